@@ -1,0 +1,113 @@
+"""What the registry says of a function: one entry, read by every other part."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from bastion_plan.dtypes import DType
+
+
+class Flow(StrEnum):
+    """How information of the rows moves through a function; the guard's view of it."""
+
+    ELEMENTWISE = "elementwise"  # one row in, one row out, no other row seen
+    COUNT = "count"  # number of rows, of non-nulls, of distinct units
+    SUM = "sum"  # sum, mean: linear in the rows
+    SPREAD = "spread"  # var, std, cov, corr: sums of squares and products
+    ORDER = "order"  # median, quantile: an order statistic
+    EXTREME = "extreme"  # min, max
+    TIED = "tied"  # mode, unique, value_counts: a value held by many
+    ROW = "row"  # first, last, implode, str.join …: carries single rows
+    WINDOW = "window"  # reads other rows of the frame (shift, cum_sum, rolling …): order-dependent
+    GENERATOR = "generator"  # makes values out of nothing (int_range, lit)
+    FILTER = "filter"  # chooses rows inside an expression (filter, drop_nulls, head …)
+
+
+#: flow classes whose functions reduce a column to one value
+REDUCING = frozenset({Flow.COUNT, Flow.SUM, Flow.SPREAD, Flow.ORDER, Flow.EXTREME})
+
+
+class Shape(StrEnum):
+    """How many rows come out, for n rows in."""
+
+    SAME = "same"  # n
+    ONE = "one"  # 1
+    ANY = "any"  # data-dependent
+
+
+@dataclass(frozen=True, slots=True)
+class Arg:
+    """An expression argument. accepts: a class of dtypes, in words a message can use ("numeric", "string", …, "any").
+
+    constant: must be a literal. variadic: takes the rest of the arguments (only the last one may).
+    string_is_column: whether a bare Python string means a column (Polars' rule for that argument) or a literal.
+    """
+
+    name: str
+    accepts: str = "any"
+    constant: bool = False
+    optional: bool = False
+    variadic: bool = False
+    string_is_column: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """A constant option: kind is "bool", "int", "float", "str", "number", "strings", "numbers", "dtype" or "any".
+
+    choices: the allowed values, if they are few.
+    """
+
+    name: str
+    kind: str
+    default: Any = None
+    nullable: bool = False
+    choices: tuple[Any, ...] = ()
+    minimum: float | None = None
+    required: bool = False
+    doc: str = ""
+
+
+#: result dtype from the argument dtypes and the options (defaults filled in)
+DTypeRule = Callable[[Sequence[DType], dict[str, Any]], DType]
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """One registered function.
+
+    name: Polars' name with its namespace ("mean", "str.contains", "dt.year"); top-level functions of `pl` that are not
+    methods start with "pl." ("pl.len", "pl.concat_str").
+    flow_reason: one line, why the flow class is what it is.
+    nulls: one line, what happens to nulls.
+    method: False for `pl.` functions.
+    aliases: other spellings that the builder and the translators accept.
+    polars_json: the tags under which `Expr.meta.serialize(format="json")` shows it, for the translator.
+    sql: names under which the SQL front end offers it.
+    """
+
+    name: str
+    args: tuple[Arg, ...]
+    result: DTypeRule
+    flow: Flow
+    flow_reason: str
+    doc: str
+    options: tuple[Option, ...] = ()
+    shape: Shape = Shape.SAME
+    nulls: str = "a null stays null"
+    method: bool = True
+    aliases: tuple[str, ...] = ()
+    polars_json: tuple[str, ...] = ()
+    sql: tuple[str, ...] = ()
+
+    @property
+    def namespace(self) -> str:
+        """The part before the dot: "str", "dt", "list", … or an empty string; "pl" for top-level functions."""
+        return self.name.rpartition(".")[0]
+
+    def with_defaults(self, options: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+        """Return all options, those left out at their default."""
+        return {o.name: o.default for o in self.options} | dict(options)

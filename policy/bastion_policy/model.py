@@ -1,0 +1,1 @@
+"""What the owner writes: policies, rules, roles."""

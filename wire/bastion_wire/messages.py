@@ -1,0 +1,410 @@
+"""All messages of the protocol. One MessagePack map per message, in one ZeroMQ frame; bulk data in a second frame.
+
+A request is {"v": 1, "id": n, "body": {"kind": "...", ...}}; answers carry the same id, pushes have id 0. A client with
+nothing but msgpack and pyzmq can speak it (tests/wire/test_foreign_client.py does). Optional fields may be left out;
+unknown fields are refused.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from bastion_plan.dtypes import DType
+from bastion_policy.facts import DatasetFacts
+from bastion_policy.verdict import ReleaseNote, StaticVerdict
+
+PROTOCOL_VERSION = 1
+CHUNK = 1 << 20  #: bytes of a data frame
+MAX_HEADER = 2 << 20  #: bytes of a message frame
+WINDOW = 8  #: chunks in flight without credit
+
+
+class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag_field="kind"):
+    """Base of all bodies."""
+
+
+# ---- requests -------------------------------------------------------------------------------------------------------
+
+
+class Hello(Body, frozen=True, tag="hello"):
+    """First message of a session. enrol: the one-time secret of an invitation, with the public bundle it enrols."""
+
+    client: str = ""
+    enrol: str | None = None
+    name: str | None = None
+    verify_key: bytes | None = None
+
+
+class Ping(Body, frozen=True, tag="ping"):
+    """Answered by Done."""
+
+
+class ListDatasets(Body, frozen=True, tag="list_datasets"):
+    """Answered by Datasets."""
+
+
+class GetDataset(Body, frozen=True, tag="get_dataset"):
+    """By id or name. Answered by Dataset."""
+
+    ref: str
+
+
+class Query(Body, frozen=True, tag="query"):
+    """Run a plan. mode: "run" (release, or a denial), "safe_part" (only what may leave now), "explain" (no run).
+
+    Answered by Progress*, then Table with data frames, or Denial, or Explained, or Failed.
+    preview (owners only): run without the guard, first rows of a filed request `request`.
+    """
+
+    plan: bytes
+    mode: str = "run"
+    request: str | None = None
+
+
+class Cancel(Body, frozen=True, tag="cancel"):
+    """Stop the request with this id; that request then fails with code interrupted.cancelled."""
+
+    target: int
+
+
+class Credit(Body, frozen=True, tag="credit"):
+    """The receiver of a stream allows `chunks` more. Never answered."""
+
+    stream: int
+    chunks: int
+
+
+class Save(Body, frozen=True, tag="save"):
+    """Keep a plan as a derived dataset under a name. Answered by Dataset."""
+
+    plan: bytes
+    name: str | None = None
+
+
+class Delete(Body, frozen=True, tag="delete"):
+    """Delete a dataset (owner) or a saved frame (who saved it). Answered by Done."""
+
+    dataset: str
+    signed: bytes = b""
+
+
+class UploadBegin(Body, frozen=True, tag="upload_begin"):
+    """Announce a table as Arrow IPC stream bytes. Answered by UploadReady; then UploadChunk with a data frame each.
+
+    policy: TOML text; empty for the default. signed: owner's signature over the terms (see identity.sign_statement).
+    """
+
+    name: str
+    size: int
+    sha256: bytes
+    policy: str = ""
+    hidden: tuple[str, ...] = ()
+    unit: str | None = None
+    replace: bool = False
+    signed: bytes = b""
+
+
+class UploadChunk(Body, frozen=True, tag="upload_chunk"):
+    """One chunk in the data frame. Not answered one by one: the server sends Credit with the upload's id."""
+
+    upload: str
+    seq: int
+
+
+class UploadEnd(Body, frozen=True, tag="upload_end"):
+    """All chunks sent. Answered by Dataset, or Failed and nothing kept."""
+
+    upload: str
+
+
+class SetPolicy(Body, frozen=True, tag="set_policy"):
+    """Change policy text, roles (name -> TOML role text) or access list of a dataset. Owner-signed. Answered by Dataset."""
+
+    dataset: str
+    policy: str | None = None
+    roles: dict[str, str] | None = None
+    allow: tuple[str, ...] | None = None
+    signed: bytes = b""
+
+
+class RequestAccess(Body, frozen=True, tag="request_access"):
+    """File an access request for a plan. Idempotent per (plan, versions, policy version, requester). Answered by Request."""
+
+    plan: bytes
+    reason: str
+
+
+class ListRequests(Body, frozen=True, tag="list_requests"):
+    """Owners: those for their datasets; users: their own. states: empty for all. Answered by Requests."""
+
+    states: tuple[str, ...] = ()
+
+
+class GetRequest(Body, frozen=True, tag="get_request"):
+    """Answered by Request."""
+
+    request: str
+
+
+class Withdraw(Body, frozen=True, tag="withdraw"):
+    """Take back one's own pending request. Answered by Request."""
+
+    request: str
+
+
+class Decide(Body, frozen=True, tag="decide"):
+    """Owner's decision: `decision` "approve" or "deny". Answered by Request.
+
+    may_run, may_read: the two grants. until: seconds since 1970, 0 for once within the server's default time.
+    signed: identity.sign_statement({"action": "decide", "request": …, "decision": …, "plan_hash": …, …}).
+    """
+
+    request: str
+    decision: str
+    reason: str = ""
+    until: float = 0.0
+    may_run: bool = True
+    may_read: bool = True
+    signed: bytes = b""
+
+
+class AuditShow(Body, frozen=True, tag="audit_show"):
+    """Owners and auditors: the last `limit` records, optionally of one dataset. Answered by Records."""
+
+    dataset: str | None = None
+    limit: int = 100
+
+
+class AuditVerify(Body, frozen=True, tag="audit_verify"):
+    """Check the whole chain now. Answered by Verified."""
+
+
+# ---- answers --------------------------------------------------------------------------------------------------------
+
+
+class Checkpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A signed head of the audit log. root: RFC 6962 Merkle root. signature: Ed25519 over the canonical text."""
+
+    size: int
+    root: bytes
+    time: float
+    signature: bytes
+
+
+class Failed(Body, frozen=True, tag="failed"):
+    """An error: fixed sentences, a stable code; details: plain data."""
+
+    code: str
+    message: str
+    reason: str = ""
+    next_step: str = ""
+    details: dict[str, Any] = {}
+
+
+class Done(Body, frozen=True, tag="done"):
+    """Nothing more to say."""
+
+
+class Welcome(Body, frozen=True, tag="welcome"):
+    """Answer to Hello. roles: of this identity ("owner", "user", "admin", "auditor"). attested: False until tee/ exists."""
+
+    server: str
+    version: str
+    identity: str
+    roles: tuple[str, ...]
+    verify_key: bytes
+    checkpoint: Checkpoint | None = None
+    attested: bool = False
+    dev: bool = False
+    notices: tuple[str, ...] = ()
+
+
+class Dataset(Body, frozen=True, tag="dataset"):
+    """The card of a dataset. warnings: for the owner (unit not declared, roles inferred …)."""
+
+    facts: DatasetFacts
+    created: float = 0.0
+    kind_of: str = "table"  # or "saved"
+    mine: bool = False
+    warnings: tuple[str, ...] = ()
+    allow: tuple[str, ...] = ()  # owner only
+
+
+class Datasets(Body, frozen=True, tag="datasets"):
+    """All datasets one may see."""
+
+    datasets: tuple[Dataset, ...]
+
+
+class Progress(Body, frozen=True, tag="progress"):
+    """How far: stage is "queued", "judging", "running", "sending", "receiving"; done and total in bytes or steps, total 0 if unknown."""
+
+    stage: str
+    done: int = 0
+    total: int = 0
+
+
+class Table(Body, frozen=True, tag="table"):
+    """A released table. The Arrow IPC file bytes follow as Chunk messages (small ones are the data frame of this message).
+
+    size: bytes in all. inline: True when the data frame of this very message is everything.
+    """
+
+    schema: tuple[tuple[str, DType], ...]
+    height: int
+    size: int
+    plan_hash: str
+    note: ReleaseNote
+    checkpoint: Checkpoint | None = None
+    inline: bool = False
+    elapsed: float = 0.0
+
+
+class Chunk(Body, frozen=True, tag="chunk"):
+    """One data frame of a stream; last carries the SHA-256 of the whole."""
+
+    seq: int
+    last: bool = False
+    sha256: bytes = b""
+
+
+class Denial(Body, frozen=True, tag="denial"):
+    """The guard does not release this. Nothing has been filed.
+
+    outcome: "review" (one may ask the owner) or "refuse". rule, reason, fix: of the leading finding.
+    safe_cells of total_cells may be had at once with mode "safe_part" (0 of 0: none, or not told).
+    request: an earlier request for the same plan, if there is one.
+    """
+
+    outcome: str
+    rule: str
+    reason: str
+    fix: str
+    plan_hash: str
+    verdict: StaticVerdict
+    safe_cells: int = 0
+    total_cells: int = 0
+    has_safe_part: bool = False
+    columns: tuple[str, ...] = ()
+    request: RequestInfo | None = None
+    checkpoint: Checkpoint | None = None
+
+
+class Explained(Body, frozen=True, tag="explained"):
+    """The static verdict, without running."""
+
+    plan_hash: str
+    verdict: StaticVerdict
+    schema: tuple[tuple[str, DType], ...]
+
+
+class UploadReady(Body, frozen=True, tag="upload_ready"):
+    """Send chunks; window of `credit` in flight."""
+
+    upload: str
+    credit: int
+
+
+class RequestInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """An access request. state: pending, approved, denied, expired, withdrawn.
+
+    code: the query as Polars code; words: in plain words. findings_private: owner only.
+    """
+
+    id: str
+    state: str
+    requester: str
+    reason: str
+    plan_hash: str
+    datasets: tuple[str, ...]
+    created: float
+    code: str = ""
+    words: str = ""
+    columns: tuple[str, ...] = ()
+    findings: tuple[str, ...] = ()
+    findings_private: tuple[str, ...] = ()
+    decided_by: str = ""
+    decided_at: float = 0.0
+    answer: str = ""
+    until: float = 0.0
+    history: tuple[str, ...] = ()
+    plan: bytes = b""
+
+
+class Request(Body, frozen=True, tag="request"):
+    """One access request."""
+
+    info: RequestInfo
+
+
+class Requests(Body, frozen=True, tag="requests"):
+    """Several."""
+
+    requests: tuple[RequestInfo, ...]
+
+
+class AuditRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One record of the log."""
+
+    index: int
+    time: float
+    kind_of: str
+    who: str
+    summary: str
+    dataset: str = ""
+    plan_hash: str = ""
+    red: bool = False
+    details: dict[str, Any] = {}
+
+
+class Records(Body, frozen=True, tag="records"):
+    """Audit records, newest last."""
+
+    records: tuple[AuditRecord, ...]
+
+
+class Verified(Body, frozen=True, tag="verified"):
+    """Whether the chain holds; problem in words where it does not."""
+
+    ok: bool
+    size: int
+    problem: str = ""
+    checkpoint: Checkpoint | None = None
+
+
+# ---- pushes (id 0) --------------------------------------------------------------------------------------------------
+
+
+class Push(Body, frozen=True, tag="push"):
+    """Something happened. topic: "decision" (to the requester), "request" (to the owners), "revoked", "datasets"."""
+
+    topic: str
+    request: RequestInfo | None = None
+    text: str = ""
+
+
+AnyRequest = (
+    Hello | Ping | ListDatasets | GetDataset | Query | Cancel | Credit | Save | Delete | UploadBegin | UploadChunk | UploadEnd
+    | SetPolicy | RequestAccess | ListRequests | GetRequest | Withdraw | Decide | AuditShow | AuditVerify
+)
+AnyAnswer = (
+    Failed | Done | Welcome | Dataset | Datasets | Progress | Table | Chunk | Denial | Explained | UploadReady | Request
+    | Requests | Records | Verified | Push | Credit
+)
+
+
+class Envelope(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A request on the wire."""
+
+    v: int
+    id: int
+    body: AnyRequest
+
+
+class Reply(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An answer or push on the wire."""
+
+    v: int
+    id: int
+    body: AnyAnswer
