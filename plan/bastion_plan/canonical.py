@@ -103,7 +103,7 @@ def _check_limits(tree: Any) -> None:
             msg = f"The plan is nested deeper than {MAX_DEPTH} levels."
             raise LimitError(msg, code="plan.limit.depth")
         if isinstance(item, dict):
-            nodes += "n" in item or "e" in item
+            nodes += "node" in item or "expr" in item
             stack.extend((v, depth + 1) for v in item.values())
         elif isinstance(item, list | tuple):
             stack.extend((v, depth + 1) for v in item)

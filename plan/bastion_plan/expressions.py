@@ -34,7 +34,7 @@ def freeze(value: Any) -> Any:
     raise PlanError(msg, code="plan.literal", next_step="Use numbers, strings, booleans, dates or lists of them.")
 
 
-class Expr(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag_field="e"):
+class Expr(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag_field="expr"):
     """Base of all expressions."""
 
 

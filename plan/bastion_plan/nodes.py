@@ -13,7 +13,7 @@ from bastion_plan.dtypes import DType
 from bastion_plan.expressions import AnyExpr, freeze
 
 
-class Node(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag_field="n"):
+class Node(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag_field="node"):
     """Base of all nodes."""
 
 
