@@ -1,0 +1,143 @@
+"""Roles of columns: what each may be used for, and which ones an undeclared column gets."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+from bastion_plan.errors import did_you_mean
+
+from bastion_policy.rules import refuse
+
+
+class RoleKind(StrEnum):
+    """The six roles."""
+
+    PUBLIC = "public"
+    QUASI = "quasi"
+    MEASURE = "measure"
+    SENSITIVE = "sensitive"
+    IDENTIFIER = "identifier"
+    HIDDEN = "hidden"
+
+
+Scalar = str | int | float | bool
+
+
+class Role(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What a column may be used for.
+
+    kind: identifier (counted distinct, join key; nothing else), quasi (predicates, keys, aggregation), sensitive
+    (aggregation only), measure (aggregation within bounds; predicates), public (as quasi, its values are no secret),
+    hidden (no use at all).
+    lower, upper: the owner's bounds of a measure, both or neither.
+    domain: the values of a quasi or public column, where the owner declares that they may be named.
+    """
+
+    kind: RoleKind
+    lower: float | None = None
+    upper: float | None = None
+    domain: tuple[Scalar, ...] | None = None
+
+    def __post_init__(self) -> None:
+        msgspec.structs.force_setattr(self, "kind", _kind(self.kind))
+        if self.lower is not None or self.upper is not None:
+            self._check_bounds()
+        if self.domain is not None:
+            self._check_domain()
+
+    def _check_bounds(self) -> None:
+        if self.kind is not RoleKind.MEASURE:
+            raise refuse("role.bounds", f"Only a measure has bounds, not {self.kind.value}.")
+        both = [self.lower, self.upper]
+        if not all(isinstance(b, int | float) and not isinstance(b, bool) and math.isfinite(b) for b in both):
+            raise refuse("role.bounds", "A measure needs two finite numbers as bounds, or none.")
+        if self.lower >= self.upper:  # type: ignore[operator]
+            raise refuse(
+                "role.bounds",
+                f"The lower bound {self.lower:g} is not below the upper bound {self.upper:g}.",
+                next_step="Write measure(lower, upper) with lower < upper.",
+            )
+        msgspec.structs.force_setattr(self, "lower", float(self.lower))  # type: ignore[arg-type]
+        msgspec.structs.force_setattr(self, "upper", float(self.upper))  # type: ignore[arg-type]
+
+    def _check_domain(self) -> None:
+        if self.kind not in (RoleKind.PUBLIC, RoleKind.QUASI):
+            raise refuse("role.domain", f"Only public and quasi columns have a domain, not {self.kind.value}.")
+        values = tuple(self.domain or ())
+        if not values or not all(isinstance(v, str | int | float) for v in values):
+            raise refuse("role.domain", "A domain is a list of at least one string, number or Boolean.")
+        msgspec.structs.force_setattr(self, "domain", values)
+
+    def __str__(self) -> str:
+        if self.lower is not None:
+            return f"measure({self.lower:.15g}, {self.upper:.15g})"
+        if self.domain is not None:
+            return f"{self.kind.value}({', '.join(map(repr, self.domain))})"
+        return self.kind.value
+
+    @property
+    def bounded(self) -> bool:
+        """Whether the owner gave bounds."""
+        return self.lower is not None
+
+    @property
+    def predicates(self) -> bool:
+        """Whether the default profile allows the column in predicates."""
+        return self.kind in (RoleKind.PUBLIC, RoleKind.QUASI, RoleKind.MEASURE)
+
+    @property
+    def keys(self) -> bool:
+        """Whether the column may be a group key."""
+        return self.kind in (RoleKind.PUBLIC, RoleKind.QUASI)
+
+    @property
+    def aggregates(self) -> bool:
+        """Whether statistics of the column may be computed."""
+        return self.kind not in (RoleKind.HIDDEN, RoleKind.IDENTIFIER)
+
+
+def _kind(value: Any) -> RoleKind:
+    try:
+        return RoleKind(value)
+    except ValueError:
+        names = [k.value for k in RoleKind]
+        raise refuse(
+            "role.kind",
+            f"There is no role {value!r}.",
+            next_step=did_you_mean(str(value), names) or f"Use one of {', '.join(names)}.",
+        ) from None
+
+
+def measure(lower: float | None = None, upper: float | None = None) -> Role:
+    """Return the role of a number that is aggregated, with the owner's bounds (none: the owner has yet to confirm)."""
+    return Role(RoleKind.MEASURE, lower, upper)
+
+
+def public(*domain: Scalar) -> Role:
+    """Return the role of a column whose values are no secret, e.g. public("A", "B")."""
+    return Role(RoleKind.PUBLIC, domain=domain or None)
+
+
+def quasi(*domain: Scalar) -> Role:
+    """Return the role of a column that may choose and group people; with values: these may be named."""
+    return Role(RoleKind.QUASI, domain=domain or None)
+
+
+def to_role(value: Role | str) -> Role:
+    """Return a role from a role or its name."""
+    if isinstance(value, Role):
+        return value
+    if not isinstance(value, str):
+        raise refuse("role.kind", f"A role is a name or measure(lower, upper), not {value!r}.")
+    return Role(_kind(value))
+
+
+def to_roles(values: Mapping[str, Role | str]) -> dict[str, Role]:
+    """Return roles by column from what an owner writes."""
+    if not isinstance(values, Mapping) or not all(isinstance(name, str) for name in values):
+        raise refuse("role.table", 'Roles are written as {"column": role, …}.')
+    return {name: to_role(value) for name, value in values.items()}
