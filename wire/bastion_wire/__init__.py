@@ -1,0 +1,1 @@
+"""What both ends of the wire agree on: messages, their bytes, identities, chunk streams, invitations."""

@@ -28,7 +28,12 @@ class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
 
 
 class Hello(Body, frozen=True, tag="hello"):
-    """First message of a session. enrol: the one-time secret of an invitation, with the public bundle it enrols."""
+    """First message of a session, answered by Welcome.
+
+    enrol: only over the one-time key of an invitation, answered by Done: a statement signed by the new identity
+    (identity.sign_statement of action "enrol", its name and curve_key, for the server's key; base64url), together with
+    its name and verify_key.
+    """
 
     client: str = ""
     enrol: str | None = None
@@ -63,13 +68,16 @@ class Query(Body, frozen=True, tag="query"):
 
 
 class Cancel(Body, frozen=True, tag="cancel"):
-    """Stop the request with this id; that request then fails with code interrupted.cancelled."""
+    """Stop the request with this id; that request then fails with code interrupted.cancelled. Not answered itself."""
 
     target: int
 
 
 class Credit(Body, frozen=True, tag="credit"):
-    """The receiver of a stream allows `chunks` more. Never answered."""
+    """The receiver of a stream allows `chunks` more. Never answered. The envelope's id may be 0.
+
+    stream: id of the request that is answered with chunks, or of the UploadBegin that announced them.
+    """
 
     stream: int
     chunks: int
@@ -106,7 +114,10 @@ class UploadBegin(Body, frozen=True, tag="upload_begin"):
 
 
 class UploadChunk(Body, frozen=True, tag="upload_chunk"):
-    """One chunk in the data frame. Not answered one by one: the server sends Credit with the upload's id."""
+    """One chunk of `CHUNK` bytes (the last may be shorter) in the data frame. The envelope's id may be 0.
+
+    Not answered one by one: the server sends Credit under the id of UploadBegin, or Failed, which ends the upload.
+    """
 
     upload: str
     seq: int
