@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -40,10 +40,14 @@ class Shape(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Arg:
-    """An expression argument. accepts: a class of dtypes, in words a message can use ("numeric", "string", …, "any").
+    """An expression argument; its name is Polars' parameter name (the first argument of a method is "input").
 
-    constant: must be a literal. variadic: takes the rest of the arguments (only the last one may).
+    accepts: a class of dtypes, in words a message can use ("numeric", "string or binary", "list of any", …, "any");
+        see `bastion_plan.functions.accepts`.
+    constant: must be a literal. optional: may be left out; a null literal in its place means the same.
+    variadic: takes the rest of the arguments (only the last one may).
     string_is_column: whether a bare Python string means a column (Polars' rule for that argument) or a literal.
+    keyword: Polars takes it by keyword only.
     """
 
     name: str
@@ -52,13 +56,15 @@ class Arg:
     optional: bool = False
     variadic: bool = False
     string_is_column: bool = False
+    keyword: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """A constant option: kind is "bool", "int", "float", "str", "number", "strings", "numbers", "dtype" or "any".
+    """A constant option: kind is "bool", "int", "float", "str", "number", "strings", "numbers", "bools", "dtype" or "any".
 
-    choices: the allowed values, if they are few.
+    choices: the allowed values, if they are few. A dtype is held in the packed form of `bastion_plan.functions.packing`.
+    maximum: the largest allowed number, where a larger one could exhaust the server.
     """
 
     name: str
@@ -67,12 +73,41 @@ class Option:
     nullable: bool = False
     choices: tuple[Any, ...] = ()
     minimum: float | None = None
+    maximum: float | None = None
     required: bool = False
     doc: str = ""
 
 
-#: result dtype from the argument dtypes and the options (defaults filled in)
-DTypeRule = Callable[[Sequence[DType], dict[str, Any]], DType]
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a result rule is given of one call.
+
+    dtypes, names: of the arguments. values: constants of literal arguments, `UNKNOWN` for the others.
+    options: all of them, defaults filled in.
+    """
+
+    dtypes: tuple[DType, ...]
+    names: tuple[str, ...] = ()
+    values: tuple[Any, ...] = ()
+    options: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def first(self) -> DType:
+        """The dtype of the first argument (the input of a method)."""
+        return self.dtypes[0]
+
+
+class _Unknown:
+    """The value of an argument that is not a literal."""
+
+    def __repr__(self) -> str:
+        return "UNKNOWN"
+
+
+UNKNOWN = _Unknown()
+
+#: result dtype of a call; raises BindError where the combination of dtypes means nothing
+DTypeRule = Callable[[Given], DType]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +122,7 @@ class Function:
     aliases: other spellings that the builder and the translators accept.
     polars_json: the tags under which `Expr.meta.serialize(format="json")` shows it, for the translator.
     sql: names under which the SQL front end offers it.
+    output_name: the fixed name of the result; None: the name of the first argument.
     """
 
     name: str
@@ -102,11 +138,21 @@ class Function:
     aliases: tuple[str, ...] = ()
     polars_json: tuple[str, ...] = ()
     sql: tuple[str, ...] = ()
+    output_name: str | None = None
 
     @property
     def namespace(self) -> str:
         """The part before the dot: "str", "dt", "list", … or an empty string; "pl" for top-level functions."""
         return self.name.rpartition(".")[0]
+
+    @property
+    def short_name(self) -> str:
+        """The part after the dot: what is called on the expression, the namespace or `pl`."""
+        return self.name.rpartition(".")[2]
+
+    def option(self, name: str) -> Option | None:
+        """Return the option of that name, or None."""
+        return next((o for o in self.options if o.name == name), None)
 
     def with_defaults(self, options: Sequence[tuple[str, Any]]) -> dict[str, Any]:
         """Return all options, those left out at their default."""

@@ -1,0 +1,383 @@
+"""Operators: arithmetic, comparison, Boolean logic, membership."""
+
+from __future__ import annotations
+
+from bastion_plan.dtypes import BOOLEAN, DATE, FLOAT64, NULL, DType, duration
+from bastion_plan.errors import BindError
+from bastion_plan.functions.entries import column, elementwise, flag, value
+from bastion_plan.functions.registry import register
+from bastion_plan.functions.rules import always, mismatch, same, settle, supertype
+from bastion_plan.functions.spec import UNKNOWN, Flow, Function, Given, Option
+
+ARITHMETIC = "Row by row; with a constant it is an affine function that the guard can judge as its column, with another column it mixes their values."
+COMPARE = "Row by row; the result is one bit of its row, so it acts like a predicate on the columns compared."
+LOGIC = "Row by row; it joins predicates, so the result is as telling as all of them together."
+
+NUMBERS = "numeric or boolean or null"
+
+
+def _unit(*dtypes: DType) -> str:
+    units = [t.unit for t in dtypes if t.unit]
+    return "ms" if "ms" in units else "us" if "us" in units else "ns"
+
+
+def _value(given: Given, i: int) -> object:
+    return given.values[i] if i < len(given.values) else UNKNOWN
+
+
+def _number(given: Given) -> DType:
+    a, b = given.dtypes
+    if a.kind == b.kind == "Decimal":
+        return DType("Decimal", precision=38, scale=max(a.scale or 0, b.scale or 0))
+    found = supertype(a, b, _value(given, 0), _value(given, 1))
+    if found.kind == "Decimal" and "Null" not in (a.kind, b.kind):
+        return DType("Decimal", precision=38, scale=found.scale)
+    return found
+
+
+def _add(given: Given) -> DType:
+    a, b = given.dtypes
+    if (a.kind, b.kind) == ("Boolean", "Boolean"):
+        return DType("UInt32")
+    if a.kind == "String" or b.kind == "String":
+        return supertype(a, b)
+    for one, two in ((a, b), (b, a)):
+        match one.kind, two.kind:
+            case "Duration", "Date":
+                return DATE
+            case "Duration", "Datetime":
+                return DType("Datetime", unit=_unit(one, two), zone=two.zone)
+            case "Duration", "Time":
+                return two
+    if a.kind == b.kind == "Duration":
+        return duration(_unit(a, b))
+    if a.is_temporal or b.is_temporal:
+        raise mismatch(a, b)
+    return _number(given)
+
+
+def _sub(given: Given) -> DType:
+    a, b = given.dtypes
+    match a.kind, b.kind:
+        case "Date", "Date":
+            return duration("us")
+        case "Time", "Time":
+            return duration("ns")
+        case ("Date" | "Datetime", "Date" | "Datetime"):
+            if a.kind == b.kind and a.zone != b.zone:
+                raise mismatch(a, b)
+            return duration(_unit(a, b))
+        case "Date", "Duration":
+            return DATE
+        case "Datetime", "Duration":
+            return DType("Datetime", unit=_unit(a, b), zone=a.zone)
+        case "Time", "Duration":
+            return a
+        case "Duration", "Duration":
+            return duration(_unit(a, b))
+    if a.is_temporal or b.is_temporal or (a.kind == "Boolean" and b.kind in {"Boolean", "Null"}):
+        raise mismatch(a, b)
+    return _number(given)
+
+
+def _mul(given: Given) -> DType:
+    a, b = given.dtypes
+    for one, two in ((a, b), (b, a)):
+        if one.kind == "Duration" and (two.is_integer or two.is_float):
+            return one
+    if a.is_temporal or b.is_temporal:
+        raise mismatch(a, b)
+    return _number(given)
+
+
+def _truediv(given: Given) -> DType:
+    a, b = given.dtypes
+    if a.kind == "Duration":
+        if b.kind == "Duration":
+            return FLOAT64
+        if b.is_integer or b.is_float:
+            return a
+    if a.is_temporal or b.is_temporal:
+        raise mismatch(a, b)
+    if a.kind == "Null":
+        return NULL
+    if b.kind == "Null" and a.kind in {"Boolean", "Decimal"}:
+        return a
+    if "Decimal" in (a.kind, b.kind) and "Boolean" not in (a.kind, b.kind):
+        return _number(given)
+    if a.is_float or b.is_float:
+        return supertype(a, b, _value(given, 0), _value(given, 1))
+    return FLOAT64
+
+
+def _floordiv(given: Given) -> DType:
+    a, b = given.dtypes
+    if "Boolean" in (a.kind, b.kind) and not (a.is_numeric or b.is_numeric):
+        raise mismatch(a, b)
+    return _number(given)
+
+
+def _pow(given: Given) -> DType:
+    a, b = given.dtypes
+    base = settle(a, _value(given, 0))
+    if base.is_float or not b.is_float:
+        return base
+    return DType("Float32") if b.kind == "Float32" else FLOAT64
+
+
+def _comparable(given: Given) -> DType:
+    a, b = given.dtypes[:2]
+    for one, two in ((a, b), (b, a)):
+        if one.kind == "String" and (two.is_numeric or two.kind in {"Date", "Datetime", "Time", "Duration", "Boolean"}):
+            raise mismatch(a, b)
+    if a.kind in {"Categorical", "Enum"} and b.kind in {"Categorical", "Enum"} and a != b:
+        raise mismatch(a, b)
+    for one, two in ((a, b), (b, a)):
+        if one.kind in {"Date", "Datetime"} and two.kind == "Duration":
+            raise mismatch(a, b)
+    if a.kind in {"Boolean", "Decimal"} and b.kind in {"Boolean", "Decimal"} and a.kind != b.kind:
+        raise mismatch(a, b)
+    supertype(a, b, _value(given, 0), _value(given, 1))
+    return BOOLEAN
+
+
+def _logic(given: Given) -> DType:
+    found = given.first
+    for dtype in given.dtypes[1:]:
+        found = supertype(found, dtype)
+    return found
+
+
+def _binary(
+    name: str, doc: str, rule: object, reason: str, accepts: str, aliases: tuple[str, ...] = (), **rest: object
+) -> Function:
+    args = (column(accepts), value("other", accepts))
+    return Function(name, args, rule, Flow.ELEMENTWISE, reason, doc, aliases=aliases, **rest)  # type: ignore[arg-type]
+
+
+_TIMED = NUMBERS + " or temporal"
+_NO_NULL = "null on either side gives null"
+
+register(
+    [
+        _binary(
+            "add",
+            "Sum of two values; joins strings.",
+            _add,
+            ARITHMETIC,
+            _TIMED + " or string",
+            ("__add__",),
+            nulls=_NO_NULL,
+            polars_json=("Plus",),
+            sql=("+",),
+        ),
+        _binary(
+            "sub",
+            "Difference of two values.",
+            _sub,
+            ARITHMETIC,
+            _TIMED,
+            ("__sub__",),
+            nulls=_NO_NULL,
+            polars_json=("Minus",),
+            sql=("-",),
+        ),
+        _binary(
+            "mul",
+            "Product of two values.",
+            _mul,
+            ARITHMETIC,
+            _TIMED,
+            ("__mul__",),
+            nulls=_NO_NULL,
+            polars_json=("Multiply",),
+            sql=("*",),
+        ),
+        _binary(
+            "truediv",
+            "Quotient, as a floating-point number.",
+            _truediv,
+            ARITHMETIC,
+            _TIMED,
+            ("__truediv__", "div"),
+            nulls=_NO_NULL,
+            polars_json=("TrueDivide",),
+            sql=("/",),
+        ),
+        _binary(
+            "floordiv",
+            "Quotient rounded down; integers divided by zero give null.",
+            _floordiv,
+            ARITHMETIC,
+            NUMBERS,
+            ("__floordiv__",),
+            nulls=_NO_NULL,
+            polars_json=("FloorDivide",),
+            sql=("//", "div"),
+        ),
+        _binary(
+            "mod",
+            "Remainder of the division rounded down.",
+            _floordiv,
+            ARITHMETIC,
+            NUMBERS,
+            ("__mod__",),
+            nulls=_NO_NULL,
+            polars_json=("Modulus",),
+            sql=("%", "mod"),
+        ),
+        Function(
+            "pow",
+            (column("number"), value("exponent", "number", string_is_column=True)),
+            _pow,
+            Flow.ELEMENTWISE,
+            "Row by row, but large powers pack many values into one number, so a sum of powers can spell out a table.",
+            "Value raised to a power.",
+            nulls=_NO_NULL,
+            aliases=("__pow__",),
+            polars_json=("Pow",),
+            sql=("pow", "power"),
+        ),
+        *(
+            _binary(name, doc, _comparable, COMPARE, "any", aliases, nulls=_NO_NULL, polars_json=(tag,), sql=(sql,))
+            for name, doc, aliases, tag, sql in (
+                ("eq", "Whether two values are equal.", ("__eq__",), "Eq", "="),
+                ("ne", "Whether two values differ.", ("__ne__",), "NotEq", "<>"),
+                ("lt", "Whether the left value is smaller.", ("__lt__",), "Lt", "<"),
+                ("le", "Whether the left value is smaller or equal.", ("__le__",), "LtEq", "<="),
+                ("gt", "Whether the left value is larger.", ("__gt__",), "Gt", ">"),
+                ("ge", "Whether the left value is larger or equal.", ("__ge__",), "GtEq", ">="),
+            )
+        ),
+        _binary(
+            "eq_missing",
+            "Whether two values are equal, null being equal to null.",
+            _comparable,
+            COMPARE,
+            "any",
+            nulls="null equals null, never gives null",
+            polars_json=("EqValidity",),
+            sql=("is not distinct from",),
+        ),
+        _binary(
+            "ne_missing",
+            "Whether two values differ, null being equal to null.",
+            _comparable,
+            COMPARE,
+            "any",
+            nulls="null equals null, never gives null",
+            polars_json=("NotEqValidity",),
+            sql=("is distinct from",),
+        ),
+        Function(
+            "and_",
+            (column("boolean"), value("others", "boolean", variadic=True, string_is_column=True)),
+            _logic,
+            Flow.ELEMENTWISE,
+            LOGIC,
+            "Whether all are true.",
+            nulls="false wins over null, null over true",
+            aliases=("__and__",),
+            polars_json=("And", "LogicalAnd"),
+            sql=("and",),
+        ),
+        Function(
+            "or_",
+            (column("boolean"), value("others", "boolean", variadic=True, string_is_column=True)),
+            _logic,
+            Flow.ELEMENTWISE,
+            LOGIC,
+            "Whether any is true.",
+            nulls="true wins over null, null over false",
+            aliases=("__or__",),
+            polars_json=("Or", "LogicalOr"),
+            sql=("or",),
+        ),
+        _binary(
+            "xor",
+            "Whether exactly one is true.",
+            _logic,
+            LOGIC,
+            "boolean",
+            ("__xor__",),
+            nulls=_NO_NULL,
+            polars_json=("Xor",),
+            sql=("xor",),
+        ),
+        elementwise(
+            "not_",
+            "boolean",
+            same,
+            "Whether the value is false.",
+            reason="Row by row; the other side of a predicate is as telling as the predicate.",
+            aliases=("__invert__",),
+            polars_json=("Not",),
+            sql=("not",),
+        ),
+        elementwise(
+            "neg",
+            "signed integer or float or decimal or duration",
+            lambda g: settle(g.first),
+            "Value with the opposite sign.",
+            reason="Row by row and affine: judged as its column.",
+            aliases=("__neg__",),
+            polars_json=("Negate",),
+        ),
+    ]
+)
+
+
+def _is_in(given: Given) -> DType:
+    value_type, among = given.dtypes
+    if among.inner is None:
+        msg = f"is_in needs a list of values, not {among}."
+        raise BindError(msg, code="plan.bind.types", next_step="Write is_in([…]) or join with semi for a column.")
+    if among.inner.kind != "Null":
+        _comparable(Given((value_type, among.inner)))
+    return BOOLEAN
+
+
+register(
+    [
+        Function(
+            "is_in",
+            (column("any"), value("other", "list or array", string_is_column=True)),
+            _is_in,
+            Flow.ELEMENTWISE,
+            "Row by row when the list is a constant or of the same row: a predicate that can name any single value.",
+            "Whether the value is in the list.",
+            options=(flag("nulls_equal", doc="null counts as a value"),),
+            nulls="null gives null unless nulls_equal",
+            polars_json=("IsIn",),
+            sql=("in",),
+        ),
+        Function(
+            "is_between",
+            (column("any"), value("lower_bound", string_is_column=True), value("upper_bound", string_is_column=True)),
+            lambda g: (
+                _comparable(Given(g.dtypes[:2], values=g.values[:2])),
+                _comparable(Given((g.dtypes[0], g.dtypes[2]), values=(UNKNOWN, *g.values[2:]))),
+            )[0],
+            Flow.ELEMENTWISE,
+            COMPARE,
+            "Whether the value lies between two bounds.",
+            options=(Option("closed", "str", "both", choices=("both", "left", "right", "none")),),
+            polars_json=("IsBetween",),
+            sql=("between",),
+        ),
+        Function(
+            "is_close",
+            (column("number"), value("other", "number", string_is_column=True)),
+            always(BOOLEAN),
+            Flow.ELEMENTWISE,
+            COMPARE,
+            "Whether two numbers are almost equal.",
+            options=(
+                Option("abs_tol", "float", 0.0, minimum=0),
+                Option("rel_tol", "float", 1e-09, minimum=0),
+                flag("nans_equal"),
+            ),
+            polars_json=("IsClose",),
+        ),
+    ]
+)

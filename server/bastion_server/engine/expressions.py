@@ -1,0 +1,125 @@
+"""Expressions of the plan as Polars expressions.
+
+Lowering is generic: the registered name is the name of the method (with its namespace, or of the function in `pl`), its
+arguments become Polars expressions and its options Python constants. What differs from that is in `_EXCEPTIONS`.
+
+INVARIANT: only names found in the register are looked up on Polars objects; no entry of the register reads files, loads
+plugins or calls Python functions (tests/plan/functions/test_completeness.py lists what is left out and why).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import polars as pl
+import polars.selectors as cs
+from bastion_plan.errors import BindError
+from bastion_plan.expressions import Alias, Call, Cast, Column, Expr, Literal, NameChange, Over, Selector, Ternary
+from bastion_plan.functions.calls import LEFT_OUT, check_call, parameters
+from bastion_plan.functions.packing import unpack
+from bastion_plan.functions.spec import Function
+
+import bastion_plan.functions  # noqa: F401  isort: skip  (registers every function)
+
+from bastion_server.engine.dtypes import to_polars
+from bastion_server.engine.literals import lower_literal
+from bastion_server.engine.selectors import lower_selector
+
+
+def lower_expr(expr: Expr) -> pl.Expr:
+    """Return the Polars expression of a plan expression.
+
+    Raises:
+        BindError: a function, option or dtype that is not known.
+    """
+    match expr:
+        case Column(name=name):
+            return _column(name)
+        case Literal():
+            return lower_literal(expr)
+        case Call():
+            return _lower_call(expr)
+        case Alias(input=inner, name=name):
+            return lower_expr(inner).alias(name)
+        case Cast(input=inner, dtype=dtype, strict=strict, wrap_numerical=wrap):
+            return lower_expr(inner).cast(to_polars(dtype), strict=strict, wrap_numerical=wrap)
+        case Ternary(predicate=predicate, truthy=truthy, falsy=falsy):
+            return pl.when(lower_expr(predicate)).then(lower_expr(truthy)).otherwise(lower_expr(falsy))
+        case Over():
+            return _lower_over(expr)
+        case NameChange(input=inner, kind=kind, values=values):
+            return _lower_name(lower_expr(inner), kind, values)
+        case Selector():
+            return lower_selector(expr)
+    msg = "The expression is of a kind this engine does not know."
+    raise BindError(msg, code="plan.bind.expression")
+
+
+def _column(name: str) -> pl.Expr:
+    # INVARIANT: a column name is never a pattern: Polars reads "^…$" and "*" in pl.col as one.
+    if name == "*" or (name.startswith("^") and name.endswith("$")):
+        return cs.by_name(name)
+    return pl.col(name)
+
+
+def _lower_over(expr: Over) -> pl.Expr:
+    return lower_expr(expr.input).over(
+        [lower_expr(e) for e in expr.partition_by] or None,
+        order_by=[lower_expr(e) for e in expr.order_by] or None,
+        descending=expr.descending,
+        nulls_last=expr.nulls_last,
+        mapping_strategy=expr.mapping,  # type: ignore[arg-type]
+    )
+
+
+_NAME_CHANGES: dict[str, Callable[..., pl.Expr]] = {
+    "keep": lambda e: e.name.keep(),
+    "prefix": lambda e, text: e.name.prefix(text),
+    "suffix": lambda e, text: e.name.suffix(text),
+    "to_lowercase": lambda e: e.name.to_lowercase(),
+    "to_uppercase": lambda e: e.name.to_uppercase(),
+    "replace": lambda e, old, new: e.name.replace(old, new, literal=True),
+}
+
+
+def _lower_name(lowered: pl.Expr, kind: str, values: tuple[str, ...]) -> pl.Expr:
+    if kind not in _NAME_CHANGES:
+        msg = f"name.{kind} is not known."
+        raise BindError(msg, code="plan.bind.name")
+    return _NAME_CHANGES[kind](lowered, *values)
+
+
+def _lower_call(call: Call) -> pl.Expr:
+    function = check_call(call)
+    described = parameters(function, len(call.args))
+    positional: list[pl.Expr | None] = []
+    keywords: dict[str, Any] = {}
+    for arg, given in zip(described, call.args, strict=True):
+        lowered = None if arg.optional and given == LEFT_OUT else lower_expr(given)
+        if arg.keyword or (arg.optional and not arg.variadic):
+            keywords[arg.name] = lowered
+        else:
+            positional.append(lowered)
+    for name, constant in call.options:
+        keywords[name] = _option(function, name, constant)
+    special = _EXCEPTIONS.get(function.name)
+    if special is not None:
+        return special(*positional, **keywords)
+    if not function.method:
+        return getattr(pl, function.short_name)(*positional, **keywords)  # type: ignore[no-any-return]
+    owner: Any = positional[0]
+    if function.namespace:
+        owner = getattr(owner, function.namespace)
+    return getattr(owner, function.short_name)(*positional[1:], **keywords)  # type: ignore[no-any-return]
+
+
+def _option(function: Function, name: str, constant: Any) -> Any:
+    option = function.option(name)
+    if option is not None and option.kind == "dtype" and constant is not None:
+        return to_polars(unpack(constant))
+    return list(constant) if isinstance(constant, tuple) else constant
+
+
+#: what cannot be called by its registered name
+_EXCEPTIONS: dict[str, Callable[..., pl.Expr]] = {}
