@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 import msgspec
 from bastion_plan.errors import did_you_mean
+from bastion_plan.expressions import Expr
 
 from bastion_policy.actions import Action, AnyAction, Log, Reject, Review, Suppress
+from bastion_policy.derived import columns_of, parse_derived
 from bastion_policy.roles import Role, RoleKind, measure, public, quasi, to_role, to_roles
 from bastion_policy.rules import (
     KEY_NAME,
@@ -166,6 +168,7 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
             raise refuse("profile", msg, next_step='Use "default" or "strict".')
         self._set("roles", to_roles(self.roles) if self.roles else None)
         self._set("derived", dict(self.derived) if self.derived else None)
+        self.derived_exprs()
         self._set("audiences", _audiences(self.audiences) if self.audiences else None)
         self._set("weaken", self._check_weaken())
         _check_aggregation(self.safe_zone)
@@ -254,6 +257,20 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
             found.append("No privacy unit is declared: every row counts as a person of its own.")
         return tuple(dict.fromkeys(found))
 
+    def audience(self, requester: str) -> str:
+        """Return the name under which the history of one requester is kept: the audience's, else the requester's own.
+
+        An audience's name is marked with a leading "@", which no key name has.
+        """
+        for name, members in (self.audiences or {}).items():
+            if requester in members:
+                return f"@{name}"
+        return requester
+
+    def derived_exprs(self) -> dict[str, Expr]:
+        """Return the arithmetic that the owner allows, as plan expressions by name."""
+        return {name: parse_derived(name, text) for name, text in (self.derived or {}).items()}
+
     def with_hidden(self, names: Iterable[str]) -> Policy:
         """Return the policy with more hidden columns (BastionLab's sanitized_columns)."""
         roles = dict(self.roles or {}) | {name: Role(RoleKind.HIDDEN) for name in names}
@@ -267,6 +284,8 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
         """
         known = list(columns)
         named = {f"roles.{name}": name for name in self.roles or {}}
+        for derived, expr in self.derived_exprs().items():
+            named |= {f"derived.{derived}": column for column in reversed(columns_of(expr)) if column not in known}
         if self.unit is not None and self.unit != "row":
             named["unit"] = self.unit
         for where, name in named.items():

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
+from bastion_plan.dtypes import DType
 from bastion_plan.errors import did_you_mean
 
 from bastion_policy.rules import refuse
@@ -25,6 +26,23 @@ class RoleKind(StrEnum):
 
 
 Scalar = str | int | float | bool
+
+#: what each role allows, in a few words
+USES = {
+    RoleKind.PUBLIC: "choosing rows, group keys, statistics; its values are no secret",
+    RoleKind.QUASI: "choosing rows, group keys, statistics",
+    RoleKind.MEASURE: "statistics, choosing rows",
+    RoleKind.SENSITIVE: "statistics only",
+    RoleKind.IDENTIFIER: "counting distinct ones, joining the owner's tables",
+    RoleKind.HIDDEN: "nothing",
+}
+
+#: whole numbers with more distinct values than this are measures, others are categories
+MANY_VALUES = 20
+#: a text column with more distinct values than this share of its entries identifies people (under two per value)
+NEARLY_UNIQUE_TEXT = 0.5
+#: the same for whole numbers, of which amounts have many distinct values too
+NEARLY_UNIQUE_NUMBER = 0.95
 
 
 class Role(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -141,3 +159,95 @@ def to_roles(values: Mapping[str, Role | str]) -> dict[str, Role]:
     if not isinstance(values, Mapping) or not all(isinstance(name, str) for name in values):
         raise refuse("role.table", 'Roles are written as {"column": role, …}.')
     return {name: to_role(value) for name, value in values.items()}
+
+
+class Measured(Protocol):
+    """What inference needs of a column: how many entries are null, how many distinct non-null values there are."""
+
+    @property
+    def nulls(self) -> int:
+        """Number of nulls."""
+        ...
+
+    @property
+    def distinct(self) -> int:
+        """Number of distinct values."""
+        ...
+
+
+def infer_role(dtype: DType, nulls: int, distinct: int, rows: int) -> Role:
+    """Return the role of an undeclared column.
+
+    - text, categories: identifier if more than half of the entries are distinct (under two people per value), else
+      quasi;
+    - whole numbers: identifier if at least 95 % are distinct, measure with more than 20 distinct values, else quasi;
+    - floats, decimals, durations: measure;
+    - Booleans, dates and times: quasi (time is continuous, so a unique date is not an identifier);
+    - lists, structs, bytes: sensitive.
+
+    A measure gets no bounds: the observed extremes are people's values, only the owner may tell bounds.
+    """
+    entries = max(rows - nulls, 0)
+    share = min(distinct, entries) / entries if entries else 0.0
+    if dtype.is_nested or dtype.kind == "Binary":
+        return Role(RoleKind.SENSITIVE)
+    if dtype.is_integer:
+        if share >= NEARLY_UNIQUE_NUMBER and distinct > 1:
+            return Role(RoleKind.IDENTIFIER)
+        return Role(RoleKind.MEASURE if distinct > MANY_VALUES else RoleKind.QUASI)
+    if dtype.is_numeric or dtype.kind == "Duration":
+        return Role(RoleKind.MEASURE)
+    if dtype.kind in ("String", "Categorical", "Enum") and share > NEARLY_UNIQUE_TEXT and distinct > 1:
+        return Role(RoleKind.IDENTIFIER)
+    return Role(RoleKind.QUASI)
+
+
+def infer_roles(
+    columns: Mapping[str, DType], measures: Mapping[str, Measured], rows: int, unit: str | None = None
+) -> dict[str, Role]:
+    """Return an inferred role for every column: the unit is an identifier, the others as infer_role says.
+
+    columns: types by name. measures: by name; a column without is sensitive. rows: height of the table.
+    """
+    roles: dict[str, Role] = {}
+    for name, dtype in columns.items():
+        found = measures.get(name)
+        if name == unit:
+            roles[name] = Role(RoleKind.IDENTIFIER)
+        elif found is None:
+            roles[name] = Role(RoleKind.SENSITIVE)
+        else:
+            roles[name] = infer_role(dtype, found.nulls, found.distinct, rows)
+    return roles
+
+
+def check_roles(columns: Mapping[str, DType], roles: Mapping[str, Role]) -> None:
+    """Check that every declared role fits the type of its column.
+
+    Raises:
+        PolicyError: policy.role.column (no such column), policy.role.type (a measure of text, a domain of other type).
+    """
+    for name, role in roles.items():
+        if name not in columns:
+            hint = did_you_mean(name, columns) or f"Its columns are {', '.join(list(columns)[:20])}."
+            raise refuse("role.column", f"roles.{name}: the table has no column {name!r}.", next_step=hint)
+        dtype = columns[name]
+        if role.kind is RoleKind.MEASURE and not (dtype.is_numeric or dtype.is_temporal):
+            raise refuse(
+                "role.type",
+                f"roles.{name}: a measure is a number, and the column is {dtype}.",
+                next_step="Use quasi or sensitive.",
+            )
+        if role.bounded and not dtype.is_numeric:
+            raise refuse("role.type", f"roles.{name}: only numbers have bounds, and the column is {dtype}.")
+        for value in role.domain or ():
+            if not _fits(value, dtype):
+                raise refuse("role.type", f"roles.{name}: {value!r} is not a value of a {dtype} column.")
+
+
+def _fits(value: Scalar, dtype: DType) -> bool:
+    if isinstance(value, bool):
+        return dtype.kind == "Boolean"
+    if isinstance(value, str):
+        return dtype.kind in ("String", "Categorical", "Date") or value in dtype.categories
+    return dtype.is_numeric and (isinstance(value, int) or not dtype.is_integer)

@@ -12,7 +12,7 @@ import msgspec
 from bastion_plan.errors import PolicyError
 
 #: the names that keys (identities) may have
-KEY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}")
+KEY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 MAX_DEPTH = 16
 MAX_RULES = 256
 
@@ -139,7 +139,7 @@ class UserId(Rule, frozen=True, tag="user_id"):
             raise refuse(
                 "rule.user",
                 f"UserId: {self.id!r} is not a name that a key can have.",
-                "Key names are 1 to 64 letters, digits, dots, hyphens, underscores, plus or at signs.",
+                "A key name has 1 to 64 letters a-z, digits or . _ @ - and begins with a letter or a digit.",
                 "List the names with `bastion keys list`.",
             )
 
