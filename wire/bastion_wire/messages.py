@@ -195,12 +195,17 @@ class AuditVerify(Body, frozen=True, tag="audit_verify"):
 
 
 class Checkpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A signed head of the audit log. root: RFC 6962 Merkle root. signature: Ed25519 over the canonical text."""
+    """A signed head of the audit log. root: RFC 6962 Merkle root. signature: Ed25519 over `signed_text`."""
 
     size: int
     root: bytes
     time: float
     signature: bytes
+
+    @property
+    def signed_text(self) -> bytes:
+        """What the server signs: four lines of text; the time as C's hexadecimal floating-point number."""
+        return f"bastionlab.checkpoint.1\n{self.size}\n{self.root.hex()}\n{float(self.time).hex()}\n".encode()
 
 
 class Failed(Body, frozen=True, tag="failed"):

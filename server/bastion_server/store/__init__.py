@@ -1,0 +1,145 @@
+"""The store: one directory with the catalogue, sealed datasets, requests, grants, the server's keys and the audit log."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bastion_plan.errors import ServerError
+
+from bastion_server.store.audit import AuditLog, Record
+from bastion_server.store.database import Database
+from bastion_server.store.datasets import DatasetRecord, Datasets, PolicyChange
+from bastion_server.store.files import DISK, Files
+from bastion_server.store.grants import Grant, Grants
+from bastion_server.store.keys import ServerKeys, load_or_create
+from bastion_server.store.lock import DirectoryLock
+from bastion_server.store.plans import NamedPlan, Plans, Populations
+from bastion_server.store.requests import AccessRequest, Limits, RequestGroup, Requests, Shown, Statements
+from bastion_server.store.sealed import SealedFiles, SealedReader, SealedRef, SealedWriter
+from bastion_server.store.verify import verify
+
+__all__ = [
+    "AccessRequest",
+    "AuditLog",
+    "DatasetRecord",
+    "Datasets",
+    "Grant",
+    "Grants",
+    "Limits",
+    "NamedPlan",
+    "Plans",
+    "PolicyChange",
+    "Populations",
+    "Record",
+    "RequestGroup",
+    "Requests",
+    "SealedFiles",
+    "SealedReader",
+    "SealedRef",
+    "SealedWriter",
+    "ServerKeys",
+    "Shown",
+    "Statements",
+    "Store",
+    "verify",
+]
+
+
+@dataclass(frozen=True)
+class Store:
+    """Everything a server keeps, open. Its parts may be used from any thread."""
+
+    directory: Path
+    keys: ServerKeys
+    sealed: SealedFiles
+    database: Database
+    datasets: Datasets
+    grants: Grants
+    requests: Requests
+    plans: Plans
+    populations: Populations
+    statements: Statements
+    audit: AuditLog
+    _lock: DirectoryLock
+
+    @classmethod
+    def open(
+        cls, directory: str | os.PathLike[str], now: float, *, limits: Limits | None = None, files: Files = DISK
+    ) -> Store:
+        """Open the store in `directory`, made if it is not there; leftovers of a crash are cleared away.
+
+        Args:
+            directory: readable by the server's user only (mode 0700).
+            now: seconds since 1970.
+            limits: of access requests.
+            files: the disk; another in tests.
+
+        Raises:
+            ServerError: server.store.locked, server.store.newer, server.store.damaged, server.store.catalogue-missing,
+                server.keys.*, server.audit.damaged, server.audit.rollback, server.audit.rewritten …
+        """
+        path = Path(directory)
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = DirectoryLock(path, files=files)
+        database: Database | None = None
+        try:
+            catalogue = path / "catalogue.db"
+            used = catalogue.exists() or (path / "audit.log").exists()
+            keys = load_or_create(path, may_create=not used, files=files)
+            sealed = SealedFiles(path / "sealed", keys, files=files)
+            if not catalogue.exists() and sealed.names():
+                # INVARIANT: what nothing refers to is swept away; a lost catalogue must not look like that
+                msg = "The store has sealed datasets but no catalogue."
+                raise ServerError(
+                    msg, code="server.store.catalogue-missing", next_step="Restore catalogue.db from a backup."
+                )
+            audit = AuditLog(path, keys, now, files=files)
+            try:
+                database = Database(catalogue)
+                datasets = Datasets(database, sealed.remove)
+                grants = Grants(database)
+                requests = Requests(database, grants, limits)
+                sealed.sweep(datasets.files())
+                requests.expire(now)
+                grants.expire(now)
+            except BaseException:
+                audit.close()
+                raise
+        except BaseException as error:
+            if database is not None:
+                database.close()
+            lock.release()
+            if isinstance(error, OSError):
+                msg = "The store's directory cannot be read or written."
+                raise ServerError(msg, code="server.store.io") from error
+            raise
+        return cls(
+            path,
+            keys,
+            sealed,
+            database,
+            datasets,
+            grants,
+            requests,
+            Plans(database),
+            Populations(database),
+            Statements(database),
+            audit,
+            lock,
+        )
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Make several changes of the catalogue atomic: all writes of this thread inside belong together."""
+        with self.database.transaction():
+            yield
+
+    def close(self, now: float | None = None) -> None:
+        """Finish what is pending and let go of the directory; with `now`, sign a last checkpoint. May be called again."""
+        self.audit.close(now)
+        self.database.close()
+        self._lock.release()

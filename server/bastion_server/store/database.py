@@ -1,0 +1,151 @@
+"""The SQLite file behind all repositories: connections, transactions, migrations.
+
+One connection writes, under a lock; every thread reads through a connection of its own, so that nobody waits for
+another's fsync. WAL with synchronous=FULL: what a transaction acknowledged survives the loss of power.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from bastion_plan.errors import ServerError
+
+from bastion_server.store.schema import MIGRATIONS
+
+_BUSY_MS = 10_000
+
+
+class Database:
+    """Transactions over one SQLite file. Every method may be called from any thread."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the file, bring its schema up to date.
+
+        Raises:
+            ServerError: server.store.newer (made by a later release), server.store.damaged.
+        """
+        self._path = path
+        self._lock = threading.RLock()
+        self._depth = 0
+        self._holder = 0  # the thread inside a transaction
+        self._after: list[Callable[[], None]] = []
+        self._local = threading.local()
+        self._readers: list[sqlite3.Connection] = []
+        self._closed = False
+        path.touch(mode=0o600, exist_ok=True)
+        with _translated():
+            self._writer = self._connect()
+            self._migrate()
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Write atomically and durably. Inside another transaction of the same thread it is part of that one.
+
+        Raises:
+            ServerError: server.store.full, server.store.io, server.store.damaged; then nothing was changed.
+        """
+        with self._lock, _translated():
+            if self._depth:
+                self._depth += 1
+                try:
+                    yield self._writer
+                finally:
+                    self._depth -= 1
+                return
+            self._writer.execute("BEGIN IMMEDIATE")
+            self._depth, self._holder, self._after = 1, threading.get_ident(), []
+            try:
+                yield self._writer
+                self._writer.execute("COMMIT")
+            except BaseException:
+                if self._writer.in_transaction:
+                    self._writer.execute("ROLLBACK")
+                raise
+            finally:
+                self._depth = self._holder = 0
+            for action in self._after:
+                action()
+
+    def after_commit(self, action: Callable[[], None]) -> None:
+        """Within a transaction: run `action` once it is durable, not at all if it fails."""
+        self._after.append(action)
+
+    def rows(self, statement: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
+        """Read. Inside this thread's transaction its own changes are seen, elsewhere only what was committed."""
+        with _translated():
+            return self._reader().execute(statement, values).fetchall()
+
+    def row(self, statement: str, values: Sequence[Any] = ()) -> sqlite3.Row | None:
+        """Read the first row, or None."""
+        with _translated():
+            found: sqlite3.Row | None = self._reader().execute(statement, values).fetchone()
+            return found
+
+    def close(self) -> None:
+        """Close all connections. May be called again."""
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                for connection in (*self._readers, self._writer):
+                    connection.close()
+
+    def _reader(self) -> sqlite3.Connection:
+        if self._holder == threading.get_ident():
+            return self._writer
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            with self._lock:
+                if self._closed:
+                    msg = "The store is closed."
+                    raise ServerError(msg, code="server.store.closed")
+                connection = self._connect()
+                connection.execute("PRAGMA query_only=ON")
+                self._readers.append(connection)
+            self._local.connection = connection
+        return connection
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
+        connection.row_factory = sqlite3.Row
+        connection.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA foreign_keys=ON")
+        connection.execute("PRAGMA trusted_schema=OFF")
+        connection.execute("PRAGMA secure_delete=ON")
+        return connection
+
+    def _migrate(self) -> None:
+        (version,) = self._writer.execute("PRAGMA user_version").fetchone()
+        if version > len(MIGRATIONS):
+            msg = "The store was made by a later release of the server."
+            raise ServerError(msg, code="server.store.newer", next_step="Start the later release.")
+        for number, script in enumerate(MIGRATIONS[version:], version + 1):
+            # one script, one transaction: a crash leaves the version before or the version after
+            self._writer.executescript(f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version={number};\nCOMMIT;")
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Turn SQLite's errors into the product's; constraint violations stay, their meaning is the repository's to tell."""
+    try:
+        yield
+    except sqlite3.IntegrityError:
+        raise
+    except sqlite3.Error as error:
+        name = getattr(error, "sqlite_errorname", "") or ""
+        if name == "SQLITE_FULL":
+            code, reason = "server.store.full", "The disk is full."
+        elif name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+            code, reason = "server.store.damaged", "The catalogue's file is damaged."
+        elif isinstance(error, sqlite3.ProgrammingError) and "closed" in str(error):
+            code, reason = "server.store.closed", "It is shutting down."
+        else:
+            code, reason = "server.store.io", "The disk could not be read or written."
+        msg = "The server's store could not do its work."
+        raise ServerError(msg, code=code, reason=reason) from error

@@ -1,0 +1,140 @@
+"""Grants: what an approval allows, for whom, of what, how often and until when."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from bastion_plan.errors import InputError
+
+from bastion_server.store.binding import binding, parts
+from bastion_server.store.database import Database
+
+
+@dataclass(frozen=True)
+class Grant:
+    """An approval in force.
+
+    may_run: the plan may run and be saved. may_read: its result may be fetched. until: seconds since 1970, the first
+    moment at which it no longer holds. single_use: ends with its first use. ended: "", "used", "expired", "revoked".
+    """
+
+    id: str
+    request: str
+    requester: str
+    plan_hash: str
+    versions: dict[str, int]
+    policy_versions: dict[str, int]
+    may_run: bool
+    may_read: bool
+    single_use: bool
+    until: float
+    created: float
+    ended: str = ""
+    uses: int = 0
+
+
+class Grants:
+    """Repository of grants. They are made by `Requests.decide` only.
+
+    INVARIANT: a grant answers for one plan, one requester, one set of dataset versions and policy versions. The
+    binding is compared as bytes and the table refuses to change it.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def find_grant(
+        self,
+        plan_hash: str,
+        versions: Mapping[str, int],
+        requester: str,
+        policy_versions: Mapping[str, int],
+        now: float,
+    ) -> Grant | None:
+        """Return the grant in force for exactly this, or None. With several, the one that lasts longest.
+
+        A grant found to be past its date is ended for good, so that setting the clock back does not revive it.
+        """
+        rows = self._database.rows(
+            "SELECT * FROM grants WHERE requester = ? AND plan_hash = ? AND binding = ? AND ended = ''"
+            " ORDER BY single_use, until DESC, id",
+            (requester, plan_hash, binding(versions, policy_versions)),
+        )
+        if any(row["until"] <= now for row in rows):
+            self.expire(now)
+        return next((_grant(row) for row in rows if row["until"] > now), None)
+
+    def use(self, grant: str, now: float) -> Grant:
+        """Use a grant: counted, and ended if it was for once. Of two concurrent uses of the latter one succeeds.
+
+        Raises:
+            InputError: input.grant.ended, when it was used, revoked, or is past its date.
+        """
+        with self._database.transaction() as connection:
+            connection.execute(_EXPIRE, (now, now))
+            connection.execute(
+                "UPDATE grants SET uses = uses + 1, ended = CASE single_use WHEN 1 THEN 'used' ELSE '' END,"
+                " ended_at = CASE single_use WHEN 1 THEN ? ELSE 0 END WHERE id = ? AND ended = '' AND until > ?",
+                (now, grant, now),
+            )
+            changed = connection.execute("SELECT changes()").fetchone()[0]
+            row = connection.execute("SELECT * FROM grants WHERE id = ?", (grant,)).fetchone()
+        # raised outside the transaction, so that an expiry seen here stays recorded
+        if not changed:
+            msg = "The owner's approval no longer holds."
+            raise InputError(
+                msg,
+                code="input.grant.ended",
+                reason="It was used, revoked, or is past its date.",
+                next_step="Ask the owner again.",
+            )
+        return _grant(row)
+
+    def revoke(self, grant: str, now: float) -> bool:
+        """End a grant. Return whether it was in force."""
+        with self._database.transaction() as connection:
+            cursor = connection.execute(
+                "UPDATE grants SET ended = 'revoked', ended_at = ? WHERE id = ? AND ended = ''", (now, grant)
+            )
+            return cursor.rowcount == 1
+
+    def revoke_requester(self, requester: str, now: float) -> int:
+        """End all grants of an identity whose key was revoked; return how many."""
+        with self._database.transaction() as connection:
+            return connection.execute(
+                "UPDATE grants SET ended = 'revoked', ended_at = ? WHERE requester = ? AND ended = ''", (now, requester)
+            ).rowcount
+
+    def expire(self, now: float) -> int:
+        """End all grants past their date; return how many."""
+        with self._database.transaction() as connection:
+            return connection.execute(_EXPIRE, (now, now)).rowcount
+
+    def of_request(self, request: str) -> Grant | None:
+        """Return the grant an approved request gave, ended or not."""
+        row = self._database.row("SELECT * FROM grants WHERE request = ?", (request,))
+        return None if row is None else _grant(row)
+
+
+_EXPIRE = "UPDATE grants SET ended = 'expired', ended_at = ? WHERE ended = '' AND until <= ?"
+
+
+def _grant(row: sqlite3.Row) -> Grant:
+    bound = parts(row["binding"])
+    return Grant(
+        id=row["id"],
+        request=row["request"],
+        requester=row["requester"],
+        plan_hash=row["plan_hash"],
+        versions={name: version for name, version, _ in bound},
+        policy_versions={name: version for name, _, version in bound},
+        may_run=bool(row["may_run"]),
+        may_read=bool(row["may_read"]),
+        single_use=bool(row["single_use"]),
+        until=row["until"],
+        created=row["created"],
+        ended=row["ended"],
+        uses=row["uses"],
+    )

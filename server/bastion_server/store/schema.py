@@ -1,0 +1,161 @@
+"""The tables, as a list of migrations: append to it, never change an entry that was released."""
+
+from __future__ import annotations
+
+_FIRST = """
+CREATE TABLE datasets (
+    id TEXT PRIMARY KEY,
+    name TEXT NOT NULL,
+    owner TEXT NOT NULL,
+    kind TEXT NOT NULL CHECK (kind IN ('table', 'saved')),
+    unit_domain TEXT NOT NULL,
+    version INTEGER NOT NULL CHECK (version >= 1),
+    policy_version INTEGER NOT NULL CHECK (policy_version >= 1),
+    created REAL NOT NULL,
+    deleted REAL
+) STRICT;
+CREATE UNIQUE INDEX datasets_live_name ON datasets (name) WHERE deleted IS NULL;
+CREATE INDEX datasets_owner ON datasets (owner);
+
+CREATE TABLE dataset_allow (
+    dataset TEXT NOT NULL REFERENCES datasets (id),
+    identity TEXT NOT NULL,
+    PRIMARY KEY (dataset, identity)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE dataset_versions (
+    dataset TEXT NOT NULL REFERENCES datasets (id),
+    version INTEGER NOT NULL,
+    private BLOB,
+    plan BLOB,
+    file TEXT,
+    wrapped_key BLOB,
+    size INTEGER,
+    sha256 BLOB,
+    created REAL NOT NULL,
+    PRIMARY KEY (dataset, version)
+) STRICT, WITHOUT ROWID;
+
+-- every change of what the owner decided: facts hold the policy and the roles
+CREATE TABLE policies (
+    dataset TEXT NOT NULL REFERENCES datasets (id),
+    policy_version INTEGER NOT NULL,
+    version INTEGER NOT NULL,
+    facts BLOB NOT NULL,
+    changed_by TEXT NOT NULL,
+    changed_at REAL NOT NULL,
+    signed BLOB NOT NULL,
+    PRIMARY KEY (dataset, policy_version)
+) STRICT, WITHOUT ROWID;
+CREATE TRIGGER policies_are_history BEFORE UPDATE ON policies
+BEGIN SELECT RAISE(ABORT, 'policies are append-only'); END;
+
+CREATE TABLE requests (
+    id TEXT PRIMARY KEY,
+    state TEXT NOT NULL CHECK (state IN ('pending', 'approved', 'denied', 'expired', 'withdrawn')),
+    requester TEXT NOT NULL,
+    plan_hash TEXT NOT NULL,
+    binding BLOB NOT NULL,
+    plan BLOB NOT NULL,
+    reason TEXT NOT NULL,
+    shown BLOB NOT NULL,
+    created REAL NOT NULL,
+    expires REAL NOT NULL,
+    decided_by TEXT NOT NULL DEFAULT '',
+    decided_at REAL NOT NULL DEFAULT 0,
+    answer TEXT NOT NULL DEFAULT ''
+) STRICT;
+-- at most one open request for the same thing, whatever threads do
+CREATE UNIQUE INDEX requests_open ON requests (requester, plan_hash, binding) WHERE state = 'pending';
+CREATE INDEX requests_requester ON requests (requester, created);
+CREATE INDEX requests_state ON requests (state, expires);
+CREATE TRIGGER requests_start_pending BEFORE INSERT ON requests WHEN NEW.state <> 'pending'
+BEGIN SELECT RAISE(ABORT, 'a request starts pending'); END;
+CREATE TRIGGER requests_transitions BEFORE UPDATE OF state ON requests WHEN OLD.state <> 'pending'
+BEGIN SELECT RAISE(ABORT, 'a decided request stays as it is'); END;
+CREATE TRIGGER requests_binding BEFORE UPDATE OF requester, plan_hash, binding, plan, created ON requests
+BEGIN SELECT RAISE(ABORT, 'a request is bound to what was asked'); END;
+
+CREATE TABLE request_owners (
+    request TEXT NOT NULL REFERENCES requests (id),
+    owner TEXT NOT NULL,
+    decision TEXT NOT NULL DEFAULT '' CHECK (decision IN ('', 'approve', 'deny')),
+    decided_at REAL NOT NULL DEFAULT 0,
+    answer TEXT NOT NULL DEFAULT '',
+    may_run INTEGER NOT NULL DEFAULT 0,
+    may_read INTEGER NOT NULL DEFAULT 0,
+    single_use INTEGER NOT NULL DEFAULT 1,
+    until REAL NOT NULL DEFAULT 0,
+    signed BLOB NOT NULL DEFAULT x'',
+    PRIMARY KEY (request, owner)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX request_owners_owner ON request_owners (owner);
+CREATE TRIGGER request_owners_once BEFORE UPDATE ON request_owners WHEN OLD.decision <> ''
+BEGIN SELECT RAISE(ABORT, 'an owner decides once'); END;
+
+CREATE TABLE request_datasets (
+    request TEXT NOT NULL REFERENCES requests (id),
+    dataset TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    policy_version INTEGER NOT NULL,
+    PRIMARY KEY (request, dataset)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX request_datasets_dataset ON request_datasets (dataset);
+
+CREATE TABLE grants (
+    id TEXT PRIMARY KEY,
+    request TEXT NOT NULL UNIQUE REFERENCES requests (id),
+    requester TEXT NOT NULL,
+    plan_hash TEXT NOT NULL,
+    binding BLOB NOT NULL,
+    may_run INTEGER NOT NULL,
+    may_read INTEGER NOT NULL,
+    single_use INTEGER NOT NULL,
+    until REAL NOT NULL,
+    created REAL NOT NULL,
+    ended TEXT NOT NULL DEFAULT '' CHECK (ended IN ('', 'used', 'expired', 'revoked')),
+    ended_at REAL NOT NULL DEFAULT 0,
+    uses INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE INDEX grants_lookup ON grants (requester, plan_hash);
+CREATE TRIGGER grants_binding
+BEFORE UPDATE OF request, requester, plan_hash, binding, may_run, may_read, single_use, until, created ON grants
+BEGIN SELECT RAISE(ABORT, 'a grant is bound to what was approved'); END;
+CREATE TRIGGER grants_end_once BEFORE UPDATE ON grants WHEN OLD.ended <> ''
+BEGIN SELECT RAISE(ABORT, 'a grant that ended stays ended'); END;
+
+CREATE TABLE plans (
+    id TEXT PRIMARY KEY,
+    owner TEXT NOT NULL,
+    plan_hash TEXT NOT NULL,
+    plan BLOB NOT NULL,
+    created REAL NOT NULL,
+    used REAL NOT NULL,
+    UNIQUE (owner, plan_hash)
+) STRICT;
+
+-- kept for ever: an owner's statements are few, and a forgotten one could be replayed after the clock was set back
+CREATE TABLE statements (
+    signer TEXT NOT NULL,
+    nonce BLOB NOT NULL,
+    seen REAL NOT NULL,
+    PRIMARY KEY (signer, nonce)
+) STRICT, WITHOUT ROWID;
+
+-- released populations, in the order of their release
+CREATE TABLE populations (
+    unit_domain TEXT NOT NULL,
+    audience TEXT NOT NULL,
+    seq INTEGER NOT NULL,
+    entry BLOB NOT NULL,
+    plan_hash TEXT NOT NULL,
+    created REAL NOT NULL,
+    PRIMARY KEY (unit_domain, audience, seq)
+) STRICT, WITHOUT ROWID;
+CREATE TRIGGER populations_are_history BEFORE UPDATE ON populations
+BEGIN SELECT RAISE(ABORT, 'history is append-only'); END;
+CREATE TRIGGER populations_stay BEFORE DELETE ON populations
+BEGIN SELECT RAISE(ABORT, 'history is append-only'); END;
+"""
+
+MIGRATIONS: tuple[str, ...] = (_FIRST,)
