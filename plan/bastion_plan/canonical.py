@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-import msgpack
+import msgpack  # type: ignore[import-untyped]
 import msgspec
 
 from bastion_plan.errors import DecodeError, LimitError
@@ -76,8 +76,14 @@ def decode(data: bytes) -> Node:
 def _unpack(data: bytes) -> Any:
     try:
         unpacker = msgpack.Unpacker(
-            max_buffer_size=MAX_BYTES, max_array_len=MAX_LITERALS, max_map_len=64, max_str_len=MAX_BYTES,
-            max_bin_len=MAX_BYTES, max_ext_len=0, strict_map_key=True, use_list=False,
+            max_buffer_size=MAX_BYTES,
+            max_array_len=MAX_LITERALS,
+            max_map_len=64,
+            max_str_len=MAX_BYTES,
+            max_bin_len=MAX_BYTES,
+            max_ext_len=0,
+            strict_map_key=True,
+            use_list=False,
         )
         unpacker.feed(data)
         tree = unpacker.unpack()

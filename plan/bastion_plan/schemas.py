@@ -1,0 +1,260 @@
+"""Column names and types of every node, by Polars 2.1's rules, from those of its inputs (which are already bound)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from bastion_plan import dtypes as dt
+from bastion_plan import nodes as n
+from bastion_plan.dtypes import DType, Schema
+from bastion_plan.errors import BindError
+from bastion_plan.expressions import Alias, Call, Column, Expr, Literal
+from bastion_plan.functions.rules import supertype
+from bastion_plan.selectors import is_pattern, unknown_column
+from bastion_plan.typing import aggregated, describe, expr_dtype
+
+#: most columns a frame may have
+MAX_COLUMNS = 4_096
+
+
+def checked(columns: Iterable[tuple[str, DType]], where: str) -> Schema:
+    """Return a schema of these columns.
+
+    INVARIANT: no column has a name that the engine would read as a pattern over other columns ("*", "^…$"): a plan could
+    else make the engine read columns that the judge never saw.
+
+    Raises:
+        BindError: two columns of one name, a name that is a pattern, too many columns.
+    """
+    schema: Schema = {}
+    for name, dtype in columns:
+        if name in schema:
+            msg = f"{where} makes two columns named {name!r}."
+            raise BindError(
+                msg, code="plan.bind.duplicate", next_step="Give one of them another name, with alias() or a suffix."
+            )
+        if is_pattern(name):
+            msg = f"A column cannot be named {name!r}: that is a pattern."
+            raise BindError(msg, code="plan.bind.name")
+        schema[name] = dtype
+    if len(schema) > MAX_COLUMNS:
+        msg = f"{where} makes {len(schema)} columns; at most {MAX_COLUMNS} are allowed."
+        raise BindError(msg, code="plan.bind.size")
+    return schema
+
+
+def select_schema(exprs: Sequence[Expr], schema: Schema, where: str = "select") -> Schema:
+    """Return the schema of expanded expressions over a frame."""
+    return checked(((d.name, d.dtype) for d in (describe(e, schema) for e in exprs)), where)
+
+
+def with_columns_schema(exprs: Sequence[Expr], schema: Schema) -> Schema:
+    """Return the schema after adding or replacing columns."""
+    return checked((schema | select_schema(exprs, schema, "with_columns")).items(), "with_columns")
+
+
+def agg_schema(keys: Schema, aggs: Sequence[Expr], schema: Schema, where: str) -> Schema:
+    """Return keys and aggregates; what an aggregate does not reduce becomes a list."""
+    made = (aggregated(e, schema) for e in aggs)
+    return checked([*keys.items(), *((d.name, d.dtype) for d in made)], where)
+
+
+def widest(types: Iterable[DType]) -> DType:
+    """Return the common type of columns stacked into one: as `supertype`, and String for strings with anything flat."""
+    found: DType | None = None
+    for dtype in types:
+        if found is None or found == dtype:
+            found = dtype
+            continue
+        kinds = {found.kind, dtype.kind}
+        if "String" in kinds and not (found.is_nested or dtype.is_nested or "Binary" in kinds):
+            found = dt.STRING
+        else:
+            found = supertype(found, dtype)
+    return dt.NULL if found is None else found
+
+
+# --- joins ---
+
+
+def join_schema(node: n.Join, left: Schema, right: Schema) -> Schema:
+    """Return the columns of a join: which keys are merged depends on `how` and `coalesce`, clashes get the suffix."""
+    if node.how in {"semi", "anti"}:
+        return left
+    plain = all(isinstance(e, Column) for e in (*node.left_on, *node.right_on))
+    merged = plain and node.how != "cross" and (node.coalesce if node.coalesce is not None else node.how != "full")
+    left_keys = [e.name for e in node.left_on if isinstance(e, Column)] if merged else []
+    right_keys = [e.name for e in node.right_on if isinstance(e, Column)] if merged else []
+    first = dict(left)
+    if node.how == "right":
+        first = {name: t for name, t in left.items() if name not in left_keys}
+        return _beside(first, list(right.items()), node.suffix)
+    if node.how == "full":
+        for a, b in zip(left_keys, right_keys, strict=True):
+            first[a] = supertype(left[a], right[b])
+    rest = [(name, t) for name, t in right.items() if name not in right_keys]
+    return _beside(first, rest, node.suffix)
+
+
+def asof_schema(node: n.JoinAsof, left: Schema, right: Schema) -> Schema:
+    """Return the columns of an asof join: the right `by` columns go, the right key only where it has the same name."""
+    gone = set(node.by_right)
+    on_left, on_right = node.left_on, node.right_on
+    if node.coalesce and isinstance(on_left, Column) and isinstance(on_right, Column) and on_left.name == on_right.name:
+        gone.add(on_right.name)
+    return _beside(left, [(name, t) for name, t in right.items() if name not in gone], node.suffix)
+
+
+def _beside(left: Schema, right: list[tuple[str, DType]], suffix: str) -> Schema:
+    return checked([*left.items(), *((f"{name}{suffix}" if name in left else name, t) for name, t in right)], "join")
+
+
+# --- shapes ---
+
+
+def concat_schema(how: str, schemas: Sequence[Schema]) -> Schema:
+    """Return the columns of frames put below or beside each other."""
+    if how == "horizontal":
+        return checked([item for s in schemas for item in s.items()], "concat")
+    if how in {"vertical", "vertical_relaxed"}:
+        for other in schemas[1:]:
+            if list(other) != list(schemas[0]):
+                msg = "The frames of a vertical concat do not have the same columns in the same order."
+                raise BindError(msg, code="plan.bind.concat", next_step='Select them, or use how="diagonal".')
+    names = list(dict.fromkeys(name for s in schemas for name in s))
+    result: Schema = {}
+    for name in names:
+        types = [s[name] for s in schemas if name in s]
+        if not how.endswith("_relaxed") and len(set(types)) > 1:
+            msg = f"The frames of the concat have column {name!r} as {types[0]} and as another type."
+            raise BindError(msg, code="plan.bind.concat", next_step=f'Cast it, or use how="{how}_relaxed".')
+        result[name] = widest(types)
+    return result
+
+
+def explode_schema(columns: Sequence[str], schema: Schema) -> Schema:
+    """Return the schema with lists and arrays as their elements."""
+    result = dict(schema)
+    for name in columns:
+        dtype = schema[name]
+        if dtype.kind not in {"List", "Array"} or dtype.inner is None:
+            msg = f"Column {name!r} is {dtype}; only lists and arrays can be exploded."
+            raise BindError(msg, code="plan.bind.types")
+        result[name] = dtype.inner
+    return result
+
+
+def unnest_schema(columns: Sequence[str], schema: Schema) -> Schema:
+    """Return the schema with the fields of struct columns in their place."""
+    made: list[tuple[str, DType]] = []
+    for name, dtype in schema.items():
+        if name not in columns:
+            made.append((name, dtype))
+        elif dtype.kind == "Struct":
+            made.extend(dtype.fields)
+        else:
+            msg = f"Column {name!r} is {dtype}; only structs can be unnested."
+            raise BindError(msg, code="plan.bind.types")
+    return checked(made, "unnest")
+
+
+def unpivot_schema(node: n.Unpivot, on: Sequence[str], index: Sequence[str], schema: Schema) -> Schema:
+    """Return index columns, the variable's name, the value."""
+    kept = [(name, schema[name]) for name in index]
+    value = widest(schema[name] for name in on)
+    return checked([*kept, (node.variable_name, dt.STRING), (node.value_name, value)], "unpivot")
+
+
+def pivot_schema(node: n.Pivot, schema: Schema) -> Schema:
+    """Return index columns and one column per value of `on` (per value column, where there are several)."""
+    names = [_pivot_name(v, schema[node.on]) for v in node.on_columns]
+    made: list[tuple[str, DType]] = [(name, schema[name]) for name in node.index]
+    for value in node.values:
+        prefix = f"{value}{node.separator}" if len(node.values) > 1 else ""
+        aggregated = dt.UINT32 if node.aggregate == "len" else expr_dtype(_aggregate(node.aggregate, value), schema)
+        made.extend((prefix + name, aggregated) for name in names)
+    return checked(made, "pivot")
+
+
+def _aggregate(function: str, column: str) -> Expr:
+    # item: the only value of its group
+    return Call("first" if function == "item" else function, (Column(column),))
+
+
+def _pivot_name(value: Any, dtype: DType) -> str:
+    if value is None:
+        return "null"
+    if dtype.kind == "Boolean":
+        return "true" if value else "false"
+    return str(value)
+
+
+def require(name: str, schema: Schema) -> DType:
+    """Return the type of a column that must be there."""
+    if name not in schema:
+        raise unknown_column(name, schema)
+    return schema[name]
+
+
+# --- keys and fills ---
+
+
+def check_key_types(left: DType, right: DType) -> None:
+    """Refuse join keys that cannot be compared."""
+    if left == right or (left.is_integer and right.is_integer):
+        return
+    if left.kind == right.kind and left.kind not in {"List", "Array", "Struct", "Datetime", "Enum", "Decimal"}:
+        return
+    msg = f"The join keys are {left} and {right}, which cannot be compared."
+    raise BindError(msg, code="plan.bind.types", next_step="Cast one of them to the type of the other.")
+
+
+def check_join_keys(how: str, left_on: Sequence[Expr], right_on: Sequence[Expr], left: Schema, right: Schema) -> None:
+    """Refuse keys that are missing, of different number, renamed, repeated, or of types that cannot be compared."""
+    if how == "cross":
+        if left_on or right_on:
+            msg = "A cross join takes no keys."
+            raise BindError(msg, code="plan.bind.keys")
+        return
+    if len(left_on) != len(right_on) or not left_on:
+        msg = f"The join has {len(left_on)} left and {len(right_on)} right keys."
+        raise BindError(msg, code="plan.bind.keys", next_step="Give equally many keys, at least one.")
+    for side in (left_on, right_on):
+        if any(isinstance(e, Alias) for e in side):
+            msg = "A join key cannot be renamed."
+            raise BindError(msg, code="plan.bind.keys", next_step="Use with_columns() before the join.")
+        if len(set(side)) != len(side):
+            msg = "A join key is given twice."
+            raise BindError(msg, code="plan.bind.keys")
+    for a, b in zip(left_on, right_on, strict=True):
+        check_key_types(expr_dtype(a, left), expr_dtype(b, right))
+
+
+_PLAIN = {"DynInt", "DynFloat", "Boolean", "String"}
+
+
+def fill_schema(node: n.FillNull, value: Expr, schema: Schema) -> Schema:
+    """Return the schema after filling; a plain number, Boolean or string fills only the columns whose type it fits."""
+    if node.nans:
+        return schema
+    result = {}
+    for name, dtype in schema.items():
+        call = Call("fill_null", (Column(name), value))  # type: ignore[arg-type]
+        result[name] = expr_dtype(call, schema) if fills(value, dtype) else dtype
+    return result
+
+
+def fills(value: Expr, dtype: DType) -> bool:
+    """Return whether `fill_null(value)` of a frame touches a column of this type."""
+    if not isinstance(value, Literal) or value.dtype.kind not in _PLAIN:
+        return True
+    if dtype.kind == "Null":
+        return True
+    match value.dtype.kind:
+        case "DynInt" | "DynFloat":
+            return dtype.is_numeric
+        case "String":
+            return dtype.kind in {"String", "Categorical"}
+        case kind:
+            return dtype.kind == kind
