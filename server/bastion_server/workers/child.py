@@ -1,0 +1,185 @@
+"""The child: one query's engine. It reads plans from its channel, runs them, and answers; it knows nothing else.
+
+Everything here runs behind the walls of `sandbox.py`, on behalf of one query, and ends with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import io
+import os
+import pickle
+import socket
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import msgspec
+import polars as pl
+from bastion_plan.canonical import Envelope
+from bastion_plan.nodes import Node
+
+from bastion_server.engine.lower import lower
+from bastion_server.workers import measure, sandbox
+from bastion_server.workers.framing import MAX_BODY, BrokenFrame, receive, send
+from bastion_server.workers.messages import (
+    Bind,
+    Done,
+    Failed,
+    Limits,
+    Message,
+    Ready,
+    Register,
+    Run,
+    SandboxReport,
+    ToChild,
+)
+
+_plans = msgspec.msgpack.Decoder(Envelope)
+
+
+class Refusal(Exception):  # noqa: N818 - an answer, not a fault
+    """The job ends with a fixed reason of errors.py."""
+
+    def __init__(self, reason: str, text: str = "") -> None:
+        self.reason = reason
+        super().__init__(text)
+
+
+class Child:
+    """Serves one channel until it closes."""
+
+    #: the messages it understands
+    requests: ClassVar[Any] = ToChild
+
+    def __init__(self, sock: socket.socket, limits: Limits) -> None:
+        self.sock = sock
+        self.limits = limits
+        self.sources: dict[str, pl.LazyFrame] = {}
+        self.files: list[int] = []
+
+    @classmethod
+    def main(cls, channel: int, stderr: int, limits: Limits, spare: int) -> None:
+        """Become a worker: put up the walls, warm the engine, serve. Called in a fresh fork; never returns.
+
+        Args:
+            channel, stderr: descriptors of the channel and of the pipe for last words.
+            limits: what may be used.
+            spare: an empty memory file, for warming the engine's reader.
+        """
+        code = 1
+        try:
+            channel, spare = sandbox.keep_only(channel, stderr, spare)
+            report = cls.enclose(limits)
+            child = cls(socket.socket(fileno=channel), limits)
+            child.warm(spare)
+            send(child.sock, Ready(report))
+            child.serve()
+            code = 0
+        except BrokenFrame:
+            code = 0
+        except BaseException as error:  # noqa: BLE001 - last words go to the owner's log
+            with contextlib.suppress(BaseException):
+                os.write(2, repr(error).encode()[:4000])
+        os._exit(code)
+
+    @classmethod
+    def enclose(cls, limits: Limits) -> SandboxReport:
+        """Put up every wall the kernel has."""
+        return sandbox.enclose(limits)
+
+    def warm(self, spare: int) -> None:
+        """Start the engine's threads and readers with a query about nothing."""
+        frame = pl.DataFrame({"k": [1, 2], "v": [1.0, 2.0]})
+        buffer = io.BytesIO()
+        frame.write_ipc(buffer)
+        os.write(spare, buffer.getvalue())
+        lazy = pl.scan_ipc(f"/proc/self/fd/{spare}")
+        lazy.filter(pl.col("k") > 0).group_by("k").agg(pl.col("v").mean()).sort("k").collect()
+        os.close(spare)
+        gc.freeze()
+
+    def serve(self) -> None:
+        """Answer messages, one at a time, until the channel closes."""
+        while True:
+            message, body, fds = receive(self.sock, self.requests, max_fds=16)
+            answer: Message
+            data: bytes = b""
+            try:
+                answer, data = self.handle(message, body, fds)
+            except Refusal as refusal:
+                answer = Failed(refusal.reason, str(refusal))
+            except MemoryError:
+                answer = Failed("memory")
+            except (KeyboardInterrupt, SystemExit):
+                raise
+            except BaseException as error:  # noqa: BLE001 - engine panics derive from BaseException
+                answer = Failed("refused", f"{type(error).__name__}: {error}"[:4000])
+            send(self.sock, answer, data)
+
+    def handle(self, message: Message, body: bytes, fds: list[int]) -> tuple[Message, bytes]:
+        """Do what one message asks for and return (answer, body)."""
+        match message:
+            case Bind(ids=ids):
+                self.bind(ids, fds)
+                return Done(), b""
+            case Run(plan=plan, keep=keep, returns=returns):
+                # INVARIANT: pickle flows only from the server into the sandbox, never back
+                tables = pickle.loads(body) if body else {}  # noqa: S301
+                try:
+                    return self.run(_plans.decode(plan).root, keep, returns, tables, fds[0])
+                finally:
+                    os.close(fds[0])
+            case Register(unit=unit):
+                try:
+                    return measure.register(fds[0], fds[1], unit), b""
+                except measure.Unusable as error:
+                    raise Refusal(error.reason, str(error)) from None
+        msg = "unknown message"
+        raise BrokenFrame(msg)
+
+    def bind(self, ids: Sequence[str], fds: Sequence[int]) -> None:
+        """Make datasets available as sources."""
+        for name, fd in zip(ids, fds, strict=True):
+            self.files.append(fd)
+            # the magic link of a memory file is the one path the walls leave open; it maps without a copy
+            self.sources[name] = pl.scan_ipc(f"/proc/self/fd/{fd}", glob=False, hive_partitioning=False)
+
+    def lower(self, plan: Node) -> pl.LazyFrame:
+        """Return the engine's query of a plan over the bound sources."""
+        return lower(plan, self.sources)
+
+    def run(
+        self,
+        plan: Node,
+        keep: str | None,
+        returns: Sequence[str] | None,
+        tables: Mapping[str, Mapping[str, Sequence[Any]]],
+        file: int,
+    ) -> tuple[Done, bytes]:
+        """Run a plan; return its height and, where asked for, its columns (as body, or in `file` where they are large)."""
+        for name, columns in tables.items():
+            self.sources[name] = pl.DataFrame(dict(columns)).lazy()
+        frame = self.lower(plan).collect()
+        if keep is not None:
+            self.sources[keep] = frame.lazy()
+        if returns is not None:
+            if not returns:
+                return Done(height=frame.height), b""
+            frame = frame.select(returns)
+        if frame.estimated_size() < MAX_BODY // 2:
+            buffer = io.BytesIO()
+            frame.write_ipc(buffer)
+            if buffer.tell() <= MAX_BODY:
+                return Done(height=frame.height), buffer.getvalue()
+        return Done(height=frame.height, size=write_table(frame, file, "answer")), b""
+
+
+def write_table(frame: pl.DataFrame, fd: int, reason: str) -> int:
+    """Write a frame into a memory file and return its size in bytes; a file over its limit ends with `reason`."""
+    with open(fd, "wb", buffering=0, closefd=False) as file:
+        try:
+            frame.write_ipc(file, compression="uncompressed")
+        except OSError as error:
+            raise Refusal(reason, str(error)) from None
+    return os.fstat(fd).st_size

@@ -1,0 +1,149 @@
+"""One child as the server sees it: its channel, its pidfd, why it was killed, when it was reaped."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import resource
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+from bastion_server.workers.framing import async_receive, async_send
+from bastion_server.workers.messages import FromChild, Limits, Message
+
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+class Handle:
+    """A child process. Made by the pool; single-use."""
+
+    def __init__(self, sock: socket.socket, stderr: int, limits: Limits) -> None:
+        self.sock = sock
+        self.limits = limits
+        self.pid = 0
+        self.exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        #: why we killed it ("memory", "time", "cancelled", "closed"), None while we did not
+        self.killed: str | None = None
+        #: time.monotonic() after which the watchdog kills; None while no job runs
+        self.deadline: float | None = None
+        self.bound = 0
+        self._shared_at_rest = 0
+        self._pidfd = -1
+        self._stderr = stderr
+        self._users = 0
+        self._close_wanted = False
+        # the watchdog's thread must not signal a descriptor that the loop has closed and reused
+        self._lock = threading.Lock()
+
+    def born(self, pid: int, pidfd: int) -> None:
+        """Note the process behind the channel."""
+        self.pid, self._pidfd = pid, pidfd
+
+    async def ask(self, message: Message, body: bytes = b"", fds: tuple[int, ...] = ()) -> tuple[FromChild, bytes]:
+        """Send one message and return (answer, body); BrokenFrame where the child is gone or talks nonsense."""
+        await async_send(self.sock, message, body, fds)
+        return await self.listen()
+
+    async def listen(self) -> tuple[FromChild, bytes]:
+        """Wait for one message and return (message, body)."""
+        message, body, _ = await async_receive(self.sock, FromChild)
+        return message, body
+
+    # ---------------------------------------------------------------------------------------------- limits and death
+
+    def usage(self) -> int | None:
+        """Bytes of resident memory of its own: without the pages of bound datasets; None where it is gone."""
+        try:
+            with open(f"/proc/{self.pid}/statm", "rb") as file:
+                _, resident, shared = (int(x) * _PAGE for x in file.read().split()[:3])
+        except (OSError, ValueError):
+            return None
+        if not self._shared_at_rest:
+            self._shared_at_rest = shared
+        # shared memory of its own making counts; mapped datasets and libraries do not
+        return resident - min(shared, self.bound + self._shared_at_rest + (256 << 20))
+
+    def allow(self, *, mapped: int = 0, file: int | None = None) -> None:
+        """Set the child's soft limits from outside (it may not change them itself).
+
+        Args:
+            mapped: bytes of datasets it will map, added to its address space. file: size of the largest file it may write.
+        """
+        self.bound += mapped
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if self.exited.done():
+                return
+            wall = self.limits.address_wall + 2 * self.bound
+            resource.prlimit(self.pid, resource.RLIMIT_AS, (wall, resource.RLIM_INFINITY))
+            if file is not None:
+                resource.prlimit(self.pid, resource.RLIMIT_FSIZE, (file, resource.RLIM_INFINITY))
+
+    def over(self) -> str | None:
+        """Return which limit a running job has passed: "time", "memory" or None."""
+        deadline = self.deadline
+        if deadline is None:
+            return None
+        if time.monotonic() > deadline:
+            return "time"
+        usage = self.usage()
+        return "memory" if usage is not None and usage > self.limits.memory else None
+
+    def kill(self, reason: str) -> None:
+        """Kill it now; the first reason stays. Any thread may call."""
+        if self.killed is None:
+            self.killed = reason
+        with self._lock:
+            if self._pidfd >= 0:
+                with contextlib.suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+
+    def last_words(self) -> str:
+        """What it wrote to stderr: for the owner's log only."""
+        if self._stderr < 0:
+            return ""
+        with contextlib.suppress(OSError):
+            return os.read(self._stderr, 65536).decode(errors="replace")
+        return ""
+
+    @contextlib.contextmanager
+    def in_use(self) -> Iterator[None]:
+        """While someone waits for it, `close` waits too."""
+        self._users += 1
+        try:
+            yield
+        finally:
+            self._users -= 1
+            if self._close_wanted:
+                self.close()
+
+    def close(self) -> None:
+        """Close our ends, after its death; put off while it is in use."""
+        self._close_wanted = True
+        if self._users:
+            return
+        self.sock.close()
+        with self._lock:
+            for fd in (self._pidfd, self._stderr):
+                if fd >= 0:
+                    os.close(fd)
+            self._pidfd = self._stderr = -1
+
+
+async def cause_of_death(handle: Handle) -> tuple[str, str]:
+    """Wait until a child whose channel broke is gone; return (reason, its last words)."""
+    try:
+        status = await asyncio.wait_for(asyncio.shield(handle.exited), 2.0)
+    except TimeoutError:
+        # it closed its channel or talks nonsense, yet lives
+        handle.kill("crashed")
+        status = -signal.SIGKILL
+    words = handle.last_words()
+    if handle.killed is not None:
+        return handle.killed, words
+    if "memory allocation" in words or "MemoryError" in words:
+        return "memory", words
+    return "crashed", f"{words} (exit status {status})"

@@ -1,0 +1,100 @@
+"""What is measured of an uploaded table, once, inside a worker: the facts the judge needs, and its canonical form."""
+
+from __future__ import annotations
+
+import os
+
+import polars as pl
+
+from bastion_server.engine.dtypes import from_polars
+from bastion_server.workers.messages import Measures, Registered
+
+_FILE_MAGIC = b"ARROW1"
+
+
+class Unusable(Exception):  # noqa: N818 - an answer, not a fault
+    """The upload cannot be used. reason: a word of errors.py."""
+
+    def __init__(self, reason: str, text: str = "") -> None:
+        self.reason = reason
+        super().__init__(text)
+
+
+def register(upload: int, file: int, unit: str | None) -> Registered:
+    """Read an uploaded table, measure it, and write its canonical form.
+
+    Args:
+        upload: descriptor of a memory file with an Arrow IPC file or stream, compressed or not.
+        file: descriptor of an empty memory file, for the canonical form: one uncompressed Arrow IPC file written by us,
+            so that no query ever reads an uploader's bytes.
+        unit: column of the privacy unit.
+
+    Raises:
+        Unusable: with a reason of errors.py.
+    """
+    frame = _read(upload)
+    if not frame.width:
+        raise Unusable("empty")
+    schema = []
+    for name, dtype in frame.schema.items():
+        try:
+            schema.append((name, from_polars(dtype)))
+        except Exception as error:  # noqa: BLE001 - whatever the reason, the type is not one of the plan's
+            raise Unusable("dtype", f"{name}: {error}") from None
+    units, most = _units(frame, unit)
+    measures = tuple(_measure(column) for column in frame)
+    with open(file, "wb", buffering=0, closefd=False) as out:
+        try:
+            frame.write_ipc(out, compression="uncompressed")
+        except OSError as error:
+            raise Unusable("answer", str(error)) from None
+    return Registered(os.fstat(file).st_size, frame.height, units, most, tuple(schema), measures)
+
+
+def _read(upload: int) -> pl.DataFrame:
+    path = f"/proc/self/fd/{upload}"
+    try:
+        if os.pread(upload, len(_FILE_MAGIC), 0) == _FILE_MAGIC:
+            frame = pl.scan_ipc(path, glob=False, hive_partitioning=False).collect()
+        else:
+            with open(upload, "rb", closefd=False) as stream:
+                frame = pl.read_ipc_stream(stream)
+    except pl.exceptions.DuplicateError as error:
+        raise Unusable("duplicate", str(error)) from None
+    except BaseException as error:  # noqa: BLE001 - the reader panics on some malformed input
+        reason = "duplicate" if "duplicate" in str(error).lower() else "format"
+        raise Unusable(reason, f"{type(error).__name__}: {error}"[:4000]) from None
+    return frame.rechunk()
+
+
+def _units(frame: pl.DataFrame, unit: str | None) -> tuple[int, int]:
+    """Return (units, most rows of one unit)."""
+    if unit is None:
+        return frame.height, 1
+    if unit not in frame.columns:
+        raise Unusable("unit")
+    if frame[unit].null_count():
+        raise Unusable("unit-null")
+    if not frame.height:
+        return 0, 1
+    sizes = frame.lazy().group_by(unit).agg(pl.len().alias("#rows")).select(pl.len(), pl.max("#rows")).collect().row(0)
+    return int(sizes[0]), int(sizes[1])
+
+
+def _measure(column: pl.Series) -> Measures:
+    nulls = column.null_count()
+    try:
+        distinct = column.n_unique()
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
+        # a type the engine cannot compare: as good as all different
+        distinct = len(column)
+    low = high = None
+    has_nan = False
+    if column.dtype.is_numeric():
+        if column.dtype.is_float():
+            has_nan = bool(column.is_nan().any())
+            column = column.fill_nan(None)
+        least, most = column.min(), column.max()
+        low = None if least is None else float(least)  # type: ignore[arg-type]
+        high = None if most is None else float(most)  # type: ignore[arg-type]
+    return Measures(nulls=nulls, distinct=distinct, low=low, high=high, has_nan=has_nan)
