@@ -97,7 +97,7 @@ class Store:
                 raise ServerError(
                     msg, code="server.store.catalogue-missing", next_step="Restore catalogue.db from a backup."
                 )
-            audit = AuditLog(path, keys, now, files=files)
+            audit = AuditLog(path, keys, now, may_create=not catalogue.exists(), files=files)
             try:
                 database = Database(catalogue)
                 datasets = Datasets(database, sealed.remove)

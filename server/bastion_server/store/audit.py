@@ -54,14 +54,17 @@ _decoder = msgspec.msgpack.Decoder(Record)
 class AuditLog:
     """The log of one server. Any thread may append; one thread of its own writes and syncs in groups."""
 
-    def __init__(self, directory: Path, keys: ServerKeys, now: float, *, files: Files = DISK) -> None:
+    def __init__(
+        self, directory: Path, keys: ServerKeys, now: float, *, may_create: bool = True, files: Files = DISK
+    ) -> None:
         """Open or create the log in `directory`.
 
         A last frame that was cut off by a crash is removed (it was never acknowledged) and a note says so.
 
         Raises:
             ServerError: server.audit.damaged (anything else that does not verify), server.audit.rollback (records that
-                a signed checkpoint covers are gone), server.audit.failed (disk).
+                a signed checkpoint covers are gone), server.audit.missing (and `may_create` is false), server.audit.failed
+                (disk).
         """
         self.path = directory / "audit.log"
         self._keys, self._files = keys, files
@@ -75,15 +78,17 @@ class AuditLog:
         self._descriptor = -1
         self._index: AuditIndex | None = None
         try:
-            torn = self._recover()
+            torn = self._recover(may_create)
             self._checkpoints.check(self._tree)
+            if len(self._tree) > self._checkpoints.size:
+                self._checkpoints.append(self.checkpoint(now))
         except OSError as error:
             self._drop()
             raise _failed() from error
         except BaseException:
             self._drop()
             raise
-        self._witnessed = self._checkpoints.size
+        self._witnessed = len(self._tree)
         self._index = AuditIndex(directory / "audit.index", self._payload, self._chain_at)
         self._thread = threading.Thread(target=self._write, name="audit-writer", daemon=True)
         self._thread.start()
@@ -214,7 +219,7 @@ class AuditLog:
 
     # ---- inside -----------------------------------------------------------------------------------------------------
 
-    def _recover(self) -> str:
+    def _recover(self, may_create: bool) -> str:
         """Read the whole file; return what was cut off, in words, or an empty string."""
         self._descriptor = self._files.open(self.path, os.O_RDWR | os.O_CREAT)
         torn, end = "", 0
@@ -234,6 +239,8 @@ class AuditLog:
                 end = item.offset + frames.OVERHEAD + len(item.payload)
         if len(self._tree) < self._checkpoints.size:
             raise _rollback(len(self._tree), self._checkpoints.size)
+        if end == 0 and not may_create:
+            raise _missing()
         if torn:
             self._files.truncate(self._descriptor, end)
         if end == 0:  # new, or cut off within the header: nothing was ever acknowledged
@@ -243,7 +250,7 @@ class AuditLog:
             self._files.fsync(self._descriptor)
             self._files.sync_directory(self.path.parent)
             self._chain, end = frames.chain_of_header(fresh), frames.HEADER
-        elif torn:
+        else:  # what a killed server left in the page cache is recovered, so it must be on the disk too
             self._files.fsync(self._descriptor)
         self._end = end
         os.lseek(self._descriptor, end, os.SEEK_SET)
@@ -318,7 +325,7 @@ class AuditLog:
 
 
 def _settle(future: Future[int], *, index: int = -1, error: ServerError | None = None) -> None:
-    if future.set_running_or_notify_cancel():
+    if not future.done() and future.set_running_or_notify_cancel():
         if error is None:
             future.set_result(index)
         else:
@@ -344,6 +351,15 @@ def _damaged(why: str) -> ServerError:
         code="server.audit.damaged",
         reason=f"In its file, {why}.",
         next_step="Keep the file as evidence. Restore it from a backup, or move the whole store aside and start anew.",
+    )
+
+
+def _missing() -> ServerError:
+    msg = "The store has a catalogue but no audit log."
+    return ServerError(
+        msg,
+        code="server.audit.missing",
+        next_step="Restore the file from a backup, or move the whole store aside and start anew.",
     )
 
 

