@@ -11,17 +11,20 @@ import io
 import os
 import pickle
 import socket
+import traceback
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import msgspec
 import polars as pl
 from bastion_plan.canonical import Envelope
-from bastion_plan.nodes import Node
+from bastion_plan.dtypes import INT64
+from bastion_plan.expressions import Alias, Call, Column, Literal
+from bastion_plan.nodes import Filter, GroupBy, Node, Scan
 
 from bastion_server.engine.lower import lower
 from bastion_server.workers import measure, sandbox
-from bastion_server.workers.framing import MAX_BODY, BrokenFrame, receive, send
+from bastion_server.workers.framing import MAX_BODY, BrokenFrame, pack, receive, send
 from bastion_server.workers.messages import (
     Bind,
     Done,
@@ -36,6 +39,12 @@ from bastion_server.workers.messages import (
 )
 
 _plans = msgspec.msgpack.Decoder(Envelope)
+
+#: a query about nothing
+WARMING = Filter(
+    GroupBy(Scan("#warm"), (Column("k"),), (Alias(Call("mean", (Column("v"),)), "v"),)),
+    Call("gt", (Column("v"), Literal(INT64, 0))),
+)
 
 
 class Refusal(Exception):  # noqa: N818 - an answer, not a fault
@@ -59,45 +68,57 @@ class Child:
         self.files: list[int] = []
 
     @classmethod
-    def main(cls, channel: int, stderr: int, limits: Limits, spare: int) -> None:
+    def main(cls, channel: int, stderr: int, limits: Limits, spare: int, parent: int) -> None:
         """Become a worker: put up the walls, warm the engine, serve. Called in a fresh fork; never returns.
 
         Args:
             channel, stderr: descriptors of the channel and of the pipe for last words.
             limits: what may be used.
-            spare: an empty memory file, for warming the engine's reader.
+            spare: an empty memory file, for warming the engine's reader. parent: process id of the zygote.
         """
         code = 1
         try:
             channel, spare = sandbox.keep_only(channel, stderr, spare)
-            report = cls.enclose(limits)
-            child = cls(socket.socket(fileno=channel), limits)
+            report = cls.enclose(limits, parent)
+            # family and kind are told, for asking the kernel is behind the walls
+            child = cls(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, channel), limits)
             child.warm(spare)
             send(child.sock, Ready(report))
             child.serve()
             code = 0
         except BrokenFrame:
             code = 0
-        except BaseException as error:  # noqa: BLE001 - last words go to the owner's log
+        except BaseException:  # noqa: BLE001 - last words go to the owner's log
             with contextlib.suppress(BaseException):
-                os.write(2, repr(error).encode()[:4000])
+                os.write(2, traceback.format_exc().encode()[-4000:])
         os._exit(code)
 
     @classmethod
-    def enclose(cls, limits: Limits) -> SandboxReport:
+    def enclose(cls, limits: Limits, parent: int) -> SandboxReport:
         """Put up every wall the kernel has."""
-        return sandbox.enclose(limits)
+        return sandbox.enclose(limits, parent)
 
     def warm(self, spare: int) -> None:
-        """Start the engine's threads and readers with a query about nothing."""
-        frame = pl.DataFrame({"k": [1, 2], "v": [1.0, 2.0]})
+        """Start the engine's threads and readers, and touch its code, by the way a query about nothing goes."""
         buffer = io.BytesIO()
-        frame.write_ipc(buffer)
+        pl.DataFrame({"k": [1, 2], "v": [1.0, 2.0]}).write_ipc(buffer)
         os.write(spare, buffer.getvalue())
-        lazy = pl.scan_ipc(f"/proc/self/fd/{spare}")
-        lazy.filter(pl.col("k") > 0).group_by("k").agg(pl.col("v").mean()).sort("k").collect()
+        for _ in range(2):
+            self.bind(("#warm",), (os.dup(spare),))
+            message, _ = self.run(WARMING, "#kept", None, {}, spare)
+            self.lower(Scan("#kept")).collect()
+            pack(message)
+            self.forget()
         os.close(spare)
+        gc.collect()
         gc.freeze()
+
+    def forget(self) -> None:
+        """Let go of every source."""
+        self.sources.clear()
+        for fd in self.files:
+            os.close(fd)
+        self.files.clear()
 
     def serve(self) -> None:
         """Answer messages, one at a time, until the channel closes."""

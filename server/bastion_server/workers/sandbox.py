@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import errno
 import os
 import resource
 import signal
+import socket
+from collections.abc import Callable
 
+from bastion_server.workers import landlock, seccomp
 from bastion_server.workers.messages import Limits, SandboxReport
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
 _PR_SET_NO_NEW_PRIVS = 38
+_CAPABILITY_VERSION_3 = 0x20080522
+_NOBODY = 65534
+_LANDLOCK_WITH_NETWORK = 4
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -49,11 +57,70 @@ def limit(limits: Limits) -> None:
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 
 
-def enclose(limits: Limits) -> SandboxReport:
-    """Put up every wall this kernel has, in the calling thread, and say which stand."""
+def die_with(parent: int) -> None:
+    """Be killed when the process `parent`, which forked us, dies; exit where it is already gone."""
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def drop_privileges() -> bool:
+    """Give up root's identity and every capability; return whether that is so now."""
+    if os.geteuid() == 0:
+        # a user namespace may have no number for nobody: then root without capabilities has to do
+        with contextlib.suppress(OSError):
+            os.setgroups([])
+            os.setresgid(_NOBODY, _NOBODY, _NOBODY)
+            os.setresuid(_NOBODY, _NOBODY, _NOBODY)
+    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
+    none = (ctypes.c_uint32 * 6)()
+    return _libc.capset(header, none) == 0 and os.geteuid() != 0
+
+
+def enclose(limits: Limits, parent: int) -> SandboxReport:
+    """Put up every wall this kernel has, in the only thread there is, and say which stand.
+
+    Args:
+        limits: what may be used. parent: process id of the zygote, with which we die.
+
+    Raises:
+        OSError, RuntimeError: a wall the kernel has could not be put up, or does not hold. The worker must not run.
+    """
     os.setsid()
     limit(limits)
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    dropped = drop_privileges()
+    # a change of identity clears the death signal and may set "dumpable": both come after it
+    die_with(parent)
     _prctl(_PR_SET_DUMPABLE, 0)
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
-    return SandboxReport(landlock=0, seccomp=False, dropped=False)
+    version = landlock.deny_all()
+    filtered = seccomp.install()
+    _try_walls(version, filtered)
+    warnings = []
+    if not version:
+        warnings.append("This kernel has no Landlock: a worker that was taken over could read files of the server.")
+    elif version < _LANDLOCK_WITH_NETWORK and not filtered:
+        warnings.append("This kernel's Landlock does not cover the network: a worker could open connections.")
+    if not filtered:
+        warnings.append("No system-call filter on this machine: a worker that was taken over could start programs.")
+    if not dropped:
+        warnings.append("Workers still run as root, without capabilities: run the server as a user of its own.")
+    return SandboxReport(landlock=version, seccomp=filtered, dropped=dropped, warnings=tuple(warnings))
+
+
+def _try_walls(version: int, filtered: bool) -> None:
+    """Push once against every wall that is said to stand."""
+    if version:
+        _must_fail("Landlock", lambda: os.close(os.open("/", os.O_RDONLY)), errno.EACCES)
+    if filtered:
+        _must_fail("seccomp", lambda: socket.socketpair()[0].close(), errno.EPERM)
+
+
+def _must_fail(wall: str, act: Callable[[], None], number: int) -> None:
+    try:
+        act()
+    except OSError as error:
+        if error.errno == number:
+            return
+    msg = f"{wall} does not hold"
+    raise RuntimeError(msg)

@@ -65,9 +65,7 @@ def _fork(kind: type[Child], sock: socket.socket, ticket: int, fds: list[int], l
         # from here on nothing returns
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        if os.getppid() != parent:
-            os._exit(1)
-        kind.main(fds[0], fds[1], limits, spare)
+        kind.main(fds[0], fds[1], limits, spare, parent)
     pidfd = os.pidfd_open(pid)
     for fd in (*fds, spare):
         os.close(fd)
