@@ -3,26 +3,41 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-warn-script-location
+CASES ?= 100000
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab test test-all check bench clean
+.PHONY: help demo lab test test-all check bench clean fuzz-plan fuzz-engine fuzz-wire
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
-$(VENV)/bin/python:
+demo: $(STAMP)  ## see the main job run on the Titanic table, in the terminal
+	@$(BIN)/bastion demo
+
+lab: $(STAMP)-lab  ## open the demo's notebook in JupyterLab, on the demo's server
+	@$(BIN)/bastion demo --lab
+
+$(BIN)/python:
+	@command -v $(PYTHON) >/dev/null || { echo "BastionLab needs Python 3.11 or newer, and no '$(PYTHON)' was found. Install it, or set PYTHON=/path/to/python3.11."; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "BastionLab needs Python 3.11 or newer; $$($(PYTHON) --version) was found. Set PYTHON=/path/to/python3.11."; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "This Python cannot make virtual environments. On Debian and Ubuntu: apt install python3-venv."; exit 1; }
 	@echo "· making a virtual environment in $(VENV)"
 	@$(PYTHON) -m venv $(VENV)
 
-$(STAMP): $(VENV)/bin/python setup.cfg pyproject.toml
-	@echo "· installing BastionLab and what it needs (the first time takes about a minute)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[server,demo]'
+$(STAMP): setup.cfg pyproject.toml | $(BIN)/python
+	@echo "· installing BastionLab and what it needs (about a minute the first time)"
+	@$(PIP) -e '.[server,demo]' || { echo "The installation failed. It needs a package index (PyPI or a mirror) that pip can reach."; exit 1; }
+	@touch $@
+
+$(STAMP)-lab: $(STAMP)
+	@echo "· installing JupyterLab"
+	@$(PIP) -e '.[server,demo,lab]'
 	@touch $@
 
 $(STAMP)-test: $(STAMP)
 	@echo "· installing the test tools"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[server,demo,test]'
+	@$(PIP) -e '.[server,demo,test]'
 	@touch $@
 
 check: $(STAMP)-test  ## ruff, mypy --strict, import rules
@@ -30,5 +45,23 @@ check: $(STAMP)-test  ## ruff, mypy --strict, import rules
 	$(BIN)/mypy -p bastion_plan -p bastion_policy -p bastion_wire -p bastion_server
 	$(BIN)/lint-imports
 
-test: check  ## everything a change must pass, under 12 minutes
-	$(BIN)/python -m pytest -m "not slow"
+test: check  ## everything a change must pass (fixed-seed samples of the long suites)
+	$(BIN)/python -m pytest -m "not slow" -n 2
+
+test-all: check  ## all tests, the long suites whole
+	BASTION_FUZZ_CASES=2000 $(BIN)/python -m pytest -n 2
+
+fuzz-plan: $(STAMP)-test  ## canonical bytes against mutations, CASES times
+	BASTION_FUZZ_CASES=$(CASES) $(BIN)/python -m pytest --timeout 0 tests/plan
+
+fuzz-engine: $(STAMP)-test  ## plans against real Polars, CASES times
+	BASTION_FUZZ_CASES=$(CASES) $(BIN)/python -m pytest --timeout 0 tests/engine
+
+fuzz-wire: $(STAMP)-test  ## hostile bytes against codec and channel, CASES times
+	BASTION_FUZZ_CASES=$(CASES) $(BIN)/python -m pytest --timeout 0 tests/wire
+
+bench: $(STAMP)-test  ## the numbers of docs/benchmarks.md, measured side by side
+	$(BIN)/python -m benchmarks
+
+clean:  ## remove the virtual environment and the demo's server
+	rm -rf $(VENV) .demo build *.egg-info

@@ -1,0 +1,5 @@
+"""Results as MIME bundles: every rich view has a text/plain that is as good in a terminal."""
+
+from bastion.render.bundles import bundle
+
+__all__ = ["bundle"]

@@ -1,0 +1,65 @@
+"""Denials and errors: what happened, why, what to do; as static HTML that survives a reload, and as text."""
+
+from __future__ import annotations
+
+import html
+from typing import TYPE_CHECKING
+
+from bastion_plan.errors import BastionError
+
+from bastion.render.tables import STYLE
+
+if TYPE_CHECKING:
+    from bastion.client.denied import Denied
+
+
+def denial_html(denied: Denied) -> str:
+    """Return a denial as HTML."""
+    rows = [f"<b>{html.escape(denied.message)}</b>", html.escape(denied.reason)]
+    if denied.fix:
+        rows.append(f"What would pass: {html.escape(denied.fix)}")
+    rows += [html.escape(line) for line in _offers(denied)]
+    kind = "bad" if denied.outcome == "refuse" else ""
+    body = "".join(f"<div>{row}</div>" for row in rows if row)
+    return f'{STYLE}<div class="bastion"><div class="box {kind}">{body}<div class="rule">{html.escape(denied.code)}</div></div></div>'
+
+
+def denial_text(denied: Denied) -> str:
+    """Return a denial as text."""
+    lines = [f"✋ {denied.message}", f"   {denied.reason}"]
+    if denied.fix:
+        lines.append(f"   What would pass: {denied.fix}")
+    lines += [f"   {line}" for line in _offers(denied)]
+    return "\n".join([*lines, f"   [{denied.code}]"])
+
+
+def _offers(denied: Denied) -> list[str]:
+    lines = []
+    if denied.has_safe_part:
+        cells = denied.denial
+        part = f" ({cells.safe_cells} of {cells.total_cells} cells)" if cells.total_cells else ""
+        lines.append(f"The safe part{part} may be shown now: denied.safe_part()")
+    if denied.filed is not None:
+        lines.append(f"Your request {denied.filed.id} is {denied.filed.state}.")
+    elif denied.outcome == "review":
+        lines.append('Nothing was sent to the owner. To ask: denied.request("why you need it")')
+    return lines
+
+
+def error_text(error: BastionError) -> str:
+    """Return an error in up to four lines."""
+    place = ""
+    if "line" in error.details:
+        place = f"line {error.details['line']}, column {error.details.get('column', 1)}: "
+    lines = [place + error.message, error.reason, error.next_step]
+    return "\n".join([line for line in lines if line] + [f"[{error.code}]"])
+
+
+def error_html(error: BastionError) -> str:
+    """Return an error as HTML."""
+    first, *rest = error_text(error).splitlines()
+    body = "".join(f"<div>{html.escape(line)}</div>" for line in rest[:-1])
+    return (
+        f'{STYLE}<div class="bastion"><div class="box bad"><div><b>{html.escape(first)}</b></div>{body}'
+        f'<div class="rule">{html.escape(error.code)}</div></div></div>'
+    )

@@ -1,0 +1,106 @@
+"""Released tables: Polars' look in HTML and in text, capped, with what the guard did to them in the footer."""
+
+from __future__ import annotations
+
+import html
+
+import polars as pl
+from bastion_policy.verdict import ReleaseNote
+
+MAX_ROWS = 20
+MAX_COLUMNS = 30
+MAX_CELL = 60
+
+STYLE = """<style>
+.bastion{font-family:var(--jp-ui-font-family,system-ui,sans-serif);font-size:var(--jp-ui-font-size1,13px);color:var(--jp-ui-font-color1,#222)}
+.bastion table{border-collapse:collapse;margin:2px 0;font-size:12px;display:block;overflow-x:auto;max-width:100%}
+.bastion th,.bastion td{padding:2px 10px;text-align:right;border:none;white-space:pre}
+.bastion thead tr:first-child th{font-weight:600}
+.bastion thead tr:last-child th{font-weight:400;color:var(--jp-ui-font-color2,#666);border-bottom:1px solid var(--jp-border-color1,#bbb)}
+.bastion td.s,.bastion th.s{text-align:left}
+.bastion td.n{color:var(--jp-ui-font-color3,#999)}
+.bastion .shape,.bastion .foot{color:var(--jp-ui-font-color2,#666);font-size:11px}
+.bastion .box{border-left:3px solid #b7791f;padding:4px 12px;margin:4px 0}
+.bastion .box.bad{border-color:#c53030}.bastion .box.good{border-color:#2f855a}
+.bastion .rule{font-family:var(--jp-code-font-family,monospace);font-size:11px;color:var(--jp-ui-font-color2,#666)}
+.bastion .red{color:#c53030}
+</style>"""
+
+
+def footer(note: ReleaseNote | None) -> list[str]:
+    """Return what a reader should know of a released table, one sentence each."""
+    if note is None:
+        return []
+    lines = []
+    if note.approved:
+        lines.append("Approved by the owner.")
+    if note.merged:
+        rows = "1 row was" if note.merged == 1 else f"{note.merged} rows were"
+        lines.append(f"{rows} merged: too few people to be shown alone.")
+    if note.suppressed:
+        cells = "1 cell was" if note.suppressed == 1 else f"{note.suppressed} cells were"
+        lines.append(f"{cells} taken out.")
+    elif note.partial:
+        lines.append("This is the part that may be shown; the rest was taken out.")
+    if note.logged_unsafe:
+        lines.append("Released although unsafe: the owner's policy logs it.")
+    lines += [text for text in note.notes if text not in lines]
+    return lines
+
+
+def text(frame: pl.DataFrame, note: ReleaseNote | None = None) -> str:
+    """Return a table in Polars' box style, with the footer below."""
+    with pl.Config(tbl_rows=MAX_ROWS, tbl_cols=MAX_COLUMNS, fmt_str_lengths=MAX_CELL, tbl_width_chars=160):
+        body = str(frame)
+    return "\n".join([body, *footer(note)])
+
+
+def table_html(frame: pl.DataFrame, note: ReleaseNote | None = None) -> str:
+    """Return a table as scoped HTML. Every string in it is escaped: none of it is ours."""
+    columns = frame.columns
+    wide = len(columns) > MAX_COLUMNS
+    shown = [*columns[: MAX_COLUMNS // 2], *columns[-(MAX_COLUMNS // 2) :]] if wide else columns
+    tall = frame.height > MAX_ROWS
+    indices = [*range(MAX_ROWS // 2), *range(frame.height - MAX_ROWS // 2, frame.height)] if tall else range(frame.height)
+    view = frame.select(shown)
+    left = {name for name in shown if view.schema[name] in (pl.String, pl.Categorical, pl.Enum)}
+    head = "".join(f'<th class="s">{_cell(n)}</th>' if n in left else f"<th>{_cell(n)}</th>" for n in shown)
+    kinds = "".join(
+        f'<th class="s">{html.escape(dtype_name(view.schema[n]))}</th>' if n in left
+        else f"<th>{html.escape(dtype_name(view.schema[n]))}</th>" for n in shown
+    )  # fmt: skip
+    rows = []
+    for position, index in enumerate(indices):
+        if tall and position == MAX_ROWS // 2:
+            rows.append("<tr>" + "<td>…</td>" * len(shown) + "</tr>")
+        cells = []
+        for name, value in zip(shown, view.row(index), strict=True):
+            kind = "n" if value is None else "s" if name in left else ""
+            cells.append(f'<td class="{kind}">{_cell(_value(value))}</td>' if kind else f"<td>{_cell(_value(value))}</td>")
+        rows.append(f"<tr>{''.join(cells)}</tr>")
+    foot = "".join(f'<div class="foot">{html.escape(line)}</div>' for line in footer(note))
+    return (
+        f'{STYLE}<div class="bastion"><div class="shape">shape: ({frame.height:_}, {frame.width:_})</div>'
+        f"<table><thead><tr>{head}</tr><tr>{kinds}</tr></thead><tbody>{''.join(rows)}</tbody></table>{foot}</div>"
+    )
+
+
+def dtype_name(dtype: pl.DataType) -> str:
+    """Return Polars' short name of a type ("i64", "str", "list[f64]")."""
+    header = str(pl.DataFrame(schema={"": dtype})).splitlines()
+    return header[-3].strip("│ ") if len(header) > 4 else str(dtype)
+
+
+def _value(value: object) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, float):
+        return f"{value:.6g}" if abs(value) < 1e6 else f"{value:,.6g}"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)
+
+
+def _cell(value: str) -> str:
+    clipped = value if len(value) <= MAX_CELL else value[: MAX_CELL - 1] + "…"
+    return html.escape(clipped.replace("\n", "⏎").replace("\r", ""))

@@ -1,0 +1,226 @@
+"""The BastionLab kernel: cells of the restricted language, on Jupyter's protocol. Never Python."""
+
+from __future__ import annotations
+
+import asyncio
+import codeop
+import logging
+import signal
+import threading
+from typing import Any
+
+from bastion_plan.errors import BastionError
+from ipykernel.kernelbase import Kernel
+
+from bastion_kernel import comms
+from bastion_kernel.cells import Outcome, Workbench
+
+VERSION = "0.1.0"
+ABORT_SECONDS = 0.1
+
+
+class BastionKernel(Kernel):
+    """A kernel on ipykernel's base class, not on IPython.
+
+    Cells run as tasks on the kernel's own event loop, and so does the connection to the server: pushes from the server
+    and clicks on widgets are served while a query is pending.
+    """
+
+    implementation = "bastionlab"
+    implementation_version = VERSION
+    banner = "BastionLab: explore data you may not see. Type help() for a start; connect(…) to reach a server."
+    language_info = {  # noqa: RUF012 - ipykernel's own convention
+        "name": "bastionlab",
+        "version": VERSION,
+        "mimetype": "text/x-python",
+        "codemirror_mode": {"name": "python", "version": 3},
+        "pygments_lexer": "python3",
+        "file_extension": ".bastion",
+    }
+    help_links = []  # noqa: RUF012
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._execute_sleep = 0
+        self._cell: asyncio.Task[Outcome] | None = None
+        self._held: asyncio.Task[None] | None = None
+        self.workbench = Workbench(self)
+        comms.install(self)
+        # widgets and libraries must never write to a log that a client reads
+        logging.getLogger("Comm").setLevel(logging.CRITICAL)
+
+    # ---- life ----------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start serving; SIGINT stops the running cell instead of the process."""
+        super().start()
+        if threading.current_thread() is threading.main_thread():
+            asyncio.get_event_loop().add_signal_handler(signal.SIGINT, self._interrupt)
+
+    def pre_handler_hook(self) -> None:
+        """Nothing: ipykernel's hook would let SIGINT end a kernel that is awaiting."""
+
+    def post_handler_hook(self) -> None:
+        """Nothing, as above."""
+
+    @property
+    def kernel_info(self) -> dict[str, Any]:
+        """As ipykernel's, without subshells: clicks would run on another thread."""
+        return {**super().kernel_info, "supported_features": []}
+
+    async def do_shutdown(self, restart: bool) -> dict[str, Any]:
+        """Close the connection."""
+        await self.workbench.close()
+        return {"status": "ok", "restart": restart}
+
+    def _interrupt(self) -> None:
+        if self._cell is not None and not self._cell.done():
+            self._cell.cancel()
+
+    async def interrupt_request(self, stream: Any, ident: Any, parent: Any) -> None:
+        """Stop the running cell, and with it its query on the server. Comes on the control thread."""
+        self.io_loop.add_callback(self._interrupt)
+        if self.session:
+            self.session.send(stream, "interrupt_reply", {"status": "ok"}, parent, ident=ident)
+
+    # ---- cells ---------------------------------------------------------------------------------------------------
+
+    async def do_execute(
+        self,
+        code: str,
+        silent: bool,
+        store_history: bool = True,
+        user_expressions: dict[str, str] | None = None,
+        allow_stdin: bool = False,
+        *,
+        cell_meta: Any = None,
+        cell_id: str | None = None,
+    ) -> dict[str, Any]:
+        """Run one cell."""
+        if code.strip() in ("exit", "quit", "exit()", "quit()"):
+            return self._ok([{"source": "ask_exit", "keepkernel": False}])
+        self._cell = asyncio.ensure_future(self.workbench.run(code, silent=silent))
+        try:
+            outcome = await self._cell
+        except asyncio.CancelledError:
+            outcome = Outcome(error=("Interrupted", "The cell was stopped.", ["The cell was stopped. [interrupted.cell]"]))
+        finally:
+            self._cell = None
+        if store_history and not silent:
+            self.workbench.remember(self.execution_count, code)
+        if outcome.error is not None:
+            name, message, trace = outcome.error
+            content = {"ename": name, "evalue": message, "traceback": trace}
+            if not silent:
+                self.send_response(self.iopub_socket, "error", content)
+            return {"status": "error", "execution_count": self.execution_count, **content}
+        if outcome.bundle is not None and not silent:
+            data, metadata = outcome.bundle
+            self.send_response(
+                self.iopub_socket,
+                "execute_result",
+                {"execution_count": self.execution_count, "data": data, "metadata": metadata},
+            )
+        reply = self._ok(outcome.payload)
+        reply["user_expressions"] = {
+            name: await self.workbench.expression(text) for name, text in (user_expressions or {}).items()
+        }
+        return reply
+
+    def _ok(self, payload: list[dict[str, Any]]) -> dict[str, Any]:
+        return {"status": "ok", "execution_count": self.execution_count, "payload": payload, "user_expressions": {}}
+
+    def print(self, text: str, name: str = "stdout") -> None:
+        """Show text below the cell."""
+        self.send_response(self.iopub_socket, "stream", {"name": name, "text": text})
+
+    def show(self, data: dict[str, Any], metadata: dict[str, Any] | None = None) -> None:
+        """Show a MIME bundle below the cell."""
+        self.send_response(self.iopub_socket, "display_data", {"data": data, "metadata": metadata or {}})
+
+    def _abort_queues(self, subshell_id: str | None = None) -> None:
+        """After an error, abort the cells that wait.
+
+        ipykernel 7 stops aborting as soon as its own queue is empty, while a front end's next cells may still be on
+        their way: hold on for a moment.
+        """
+        self._aborting = True
+
+        async def hold() -> None:
+            await asyncio.sleep(ABORT_SECONDS)
+            self._aborting = False
+
+        self._held = asyncio.ensure_future(hold())
+
+    # ---- help while typing ---------------------------------------------------------------------------------------
+
+    async def do_is_complete(self, code: str) -> dict[str, Any]:
+        """Say whether a cell is complete; Python's compiler reads it, nothing is run."""
+        stripped = code.strip()
+        if not stripped or stripped.startswith(("%", "?")) or stripped.endswith("?"):
+            return {"status": "complete"}
+        try:
+            compiled = codeop.compile_command(code, "<cell>", "exec")
+        except (SyntaxError, OverflowError, ValueError):
+            return {"status": "invalid"}
+        if compiled is None:
+            last = code.splitlines()[-1] if code.splitlines() else ""
+            indent = len(last) - len(last.lstrip()) + (4 if last.rstrip().endswith(":") else 0)
+            return {"status": "incomplete", "indent": " " * indent}
+        if "\n" in code and code.splitlines()[-1].startswith((" ", "\t")):
+            return {"status": "incomplete", "indent": code.splitlines()[-1][: len(code.splitlines()[-1]) - len(code.splitlines()[-1].lstrip())]}
+        return {"status": "complete"}
+
+    async def do_complete(self, code: str, cursor_pos: int) -> dict[str, Any]:
+        """Complete names and members from the language's own tables."""
+        matches, start, end, kinds = self.workbench.complete(code, cursor_pos)
+        return {
+            "status": "ok",
+            "matches": matches,
+            "cursor_start": start,
+            "cursor_end": end,
+            "metadata": {
+                "_jupyter_types_experimental": [
+                    {"text": text, "type": kind, "start": start, "end": end} for text, kind in zip(matches, kinds, strict=True)
+                ]
+            },
+        }
+
+    async def do_inspect(
+        self, code: str, cursor_pos: int, detail_level: int = 0, omit_sections: tuple[str, ...] = ()
+    ) -> dict[str, Any]:
+        """Explain the name under the cursor."""
+        text = self.workbench.inspect(code, cursor_pos)
+        data = {"text/plain": text} if text else {}
+        return {"status": "ok", "found": bool(text), "data": data, "metadata": {}}
+
+    async def do_history(
+        self,
+        hist_access_type: str,
+        output: bool,
+        raw: bool,
+        session: int | None = None,
+        start: int | None = None,
+        stop: int | None = None,
+        n: int | None = None,
+        pattern: str | None = None,
+        unique: bool = False,
+    ) -> dict[str, Any]:
+        """Return this session's cells."""
+        return {"status": "ok", "history": self.workbench.history(hist_access_type, start, stop, n, pattern, unique, output)}
+
+
+def describe(error: BaseException) -> tuple[str, str, list[str]]:
+    """Return (name, message, traceback lines) of an error, for the error message. Never a Python traceback.
+
+    INVARIANT: the text is made of our own sentences; an unexpected exception is named by its class alone, because its
+    words may hold anything.
+    """
+    from bastion.render.denials import error_text  # noqa: PLC0415
+
+    if isinstance(error, BastionError):
+        text = error_text(error)
+        return type(error).__name__, error.message, text.splitlines()
+    name = type(error).__name__
+    text = f"Something went wrong in the kernel ({name}). The next cell works. [internal.kernel]"
+    return name, text, [text]

@@ -1,0 +1,258 @@
+"""Starting a server: as a process of its own from a program (`start`), or in this process (`serve`)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from bastion_plan.errors import InputError, ServerError
+from bastion_wire.identity import Identity, PublicIdentity
+
+READY = "bastion-server-ready "
+START_SECONDS = 60.0
+STOP_SECONDS = 15.0
+
+
+class Handle:
+    """A running server process. A context manager: leaving it stops the server.
+
+    endpoint: where clients connect ("tcp://127.0.0.1:40123"). server_key: its CURVE key, 40 characters.
+    bootstrap: endpoint that tells the key to who does not know it, or None. directory: its store. pid: of the process.
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes], ready: dict[str, Any], directory: Path, log: Path) -> None:
+        self._process = process
+        self.endpoint: str = ready["endpoint"]
+        self.server_key: str = ready["server_key"]
+        self.bootstrap: str | None = ready.get("bootstrap")
+        self.warnings: tuple[str, ...] = tuple(ready.get("warnings", ()))
+        self.directory = directory
+        self.log = log
+
+    @property
+    def pid(self) -> int:
+        """Process id."""
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        """Whether the process lives."""
+        return self._process.poll() is None
+
+    def stop(self) -> None:
+        """End the server: it finishes its log and lets go of its directory. May be called again."""
+        if self._process.poll() is None:
+            self._process.terminate()
+            try:
+                self._process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait(STOP_SECONDS)
+        for stream in (self._process.stdout, self._process.stdin):
+            if stream is not None:
+                stream.close()
+
+    def kill(self) -> None:
+        """End the server as a power cut would (for tests)."""
+        self._process.kill()
+        self._process.wait(STOP_SECONDS)
+        self.stop()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.stop()
+
+    def __repr__(self) -> str:
+        return f"Handle({self.endpoint!r}, pid={self.pid}, {'running' if self.running else 'stopped'})"
+
+
+def start(
+    directory: str | os.PathLike[str],
+    endpoint: str = "tcp://127.0.0.1:*",
+    *,
+    owners: Iterable[Identity | PublicIdentity] = (),
+    users: Iterable[Identity | PublicIdentity] = (),
+    auditors: Iterable[Identity | PublicIdentity] = (),
+    bootstrap: str | None = None,
+    **limits: float,
+) -> Handle:
+    """Start a real server process and wait until it answers.
+
+    Args:
+        directory: its store; made if it is not there.
+        endpoint: where it listens; "*" as port takes a free one.
+        owners, users, auditors: identities to authorise (those of the directory stay).
+        bootstrap: endpoint of the socket that tells the server's key; None for none.
+        limits: `memory` (bytes of one worker), `seconds` (wall clock of one query).
+
+    Returns:
+        A handle with `.endpoint`, `.server_key`, `.stop()`.
+
+    Raises:
+        ServerError: it did not start; the reason is the server's own last words.
+    """
+    path = Path(directory).resolve()
+    authorise(path, owners=owners, users=users, auditors=auditors)
+    command = [sys.executable, "-m", "bastion_server", "--directory", str(path), "--endpoint", endpoint, "--parent"]
+    if bootstrap:
+        command += ["--bootstrap", bootstrap]
+    for name, value in limits.items():
+        command += [f"--{name}", str(value)]
+    log = path / "server.log"
+    with log.open("ab") as errors:
+        process = subprocess.Popen(  # noqa: S603 - our own module
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, start_new_session=True
+        )
+    try:
+        return Handle(process, _wait_ready(process, log), path, log)
+    except BaseException:
+        process.kill()
+        process.wait(STOP_SECONDS)
+        for stream in (process.stdout, process.stdin):
+            if stream is not None:
+                stream.close()
+        raise
+
+
+def authorise(
+    directory: Path,
+    *,
+    owners: Iterable[Identity | PublicIdentity] = (),
+    users: Iterable[Identity | PublicIdentity] = (),
+    auditors: Iterable[Identity | PublicIdentity] = (),
+) -> None:
+    """Write identities' public parts into the key directory of a store; those that are there stay."""
+    from bastion_server.channel.keys import KeyDirectory  # noqa: PLC0415
+
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    keys = KeyDirectory(directory / "keys")
+    for role, identities in (("owner", owners), ("user", users), ("auditor", auditors)):
+        for identity in identities:
+            public = identity.public if isinstance(identity, Identity) else identity
+            known = keys.find_name(public.name)
+            if known is None or not known.has(role) or known.curve_key != public.curve_key:
+                keys.add(public, role)
+
+
+def _wait_ready(process: subprocess.Popen[bytes], log: Path) -> dict[str, Any]:
+    assert process.stdout is not None
+    deadline, text = time.monotonic() + START_SECONDS, b""
+    os.set_blocking(process.stdout.fileno(), False)
+    while time.monotonic() < deadline:
+        select.select([process.stdout], [], [], 0.2)
+        text += process.stdout.read() or b""
+        for line in text.decode(errors="replace").splitlines(keepends=True):
+            if line.startswith(READY) and line.endswith("\n"):
+                found: dict[str, Any] = json.loads(line[len(READY) :])
+                return found
+        if process.poll() is not None:
+            break
+    tail = log.read_text(errors="replace").splitlines()[-3:]
+    msg = "The server did not start."
+    raise ServerError(msg, code="server.start", reason=" ".join(tail), next_step=f"Its log is {log}.")
+
+
+# ---- in this process --------------------------------------------------------------------------------------------------
+
+
+def check_endpoint(endpoint: str, *, dev: bool = False) -> str:
+    """Return the endpoint if a server may listen there.
+
+    Raises:
+        InputError: input.endpoint.
+    """
+    host, colon, port = endpoint.removeprefix("tcp://").rpartition(":")
+    if not endpoint.startswith("tcp://") or not colon or not (port == "*" or (port.isdigit() and int(port) < 65536)):
+        msg = f"{endpoint!r} is not an address to listen on."
+        raise InputError(msg, code="input.endpoint", next_step="Write it like tcp://127.0.0.1:5555 (port * for a free one).")
+    if dev:
+        with contextlib.suppress(ValueError):
+            if ipaddress.ip_address(host.strip("[]")).is_loopback:
+                return endpoint
+        msg = "Dev mode listens on loopback only."
+        raise InputError(msg, code="input.endpoint.dev", next_step="Use tcp://127.0.0.1:*.")
+    return endpoint
+
+
+async def serve(
+    directory: Path,
+    endpoint: str,
+    *,
+    bootstrap: str | None = None,
+    memory: int = 2 << 30,
+    seconds: float = 60.0,
+    ready: Any = None,
+    stop: asyncio.Event | None = None,
+) -> None:
+    """Run a server until `stop` is set or SIGTERM or SIGINT comes. `ready(dict)` is called once it listens."""
+    from bastion_server.channel import Bootstrap, Channel  # noqa: PLC0415
+    from bastion_server.channel.keys import KeyDirectory  # noqa: PLC0415
+    from bastion_server.service.server import Service  # noqa: PLC0415
+    from bastion_server.store import Record, Store  # noqa: PLC0415
+    from bastion_server.workers.messages import Limits  # noqa: PLC0415
+    from bastion_server.workers.pool import WorkerPool  # noqa: PLC0415
+
+    check_endpoint(endpoint)
+    stop = stop or asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    store = Store.open(directory, time.time())
+    try:
+        pool = await WorkerPool.start(Limits(memory=memory, seconds=seconds), on_engine_text=_engine_log(directory))
+        try:
+            keys = KeyDirectory(directory / "keys")
+            channel: Any = None
+            warnings = pool.sandbox_report.warnings
+            service = Service(store, pool, lambda name, push: channel.push(name, push), notices=warnings)
+            channel = Channel(service, keys, store.keys.curve_secret, endpoint)
+            await channel.start()
+            told = None
+            if bootstrap:
+                told = Bootstrap(store.keys.curve_public.decode(), channel.endpoint, bootstrap)
+                await told.start()
+            await store.audit.append(Record(time.time(), "start", "server", f"listening on {channel.endpoint}", red=bool(warnings)))
+            if ready is not None:
+                ready({
+                    "endpoint": channel.endpoint, "server_key": store.keys.curve_public.decode(), "pid": os.getpid(),
+                    "bootstrap": told.endpoint if told else None, "warnings": list(warnings),
+                })  # fmt: skip
+            try:
+                await stop.wait()
+            finally:
+                if told is not None:
+                    await told.close()
+                await channel.close()
+                service.close()
+                with contextlib.suppress(ServerError):
+                    await store.audit.append(Record(time.time(), "stop", "server", "stopped"))
+        finally:
+            await pool.close()
+    finally:
+        store.close(time.time())
+
+
+def _engine_log(directory: Path) -> Any:
+    """Return a function that writes the engine's own words where only the server's user reads them."""
+    path = directory / "engine.log"
+
+    def write(label: str, text: str) -> None:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        with os.fdopen(descriptor, "a", encoding="utf-8", errors="replace") as out:
+            out.write(f"{time.time():.3f} {label}: {text[:4000]}\n")
+
+    return write

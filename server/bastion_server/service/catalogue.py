@@ -1,0 +1,210 @@
+"""The catalogue as one identity sees it, and the datasets' memory files."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import msgspec
+from bastion_plan.bind import BoundPlan, bind
+from bastion_plan.errors import NotFound, ServerError
+from bastion_plan.nodes import Node, Scan, inputs
+from bastion_policy.facts import DatasetFacts, PrivateFacts
+from bastion_policy.model import Policy
+from bastion_wire.messages import Dataset
+
+from bastion_server.channel.keys import Principal
+from bastion_server.store import DatasetRecord, Store
+
+
+def scans(node: Node) -> Iterator[str]:
+    """Yield the dataset ids a plan reads, left to right."""
+    stack = [node]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, Scan):
+            yield item.dataset
+        stack.extend(reversed(inputs(item)))
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A bound plan with everything that is known about its datasets.
+
+    records: the uploaded tables it reads, by id. named: ids in the plan as it was sent (saved frames included).
+    """
+
+    plan: Node
+    plan_hash: str
+    bound: BoundPlan
+    records: dict[str, DatasetRecord]
+    named: tuple[str, ...]
+
+    @property
+    def facts(self) -> dict[str, DatasetFacts]:
+        """Public facts by id."""
+        return {key: record.facts for key, record in self.records.items()}
+
+    @property
+    def private(self) -> dict[str, PrivateFacts]:
+        """Measured facts by id, for the judge."""
+        return {key: record.private for key, record in self.records.items() if record.private is not None}
+
+    @property
+    def versions(self) -> dict[str, int]:
+        """Dataset versions, to which approvals are bound."""
+        return {key: record.facts.version for key, record in self.records.items()}
+
+    @property
+    def policy_versions(self) -> dict[str, int]:
+        """Policy versions, to which approvals are bound."""
+        return {key: record.facts.policy_version for key, record in self.records.items()}
+
+    @property
+    def owners(self) -> tuple[str, ...]:
+        """Who decides about this plan: the owners of everything it reads."""
+        return tuple(sorted({record.facts.owner for record in self.records.values()}))
+
+    @property
+    def names(self) -> dict[str, str]:
+        """Dataset names by id, for code and words."""
+        return {key: record.facts.name for key, record in self.records.items()}
+
+
+class Catalogue:
+    """Datasets through the eyes of one identity.
+
+    INVARIANT: what an identity may not see is answered exactly like what does not exist.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def visible(self, who: str) -> dict[str, DatasetRecord]:
+        """Return the datasets this identity may see, by id."""
+        return {record.facts.id: record for record in self._store.datasets.list(visible_to=who)}
+
+    def find(self, ref: str, who: str) -> DatasetRecord:
+        """Return one dataset by id or name.
+
+        Raises:
+            NotFound: missing.dataset, whether it does not exist or may not be seen.
+        """
+        record = self._store.datasets.find(ref)
+        if record is None or not record.visible_to(who):
+            msg = f"There is no dataset {ref!r} that you may see."
+            raise NotFound(msg, code="missing.dataset")
+        return record
+
+    def subject(self, plan: Node, plan_hash: str, who: str) -> Subject:
+        """Bind a plan against what this identity may see.
+
+        Raises:
+            BindError: names or types that do not fit.
+        """
+        visible = self.visible(who)
+        bound = bind(plan, {key: record.facts for key, record in visible.items()})
+        used = {key: visible[key] for key in dict.fromkeys(scans(bound.root))}
+        return Subject(plan, plan_hash, bound, used, tuple(dict.fromkeys(scans(plan))))
+
+    def card(self, record: DatasetRecord, principal: Principal) -> Dataset:
+        """Return a dataset's card for one identity. Nobody but the owner learns who else may see it."""
+        mine = record.facts.owner == principal.name
+        facts = record.facts if mine else _without_names(record.facts, principal.name)
+        return Dataset(
+            facts=facts,
+            created=record.created,
+            kind_of=record.kind,
+            mine=mine,
+            warnings=self.warnings(record) if mine else (),
+            allow=record.allow if mine else (),
+        )
+
+    @staticmethod
+    def warnings(record: DatasetRecord) -> tuple[str, ...]:
+        """Return what the owner should look at, one sentence each."""
+        found = [] if record.kind == "saved" else list(record.facts.policy.warnings())
+        if record.facts.unit_declared:
+            found = [text for text in found if "privacy unit" not in text]
+        if unconfirmed := record.facts.unconfirmed:
+            found.append(
+                f"Roles were inferred for {', '.join(unconfirmed)}: look at them, then confirm or change them."
+            )
+        return tuple(found)
+
+
+def _without_names(facts: DatasetFacts, who: str) -> DatasetFacts:
+    """Leave other people's names out of audiences; the policy means the same for `who`."""
+    audiences = facts.policy.audiences
+    if not audiences:
+        return facts
+    own = {name: (who,) for name, members in audiences.items() if who in members}
+    policy: Policy = msgspec.structs.replace(facts.policy, audiences=own or None)
+    return msgspec.structs.replace(facts, policy=policy)
+
+
+class MemoryFiles:
+    """Decrypted datasets as sealed memory files, the least recently used ones dropped above `capacity` bytes."""
+
+    def __init__(self, store: Store, capacity: int) -> None:
+        self._store = store
+        self._capacity = capacity
+        self._open: OrderedDict[tuple[str, int], int] = OrderedDict()
+        self._loading: dict[tuple[str, int], asyncio.Lock] = {}
+
+    async def descriptors(self, records: Iterable[DatasetRecord]) -> dict[str, int]:
+        """Return id -> a fresh descriptor per table, which the caller closes (whatever is dropped meanwhile).
+
+        Raises:
+            ServerError: a sealed file is missing or damaged.
+        """
+        found: dict[str, int] = {}
+        try:
+            for record in records:
+                found[record.facts.id] = os.dup(await self._get(record))
+        except BaseException:
+            for fd in found.values():
+                os.close(fd)
+            raise
+        return found
+
+    def put(self, dataset: str, version: int, fd: int) -> None:
+        """Keep a memory file that is at hand already; it is taken over."""
+        self._drop_dataset(dataset)
+        self._open[dataset, version] = fd
+        self._shrink()
+
+    def forget(self, dataset: str) -> None:
+        """Drop what is held of a dataset: deleted, replaced."""
+        self._drop_dataset(dataset)
+
+    def close(self) -> None:
+        """Drop everything."""
+        while self._open:
+            os.close(self._open.popitem()[1])
+
+    async def _get(self, record: DatasetRecord) -> int:
+        key = (record.facts.id, record.facts.version)
+        lock = self._loading.setdefault(key, asyncio.Lock())
+        async with lock:
+            if key not in self._open:
+                if record.sealed is None:
+                    msg = "The rows of a dataset are not there."
+                    raise ServerError(msg, code="server.store.rows")
+                self._open[key] = await asyncio.to_thread(self._store.sealed.load_into_memfd, record.sealed)
+            self._open.move_to_end(key)
+        self._loading.pop(key, None)
+        fd = self._open[key]
+        self._shrink()
+        return fd
+
+    def _shrink(self) -> None:
+        while len(self._open) > 1 and sum(os.fstat(fd).st_size for fd in self._open.values()) > self._capacity:
+            os.close(self._open.popitem(last=False)[1])
+
+    def _drop_dataset(self, dataset: str) -> None:
+        for key in [key for key in self._open if key[0] == dataset]:
+            os.close(self._open.pop(key))

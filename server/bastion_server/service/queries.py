@@ -1,0 +1,359 @@
+"""The way of one query: bind, judge, run beside the data, write down, answer."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import mmap
+import os
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import polars as pl
+from bastion_plan.canonical import decode, plan_hash
+from bastion_plan.errors import BastionError, InputError, Interrupted, NotFound
+from bastion_plan.nodes import Node, Slice
+from bastion_policy.flow import static_verdict
+from bastion_policy.history import History
+from bastion_policy.judge import approved_plan, judge
+from bastion_policy.verdict import Finding, Judgement, Measured, Outcome, ReleaseNote, StaticVerdict, Verdict
+from bastion_wire.messages import Denial, Explained, Query, Table
+
+from bastion_server.channel.sessions import Incoming
+from bastion_server.engine.dtypes import from_polars
+from bastion_server.service.catalogue import Catalogue, MemoryFiles, Subject
+from bastion_server.service.journal import Journal, about
+from bastion_server.service.review import ReviewService
+from bastion_server.store import Grant, Store
+from bastion_server.workers.lease import Answer, Lease
+from bastion_server.workers.pool import WorkerPool
+
+PREVIEW_ROWS = 20
+LARGE = 50_000  #: guard rows from which the judge's arithmetic leaves the event loop
+
+
+@dataclass
+class Result:
+    """A table that may leave: bytes of an Arrow IPC file, or a memory file."""
+
+    answer: Answer
+    fd: int = -1
+    note: ReleaseNote = field(default_factory=ReleaseNote)
+
+
+class QueryService:
+    """Runs plans."""
+
+    def __init__(
+        self,
+        store: Store,
+        pool: WorkerPool,
+        files: MemoryFiles,
+        catalogue: Catalogue,
+        journal: Journal,
+        review: ReviewService,
+    ) -> None:
+        self.store, self.pool, self.files = store, pool, files
+        self.catalogue, self.journal, self.review = catalogue, journal, review
+
+    async def handle(self, request: Incoming) -> None:
+        """Answer a Query: Explained, Table with data, or Denial."""
+        body = request.body
+        assert isinstance(body, Query)
+        started = time.monotonic()
+        plan = decode(body.plan)
+        who = request.principal.name
+        if body.mode == "run" and body.request is not None and self.review.decides(body.request, who):
+            await self._preview(request, body.request)
+            return
+        subject = self.catalogue.subject(plan, plan_hash(body.plan), who)
+        static = static_verdict(subject.bound, subject.facts, who)
+        match body.mode:
+            case "explain":
+                schema = tuple(subject.bound.schema.items())
+                await request.send(Explained(subject.plan_hash, static, schema))
+            case "run" | "safe_part":
+                await self._run(request, subject, static, safe_part=body.mode == "safe_part", started=started)
+            case _:
+                msg = f"There is no query mode {body.mode!r}."
+                raise InputError(msg, code="input.mode", next_step='Use "run", "safe_part" or "explain".')
+
+    # ---- the guarded way ---------------------------------------------------------------------------------------------
+
+    async def _run(
+        self, request: Incoming, subject: Subject, static: StaticVerdict, *, safe_part: bool, started: float
+    ) -> None:
+        who = request.principal.name
+        grant = None if safe_part else self.store.grants.find_grant(
+            subject.plan_hash, subject.versions, who, subject.policy_versions, time.time()
+        )
+        if grant is not None:
+            await self._approved(request, subject, grant, started)
+            return
+        if static.outcome is Outcome.REFUSE and not safe_part:
+            await self._deny(request, subject, Verdict(Outcome.REFUSE, findings=static.findings), static)
+            return
+        # INVARIANT: the intent is on the disk before the answer leaves (settled below); its sync overlaps the run
+        intent = self.journal.begin(
+            self._records(subject, "intent", who, "safe part" if safe_part else "query", now=time.time())
+        )
+        try:
+            async with self.lease(subject, who, f"query {subject.plan_hash[:12]} by {who}") as lease:
+                verdict = await self.judge(lease, subject, who, request)
+                plan = (verdict.safe_part if safe_part and verdict.release is None else verdict.release)
+                if plan is None:
+                    await self.journal.settle(intent)
+                    await self._deny(request, subject, verdict, static)
+                    return
+                request.progress("running")
+                result = await self._execute(lease, plan, verdict.note)
+        except BastionError as error:
+            # how a query failed (memory, time) may depend on the data: counted and written down
+            await self.journal.settle(intent)
+            await self.journal.write(
+                self._records(subject, "outcome", who, f"failed: {error.code}", now=time.time(), red=error.code.startswith("server.worker"))
+            )
+            raise
+        except asyncio.CancelledError:
+            self.journal.begin(self._records(subject, "outcome", who, "cancelled", now=time.time()))
+            raise
+        try:
+            await self.journal.settle(intent)
+            await self._remember(subject, who, verdict)
+            await self._release(request, subject, result, verdict, started, summary="released" if not safe_part else "released in part")
+        finally:
+            if result.fd >= 0:
+                os.close(result.fd)
+
+    @asynccontextmanager
+    async def lease(self, subject: Subject, who: str, label: str) -> AsyncIterator[Lease]:
+        """Borrow a worker with the subject's tables bound."""
+        descriptors = await self.files.descriptors(subject.records.values())
+        try:
+            async with await self.pool.acquire(who, label=label) as lease:
+                if descriptors:
+                    await lease.bind(descriptors)
+                yield lease
+        finally:
+            for fd in descriptors.values():
+                os.close(fd)
+
+    async def judge(self, lease: Lease, subject: Subject, who: str, request: Incoming | None = None) -> Verdict:
+        """Drive the judge: it asks for measurements, the worker makes them, nothing but guard columns comes back."""
+        judgement = judge(subject.bound, subject.facts, subject.private, who, self._history(subject, who))
+        if request is not None:
+            request.progress("judging")
+        measured: Measured | None = None
+        while True:
+            step, verdict = await _advance(judgement, measured)
+            if verdict is not None:
+                return verdict
+            answer = await lease.run(step.plan, step.keep, step.returns, step.tables)
+            measured = columns(answer)
+
+    def _history(self, subject: Subject, who: str) -> History:
+        entries = {
+            facts.audience(who): self.store.populations.entries(*facts.audience(who)) for facts in subject.facts.values()
+        }
+        return History.from_entries(entries)
+
+    async def _remember(self, subject: Subject, who: str, verdict: Verdict) -> None:
+        """Add the released populations to the history."""
+        if not verdict.populations:
+            return
+        now = time.time()
+        for facts in subject.facts.values():
+            domain, audience = facts.audience(who)
+            expected = len(self.store.populations.entries(domain, audience))
+            self.store.populations.append(
+                domain, audience, verdict.populations, expected=expected, plan_hash=subject.plan_hash, now=now
+            )
+
+    async def _execute(self, lease: Lease, plan: Node, note: ReleaseNote) -> Result:
+        answer, fd = await lease.run_to_file(plan)
+        return Result(answer, fd, note)
+
+    # ---- the owner's way ---------------------------------------------------------------------------------------------
+
+    async def _approved(self, request: Incoming, subject: Subject, grant: Grant, started: float) -> None:
+        """Run a plan an owner approved. Hidden columns stay masked.
+
+        A grant for once ends when the answer has been handed over; a peer that goes away before that may ask again, and
+        gets the same rows: the grant is bound to the dataset's version.
+        """
+        who = request.principal.name
+        if not (grant.may_run and grant.may_read):
+            part = "run but not read" if grant.may_run else "read once it has been run"
+            finding = Finding("owner-grant", f"The owner approved that this may be {part}.", "Ask the owner for both.")
+            verdict = Verdict(Outcome.REVIEW, findings=(finding,))
+            await self._deny(request, subject, verdict, StaticVerdict(Outcome.REVIEW, finding.reason, (finding,)))
+            return
+        async with self.review.using(grant):
+            intent = self.journal.begin(self._records(subject, "intent", who, f"approved query (grant {grant.id})", now=time.time()))
+            async with self.lease(subject, who, f"approved {subject.plan_hash[:12]} by {who}") as lease:
+                request.progress("running")
+                result = await self._execute(
+                    lease, approved_plan(subject.bound, subject.facts), ReleaseNote(approved=True, notes=("Approved by the owner.",))
+                )
+            try:
+                await self.journal.settle(intent)
+                verdict = Verdict(Outcome.RELEASE, note=result.note, facts={"grant": grant.id, "rows": result.answer.height})
+                await self._release(request, subject, result, verdict, started, summary="released by approval", kind="grant_used")
+            finally:
+                if result.fd >= 0:
+                    os.close(result.fd)
+            self.store.grants.use(grant.id, time.time())
+
+    async def _preview(self, request: Incoming, request_id: str) -> None:
+        """Show an owner the first rows of what a request is about."""
+        filed = self.store.requests.get(request_id)
+        who = request.principal.name
+        subject = self.catalogue.subject(decode(filed.plan), filed.plan_hash, filed.requester)
+        if any(record.facts.owner != who for record in subject.records.values()):
+            msg = "A preview of joined data needs to be one's own data alone."
+            raise NotFound(msg, code="missing.preview", next_step="Decide by the query and its columns.")
+        await self.journal.write(self._records(subject, "note", who, f"preview of request {request_id}", now=time.time()))
+        async with self.lease(subject, who, f"preview {request_id} by {who}") as lease:
+            plan = Slice(approved_plan(subject.bound, subject.facts), 0, PREVIEW_ROWS)
+            result = await self._execute(lease, plan, ReleaseNote(partial=True, notes=("Preview for the owner.",)))
+        try:
+            await self._send(request, subject, result, 0.0)
+        finally:
+            if result.fd >= 0:
+                os.close(result.fd)
+
+    # ---- answers -----------------------------------------------------------------------------------------------------
+
+    async def _release(
+        self, request: Incoming, subject: Subject, result: Result, verdict: Verdict, started: float, *, summary: str, kind: str = "outcome"
+    ) -> None:
+        who, note = request.principal.name, verdict.note
+        details: dict[str, Any] = {
+            "columns": [f"{subject.names[d]}.{c}" for d, c in _columns(subject, verdict)],
+            "findings": [f"{f.rule}: {f.reason}" for f in verdict.findings],
+            **plain(verdict.facts),
+        }
+        await self.journal.write(
+            self._records(
+                subject, kind, who, summary + (" although unsafe (Log)" if note.logged_unsafe else ""),
+                now=time.time(), red=note.logged_unsafe, details=details,
+            )
+        )  # fmt: skip
+        await self._send(request, subject, Result(result.answer, result.fd, note), time.monotonic() - started)
+
+    async def _send(self, request: Incoming, subject: Subject, result: Result, elapsed: float) -> None:
+        if result.fd < 0:
+            await self._stream(request, subject, result, result.answer, elapsed)
+            return
+        with mmap.mmap(result.fd, 0, prot=mmap.PROT_READ) as mapped, memoryview(mapped) as view:
+            await self._stream(request, subject, result, view, elapsed)
+
+    async def _stream(
+        self, request: Incoming, subject: Subject, result: Result, data: bytes | memoryview, elapsed: float
+    ) -> None:
+        table = Table(
+            schema=tuple((name, from_polars(dtype)) for name, dtype in schema_of(data).items()),
+            height=result.answer.height,
+            size=len(data),
+            plan_hash=subject.plan_hash,
+            note=result.note,
+            checkpoint=self.store.audit.checkpoint(time.time()),
+            elapsed=elapsed,
+        )
+        await request.stream(table, data)
+
+    async def _deny(self, request: Incoming, subject: Subject, verdict: Verdict, static: StaticVerdict) -> None:
+        who = request.principal.name
+        public = tuple(f for f in verdict.findings if not f.private) or static.findings
+        lead = public[0] if public else Finding("policy", "The policy does not release this.")
+        await self.journal.write(
+            self._records(
+                subject, "outcome", who, f"denied: {lead.rule} ({verdict.outcome})", now=time.time(),
+                details={"findings": [f"{f.rule}: {f.reason}" for f in verdict.findings], **plain(verdict.facts)},
+            )
+        )  # fmt: skip
+        filed = self.store.requests.find(subject.plan_hash, subject.versions, who, subject.policy_versions)
+        await request.send(
+            Denial(
+                outcome=str(verdict.outcome),
+                rule=lead.rule,
+                reason=lead.reason,
+                fix=lead.fix,
+                plan_hash=subject.plan_hash,
+                verdict=StaticVerdict(verdict.outcome, lead.reason, public, static.columns),
+                safe_cells=verdict.safe_cells,
+                total_cells=verdict.total_cells,
+                has_safe_part=verdict.safe_part is not None,
+                columns=static.columns,
+                request=None if filed is None else self.review.info(filed, who),
+                checkpoint=self.store.audit.checkpoint(time.time()),
+            )
+        )
+
+    @staticmethod
+    def _records(
+        subject: Subject, kind: str, who: str, summary: str, *, now: float, red: bool = False, details: dict[str, Any] | None = None
+    ) -> Any:
+        return about(
+            subject.records, now=now, kind=kind, who=who, summary=summary, plan_hash=subject.plan_hash, red=red, details=details
+        )
+
+
+async def _advance(judgement: Judgement, measured: Measured | None) -> tuple[Any, Verdict | None]:
+    """One step of the judge; large guard tables are judged off the event loop."""
+
+    def step() -> tuple[Any, Verdict | None]:
+        try:
+            return (next(judgement) if measured is None else judgement.send(measured)), None
+        except StopIteration as stop:
+            return None, stop.value
+
+    if measured is not None and measured["__height"] > LARGE:
+        return await asyncio.to_thread(step)
+    return step()
+
+
+def columns(answer: Answer) -> Measured:
+    """Return guard columns as the judge reads them: numpy arrays where numeric and without nulls, else lists."""
+    found: dict[str, Any] = {"__height": answer.height}
+    if answer:
+        for series in pl.read_ipc(io.BytesIO(answer), memory_map=False):
+            plain_numbers = series.dtype.is_numeric() and not series.dtype.is_decimal() and not series.null_count()
+            found[series.name] = series.to_numpy() if plain_numbers else series.to_list()
+    return found
+
+
+def schema_of(data: bytes | memoryview) -> Mapping[str, pl.DataType]:
+    """Return the schema of an Arrow IPC file."""
+    return pl.read_ipc_schema(io.BytesIO(data) if len(data) < (1 << 16) else data)  # type: ignore[arg-type]
+
+
+def plain(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return facts as plain data for the audit log (numpy numbers become Python's)."""
+    return {key: _plain(value) for key, value in facts.items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(v) for v in value]
+    return value.item() if hasattr(value, "item") else value
+
+
+def _columns(subject: Subject, verdict: Verdict) -> list[tuple[str, str]]:
+    """Return (dataset id, column) of the source columns a verdict speaks of."""
+    found = []
+    for text in verdict.facts.get("columns", ()):
+        dataset, _, column = str(text).partition(".")
+        if dataset in subject.names:
+            found.append((dataset, column))
+    return found
+
+
+def cancelled() -> Interrupted:
+    """Return the error of a query that was stopped."""
+    return Interrupted("The query was stopped.", code="interrupted.cancelled")

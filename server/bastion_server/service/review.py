@@ -1,0 +1,232 @@
+"""Access requests: filed by scientists, decided by owners, pushed to both."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from bastion_plan.canonical import decode, plan_hash
+from bastion_plan.errors import BastionError, InputError, NotFound
+from bastion_policy.code import plan_code
+from bastion_policy.flow import static_verdict
+from bastion_policy.verdict import Outcome
+from bastion_policy.words import plan_words
+from bastion_wire.messages import Decide, ListRequests, Push, RequestAccess, RequestInfo
+
+from bastion_server.channel.keys import Principal
+from bastion_server.channel.sessions import Incoming
+from bastion_server.service.catalogue import Catalogue, Subject
+from bastion_server.service.journal import Journal, about
+from bastion_server.service.statements import check_signed
+from bastion_server.store import AccessRequest, Grant, Shown, Store
+
+if TYPE_CHECKING:
+    from bastion_server.service.queries import QueryService
+
+MAX_REASON = 2000
+
+
+class ReviewService:
+    """Everything about requests and decisions. `push(name, message)` reaches an identity's live sessions."""
+
+    def __init__(
+        self, store: Store, catalogue: Catalogue, journal: Journal, push: Callable[[str, Push], None]
+    ) -> None:
+        self.store, self.catalogue, self.journal, self.push = store, catalogue, journal, push
+        self._using: dict[str, asyncio.Lock] = {}
+
+    def decides(self, request: str, who: str) -> bool:
+        """Whether `who` is an owner who has a say in this request."""
+        try:
+            filed = self.store.requests.get(request)
+        except NotFound:
+            return False
+        return any(owner.owner == who for owner in filed.owners)
+
+    @asynccontextmanager
+    async def using(self, grant: Grant) -> AsyncIterator[None]:
+        """Let one run at a time use a grant.
+
+        Raises:
+            InputError: input.grant.ended, when an earlier run used it up meanwhile.
+        """
+        lock = self._using.setdefault(grant.id, asyncio.Lock())
+        async with lock:
+            current = self.store.grants.of_request(grant.request)
+            if current is None or current.ended:
+                msg = "The owner's approval no longer holds."
+                raise InputError(msg, code="input.grant.ended", next_step="Ask the owner again.")
+            yield
+        if not lock.locked():
+            self._using.pop(grant.id, None)
+
+    async def file(self, request: Incoming, queries: QueryService) -> RequestInfo:
+        """File an access request for a plan, with what its owners need to decide."""
+        body, who = request.body, request.principal.name
+        assert isinstance(body, RequestAccess)
+        reason = body.reason.strip()
+        if not reason or len(reason) > MAX_REASON:
+            msg = f"A request needs a reason of 1 to {MAX_REASON} characters."
+            raise InputError(msg, code="input.reason", next_step="Say in a sentence what you need it for.")
+        subject = self.catalogue.subject(decode(body.plan), plan_hash(body.plan), who)
+        if not subject.records:
+            msg = "This query reads no dataset, so there is nobody to ask."
+            raise InputError(msg, code="input.request.nobody")
+        known = self.store.requests.find(subject.plan_hash, subject.versions, who, subject.policy_versions)
+        if known is not None and known.state == "pending":
+            return self.info(known, who)
+        shown = await self._shown(subject, who, queries)
+        now = time.time()
+        filed, new = await asyncio.to_thread(
+            self.store.requests.file,
+            plan_hash=subject.plan_hash, plan=body.plan, versions=subject.versions, policy_versions=subject.policy_versions,
+            requester=who, owners=subject.owners, reason=reason, now=now, shown=shown,
+        )  # fmt: skip
+        if new:
+            await self.journal.write(
+                about(subject.records, now=now, kind="request", who=who, summary=f"{filed.id}: {reason}", plan_hash=filed.plan_hash)
+            )
+            for owner in subject.owners:
+                self.push(owner, Push("request", self.info(filed, owner), text=f"{who} asks: {reason}"))
+        return self.info(filed, who)
+
+    async def _shown(self, subject: Subject, who: str, queries: QueryService) -> Shown:
+        static = static_verdict(subject.bound, subject.facts, who)
+        findings = static.findings
+        if static.outcome is not Outcome.REFUSE:
+            try:
+                async with queries.lease(subject, who, f"request by {who}") as lease:
+                    verdict = await queries.judge(lease, subject, who)
+            except BastionError:
+                verdict = None  # the owner may decide without measured figures
+            if verdict is not None:
+                if verdict.outcome is Outcome.RELEASE:
+                    msg = "This query needs nobody's approval."
+                    raise InputError(msg, code="input.request.not-needed", next_step="Run it.")
+                static = type(static)(verdict.outcome, static.summary, verdict.findings or findings, static.columns)
+                findings = static.findings
+        if static.outcome is Outcome.REFUSE:
+            msg = "The policy does not let the owner be asked for this."
+            raise InputError(
+                msg, code="input.request.refused", reason=findings[0].reason if findings else "",
+                next_step=findings[0].fix if findings else "",
+            )  # fmt: skip
+        return Shown(
+            code=plan_code(subject.bound.root, subject.names),
+            words=plan_words(subject.bound.root, subject.names),
+            columns=static.columns,
+            findings=tuple(f"{f.rule}: {f.reason}" for f in findings if not f.private),
+            findings_private=tuple(f"{f.rule}: {f.reason}" for f in findings if f.private),
+        )
+
+    async def decide(self, body: Decide, principal: Principal) -> RequestInfo:
+        """Record an owner's signed decision and tell the requester."""
+        now = time.time()
+        if body.decision not in ("approve", "deny"):
+            msg = f"There is no decision {body.decision!r}."
+            raise InputError(msg, code="input.decision", next_step='Use "approve" or "deny".')
+        filed = self.get(body.request, principal.name)
+        expected = {
+            "action": "decide", "request": body.request, "decision": body.decision, "plan_hash": filed.plan_hash,
+            "reason": body.reason, "until": body.until, "may_run": body.may_run, "may_read": body.may_read,
+        }  # fmt: skip
+        approve = body.decision == "approve"
+
+        def record() -> AccessRequest:
+            with self.store.transaction():
+                check_signed(self.store, principal, body.signed, expected, now)
+                return self.store.requests.decide(
+                    body.request, owner=principal.name, approve=approve, now=now, answer=body.reason, until=body.until,
+                    may_run=body.may_run, may_read=body.may_read, signed=body.signed,
+                )  # fmt: skip
+
+        intent = about(
+            filed.versions, now=now, kind="decision", who=principal.name, plan_hash=filed.plan_hash,
+            summary=f"{body.decision} {filed.id} of {filed.requester}" + (f": {body.reason}" if body.reason else ""),
+            details={"request": filed.id, "until": body.until, "may_run": body.may_run, "may_read": body.may_read},
+        )  # fmt: skip
+        decided = await asyncio.to_thread(record)
+        # INVARIANT: an approval that could not be written down must not be used: queries write their own records first,
+        # and the log is poisoned for the whole process after a failed write
+        await self.journal.write(intent)
+        if decided.state != "pending":
+            self.push(decided.requester, Push("decision", self.info(decided, decided.requester)))
+            for owner in {o.owner for o in decided.owners}:
+                self.push(owner, Push("request", self.info(decided, owner)))
+        return self.info(decided, principal.name)
+
+    async def withdraw(self, request: str, who: str) -> RequestInfo:
+        """Take back one's own open request."""
+        now = time.time()
+        taken = await asyncio.to_thread(self.store.requests.withdraw, request, requester=who, now=now)
+        await self.journal.write(
+            about(taken.versions, now=now, kind="request", who=who, summary=f"withdrew {request}", plan_hash=taken.plan_hash)
+        )
+        for owner in taken.owners:
+            self.push(owner.owner, Push("request", self.info(taken, owner.owner)))
+        return self.info(taken, who)
+
+    def get(self, request: str, who: str) -> AccessRequest:
+        """Return a request that `who` filed or decides.
+
+        Raises:
+            NotFound: missing.request, also for one of others.
+        """
+        try:
+            filed = self.store.requests.get(request)
+        except NotFound:
+            filed = None
+        if filed is None or (filed.requester != who and all(o.owner != who for o in filed.owners)):
+            msg = f"There is no access request {request!r} that you may see."
+            raise NotFound(msg, code="missing.request")
+        return filed
+
+    def list(self, body: ListRequests, principal: Principal) -> tuple[RequestInfo, ...]:
+        """Return one's own requests and those one decides, oldest first."""
+        who = principal.name
+        self.store.requests.expire(time.time())
+        found = {r.id: r for r in self.store.requests.list(requester=who, states=body.states)}
+        if principal.has("owner"):
+            found |= {r.id: r for r in self.store.requests.list(owner=who, states=body.states)}
+        return tuple(self.info(r, who) for r in sorted(found.values(), key=lambda r: (r.created, r.id)))
+
+    def info(self, filed: AccessRequest, who: str) -> RequestInfo:
+        """Return a request as `who` may see it: private findings and history for owners only."""
+        decides = any(owner.owner == who for owner in filed.owners)
+        return RequestInfo(
+            id=filed.id,
+            state=filed.state,
+            requester=filed.requester,
+            reason=filed.reason,
+            plan_hash=filed.plan_hash,
+            datasets=tuple(self._name(d) for d in filed.versions),
+            created=filed.created,
+            code=filed.shown.code,
+            words=filed.shown.words,
+            columns=filed.shown.columns,
+            findings=filed.shown.findings,
+            findings_private=filed.shown.findings_private if decides else (),
+            decided_by=filed.decided_by,
+            decided_at=filed.decided_at,
+            answer=filed.answer,
+            until=filed.grant.until if filed.grant else 0.0,
+            history=self._history(filed) if decides else (),
+            plan=filed.plan,
+        )
+
+    def _name(self, dataset: str) -> str:
+        record = self.store.datasets.find(dataset)
+        return record.facts.name if record is not None else dataset
+
+    def _history(self, filed: AccessRequest) -> tuple[str, ...]:
+        """Return what the requester asked of the same data before, newest first."""
+        earlier = [
+            r
+            for dataset in filed.versions
+            for r in self.store.requests.list(requester=filed.requester, dataset=dataset, limit=20)
+            if r.id != filed.id
+        ]
+        return tuple(dict.fromkeys(f"{r.id}: {r.state}: {r.reason}" for r in earlier))

@@ -1,0 +1,126 @@
+"""The access request: asking an owner from the cell that was denied, and the answer arriving in the same place."""
+
+from __future__ import annotations
+
+import asyncio
+import html
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import ipywidgets as w
+from bastion.client.connection import Released
+from bastion.client.denied import AccessRequest, Denied
+from bastion.render.denials import error_html
+from bastion.render.tables import table_html
+from bastion_plan.errors import BastionError
+
+STATES = {
+    "pending": "Waiting for the owner. You can go on working; the result appears here.",
+    "approved": "The owner approved.",
+    "denied": "The owner said no.",
+    "expired": "The request expired.",
+    "withdrawn": "You took the request back.",
+}
+
+
+class AccessRequestWidget(w.VBox):
+    """A justification box and two ways on: ask the owner, or show the safe part.
+
+    It speaks to the server through the denial's own connection; nothing is filed before the button is pressed. While it
+    waits it sends nothing: the server pushes the decision.
+    """
+
+    def __init__(self, denied: Denied, on_result: Callable[[Released], None] | None = None) -> None:
+        self._denied = denied
+        self._on_result = on_result
+        self._request: AccessRequest | None = denied.filed
+        self._reason = w.Textarea(placeholder="Why do you need this? The owner reads it.", rows=2, layout=w.Layout(width="100%"))
+        self._ask = w.Button(description="Request access", button_style="primary", tooltip="Send this query and your reason to the owner")
+        self._safe = w.Button(description=self._safe_label(), tooltip="Show what may leave now")
+        self._withdraw = w.Button(description="Withdraw", tooltip="Take the request back")
+        self._state = w.HTML()
+        self._result = w.HTML()
+        self._ask.on_click(lambda _: self._spawn(self._file()))
+        self._safe.on_click(lambda _: self._spawn(self._show_safe()))
+        self._withdraw.on_click(lambda _: self._spawn(self._take_back()))
+        super().__init__([])
+        self._remove = denied._connection.on_decision(self._decided)
+        self._draw()
+
+    @property
+    def state(self) -> str:
+        """pending, approved, denied, expired, withdrawn; empty while nothing is filed."""
+        return self._request.state if self._request is not None else ""
+
+    def _safe_label(self) -> str:
+        denial = self._denied.denial
+        return "Show the safe part" + (f" ({denial.safe_cells} of {denial.total_cells})" if denial.total_cells else "")
+
+    def _draw(self) -> None:
+        parts: list[w.Widget] = []
+        if self._request is None and self._denied.outcome == "review":
+            parts.append(self._reason)
+        row = [self._safe] if self._denied.has_safe_part else []
+        if self._request is None and self._denied.outcome == "review":
+            row.insert(0, self._ask)
+        if self.state == "pending":
+            row.append(self._withdraw)
+        if row:
+            parts.append(w.HBox(row))
+        if self._request is not None:
+            answer = self._request.answer
+            self._state.value = f"<b>{STATES.get(self.state, html.escape(self.state))}</b>" + (
+                f" “{html.escape(answer)}”" if answer else ""
+            )
+            parts.append(self._state)
+        if self._result.value:
+            parts.append(self._result)
+        self.children = parts
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run on the connection's loop: the kernel's own, or that of a blocking connection's thread."""
+        loop = self._denied._connection._loop
+        if loop is None:
+            self._task = asyncio.ensure_future(self._guarded(work))
+        else:
+            asyncio.run_coroutine_threadsafe(self._guarded(work), loop)
+
+    async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except BastionError as error:
+            self._result.value = error_html(error)
+        self._draw()
+
+    async def _file(self) -> None:
+        self._ask.disabled = True
+        try:
+            self._request = await self._denied._file(self._reason.value)
+        finally:
+            self._ask.disabled = False
+
+    async def _take_back(self) -> None:
+        if self._request is not None:
+            self._request = await self._denied._connection._withdraw(self._request.id)
+
+    async def _show_safe(self) -> None:
+        released = await self._denied._connection._run_plan(self._denied.plan, "safe_part")
+        self._deliver(released)
+
+    def _decided(self, request: AccessRequest) -> None:
+        if self._request is None or request.id != self._request.id:
+            return
+        self._request = request
+        self._remove()
+        self._draw()
+        if request.state == "approved":
+            self._spawn(self._fetch())
+
+    async def _fetch(self) -> None:
+        released = await self._denied._connection._run_plan(self._denied.plan, "run", request=self._request.id if self._request else None)
+        self._deliver(released)
+
+    def _deliver(self, released: Released) -> None:
+        self._result.value = table_html(released.frame, released.note)
+        if self._on_result is not None:
+            self._on_result(released)
