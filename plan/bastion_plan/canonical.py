@@ -10,19 +10,16 @@ long integer encodings, defaults written out and NaN payloads: so we encode agai
 from __future__ import annotations
 
 import hashlib
-from typing import Any
 
-import msgpack  # type: ignore[import-untyped]
 import msgspec
 
-from bastion_plan.errors import DecodeError, LimitError
+from bastion_plan.errors import BindError, DecodeError, LimitError, PlanError
 from bastion_plan.nodes import AnyNode, Node
+from bastion_plan.packed import check_packed
+from bastion_plan.validate import CLIENT, Limits, validate
 
 FORMAT_VERSION = 1
-MAX_BYTES = 1 << 20
-MAX_DEPTH = 64
-MAX_NODES = 10_000
-MAX_LITERALS = 100_000
+MAX_BYTES, MAX_DEPTH, MAX_NODES, MAX_LITERALS = CLIENT.bytes, CLIENT.depth, CLIENT.nodes, CLIENT.literals
 
 
 class Envelope(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -32,12 +29,30 @@ class Envelope(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     root: AnyNode
 
 
+class _Version(msgspec.Struct, frozen=True):
+    """The part of an envelope that every version of the format has."""
+
+    version: int
+
+
 _encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Envelope)
+_version_decoder = msgspec.msgpack.Decoder(_Version)
 
 
 def encode(plan: Node) -> bytes:
-    """Return the canonical bytes of a plan."""
-    return _encoder.encode(Envelope(FORMAT_VERSION, plan))  # type: ignore[arg-type]
+    """Return the canonical bytes of a plan.
+
+    Raises:
+        PlanError: `plan.encode`, for a string that is not Unicode text or a plan nested beyond all limits.
+    """
+    try:
+        return _encoder.encode(Envelope(FORMAT_VERSION, plan))  # type: ignore[arg-type]
+    except (UnicodeEncodeError, RecursionError):
+        msg = "The plan cannot be written down."
+        raise PlanError(
+            msg, code="plan.encode", reason="A string is not valid text, or it is nested too deeply."
+        ) from None
 
 
 def plan_hash(plan: Node | bytes) -> str:
@@ -45,79 +60,49 @@ def plan_hash(plan: Node | bytes) -> str:
     return hashlib.sha256(plan if isinstance(plan, bytes) else encode(plan)).hexdigest()
 
 
-def decode(data: bytes) -> Node:
+def decode(data: bytes, limits: Limits = CLIENT) -> Node:
     """Return the plan of canonical bytes.
 
+    Args:
+        data: what `encode` gave.
+        limits: 1 MiB, depth 64, 10,000 nodes and expressions, 100,000 constants; `validate.INTERNAL` for plans that the
+            server itself made.
+
     Raises:
-        LimitError: over 1 MiB, depth 64, 10,000 nodes or 100,000 literal values.
-        DecodeError: anything that `encode` would not have produced.
+        LimitError: over one of the limits.
+        DecodeError: anything that `encode` would not have produced, or a call that the registry does not know.
     """
-    if len(data) > MAX_BYTES:
-        msg = f"The plan has {len(data)} bytes; at most {MAX_BYTES} are allowed."
+    if len(data) > limits.bytes:
+        msg = f"The plan has {len(data)} bytes; at most {limits.bytes} are allowed."
         raise LimitError(msg, code="plan.limit.bytes", next_step="Join a saved frame instead of a large inline table.")
-    tree = _unpack(data)
+    # a node or expression is its map, tag, and per field a key and a container
+    check_packed(data, 3 * limits.literals + 24 * limits.nodes)
+    root = _build(data)
     try:
-        envelope = msgspec.convert(tree, Envelope)
+        validate(root, limits)
+    except BindError as error:
+        code = "plan.decode." + error.code.rpartition(".")[2]
+        raise DecodeError(error.message, reason=error.reason, next_step=error.next_step, code=code) from None
+    if encode(root) != data:
+        msg = "The bytes are not the canonical form of the plan."
+        raise DecodeError(msg, code="plan.decode.canonical", next_step="Send the bytes that encode() gives.")
+    return root
+
+
+def _build(data: bytes) -> Node:
+    try:
+        version = _version_decoder.decode(data).version
+        if version == FORMAT_VERSION:
+            return _decoder.decode(data).root
+    except DecodeError:
+        raise
+    except PlanError as error:
+        raise DecodeError(error.message, code="plan.decode.literal") from None
     except msgspec.ValidationError as error:
         msg = "The bytes are not a plan of this version."
         raise DecodeError(msg, reason=str(error), code="plan.decode.shape") from None
-    except RecursionError:
-        msg = "The plan is nested too deeply."
-        raise LimitError(msg, code="plan.limit.depth") from None
-    if envelope.version != FORMAT_VERSION:
-        msg = f"The plan has format version {envelope.version}; this side speaks {FORMAT_VERSION}."
-        raise DecodeError(msg, code="plan.decode.version", next_step="Use the same release on both ends.")
-    if encode(envelope.root) != data:
-        msg = "The bytes are not the canonical form of the plan."
-        raise DecodeError(msg, code="plan.decode.canonical", next_step="Send the bytes that encode() gives.")
-    return envelope.root
-
-
-def _unpack(data: bytes) -> Any:
-    try:
-        unpacker = msgpack.Unpacker(
-            max_buffer_size=MAX_BYTES,
-            max_array_len=MAX_LITERALS,
-            max_map_len=64,
-            max_str_len=MAX_BYTES,
-            max_bin_len=MAX_BYTES,
-            max_ext_len=0,
-            strict_map_key=True,
-            use_list=False,
-        )
-        unpacker.feed(data)
-        tree = unpacker.unpack()
-        end = unpacker.tell()
-    except (msgpack.exceptions.UnpackException, ValueError, TypeError, UnicodeDecodeError, RecursionError):
-        msg = "The bytes are not well-formed MessagePack within the limits."
+    except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError):
+        msg = "The bytes are not well-formed MessagePack."
         raise DecodeError(msg, code="plan.decode.msgpack") from None
-    if end != len(data):
-        msg = "There are bytes after the plan."
-        raise DecodeError(msg, code="plan.decode.trailing")
-    _check_limits(tree)
-    return tree
-
-
-def _check_limits(tree: Any) -> None:
-    """Walk without recursion, so that depth cannot hurt."""
-    stack: list[tuple[Any, int]] = [(tree, 0)]
-    nodes = leaves = 0
-    while stack:
-        item, depth = stack.pop()
-        # every node or expression adds at most two levels of maps and arrays
-        if depth > 3 * MAX_DEPTH:
-            msg = f"The plan is nested deeper than {MAX_DEPTH} levels."
-            raise LimitError(msg, code="plan.limit.depth")
-        if isinstance(item, dict):
-            nodes += "node" in item or "expr" in item
-            stack.extend((v, depth + 1) for v in item.values())
-        elif isinstance(item, list | tuple):
-            stack.extend((v, depth + 1) for v in item)
-        else:
-            leaves += 1
-        if nodes > MAX_NODES:
-            msg = f"The plan has more than {MAX_NODES} nodes and expressions."
-            raise LimitError(msg, code="plan.limit.nodes")
-        if leaves > MAX_LITERALS + 8 * MAX_NODES:
-            msg = f"The plan holds more than {MAX_LITERALS} literal values."
-            raise LimitError(msg, code="plan.limit.literals", next_step="Upload the values as a dataset of their own.")
+    msg = f"The plan has format version {version}; this side speaks {FORMAT_VERSION}."
+    raise DecodeError(msg, code="plan.decode.version", next_step="Use the same release on both ends.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -34,8 +35,29 @@ def freeze(value: Any) -> Any:
     raise PlanError(msg, code="plan.literal", next_step="Use numbers, strings, booleans, dates or lists of them.")
 
 
+@lru_cache(maxsize=256)
+def _defaults(kind: type[msgspec.Struct]) -> tuple[tuple[str, Any], ...]:
+    """The fields whose default is not one shared object of the language (None, True, 0, ()), with that default."""
+    fields = ((f.name, f.default) for f in msgspec.structs.fields(kind))
+    return tuple((name, default) for name, default in fields if isinstance(default, str | tuple) and default)
+
+
+def share_defaults(struct: msgspec.Struct) -> None:
+    """Put the class's own default object where a field holds an equal one.
+
+    INVARIANT: equal plans have equal bytes. msgspec leaves a field out where it *is* the default, not where it equals it.
+    """
+    for name, default in _defaults(type(struct)):
+        value = getattr(struct, name)
+        if value is not default and value == default:
+            msgspec.structs.force_setattr(struct, name, default)
+
+
 class Expr(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag_field="expr"):
     """Base of all expressions."""
+
+    def __post_init__(self) -> None:
+        share_defaults(self)
 
 
 class Column(Expr, frozen=True, tag="col"):

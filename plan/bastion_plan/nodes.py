@@ -10,11 +10,14 @@ from typing import Any
 import msgspec
 
 from bastion_plan.dtypes import DType
-from bastion_plan.expressions import AnyExpr, freeze
+from bastion_plan.expressions import AnyExpr, freeze, share_defaults
 
 
 class Node(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag_field="node"):
     """Base of all nodes."""
+
+    def __post_init__(self) -> None:
+        share_defaults(self)
 
 
 class Scan(Node, frozen=True, tag="scan"):
@@ -223,6 +226,7 @@ class Pivot(Node, frozen=True, tag="pivot"):
     separator: str = "_"
 
     def __post_init__(self) -> None:
+        share_defaults(self)
         msgspec.structs.force_setattr(self, "on_columns", freeze(self.on_columns))
 
 
