@@ -1,0 +1,1 @@
+"""The `bastion` command: server and client verbs, and the demo."""

@@ -226,11 +226,13 @@ async def serve(
                 told = Bootstrap(store.keys.curve_public.decode(), channel.endpoint, bootstrap)
                 await told.start()
             await store.audit.append(Record(time.time(), "start", "server", f"listening on {channel.endpoint}", red=bool(warnings)))
+            facts = {
+                "endpoint": channel.endpoint, "server_key": store.keys.curve_public.decode(), "pid": os.getpid(),
+                "bootstrap": told.endpoint if told else None, "warnings": list(warnings),
+            }  # fmt: skip
+            (directory / "address.json").write_text(json.dumps(facts))
             if ready is not None:
-                ready({
-                    "endpoint": channel.endpoint, "server_key": store.keys.curve_public.decode(), "pid": os.getpid(),
-                    "bootstrap": told.endpoint if told else None, "warnings": list(warnings),
-                })  # fmt: skip
+                ready(facts)
             try:
                 await stop.wait()
             finally:

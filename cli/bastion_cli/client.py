@@ -1,0 +1,266 @@
+"""What owners and scientists do from a terminal."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+import polars as pl
+from bastion_plan.errors import InputError
+from rich.markup import escape
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+from bastion_cli.context import client_options, directory_option, default_directory, open_connection
+from bastion_cli.output import console, json_option, reporting, say, show, when
+
+
+@click.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--name", help="Name of the dataset (default: the file's).")
+@click.option("--policy", "policy_file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Policy in TOML (default: the default profile).")
+@click.option("--hide", multiple=True, metavar="COLUMN", help="Column that nobody may use at all; repeatable.")
+@click.option("--unit", help='Column that says whom a row is about; "row" for one person per row.')
+@click.option("--replace", is_flag=True, help="New version of a dataset of yours.")
+@client_options
+@json_option
+@reporting
+def upload(
+    file: Path, name: str | None, policy_file: Path | None, hide: tuple[str, ...], unit: str | None, replace: bool,
+    endpoint: str | None, who: str | None, server_key: str | None, as_json: bool,
+) -> None:  # fmt: skip
+    """Put a CSV, Parquet or Arrow file behind the server.
+
+    \b
+    Example:  bastion upload titanic.csv --hide Name --unit row --as olga
+    """
+    frame = read_table(file)
+    text = policy_file.read_text(encoding="utf-8") if policy_file else None
+    with open_connection(endpoint, who, server_key) as connection:
+        bar = Progress(
+            TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), console=console, disable=as_json, transient=True
+        )  # fmt: skip
+        with bar:
+            task = bar.add_task(file.name, total=None)
+            sent = connection.client.polars.send_df(
+                frame, policy=text, sanitized_columns=hide, name=name or file.name.split(".")[0], unit=unit, replace=replace,
+                on_progress=lambda p: bar.update(task, completed=p.done, total=p.total or None),
+            )  # fmt: skip
+        card = sent.dataset
+    if as_json:
+        click.echo(json.dumps(card_row(card), indent=2))
+        return
+    console.print(f"[bold]{escape(card.facts.name)}[/] is there, version {card.facts.version}. Its columns:")
+    print_roles(card)
+    for warning in card.warnings:
+        console.print(f"[red]look at this:[/] {escape(warning)}")
+
+
+def read_table(file: Path) -> pl.DataFrame:
+    """Read a table by the file's ending.
+
+    Raises:
+        InputError: input.file, with the place of the first broken row where it is known.
+    """
+    readers: dict[str, Any] = {
+        ".csv": lambda f: pl.read_csv(f, try_parse_dates=True, infer_schema_length=10_000),
+        ".tsv": lambda f: pl.read_csv(f, separator="\t", try_parse_dates=True, infer_schema_length=10_000),
+        ".gz": lambda f: pl.read_csv(f, try_parse_dates=True, infer_schema_length=10_000),
+        ".parquet": pl.read_parquet,
+        ".arrow": lambda f: pl.read_ipc(f, memory_map=False),
+        ".feather": lambda f: pl.read_ipc(f, memory_map=False),
+        ".ipc": lambda f: pl.read_ipc(f, memory_map=False),
+        ".arrows": pl.read_ipc_stream,
+    }
+    reader = readers.get(file.suffix.lower())
+    if reader is None:
+        msg = f"{file.name} is not a kind of file that can be uploaded."
+        raise InputError(msg, code="input.file", next_step="Use .csv, .csv.gz, .tsv, .parquet, .arrow, .feather or .arrows.")
+    try:
+        return reader(file)
+    except (pl.exceptions.PolarsError, OSError, ValueError) as error:
+        msg = f"{file.name} cannot be read as a table."
+        # the file is the owner's own and this is their terminal: the reader's words stay here
+        reason = str(error).splitlines()[0][:300]
+        raise InputError(msg, code="input.file", reason=reason, next_step="Correct the file, then upload it again.") from None
+
+
+def card_row(card: Any) -> dict[str, Any]:
+    """Return a dataset card as plain data."""
+    f = card.facts
+    return {
+        "id": f.id, "name": f.name, "version": f.version, "kind": card.kind_of, "owner": f.owner, "unit": f.unit or "row",
+        "columns": [{"name": c.name, "dtype": str(c.dtype), "role": str(c.role), "inferred": c.inferred} for c in f.columns],
+        "warnings": list(card.warnings),
+    }  # fmt: skip
+
+
+def print_roles(card: Any) -> None:
+    """Print the roles of a dataset's columns."""
+    rows = card_row(card)["columns"]
+    for row in rows:
+        row["note"] = "inferred" if row.pop("inferred") else ""
+    show(rows, {"name": "column", "dtype": "type", "role": "role", "note": ""}, as_json=False, empty="")
+
+
+@click.command()
+@click.argument("name", required=False)
+@client_options
+@json_option
+@reporting
+def datasets(name: str | None, endpoint: str | None, who: str | None, server_key: str | None, as_json: bool) -> None:
+    """List the datasets you may see, or show one with its columns and policy.
+
+    \b
+    Example:  bastion datasets titanic
+    """
+    with open_connection(endpoint, who, server_key) as connection:
+        if name is None:
+            rows = [card_row(card) for card in connection.cards()]
+            for row in rows:
+                row["width"] = len(row["columns"])
+            show(rows, {"name": "name", "owner": "owner", "kind": "kind", "width": "columns", "id": "id"}, as_json=as_json, empty="There are no datasets that you may see.")
+            return
+        card = connection.dataset(name).dataset
+    if as_json:
+        click.echo(json.dumps(card_row(card), indent=2))
+        return
+    from bastion_policy.words import policy_words  # noqa: PLC0415
+
+    console.print(f"[bold]{escape(card.facts.name)}[/] (of {escape(card.facts.owner)}, version {card.facts.version})")
+    print_roles(card)
+    for line in policy_words(card.facts.policy):
+        console.print(f"· {line}", markup=False)
+    for warning in card.warnings:
+        console.print(f"[red]look at this:[/] {escape(warning)}")
+
+
+@click.command()
+@click.option("--state", type=click.Choice(["pending", "approved", "denied", "expired", "withdrawn"]), multiple=True, help="Only these; repeatable.")
+@client_options
+@json_option
+@reporting
+def requests(state: tuple[str, ...], endpoint: str | None, who: str | None, server_key: str | None, as_json: bool) -> None:
+    """List access requests: yours, and those for your data.
+
+    \b
+    Example:  bastion requests --state pending
+    """
+    with open_connection(endpoint, who, server_key) as connection:
+        found = [r.info for r in connection.requests(*state)]
+    rows = [
+        {"id": r.id, "state": r.state, "who": r.requester, "datasets": list(r.datasets), "reason": r.reason, "code": r.code,
+         "words": r.words, "findings": [*r.findings, *r.findings_private], "when": when(r.created), "answer": r.answer}
+        for r in found
+    ]  # fmt: skip
+    if as_json:
+        show(rows, {}, as_json=True, empty="")
+        return
+    if not rows:
+        console.print("There are no requests.")
+    for row in rows:
+        console.print(f"[bold]{row['id']}[/] {row['state']}  {escape(row['who'])}, {row['when']}: “{escape(row['reason'])}”")
+        for line in str(row["code"]).splitlines():
+            console.print(f"    {line}", markup=False)
+        for line in row["findings"]:
+            console.print(f"    · {line}", markup=False)
+        if row["answer"]:
+            console.print(f"    answer: {row['answer']}", markup=False)
+
+
+@click.command()
+@click.argument("request")
+@click.option("--reason", default="", help="A word to the requester.")
+@click.option("--days", type=float, help="Approve this query until then, any number of times (default: once).")
+@client_options
+@json_option
+@reporting
+def approve(request: str, reason: str, days: float | None, endpoint: str | None, who: str | None, server_key: str | None, as_json: bool) -> None:
+    """Approve an access request; signed with your key.
+
+    \b
+    Example:  bastion approve r-1f2e3d4c5b6a7980 --as olga
+    """
+    with open_connection(endpoint, who, server_key) as connection:
+        until = time.time() + days * 86400 if days else 0.0
+        decided = connection.approve(request, reason, until=until).info
+    say({"id": decided.id, "state": decided.state}, f"{decided.id} is {decided.state}.", as_json=as_json)
+
+
+@click.command()
+@click.argument("request")
+@click.option("--reason", required=True, help="Why; the requester reads it.")
+@client_options
+@json_option
+@reporting
+def deny(request: str, reason: str, endpoint: str | None, who: str | None, server_key: str | None, as_json: bool) -> None:
+    """Deny an access request, with a reason; signed with your key.
+
+    \b
+    Example:  bastion deny r-1f2e3d4c5b6a7980 --reason "Ask for the mean instead." --as olga
+    """
+    with open_connection(endpoint, who, server_key) as connection:
+        decided = connection.deny(request, reason).info
+    say({"id": decided.id, "state": decided.state}, f"{decided.id} is {decided.state}.", as_json=as_json)
+
+
+@click.group()
+def audit() -> None:
+    """What was asked, decided and released."""
+
+
+@audit.command("show")
+@click.argument("dataset", required=False)
+@click.option("--limit", type=int, default=50, show_default=True)
+@client_options
+@json_option
+@reporting
+def audit_show(dataset: str | None, limit: int, endpoint: str | None, who: str | None, server_key: str | None, as_json: bool) -> None:
+    """Show the last records of the audit log, of your datasets or of one.
+
+    \b
+    Example:  bastion audit show titanic --limit 20
+    """
+    with open_connection(endpoint, who, server_key) as connection:
+        records = connection.audit(dataset, limit)
+    rows = [
+        {"index": r.index, "time": when(r.time), "kind": r.kind_of, "who": r.who, "summary": ("! " if r.red else "") + r.summary,
+         "plan": r.plan_hash[:12], "details": r.details}
+        for r in records
+    ]  # fmt: skip
+    show(rows, {"index": "#", "time": "time", "kind": "kind", "who": "who", "summary": "what", "plan": "plan"}, as_json=as_json, empty="Nothing yet.")
+
+
+@audit.command("verify")
+@click.option("--offline", is_flag=True, help="Read the log of --dir instead of asking its server.")
+@directory_option
+@client_options
+@json_option
+@reporting
+def audit_verify(offline: bool, directory: Path | None, endpoint: str | None, who: str | None, server_key: str | None, as_json: bool) -> None:
+    """Check the whole audit log: every record, the chain, the signed checkpoints.
+
+    \b
+    Example:  bastion audit verify
+    """
+    if offline:
+        from bastion_server.store import verify  # noqa: PLC0415
+        from bastion_server.store.keys import load_or_create  # noqa: PLC0415
+
+        folder = directory or default_directory()
+        problems = list(verify(folder, load_or_create(folder, may_create=False).verify_key))
+        size, ok = None, not problems
+    else:
+        with open_connection(endpoint, who, server_key) as connection:
+            answer = connection.verify_audit()
+        ok, problems, size = answer.ok, [answer.problem] if answer.problem else [], answer.size
+    records = "" if size is None else f" {size} records."
+    text = f"The audit log is whole.{records}" if ok else "The audit log is NOT whole: " + " ".join(problems)
+    say({"ok": ok, "records": size, "problems": problems}, text, as_json=as_json)
+    if not ok:
+        raise SystemExit(1)
+
+
+COMMANDS = (upload, datasets, requests, approve, deny, audit)

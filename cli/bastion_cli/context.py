@@ -1,0 +1,76 @@
+"""Which server and as whom: what every command's options mean."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import platformdirs
+from bastion import Connection, Identity
+from bastion_plan.errors import InputError, NotFound
+
+
+def default_directory() -> Path:
+    """Return the server's directory unless one is named: BASTION_DIRECTORY, else below the user's data directory."""
+    given = os.environ.get("BASTION_DIRECTORY")
+    return Path(given) if given else Path(platformdirs.user_data_dir("bastionlab")) / "server"
+
+
+def identities_directory() -> Path:
+    """Return where `keys create` puts identities: BASTION_KEYS, else below the user's configuration directory."""
+    given = os.environ.get("BASTION_KEYS")
+    return Path(given) if given else Path(platformdirs.user_config_dir("bastionlab")) / "keys"
+
+
+directory_option = click.option(
+    "--dir", "directory", type=click.Path(file_okay=False, path_type=Path), default=None,
+    help="The server's directory (default: BASTION_DIRECTORY, else the user's data directory).",
+)  # fmt: skip
+
+
+def client_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of every command that talks to a server."""
+    for option in (
+        click.option("--server-key", help="The server's key, 40 characters."),
+        click.option("--as", "who", help="Identity: a name from `keys create`, or the path of a NAME.key file."),
+        click.option("--connect", "endpoint", help="Server address or invitation (default: environment, then profile)."),
+    ):
+        command = option(command)
+    return command
+
+
+def find_identity(who: str | None) -> Identity | None:
+    """Return an identity by name or path; None for none, which leaves it to the environment and the profile."""
+    if who is None:
+        return None
+    path = Path(who).expanduser()
+    if path.suffix == ".key" or path.exists():
+        return Identity.load(path)
+    stored = identities_directory() / f"{who}.key"
+    if not stored.exists():
+        msg = f"There is no identity {who!r}."
+        raise NotFound(msg, code="missing.identity", reason=f"Looked for {stored}.", next_step=f"Make it: bastion keys create {who}")
+    return Identity.load(stored)
+
+
+def open_connection(endpoint: str | None, who: str | None, server_key: str | None) -> Connection:
+    """Connect as the options say."""
+    return Connection(endpoint, identity=find_identity(who), server_key=server_key)
+
+
+def address(directory: Path) -> dict[str, Any]:
+    """Return where the server of a directory listens: endpoint and server_key, as `serve` wrote them down.
+
+    Raises:
+        InputError: input.address, when it never ran.
+    """
+    try:
+        found: dict[str, Any] = json.loads((directory / "address.json").read_text())
+    except (OSError, ValueError):
+        msg = "The server of this directory has not been started yet."
+        raise InputError(msg, code="input.address", reason=str(directory), next_step="Start it: bastion serve") from None
+    return found

@@ -1,0 +1,142 @@
+"""Keys and invitations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from bastion import Identity
+from bastion_plan.errors import NotFound
+from bastion_wire.identity import PublicIdentity, fingerprint
+
+from bastion_cli import context
+from bastion_cli.output import json_option, reporting, say, show, when
+
+ROLES = click.Choice(["owner", "user", "auditor", "admin"])
+
+
+@click.group()
+def keys() -> None:
+    """Who may connect."""
+
+
+@keys.command("create")
+@click.argument("name")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Directory of the new key files.")
+@click.option("--role", type=ROLES, help="Also authorise it on the server of --dir.")
+@context.directory_option
+@json_option
+@reporting
+def create(name: str, out: Path | None, role: str | None, directory: Path | None, as_json: bool) -> None:
+    """Make an identity: NAME.key (secret, yours alone) and NAME.pub (to give away).
+
+    \b
+    Example:  bastion keys create olga --role owner
+    """
+    folder = out or context.identities_directory()
+    identity = Identity.create(name, folder)
+    if role is not None:
+        from bastion_server.channel.keys import KeyDirectory  # noqa: PLC0415
+
+        KeyDirectory((directory or context.default_directory()) / "keys").add(identity.public, role)
+    path = folder / f"{name}.key"
+    text = f"{path} is the secret key of {name}; {name}.pub beside it is the public one."
+    if role is not None:
+        text += f" Authorised as {role}."
+    say({"name": name, "key": str(path), "public": str(path.with_suffix(".pub")), "role": role}, text, as_json=as_json)
+
+
+@keys.command("add")
+@click.argument("public", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--role", type=ROLES, default="user", show_default=True)
+@context.directory_option
+@json_option
+@reporting
+def add(public: Path, role: str, directory: Path | None, as_json: bool) -> None:
+    """Authorise somebody's NAME.pub. No restart is needed.
+
+    \b
+    Example:  bastion keys add alice.pub --role user
+    """
+    from bastion_server.channel.keys import KeyDirectory  # noqa: PLC0415
+
+    identity = PublicIdentity.load(public)
+    KeyDirectory((directory or context.default_directory()) / "keys").add(identity, role)
+    say({"name": identity.name, "role": role}, f"{identity.name} may connect as {role}.", as_json=as_json)
+
+
+@keys.command("list")
+@context.directory_option
+@json_option
+@reporting
+def list_(directory: Path | None, as_json: bool) -> None:
+    """Show who may connect to the server of --dir, and open invitations.
+
+    \b
+    Example:  bastion keys list --json
+    """
+    from bastion_server.channel.keys import KeyDirectory  # noqa: PLC0415
+
+    found = KeyDirectory((directory or context.default_directory()) / "keys")
+    rows = [
+        {"name": p.name, "roles": list(p.roles), "fingerprint": fingerprint(p.curve_key), "note": ""} for p in found.principals()
+    ]
+    rows += [
+        {"name": g.name, "roles": [g.role], "fingerprint": "", "note": f"invited, until {when(g.expires)}"} for g in found.guests()
+    ]
+    columns = {"name": "name", "roles": "roles", "fingerprint": "fingerprint", "note": ""}
+    show(rows, columns, as_json=as_json, empty="Nobody may connect yet. bastion keys create NAME --role owner")
+
+
+@keys.command("revoke")
+@click.argument("name")
+@context.directory_option
+@json_option
+@reporting
+def revoke(name: str, directory: Path | None, as_json: bool) -> None:
+    """Take a key away: its sessions are cut at once, no restart is needed.
+
+    \b
+    Example:  bastion keys revoke alice
+    """
+    from bastion_server.channel.keys import KeyDirectory  # noqa: PLC0415
+
+    KeyDirectory((directory or context.default_directory()) / "keys").revoke(name)
+    say({"revoked": name}, f"{name} may not connect any more.", as_json=as_json)
+
+
+@click.command()
+@click.argument("name")
+@click.option("--role", type=ROLES, default="user", show_default=True)
+@click.option("--days", type=float, default=7, show_default=True, help="How long the invitation holds.")
+@click.option("--endpoint", help="The address the guest connects to, if it differs from the one the server listens on.")
+@context.directory_option
+@json_option
+@reporting
+def invite(name: str, role: str, days: float, endpoint: str | None, directory: Path | None, as_json: bool) -> None:
+    """Print a one-line token that lets NAME enrol, once. Send it like a password.
+
+    \b
+    Example:  bastion invite alice
+    The guest then writes  connect("bastion1.…")  in the kernel, or  bastion datasets --connect bastion1.… --as alice
+    """
+    from bastion_server.channel.keys import KeyDirectory  # noqa: PLC0415
+
+    folder = directory or context.default_directory()
+    known = context.address(folder)
+    invitation = KeyDirectory(folder / "keys").invite(
+        name, endpoint or known["endpoint"], known["server_key"], role=role, lifetime=days * 86400
+    )
+    token = invitation.to_token()
+    say({"name": name, "role": role, "token": token, "expires": invitation.expires}, token, as_json=as_json)
+
+
+def owner_exists(directory: Path) -> bool:
+    """Whether a server directory knows an owner."""
+    try:
+        return any((directory / "keys" / "owners").glob("*.pub"))
+    except NotFound:
+        return False
+
+
+COMMANDS = (keys, invite)

@@ -1,0 +1,135 @@
+"""Running a server, installing the kernel, checking a policy, the demo."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+from bastion_cli import context
+from bastion_cli.keys import owner_exists
+from bastion_cli.output import console, json_option, reporting, say
+
+
+@click.command()
+@context.directory_option
+@click.option("--endpoint", default="tcp://127.0.0.1:50056", show_default=True, help="Address to listen on; * as port takes a free one.")
+@click.option("--bootstrap", default=None, help="Address of the socket that tells this server's key to newcomers.")
+@click.option("--memory", type=float, default=2.0, show_default=True, help="GiB one query may use.")
+@click.option("--seconds", type=float, default=60.0, show_default=True, help="Wall clock of one query.")
+@reporting
+def serve(directory: Path | None, endpoint: str, bootstrap: str | None, memory: float, seconds: float) -> None:
+    """Run a server until Ctrl-C.
+
+    \b
+    Example:  bastion serve --endpoint tcp://0.0.0.0:50056
+    """
+    from bastion_server.process import serve as run  # noqa: PLC0415
+
+    folder = (directory or context.default_directory()).resolve()
+
+    def ready(facts: dict[str, Any]) -> None:
+        console.print(f"[bold]BastionLab server[/] on {facts['endpoint']}, store {folder}")
+        console.print(f"  server key   {facts['server_key']}", markup=False)
+        console.print("  attested     no (evidence comes with a later release)")
+        for warning in facts["warnings"]:
+            console.print(f"  [red]warning[/]      {warning}")
+        if not owner_exists(folder):
+            console.print(f"  no owner yet: bastion keys create NAME --role owner --dir {folder}", markup=False)
+        console.print("  invite       bastion invite NAME        stop with Ctrl-C")
+
+    asyncio.run(run(folder, endpoint, bootstrap=bootstrap, memory=int(memory * 2**30), seconds=seconds, ready=ready))
+
+
+@click.group()
+def policy() -> None:
+    """Policies."""
+
+
+@policy.command("check")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@json_option
+@reporting
+def check(file: Path, as_json: bool) -> None:
+    """Read a policy file and say in plain words what it means.
+
+    \b
+    Example:  bastion policy check policy.toml
+    """
+    from bastion_policy.model import from_toml  # noqa: PLC0415
+    from bastion_policy.words import policy_words  # noqa: PLC0415
+
+    found = from_toml(file.read_text(encoding="utf-8"))
+    words, warnings, unsupported = list(policy_words(found)), list(found.warnings()), list(found.unsupported())
+    if as_json:
+        click.echo(json.dumps({"words": words, "warnings": warnings, "unsupported": unsupported}, indent=2))
+    else:
+        for line in words:
+            console.print(f"· {line}", markup=False)
+        for line in warnings:
+            console.print("[yellow]look at this:[/]", line)
+        for line in unsupported:
+            console.print("[red]refused by this release:[/]", line)
+    if unsupported:
+        sys.exit(1)
+
+
+@click.group()
+def kernel() -> None:
+    """The Jupyter kernel."""
+
+
+@kernel.command("install")
+@click.option("--user", is_flag=True, help="For this account instead of this Python environment.")
+@click.option("--prefix", help="Below this folder.")
+@json_option
+@reporting
+def install(user: bool, prefix: str | None, as_json: bool) -> None:
+    """Add the kernel "BastionLab" to Jupyter.
+
+    \b
+    Example:  bastion kernel install
+    """
+    from bastion_kernel.install import install as add  # noqa: PLC0415
+
+    folder = add(user=user, prefix=prefix)
+    say({"kernel": "bastionlab", "folder": folder}, f"The kernel BastionLab is installed in {folder}", as_json=as_json)
+
+
+@click.command()
+@json_option
+def version(as_json: bool) -> None:
+    """Print versions.
+
+    \b
+    Example:  bastion version
+    """
+    from importlib.metadata import version as of  # noqa: PLC0415
+
+    names = ["bastionlab", "polars", "pyzmq", "msgspec", "PyNaCl", "ipykernel"]
+    found = {name: of(name) for name in names}
+    say(found, "\n".join(f"{name} {number}" for name, number in found.items()), as_json=as_json)
+
+
+@click.command()
+@click.option("--lab", is_flag=True, help="Start JupyterLab on the demo's server and notebook instead.")
+@click.option("--directory", type=click.Path(file_okay=False, path_type=Path), default=Path(".demo"), show_default=True)
+@reporting
+def demo(lab: bool, directory: Path) -> None:
+    """Run the quick tour on the Titanic table: owner, scientist, a denial, an approval.
+
+    \b
+    Example:  bastion demo
+    """
+    from bastion_cli import demo as tour  # noqa: PLC0415
+
+    if lab:
+        tour.lab(directory)
+    else:
+        tour.run(directory)
+
+
+COMMANDS = (demo, serve, policy, kernel, version)
