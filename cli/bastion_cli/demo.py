@@ -1,0 +1,226 @@
+"""The quick tour: a real server, an owner, a scientist's notebook in the BastionLab kernel, a denial and an approval."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from bastion import Connection, Identity
+from bastion.client.endpoints import write_profile
+from bastion_plan.errors import NotFound, ServerError
+from rich.markup import escape
+from rich.syntax import Syntax
+
+from bastion_cli.output import console
+
+ROOT = Path(__file__).resolve().parents[2]
+NOTEBOOK = Path("notebooks/01-quick-tour.ipynb")
+DATA = Path("notebooks/data/titanic.csv")
+ANSWER = "Fine for the tour. Please do not keep these rows."
+
+
+def step(text: str) -> None:
+    """Print a progress line."""
+    console.print(f"[green]·[/] {text}")
+
+
+def place() -> Path:
+    """Return the folder with the notebooks: the working folder, or the source tree.
+
+    Raises:
+        NotFound: missing.demo, when neither has them.
+    """
+    for folder in (Path.cwd(), ROOT):
+        if (folder / NOTEBOOK).exists() and (folder / DATA).exists():
+            return folder
+    msg = "The demo's notebook and table are not here."
+    raise NotFound(msg, code="missing.demo", reason=f"Looked for {NOTEBOOK} and {DATA}.", next_step="Run it in a clone of the repository: make demo.")
+
+
+@contextlib.contextmanager
+def stage(directory: Path, *, fresh: bool) -> Iterator[Any]:
+    """Start the demo's server, with keys and the Titanic table; everything lives below `directory`."""
+    from bastion_server import start  # noqa: PLC0415
+
+    folder, directory = place(), directory.resolve()
+    if fresh:
+        shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True, exist_ok=True)
+    keys = directory / "keys"
+    if (keys / "olga.key").exists():
+        olga, alice = (Identity.load(keys / f"{name}.key") for name in ("olga", "alice"))
+        step("taking the keys of the owner (olga) and the scientist (alice) from the last run")
+    else:
+        olga, alice = (Identity.create(name, keys) for name in ("olga", "alice"))
+        step("made fresh keys for the owner (olga) and the scientist (alice)")
+    with start(directory / "server", owners=[olga], users=[alice]) as server:
+        step(f"started a server process on {server.endpoint} (pid {server.pid}), encrypted with CURVE")
+        for warning in server.warnings:
+            console.print(f"  [red]warning:[/] {escape(warning)}")
+        profile = directory / "profile.toml"
+        os.environ["BASTION_PROFILE"] = str(profile)
+        for name in ("BASTION_ENDPOINT", "BASTION_IDENTITY", "BASTION_SERVER_KEY"):
+            os.environ.pop(name, None)
+        write_profile(server.endpoint, server.server_key, str(keys / "alice.key"))
+        with Connection(server.endpoint, identity=olga, server_key=server.server_key) as owner:
+            if not any(card.facts.name == "titanic" for card in owner.cards()):
+                frame = pl.read_csv(folder / DATA)
+                owner.client.polars.send_df(frame, name="titanic", sanitized_columns=["Name"], unit="row")
+                step("olga uploaded titanic (891 people, 12 columns) under the default policy, with Name hidden")
+            yield server, owner, folder
+
+
+def run(directory: Path) -> None:
+    """Run the quick tour in the terminal."""
+    started = time.monotonic()
+    with stage(directory, fresh=True) as (_, owner, folder):
+        approvals = Approver(owner)
+        step("opening notebooks/01-quick-tour.ipynb as alice, in the BastionLab kernel")
+        failed = execute(folder / NOTEBOOK, folder, before=approvals.expect)
+        approvals.close()
+        step(f"done in {time.monotonic() - started:.0f} s. The owner's audit log has {len(owner.audit('titanic', 1000))} records about titanic.")
+    if failed:
+        raise ServerError("A cell of the tour failed.", code="server.demo", next_step="The message is above.")
+    console.print("\nNext: [bold]make lab[/] starts JupyterLab on the same server and notebook.")
+
+
+def lab(directory: Path) -> None:
+    """Start JupyterLab on the demo's server and notebook, until Ctrl-C."""
+    import subprocess  # noqa: PLC0415
+
+    try:
+        import jupyterlab  # noqa: F401, PLC0415
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(name="jupyterlab") from error
+    fresh = not (directory / "server" / "catalogue.db").exists()
+    with stage(directory, fresh=fresh) as (server, _, folder):
+        install_kernel()
+        step("starting JupyterLab; stop everything with Ctrl-C")
+        console.print(
+            f"  To decide on alice's requests as the owner, in another terminal:\n"
+            f"    {Path(sys.executable).parent}/bastion requests --as {directory}/keys/olga.key --connect {server.endpoint} --server-key '{server.server_key}'",
+            markup=False, soft_wrap=True,
+        )  # fmt: skip
+        command = [
+            sys.executable, "-m", "jupyterlab", "--no-browser", "--ServerApp.ip=127.0.0.1", "--ServerApp.port=8888",
+            f"--ServerApp.root_dir={folder / 'notebooks'}", f"--LabApp.default_url=/lab/tree/{NOTEBOOK.name}",
+        ]  # fmt: skip
+        if os.geteuid() == 0:
+            command.append("--allow-root")
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)  # noqa: S603
+        try:
+            watch_lab(process)
+        except KeyboardInterrupt:
+            step("stopping")
+        finally:
+            process.terminate()
+            process.wait(15)
+
+
+def watch_lab(process: Any) -> None:
+    """Print JupyterLab's address once, and its warnings, until it ends."""
+    told = False
+    for line in process.stdout:
+        found = re.search(r"(http://127\.0\.0\.1:\S+)", line)
+        if found and not told and "token=" in line:
+            console.print(f"[green]·[/] JupyterLab is at [bold]{found[1]}[/]", soft_wrap=True)
+            told = True
+        elif re.match(r"\[[CE] ", line):
+            console.print(line.rstrip(), markup=False)
+
+
+def install_kernel() -> None:
+    """Make the kernel known to this Python environment."""
+    from bastion_kernel.install import install  # noqa: PLC0415
+
+    install()
+
+
+class Approver:
+    """The owner, at a second client: approves what comes in, as a person would, a moment later."""
+
+    def __init__(self, owner: Connection) -> None:
+        self._owner = owner
+        self._came = threading.Event()
+        self._request: Any = None
+        self._remove = owner.on_request(self._heard)
+        self._thread: threading.Thread | None = None
+
+    def _heard(self, request: Any) -> None:
+        if request.state == "pending":
+            self._request = request
+            self._came.set()
+
+    def expect(self, source: str) -> None:
+        """Before a cell that waits for the owner runs: be ready to answer."""
+        if ".wait(" in source and self._thread is None:
+            self._thread = threading.Thread(target=self._answer, daemon=True)
+            self._thread.start()
+
+    def _answer(self) -> None:
+        if self._came.wait(30):
+            request = self._request
+            time.sleep(0.3)
+            console.print(f"[green]·[/] [italic]olga, at her own client, reads:[/] {escape(request.requester)} asks “{escape(request.reason)}”")
+            console.print(f"    {request.code}", markup=False)
+            self._owner.approve(request, ANSWER)
+            console.print(f"[green]·[/] [italic]olga approves:[/] “{ANSWER}”")
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._remove()
+        if self._thread is not None:
+            self._thread.join(5)
+
+
+def execute(notebook: Path, folder: Path, before: Any) -> bool:
+    """Execute a notebook in the BastionLab kernel and print every cell with its answer; return whether a cell failed."""
+    import nbformat  # noqa: PLC0415
+    from nbclient import NotebookClient  # noqa: PLC0415
+
+    install_kernel()
+    book = nbformat.read(notebook, as_version=4)
+    failed = False
+
+    def starts(cell: Any, cell_index: int) -> None:
+        if cell.cell_type == "markdown":
+            console.print()
+            console.print(cell.source.strip(), markup=False, style="dim")
+
+    def begins(cell: Any, cell_index: int) -> None:
+        console.print()
+        console.print(Syntax(cell.source, "python", background_color="default", theme="ansi_light"))
+        before(cell.source)
+
+    def ends(cell: Any, cell_index: int, execute_reply: Any) -> None:
+        nonlocal failed
+        for output in cell.outputs:
+            console.print(plain(output), markup=False, soft_wrap=True)
+            failed |= output.output_type == "error"
+
+    client = NotebookClient(
+        book, kernel_name="bastionlab", timeout=120, allow_errors=True, resources={"metadata": {"path": str(folder)}},
+        on_cell_start=starts, on_cell_execute=begins, on_cell_executed=ends,
+    )  # fmt: skip
+    client.execute()
+    return failed
+
+
+def plain(output: Any) -> str:
+    """Return the text form of an output."""
+    match output.output_type:
+        case "stream":
+            return str(output.text).rstrip()
+        case "error":
+            return "\n".join(output.traceback)
+        case _:
+            return str(output.data.get("text/plain", "")).rstrip()
