@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from bastion_plan.dtypes import BOOLEAN, FLOAT32, FLOAT64, INT64, UINT32, DType, datetime
+from bastion_plan.dtypes import BOOLEAN, FLOAT64, INT64, UINT32, DType
 from bastion_plan.functions.entries import flag, reduce, value
 from bastion_plan.functions.registry import register
-from bastion_plan.functions.rules import always, by_kind, float_of, same, settle
+from bastion_plan.functions.rules import always, averaged, by_kind, float_of, same, settle, summed
 from bastion_plan.functions.spec import Flow, Function, Option, Shape
 
 COUNTING = "A count of rows says no value; a population below the threshold is what must not show."
@@ -16,11 +16,6 @@ EDGE = "The value of one row at the edge; released only as an interval that hold
 SINGLE = "Carries the value of a single row."
 INTERPOLATIONS = ("nearest", "higher", "lower", "midpoint", "linear", "equiprobable")
 
-_SUMMED = by_kind(
-    lambda g: settle(g.first), Int8=INT64, Int16=INT64, UInt8=INT64, UInt16=INT64, Boolean=UINT32,
-    Decimal=lambda g: DType("Decimal", precision=38, scale=g.first.scale),
-)  # fmt: skip
-_MEAN = by_kind(lambda g: g.first if g.first.is_temporal else float_of(g), Float32=FLOAT32, Date=datetime("us"))
 _PRODUCT = by_kind(
     same, Int8=INT64, Int16=INT64, Int32=INT64, UInt8=INT64, UInt16=INT64, UInt32=INT64, Boolean=INT64,
     Decimal=lambda g: DType("Decimal", precision=38, scale=g.first.scale),
@@ -77,7 +72,7 @@ register(
         reduce(
             "sum",
             "numeric or boolean or duration",
-            _SUMMED,
+            summed,
             Flow.SUM,
             LINEAR,
             "Sum of the values; 0 without any.",
@@ -87,7 +82,7 @@ register(
         reduce(
             "mean",
             "numeric or boolean or temporal",
-            _MEAN,
+            averaged,
             Flow.SUM,
             "A sum divided by a count: judged as both.",
             "Mean of the values; null without any.",
@@ -120,7 +115,7 @@ register(
         reduce(
             "median",
             "numeric or boolean or temporal",
-            _MEAN,
+            averaged,
             Flow.ORDER,
             RANKED,
             "Middle value; the mean of the two middle ones.",

@@ -8,7 +8,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from bastion_plan.dtypes import BOOLEAN, FLOAT32, FLOAT64, INT32, INT64, INT128, NULL, STRING, UINT64, DType, duration
+from bastion_plan.dtypes import (
+    BOOLEAN,
+    FLOAT32,
+    FLOAT64,
+    INT32,
+    INT64,
+    INT128,
+    NULL,
+    STRING,
+    UINT32,
+    UINT64,
+    DType,
+    datetime,
+    duration,
+)
 from bastion_plan.errors import BindError
 from bastion_plan.functions.spec import DTypeRule, Given
 
@@ -229,3 +243,46 @@ def each_element(rule: Callable[[Given], DType]) -> DTypeRule:
 
 
 comparison = always(BOOLEAN)
+
+
+def summed(given: Given) -> DType:
+    """Return the type of a sum: Int64 for small integers, UInt32 for Boolean, the widest Decimal."""
+    t = given.first
+    if t.kind in {"Int8", "Int16", "UInt8", "UInt16"}:
+        return INT64
+    if t.kind == "Decimal":
+        return DType("Decimal", precision=38, scale=t.scale)
+    return UINT32 if t.kind == "Boolean" else settle(t)
+
+
+def averaged(given: Given) -> DType:
+    """Return the type of a mean or median: a date becomes a Datetime, times and durations stay, numbers become floats."""
+    if given.first.kind == "Date":
+        return datetime("us")
+    return given.first if given.first.is_temporal else float_of(given)
+
+
+def difference(given: Given) -> DType:
+    """Return the type of a value minus an earlier one: unsigned integers become the next signed type."""
+    t = given.first
+    match t.kind:
+        case "UInt8":
+            return DType("Int16")
+        case "UInt16":
+            return INT32
+        case "UInt32" | "UInt64":
+            return INT64
+        case "Date":
+            return duration("us")
+        case "Time":
+            return duration("ns")
+        case "Datetime":
+            return duration(t.unit or "us")
+        case "Decimal":
+            return DType("Decimal", precision=38, scale=t.scale)
+    return t
+
+
+def struct_of(*fields: tuple[str, DType]) -> DType:
+    """Return a struct type."""
+    return DType("Struct", fields=fields)

@@ -48,6 +48,7 @@ class Arg:
     variadic: takes the rest of the arguments (only the last one may).
     string_is_column: whether a bare Python string means a column (Polars' rule for that argument) or a literal.
     keyword: Polars takes it by keyword only.
+    list_is_column: a literal list means a column of values, not one list (Polars' rule for that argument).
     """
 
     name: str
@@ -57,6 +58,7 @@ class Arg:
     variadic: bool = False
     string_is_column: bool = False
     keyword: bool = False
+    list_is_column: bool = False
 
 
 @dataclass(frozen=True, slots=True)

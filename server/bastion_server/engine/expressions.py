@@ -9,6 +9,7 @@ plugins or calls Python functions (tests/plan/functions/test_completeness.py lis
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -18,12 +19,12 @@ from bastion_plan.errors import BindError
 from bastion_plan.expressions import Alias, Call, Cast, Column, Expr, Literal, NameChange, Over, Selector, Ternary
 from bastion_plan.functions.calls import LEFT_OUT, check_call, parameters
 from bastion_plan.functions.packing import unpack
-from bastion_plan.functions.spec import Function
+from bastion_plan.functions.spec import Arg, Function
 
 import bastion_plan.functions  # noqa: F401  isort: skip  (registers every function)
 
 from bastion_server.engine.dtypes import to_polars
-from bastion_server.engine.literals import lower_literal
+from bastion_server.engine.literals import lower_literal, series
 from bastion_server.engine.selectors import lower_selector
 
 
@@ -93,10 +94,10 @@ def _lower_name(lowered: pl.Expr, kind: str, values: tuple[str, ...]) -> pl.Expr
 def _lower_call(call: Call) -> pl.Expr:
     function = check_call(call)
     described = parameters(function, len(call.args))
-    positional: list[pl.Expr | None] = []
+    positional: list[Any] = []
     keywords: dict[str, Any] = {}
     for arg, given in zip(described, call.args, strict=True):
-        lowered = None if arg.optional and given == LEFT_OUT else lower_expr(given)
+        lowered = _argument(arg, given)
         if arg.keyword or (arg.optional and not arg.variadic):
             keywords[arg.name] = lowered
         else:
@@ -106,20 +107,51 @@ def _lower_call(call: Call) -> pl.Expr:
     special = _EXCEPTIONS.get(function.name)
     if special is not None:
         return special(*positional, **keywords)
+    return _called(function, positional, keywords)
+
+
+def _called(function: Function, positional: list[Any], keywords: dict[str, Any]) -> pl.Expr:
     if not function.method:
         return getattr(pl, function.short_name)(*positional, **keywords)  # type: ignore[no-any-return]
-    owner: Any = positional[0]
+    owner = positional[0]
     if function.namespace:
         owner = getattr(owner, function.namespace)
     return getattr(owner, function.short_name)(*positional[1:], **keywords)  # type: ignore[no-any-return]
+
+
+def _argument(arg: Arg, given: Expr) -> Any:
+    if arg.optional and given == LEFT_OUT:
+        return None
+    if arg.list_is_column and isinstance(given, Literal) and given.dtype.kind == "List" and given.dtype.inner:
+        values = series("literal", given.dtype.inner, given.value or ())
+        return values if arg.constant else pl.lit(values)
+    return lower_expr(given)
 
 
 def _option(function: Function, name: str, constant: Any) -> Any:
     option = function.option(name)
     if option is not None and option.kind == "dtype" and constant is not None:
         return to_polars(unpack(constant))
+    if option is not None and option.kind == "bools" and len(constant) == 1:
+        return constant[0]
     return list(constant) if isinstance(constant, tuple) else constant
 
 
+def _old_name(method: str) -> Callable[..., pl.Expr]:
+    """A method that Polars still has under its old name, without the note that it is old."""
+
+    def call(owner: pl.Expr, *args: Any, **keywords: Any) -> pl.Expr:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            return getattr(owner, method)(*args, **keywords)  # type: ignore[no-any-return]
+
+    return call
+
+
 #: what cannot be called by its registered name
-_EXCEPTIONS: dict[str, Callable[..., pl.Expr]] = {}
+_EXCEPTIONS: dict[str, Callable[..., pl.Expr]] = {
+    "cut": _old_name("cut"),
+    "qcut": _old_name("qcut"),
+    "fill_null_strategy": lambda owner, **keywords: owner.fill_null(**keywords),
+    "pl.format": lambda *args, f_string: pl.format(f_string, *args),
+}

@@ -1,0 +1,202 @@
+"""Bins and replacement: values mapped to fewer values."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from itertools import pairwise
+from typing import Any
+
+from bastion_plan.dtypes import CATEGORICAL, FLOAT64, NULL, UINT32, DType
+from bastion_plan.errors import BindError
+from bastion_plan.functions.entries import column, flag, value, window
+from bastion_plan.functions.packing import unpack
+from bastion_plan.functions.registry import register
+from bastion_plan.functions.rules import same, settle, struct_of, supertype
+from bastion_plan.functions.spec import Flow, Function, Given, Option, Shape
+
+BINNING = (
+    "Row by row with cuts the asker chose: a binning of its column, and narrow bins are predicates on single values."
+)
+CUTS = "The cuts are values of the data, so the bins move with single rows."
+MAPPING = "Row by row; a mapping can name any single value, and mapped to weights its sum can spell out a table."
+
+_LABELS = Option("labels", "any", required=True, doc="one string per bin, or False for their numbers")
+_INTERVALS = flag("include_intervals", doc="also give the bounds of each bin")
+
+
+def _bin(given: Given) -> DType:
+    labels = given.options["labels"]
+    if labels is False:
+        dtype = UINT32
+    elif isinstance(labels, tuple) and all(isinstance(v, str) for v in labels) and len(set(labels)) == len(labels):
+        dtype = DType("Enum", categories=labels)
+    else:
+        msg = "labels must be False or a list of different strings, one per bin."
+        raise BindError(msg, code="plan.bind.option", next_step="Give one label more than there are cuts.")
+    if not given.options["include_intervals"]:
+        return dtype
+    return struct_of(("bin", dtype), ("left", given.first), ("right", given.first))
+
+
+def _shown(cut: float) -> str:
+    """A break as Polars writes it: no exponent, no trailing zeros."""
+    if cut in (float("inf"), float("-inf")) or cut != cut:
+        return str(cut).replace("nan", "NaN")
+    text = format(Decimal(repr(cut)), "f")
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def _cut(given: Given) -> DType:
+    breaks, labels = given.options["breaks"], given.options["labels"]
+    if labels is None:
+        edges = ["-inf", *map(_shown, breaks), "inf"]
+        left, right = ("[", ")") if given.options["left_closed"] else ("(", "]")
+        labels = tuple(f"{left}{a}, {b}{right}" for a, b in pairwise(edges))
+    category = DType("Enum", categories=labels)
+    return struct_of(("breakpoint", FLOAT64), ("category", category)) if given.options["include_breaks"] else category
+
+
+def _qcut(given: Given) -> DType:
+    return (
+        struct_of(("breakpoint", FLOAT64), ("category", CATEGORICAL))
+        if given.options["include_breaks"]
+        else CATEGORICAL
+    )
+
+
+def _histogram(given: Given) -> DType:
+    fields: list[tuple[str, DType]] = []
+    if given.options["include_breakpoint"]:
+        fields.append(("breakpoint", FLOAT64))
+    if given.options["include_category"]:
+        fields.append(("category", CATEGORICAL))
+    return struct_of(*fields, ("count", UINT32)) if fields else UINT32
+
+
+def _element(given: Given, i: int) -> DType:
+    dtype = given.dtypes[i]
+    return dtype.inner or NULL if dtype.kind == "List" else settle(dtype, _value(given, i))
+
+
+def _value(given: Given, i: int) -> Any:
+    return given.values[i] if i < len(given.values) else None
+
+
+def _replaced(given: Given) -> DType:
+    if given.options["return_dtype"] is not None:
+        return unpack(given.options["return_dtype"])
+    new = _element(given, 2)
+    if len(given.dtypes) < 4:
+        return new
+    return supertype(new, given.dtypes[3], None, _value(given, 3))
+
+
+register(
+    [
+        Function(
+            "bin_intervals",
+            (column("numeric or string or temporal"), value("intervals", "list", constant=True, list_is_column=True)),
+            _bin,
+            Flow.ELEMENTWISE,
+            BINNING,
+            "Bins between given cuts.",
+            options=(_LABELS, _INTERVALS, flag("right_closed")),
+            polars_json=("BinIntervals",),
+        ),
+        window(
+            "bin_quantiles",
+            "numeric",
+            _bin,
+            CUTS,
+            "Bins between quantiles of the data.",
+            options=(
+                Option("quantiles", "numbers", required=True, minimum=0, maximum=1),
+                _LABELS,
+                _INTERVALS,
+                flag("right_closed"),
+            ),
+            polars_json=("BinQuantiles",),
+        ),
+        window(
+            "bin_ranks",
+            "numeric",
+            _bin,
+            CUTS,
+            "Bins of equal numbers of rows.",
+            options=(Option("ranks", "numbers", required=True, minimum=0, maximum=1), _LABELS, _INTERVALS),
+            polars_json=("BinRanks",),
+        ),
+        Function(
+            "cut",
+            (column("number"),),
+            _cut,
+            Flow.ELEMENTWISE,
+            BINNING,
+            "Bins between given breaks, named by their bounds (old form of bin_intervals).",
+            options=(
+                Option("breaks", "numbers", required=True),
+                Option("labels", "strings", None, nullable=True),
+                flag("left_closed"),
+                flag("include_breaks"),
+            ),
+            polars_json=("Cut",),
+        ),
+        window(
+            "qcut",
+            "number",
+            _qcut,
+            CUTS,
+            "Bins between quantiles, named by their bounds (old form of bin_quantiles).",
+            options=(
+                Option("quantiles", "numbers", required=True, minimum=0, maximum=1),
+                Option("labels", "strings", None, nullable=True),
+                flag("left_closed"),
+                flag("allow_duplicates"),
+                flag("include_breaks"),
+            ),
+            polars_json=("QCut",),
+        ),
+        Function(
+            "hist",
+            (column("number"), value("bins", "list of numeric", optional=True, list_is_column=True)),
+            _histogram,
+            Flow.ROW,
+            "Counts per bin, but its edges are the smallest and largest value unless bins are given, and its bins are not guarded one by one.",
+            "Numbers of values per bin.",
+            options=(
+                Option("bin_count", "int", None, nullable=True, minimum=0, maximum=100_000),
+                flag("include_category"),
+                flag("include_breakpoint"),
+            ),
+            shape=Shape.ANY,
+            nulls="nulls are skipped",
+            polars_json=("Hist",),
+        ),
+        Function(
+            "replace",
+            (column("any"), value("old", "any"), value("new", "any")),
+            same,
+            Flow.ELEMENTWISE,
+            MAPPING,
+            "Some values replaced by others, in the same type.",
+            nulls="null stays null unless it is replaced",
+            polars_json=("Replace",),
+        ),
+        Function(
+            "replace_strict",
+            (
+                column("any"),
+                value("old", "any"),
+                value("new", "any"),
+                value("default", "any", optional=True, keyword=True, string_is_column=False),
+            ),
+            _replaced,
+            Flow.ELEMENTWISE,
+            MAPPING + " Without a default a value that is not listed stops the query, which tells that it exists.",
+            "Every value replaced by another, in a new type.",
+            options=(Option("return_dtype", "dtype", None, nullable=True),),
+            nulls="null stays null unless it is replaced",
+            polars_json=("ReplaceStrict",),
+        ),
+    ]
+)

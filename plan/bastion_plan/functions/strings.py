@@ -1,0 +1,545 @@
+"""Text row by row: `str.*`, `cat.*` and `bin.*`."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from bastion_plan.dtypes import BINARY, BOOLEAN, DATE, FLOAT64, STRING, TIME, UINT8, UINT32, DType, datetime, list_of
+from bastion_plan.errors import BindError
+from bastion_plan.functions.entries import elementwise, flag, reduce, value
+from bastion_plan.functions.packing import unpack
+from bastion_plan.functions.registry import register
+from bastion_plan.functions.rules import always, same, struct_of
+from bastion_plan.functions.spec import Arg, DTypeRule, Flow, Function, Given, Option
+
+PART = "Row by row; a part of a text can be as telling as the whole."
+TEXT = "Row by row; the text passes through almost unchanged."
+LENGTH = "Row by row; a count of characters or matches is a binning of its column."
+MATCH = "Row by row; a pattern can name any single value, so the result acts as a predicate."
+PARSED = "Row by row and one to one; with strict a text that does not fit stops the query, which tells that it exists."
+
+_PATTERN = value("pattern", "string")
+_LITERAL = flag("literal", doc="the pattern is plain text, not a regular expression")
+_STRICT = flag("strict", True, doc="a value that does not fit is an error, else it becomes null")
+_EXACT = flag("exact", True, doc="the whole text must match the format")
+_CACHE = flag("cache", True)
+_FORMAT = Option("format", "str", None, nullable=True, doc="a chrono format such as '%Y-%m-%d'; None: guessed")
+_CASELESS = flag("ascii_case_insensitive")
+_LEFTMOST = flag("leftmost")
+_AMBIGUOUS = Option("ambiguous", "str", "raise", choices=("raise", "earliest", "latest", "null"))
+_LENGTH = value("length", "integer", string_is_column=True)
+_COUNT = value("n", "integer", string_is_column=True)
+_FILL = Option("fill_char", "str", " ")
+_ENCODING = Option("encoding", "str", required=True, choices=("hex", "base64"))
+
+_FLAG = always(BOOLEAN)
+_NUMBER = always(UINT32)
+
+
+def text(name: str, rule: DTypeRule, reason: str, doc: str, *more: Arg, **rest: Any) -> Function:
+    """Return an entry of the `str` namespace."""
+    return elementwise(f"str.{name}", "string", rule, doc, *more, reason=reason, **rest)
+
+
+def _groups(given: Given) -> DType:
+    """The named groups of a pattern, numbered where they have no name."""
+    pattern = given.options["pattern"]
+    names: list[str] = []
+    escaped = in_class = False
+    for i, char in enumerate(pattern):
+        if escaped:
+            escaped = False
+        elif char == "\\":
+            escaped = True
+        elif in_class:
+            in_class = char != "]"
+        elif char == "[":
+            in_class = True
+        elif char == "(":
+            named = re.match(r"\(\?P?<([A-Za-z_][\w.\[\]]*)>", pattern[i:])
+            if named:
+                names.append(named[1])
+            elif not pattern.startswith("(?", i):
+                names.append(str(len(names) + 1))
+    if not names:
+        msg = "str.extract_groups needs a pattern with groups."
+        raise BindError(msg, code="plan.bind.option", next_step="Put what you want in parentheses.")
+    return struct_of(*((name, STRING) for name in names))
+
+
+def _parts(names: int) -> DType:
+    return struct_of(*((f"field_{i}", STRING) for i in range(names)))
+
+
+def _has_offset(format_: str | None) -> bool:
+    return bool(format_ and re.search(r"%(z|:z|::z|:::z|#z)|^%\+$", format_))
+
+
+def _parsed_datetime(given: Given) -> DType:
+    options = given.options
+    unit = options["time_unit"]
+    if unit is None:
+        fraction = re.search(r"%\.?(9|6|3)f", options["format"] or "")
+        unit = {"9": "ns", "6": "us", "3": "ms"}[fraction[1]] if fraction else "us"
+    zone = options["time_zone"] or ("UTC" if _has_offset(options["format"]) else None)
+    return datetime(unit, zone)
+
+
+def _parsed(given: Given) -> DType:
+    dtype = unpack(given.options["dtype"])
+    if dtype.kind not in {"Date", "Datetime", "Time"}:
+        msg = f"str.strptime makes dates and times, not {dtype}."
+        raise BindError(msg, code="plan.bind.option", next_step="Use cast() for other types.")
+    if dtype.kind == "Datetime" and dtype.zone is None and _has_offset(given.options["format"]):
+        return datetime(dtype.unit or "us", "UTC")
+    return dtype
+
+
+def _decimal(given: Given) -> DType:
+    return DType("Decimal", precision=38, scale=given.options["scale"])
+
+
+def _of_dtype(given: Given) -> DType:
+    return unpack(given.options["dtype"])
+
+
+register(
+    [
+        text(
+            "contains",
+            _FLAG,
+            MATCH,
+            "Whether a pattern occurs.",
+            _PATTERN,
+            options=(_LITERAL, _STRICT),
+            polars_json=("Contains",),
+            sql=("regexp_like",),
+        ),
+        text(
+            "contains_any",
+            _FLAG,
+            MATCH,
+            "Whether any of several texts occurs.",
+            value("patterns", "list of string", string_is_column=True),
+            options=(_CASELESS,),
+            polars_json=("ContainsAny",),
+        ),
+        text(
+            "starts_with",
+            _FLAG,
+            MATCH,
+            "Whether the text starts so.",
+            value("prefix", "string"),
+            polars_json=("StartsWith",),
+            sql=("starts_with",),
+        ),
+        text(
+            "ends_with",
+            _FLAG,
+            MATCH,
+            "Whether the text ends so.",
+            value("suffix", "string"),
+            polars_json=("EndsWith",),
+            sql=("ends_with",),
+        ),
+        text(
+            "count_matches",
+            _NUMBER,
+            LENGTH,
+            "How often a pattern occurs.",
+            _PATTERN,
+            options=(_LITERAL,),
+            polars_json=("CountMatches",),
+        ),
+        text(
+            "find",
+            _NUMBER,
+            LENGTH,
+            "Position of a pattern in bytes, null if there is none.",
+            _PATTERN,
+            options=(_LITERAL, _STRICT),
+            nulls="null also where nothing is found",
+            polars_json=("Find",),
+        ),
+        text(
+            "find_many",
+            always(list_of(UINT32)),
+            LENGTH,
+            "Positions of several texts in bytes.",
+            value("patterns", "list of string", string_is_column=True),
+            options=(_CASELESS, flag("overlapping"), _LEFTMOST),
+            polars_json=("FindMany",),
+        ),
+        text("len_bytes", _NUMBER, LENGTH, "Length in bytes.", polars_json=("LenBytes",), sql=("octet_length",)),
+        text(
+            "len_chars",
+            _NUMBER,
+            LENGTH,
+            "Length in characters.",
+            aliases=("str.n_chars",),
+            polars_json=("LenChars",),
+            sql=("length", "char_length"),
+        ),
+        text("to_lowercase", same, TEXT, "In lower case.", polars_json=("Lowercase",), sql=("lower",)),
+        text("to_uppercase", same, TEXT, "In upper case.", polars_json=("Uppercase",), sql=("upper",)),
+        text("to_titlecase", same, TEXT, "With capital first letters.", polars_json=("Titlecase",), sql=("initcap",)),
+        text(
+            "reverse", same, TEXT, "From the last character to the first.", polars_json=("Reverse",), sql=("reverse",)
+        ),
+        text(
+            "normalize",
+            same,
+            TEXT,
+            "In a Unicode normal form.",
+            options=(Option("form", "str", "NFC", choices=("NFC", "NFKC", "NFD", "NFKD")),),
+            polars_json=("Normalize",),
+        ),
+        text(
+            "escape_regex",
+            same,
+            TEXT,
+            "With the special characters of regular expressions escaped.",
+            polars_json=("EscapeRegex",),
+        ),
+        *(
+            text(name, same, TEXT, doc, value("characters", "string", optional=True), polars_json=(tag,), sql=sql)
+            for name, doc, tag, sql in (
+                ("strip_chars", "Without white space, or given characters, on both ends.", "StripChars", ("trim",)),
+                (
+                    "strip_chars_start",
+                    "Without white space, or given characters, at the start.",
+                    "StripCharsStart",
+                    ("ltrim",),
+                ),
+                (
+                    "strip_chars_end",
+                    "Without white space, or given characters, at the end.",
+                    "StripCharsEnd",
+                    ("rtrim",),
+                ),
+            )
+        ),
+        text(
+            "strip_prefix",
+            same,
+            TEXT,
+            "Without a given start.",
+            value("prefix", "string"),
+            polars_json=("StripPrefix",),
+        ),
+        text(
+            "strip_suffix", same, TEXT, "Without a given end.", value("suffix", "string"), polars_json=("StripSuffix",)
+        ),
+        text("head", same, PART, "First n characters.", _COUNT, polars_json=("Head",), sql=("left",)),
+        text("tail", same, PART, "Last n characters.", _COUNT, polars_json=("Tail",), sql=("right",)),
+        text(
+            "slice",
+            same,
+            PART,
+            "Part from a character on.",
+            value("offset", "integer", string_is_column=True),
+            value("length", "integer", optional=True, string_is_column=True),
+            polars_json=("Slice",),
+            sql=("substr", "substring"),
+        ),
+        text(
+            "extract",
+            same,
+            PART,
+            "What a group of a pattern matches.",
+            _PATTERN,
+            options=(Option("group_index", "int", 1, minimum=0),),
+            nulls="null also where nothing matches",
+            polars_json=("Extract",),
+        ),
+        text(
+            "extract_all",
+            always(list_of(STRING)),
+            PART,
+            "All matches of a pattern.",
+            _PATTERN,
+            polars_json=("ExtractAll",),
+        ),
+        text(
+            "extract_many",
+            always(list_of(STRING)),
+            PART,
+            "Which of several texts occur.",
+            value("patterns", "list of string", string_is_column=True),
+            options=(_CASELESS, flag("overlapping"), _LEFTMOST),
+            polars_json=("ExtractMany",),
+        ),
+        text(
+            "extract_groups",
+            _groups,
+            PART,
+            "What each group of a pattern matches.",
+            options=(Option("pattern", "str", required=True),),
+            polars_json=("ExtractGroups",),
+        ),
+        text(
+            "replace",
+            same,
+            TEXT,
+            "With the first n matches of a pattern replaced.",
+            _PATTERN,
+            value("value", "string"),
+            options=(_LITERAL, Option("n", "int", 1, minimum=0)),
+            polars_json=("Replace",),
+        ),
+        text(
+            "replace_all",
+            same,
+            TEXT,
+            "With all matches of a pattern replaced.",
+            _PATTERN,
+            value("value", "string"),
+            options=(_LITERAL,),
+            polars_json=("Replace",),
+            sql=("replace", "regexp_replace"),
+        ),
+        text(
+            "replace_many",
+            same,
+            TEXT,
+            "With several texts replaced.",
+            value("patterns", "list of string", string_is_column=True),
+            value("replace_with", "string or list of string", string_is_column=True),
+            options=(_CASELESS, _LEFTMOST),
+            polars_json=("ReplaceMany",),
+        ),
+        text(
+            "split",
+            always(list_of(STRING)),
+            PART,
+            "Parts between separators.",
+            value("by", "string"),
+            options=(flag("inclusive"), flag("literal", True), _STRICT),
+            polars_json=("Split", "SplitInclusive"),
+        ),
+        text(
+            "split_exact",
+            lambda g: _parts(g.options["n"] + 1),
+            PART,
+            "The first n+1 parts between separators.",
+            value("by", "string"),
+            options=(Option("n", "int", required=True, minimum=0, maximum=1000), flag("inclusive")),
+            polars_json=("SplitExact",),
+        ),
+        text(
+            "splitn",
+            lambda g: _parts(g.options["n"]),
+            PART,
+            "At most n parts, the last with the rest.",
+            value("by", "string"),
+            options=(Option("n", "int", required=True, minimum=1, maximum=1000),),
+            polars_json=("SplitN",),
+        ),
+        text(
+            "pad_start",
+            same,
+            TEXT,
+            "Filled up at the start.",
+            _LENGTH,
+            options=(_FILL,),
+            polars_json=("PadStart",),
+            sql=("lpad",),
+        ),
+        text(
+            "pad_end",
+            same,
+            TEXT,
+            "Filled up at the end.",
+            _LENGTH,
+            options=(_FILL,),
+            polars_json=("PadEnd",),
+            sql=("rpad",),
+        ),
+        text("zfill", same, TEXT, "Filled up with zeros after the sign.", _LENGTH, polars_json=("ZFill",)),
+        text(
+            "encode", same, TEXT, "As hex or base64.", options=(_ENCODING,), polars_json=("HexEncode", "Base64Encode")
+        ),
+        text(
+            "decode",
+            always(BINARY),
+            PARSED,
+            "From hex or base64.",
+            options=(_ENCODING, _STRICT),
+            polars_json=("HexDecode", "Base64Decode"),
+        ),
+        text("to_date", always(DATE), PARSED, "As a date.", options=(_FORMAT, _STRICT, _EXACT, _CACHE)),
+        text(
+            "to_datetime",
+            _parsed_datetime,
+            PARSED,
+            "As a date and time.",
+            options=(
+                _FORMAT,
+                Option("time_unit", "str", None, nullable=True, choices=("ms", "us", "ns")),
+                Option("time_zone", "str", None, nullable=True),
+                _STRICT,
+                _EXACT,
+                _CACHE,
+                _AMBIGUOUS,
+            ),
+        ),
+        text("to_time", always(TIME), PARSED, "As a time of day.", options=(_FORMAT, _STRICT, _CACHE)),
+        text(
+            "strptime",
+            _parsed,
+            PARSED,
+            "As a date, date and time, or time of day.",
+            options=(Option("dtype", "dtype", required=True), _FORMAT, _STRICT, _EXACT, _CACHE, _AMBIGUOUS),
+            polars_json=("Strptime",),
+        ),
+        text(
+            "to_decimal",
+            _decimal,
+            PARSED,
+            "As a decimal number.",
+            options=(Option("scale", "int", required=True, minimum=0, maximum=38),),
+            polars_json=("ToDecimal",),
+        ),
+        text(
+            "to_integer",
+            _of_dtype,
+            PARSED,
+            "As a whole number in some base.",
+            value("base", "integer", optional=True, keyword=True, string_is_column=True),
+            options=(
+                Option(
+                    "dtype",
+                    "dtype",
+                    "Int64",
+                    choices=("Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64"),
+                ),
+                _STRICT,
+            ),
+            polars_json=("ToInteger",),
+        ),
+        text(
+            "json_decode",
+            _of_dtype,
+            PARSED,
+            "From JSON, as a given type.",
+            options=(Option("dtype", "dtype", required=True),),
+            polars_json=("JsonDecode",),
+        ),
+        text(
+            "json_path_match",
+            always(STRING),
+            PART,
+            "What a JSON path finds.",
+            value("json_path", "string"),
+            nulls="null also where nothing is found",
+            polars_json=("JsonPathMatch",),
+        ),
+        reduce(
+            "str.join",
+            "string",
+            always(STRING),
+            Flow.ROW,
+            "All rows in one text.",
+            "All texts joined.",
+            options=(Option("delimiter", "str", ""), flag("ignore_nulls", True)),
+            polars_json=("ConcatVertical",),
+            sql=("string_agg",),
+        ),
+    ]
+)
+
+
+def _category(name: str, rule: DTypeRule, reason: str, doc: str, **rest: Any) -> Function:
+    return elementwise(f"cat.{name}", "categorical", rule, doc, reason=reason, **rest)
+
+
+register(
+    [
+        _category("len_bytes", _NUMBER, LENGTH, "Length of the category's name in bytes."),
+        _category("len_chars", _NUMBER, LENGTH, "Length of the category's name in characters."),
+        _category(
+            "starts_with",
+            _FLAG,
+            MATCH,
+            "Whether the category's name starts so.",
+            options=(Option("prefix", "str", required=True),),
+        ),
+        _category(
+            "ends_with",
+            _FLAG,
+            MATCH,
+            "Whether the category's name ends so.",
+            options=(Option("suffix", "str", required=True),),
+        ),
+        _category(
+            "slice",
+            always(STRING),
+            PART,
+            "Part of the category's name.",
+            options=(Option("offset", "int", required=True), Option("length", "int", None, nullable=True, minimum=0)),
+        ),
+        _category(
+            "physical",
+            lambda g: (
+                DType("UInt32")
+                if g.first.kind == "Categorical"
+                else UINT8
+                if len(g.first.categories) <= 255
+                else DType("UInt16")
+            ),
+            "Row by row and one to one: knowing the number is knowing the category.",
+            "The number a category is stored as.",
+        ),
+    ]
+)
+
+
+def _bytes(name: str, rule: DTypeRule, reason: str, doc: str, *more: Arg, **rest: Any) -> Function:
+    return elementwise(f"bin.{name}", "binary", rule, doc, *more, reason=reason, **rest)
+
+
+register(
+    [
+        _bytes(
+            "contains", _FLAG, MATCH, "Whether some bytes occur.", value("literal", "binary", string_is_column=False)
+        ),
+        _bytes(
+            "starts_with",
+            _FLAG,
+            MATCH,
+            "Whether the bytes start so.",
+            value("prefix", "binary", string_is_column=False),
+        ),
+        _bytes(
+            "ends_with", _FLAG, MATCH, "Whether the bytes end so.", value("suffix", "binary", string_is_column=False)
+        ),
+        _bytes(
+            "size",
+            lambda g: UINT32 if g.options["unit"] == "b" else FLOAT64,
+            LENGTH,
+            "Number of bytes.",
+            options=(Option("unit", "str", "b", choices=("b", "kb", "mb", "gb", "tb")),),
+        ),
+        _bytes("head", same, PART, "First n bytes.", value("n", "integer", optional=True, string_is_column=True)),
+        _bytes("tail", same, PART, "Last n bytes.", value("n", "integer", optional=True, string_is_column=True)),
+        _bytes(
+            "slice",
+            same,
+            PART,
+            "Part from a byte on.",
+            value("offset", "integer", string_is_column=True),
+            value("length", "integer", optional=True, string_is_column=True),
+        ),
+        _bytes(
+            "get",
+            always(UINT8),
+            PART,
+            "The byte at a position.",
+            value("index", "integer", string_is_column=True),
+            options=(flag("null_on_oob"),),
+        ),
+        _bytes("encode", always(STRING), TEXT, "As hex or base64.", options=(_ENCODING,)),
+        _bytes("decode", always(BINARY), PARSED, "From hex or base64.", options=(_ENCODING, _STRICT)),
+    ]
+)

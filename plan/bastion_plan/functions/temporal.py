@@ -1,0 +1,269 @@
+"""Dates, times and durations row by row: `dt.*`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bastion_plan.dtypes import (
+    BOOLEAN,
+    DATE,
+    FLOAT64,
+    INT8,
+    INT16,
+    INT32,
+    INT64,
+    STRING,
+    TIME,
+    DType,
+    datetime,
+    duration,
+)
+from bastion_plan.functions.entries import elementwise, flag, value
+from bastion_plan.functions.registry import register
+from bastion_plan.functions.rules import always, mismatch, same
+from bastion_plan.functions.spec import Arg, DTypeRule, Function, Given, Option
+
+PART = "Row by row; a part of a date is a binning of its column, coarse for years and fine for seconds."
+MOVED = "Row by row and one to one: knowing the result is knowing the value."
+COARSER = "Row by row; neighbouring values become one, so it is a binning of its column."
+
+_UNIT = Option("time_unit", "str", "us", choices=("ms", "us", "ns"))
+_EPOCH = Option("time_unit", "str", "us", choices=("ms", "us", "ns", "s", "d"))
+_ZONE = Option("time_zone", "str", required=True, doc="such as 'Europe/Berlin'")
+_FRACTION = flag("fractional", doc="as a floating-point number, with the fraction")
+_AMBIGUOUS = Option("ambiguous", "str", "raise", choices=("raise", "earliest", "latest", "null"))
+_MISSING = Option("non_existent", "str", "raise", choices=("raise", "null"))
+_EVERY = value("every", "string")
+_WEEK = Option("week_mask", "bools", (True, True, True, True, True, False, False), doc="working days from Monday on")
+_ROLL = Option("roll", "str", "raise", choices=("raise", "forward", "backward"))
+
+DATED = "date or datetime"
+TIMED = "datetime or time"
+
+
+def _dt(name: str, accepts: str, rule: DTypeRule, reason: str, doc: str, *more: Arg, **rest: Any) -> Function:
+    return elementwise(f"dt.{name}", accepts, rule, doc, *more, reason=reason, **rest)
+
+
+def _fraction(whole: DType) -> DTypeRule:
+    return lambda given: FLOAT64 if given.options["fractional"] else whole
+
+
+def _with_unit(given: Given) -> DType:
+    unit = given.options["time_unit"]
+    return duration(unit) if given.first.kind == "Duration" else datetime(unit, given.first.zone)
+
+
+def _zoned(given: Given) -> DType:
+    return datetime(given.first.unit or "us", given.options["time_zone"])
+
+
+def _since(given: Given) -> DType:
+    return INT32 if given.options["time_unit"] == "d" else INT64
+
+
+def _zone_only(rule: DTypeRule) -> DTypeRule:
+    def of_zoned(given: Given) -> DType:
+        if given.first.zone is None:
+            raise mismatch(given.first, datetime(given.first.unit or "us", "UTC"))
+        return rule(given)
+
+    return of_zoned
+
+
+register(
+    [
+        *(
+            _dt(name, accepts, always(dtype), PART, doc, polars_json=(tag,), sql=sql)
+            for name, accepts, dtype, doc, tag, sql in (
+                ("millennium", DATED, INT32, "Millennium.", "Millennium", ()),
+                ("century", DATED, INT32, "Century.", "Century", ()),
+                ("year", DATED, INT32, "Year.", "Year", ("year",)),
+                ("iso_year", DATED, INT32, "Year of the ISO week.", "IsoYear", ("isoyear",)),
+                ("quarter", DATED, INT8, "Quarter, 1 to 4.", "Quarter", ("quarter",)),
+                ("month", DATED, INT8, "Month, 1 to 12.", "Month", ("month",)),
+                ("week", DATED, INT8, "ISO week, 1 to 53.", "Week", ("week",)),
+                ("weekday", DATED, INT8, "Day of the week, Monday is 1.", "WeekDay", ("isodow",)),
+                ("day", DATED, INT8, "Day of the month.", "Day", ("day",)),
+                ("ordinal_day", DATED, INT16, "Day of the year.", "OrdinalDay", ("doy",)),
+                ("days_in_month", DATED, INT8, "Number of days of the month.", "DaysInMonth", ()),
+                ("hour", TIMED, INT8, "Hour, 0 to 23.", "Hour", ("hour",)),
+                ("minute", TIMED, INT8, "Minute, 0 to 59.", "Minute", ("minute",)),
+                ("millisecond", TIMED, INT32, "Milliseconds of the second.", "Millisecond", ()),
+                ("microsecond", TIMED, INT32, "Microseconds of the second.", "Microsecond", ()),
+                ("nanosecond", TIMED, INT32, "Nanoseconds of the second.", "Nanosecond", ()),
+            )
+        ),
+        _dt(
+            "second",
+            TIMED,
+            _fraction(INT8),
+            PART,
+            "Second, 0 to 59.",
+            options=(_FRACTION,),
+            polars_json=("Second",),
+            sql=("second",),
+        ),
+        _dt(
+            "is_leap_year", DATED, always(BOOLEAN), PART, "Whether the year has 366 days.", polars_json=("IsLeapYear",)
+        ),
+        _dt(
+            "is_business_day",
+            DATED,
+            always(BOOLEAN),
+            PART,
+            "Whether it is a working day.",
+            options=(_WEEK,),
+            polars_json=("IsBusinessDay",),
+        ),
+        _dt("date", DATED, always(DATE), PART, "The date, without time.", polars_json=("Date",), sql=("date",)),
+        _dt("time", TIMED, always(TIME), PART, "The time of day.", polars_json=("Time",)),
+        _dt(
+            "truncate",
+            DATED,
+            same,
+            COARSER,
+            "Start of the period of a given length.",
+            _EVERY,
+            polars_json=("Truncate",),
+            sql=("date_trunc",),
+        ),
+        _dt(
+            "round",
+            DATED,
+            same,
+            COARSER,
+            "Nearest start of a period of a given length.",
+            _EVERY,
+            polars_json=("Round",),
+        ),
+        _dt("month_start", DATED, same, COARSER, "First day of the month.", polars_json=("MonthStart",)),
+        _dt("month_end", DATED, same, COARSER, "Last day of the month.", polars_json=("MonthEnd",), sql=("last_day",)),
+        _dt(
+            "offset_by",
+            DATED,
+            same,
+            MOVED,
+            "Moved by a duration such as '1mo2d'.",
+            value("by", "string"),
+            polars_json=("OffsetBy",),
+        ),
+        _dt(
+            "add_business_days",
+            DATED,
+            same,
+            MOVED,
+            "Moved by working days.",
+            value("n", "integer", string_is_column=True),
+            options=(_WEEK, _ROLL),
+            polars_json=("AddBusinessDays",),
+        ),
+        _dt(
+            "combine",
+            DATED,
+            lambda g: datetime(g.options["time_unit"], g.first.zone),
+            MOVED,
+            "The date with another time of day.",
+            value("time", "time"),
+            options=(_UNIT,),
+            polars_json=("Combine",),
+        ),
+        _dt(
+            "replace",
+            DATED,
+            same,
+            "Row by row; the parts that stay pass through.",
+            "With some parts replaced.",
+            *(
+                value(part, "integer", optional=True, keyword=True, string_is_column=True)
+                for part in ("year", "month", "day", "hour", "minute", "second", "microsecond")
+            ),
+            options=(_AMBIGUOUS,),
+            polars_json=("Replace",),
+        ),
+        _dt(
+            "convert_time_zone",
+            "datetime",
+            _zoned,
+            MOVED,
+            "The same instant in another time zone.",
+            options=(_ZONE,),
+            polars_json=("ConvertTimeZone",),
+        ),
+        _dt(
+            "replace_time_zone",
+            "datetime",
+            _zoned,
+            MOVED,
+            "The same clock time in another time zone.",
+            options=(Option("time_zone", "str", required=True, nullable=True), _AMBIGUOUS, _MISSING),
+            polars_json=("ReplaceTimeZone",),
+        ),
+        _dt(
+            "base_utc_offset",
+            "datetime",
+            _zone_only(always(duration("ms"))),
+            PART,
+            "Offset from UTC, without summer time.",
+            polars_json=("BaseUtcOffset",),
+        ),
+        _dt(
+            "dst_offset",
+            "datetime",
+            _zone_only(always(duration("ms"))),
+            PART,
+            "Offset that summer time adds.",
+            polars_json=("DSTOffset",),
+        ),
+        _dt(
+            "cast_time_unit",
+            "datetime or duration",
+            _with_unit,
+            MOVED,
+            "The same time in another unit.",
+            options=(Option("time_unit", "str", required=True, choices=("ms", "us", "ns")),),
+            polars_json=("CastTimeUnit",),
+        ),
+        _dt("timestamp", DATED, always(INT64), MOVED, "Time since 1970.", options=(_UNIT,), polars_json=("TimeStamp",)),
+        _dt(
+            "epoch",
+            DATED,
+            _since,
+            MOVED,
+            "Time since 1970, also in seconds or days.",
+            options=(_EPOCH,),
+            sql=("epoch",),
+        ),
+        _dt(
+            "strftime",
+            "date or datetime or time",
+            always(STRING),
+            MOVED,
+            "As text in a format.",
+            options=(Option("format", "str", required=True),),
+            sql=("strftime",),
+        ),
+        _dt(
+            "to_string",
+            "temporal",
+            always(STRING),
+            MOVED,
+            "As text.",
+            options=(Option("format", "str", None, nullable=True),),
+            polars_json=("ToString",),
+            sql=("to_char",),
+        ),
+        *(
+            _dt(
+                f"total_{unit}",
+                "duration",
+                _fraction(INT64),
+                MOVED,
+                f"Length in whole {unit}.",
+                options=(_FRACTION,),
+                polars_json=(f"Total{unit.title()}",),
+            )
+            for unit in ("days", "hours", "minutes", "seconds", "milliseconds", "microseconds", "nanoseconds")
+        ),
+    ]
+)

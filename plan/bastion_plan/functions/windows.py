@@ -1,0 +1,472 @@
+"""Functions whose every result reads other rows: order, ranks, running and rolling values, duplicates, bins of ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from bastion_plan.dtypes import BOOLEAN, FLOAT64, UINT32, DType
+from bastion_plan.functions.entries import column, flag, value, window
+from bastion_plan.functions.registry import register
+from bastion_plan.functions.rules import always, by_kind, difference, float_of, same, struct_of, summed
+from bastion_plan.functions.spec import DTypeRule, Flow, Function, Given, Option, Shape
+
+NEIGHBOUR = "Each result holds a value of another row, chosen by the order of rows."
+RUNNING = "Each result is an aggregate of all rows before it; two neighbours differ by exactly one row."
+MOVING = "Each result is an aggregate of few neighbouring rows, below any threshold when the window is short."
+RANKS = "Each result depends on all other values: their order gives them away step by step."
+TWINS = "Tells of each row whether another has the same value, which singles out the rare ones."
+CUTS = "The cuts are values of the data, so the bins move with single rows."
+
+_FLAGS = (flag("descending"), flag("nulls_last"))
+_SEED = Option("seed", "int", None, nullable=True, minimum=0, doc="the same seed gives the same rows")
+_RANKING = ("average", "min", "max", "dense", "ordinal", "random")
+_SAMPLES = Option(
+    "min_samples",
+    "int",
+    None,
+    nullable=True,
+    minimum=0,
+    maximum=2**31,
+    doc="values needed for a result; None: the window",
+)
+_WINDOW = Option("window_size", "int", required=True, minimum=1, maximum=2**31, doc="rows")
+_WEIGHTS = Option("weights", "numbers", None, nullable=True, doc="one per row of the window")
+_CENTER = flag("center")
+_CLOSED = Option("closed", "str", "right", choices=("left", "right", "both", "none"))
+_DURATION = Option("window_size", "str", required=True, doc="a duration such as '2d'")
+_QUANTILE = Option("quantile", "float", required=True, minimum=0, maximum=1)
+_INTERPOLATION = Option(
+    "interpolation", "str", "nearest", choices=("nearest", "higher", "lower", "midpoint", "linear", "equiprobable")
+)
+_DDOF = Option("ddof", "int", 1, minimum=0, maximum=255, doc="divisor n - ddof")
+_N = value("n", "integer", optional=True, string_is_column=True)
+
+_PRODUCTS = by_kind(always(DType("Int64")), Int128=same, UInt64=same, Float32=same, Float64=same)
+
+
+def _ranked(given: Given) -> DType:
+    return FLOAT64 if given.options["method"] == "average" else UINT32
+
+
+def _interpolated(given: Given) -> DType:
+    return given.first if given.options["method"] == "nearest" else float_of(given)
+
+
+register(
+    [
+        window(
+            "shift",
+            "any",
+            same,
+            NEIGHBOUR,
+            "Values moved down by n rows.",
+            _N,
+            value("fill_value", optional=True, keyword=True),
+            nulls="the gap is null, or fill_value",
+            polars_json=("Shift",),
+            sql=("lag",),
+        ),
+        window(
+            "diff",
+            "numeric or temporal",
+            difference,
+            NEIGHBOUR,
+            "Value minus the one n rows before.",
+            _N,
+            nulls="null on either side gives null",
+            polars_json=("Diff",),
+        ),
+        window(
+            "pct_change",
+            "number",
+            float_of,
+            NEIGHBOUR,
+            "Relative change since n rows before.",
+            _N,
+            nulls="nulls are filled forward first",
+            polars_json=("PctChange",),
+        ),
+        window(
+            "forward_fill",
+            "any",
+            same,
+            NEIGHBOUR,
+            "Nulls replaced by the last value before them.",
+            options=(Option("limit", "int", None, nullable=True, minimum=0),),
+            nulls="nulls are replaced",
+        ),
+        window(
+            "backward_fill",
+            "any",
+            same,
+            NEIGHBOUR,
+            "Nulls replaced by the next value after them.",
+            options=(Option("limit", "int", None, nullable=True, minimum=0),),
+            nulls="nulls are replaced",
+        ),
+        window(
+            "fill_null_strategy",
+            "any",
+            same,
+            "Fills gaps from neighbours or from an aggregate of the column, so a row can show another row's value.",
+            "`fill_null(strategy=…)`: nulls replaced by neighbours or an aggregate.",
+            options=(
+                Option(
+                    "strategy",
+                    "str",
+                    required=True,
+                    choices=("forward", "backward", "min", "max", "mean", "zero", "one"),
+                ),
+                Option("limit", "int", None, nullable=True, minimum=0),
+            ),
+            nulls="nulls are replaced",
+            polars_json=("FillNullWithStrategy",),
+        ),
+        window(
+            "interpolate",
+            "number",
+            _interpolated,
+            NEIGHBOUR,
+            "Nulls replaced by values between their neighbours.",
+            options=(Option("method", "str", "linear", choices=("linear", "nearest")),),
+            nulls="nulls are replaced",
+            polars_json=("Interpolate",),
+        ),
+        window(
+            "interpolate_by",
+            "number",
+            float_of,
+            NEIGHBOUR,
+            "Nulls replaced by values between their neighbours, spaced by another column.",
+            value("by", "number or temporal", string_is_column=True),
+            nulls="nulls are replaced",
+            polars_json=("InterpolateBy",),
+        ),
+        window(
+            "reverse",
+            "any",
+            same,
+            "The order of rows is that of the frame, so positions speak of single rows.",
+            "Values in the opposite order.",
+            polars_json=("Reverse",),
+        ),
+        window(
+            "sort",
+            "any",
+            same,
+            RANKS,
+            "Values in order.",
+            options=_FLAGS,
+            nulls="nulls come first unless nulls_last",
+            polars_json=("SortExpr", "Sort"),
+        ),
+        window(
+            "sort_by",
+            "any",
+            same,
+            RANKS,
+            "Values in the order of other columns.",
+            value("by", variadic=True, string_is_column=True),
+            options=(
+                Option("descending", "bools", (False,)),
+                Option("nulls_last", "bools", (False,)),
+                flag("maintain_order"),
+            ),
+            nulls="nulls come first unless nulls_last",
+            polars_json=("SortBy",),
+        ),
+        window(
+            "shuffle",
+            "any",
+            same,
+            "A random order, or one the asker chose by a seed: positions speak of single rows.",
+            "Values in random order.",
+            options=(_SEED,),
+            polars_json=("Shuffle",),
+        ),
+        window(
+            "rank",
+            "flat",
+            _ranked,
+            RANKS,
+            "Rank of each value, from 1.",
+            options=(Option("method", "str", "average", choices=_RANKING), flag("descending"), _SEED),
+            polars_json=("Rank",),
+            sql=("rank",),
+        ),
+        window(
+            "arg_sort",
+            "any",
+            always(UINT32),
+            RANKS,
+            "Positions that would sort the values.",
+            options=_FLAGS,
+            nulls="nulls come first unless nulls_last",
+            polars_json=("ArgSort",),
+        ),
+        window(
+            "rle_id",
+            "any",
+            always(UINT32),
+            "A running number of runs: neighbours are compared.",
+            "Running number of each run of equal values.",
+            nulls="nulls are equal to each other",
+            polars_json=("RLEID",),
+        ),
+        window(
+            "rle",
+            "any",
+            lambda g: struct_of(("len", UINT32), ("value", g.first)),
+            "Shows the values row by row with their run lengths.",
+            "Runs of equal values with their lengths.",
+            shape=Shape.ANY,
+            nulls="nulls are equal to each other",
+            polars_json=("RLE",),
+        ),
+        window(
+            "peak_min",
+            "number",
+            always(BOOLEAN),
+            NEIGHBOUR,
+            "Whether the value is smaller than both neighbours.",
+            polars_json=("PeakMin",),
+        ),
+        window(
+            "peak_max",
+            "number",
+            always(BOOLEAN),
+            NEIGHBOUR,
+            "Whether the value is larger than both neighbours.",
+            polars_json=("PeakMax",),
+        ),
+        *(
+            window(name, "any", always(BOOLEAN), TWINS, doc, nulls="null counts as one value", polars_json=(tag,))
+            for name, doc, tag in (
+                ("is_duplicated", "Whether the value occurs more than once.", "IsDuplicated"),
+                ("is_unique", "Whether the value occurs exactly once.", "IsUnique"),
+                ("is_first_distinct", "Whether the value occurs here first.", "IsFirstDistinct"),
+                ("is_last_distinct", "Whether the value occurs here last.", "IsLastDistinct"),
+            )
+        ),
+        window(
+            "cum_sum",
+            "numeric or boolean or duration",
+            summed,
+            RUNNING,
+            "Running sum.",
+            options=(flag("reverse"),),
+            nulls="nulls are skipped and stay null",
+            polars_json=("CumSum",),
+        ),
+        window(
+            "cum_prod",
+            "number or boolean",
+            _PRODUCTS,
+            RUNNING,
+            "Running product.",
+            options=(flag("reverse"),),
+            nulls="nulls are skipped and stay null",
+            polars_json=("CumProd",),
+        ),
+        window(
+            "cum_min",
+            "number or boolean or temporal",
+            same,
+            RUNNING,
+            "Smallest value so far.",
+            options=(flag("reverse"),),
+            nulls="nulls are skipped and stay null",
+            polars_json=("CumMin",),
+        ),
+        window(
+            "cum_max",
+            "number or boolean or temporal",
+            same,
+            RUNNING,
+            "Largest value so far.",
+            options=(flag("reverse"),),
+            nulls="nulls are skipped and stay null",
+            polars_json=("CumMax",),
+        ),
+        window(
+            "cum_count",
+            "any",
+            always(UINT32),
+            RUNNING,
+            "Number of non-null values so far.",
+            options=(flag("reverse"),),
+            nulls="nulls do not count",
+            polars_json=("CumCount",),
+        ),
+    ]
+)
+
+_NUMBER = "number or boolean"
+
+
+def _rolling(name: str, doc: str, rule: DTypeRule, *options: Option, accepts: str = _NUMBER) -> Iterable[Function]:
+    """The function over a number of rows and its twin over a range of another column."""
+    of_rows = (*options, _WINDOW, _WEIGHTS, _SAMPLES, _CENTER)
+    least = Option("min_samples", "int", 0 if name == "sum" else 1, minimum=0, maximum=2**31)
+    yield window(
+        f"rolling_{name}",
+        accepts,
+        rule,
+        MOVING,
+        f"{doc} of the last rows.",
+        options=of_rows,
+        nulls="nulls do not count towards min_samples",
+        polars_json=(f"Rolling{name.title()}", name.title()),
+    )
+    yield window(
+        f"rolling_{name}_by",
+        accepts,
+        rule,
+        MOVING,
+        f"{doc} of the rows in a range of another column.",
+        value("by", "integer or temporal", string_is_column=True),
+        options=(*options, _DURATION, least, _CLOSED),
+        nulls="nulls do not count towards min_samples",
+        polars_json=(f"Rolling{name.title()}By", f"{name.title()}By"),
+    )
+
+
+register(
+    [
+        *_rolling("sum", "Sum", summed),
+        *_rolling("mean", "Mean", float_of),
+        *_rolling("min", "Smallest value", same, accepts="number"),
+        *_rolling("max", "Largest value", same, accepts="number"),
+        *_rolling("median", "Median", float_of, accepts="number"),
+        *_rolling("quantile", "Quantile", float_of, _QUANTILE, _INTERPOLATION, accepts="number"),
+        *_rolling("std", "Standard deviation", float_of, _DDOF),
+        *_rolling("var", "Variance", float_of, _DDOF),
+        window(
+            "rolling_skew",
+            "number",
+            float_of,
+            MOVING,
+            "Skewness of the last rows.",
+            options=(_WINDOW, flag("bias", True), _SAMPLES, _CENTER),
+            polars_json=("RollingSkew",),
+        ),
+        window(
+            "rolling_kurtosis",
+            "number",
+            float_of,
+            MOVING,
+            "Kurtosis of the last rows.",
+            options=(_WINDOW, flag("fisher", True), flag("bias", True), _SAMPLES, _CENTER),
+            polars_json=("RollingKurtosis",),
+        ),
+        window(
+            "rolling_rank",
+            "number",
+            _ranked,
+            MOVING,
+            "Rank of each value among the last rows.",
+            options=(_WINDOW, Option("method", "str", "average", choices=_RANKING), _SEED, _SAMPLES, _CENTER),
+            polars_json=("RollingRank",),
+        ),
+        window(
+            "rolling_rank_by",
+            "number",
+            _ranked,
+            MOVING,
+            "Rank of each value among the rows in a range of another column.",
+            value("by", "integer or temporal", string_is_column=True),
+            options=(
+                _DURATION,
+                Option("method", "str", "average", choices=_RANKING),
+                _SEED,
+                Option("min_samples", "int", 1, minimum=0, maximum=2**31),
+                _CLOSED,
+            ),
+            polars_json=("RollingRankBy",),
+        ),
+        *(
+            Function(
+                f"pl.rolling_{name}",
+                (column("numeric or boolean", "a"), column("numeric or boolean", "b")),
+                float_of,
+                Flow.WINDOW,
+                MOVING,
+                doc,
+                method=False,
+                options=(_WINDOW, Option("min_samples", "int", None, nullable=True, minimum=0, maximum=2**31), *more),
+            )
+            for name, doc, more in (
+                ("corr", "Correlation of two columns over the last rows.", ()),
+                ("cov", "Covariance of two columns over the last rows.", (_DDOF,)),
+            )
+        ),
+    ]
+)
+
+_DECAY = tuple(
+    Option(name, "float", None, nullable=True, minimum=0, doc="decay; exactly one of com, span, half_life, alpha")
+    for name in ("com", "span", "half_life", "alpha")
+)
+_LEAST = Option("min_samples", "int", 1, minimum=0, maximum=2**31)
+_HALF_LIFE = Option("half_life", "str", required=True, doc="a duration such as '2d'")
+
+register(
+    [
+        window(
+            "ewm_mean",
+            _NUMBER,
+            float_of,
+            RUNNING,
+            "Exponentially weighted mean.",
+            options=(*_DECAY, flag("adjust", True), _LEAST, flag("ignore_nulls")),
+            polars_json=("EwmMean",),
+        ),
+        window(
+            "ewm_sum",
+            _NUMBER,
+            float_of,
+            RUNNING,
+            "Exponentially weighted sum.",
+            options=(*_DECAY, _LEAST, flag("ignore_nulls")),
+            polars_json=("EwmSum",),
+        ),
+        window(
+            "ewm_std",
+            _NUMBER,
+            float_of,
+            RUNNING,
+            "Exponentially weighted standard deviation.",
+            options=(*_DECAY, flag("adjust", True), flag("bias"), _LEAST, flag("ignore_nulls")),
+            polars_json=("EwmStd",),
+        ),
+        window(
+            "ewm_var",
+            _NUMBER,
+            float_of,
+            RUNNING,
+            "Exponentially weighted variance.",
+            options=(*_DECAY, flag("adjust", True), flag("bias"), _LEAST, flag("ignore_nulls")),
+            polars_json=("EwmVar",),
+        ),
+        window(
+            "ewm_mean_by",
+            "number",
+            float_of,
+            RUNNING,
+            "Exponentially weighted mean over the distances of another column.",
+            value("by", "integer or temporal", string_is_column=True),
+            options=(_HALF_LIFE,),
+            polars_json=("EwmMeanBy",),
+        ),
+        window(
+            "ewm_sum_by",
+            "number",
+            float_of,
+            RUNNING,
+            "Exponentially weighted sum over the distances of another column.",
+            value("by", "integer or temporal", string_is_column=True),
+            options=(_HALF_LIFE,),
+            polars_json=("EwmSumBy",),
+        ),
+    ]
+)
