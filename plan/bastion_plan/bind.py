@@ -23,8 +23,9 @@ from bastion_plan.errors import BindError, LimitError
 from bastion_plan.expressions import Alias, AnyExpr, Column, Expr
 from bastion_plan.inlining import inline_saved, with_inputs
 from bastion_plan.nodes import Node
-from bastion_plan.selectors import MAX_EXPANSION, Expander
+from bastion_plan.selectors import Budget, Expander
 from bastion_plan.typing import expr_dtype, expr_name
+from bastion_plan.validate import validate
 
 #: most columns of all schemas of one plan together
 MAX_SCHEMA_COLUMNS = 500_000
@@ -64,8 +65,10 @@ def bind(plan: Node, catalogue: Mapping[str, TableFacts]) -> BoundPlan:
     Raises:
         BindError: unknown dataset, column or function, a type that does not fit, an ambiguous name; with a
             "did you mean" made of names the identity may see.
-        LimitError: a plan that is too large once saved frames and selectors are expanded.
+        DecodeError: a constant or a type that is not written as plans write it.
+        LimitError: a plan that is too large, or too large once saved frames and selectors are expanded.
     """
+    validate(plan)
     binder = _Binder(catalogue)
     root, schema = binder.bind(inline_saved(plan, catalogue))
     return BoundPlan(root, schema, binder.schemas)
@@ -75,7 +78,7 @@ class _Binder:
     def __init__(self, catalogue: Mapping[str, TableFacts]) -> None:
         self.catalogue = catalogue
         self.schemas: dict[Node, Schema] = {}
-        self.budget = [MAX_EXPANSION]
+        self.budget = Budget()
         self.columns = 0
 
     def bind(self, node: Node) -> tuple[Node, Schema]:

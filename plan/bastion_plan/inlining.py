@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bastion_plan import nodes as n
-from bastion_plan.canonical import MAX_DEPTH, MAX_NODES
 from bastion_plan.errors import BindError, LimitError, did_you_mean
 from bastion_plan.nodes import Node, inputs
+from bastion_plan.validate import CLIENT, own_size
 
 if TYPE_CHECKING:
     from bastion_plan.bind import TableFacts
+
+
+#: most nodes, expressions and constants of a plan with its saved frames
+MAX_INLINED = CLIENT.nodes + CLIENT.literals
 
 
 def unknown_dataset(name: str, catalogue: Mapping[str, TableFacts]) -> BindError:
@@ -42,16 +46,20 @@ def with_inputs(node: Node, new: tuple[Node, ...]) -> Node:
 class _Inliner:
     def __init__(self, catalogue: Mapping[str, TableFacts]) -> None:
         self.catalogue = catalogue
-        self.nodes = 0
+        self.size = 0
+        self.sizes: dict[int, int] = {}
 
     def inline(self, node: Node, depth: int, saved: tuple[str, ...]) -> Node:
-        self.nodes += 1
         # counted before anything is built: frames saved on top of frames can double at every level
-        if self.nodes > MAX_NODES:
-            msg = f"With its saved frames the plan has more than {MAX_NODES} nodes."
+        size = self.sizes.get(id(node))
+        if size is None:
+            size = self.sizes[id(node)] = own_size(node)
+        self.size += size
+        if self.size > MAX_INLINED:
+            msg = f"With its saved frames the plan has more than {MAX_INLINED} nodes, expressions and constants."
             raise LimitError(msg, code="plan.limit.nodes", next_step="Build on fewer saved frames.")
-        if depth > MAX_DEPTH:
-            msg = f"With its saved frames the plan is nested deeper than {MAX_DEPTH} levels."
+        if depth > CLIENT.depth:
+            msg = f"With its saved frames the plan is nested deeper than {CLIENT.depth} levels."
             raise LimitError(msg, code="plan.limit.depth", next_step="Build on fewer saved frames.")
         if isinstance(node, n.Scan):
             return self._scan(node, depth, saved)
@@ -79,6 +87,6 @@ def inline_saved(plan: Node, catalogue: Mapping[str, TableFacts]) -> Node:
 
     Raises:
         BindError: `plan.bind.dataset`, or `plan.bind.cycle` for frames that rest on themselves.
-        LimitError: more than 10,000 nodes or 64 levels altogether.
+        LimitError: more than 110,000 nodes, expressions and constants, or 64 levels of nodes, altogether.
     """
     return _Inliner(catalogue).inline(plan, 1, ())

@@ -13,7 +13,7 @@ import re2  # type: ignore[import-untyped]
 
 from bastion_plan import dtypes as dt
 from bastion_plan.dtypes import DType, Schema
-from bastion_plan.errors import BindError, did_you_mean
+from bastion_plan.errors import BindError, LimitError, did_you_mean
 from bastion_plan.expressions import (
     Alias,
     AnyExpr,
@@ -29,11 +29,12 @@ from bastion_plan.expressions import (
 )
 from bastion_plan.functions.registry import get
 from bastion_plan.typing import expr_name, root_name
+from bastion_plan.validate import expr_size
 
 #: longest column pattern, in characters
 MAX_PATTERN = 256
-#: most expressions one expression may become
-MAX_EXPANSION = 10_000
+#: most expressions and constants of a plan whose selectors are expanded
+MAX_EXPANSION = 150_000
 
 _CLASSES: dict[str, Callable[[DType], bool]] = {
     "numeric": lambda t: t.is_numeric,
@@ -224,25 +225,53 @@ def _set_operation(selector: Selector, schema: Schema, skip: frozenset[str]) -> 
 
 
 @dataclass
+class Budget:
+    """How much the selectors of one plan may grow it, counted while they are expanded."""
+
+    left: int = MAX_EXPANSION
+    sizes: dict[int, tuple[Expr, int]] = field(default_factory=dict)
+
+    def check(self, made: Sequence[Expr], *, spend: bool) -> None:
+        """Refuse expressions over the budget; `spend`: they stay in the plan.
+
+        Raises:
+            LimitError: `plan.limit.expansion`.
+        """
+        size = sum(expr_size(e, self.sizes) for e in made)
+        self.check_number(size)
+        if spend:
+            self.left -= size
+
+    def check_number(self, size: int) -> None:
+        """Refuse a number of expressions over the budget."""
+        if size > self.left:
+            msg = f"The selectors of the plan make it larger than {MAX_EXPANSION} expressions and constants."
+            raise LimitError(msg, code="plan.limit.expansion", next_step="Select the columns you need first.")
+
+
+@dataclass
 class Expander:
-    """Expands expressions over one schema. `budget` counts expressions made, over the whole plan."""
+    """Expands expressions over one schema. `budget` is shared by the whole plan."""
 
     schema: Schema
     skip: frozenset[str] = frozenset()
-    budget: list[int] = field(default_factory=lambda: [MAX_EXPANSION])
+    budget: Budget = field(default_factory=Budget)
 
-    def expand(self, expr: Expr) -> list[Expr]:
+    def expand(self, expr: Expr, *, spend: bool = True) -> list[Expr]:
         """Return one expression per column, without selectors and with plain aliases for name changes."""
         made = self._expand(expr)
-        self.budget[0] -= len(made)
-        if self.budget[0] < 0:
-            msg = f"The selectors of the plan grow to more than {MAX_EXPANSION} expressions."
-            raise BindError(msg, code="plan.bind.size")
+        # INVARIANT: checked at every level before the next one is built or typed: one broadcast can multiply a large
+        # expression by the number of columns
+        self.budget.check(made, spend=spend)
         return made
 
-    def expand_all(self, exprs: Iterable[Expr]) -> tuple[Expr, ...]:
+    def expand_all(self, exprs: Iterable[Expr], *, spend: bool = True) -> tuple[Expr, ...]:
         """Expand several expressions, in order."""
-        return tuple(chain.from_iterable(self.expand(e) for e in exprs))
+        made: list[Expr] = []
+        for expr in exprs:
+            made += self.expand(expr, spend=spend)
+            self.budget.check_number(len(made))
+        return tuple(made)
 
     def _expand(self, expr: Expr) -> list[Any]:
         match expr:
@@ -258,11 +287,11 @@ class Expander:
             case Literal():
                 return [expr]
             case Alias(input=inner, name=name):
-                return [Alias(cast(AnyExpr, e), name) for e in self.expand(inner)]
+                return [Alias(cast(AnyExpr, e), name) for e in self.expand(inner, spend=False)]
             case NameChange(input=inner):
-                return [self._renamed(msgspec.structs.replace(expr, input=e)) for e in self.expand(inner)]
+                return [self._renamed(msgspec.structs.replace(expr, input=e)) for e in self.expand(inner, spend=False)]
             case Cast(input=inner):
-                return [msgspec.structs.replace(expr, input=e) for e in self.expand(inner)]
+                return [msgspec.structs.replace(expr, input=e) for e in self.expand(inner, spend=False)]
             case Ternary():
                 rows = self._zip([expr.predicate, expr.truthy, expr.falsy])
                 return [Ternary(p, t, f) for p, t, f in rows]  # type: ignore[arg-type]
@@ -292,18 +321,19 @@ class Expander:
     def _call(self, call: Call) -> list[Expr]:
         function = get(call.function)
         if function.args and function.args[-1].variadic and len(function.args) == 1:
-            return [msgspec.structs.replace(call, args=self.expand_all(call.args))]
+            return [msgspec.structs.replace(call, args=self.expand_all(call.args, spend=False))]
         if not call.args:
             return [call]
         return [msgspec.structs.replace(call, args=tuple(row)) for row in self._zip(call.args)]
 
     def _zip(self, exprs: Sequence[Expr]) -> list[list[Expr]]:
         """Expand side by side: all of one length, or of length one."""
-        columns = [self.expand(e) for e in exprs]
+        columns = [self.expand(e, spend=False) for e in exprs]
         lengths = {len(c) for c in columns} - {1}
         if len(lengths) > 1:
             sizes = " and ".join(str(s) for s in sorted(lengths))
             msg = f"Selectors of {sizes} columns meet in one expression."
             raise BindError(msg, code="plan.bind.selector", reason="They must pick equally many columns, or one.")
         size = lengths.pop() if lengths else 1
+        self.budget.check_number(size * len(exprs))
         return [[c[0] if len(c) == 1 else c[i] for c in columns] for i in range(size)]

@@ -15,7 +15,7 @@ from typing import Any
 from bastion_plan import nodes as n
 from bastion_plan.dtypes import DYNAMIC, DType
 from bastion_plan.errors import DecodeError, LimitError
-from bastion_plan.expressions import Call, Cast, Expr, Literal, Selector
+from bastion_plan.expressions import Call, Cast, Expr, Literal, Selector, children
 from bastion_plan.functions.calls import check_call
 from bastion_plan.typing import check_dtype
 
@@ -104,6 +104,26 @@ def _constants(item: n.Node | Expr) -> int:
             return _leaves(values)
         case _:
             return 1
+
+
+def own_size(node: n.Node) -> int:
+    """Return the number of expressions and constants of a node itself, its inputs left out, and one for the node."""
+    count, stack = 0, [node]
+    while stack:
+        item: n.Node | Expr = stack.pop()
+        count += 1 + _constants(item)
+        stack.extend(child for child in _children(item) if isinstance(child, Expr))  # type: ignore[misc]
+    return count
+
+
+def expr_size(expr: Expr, known: dict[int, tuple[Expr, int]]) -> int:
+    """Return the number of expressions and constants of an expression; `known` remembers shared parts by identity."""
+    found = known.get(id(expr))
+    if found is None:
+        size = 1 + _constants(expr) + sum(expr_size(child, known) for child in children(expr))
+        # the expression is kept, so that its identity stays its own
+        found = known[id(expr)] = (expr, size)
+    return found[1]
 
 
 def _leaves(value: Any) -> int:
