@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import msgspec
 
 from bastion_policy.actions import strictness
-from bastion_policy.model import Policy
+from bastion_policy.policy import Policy
 from bastion_policy.roles import Role, RoleKind
 from bastion_policy.rules import (
     Aggregation,

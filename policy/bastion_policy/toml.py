@@ -12,7 +12,7 @@ import tomli_w
 from bastion_plan.errors import PolicyError, did_you_mean
 
 from bastion_policy.actions import BY_STRICTNESS, Action, action_name
-from bastion_policy.model import Policy
+from bastion_policy.policy import Policy
 from bastion_policy.roles import Role, to_role
 from bastion_policy.rules import (
     Aggregation,

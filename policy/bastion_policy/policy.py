@@ -1,0 +1,354 @@
+"""What the owner writes: the policy of a table, and what it comes to for one requester."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import msgspec
+from bastion_plan.errors import did_you_mean
+from bastion_plan.expressions import Expr
+
+from bastion_policy.actions import Action, AnyAction, Log, Reject, Review, Suppress
+from bastion_policy.derived import columns_of, parse_derived
+from bastion_policy.roles import Role, RoleKind, to_roles
+from bastion_policy.rules import (
+    KEY_NAME,
+    MAX_DEPTH,
+    MAX_RULES,
+    Aggregation,
+    AnyRule,
+    Context,
+    DifferentialPrivacy,
+    Dominance,
+    FalseRule,
+    Homogeneity,
+    LinearAudit,
+    Rounding,
+    Rule,
+    Saturation,
+    TrueRule,
+    UserId,
+    depth,
+    evaluate,
+    leaves,
+    refuse,
+    simplify,
+)
+
+DEFAULT_K = 10
+#: the rules of the default profile that hold besides Aggregation, whether or not a policy names them
+DEFAULT_RULES: tuple[Dominance | Homogeneity, ...] = (Dominance(p=0.10), Dominance(n=2, share=0.9), Homogeneity())
+STRICT_RULES: tuple[AnyRule, ...] = (
+    Dominance(p=0.10),
+    Dominance(n=2, share=0.9),
+    Homogeneity(columns="all"),
+    LinearAudit(pairs=True),
+    Saturation(),
+    Rounding(),
+)
+#: what `weaken` may name, and the sentence that is logged for it
+WEAKENABLE = {
+    "dominance": "Dominance is off: one person may make up nearly all of a released sum.",
+    "homogeneity": "Homogeneity is off: a cell may show that nearly everybody in it shares one sensitive value.",
+}
+PROFILES = ("default", "strict")
+
+
+@dataclass(frozen=True, slots=True)
+class Effective:
+    """What a policy comes to for one requester.
+
+    zone: "open" (everything is released), "guarded" (what passes the rules below is released automatically),
+        "private" (only with noise) or "closed" (nothing is released automatically).
+    k: distinct units that every released number needs; 0 where open, DEFAULT_K where closed (for the safe part).
+    p: the p% rule's p, or None. shares: (n, share) of the n-k rules.
+    homogeneity: the rule in force, or None.
+    linear_audit, saturation, rounding, privacy: rules of later releases, or None (see Policy.unsupported).
+    profile: "default" or "strict".
+    weakened: names of `weaken` in force.
+    """
+
+    zone: str
+    k: int
+    p: float | None = None
+    shares: tuple[tuple[int, float], ...] = ()
+    homogeneity: Homogeneity | None = None
+    linear_audit: LinearAudit | None = None
+    saturation: Saturation | None = None
+    rounding: Rounding | None = None
+    privacy: DifferentialPrivacy | None = None
+    profile: str = "default"
+    weakened: tuple[str, ...] = ()
+
+    @property
+    def open(self) -> bool:
+        """Whether everything is released without a guard."""
+        return self.zone == "open"
+
+
+class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What may leave of one table.
+
+    safe_zone: queries for which this rule holds are released automatically.
+    unsafe_handling: the action for the others, as long as `review_zone` holds for them; outside both: refused.
+    savable: whether results may be kept on the server under a name.
+    unit: the column of the privacy unit (whom the data is about), "row" for one person per row, None: not declared.
+    roles: role per column; strings are accepted ({"age": "quasi", "salary": measure(0, 500_000)}).
+    derived: arithmetic over several columns that the owner allows, by name ({"bmi": "weight / height ** 2"}).
+    audiences: identities that count as one, by name of the audience.
+    profile: "default" or "strict": what an Aggregation brings with it.
+    weaken: rules of the profile that the owner switches off ("dominance", "homogeneity"); always logged.
+
+    Rules that a policy names besides Aggregation only ever add to the profile; `weaken` alone takes away from it.
+
+    Raises:
+        PolicyError: a policy that means nothing or contradicts itself.
+    """
+
+    safe_zone: AnyRule
+    unsafe_handling: AnyAction
+    savable: bool = True
+    review_zone: AnyRule = TrueRule()
+    unit: str | None = None
+    roles: dict[str, Role] | None = None
+    derived: dict[str, str] | None = None
+    audiences: dict[str, tuple[str, ...]] | None = None
+    profile: str = "default"
+    weaken: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("safe_zone", "review_zone"):
+            _check_zone(name, getattr(self, name))
+        if not isinstance(self.unsafe_handling, Action) or type(self.unsafe_handling) is Action:
+            msg = "unsafe_handling must be an action."
+            raise refuse("action", msg, next_step="Use Log(), Review(), Suppress() or Reject().")
+        if not isinstance(self.savable, bool):
+            raise refuse("savable", "savable must be True or False.")
+        if self.unit is not None and (not isinstance(self.unit, str) or not self.unit):
+            raise refuse("unit", "unit must be the name of a column.", next_step='Or "row": one person per row.')
+        if self.profile not in PROFILES:
+            msg = f"There is no profile {self.profile!r}."
+            raise refuse("profile", msg, next_step='Use "default" or "strict".')
+        self._set("roles", to_roles(self.roles) if self.roles else None)
+        self._set("derived", dict(self.derived) if self.derived else None)
+        self.derived_exprs()
+        self._set("audiences", _audiences(self.audiences) if self.audiences else None)
+        self._set("weaken", self._check_weaken())
+        _check_aggregation(self.safe_zone)
+
+    def _set(self, name: str, value: object) -> None:
+        msgspec.structs.force_setattr(self, name, value)
+
+    def _check_weaken(self) -> tuple[str, ...]:
+        names = (self.weaken,) if isinstance(self.weaken, str) else tuple(self.weaken)
+        for name in names:
+            if name not in WEAKENABLE:
+                raise refuse(
+                    "weaken",
+                    f"{name!r} is not a rule that can be switched off.",
+                    next_step=did_you_mean(str(name), WEAKENABLE) or f"Known: {', '.join(WEAKENABLE)}.",
+                )
+        if names and self.profile == "strict":
+            raise refuse("weaken", "The strict profile cannot be weakened.", next_step='Use profile="default".')
+        return tuple(sorted(set(names)))
+
+    def __hash__(self) -> int:
+        tables = (self.roles, self.derived, self.audiences)
+        flat = (self.safe_zone, self.unsafe_handling, self.savable, self.review_zone, self.unit, self.profile)
+        return hash((flat, self.weaken, tuple(frozenset(t.items()) if t else None for t in tables)))
+
+    # -- presets
+
+    @classmethod
+    def open(cls) -> Policy:
+        """Return the policy that releases everything to everyone who may see the table."""
+        return cls(safe_zone=TrueRule(), unsafe_handling=Log())
+
+    @classmethod
+    def default(cls) -> Policy:
+        """Return the policy of a table nobody wrote one for: at least 10 people, else the owner reviews."""
+        return cls(safe_zone=Aggregation(DEFAULT_K), unsafe_handling=Review())
+
+    @classmethod
+    def strict(cls, unit: str) -> Policy:
+        """Return the strict preset. This release cannot enforce it yet: see unsupported()."""
+        return cls(safe_zone=Aggregation(DEFAULT_K), unsafe_handling=Suppress(), unit=unit, profile="strict")
+
+    @classmethod
+    def private(cls, epsilon: float, delta: float = 1e-6, unit: str | None = None) -> Policy:
+        """Return the differential privacy preset. This release cannot enforce it yet: see unsupported()."""
+        zone = DifferentialPrivacy(epsilon, delta)
+        return cls(safe_zone=zone, unsafe_handling=Reject(), savable=False, review_zone=FalseRule(), unit=unit)
+
+    # -- what it comes to
+
+    def effective(self, requester: str = "") -> Effective:
+        """Return what the policy comes to for one requester."""
+        zone = simplify(self.safe_zone, requester)
+        rules = list(leaves(zone))
+        match zone:
+            case TrueRule():
+                return Effective("open", 0, profile=self.profile, weakened=self.weaken)
+            case FalseRule():
+                kind, k, rules = "closed", DEFAULT_K, []
+            case _:
+                k, needs_noise = _threshold(zone)
+                kind = "private" if needs_noise else "guarded"
+        profile = STRICT_RULES if self.profile == "strict" else DEFAULT_RULES
+        rules += [rule for rule in profile if type(rule).__name__.lower() not in self.weaken]
+        return _resolve(kind, k, rules, self)
+
+    def unsupported(self) -> tuple[str, ...]:
+        """Return why this release cannot enforce the policy, one sentence per reason; empty if it can."""
+        found = {type(rule) for zone in (self.safe_zone, self.review_zone) for rule in leaves(zone)}
+        reasons = [text for kind, text in UNSUPPORTED.items() if kind in found]
+        if self.profile == "strict":
+            reasons.append("This release does not enforce the strict profile yet.")
+        return tuple(reasons)
+
+    def warnings(self) -> tuple[str, ...]:
+        """Return what an owner should know before the table is served, one sentence each; empty if there is nothing."""
+        found = [WEAKENABLE[name] for name in self.weaken]
+        if self.effective().open:
+            found.append("Everything in this table is released to everyone who may see it, single rows included.")
+        for rule in leaves(self.safe_zone):
+            if isinstance(rule, Aggregation) and rule.min_agg_size < 2:
+                found.append(f"Aggregation({rule.min_agg_size}) releases numbers about single people.")
+        if isinstance(self.unsafe_handling, Log) and not self.effective().open:
+            found.append("Unsafe answers are released too (Log); they are only marked in the audit log.")
+        if self.unit is None:
+            found.append("No privacy unit is declared: every row counts as a person of its own.")
+        return tuple(dict.fromkeys(found))
+
+    def audience(self, requester: str) -> str:
+        """Return the name under which the history of one requester is kept: the audience's, else the requester's own.
+
+        An audience's name is marked with a leading "@", which no key name has.
+        """
+        for name, members in (self.audiences or {}).items():
+            if requester in members:
+                return f"@{name}"
+        return requester
+
+    def derived_exprs(self) -> dict[str, Expr]:
+        """Return the arithmetic that the owner allows, as plan expressions by name."""
+        return {name: parse_derived(name, text) for name, text in (self.derived or {}).items()}
+
+    def with_hidden(self, names: Iterable[str]) -> Policy:
+        """Return the policy with more hidden columns (BastionLab's sanitized_columns)."""
+        roles = dict(self.roles or {}) | {name: Role(RoleKind.HIDDEN) for name in names}
+        return msgspec.structs.replace(self, roles=roles)
+
+    def check_columns(self, columns: Iterable[str]) -> None:
+        """Check every column the policy names against those of the table.
+
+        Raises:
+            PolicyError: policy.column, with the nearest name.
+        """
+        known = list(columns)
+        named = {f"roles.{name}": name for name in self.roles or {}}
+        for derived, expr in self.derived_exprs().items():
+            named |= {f"derived.{derived}": column for column in reversed(columns_of(expr)) if column not in known}
+        if self.unit is not None and self.unit != "row":
+            named["unit"] = self.unit
+        for where, name in named.items():
+            if name not in known:
+                raise refuse(
+                    "column",
+                    f"{where}: the table has no column {name!r}.",
+                    next_step=did_you_mean(name, known) or f"Its columns are {', '.join(known[:20])}.",
+                )
+
+
+#: rules that can be written down but are delivered with a later release
+UNSUPPORTED: dict[type[Rule], str] = {
+    LinearAudit: "This release does not enforce LinearAudit yet.",
+    Saturation: "This release does not enforce Saturation yet.",
+    Rounding: "This release does not enforce Rounding yet.",
+    DifferentialPrivacy: "This release does not enforce DifferentialPrivacy yet.",
+}
+
+
+def _check_zone(name: str, rule: object) -> None:
+    if not isinstance(rule, Rule) or type(rule) is Rule:
+        raise refuse("zone", f"{name} must be a rule.", next_step=f"Write {name}=Aggregation(10), for example.")
+    if depth(rule) > MAX_DEPTH or sum(1 for _ in leaves(rule)) > MAX_RULES:
+        msg = f"{name} has more than {MAX_RULES} rules or nests them more than {MAX_DEPTH} deep."
+        raise refuse("zone.size", msg)
+
+
+def _check_aggregation(zone: Rule) -> None:
+    """Refuse a zone that a rule such as Dominance would open without an Aggregation: it says nothing of how many."""
+    users = {rule.id for rule in leaves(zone) if isinstance(rule, UserId)}
+    for requester in (*sorted(users), ""):
+        small: dict[Rule, bool | None] = {
+            r: False for r in leaves(zone) if isinstance(r, Aggregation | DifferentialPrivacy)
+        }
+        best = evaluate(zone, Context(requester, small, otherwise=True))
+        if best and not evaluate(zone, Context(requester, otherwise=False)):
+            raise refuse(
+                "zone.aggregation",
+                "The safe zone would release numbers without asking how many people they are about.",
+                "Dominance, Homogeneity, LinearAudit, Saturation and Rounding only tighten an Aggregation.",
+                "Write AtLeastNOf(2, [Aggregation(10), Dominance(p=0.1)]), for example.",
+            )
+
+
+def _audiences(audiences: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    seen: dict[str, str] = {}
+    for audience, members in audiences.items():
+        if isinstance(members, str) or not members:
+            raise refuse("audience", f"Audience {audience!r} must be a list of key names.")
+        for member in members:
+            if not isinstance(member, str) or not KEY_NAME.fullmatch(member):
+                raise refuse("audience", f"Audience {audience!r}: {member!r} is not a name that a key can have.")
+            if seen.setdefault(member, audience) != audience:
+                msg = f"{member!r} is in two audiences, {seen[member]!r} and {audience!r}."
+                raise refuse("audience", msg, next_step="One identity is in one audience: join the two.")
+    return {name: tuple(sorted(set(members))) for name, members in audiences.items()}
+
+
+def _threshold(zone: Rule) -> tuple[int, bool]:
+    """Return the smallest k for which the zone holds with all other rules met, and whether it needs noise for that."""
+    asked = [rule for rule in leaves(zone) if isinstance(rule, Aggregation)]
+    for noise in (False, True):
+        for k in sorted({rule.min_agg_size for rule in asked}) or [DEFAULT_K]:
+            measured: dict[Rule, bool | None] = {rule: rule.min_agg_size <= k for rule in asked}
+            measured |= {rule: noise for rule in leaves(zone) if isinstance(rule, DifferentialPrivacy)}
+            if evaluate(zone, Context("", measured, otherwise=True)):
+                return k, noise
+    msg = "a zone that is not FalseRule holds once all its rules do"
+    raise AssertionError(msg)
+
+
+def _resolve(zone: str, k: int, rules: Iterable[Rule], policy: Policy) -> Effective:
+    """Fold rules into one, the strictest of each kind."""
+    found = list(rules)
+    shares: dict[int, float] = {}
+    for rule in found:
+        if isinstance(rule, Dominance) and rule.n is not None and rule.share is not None:
+            shares[rule.n] = min(rule.share, shares.get(rule.n, 1.0))
+    homogeneity = [r for r in found if isinstance(r, Homogeneity)]
+    audits = [r for r in found if isinstance(r, LinearAudit)]
+    saturation = [r for r in found if isinstance(r, Saturation)]
+    rounding = [r for r in found if isinstance(r, Rounding)]
+    noise = [r for r in found if isinstance(r, DifferentialPrivacy)]
+    return Effective(
+        zone,
+        k,
+        p=max((r.p for r in found if isinstance(r, Dominance) and r.p is not None), default=None),
+        shares=tuple(sorted(shares.items())),
+        homogeneity=Homogeneity(
+            max(r.min_differing for r in homogeneity),
+            "all" if any(r.columns == "all" for r in homogeneity) else "sensitive",
+        )
+        if homogeneity
+        else None,
+        linear_audit=LinearAudit(any(r.pairs for r in audits)) if audits else None,
+        saturation=Saturation(min(r.share for r in saturation)) if saturation else None,
+        rounding=Rounding(max(r.base for r in rounding), min(r.digits for r in rounding)) if rounding else None,
+        privacy=DifferentialPrivacy(min(r.epsilon for r in noise), min(r.delta for r in noise)) if noise else None,
+        profile=policy.profile,
+        weakened=policy.weaken,
+    )
