@@ -18,8 +18,9 @@ from bastion_server.store.grants import Grant, Grants
 from bastion_server.store.keys import ServerKeys, load_or_create
 from bastion_server.store.lock import DirectoryLock
 from bastion_server.store.plans import NamedPlan, Plans, Populations
-from bastion_server.store.requests import AccessRequest, Limits, RequestGroup, Requests, Shown, Statements
+from bastion_server.store.requests import AccessRequest, Limits, RequestGroup, Requests, Shown
 from bastion_server.store.sealed import SealedFiles, SealedReader, SealedRef, SealedWriter
+from bastion_server.store.statements import Statements
 from bastion_server.store.verify import verify
 
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
     "Shown",
     "Statements",
     "Store",
+    "load_or_create",
     "verify",
 ]
 

@@ -17,7 +17,14 @@ from bastion_plan.errors import ServerError
 
 from bastion_server.store.schema import MIGRATIONS
 
-_BUSY_MS = 10_000
+_SETTINGS = (
+    "busy_timeout=10000",
+    "journal_mode=WAL",
+    "synchronous=FULL",
+    "foreign_keys=ON",
+    "trusted_schema=OFF",
+    "secure_delete=ON",
+)
 
 
 class Database:
@@ -36,11 +43,16 @@ class Database:
         self._after: list[Callable[[], None]] = []
         self._local = threading.local()
         self._readers: list[sqlite3.Connection] = []
+        self._opening = threading.Lock()  # of readers; not the writers' lock, or a first read would wait for a commit
         self._closed = False
         path.touch(mode=0o600, exist_ok=True)
         with _translated():
             self._writer = self._connect()
-            self._migrate()
+            try:
+                self._migrate()
+            except BaseException:
+                self._writer.close()  # rolls back
+                raise
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -88,7 +100,7 @@ class Database:
 
     def close(self) -> None:
         """Close all connections. May be called again."""
-        with self._lock:
+        with self._lock, self._opening:
             if not self._closed:
                 self._closed = True
                 for connection in (*self._readers, self._writer):
@@ -99,7 +111,7 @@ class Database:
             return self._writer
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
         if connection is None:
-            with self._lock:
+            with self._opening:
                 if self._closed:
                     msg = "The store is closed."
                     raise ServerError(msg, code="server.store.closed")
@@ -112,12 +124,12 @@ class Database:
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
         connection.row_factory = sqlite3.Row
-        connection.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=FULL")
-        connection.execute("PRAGMA foreign_keys=ON")
-        connection.execute("PRAGMA trusted_schema=OFF")
-        connection.execute("PRAGMA secure_delete=ON")
+        try:
+            for setting in _SETTINGS:
+                connection.execute(f"PRAGMA {setting}")
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
     def _migrate(self) -> None:
