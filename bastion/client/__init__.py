@@ -1,0 +1,1 @@
+"""The client side: connection, remote frames, denials."""

@@ -1,0 +1,251 @@
+"""What a scientist gets when the guard does not release an answer: the reason, the safe part, and a draft request."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from bastion_plan.errors import BastionError, InputError
+from bastion_plan.nodes import Node
+from bastion_wire.messages import Denial, RequestInfo
+
+if TYPE_CHECKING:
+    from bastion.client.connection import Connection
+
+
+class Denied(BastionError):  # noqa: N818
+    """The guard does not release this answer. Nothing has been filed.
+
+    outcome: "review" (the owner may be asked) or "refuse".
+    rule: stable code of the leading rule. reason: why. fix: what would pass.
+    safe_cells of total_cells may be had at once through `safe_part()`.
+    """
+
+    default_code: ClassVar[str] = "denied"
+
+    def __init__(self, denial: Denial, plan: Node, connection: Connection) -> None:
+        self.denial = denial
+        self.plan = plan
+        self._connection = connection
+        self._request: AccessRequest | None = (
+            AccessRequest(denial.request, connection, plan) if denial.request is not None else None
+        )
+        asked = denial.outcome == "review"
+        steps = [denial.fix]
+        if denial.has_safe_part:
+            part = f" ({denial.safe_cells} of {denial.total_cells} cells)" if denial.total_cells else ""
+            steps.append(f"What may leave now{part}: denied.safe_part().")
+        if self._request is not None:
+            steps.append(f"A request for it is {self._request.state}: denied.wait() waits for the decision.")
+        elif asked:
+            steps.append('To ask the owner: denied.request("why you need it").')
+        super().__init__(
+            "The owner has to look at this first." if asked else "This is not released under the owner's policy.",
+            reason=denial.reason,
+            next_step=" ".join(s for s in steps if s),
+            code=f"denied.{denial.rule}" if denial.rule else "denied",
+            details={
+                "outcome": denial.outcome, "rule": denial.rule, "fix": denial.fix, "plan_hash": denial.plan_hash,
+                "safe_cells": denial.safe_cells, "total_cells": denial.total_cells,
+            },
+        )  # fmt: skip
+
+    @property
+    def outcome(self) -> str:
+        """ "review" or "refuse"."""
+        return self.denial.outcome
+
+    @property
+    def rule(self) -> str:
+        """The rule's stable code."""
+        return self.denial.rule
+
+    @property
+    def fix(self) -> str:
+        """One sentence: what would pass."""
+        return self.denial.fix
+
+    @property
+    def plan_hash(self) -> str:
+        """The hash that names the query everywhere."""
+        return self.denial.plan_hash
+
+    @property
+    def has_safe_part(self) -> bool:
+        """Whether something may leave now."""
+        return self.denial.has_safe_part
+
+    @property
+    def filed(self) -> AccessRequest | None:
+        """The access request for this query, if there is one."""
+        return self._request
+
+    def safe_part(self) -> Any:
+        """Return what may leave now, as a `polars.DataFrame`.
+
+        Raises:
+            Denied: nothing of it may.
+        """
+        return self._connection._run(self._safe_part())
+
+    async def _safe_part(self) -> Any:
+        return (await self._connection._run_plan(self.plan, "safe_part")).frame
+
+    def request(self, reason: str) -> Any:
+        """File an access request with the owner; return the `AccessRequest`. Only this files anything.
+
+        Args:
+            reason: why you need it; the owner reads it.
+
+        Raises:
+            InputError: an empty reason.
+        """
+        return self._connection._run(self._file(reason))
+
+    async def _file(self, reason: str) -> AccessRequest:
+        if not isinstance(reason, str) or not reason.strip():
+            msg = "A request needs a reason."
+            raise InputError(msg, code="input.reason", next_step="Say in a sentence what you need it for.")
+        if self.outcome == "refuse":
+            raise self
+        self._request = await self._connection._file_request(self.plan, reason.strip())
+        return self._request
+
+    def wait(self, timeout: float | None = None) -> Any:
+        """Wait for the owner's decision; return the table when it is approved.
+
+        Args:
+            timeout: seconds; None to wait without end.
+
+        Raises:
+            Denied: the owner said no. InputError: nothing has been filed. Interrupted: the time is over.
+        """
+        return self._connection._run(self._wait(timeout))
+
+    async def _wait(self, timeout: float | None) -> Any:
+        if self._request is None:
+            msg = "Nothing has been filed yet, so there is no decision to wait for."
+            raise InputError(msg, code="input.not-filed", next_step='First denied.request("why you need it").')
+        return await self._request._wait(timeout)
+
+
+class NotApproved(Denied):
+    """The owner decided against it, or the request expired or was withdrawn."""
+
+    def __init__(self, info: RequestInfo, plan: Node, connection: Connection) -> None:
+        words = {
+            "denied": "The owner said no.",
+            "expired": "The request expired.",
+            "withdrawn": "The request was withdrawn.",
+        }
+        self.info = info
+        denial = Denial(
+            "refuse",
+            "owner",
+            info.answer,
+            "",
+            info.plan_hash,
+            connection._no_verdict(),
+            request=info,
+            columns=info.columns,
+        )
+        super().__init__(denial, plan, connection)
+        self.message = words.get(info.state, "The owner did not approve it.")
+        self.reason = f"The owner's answer: {info.answer}" if info.answer else ""
+        self.next_step = ""
+        self.code = f"denied.owner.{info.state}"
+
+
+class AccessRequest:
+    """An access request that has been filed."""
+
+    def __init__(self, info: RequestInfo, connection: Connection, plan: Node | None = None) -> None:
+        self.info = info
+        self._connection = connection
+        self._plan = plan
+
+    @property
+    def id(self) -> str:
+        """Its id."""
+        return self.info.id
+
+    @property
+    def state(self) -> str:
+        """pending, approved, denied, expired or withdrawn, as last heard."""
+        return self._connection._known_state(self.info).state
+
+    @property
+    def requester(self) -> str:
+        """Who asks."""
+        return self.info.requester
+
+    @property
+    def reason(self) -> str:
+        """Why."""
+        return self.info.reason
+
+    @property
+    def code(self) -> str:
+        """The query as Polars code."""
+        return self.info.code
+
+    @property
+    def words(self) -> str:
+        """The query in plain words."""
+        return self.info.words
+
+    @property
+    def answer(self) -> str:
+        """The owner's words, once decided."""
+        return self._connection._known_state(self.info).answer
+
+    def refresh(self) -> Any:
+        """Ask the server for its state; return this request."""
+        return self._connection._run(self._refresh())
+
+    async def _refresh(self) -> AccessRequest:
+        self.info = await self._connection._get_request(self.id)
+        return self
+
+    def wait(self, timeout: float | None = None) -> Any:
+        """Wait for the decision; return the table when it is approved (see `Denied.wait`)."""
+        return self._connection._run(self._wait(timeout))
+
+    async def _wait(self, timeout: float | None) -> Any:
+        self.info = await self._connection._decision(self.info, timeout)
+        plan = self._query()
+        if self.info.state != "approved":
+            raise NotApproved(self.info, plan, self._connection)
+        return (await self._connection._run_plan(plan, "run", request=self.id)).frame
+
+    def fetch(self) -> Any:
+        """Return the approved table as a `polars.DataFrame`."""
+        return self._connection._run(self._fetch())
+
+    async def _fetch(self) -> Any:
+        return (await self._connection._run_plan(self._query(), "run", request=self.id)).frame
+
+    def _query(self) -> Node:
+        if self._plan is None:
+            from bastion_plan.canonical import decode
+
+            self._plan = decode(self.info.plan)
+        return self._plan
+
+    def withdraw(self) -> Any:
+        """Take the request back."""
+        return self._connection._run(self._connection._withdraw(self.id))
+
+    def approve(self, reason: str = "", *, until: float = 0.0, may_run: bool = True, may_read: bool = True) -> Any:
+        """Owner: approve it (see `Connection.approve`)."""
+        return self._connection.approve(self, reason, until=until, may_run=may_run, may_read=may_read)
+
+    def deny(self, reason: str) -> Any:
+        """Owner: deny it, with a reason that the requester reads."""
+        return self._connection.deny(self, reason)
+
+    def preview(self) -> Any:
+        """Owner: the first rows of what would be shown, as a `polars.DataFrame`."""
+        return self._connection._run(self._fetch())
+
+    def __repr__(self) -> str:
+        return f"AccessRequest({self.id!r}, {self.state}, {self.requester}: {self.reason!r})"

@@ -1,0 +1,131 @@
+"""Where to connect and as whom: addresses, invitation tokens, environment, the saved profile, known servers."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+from bastion_plan.errors import InputError, WireError
+from bastion_wire.identity import Identity, check_curve_key
+from bastion_wire.invitation import Invitation
+
+#: how an invitation token begins
+INVITATION = "bastion1."
+DEFAULT_PORT = 50056
+
+
+@dataclass(frozen=True)
+class Target:
+    """All that opening a session needs. enrol: the invitation, where there is one."""
+
+    endpoint: str
+    identity: Identity
+    server_key: str
+    enrol: Invitation | None = None
+
+
+def profile_path() -> Path:
+    """Return the path of the profile file (BASTION_PROFILE, else the user's configuration directory)."""
+    given = os.environ.get("BASTION_PROFILE")
+    return Path(given) if given else Path(platformdirs.user_config_dir("bastionlab")) / "profile.toml"
+
+
+def read_profile() -> dict[str, Any]:
+    """Return the saved profile: endpoint, server_key and identity (a path); empty where there is none."""
+    try:
+        return tomllib.loads(profile_path().read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError):
+        msg = "The profile file cannot be read."
+        raise InputError(
+            msg, code="input.profile", next_step="Correct or delete it; it holds endpoint, server_key, identity."
+        ) from None
+
+
+def write_profile(endpoint: str, server_key: str, identity: str) -> Path:
+    """Save where and as whom to connect by default; return the file's path."""
+    import tomli_w
+
+    path = profile_path()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(
+        tomli_w.dumps({"endpoint": endpoint, "server_key": server_key, "identity": identity}), encoding="utf-8"
+    )
+    return path
+
+
+async def resolve(
+    endpoint: str | None,
+    port: int | None,
+    *,
+    identity: Identity | str | None,
+    server_key: str | None,
+    timeout: float,
+) -> Target:
+    """Return where to connect and as whom.
+
+    Raises:
+        InputError: no endpoint, or no identity. WireError: the server's key is not known.
+    """
+    profile: dict[str, Any] = {}
+    if endpoint is None or identity is None:
+        profile = read_profile()
+    if endpoint is None:
+        endpoint = os.environ.get("BASTION_ENDPOINT") or profile.get("endpoint")
+        server_key = server_key or os.environ.get("BASTION_SERVER_KEY") or profile.get("server_key")
+    if not endpoint or not isinstance(endpoint, str):
+        msg = "There is no server to connect to."
+        raise InputError(
+            msg,
+            code="input.endpoint",
+            next_step='Give an endpoint: Connection("tcp://host:port", …), or an invitation.',
+        )
+    enrol: Invitation | None = None
+    if endpoint.strip().startswith(INVITATION):
+        enrol = Invitation.from_token(endpoint)
+        endpoint, server_key = enrol.endpoint, enrol.server_key
+    elif "://" not in endpoint:
+        host, _, tail = endpoint.strip().rpartition(":")
+        if port is None and tail.isdigit() and host:
+            endpoint = f"tcp://{endpoint.strip()}"
+        else:
+            endpoint = f"tcp://{endpoint.strip()}:{port or DEFAULT_PORT}"
+    me = load_identity(
+        identity if identity is not None else os.environ.get("BASTION_IDENTITY") or profile.get("identity")
+    )
+    if server_key is None:
+        server_key = await _known_key(endpoint, timeout)
+    return Target(endpoint, me, check_curve_key(server_key), enrol)
+
+
+def load_identity(given: Any) -> Identity:
+    """Return an identity as it is, or read from the path of its secret file."""
+    if isinstance(given, Identity):
+        return given
+    if isinstance(given, str | os.PathLike) and given:
+        return Identity.load(Path(given).expanduser())
+    msg = "There is no identity to connect as."
+    raise InputError(
+        msg,
+        code="input.identity",
+        next_step="Make one with `bastion keys create NAME`, then identity=Identity.load(PATH) or BASTION_IDENTITY=PATH.",
+    )
+
+
+async def _known_key(endpoint: str, timeout: float) -> str:
+    from bastion.client import known_servers
+
+    key = known_servers.lookup(endpoint)
+    if key is None:
+        msg = "The server's key is not known, so it could be any server."
+        raise WireError(
+            msg,
+            code="wire.server-unknown",
+            next_step="Give server_key=…, use the invitation token of `bastion invite`, or trust it once: bastion.trust(endpoint).",
+        )
+    return key

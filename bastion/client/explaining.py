@@ -1,0 +1,124 @@
+"""Plans, verdicts and cards as plain text: what a terminal, nbconvert or a log shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from bastion_plan import nodes as n
+from bastion_plan.dtypes import Schema
+from bastion_plan.expressions import Expr as PlanExpr
+from bastion_policy.verdict import Outcome, StaticVerdict
+from bastion_wire.messages import Dataset
+
+from bastion.expr.core import show
+
+_OUTCOMES = {
+    Outcome.RELEASE: "released automatically",
+    Outcome.REVIEW: "needs the owner's review",
+    Outcome.REFUSE: "refused",
+}
+
+
+def verdict_line(verdict: StaticVerdict) -> str:
+    """Return the verdict as one line: the outcome, and why."""
+    line = _OUTCOMES[verdict.outcome]
+    return f"{line}: {verdict.summary}" if verdict.summary else line
+
+
+def verdict_text(verdict: StaticVerdict) -> str:
+    """Return the verdict with its findings, one paragraph each."""
+    lines = [f"VERDICT  {verdict_line(verdict)}"]
+    for finding in verdict.findings:
+        where = f" ({', '.join(finding.columns)})" if finding.columns else ""
+        lines.append(f"  {finding.rule}{where}: {finding.reason}")
+        if finding.fix:
+            lines.append(f"    what would pass: {finding.fix}")
+    if verdict.columns:
+        lines.append(f"  columns used: {', '.join(verdict.columns)}")
+    return "\n".join(lines)
+
+
+def plan_text(plan: n.Node, names: Mapping[str, str] | None = None) -> str:
+    """Return the plan as an indented tree, the last step first.
+
+    Args:
+        names: dataset names by id.
+    """
+    lines: list[str] = []
+    stack: list[tuple[n.Node, int]] = [(plan, 0)]
+    while stack:
+        node, depth = stack.pop()
+        lines.append("  " * depth + _line(node, names or {}))
+        stack.extend((below, depth + 1) for below in reversed(n.inputs(node)))
+    return "\n".join(lines)
+
+
+def _line(node: n.Node, names: Mapping[str, str]) -> str:
+    if isinstance(node, n.Scan):
+        return f"SCAN {names.get(node.dataset, node.dataset)}"
+    if isinstance(node, n.Inline):
+        return f"INLINE {', '.join(c.name for c in node.columns)}"
+    defaults = {f.name: f.default for f in msgspec.structs.fields(node)}
+    parts = []
+    for name, value in msgspec.structs.asdict(node).items():
+        if name in {"input", "left", "right", "inputs"} or (name in defaults and value == defaults[name]):
+            continue
+        parts.append(f"{name}: {_value(value)}")
+    kind = str(node.__struct_config__.tag).upper().replace("_", " ")
+    return f"{kind}  {'; '.join(parts)}".rstrip()
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, PlanExpr):
+        return show(value)
+    if isinstance(value, tuple):
+        return "[" + ", ".join(_value(v) for v in value) + "]"
+    return repr(value) if isinstance(value, str) else str(value)
+
+
+def schema_lines(schema: Schema, limit: int = 30) -> list[str]:
+    """Return `name: type` lines, cut off after `limit`."""
+    width = max((len(name) for name in list(schema)[:limit]), default=0)
+    lines = [f"  {name:<{width}}  {dtype}" for name, dtype in list(schema.items())[:limit]]
+    if len(schema) > limit:
+        lines.append(f"  … and {len(schema) - limit} more columns")
+    return lines
+
+
+def frame_text(schema: Schema, verdict: StaticVerdict | None) -> str:
+    """Return the repr of a query: its columns and its verdict."""
+    head = f"RemoteLazyFrame  {len(schema)} column{'' if len(schema) == 1 else 's'}, not run yet"
+    tail = [verdict_line(verdict)] if verdict is not None else []
+    if verdict is not None and verdict.outcome is not Outcome.RELEASE:
+        tail += [f"  {f.reason}" + (f" {f.fix}" if f.fix else "") for f in verdict.findings[:3]]
+    return "\n".join([head, *schema_lines(schema), *tail])
+
+
+def card_text(dataset: Dataset) -> str:
+    """Return the card of a dataset: columns with their roles, unit, policy."""
+    facts = dataset.facts
+    unit = facts.unit or ("row" if facts.unit_declared else "row (not declared by the owner)")
+    lines = [f"{facts.name}  version {facts.version}" + (f", of {facts.owner}" if facts.owner else "")]
+    lines.append(f"  privacy unit: {unit}")
+    width = max((len(c.name) for c in facts.columns), default=0)
+    types = max((len(str(c.dtype)) for c in facts.columns), default=0)
+    for column in facts.columns:
+        note = " (inferred)" if column.inferred else ""
+        lines.append(f"  {column.name:<{width}}  {column.dtype!s:<{types}}  {column.role}{note}")
+    words = policy_words(facts.policy)
+    if words:
+        lines.append(f"  policy: {words}")
+    lines += [f"  note: {warning}" for warning in dataset.warnings]
+    return "\n".join(lines)
+
+
+def policy_words(policy: Any) -> str:
+    """Return a policy in plain words; empty where there are none."""
+    try:
+        from bastion_policy.words import policy_words as words
+    except ImportError:
+        return ""
+    found = words(policy)
+    return found if isinstance(found, str) else " ".join(found)
