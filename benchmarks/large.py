@@ -1,0 +1,136 @@
+"""(b), (c): guarded queries over 10M rows against plain Polars on the same file."""
+
+from __future__ import annotations
+
+import multiprocessing
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from bastion import Connection
+from bastion.policy import Aggregation, Policy, Review, measure
+
+from benchmarks.timing import median, spread
+
+ROWS = 10_000_000
+RUNS = 7
+
+
+def table(rows_per_unit: int, rows: int = ROWS) -> pl.DataFrame:
+    """Return 7 columns: unit, four keys, two values; seeded."""
+    n = pl.int_range(rows, dtype=pl.Int64, eager=True).alias("n").to_frame()
+    mixed = pl.col("n").hash(7)
+    return n.select(
+        (pl.col("n") // rows_per_unit).alias("unit"),
+        (mixed % 100).cast(pl.Int32).alias("k"),
+        (mixed // 128 % 20).cast(pl.Int32).alias("g"),
+        (mixed // 4096 % 2).cast(pl.Boolean).alias("flag"),
+        (mixed // 8192 % 7).cast(pl.Int32).alias("h"),
+        (mixed // 65536 % 100_000).cast(pl.Float64).alias("x"),
+        (mixed // 16 % 1000).cast(pl.Int64).alias("y"),
+    )
+
+
+def labels() -> pl.DataFrame:
+    """Return 100 x 5."""
+    return pl.DataFrame({"k": pl.Series(range(100), dtype=pl.Int32), "a": [i % 5 for i in range(100)], "b": [i % 3 for i in range(100)],
+                         "c": [float(i) for i in range(100)], "d": [f"label {i % 5}" for i in range(100)]})  # fmt: skip
+
+
+def policy(unit: str) -> Policy:
+    """Return the default profile with declared roles."""
+    roles = {"unit": "identifier", "k": "quasi", "g": "quasi", "flag": "quasi", "h": "quasi", "x": measure(0, 100_000), "y": measure(0, 1000)}
+    return Policy(safe_zone=Aggregation(10), unsafe_handling=Review(), unit=unit, roles=roles)
+
+
+def group_mean(frame: Any) -> Any:
+    """(b) the query."""
+    return frame.group_by("g").agg(pl.col("x").mean())
+
+
+def join_sum(frame: Any, other: Any) -> Any:
+    """(c) the query."""
+    return frame.join(other, on="k").group_by("d").agg(pl.col("x").mean(), pl.len())
+
+
+def plain(path: str, other: str, kind: str, runs: int, results: Any) -> None:
+    """In a process of its own: time plain Polars on the same file."""
+    frame, right = pl.scan_ipc(path), pl.scan_ipc(other)
+    query = group_mean(frame) if kind == "group" else join_sum(frame, right)
+    query.collect()
+    for _ in range(runs):
+        begin = time.perf_counter()
+        query.collect()
+        results.put(time.perf_counter() - begin)
+
+
+def side_by_side(path: Path, other: Path, kind: str, ours: Callable[[], Any]) -> tuple[list[float], list[float]]:
+    """Return (plain, guarded) seconds; in turns of one run each, plain Polars in a warm process of its own."""
+    context = multiprocessing.get_context("spawn")
+    results, go = context.Queue(), context.Queue()
+    process = context.Process(target=_plain_turns, args=(str(path), str(other), kind, go, results))
+    process.start()
+    try:
+        results.get(timeout=120)
+        ours()
+        left, right = [], []
+        for _ in range(RUNS):
+            go.put(True)
+            left.append(results.get(timeout=120))
+            begin = time.perf_counter()
+            ours()
+            right.append(time.perf_counter() - begin)
+        go.put(False)
+    finally:
+        process.join(30)
+        if process.is_alive():
+            process.terminate()
+    return left, right
+
+
+def _plain_turns(path: str, other: str, kind: str, go: Any, results: Any) -> None:
+    frame, right = pl.scan_ipc(path), pl.scan_ipc(other)
+    query = group_mean(frame) if kind == "group" else join_sum(frame, right)
+    query.collect()
+    results.put(0.0)
+    while go.get(timeout=300):
+        begin = time.perf_counter()
+        query.collect()
+        results.put(time.perf_counter() - begin)
+
+
+def measure_large(owner: Connection, user: Connection) -> list[dict[str, str]]:
+    """Return rows of the table."""
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        right_path = Path(folder) / "labels.arrow"
+        labels().write_ipc(right_path)
+        owner.client.polars.send_df(
+            labels(), name="labels", unit="row", replace=True,
+            policy=Policy(safe_zone=Aggregation(10), unsafe_handling=Review(), roles={n: "public" for n in labels().columns}),
+        )  # fmt: skip
+        for per_unit in (1, 10):
+            data = table(per_unit)
+            path = Path(folder) / f"rows{per_unit}.arrow"
+            data.write_ipc(path, compression="uncompressed")
+            begin = time.perf_counter()
+            owner.client.polars.send_df(data, name=f"rows{per_unit}", policy=policy("unit"), replace=True)
+            seconds = time.perf_counter() - begin
+            size = path.stat().st_size / 1e6
+            if per_unit == 1:
+                rows.append({"what": f"(d) upload of {size:.0f} MB until registered (encode, send, measure, encrypt)", "measured": f"{size / seconds:.0f} MB/s", "goal": f">= 300 MB/s: {'met' if size / seconds >= 300 else 'MISSED'}"})
+            del data
+            ours = user.client.polars.get_df(f"rows{per_unit}")
+            other = user.client.polars.get_df("labels")
+            left, right = side_by_side(path, right_path, "group", lambda ours=ours: group_mean(ours).fetch())
+            ratio, goal = median(right) / median(left), 1.3 if per_unit == 1 else 2.0
+            rows.append({"what": f"(b) group-by mean, 10M rows, {per_unit} row(s) per unit: plain / guarded", "measured": f"{spread(left)} / {spread(right)} = {ratio:.2f}x", "goal": f"<= {goal}x: {'met' if ratio <= goal else 'MISSED'}"})
+            if per_unit == 1:
+                left, right = side_by_side(path, right_path, "join", lambda ours=ours, other=other: join_sum(ours, other).fetch())
+                ratio = median(right) / median(left)
+                rows.append({"what": "(c) 10M x 7 join 100 x 5 + aggregate: plain / guarded", "measured": f"{spread(left)} / {spread(right)} = {ratio:.2f}x", "goal": f"<= 1.3x: {'met' if ratio <= 1.3 else 'MISSED'}"})
+            path.unlink()
+    return rows

@@ -1,0 +1,31 @@
+"""Medians of interleaved runs: both sides feel the same machine."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+
+def interleaved(runs: int, **sides: Callable[[], Any]) -> dict[str, list[float]]:
+    """Return seconds per run and side; one warm-up each, then in turns."""
+    for side in sides.values():
+        side()
+    found: dict[str, list[float]] = {name: [] for name in sides}
+    for _ in range(runs):
+        for name, side in sides.items():
+            begin = time.perf_counter()
+            side()
+            found[name].append(time.perf_counter() - begin)
+    return found
+
+
+def median(values: list[float]) -> float:
+    """Return the median."""
+    return statistics.median(values)
+
+
+def spread(values: list[float]) -> str:
+    """Return median (least to most) in milliseconds."""
+    return f"{median(values) * 1e3:.1f} ms ({min(values) * 1e3:.1f} to {max(values) * 1e3:.1f})"
