@@ -1,0 +1,1 @@
+"""The Jupyter kernel "BastionLab": cells of the restricted language, never Python."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from ipykernel.kernelapp import IPKernelApp
 from traitlets import Type
 
@@ -13,7 +15,7 @@ class BastionKernelApp(IPKernelApp):
 
     name = "bastionlab"
     kernel_class = Type(BastionKernel, klass="ipykernel.kernelbase.Kernel").tag(config=True)
-    subcommands: dict[str, tuple[str, str]] = {}
+    subcommands: ClassVar[dict[str, tuple[str, str]]] = {}
 
     def init_pdb(self) -> None:
         """Nothing: cells are never Python, so there is nothing to debug."""

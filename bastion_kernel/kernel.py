@@ -103,7 +103,9 @@ class BastionKernel(Kernel):
         try:
             outcome = await self._cell
         except asyncio.CancelledError:
-            outcome = Outcome(error=("Interrupted", "The cell was stopped.", ["The cell was stopped. [interrupted.cell]"]))
+            outcome = Outcome(
+                error=("Interrupted", "The cell was stopped.", ["The cell was stopped. [interrupted.cell]"])
+            )
         finally:
             self._cell = None
         if store_history and not silent:
@@ -168,7 +170,10 @@ class BastionKernel(Kernel):
             indent = len(last) - len(last.lstrip()) + (4 if last.rstrip().endswith(":") else 0)
             return {"status": "incomplete", "indent": " " * indent}
         if "\n" in code and code.splitlines()[-1].startswith((" ", "\t")):
-            return {"status": "incomplete", "indent": code.splitlines()[-1][: len(code.splitlines()[-1]) - len(code.splitlines()[-1].lstrip())]}
+            return {
+                "status": "incomplete",
+                "indent": code.splitlines()[-1][: len(code.splitlines()[-1]) - len(code.splitlines()[-1].lstrip())],
+            }
         return {"status": "complete"}
 
     async def do_complete(self, code: str, cursor_pos: int) -> dict[str, Any]:
@@ -181,7 +186,8 @@ class BastionKernel(Kernel):
             "cursor_end": end,
             "metadata": {
                 "_jupyter_types_experimental": [
-                    {"text": text, "type": kind, "start": start, "end": end} for text, kind in zip(matches, kinds, strict=True)
+                    {"text": text, "type": kind, "start": start, "end": end}
+                    for text, kind in zip(matches, kinds, strict=True)
                 ]
             },
         }
@@ -207,7 +213,10 @@ class BastionKernel(Kernel):
         unique: bool = False,
     ) -> dict[str, Any]:
         """Return this session's cells."""
-        return {"status": "ok", "history": self.workbench.history(hist_access_type, start, stop, n, pattern, unique, output)}
+        return {
+            "status": "ok",
+            "history": self.workbench.history(hist_access_type, start, stop, n, pattern, unique, output),
+        }
 
 
 def describe(error: BaseException) -> tuple[str, str, list[str]]:
@@ -216,7 +225,7 @@ def describe(error: BaseException) -> tuple[str, str, list[str]]:
     INVARIANT: the text is made of our own sentences; an unexpected exception is named by its class alone, because its
     words may hold anything.
     """
-    from bastion.render.denials import error_text  # noqa: PLC0415
+    from bastion.render.denials import error_text
 
     if isinstance(error, BastionError):
         text = error_text(error)

@@ -9,11 +9,11 @@ import tempfile
 from pathlib import Path
 
 import polars as pl
+from bastion_server import start
+
 from bastion import Connection, Identity
 from bastion.client.endpoints import write_profile
 from bastion_kernel.install import install
-from bastion_server import start
-
 from benchmarks.large import measure_large
 from benchmarks.tiny import measure
 from benchmarks.transfer import measure_transfer

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+
 from bastion import Connection
 from bastion.policy import Aggregation, Policy, Review, measure
-
 from benchmarks.timing import median, spread
 
 ROWS = 10_000_000
@@ -42,7 +42,15 @@ def labels() -> pl.DataFrame:
 
 def policy(unit: str) -> Policy:
     """Return the default profile with declared roles."""
-    roles = {"unit": "identifier", "k": "quasi", "g": "quasi", "flag": "quasi", "h": "quasi", "x": measure(0, 100_000), "y": measure(0, 1000)}
+    roles = {
+        "unit": "identifier",
+        "k": "quasi",
+        "g": "quasi",
+        "flag": "quasi",
+        "h": "quasi",
+        "x": measure(0, 100_000),
+        "y": measure(0, 1000),
+    }
     return Policy(safe_zone=Aggregation(10), unsafe_handling=Review(), unit=unit, roles=roles)
 
 
@@ -110,7 +118,7 @@ def measure_large(owner: Connection, user: Connection) -> list[dict[str, str]]:
         labels().write_ipc(right_path)
         owner.client.polars.send_df(
             labels(), name="labels", unit="row", replace=True,
-            policy=Policy(safe_zone=Aggregation(10), unsafe_handling=Review(), roles={n: "public" for n in labels().columns}),
+            policy=Policy(safe_zone=Aggregation(10), unsafe_handling=Review(), roles=dict.fromkeys(labels().columns, "public")),
         )  # fmt: skip
         for per_unit in (1, 10):
             data = table(per_unit)
@@ -121,16 +129,36 @@ def measure_large(owner: Connection, user: Connection) -> list[dict[str, str]]:
             seconds = time.perf_counter() - begin
             size = path.stat().st_size / 1e6
             if per_unit == 1:
-                rows.append({"what": f"(d) upload of {size:.0f} MB until registered (encode, send, measure, encrypt)", "measured": f"{size / seconds:.0f} MB/s", "goal": f">= 300 MB/s: {'met' if size / seconds >= 300 else 'MISSED'}"})
+                rows.append(
+                    {
+                        "what": f"(d) upload of {size:.0f} MB until registered (encode, send, measure, encrypt)",
+                        "measured": f"{size / seconds:.0f} MB/s",
+                        "goal": f">= 300 MB/s: {'met' if size / seconds >= 300 else 'MISSED'}",
+                    }
+                )
             del data
             ours = user.client.polars.get_df(f"rows{per_unit}")
             other = user.client.polars.get_df("labels")
             left, right = side_by_side(path, right_path, "group", lambda ours=ours: group_mean(ours).fetch())
             ratio, goal = median(right) / median(left), 1.3 if per_unit == 1 else 2.0
-            rows.append({"what": f"(b) group-by mean, 10M rows, {per_unit} row(s) per unit: plain / guarded", "measured": f"{spread(left)} / {spread(right)} = {ratio:.2f}x", "goal": f"<= {goal}x: {'met' if ratio <= goal else 'MISSED'}"})
+            rows.append(
+                {
+                    "what": f"(b) group-by mean, 10M rows, {per_unit} row(s) per unit: plain / guarded",
+                    "measured": f"{spread(left)} / {spread(right)} = {ratio:.2f}x",
+                    "goal": f"<= {goal}x: {'met' if ratio <= goal else 'MISSED'}",
+                }
+            )
             if per_unit == 1:
-                left, right = side_by_side(path, right_path, "join", lambda ours=ours, other=other: join_sum(ours, other).fetch())
+                left, right = side_by_side(
+                    path, right_path, "join", lambda ours=ours, other=other: join_sum(ours, other).fetch()
+                )
                 ratio = median(right) / median(left)
-                rows.append({"what": "(c) 10M x 7 join 100 x 5 + aggregate: plain / guarded", "measured": f"{spread(left)} / {spread(right)} = {ratio:.2f}x", "goal": f"<= 1.3x: {'met' if ratio <= 1.3 else 'MISSED'}"})
+                rows.append(
+                    {
+                        "what": "(c) 10M x 7 join 100 x 5 + aggregate: plain / guarded",
+                        "measured": f"{spread(left)} / {spread(right)} = {ratio:.2f}x",
+                        "goal": f"<= 1.3x: {'met' if ratio <= 1.3 else 'MISSED'}",
+                    }
+                )
             path.unlink()
     return rows

@@ -6,9 +6,9 @@ import time
 from typing import Any
 
 import polars as pl
+
 from bastion import Connection
 from bastion.policy import Policy
-
 from benchmarks.timing import interleaved, median, spread
 
 

@@ -61,7 +61,9 @@ def table_html(frame: pl.DataFrame, note: ReleaseNote | None = None) -> str:
     wide = len(columns) > MAX_COLUMNS
     shown = [*columns[: MAX_COLUMNS // 2], *columns[-(MAX_COLUMNS // 2) :]] if wide else columns
     tall = frame.height > MAX_ROWS
-    indices = [*range(MAX_ROWS // 2), *range(frame.height - MAX_ROWS // 2, frame.height)] if tall else range(frame.height)
+    indices = (
+        [*range(MAX_ROWS // 2), *range(frame.height - MAX_ROWS // 2, frame.height)] if tall else range(frame.height)
+    )
     view = frame.select(shown)
     left = {name for name in shown if view.schema[name] in (pl.String, pl.Categorical, pl.Enum)}
     head = "".join(f'<th class="s">{_cell(n)}</th>' if n in left else f"<th>{_cell(n)}</th>" for n in shown)
@@ -76,7 +78,9 @@ def table_html(frame: pl.DataFrame, note: ReleaseNote | None = None) -> str:
         cells = []
         for name, value in zip(shown, view.row(index), strict=True):
             kind = "n" if value is None else "s" if name in left else ""
-            cells.append(f'<td class="{kind}">{_cell(_value(value))}</td>' if kind else f"<td>{_cell(_value(value))}</td>")
+            cells.append(
+                f'<td class="{kind}">{_cell(_value(value))}</td>' if kind else f"<td>{_cell(_value(value))}</td>"
+            )
         rows.append(f"<tr>{''.join(cells)}</tr>")
     foot = "".join(f'<div class="foot">{html.escape(line)}</div>' for line in footer(note))
     return (

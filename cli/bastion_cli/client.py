@@ -13,14 +13,19 @@ from bastion_plan.errors import InputError
 from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-from bastion_cli.context import client_options, directory_option, default_directory, open_connection
+from bastion_cli.context import client_options, default_directory, directory_option, open_connection
 from bastion_cli.output import console, json_option, reporting, say, show, when
 
 
 @click.command()
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--name", help="Name of the dataset (default: the file's).")
-@click.option("--policy", "policy_file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Policy in TOML (default: the default profile).")
+@click.option(
+    "--policy",
+    "policy_file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Policy in TOML (default: the default profile).",
+)
 @click.option("--hide", multiple=True, metavar="COLUMN", help="Column that nobody may use at all; repeatable.")
 @click.option("--unit", help='Column that says whom a row is about; "row" for one person per row.')
 @click.option("--replace", is_flag=True, help="New version of a dataset of yours.")
@@ -77,14 +82,18 @@ def read_table(file: Path) -> pl.DataFrame:
     reader = readers.get(file.suffix.lower())
     if reader is None:
         msg = f"{file.name} is not a kind of file that can be uploaded."
-        raise InputError(msg, code="input.file", next_step="Use .csv, .csv.gz, .tsv, .parquet, .arrow, .feather or .arrows.")
+        raise InputError(
+            msg, code="input.file", next_step="Use .csv, .csv.gz, .tsv, .parquet, .arrow, .feather or .arrows."
+        )
     try:
         return reader(file)
     except (pl.exceptions.PolarsError, OSError, ValueError) as error:
         msg = f"{file.name} cannot be read as a table."
         # the file is the owner's own and this is their terminal: the reader's words stay here
         reason = str(error).splitlines()[0][:300]
-        raise InputError(msg, code="input.file", reason=reason, next_step="Correct the file, then upload it again.") from None
+        raise InputError(
+            msg, code="input.file", reason=reason, next_step="Correct the file, then upload it again."
+        ) from None
 
 
 def card_row(card: Any) -> dict[str, Any]:
@@ -121,13 +130,18 @@ def datasets(name: str | None, endpoint: str | None, who: str | None, server_key
             rows = [card_row(card) for card in connection.cards()]
             for row in rows:
                 row["width"] = len(row["columns"])
-            show(rows, {"name": "name", "owner": "owner", "kind": "kind", "width": "columns", "id": "id"}, as_json=as_json, empty="There are no datasets that you may see.")
+            show(
+                rows,
+                {"name": "name", "owner": "owner", "kind": "kind", "width": "columns", "id": "id"},
+                as_json=as_json,
+                empty="There are no datasets that you may see.",
+            )
             return
         card = connection.dataset(name).dataset
     if as_json:
         click.echo(json.dumps(card_row(card), indent=2))
         return
-    from bastion_policy.words import policy_words  # noqa: PLC0415
+    from bastion_policy.words import policy_words
 
     console.print(f"[bold]{escape(card.facts.name)}[/] (of {escape(card.facts.owner)}, version {card.facts.version})")
     print_roles(card)
@@ -138,11 +152,18 @@ def datasets(name: str | None, endpoint: str | None, who: str | None, server_key
 
 
 @click.command()
-@click.option("--state", type=click.Choice(["pending", "approved", "denied", "expired", "withdrawn"]), multiple=True, help="Only these; repeatable.")
+@click.option(
+    "--state",
+    type=click.Choice(["pending", "approved", "denied", "expired", "withdrawn"]),
+    multiple=True,
+    help="Only these; repeatable.",
+)
 @client_options
 @json_option
 @reporting
-def requests(state: tuple[str, ...], endpoint: str | None, who: str | None, server_key: str | None, as_json: bool) -> None:
+def requests(
+    state: tuple[str, ...], endpoint: str | None, who: str | None, server_key: str | None, as_json: bool
+) -> None:
     """List access requests: yours, and those for your data.
 
     \b
@@ -161,7 +182,9 @@ def requests(state: tuple[str, ...], endpoint: str | None, who: str | None, serv
     if not rows:
         console.print("There are no requests.")
     for row in rows:
-        console.print(f"[bold]{row['id']}[/] {row['state']}  {escape(row['who'])}, {row['when']}: “{escape(row['reason'])}”")
+        console.print(
+            f"[bold]{row['id']}[/] {row['state']}  {escape(row['who'])}, {row['when']}: “{escape(row['reason'])}”"
+        )
         for line in str(row["code"]).splitlines():
             console.print(f"    {line}", markup=False)
         for line in row["findings"]:
@@ -177,7 +200,15 @@ def requests(state: tuple[str, ...], endpoint: str | None, who: str | None, serv
 @client_options
 @json_option
 @reporting
-def approve(request: str, reason: str, days: float | None, endpoint: str | None, who: str | None, server_key: str | None, as_json: bool) -> None:
+def approve(
+    request: str,
+    reason: str,
+    days: float | None,
+    endpoint: str | None,
+    who: str | None,
+    server_key: str | None,
+    as_json: bool,
+) -> None:
     """Approve an access request; signed with your key.
 
     \b
@@ -195,7 +226,9 @@ def approve(request: str, reason: str, days: float | None, endpoint: str | None,
 @client_options
 @json_option
 @reporting
-def deny(request: str, reason: str, endpoint: str | None, who: str | None, server_key: str | None, as_json: bool) -> None:
+def deny(
+    request: str, reason: str, endpoint: str | None, who: str | None, server_key: str | None, as_json: bool
+) -> None:
     """Deny an access request, with a reason; signed with your key.
 
     \b
@@ -217,7 +250,9 @@ def audit() -> None:
 @client_options
 @json_option
 @reporting
-def audit_show(dataset: str | None, limit: int, endpoint: str | None, who: str | None, server_key: str | None, as_json: bool) -> None:
+def audit_show(
+    dataset: str | None, limit: int, endpoint: str | None, who: str | None, server_key: str | None, as_json: bool
+) -> None:
     """Show the last records of the audit log, of your datasets or of one.
 
     \b
@@ -230,7 +265,12 @@ def audit_show(dataset: str | None, limit: int, endpoint: str | None, who: str |
          "plan": r.plan_hash[:12], "details": r.details}
         for r in records
     ]  # fmt: skip
-    show(rows, {"index": "#", "time": "time", "kind": "kind", "who": "who", "summary": "what", "plan": "plan"}, as_json=as_json, empty="Nothing yet.")
+    show(
+        rows,
+        {"index": "#", "time": "time", "kind": "kind", "who": "who", "summary": "what", "plan": "plan"},
+        as_json=as_json,
+        empty="Nothing yet.",
+    )
 
 
 @audit.command("verify")
@@ -239,15 +279,17 @@ def audit_show(dataset: str | None, limit: int, endpoint: str | None, who: str |
 @client_options
 @json_option
 @reporting
-def audit_verify(offline: bool, directory: Path | None, endpoint: str | None, who: str | None, server_key: str | None, as_json: bool) -> None:
+def audit_verify(
+    offline: bool, directory: Path | None, endpoint: str | None, who: str | None, server_key: str | None, as_json: bool
+) -> None:
     """Check the whole audit log: every record, the chain, the signed checkpoints.
 
     \b
     Example:  bastion audit verify
     """
     if offline:
-        from bastion_server.store import verify  # noqa: PLC0415
-        from bastion_server.store.keys import load_or_create  # noqa: PLC0415
+        from bastion_server.store import verify
+        from bastion_server.store.keys import load_or_create
 
         folder = directory or default_directory()
         problems = list(verify(folder, load_or_create(folder, may_create=False).verify_key))

@@ -10,8 +10,9 @@ from typing import Any
 
 import click
 import platformdirs
-from bastion import Connection, Identity
 from bastion_plan.errors import InputError, NotFound
+
+from bastion import Connection, Identity
 
 
 def default_directory() -> Path:
@@ -37,7 +38,9 @@ def client_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
         click.option("--server-key", help="The server's key, 40 characters."),
         click.option("--as", "who", help="Identity: a name from `keys create`, or the path of a NAME.key file."),
-        click.option("--connect", "endpoint", help="Server address or invitation (default: environment, then profile)."),
+        click.option(
+            "--connect", "endpoint", help="Server address or invitation (default: environment, then profile)."
+        ),
     ):
         command = option(command)
     return command
@@ -53,7 +56,12 @@ def find_identity(who: str | None) -> Identity | None:
     stored = identities_directory() / f"{who}.key"
     if not stored.exists():
         msg = f"There is no identity {who!r}."
-        raise NotFound(msg, code="missing.identity", reason=f"Looked for {stored}.", next_step=f"Make it: bastion keys create {who}")
+        raise NotFound(
+            msg,
+            code="missing.identity",
+            reason=f"Looked for {stored}.",
+            next_step=f"Make it: bastion keys create {who}",
+        )
     return Identity.load(stored)
 
 
@@ -72,5 +80,7 @@ def address(directory: Path) -> dict[str, Any]:
         found: dict[str, Any] = json.loads((directory / "address.json").read_text())
     except (OSError, ValueError):
         msg = "The server of this directory has not been started yet."
-        raise InputError(msg, code="input.address", reason=str(directory), next_step="Start it: bastion serve") from None
+        raise InputError(
+            msg, code="input.address", reason=str(directory), next_step="Start it: bastion serve"
+        ) from None
     return found

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from bastion import Connection, Identity
-from bastion.client.endpoints import write_profile
 from bastion_plan.errors import NotFound, ServerError
 from rich.markup import escape
 from rich.syntax import Syntax
 
+from bastion import Connection, Identity
+from bastion.client.endpoints import write_profile
 from bastion_cli.output import console
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,13 +43,18 @@ def place() -> Path:
         if (folder / NOTEBOOK).exists() and (folder / DATA).exists():
             return folder
     msg = "The demo's notebook and table are not here."
-    raise NotFound(msg, code="missing.demo", reason=f"Looked for {NOTEBOOK} and {DATA}.", next_step="Run it in a clone of the repository: make demo.")
+    raise NotFound(
+        msg,
+        code="missing.demo",
+        reason=f"Looked for {NOTEBOOK} and {DATA}.",
+        next_step="Run it in a clone of the repository: make demo.",
+    )
 
 
 @contextlib.contextmanager
 def stage(directory: Path, *, fresh: bool) -> Iterator[Any]:
     """Start the demo's server, with keys and the Titanic table; everything lives below `directory`."""
-    from bastion_server import start  # noqa: PLC0415
+    from bastion_server import start
 
     folder, directory = place(), directory.resolve()
     if fresh:
@@ -87,7 +92,9 @@ def run(directory: Path) -> None:
         step("opening notebooks/01-quick-tour.ipynb as alice, in the BastionLab kernel")
         failed = execute(folder / NOTEBOOK, folder, before=approvals.expect)
         approvals.close()
-        step(f"done in {time.monotonic() - started:.0f} s. The owner's audit log has {len(owner.audit('titanic', 1000))} records about titanic.")
+        step(
+            f"done in {time.monotonic() - started:.0f} s. The owner's audit log has {len(owner.audit('titanic', 1000))} records about titanic."
+        )
     if failed:
         raise ServerError("A cell of the tour failed.", code="server.demo", next_step="The message is above.")
     console.print("\nNext: [bold]make lab[/] starts JupyterLab on the same server and notebook.")
@@ -95,10 +102,10 @@ def run(directory: Path) -> None:
 
 def lab(directory: Path) -> None:
     """Start JupyterLab on the demo's server and notebook, until Ctrl-C."""
-    import subprocess  # noqa: PLC0415
+    import subprocess
 
     try:
-        import jupyterlab  # noqa: F401, PLC0415
+        import jupyterlab  # noqa: F401
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(name="jupyterlab") from error
     fresh = not (directory / "server" / "catalogue.db").exists()
@@ -140,7 +147,7 @@ def watch_lab(process: Any) -> None:
 
 def install_kernel() -> None:
     """Make the kernel known to this Python environment."""
-    from bastion_kernel.install import install  # noqa: PLC0415
+    from bastion_kernel.install import install
 
     install()
 
@@ -170,7 +177,9 @@ class Approver:
         if self._came.wait(30):
             request = self._request
             time.sleep(0.3)
-            console.print(f"[green]·[/] [italic]olga, at her own client, reads:[/] {escape(request.requester)} asks “{escape(request.reason)}”")
+            console.print(
+                f"[green]·[/] [italic]olga, at her own client, reads:[/] {escape(request.requester)} asks “{escape(request.reason)}”"
+            )
             console.print(f"    {request.code}", markup=False)
             self._owner.approve(request, ANSWER)
             console.print(f"[green]·[/] [italic]olga approves:[/] “{ANSWER}”")
@@ -184,8 +193,8 @@ class Approver:
 
 def execute(notebook: Path, folder: Path, before: Any) -> bool:
     """Execute a notebook in the BastionLab kernel and print every cell with its answer; return whether a cell failed."""
-    import nbformat  # noqa: PLC0415
-    from nbclient import NotebookClient  # noqa: PLC0415
+    import nbformat
+    from nbclient import NotebookClient
 
     install_kernel()
     book = nbformat.read(notebook, as_version=4)

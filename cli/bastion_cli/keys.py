@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from bastion import Identity
 from bastion_plan.errors import NotFound
 from bastion_wire.identity import PublicIdentity, fingerprint
 
+from bastion import Identity
 from bastion_cli import context
 from bastion_cli.output import json_option, reporting, say, show, when
 
@@ -36,7 +36,7 @@ def create(name: str, out: Path | None, role: str | None, directory: Path | None
     folder = out or context.identities_directory()
     identity = Identity.create(name, folder)
     if role is not None:
-        from bastion_server.channel.keys import KeyDirectory  # noqa: PLC0415
+        from bastion_server.channel.keys import KeyDirectory
 
         KeyDirectory((directory or context.default_directory()) / "keys").add(identity.public, role)
     path = folder / f"{name}.key"
@@ -58,7 +58,7 @@ def add(public: Path, role: str, directory: Path | None, as_json: bool) -> None:
     \b
     Example:  bastion keys add alice.pub --role user
     """
-    from bastion_server.channel.keys import KeyDirectory  # noqa: PLC0415
+    from bastion_server.channel.keys import KeyDirectory
 
     identity = PublicIdentity.load(public)
     KeyDirectory((directory or context.default_directory()) / "keys").add(identity, role)
@@ -75,14 +75,16 @@ def list_(directory: Path | None, as_json: bool) -> None:
     \b
     Example:  bastion keys list --json
     """
-    from bastion_server.channel.keys import KeyDirectory  # noqa: PLC0415
+    from bastion_server.channel.keys import KeyDirectory
 
     found = KeyDirectory((directory or context.default_directory()) / "keys")
     rows = [
-        {"name": p.name, "roles": list(p.roles), "fingerprint": fingerprint(p.curve_key), "note": ""} for p in found.principals()
+        {"name": p.name, "roles": list(p.roles), "fingerprint": fingerprint(p.curve_key), "note": ""}
+        for p in found.principals()
     ]
     rows += [
-        {"name": g.name, "roles": [g.role], "fingerprint": "", "note": f"invited, until {when(g.expires)}"} for g in found.guests()
+        {"name": g.name, "roles": [g.role], "fingerprint": "", "note": f"invited, until {when(g.expires)}"}
+        for g in found.guests()
     ]
     columns = {"name": "name", "roles": "roles", "fingerprint": "fingerprint", "note": ""}
     show(rows, columns, as_json=as_json, empty="Nobody may connect yet. bastion keys create NAME --role owner")
@@ -99,7 +101,7 @@ def revoke(name: str, directory: Path | None, as_json: bool) -> None:
     \b
     Example:  bastion keys revoke alice
     """
-    from bastion_server.channel.keys import KeyDirectory  # noqa: PLC0415
+    from bastion_server.channel.keys import KeyDirectory
 
     KeyDirectory((directory or context.default_directory()) / "keys").revoke(name)
     say({"revoked": name}, f"{name} may not connect any more.", as_json=as_json)
@@ -120,7 +122,7 @@ def invite(name: str, role: str, days: float, endpoint: str | None, directory: P
     Example:  bastion invite alice
     The guest then writes  connect("bastion1.…")  in the kernel, or  bastion datasets --connect bastion1.… --as alice
     """
-    from bastion_server.channel.keys import KeyDirectory  # noqa: PLC0415
+    from bastion_server.channel.keys import KeyDirectory
 
     folder = directory or context.default_directory()
     known = context.address(folder)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+
 from bastion_cli import context
 from bastion_cli.keys import owner_exists
 from bastion_cli.output import console, json_option, reporting, say
@@ -16,7 +17,12 @@ from bastion_cli.output import console, json_option, reporting, say
 
 @click.command()
 @context.directory_option
-@click.option("--endpoint", default="tcp://127.0.0.1:50056", show_default=True, help="Address to listen on; * as port takes a free one.")
+@click.option(
+    "--endpoint",
+    default="tcp://127.0.0.1:50056",
+    show_default=True,
+    help="Address to listen on; * as port takes a free one.",
+)
 @click.option("--bootstrap", default=None, help="Address of the socket that tells this server's key to newcomers.")
 @click.option("--memory", type=float, default=2.0, show_default=True, help="GiB one query may use.")
 @click.option("--seconds", type=float, default=60.0, show_default=True, help="Wall clock of one query.")
@@ -27,7 +33,7 @@ def serve(directory: Path | None, endpoint: str, bootstrap: str | None, memory: 
     \b
     Example:  bastion serve --endpoint tcp://0.0.0.0:50056
     """
-    from bastion_server.process import serve as run  # noqa: PLC0415
+    from bastion_server.process import serve as run
 
     folder = (directory or context.default_directory()).resolve()
 
@@ -59,8 +65,8 @@ def check(file: Path, as_json: bool) -> None:
     \b
     Example:  bastion policy check policy.toml
     """
-    from bastion_policy.model import from_toml  # noqa: PLC0415
-    from bastion_policy.words import policy_words  # noqa: PLC0415
+    from bastion_policy.model import from_toml
+    from bastion_policy.words import policy_words
 
     found = from_toml(file.read_text(encoding="utf-8"))
     words, warnings, unsupported = list(policy_words(found)), list(found.warnings()), list(found.unsupported())
@@ -93,7 +99,7 @@ def install(user: bool, prefix: str | None, as_json: bool) -> None:
     \b
     Example:  bastion kernel install
     """
-    from bastion_kernel.install import install as add  # noqa: PLC0415
+    from bastion_kernel.install import install as add
 
     folder = add(user=user, prefix=prefix)
     say({"kernel": "bastionlab", "folder": folder}, f"The kernel BastionLab is installed in {folder}", as_json=as_json)
@@ -107,7 +113,7 @@ def version(as_json: bool) -> None:
     \b
     Example:  bastion version
     """
-    from importlib.metadata import version as of  # noqa: PLC0415
+    from importlib.metadata import version as of
 
     names = ["bastionlab", "polars", "pyzmq", "msgspec", "PyNaCl", "ipykernel"]
     found = {name: of(name) for name in names}
@@ -124,7 +130,7 @@ def demo(lab: bool, directory: Path) -> None:
     \b
     Example:  bastion demo
     """
-    from bastion_cli import demo as tour  # noqa: PLC0415
+    from bastion_cli import demo as tour
 
     if lab:
         tour.lab(directory)

@@ -47,7 +47,9 @@ def reporting(command: Callable[P, T]) -> Callable[P, T]:
             errors.print("Stopped.")
             sys.exit(130)
         except ModuleNotFoundError as error:
-            extra = {"cryptography": "server", "nbclient": "demo", "nbformat": "demo", "jupyterlab": "lab"}.get(error.name or "")
+            extra = {"cryptography": "server", "nbclient": "demo", "nbformat": "demo", "jupyterlab": "lab"}.get(
+                error.name or ""
+            )
             if extra is None:
                 raise
             errors.print(f"[red]This command needs the extra {extra!r}.[/]\n  pip install 'bastionlab\\[{extra}]'")

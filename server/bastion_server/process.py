@@ -19,6 +19,7 @@ from typing import Any, Self
 
 from bastion_plan.errors import InputError, ServerError
 from bastion_wire.identity import Identity, PublicIdentity
+from bastion_wire.messages import Push
 
 READY = "bastion-server-ready "
 START_SECONDS = 60.0
@@ -73,7 +74,9 @@ class Handle:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.stop()
 
     def __repr__(self) -> str:
@@ -136,7 +139,7 @@ def authorise(
     auditors: Iterable[Identity | PublicIdentity] = (),
 ) -> None:
     """Write identities' public parts into the key directory of a store; those that are there stay."""
-    from bastion_server.channel.keys import KeyDirectory  # noqa: PLC0415
+    from bastion_server.channel.keys import KeyDirectory
 
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     keys = KeyDirectory(directory / "keys")
@@ -178,7 +181,9 @@ def check_endpoint(endpoint: str, *, dev: bool = False) -> str:
     host, colon, port = endpoint.removeprefix("tcp://").rpartition(":")
     if not endpoint.startswith("tcp://") or not colon or not (port == "*" or (port.isdigit() and int(port) < 65536)):
         msg = f"{endpoint!r} is not an address to listen on."
-        raise InputError(msg, code="input.endpoint", next_step="Write it like tcp://127.0.0.1:5555 (port * for a free one).")
+        raise InputError(
+            msg, code="input.endpoint", next_step="Write it like tcp://127.0.0.1:5555 (port * for a free one)."
+        )
     if dev:
         with contextlib.suppress(ValueError):
             if ipaddress.ip_address(host.strip("[]")).is_loopback:
@@ -199,12 +204,11 @@ async def serve(
     stop: asyncio.Event | None = None,
 ) -> None:
     """Run a server until `stop` is set or SIGTERM or SIGINT comes. `ready(dict)` is called once it listens."""
-    from bastion_server.channel import Bootstrap, Channel  # noqa: PLC0415
-    from bastion_server.channel.keys import KeyDirectory  # noqa: PLC0415
-    from bastion_server.service.server import Service  # noqa: PLC0415
-    from bastion_server.store import Record, Store  # noqa: PLC0415
-    from bastion_server.workers.messages import Limits  # noqa: PLC0415
-    from bastion_server.workers.pool import WorkerPool  # noqa: PLC0415
+    from bastion_server.channel.router import Channel
+    from bastion_server.service.server import Service
+    from bastion_server.store import Record, Store
+    from bastion_server.workers.messages import Limits
+    from bastion_server.workers.pool import WorkerPool
 
     check_endpoint(endpoint)
     stop = stop or asyncio.Event()
@@ -215,20 +219,26 @@ async def serve(
     try:
         pool = await WorkerPool.start(Limits(memory=memory, seconds=seconds), on_engine_text=_engine_log(directory))
         try:
-            keys = KeyDirectory(directory / "keys")
-            channel: Any = None
+            identity = Identity(
+                PublicIdentity("server", store.keys.curve_public.decode(), store.keys.verify_key),
+                store.keys.curve_secret.decode(), store.keys.signing,
+            )  # fmt: skip
+
+            async def push(name: str, message: Push) -> int:
+                return await channel.push(name, message)
+
             warnings = pool.sandbox_report.warnings
-            service = Service(store, pool, lambda name, push: channel.push(name, push), notices=warnings)
-            channel = Channel(service, keys, store.keys.curve_secret, endpoint)
+            service = Service(store, pool, push, notices=warnings)
+            channel = Channel(
+                service.handle, directory / "keys", identity, endpoint, uploads=service, bootstrap=bootstrap
+            )
             await channel.start()
-            told = None
-            if bootstrap:
-                told = Bootstrap(store.keys.curve_public.decode(), channel.endpoint, bootstrap)
-                await told.start()
-            await store.audit.append(Record(time.time(), "start", "server", f"listening on {channel.endpoint}", red=bool(warnings)))
+            await store.audit.append(
+                Record(time.time(), "start", "server", f"listening on {channel.endpoint}", red=bool(warnings))
+            )
             facts = {
                 "endpoint": channel.endpoint, "server_key": store.keys.curve_public.decode(), "pid": os.getpid(),
-                "bootstrap": told.endpoint if told else None, "warnings": list(warnings),
+                "bootstrap": channel.bootstrap_endpoint, "warnings": list(warnings),
             }  # fmt: skip
             (directory / "address.json").write_text(json.dumps(facts))
             if ready is not None:
@@ -236,9 +246,7 @@ async def serve(
             try:
                 await stop.wait()
             finally:
-                if told is not None:
-                    await told.close()
-                await channel.close()
+                await channel.stop()
                 service.close()
                 with contextlib.suppress(ServerError):
                     await store.audit.append(Record(time.time(), "stop", "server", "stopped"))

@@ -8,11 +8,12 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import ipywidgets as w
+from bastion_plan.errors import BastionError
+
 from bastion.client.connection import Released
 from bastion.client.denied import AccessRequest, Denied
 from bastion.render.denials import error_html
 from bastion.render.tables import table_html
-from bastion_plan.errors import BastionError
 
 STATES = {
     "pending": "Waiting for the owner. You can go on working; the result appears here.",
@@ -34,8 +35,12 @@ class AccessRequestWidget(w.VBox):
         self._denied = denied
         self._on_result = on_result
         self._request: AccessRequest | None = denied.filed
-        self._reason = w.Textarea(placeholder="Why do you need this? The owner reads it.", rows=2, layout=w.Layout(width="100%"))
-        self._ask = w.Button(description="Request access", button_style="primary", tooltip="Send this query and your reason to the owner")
+        self._reason = w.Textarea(
+            placeholder="Why do you need this? The owner reads it.", rows=2, layout=w.Layout(width="100%")
+        )
+        self._ask = w.Button(
+            description="Request access", button_style="primary", tooltip="Send this query and your reason to the owner"
+        )
         self._safe = w.Button(description=self._safe_label(), tooltip="Show what may leave now")
         self._withdraw = w.Button(description="Withdraw", tooltip="Take the request back")
         self._state = w.HTML()
@@ -117,7 +122,9 @@ class AccessRequestWidget(w.VBox):
             self._spawn(self._fetch())
 
     async def _fetch(self) -> None:
-        released = await self._denied._connection._run_plan(self._denied.plan, "run", request=self._request.id if self._request else None)
+        released = await self._denied._connection._run_plan(
+            self._denied.plan, "run", request=self._request.id if self._request else None
+        )
         self._deliver(released)
 
     def _deliver(self, released: Released) -> None:

@@ -14,10 +14,10 @@ from typing import Any
 
 import polars as pl
 from bastion_plan.canonical import decode, plan_hash
-from bastion_plan.errors import BastionError, InputError, Interrupted, NotFound
+from bastion_plan.errors import BastionError, InputError, NotFound
 from bastion_plan.nodes import Node, Slice
 from bastion_policy.flow import static_verdict
-from bastion_policy.history import History
+from bastion_policy.history import FirstHistory
 from bastion_policy.judge import approved_plan, judge
 from bastion_policy.verdict import Finding, Judgement, Measured, Outcome, ReleaseNote, StaticVerdict, Verdict
 from bastion_wire.messages import Denial, Explained, Query, Table
@@ -87,8 +87,12 @@ class QueryService:
         self, request: Incoming, subject: Subject, static: StaticVerdict, *, safe_part: bool, started: float
     ) -> None:
         who = request.principal.name
-        grant = None if safe_part else self.store.grants.find_grant(
-            subject.plan_hash, subject.versions, who, subject.policy_versions, time.time()
+        grant = (
+            None
+            if safe_part
+            else self.store.grants.find_grant(
+                subject.plan_hash, subject.versions, who, subject.policy_versions, time.time()
+            )
         )
         if grant is not None:
             await self._approved(request, subject, grant, started)
@@ -103,7 +107,7 @@ class QueryService:
         try:
             async with self.lease(subject, who, f"query {subject.plan_hash[:12]} by {who}") as lease:
                 verdict = await self.judge(lease, subject, who, request)
-                plan = (verdict.safe_part if safe_part and verdict.release is None else verdict.release)
+                plan = verdict.safe_part if safe_part and verdict.release is None else verdict.release
                 if plan is None:
                     await self.journal.settle(intent)
                     await self._deny(request, subject, verdict, static)
@@ -114,7 +118,14 @@ class QueryService:
             # how a query failed (memory, time) may depend on the data: counted and written down
             await self.journal.settle(intent)
             await self.journal.write(
-                self._records(subject, "outcome", who, f"failed: {error.code}", now=time.time(), red=error.code.startswith("server.worker"))
+                self._records(
+                    subject,
+                    "outcome",
+                    who,
+                    f"failed: {error.code}",
+                    now=time.time(),
+                    red=error.code.startswith("server.worker"),
+                )
             )
             raise
         except asyncio.CancelledError:
@@ -122,8 +133,9 @@ class QueryService:
             raise
         try:
             await self.journal.settle(intent)
-            await self._remember(subject, who, verdict)
-            await self._release(request, subject, result, verdict, started, summary="released" if not safe_part else "released in part")
+            await self._release(
+                request, subject, result, verdict, started, summary="released" if not safe_part else "released in part"
+            )
         finally:
             if result.fd >= 0:
                 os.close(result.fd)
@@ -143,7 +155,7 @@ class QueryService:
 
     async def judge(self, lease: Lease, subject: Subject, who: str, request: Incoming | None = None) -> Verdict:
         """Drive the judge: it asks for measurements, the worker makes them, nothing but guard columns comes back."""
-        judgement = judge(subject.bound, subject.facts, subject.private, who, self._history(subject, who))
+        judgement = judge(subject.bound, subject.facts, subject.private, who, FirstHistory())
         if request is not None:
             request.progress("judging")
         measured: Measured | None = None
@@ -153,24 +165,6 @@ class QueryService:
                 return verdict
             answer = await lease.run(step.plan, step.keep, step.returns, step.tables)
             measured = columns(answer)
-
-    def _history(self, subject: Subject, who: str) -> History:
-        entries = {
-            facts.audience(who): self.store.populations.entries(*facts.audience(who)) for facts in subject.facts.values()
-        }
-        return History.from_entries(entries)
-
-    async def _remember(self, subject: Subject, who: str, verdict: Verdict) -> None:
-        """Add the released populations to the history."""
-        if not verdict.populations:
-            return
-        now = time.time()
-        for facts in subject.facts.values():
-            domain, audience = facts.audience(who)
-            expected = len(self.store.populations.entries(domain, audience))
-            self.store.populations.append(
-                domain, audience, verdict.populations, expected=expected, plan_hash=subject.plan_hash, now=now
-            )
 
     async def _execute(self, lease: Lease, plan: Node, note: ReleaseNote) -> Result:
         answer, fd = await lease.run_to_file(plan)
@@ -192,16 +186,24 @@ class QueryService:
             await self._deny(request, subject, verdict, StaticVerdict(Outcome.REVIEW, finding.reason, (finding,)))
             return
         async with self.review.using(grant):
-            intent = self.journal.begin(self._records(subject, "intent", who, f"approved query (grant {grant.id})", now=time.time()))
+            intent = self.journal.begin(
+                self._records(subject, "intent", who, f"approved query (grant {grant.id})", now=time.time())
+            )
             async with self.lease(subject, who, f"approved {subject.plan_hash[:12]} by {who}") as lease:
                 request.progress("running")
                 result = await self._execute(
-                    lease, approved_plan(subject.bound, subject.facts), ReleaseNote(approved=True, notes=("Approved by the owner.",))
+                    lease,
+                    approved_plan(subject.bound, subject.facts),
+                    ReleaseNote(approved=True, notes=("Approved by the owner.",)),
                 )
             try:
                 await self.journal.settle(intent)
-                verdict = Verdict(Outcome.RELEASE, note=result.note, facts={"grant": grant.id, "rows": result.answer.height})
-                await self._release(request, subject, result, verdict, started, summary="released by approval", kind="grant_used")
+                verdict = Verdict(
+                    Outcome.RELEASE, note=result.note, facts={"grant": grant.id, "rows": result.answer.height}
+                )
+                await self._release(
+                    request, subject, result, verdict, started, summary="released by approval", kind="grant_used"
+                )
             finally:
                 if result.fd >= 0:
                     os.close(result.fd)
@@ -215,7 +217,9 @@ class QueryService:
         if any(record.facts.owner != who for record in subject.records.values()):
             msg = "A preview of joined data needs to be one's own data alone."
             raise NotFound(msg, code="missing.preview", next_step="Decide by the query and its columns.")
-        await self.journal.write(self._records(subject, "note", who, f"preview of request {request_id}", now=time.time()))
+        await self.journal.write(
+            self._records(subject, "note", who, f"preview of request {request_id}", now=time.time())
+        )
         async with self.lease(subject, who, f"preview {request_id} by {who}") as lease:
             plan = Slice(approved_plan(subject.bound, subject.facts), 0, PREVIEW_ROWS)
             result = await self._execute(lease, plan, ReleaseNote(partial=True, notes=("Preview for the owner.",)))
@@ -228,7 +232,15 @@ class QueryService:
     # ---- answers -----------------------------------------------------------------------------------------------------
 
     async def _release(
-        self, request: Incoming, subject: Subject, result: Result, verdict: Verdict, started: float, *, summary: str, kind: str = "outcome"
+        self,
+        request: Incoming,
+        subject: Subject,
+        result: Result,
+        verdict: Verdict,
+        started: float,
+        *,
+        summary: str,
+        kind: str = "outcome",
     ) -> None:
         who, note = request.principal.name, verdict.note
         details: dict[str, Any] = {
@@ -295,10 +307,24 @@ class QueryService:
 
     @staticmethod
     def _records(
-        subject: Subject, kind: str, who: str, summary: str, *, now: float, red: bool = False, details: dict[str, Any] | None = None
+        subject: Subject,
+        kind: str,
+        who: str,
+        summary: str,
+        *,
+        now: float,
+        red: bool = False,
+        details: dict[str, Any] | None = None,
     ) -> Any:
         return about(
-            subject.records, now=now, kind=kind, who=who, summary=summary, plan_hash=subject.plan_hash, red=red, details=details
+            subject.records,
+            now=now,
+            kind=kind,
+            who=who,
+            summary=summary,
+            plan_hash=subject.plan_hash,
+            red=red,
+            details=details,
         )
 
 
@@ -352,8 +378,3 @@ def _columns(subject: Subject, verdict: Verdict) -> list[tuple[str, str]]:
         if dataset in subject.names:
             found.append((dataset, column))
     return found
-
-
-def cancelled() -> Interrupted:
-    """Return the error of a query that was stopped."""
-    return Interrupted("The query was stopped.", code="interrupted.cancelled")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -33,7 +33,7 @@ class ReviewService:
     """Everything about requests and decisions. `push(name, message)` reaches an identity's live sessions."""
 
     def __init__(
-        self, store: Store, catalogue: Catalogue, journal: Journal, push: Callable[[str, Push], None]
+        self, store: Store, catalogue: Catalogue, journal: Journal, push: Callable[[str, Push], Awaitable[object]]
     ) -> None:
         self.store, self.catalogue, self.journal, self.push = store, catalogue, journal, push
         self._using: dict[str, asyncio.Lock] = {}
@@ -87,10 +87,17 @@ class ReviewService:
         )  # fmt: skip
         if new:
             await self.journal.write(
-                about(subject.records, now=now, kind="request", who=who, summary=f"{filed.id}: {reason}", plan_hash=filed.plan_hash)
+                about(
+                    subject.records,
+                    now=now,
+                    kind="request",
+                    who=who,
+                    summary=f"{filed.id}: {reason}",
+                    plan_hash=filed.plan_hash,
+                )
             )
             for owner in subject.owners:
-                self.push(owner, Push("request", self.info(filed, owner), text=f"{who} asks: {reason}"))
+                await self.push(owner, Push("request", self.info(filed, owner), text=f"{who} asks: {reason}"))
         return self.info(filed, who)
 
     async def _shown(self, subject: Subject, who: str, queries: QueryService) -> Shown:
@@ -153,9 +160,9 @@ class ReviewService:
         # and the log is poisoned for the whole process after a failed write
         await self.journal.write(intent)
         if decided.state != "pending":
-            self.push(decided.requester, Push("decision", self.info(decided, decided.requester)))
+            await self.push(decided.requester, Push("decision", self.info(decided, decided.requester)))
             for owner in {o.owner for o in decided.owners}:
-                self.push(owner, Push("request", self.info(decided, owner)))
+                await self.push(owner, Push("request", self.info(decided, owner)))
         return self.info(decided, principal.name)
 
     async def withdraw(self, request: str, who: str) -> RequestInfo:
@@ -163,10 +170,17 @@ class ReviewService:
         now = time.time()
         taken = await asyncio.to_thread(self.store.requests.withdraw, request, requester=who, now=now)
         await self.journal.write(
-            about(taken.versions, now=now, kind="request", who=who, summary=f"withdrew {request}", plan_hash=taken.plan_hash)
+            about(
+                taken.versions,
+                now=now,
+                kind="request",
+                who=who,
+                summary=f"withdrew {request}",
+                plan_hash=taken.plan_hash,
+            )
         )
         for owner in taken.owners:
-            self.push(owner.owner, Push("request", self.info(taken, owner.owner)))
+            await self.push(owner.owner, Push("request", self.info(taken, owner.owner)))
         return self.info(taken, who)
 
     def get(self, request: str, who: str) -> AccessRequest:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import msgspec
 from bastion_plan.canonical import decode, encode, plan_hash
@@ -37,7 +37,7 @@ class Service:
         self,
         store: Store,
         pool: WorkerPool,
-        push: Callable[[str, m.Push], None],
+        push: Callable[[str, m.Push], Awaitable[object]],
         *,
         memory: int = 4 << 30,
         notices: tuple[str, ...] = (),
@@ -132,9 +132,7 @@ class Service:
             id=Datasets.new_id(), name=name, version=1, columns=_columns(subject, subject.bound.root), policy=policy,
             owner=who, plan=subject.bound.root,  # type: ignore[arg-type]
         )  # fmt: skip
-        record = await asyncio.to_thread(
-            self.store.datasets.add, facts, None, now=now, plan=encode(subject.bound.root)
-        )
+        record = await asyncio.to_thread(self.store.datasets.add, facts, None, now=now, plan=encode(subject.bound.root))
         await self.journal.write(
             about(subject.records, now=now, kind="note", who=who, summary=f"saved {name}", plan_hash=subject.plan_hash)
         )
@@ -186,7 +184,9 @@ class Service:
                 return changed
 
         changed = await asyncio.to_thread(change)
-        what = [n for n, v in (("policy", body.policy), ("roles", body.roles), ("access list", body.allow)) if v is not None]
+        what = [
+            n for n, v in (("policy", body.policy), ("roles", body.roles), ("access list", body.allow)) if v is not None
+        ]
         await self.journal.write(
             about([facts.id], now=now, kind="policy", who=principal.name, summary=f"changed {' and '.join(what)} of {facts.name}",
                   red=bool(facts.policy.effective().open or facts.policy.weaken),
@@ -234,7 +234,9 @@ def _columns(subject: Subject, root: Node) -> tuple[ColumnFacts, ...]:
     """Return column facts of a saved frame, for its card. Judging reads the inlined plan, never these."""
     known = {c.name: c for record in subject.records.values() for c in record.facts.columns}
     return tuple(
-        ColumnFacts(name, dtype, known[name].role if name in known and known[name].dtype == dtype else Role(RoleKind.QUASI))
+        ColumnFacts(
+            name, dtype, known[name].role if name in known and known[name].dtype == dtype else Role(RoleKind.QUASI)
+        )
         for name, dtype in subject.bound.schemas[root].items()
     )
 

@@ -190,7 +190,6 @@ def with_unit(policy: Policy, unit: str | None) -> Policy:
     Raises:
         PolicyError: policy.unit, when the policy names another one.
     """
-    import msgspec
 
     if unit is None or unit == policy.unit:
         return policy
