@@ -13,8 +13,9 @@ from typing import Any
 
 from bastion_plan.dtypes import DType
 from bastion_plan.expressions import Alias, Call, Cast, Column, Expr, Literal, NameChange, Over, Selector, Ternary
+from bastion_plan.functions.calls import LEFT_OUT, parameters
 from bastion_plan.functions.packing import unpack
-from bastion_plan.functions.registry import find
+from bastion_plan.functions.registry import get
 
 _EPOCH = dt.datetime(1970, 1, 1)
 _PER_SECOND = {"ms": 10**3, "us": 10**6, "ns": 10**9}
@@ -39,20 +40,25 @@ _OPERATORS: dict[str, tuple[str, int]] = {
     "mod": ("%", _PRODUCT),
     "pow": ("**", _POWER),
 }
-#: arguments that Polars takes by keyword only
-_BY_KEYWORD = {
-    "replace_strict": ("default",),
-    "rolling_mean_by": ("window_size",),
-    "rolling_sum_by": ("window_size",),
-}
+#: registered under names of their own, for one method of Polars with other keywords
+_SPELT = {"fill_null_strategy": "fill_null"}
 _SET_OPERATORS = {"union": "|", "intersection": "&", "difference": "-", "symmetric_difference": "^"}
-_PICKS = {"regex": "matches", "starts_with": "starts_with", "ends_with": "ends_with", "contains": "contains"}
 
 
 def text(value: str) -> str:
     """Return a string as Python writes it, in double quotes where that needs no escapes."""
     shown = repr(value)
     return f'"{shown[1:-1]}"' if shown[0] == "'" and '"' not in shown and "\\'" not in shown else shown
+
+
+def word(value: str) -> str:
+    """Return a name that Polars gives as it is; anything else as a quoted string, so that it cannot pose as code."""
+    return value if value.isascii() and value.isidentifier() else text(value)
+
+
+def is_pattern(name: str) -> bool:
+    """Return whether Polars would read a column's name as a pattern."""
+    return name == "*" or (name.startswith("^") and name.endswith("$"))
 
 
 def flags(values: Mapping[str, tuple[Any, Any]]) -> list[str]:
@@ -72,7 +78,7 @@ def _expr(expr: Expr) -> tuple[str, int]:
     """Return the code and how tightly its outermost operator binds."""
     match expr:
         case Column(name=name):
-            return f"pl.col({text(name)})", _ATOM
+            return f"pl.{'selectors.by_name' if is_pattern(name) else 'col'}({text(name)})", _ATOM
         case Literal():
             return _literal(expr), _ATOM
         case Selector():
@@ -94,7 +100,7 @@ def _expr(expr: Expr) -> tuple[str, int]:
         case Alias(input=inner, name=name):
             return _method(inner, "alias", [text(name)]), _ATOM
         case NameChange(input=inner, kind=kind, values=values):
-            return _method(inner, f"name.{kind}", [text(v) for v in values]), _ATOM
+            return _method(inner, f"name.{word(kind)}", [text(v) for v in values]), _ATOM
         case _:
             msg = f"no code for {type(expr).__name__}"
             raise AssertionError(msg)
@@ -102,7 +108,7 @@ def _expr(expr: Expr) -> tuple[str, int]:
 
 def into(expr: Expr) -> str:
     """Return an expression where Polars reads a bare string as a column."""
-    return text(expr.name) if isinstance(expr, Column) and not expr.name.startswith("^") else expr_code(expr)
+    return text(expr.name) if isinstance(expr, Column) and not is_pattern(expr.name) else expr_code(expr)
 
 
 def one_or_list(parts: Sequence[str]) -> str:
@@ -131,39 +137,45 @@ def _call(call: Call) -> tuple[str, int]:
         left_level = level + 1 if level in (_COMPARE, _POWER) else level
         right_level = _SIGN if level == _POWER else level + 1
         bare = bare_value(args[1])
-        right = bare if bare is not None else _tight(args[1], right_level)
+        listed = isinstance(args[1], Literal) and args[1].dtype.kind == "List"
+        right = bare if bare is not None and not listed else _tight(args[1], right_level)
         return f"{_tight(args[0], left_level)} {sign} {right}", level
     if name in ("neg", "not_") and len(args) == 1:
         return f"{'-' if name == 'neg' else '~'}{_tight(args[0], _SIGN)}", _SIGN
-    entry = find(name)
-    specs = entry.args if entry else ()
-    kinds = {option.name: option.kind for option in entry.options} if entry else {}
-    written: list[str] = []
-    start = 0 if name.startswith("pl.") else 1
-    keyword = False
-    for i, arg in enumerate(args[start:], start):
-        spec = specs[min(i, len(specs) - 1)] if specs else None
-        code = argument(arg, string_is_column=spec is None or spec.string_is_column)
-        keyword = keyword or (spec is not None and spec.name in _BY_KEYWORD.get(name, ()))
-        written.append(f"{spec.name}={code}" if keyword and spec is not None else code)
-    written += [f"{option}={_option(value, kinds.get(option))}" for option, value in call.options]
-    if start == 0:
-        return f"{name}({', '.join(written)})", _ATOM
-    if not args:
-        return f"pl.{name}({', '.join(written)})", _ATOM
-    return _method(args[0], name, written), _ATOM
+    function = get(name)
+    positional: list[str] = []
+    keywords: list[str] = []
+    skipped = False
+    for spec, arg in list(zip(parameters(function, len(args)), args, strict=True))[int(function.method) :]:
+        if spec.optional and arg == LEFT_OUT:
+            skipped = not spec.variadic
+            continue
+        code = argument(arg, string_is_column=spec.string_is_column, list_is_column=spec.list_is_column)
+        if spec.keyword or skipped:
+            keywords.append(f"{spec.name}={code}")
+        else:
+            positional.append(code)
+    for option, value in call.options:
+        found = function.option(option)
+        keywords.append(f"{option}={_option(value, found.kind if found else None)}")
+    if function.method:
+        return _method(args[0], _SPELT.get(name, name), positional + keywords), _ATOM
+    if name == "pl.format":
+        positional = [keywords.pop().removeprefix("f_string="), *positional]
+    return f"{name}({', '.join(positional + keywords)})", _ATOM
 
 
-def argument(arg: Expr, *, string_is_column: bool) -> str:
-    """Return an argument: a plain value where Polars reads it as one, else an expression."""
+def argument(arg: Expr, *, string_is_column: bool, list_is_column: bool = False) -> str:
+    """Return an argument: a plain value where Polars reads one as the same literal, else an expression.
+
+    string_is_column, list_is_column: whether Polars reads a bare string as a column, a bare list as several values.
+    """
     bare = bare_value(arg)
-    if bare is None or (string_is_column and isinstance(arg, Literal) and _holds_text(arg.dtype)):
-        return bare if bare is not None and arg.dtype.kind == "List" else expr_code(arg)  # type: ignore[attr-defined]
-    return bare
-
-
-def _holds_text(dtype: DType) -> bool:
-    return dtype.kind == "String"
+    if bare is None or not isinstance(arg, Literal):
+        return expr_code(arg)
+    if arg.dtype.kind == "List":
+        return bare if list_is_column else expr_code(arg)
+    return expr_code(arg) if string_is_column and arg.dtype.kind == "String" else bare
 
 
 def _ternary(expr: Ternary) -> str:
@@ -177,24 +189,21 @@ def _ternary(expr: Ternary) -> str:
 
 def _selector(sel: Selector) -> tuple[str, int]:
     kind, of = sel.kind, sel.of
-    values = ", ".join(text(v) if isinstance(v, str) else str(v) for v in sel.values)
     if kind in _SET_OPERATORS and of:
         return f" {_SET_OPERATORS[kind]} ".join(_tight(part, _ATOM) for part in of), _OR
-    match kind:
-        case "all":
-            code = "pl.selectors.all()"
-        case "complement":
-            return f"~{_tight(of[0], _SIGN)}", _SIGN
-        case "by_dtype":
-            code = f"pl.selectors.by_dtype({', '.join(map(dtype_code, sel.dtypes))})"
-        case "by_class":
-            classes = [f"pl.selectors.{v}()" for v in sel.values if str(v).isidentifier()]
-            return (classes[0], _ATOM) if len(classes) == 1 else (" | ".join(classes), _OR)
-        case "first" | "last":
-            code = f"pl.selectors.{kind}()"
-        case _:
-            code = f"pl.selectors.{_PICKS.get(kind, kind)}({values})"
-    return code, _ATOM
+    if kind == "complement" and of:
+        return f"~{_tight(of[0], _SIGN)}", _SIGN
+    if kind == "exclude" and of:
+        return f"pl.selectors.all() - ({' | '.join(_tight(part, _ATOM) for part in of)})", _OR
+    if kind == "by_class":
+        classes = [f"pl.selectors.{v}()" for v in sel.values if isinstance(v, str) and v.isidentifier()]
+        return " | ".join(classes) or "pl.selectors.empty()", _ATOM if len(classes) < 2 else _OR
+    if kind == "regex":
+        patterns = [v for v in sel.values if isinstance(v, str)]
+        joined = patterns[0] if len(patterns) == 1 else "|".join(f"(?:{p})" for p in patterns)
+        return f"pl.selectors.matches({text(joined)})", _ATOM
+    values = [constant(v) for v in sel.values] + [dtype_code(t) for t in sel.dtypes]
+    return f"pl.selectors.{word(kind)}({', '.join(values)})", _ATOM
 
 
 # -- constants
@@ -223,7 +232,7 @@ def dtype_code(dtype: DType) -> str:
         case "DynFloat":
             return "pl.Float64"
         case kind:
-            return f"pl.{kind}"
+            return f"pl.{word(kind)}"
 
 
 def constant(value: Any) -> str:
