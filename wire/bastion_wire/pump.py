@@ -56,11 +56,11 @@ class Pump:
         """Hand over what has arrived, without waiting for the loop's next turn."""
         self._receive()
 
-    def close(self) -> None:
-        """Stop, and close the socket. What waits to be sent is thrown away."""
+    def close(self, linger: int = 0) -> None:
+        """Stop, and close the socket. linger: milliseconds for what waits to be sent."""
         if not self.socket.closed:
             self._loop.remove_reader(self._fd)
-            self.socket.close(linger=0)
+            self.socket.close(linger=linger)
             for future in self._waiting:
                 if not future.done():
                     future.set_exception(zmq.ZMQError(zmq.ETERM))

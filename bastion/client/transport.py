@@ -1,0 +1,491 @@
+"""A session with a server: requests, streams, uploads and pushes over one connection that is opened anew when lost."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import time
+from base64 import urlsafe_b64encode
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from typing import Any, Self
+
+import msgspec
+import zmq
+from bastion_plan.errors import BastionError, NotAuthorised, WireError
+from bastion_wire.codec import MalformedError, decode_reply, encode_request, raise_failed
+from bastion_wire.identity import Identity
+from bastion_wire.invitation import Invitation, public_half
+from bastion_wire.messages import (
+    CHUNK,
+    Cancel,
+    Chunk,
+    Credit,
+    Dataset,
+    Denial,
+    Explained,
+    Failed,
+    Hello,
+    Progress,
+    Push,
+    Query,
+    Table,
+    UploadBegin,
+    UploadChunk,
+    UploadEnd,
+    UploadReady,
+    Welcome,
+)
+from bastion_wire.streams import Credits, Receipt, chunks
+
+from bastion.client.link import Link
+
+log = logging.getLogger("bastion.session")
+
+ProgressCallback = Callable[[Progress], None]
+
+#: seconds without any sign of life of a request (the server gives one every 10 s) before it is given up
+SILENCE = 60.0
+_CREDIT_EVERY = 2
+_PROGRESS_EVERY = 0.1
+_BACKOFF = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+
+
+class _Pending:
+    """A request that waits for its answer."""
+
+    def __init__(self, on_progress: ProgressCallback | None) -> None:
+        self.answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.on_progress = on_progress
+        self.heard = time.monotonic()
+        self.table: Table | None = None
+        self.parts: list[zmq.Frame] = []
+        self.receipt: Receipt | None = None
+        self.uncredited = 0
+        self.credits: Credits | None = None  # of an upload
+        self.end: _Pending | None = None  # the other half of an upload
+        self.error: Exception | None = None
+        self._told = 0.0
+
+    def tell(self, progress: Progress, *, always: bool = True) -> None:
+        """Call the progress callback; what it raises is its own trouble."""
+        now = time.monotonic()
+        if self.on_progress is None or not (always or now - self._told >= _PROGRESS_EVERY):
+            return
+        self._told = now
+        try:
+            self.on_progress(progress)
+        except Exception:
+            log.warning("a progress callback failed", exc_info=True)
+            self.on_progress = None
+
+    def finish(self, body: Any) -> None:
+        """Give the answer to whoever waits."""
+        if not self.answer.done():
+            self.answer.set_result(body)
+
+    def fail(self, error: Exception) -> None:
+        """Raise `error` in whoever waits."""
+        self.error = error
+        if not self.answer.done():
+            self.answer.set_exception(error)
+            self.answer.exception()  # whoever waits gets it; if nobody does, that is no news
+        if self.credits is not None:
+            self.credits.fail(error)
+        if self.end is not None:
+            self.end.fail(error)
+
+    @property
+    def data(self) -> bytes:
+        """What came with a table."""
+        if len(self.parts) == 1:
+            return self.parts[0].bytes
+        return b"".join(part.buffer for part in self.parts)
+
+
+class Session:
+    """Requests to one server as one identity, on one asyncio loop. Made by `Session.open`.
+
+    A request that was waiting when the connection was lost fails with wire.lost; the next request connects anew.
+    """
+
+    welcome: Welcome
+
+    def __init__(self, endpoint: str, identity: Identity, server_key: str, timeout: float) -> None:
+        self.endpoint, self.server_key = endpoint, server_key
+        self._identity, self._timeout = identity, timeout
+        self._link: Link | None = None
+        self._opening = asyncio.Lock()
+        self._pending: dict[int, _Pending] = {}
+        self._revoked = False
+        self._next = 0
+        self._callbacks: list[Callable[[Push], Any]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    @classmethod
+    async def open(
+        cls,
+        endpoint: str,
+        identity: Identity,
+        server_key: str,
+        enrol: Invitation | str | None = None,
+        timeout: float = 10.0,
+    ) -> Self:
+        """Connect, and enrol first if there is an invitation.
+
+        Args:
+            endpoint: "tcp://host:port".
+            identity: who one is; for an invitation, of the name it was made for.
+            server_key: the server's CURVE key, 40 Z85 characters.
+            enrol: an invitation (or its one-time secret); one that this identity has used already does no harm.
+            timeout: seconds for connecting.
+
+        Raises:
+            WireError: wire.unreachable, wire.server-key, wire.timeout, wire.auth.unknown-key.
+        """
+        session = cls(endpoint, identity, server_key, timeout)
+        try:
+            if enrol is not None:
+                await session._enrol(enrol.secret if isinstance(enrol, Invitation) else enrol)
+            await session._connected()
+        except BaseException:
+            await session.close()
+            raise
+        return session
+
+    async def ask(self, body: Any, on_progress: ProgressCallback | None = None, *, silence: float = SILENCE) -> Any:
+        """Send a request and return the body of its answer.
+
+        Cancelling the awaiting task stops the request on the server.
+        silence: seconds without a sign of life before the request is given up.
+
+        Raises:
+            BastionError: the typed error of a Failed answer; wire.lost, wire.timeout, wire.malformed.
+        """
+        return (await self._request(body, on_progress, silence))[0]
+
+    async def query(
+        self, body: Query, on_progress: ProgressCallback | None = None
+    ) -> tuple[Table, bytes] | Denial | Explained:
+        """Send a query; a table comes with its Arrow IPC file bytes, whole and checked.
+
+        Raises:
+            BastionError: as `ask`; wire.stream-order, wire.stream-size, wire.stream-digest.
+        """
+        answer, data = await self._request(body, on_progress, SILENCE)
+        if isinstance(answer, Table):
+            return answer, data
+        if isinstance(answer, Denial | Explained):
+            return answer
+        raise _surprise()
+
+    async def upload(
+        self, begin: UploadBegin, data: bytes | memoryview, on_progress: ProgressCallback | None = None
+    ) -> Dataset:
+        """Send a table (Arrow IPC stream bytes) as fast as the server takes it; returns its card.
+
+        `size`, and `sha256` where it is empty, are filled in; a signed upload has both already.
+
+        Raises:
+            BastionError: as `ask`; nothing is kept by the server then.
+        """
+        view = memoryview(data).cast("B")
+        if not begin.sha256:
+            digest = await asyncio.to_thread(lambda: hashlib.sha256(view).digest())
+            begin = msgspec.structs.replace(begin, sha256=digest)
+        begin = msgspec.structs.replace(begin, size=len(view))
+        link = await self._connected()
+        begin_id, begun = self._register(on_progress)
+        end_id, ended = self._register(on_progress)
+        begun.credits, begun.end = Credits(0), ended
+        try:
+            await link.send(encode_request(begin_id, begin))
+            ready = await self._wait(begun, silence=SILENCE)
+            if not isinstance(ready, UploadReady):
+                raise _surprise()
+            begun.credits.add(ready.credit)
+            for seq, piece in enumerate(chunks(view)):
+                await begun.credits.take(SILENCE)
+                await link.send(encode_request(0, UploadChunk(ready.upload, seq)), piece)
+                begun.tell(Progress("sending", min(len(view), (seq + 1) * CHUNK), len(view)), always=False)
+            begun.tell(Progress("sending", len(view), len(view)))
+            await link.send(encode_request(end_id, UploadEnd(ready.upload)))
+            answer = await self._wait(ended, silence=SILENCE)
+        finally:
+            del self._pending[begin_id], self._pending[end_id]
+            if not ended.answer.done() and begun.error is None:
+                link.send_now(encode_request(0, Cancel(begin_id)))
+        if not isinstance(answer, Dataset):
+            raise _surprise()
+        return answer
+
+    def on_push(self, callback: Callable[[Push], Any]) -> None:
+        """Call `callback(push)` for each push, on the session's loop; the connection is then kept up between requests."""
+        self._callbacks.append(callback)
+
+    async def close(self) -> None:
+        """End the session; what waits fails with wire.lost."""
+        self._closed = True
+        if self._link is not None:
+            self._link.close(linger=100)
+            self._link = None
+        self._fail_all(WireError("The session was closed.", code="wire.closed", next_step="Open a new one."))
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    # ---- connecting --------------------------------------------------------------------------------------------------
+
+    async def _connected(self) -> Link:
+        """Return an open link with a greeted server."""
+        if self._link is not None:
+            self._link.check()
+        if self._link is not None and self._link.open_now:
+            return self._link
+        async with self._opening:
+            if self._link is not None and self._link.open_now:
+                return self._link
+            if self._closed:
+                raise WireError("The session was closed.", code="wire.closed", next_step="Open a new one.")
+            identity = self._identity
+            link = await self._open_link(identity.curve_key, identity.curve_secret)
+            try:
+                welcome = await self._exchange(link, Hello(client="bastion"))
+            except BaseException:
+                link.close()
+                raise
+            if not isinstance(welcome, Welcome):
+                link.close()
+                raise _surprise()
+            self.welcome = welcome
+            self._link = link
+            return link
+
+    async def _open_link(self, public: str, secret: str) -> Link:
+        link = Link(self._on_message, lambda error: self._on_end(link, error))
+        await link.open(self.endpoint, public, secret, self.server_key, self._timeout)
+        return link
+
+    async def _exchange(self, link: Link, body: Any) -> Any:
+        """Ask over a link that is not the session's yet."""
+        request_id, pending = self._register(None)
+        try:
+            await link.send(encode_request(request_id, body))
+            return await asyncio.wait_for(asyncio.shield(pending.answer), self._timeout)
+        except TimeoutError:
+            raise _silent(self._timeout) from None
+        finally:
+            self._pending.pop(request_id, None)
+
+    async def _enrol(self, secret: str) -> None:
+        me = self._identity
+        signed = me.sign_statement(
+            {"action": "enrol", "name": me.name, "curve_key": me.curve_key}, audience=self.server_key
+        )
+        hello = Hello(
+            client="bastion", enrol=urlsafe_b64encode(signed).decode(), name=me.name, verify_key=me.verify_key
+        )
+        try:
+            link = await self._open_link(public_half(secret), secret)
+        except NotAuthorised:
+            await self._enrolled_already()
+            return
+        try:
+            await self._exchange(link, hello)
+        except NotAuthorised as error:
+            if error.code != "wire.auth.invite-used":
+                raise
+            await self._enrolled_already()
+        finally:
+            link.close()
+
+    async def _enrolled_already(self) -> None:
+        """An invitation that does not open any more: fine if it was this identity that used it."""
+        try:
+            await self._connected()
+        except NotAuthorised:
+            raise NotAuthorised(
+                "The invitation has been used, has expired or was withdrawn.",
+                code="wire.auth.invite-used",
+                next_step="Ask the server's owner for a new one.",
+            ) from None
+
+    def _on_end(self, link: Link, error: BastionError) -> None:
+        link.close()
+        self._fail_all(_revoked() if self._revoked else error)
+        self._revoked = False
+        if self._link is link:
+            self._link = None
+            if self._callbacks and not self._closed:
+                self._spawn(self._reconnect())
+
+    async def _reconnect(self) -> None:
+        """Be there for pushes."""
+        for delay in (*_BACKOFF, *([_BACKOFF[-1]] * 1000)):
+            await asyncio.sleep(delay)
+            try:
+                await self._connected()
+            except NotAuthorised:
+                return
+            except BastionError:
+                continue
+            return
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # ---- requests ----------------------------------------------------------------------------------------------------
+
+    def _register(self, on_progress: ProgressCallback | None) -> tuple[int, _Pending]:
+        self._next += 1
+        pending = self._pending[self._next] = _Pending(on_progress)
+        return self._next, pending
+
+    async def _request(self, body: Any, on_progress: ProgressCallback | None, silence: float) -> tuple[Any, bytes]:
+        link = await self._connected()
+        request_id, pending = self._register(on_progress)
+        header = encode_request(request_id, body)
+        try:
+            await link.send(header)
+            answer = await self._wait(pending, silence=silence)
+        except BaseException:
+            if not pending.answer.done():
+                link.send_now(encode_request(0, Cancel(request_id)))
+            raise
+        finally:
+            self._pending.pop(request_id, None)
+        return answer, pending.data
+
+    async def _wait(self, pending: _Pending, *, silence: float) -> Any:
+        """Wait for the answer as long as there are signs of life."""
+        pending.heard = time.monotonic()
+        while True:
+            left = pending.heard + silence - time.monotonic()
+            if left <= 0 and not pending.answer.done():
+                raise _silent(silence)
+            done, _ = await asyncio.wait({pending.answer}, timeout=max(left, 0))
+            if done:
+                return pending.answer.result()
+
+    # ---- messages ----------------------------------------------------------------------------------------------------
+
+    def _on_message(self, frames: list[zmq.Frame]) -> None:
+        try:
+            reply = decode_reply(frames[0].buffer)
+        except MalformedError as error:
+            log.warning("the server sent a message that this release does not understand")
+            if (waiting := self._pending.get(error.request_id)) is not None:
+                waiting.fail(error)
+            return
+        body = reply.body
+        if isinstance(body, Push):
+            self._pushed(body)
+            return
+        pending = self._pending.get(reply.id)
+        if pending is None:
+            if isinstance(body, Chunk):  # of a stream that was given up: the server still counts it
+                self._credit(reply.id, 1)
+            return
+        pending.heard = time.monotonic()
+        match body:
+            case Progress():
+                pending.tell(body)
+            case Credit():
+                if pending.credits is not None:
+                    pending.credits.add(body.chunks)
+            case Failed():
+                try:
+                    raise_failed(body)
+                except BastionError as error:
+                    pending.fail(error)
+            case Chunk():
+                self._take_chunk(reply.id, pending, body, frames)
+            case Table():
+                self._take_table(pending, body, frames)
+            case _:
+                pending.finish(body)
+
+    def _take_table(self, pending: _Pending, table: Table, frames: list[zmq.Frame]) -> None:
+        if not table.inline:
+            pending.table, pending.receipt = table, Receipt(table.size)
+            return
+        if len(frames) != 2 or len(frames[1]) != table.size:
+            pending.fail(_surprise())
+            return
+        pending.parts = [frames[1]]
+        pending.finish(table)
+
+    def _take_chunk(self, stream: int, pending: _Pending, chunk: Chunk, frames: list[zmq.Frame]) -> None:
+        receipt = pending.receipt
+        try:
+            if receipt is None or len(frames) != 2:
+                raise _surprise()
+            receipt.check(chunk.seq, len(frames[1]))
+            receipt.add(memoryview(frames[1].buffer))
+            pending.parts.append(frames[1])
+            if chunk.last:
+                receipt.finish(chunk.sha256)
+        except WireError as error:
+            pending.fail(error)
+            self._pending.pop(stream, None)
+            self._send_soon(Cancel(stream))
+            self._credit(stream, 1)
+            return
+        pending.tell(Progress("receiving", receipt.received, receipt.size), always=chunk.last)
+        pending.uncredited += 1
+        if chunk.last or pending.uncredited >= _CREDIT_EVERY:
+            self._credit(stream, pending.uncredited)
+            pending.uncredited = 0
+        if chunk.last:
+            pending.finish(pending.table)
+
+    def _credit(self, stream: int, count: int) -> None:
+        self._send_soon(Credit(stream, count))
+
+    def _send_soon(self, body: Cancel | Credit) -> None:
+        link = self._link
+        header = encode_request(0, body)
+        if link is not None and not link.send_now(header):
+            self._spawn(_quietly(link.send(header)))
+
+    def _pushed(self, push: Push) -> None:
+        if push.topic == "revoked":
+            self._revoked = True
+        for callback in list(self._callbacks):
+            try:
+                callback(push)
+            except Exception:
+                log.warning("a push callback failed", exc_info=True)
+
+    def _fail_all(self, error: BastionError) -> None:
+        for pending in list(self._pending.values()):
+            pending.fail(error)
+
+
+async def _quietly(work: Coroutine[Any, Any, None]) -> None:
+    with suppress(BastionError):
+        await work
+
+
+def _revoked() -> NotAuthorised:
+    msg = "The server's owner has revoked this key."
+    return NotAuthorised(msg, code="wire.auth.revoked", next_step="Ask the server's owner.")
+
+
+def _surprise() -> WireError:
+    msg = "The server's answer is not one to this request."
+    return WireError(msg, code="wire.malformed", next_step="Use the same release on both ends.")
+
+
+def _silent(seconds: float) -> WireError:
+    return WireError(
+        "The server does not answer.",
+        code="wire.timeout",
+        reason=f"It gave no sign of life for {seconds:g} s.",
+        next_step="Try again later.",
+    )
