@@ -19,7 +19,6 @@ from typing import Any, Self
 
 from bastion_plan.errors import InputError, ServerError
 from bastion_wire.identity import Identity, PublicIdentity
-from bastion_wire.messages import Push
 
 READY = "bastion-server-ready "
 START_SECONDS = 60.0
@@ -204,7 +203,7 @@ async def serve(
     stop: asyncio.Event | None = None,
 ) -> None:
     """Run a server until `stop` is set or SIGTERM or SIGINT comes. `ready(dict)` is called once it listens."""
-    from bastion_server.channel.router import Channel
+    from bastion_server.channel import Bootstrap, Channel
     from bastion_server.service.server import Service
     from bastion_server.store import Record, Store
     from bastion_server.workers.messages import Limits
@@ -219,26 +218,20 @@ async def serve(
     try:
         pool = await WorkerPool.start(Limits(memory=memory, seconds=seconds), on_engine_text=_engine_log(directory))
         try:
-            identity = Identity(
-                PublicIdentity("server", store.keys.curve_public.decode(), store.keys.verify_key),
-                store.keys.curve_secret.decode(), store.keys.signing,
-            )  # fmt: skip
-
-            async def push(name: str, message: Push) -> int:
-                return await channel.push(name, message)
-
-            warnings = pool.sandbox_report.warnings
-            service = Service(store, pool, push, notices=warnings)
-            channel = Channel(
-                service.handle, directory / "keys", identity, endpoint, uploads=service, bootstrap=bootstrap
-            )
+            warnings = pool.sandbox_report.warnings if pool.sandbox_report is not None else ()
+            service = Service(store, pool, lambda name, push: channel.push(name, push), notices=warnings)
+            channel = Channel(service, directory / "keys", store.keys.curve_secret, endpoint)
             await channel.start()
+            told = None
+            if bootstrap:
+                told = Bootstrap(channel.server_key, channel.endpoint, bootstrap)
+                await told.start()
             await store.audit.append(
                 Record(time.time(), "start", "server", f"listening on {channel.endpoint}", red=bool(warnings))
             )
             facts = {
                 "endpoint": channel.endpoint, "server_key": store.keys.curve_public.decode(), "pid": os.getpid(),
-                "bootstrap": channel.bootstrap_endpoint, "warnings": list(warnings),
+                "bootstrap": told.endpoint if told else None, "warnings": list(warnings),
             }  # fmt: skip
             (directory / "address.json").write_text(json.dumps(facts))
             if ready is not None:
@@ -246,7 +239,9 @@ async def serve(
             try:
                 await stop.wait()
             finally:
-                await channel.stop()
+                if told is not None:
+                    await told.close()
+                await channel.close()
                 service.close()
                 with contextlib.suppress(ServerError):
                     await store.audit.append(Record(time.time(), "stop", "server", "stopped"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -33,7 +33,7 @@ class ReviewService:
     """Everything about requests and decisions. `push(name, message)` reaches an identity's live sessions."""
 
     def __init__(
-        self, store: Store, catalogue: Catalogue, journal: Journal, push: Callable[[str, Push], Awaitable[object]]
+        self, store: Store, catalogue: Catalogue, journal: Journal, push: Callable[[str, Push], int]
     ) -> None:
         self.store, self.catalogue, self.journal, self.push = store, catalogue, journal, push
         self._using: dict[str, asyncio.Lock] = {}
@@ -97,7 +97,7 @@ class ReviewService:
                 )
             )
             for owner in subject.owners:
-                await self.push(owner, Push("request", self.info(filed, owner), text=f"{who} asks: {reason}"))
+                self.push(owner, Push("request", self.info(filed, owner), text=f"{who} asks: {reason}"))
         return self.info(filed, who)
 
     async def _shown(self, subject: Subject, who: str, queries: QueryService) -> Shown:
@@ -160,9 +160,9 @@ class ReviewService:
         # and the log is poisoned for the whole process after a failed write
         await self.journal.write(intent)
         if decided.state != "pending":
-            await self.push(decided.requester, Push("decision", self.info(decided, decided.requester)))
+            self.push(decided.requester, Push("decision", self.info(decided, decided.requester)))
             for owner in {o.owner for o in decided.owners}:
-                await self.push(owner, Push("request", self.info(decided, owner)))
+                self.push(owner, Push("request", self.info(decided, owner)))
         return self.info(decided, principal.name)
 
     async def withdraw(self, request: str, who: str) -> RequestInfo:
@@ -180,7 +180,7 @@ class ReviewService:
             )
         )
         for owner in taken.owners:
-            await self.push(owner.owner, Push("request", self.info(taken, owner.owner)))
+            self.push(owner.owner, Push("request", self.info(taken, owner.owner)))
         return self.info(taken, who)
 
     def get(self, request: str, who: str) -> AccessRequest:

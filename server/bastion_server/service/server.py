@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 import msgspec
 from bastion_plan.canonical import decode, encode, plan_hash
@@ -37,7 +37,7 @@ class Service:
         self,
         store: Store,
         pool: WorkerPool,
-        push: Callable[[str, m.Push], Awaitable[object]],
+        push: Callable[[str, m.Push], int],
         *,
         memory: int = 4 << 30,
         notices: tuple[str, ...] = (),
