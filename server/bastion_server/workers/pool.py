@@ -22,6 +22,9 @@ from bastion_server.workers.watchdog import Watchdog
 
 __all__ = ["Answer", "Lease", "Limits", "Registration", "SandboxReport", "WorkerPool"]
 
+#: seconds a refill waits while spares are left
+_PAUSE = 0.02
+
 _log = logging.getLogger("bastion.workers")
 
 
@@ -175,6 +178,9 @@ class WorkerPool:
         while True:
             await self._wake.wait()
             self._wake.clear()
+            if self._lent and self._ready and not self._waiting:
+                # nobody is short of a worker: do not take the CPU from the query that just got one
+                await asyncio.sleep(_PAUSE)
             free = self._concurrency - len(self._lent) - len(self._dying)
             wanted = self._spares + max(0, min(len(self._waiting), free))
             if self._failures and len(self._ready) + self._starting < wanted:

@@ -23,21 +23,24 @@ _X32_BIT = 0x40000000
 _SET_MODE_FILTER, _TSYNC = 1, 1
 _SECCOMP = {AUDIT_X86_64: 317, AUDIT_AARCH64: 277}
 
-#: allowed whatever the arguments
-ALWAYS = frozenset(
-    # its own memory, threads and time
+#: a process's own memory, threads and time
+_COMPUTE = (
     "brk munmap mremap madvise mincore membarrier futex futex_waitv sched_yield sched_getaffinity getcpu rseq "
     "set_robust_list set_tid_address rt_sigaction rt_sigprocmask rt_sigreturn sigaltstack restart_syscall exit exit_group "
-    "nanosleep clock_nanosleep clock_gettime clock_getres gettimeofday time times getrandom "
-    # what it is and may use
-    "getpid getppid gettid getuid geteuid getgid getegid uname sysinfo getrlimit getrusage "
-    # descriptors it holds; opening is another matter
+    "nanosleep clock_nanosleep clock_gettime clock_getres gettimeofday time times getrandom"
+)
+#: what it is and may use
+_SELF = "getpid getppid gettid getuid geteuid getgid getegid uname sysinfo getrlimit getrusage"
+#: descriptors it holds; opening is another matter
+_DESCRIPTORS = (
     "read write readv writev pread64 pwrite64 preadv pwritev preadv2 pwritev2 lseek close close_range fstat ftruncate "
     "fallocate dup dup2 dup3 sendto recvfrom sendmsg recvmsg poll ppoll select pselect6 "
-    "epoll_create1 epoll_ctl epoll_wait epoll_pwait epoll_pwait2 eventfd2 "
-    # metadata of paths: the engine looks at /proc/self/fd/N before it opens it, and a filter cannot read strings
-    "newfstatat statx".split()
+    "epoll_create1 epoll_ctl epoll_wait epoll_pwait epoll_pwait2 eventfd2"
 )
+#: metadata of paths: the engine looks at /proc/self/fd/N before it opens it, and a filter cannot read strings
+_METADATA = "newfstatat statx"
+#: allowed whatever the arguments
+ALWAYS = frozenset(f"{_COMPUTE} {_SELF} {_DESCRIPTORS} {_METADATA}".split())
 
 _O_NOT_READ_ONLY = os.O_ACCMODE | os.O_CREAT | os.O_TRUNC | os.O_APPEND | (os.O_TMPFILE & ~os.O_DIRECTORY)
 _CLONE_THREAD = 0x00010000

@@ -24,26 +24,45 @@ from bastion_server.workers.child import Child
 from bastion_server.workers.framing import BrokenFrame, receive, send
 from bastion_server.workers.messages import Awake, Exited, Fork, Forked, Limits
 
+#: packages imported whole, and what of them is not (it needs what is not installed, or is of no use here)
+_WHOLE = ("polars", "bastion_plan", "bastion_server.engine")
+_NOT = ("polars.ml", "polars.testing", "polars.io.cloud", "polars.io.clipboard", "polars.io.spreadsheet")
+#: imported by the engine on first use
+_SINGLE = [
+    "numpy.ma",
+    "numpy.random",
+    "numpy.lib",
+    "numpy.exceptions",
+    "zoneinfo",
+    "decimal",
+    "datetime",
+    "fractions",
+    "statistics",
+    "pickle",
+    "traceback",
+    "linecache",
+    "tokenize",
+    "tracemalloc",
+    "inspect",
+    "contextvars",
+    "uuid",
+    "json",
+    "encodings.idna",
+    "encodings.ascii",
+    "encodings.latin_1",
+]
+
 
 def preload() -> None:
     """Import all of the engine now: behind the walls no file can be opened, so nothing can be imported any more."""
-    import polars as pl
-
-    for module in pkgutil.walk_packages(pl.__path__, "polars."):
-        if not module.name.startswith(("polars.ml", "polars.testing", "polars.io.cloud")):
-            with contextlib.suppress(ImportError):
-                importlib.import_module(module.name)
-    for name in (
-        "numpy",
-        "zoneinfo",
-        "decimal",
-        "datetime",
-        "encodings.idna",
-        "encodings.ascii",
-        "traceback",
-        "pickle",
-    ):
-        importlib.import_module(name)
+    names = list(_SINGLE)
+    for package in _WHOLE:
+        path = importlib.import_module(package).__path__
+        names += [m.name for m in pkgutil.walk_packages(path, f"{package}.") if not m.name.startswith(_NOT)]
+    for name in names:
+        # Polars' optional parts, for packages that are not installed
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
 
 
 def _reap(sock: socket.socket) -> None:
