@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, cast
 
 from bastion_plan import dtypes as dt
 from bastion_plan import nodes as n
 from bastion_plan.dtypes import DType, Schema
 from bastion_plan.errors import BindError
-from bastion_plan.expressions import Alias, Call, Column, Expr, Literal
+from bastion_plan.expressions import Alias, AnyExpr, Call, Column, Expr, Literal
 from bastion_plan.functions.rules import supertype
 from bastion_plan.selectors import is_pattern, unknown_column
 from bastion_plan.typing import aggregated, describe, expr_dtype
@@ -240,9 +240,18 @@ def fill_schema(node: n.FillNull, value: Expr, schema: Schema) -> Schema:
         return schema
     result = {}
     for name, dtype in schema.items():
-        call = Call("fill_null", (Column(name), value))  # type: ignore[arg-type]
-        result[name] = expr_dtype(call, schema) if fills(value, dtype) else dtype
+        result[name] = _filled(name, value, schema) if fills(value, dtype) else dtype
     return result
+
+
+def _filled(name: str, value: Expr, schema: Schema) -> DType:
+    dtype = schema[name]
+    literal = value.dtype.kind if isinstance(value, Literal) else ""
+    if dtype.kind == "Categorical" and literal == "String":
+        return dtype
+    if dtype.kind == "Decimal" and literal == "DynInt":
+        return DType("Decimal", precision=38, scale=dtype.scale)
+    return expr_dtype(Call("fill_null", (Column(name), cast(AnyExpr, value))), schema)
 
 
 def fills(value: Expr, dtype: DType) -> bool:
