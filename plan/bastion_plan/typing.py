@@ -195,6 +195,10 @@ def _call(expr: Call, schema: Mapping[str, DType]) -> Described:
     for arg, found, what in zip(parameters(function, len(given)), given, expr.args, strict=True):
         if not fits(arg.accepts, found.dtype) and not (arg.optional and what == LEFT_OUT):
             raise _unfit(function, arg.name, arg.accepts, found.dtype)
+        if (arg.scalar and found.shape is not Shape.ONE) or (arg.each_row and found.shape is Shape.ONE):
+            wanted = "one value per row" if arg.each_row else "one value, such as a constant or an aggregate"
+            msg = f"{function.name} takes {wanted}{'' if arg.name == 'input' else f' as {arg.name}'}."
+            raise BindError(msg, code="plan.bind.shape", next_step="Use over() for values per row.")
     dtype = function.result(
         Given(
             tuple(g.dtype for g in given),

@@ -22,6 +22,7 @@ _PREDICATES: dict[str, Callable[[DType], bool]] = {
     "number": lambda t: t.is_integer or t.is_float,
     "integer": lambda t: t.is_integer,
     "signed integer": lambda t: t.kind in {"Int8", "Int16", "Int32", "Int64", "Int128", "DynInt"},
+    "wide number": lambda t: t.kind in {"Int32", "Int64", "UInt32", "UInt64", "Float32", "Float64"},
     "float": lambda t: t.is_float,
     "decimal": lambda t: t.kind == "Decimal",
     "boolean": lambda t: t.kind == "Boolean",

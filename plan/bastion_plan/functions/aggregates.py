@@ -5,7 +5,7 @@ from __future__ import annotations
 from bastion_plan.dtypes import BOOLEAN, FLOAT64, INT64, UINT32, DType
 from bastion_plan.functions.entries import flag, reduce, value
 from bastion_plan.functions.registry import register
-from bastion_plan.functions.rules import always, averaged, by_kind, float_of, same, settle, summed
+from bastion_plan.functions.rules import always, averaged, by_kind, float_of, float_of_both, same, settle, summed
 from bastion_plan.functions.spec import Flow, Function, Option, Shape
 
 COUNTING = "A count of rows says no value; a population below the threshold is what must not show."
@@ -317,10 +317,10 @@ register(
         Function(
             "pl.corr",
             (
-                value("a", "number or boolean", string_is_column=True),
-                value("b", "number or boolean", string_is_column=True),
+                value("a", "number", string_is_column=True, each_row=True),
+                value("b", "number", string_is_column=True, each_row=True),
             ),
-            always(FLOAT64),
+            float_of_both,
             Flow.SPREAD,
             "Sums of products, weighted by each of the columns: judged with both as argument.",
             "Correlation of two columns.",
@@ -334,10 +334,10 @@ register(
         Function(
             "pl.cov",
             (
-                value("a", "number or boolean", string_is_column=True),
-                value("b", "number or boolean", string_is_column=True),
+                value("a", "number", string_is_column=True, each_row=True),
+                value("b", "number", string_is_column=True, each_row=True),
             ),
-            always(FLOAT64),
+            float_of_both,
             Flow.SPREAD,
             "Sums of products, weighted by each of the columns: judged with both as argument.",
             "Covariance of two columns.",

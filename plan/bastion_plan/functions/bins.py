@@ -11,7 +11,7 @@ from bastion_plan.errors import BindError
 from bastion_plan.functions.entries import column, flag, value, window
 from bastion_plan.functions.packing import unpack
 from bastion_plan.functions.registry import register
-from bastion_plan.functions.rules import same, settle, struct_of, supertype
+from bastion_plan.functions.rules import mismatch, same, settle, struct_of, supertype
 from bastion_plan.functions.spec import Flow, Function, Given, Option, Shape
 
 BINNING = (
@@ -35,7 +35,13 @@ def _bin(given: Given) -> DType:
         raise BindError(msg, code="plan.bind.option", next_step="Give one label more than there are cuts.")
     if not given.options["include_intervals"]:
         return dtype
-    return struct_of(("bin", dtype), ("left", given.first), ("right", given.first))
+    cuts = given.first
+    if len(given.dtypes) > 1:
+        other = given.dtypes[1].inner or NULL
+        if cuts != other and not (cuts.is_numeric and other.is_numeric):
+            raise mismatch(cuts, other)
+        cuts = supertype(cuts, other)
+    return struct_of(("bin", dtype), ("left", cuts), ("right", cuts))
 
 
 def _shown(cut: float) -> str:

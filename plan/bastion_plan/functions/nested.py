@@ -15,6 +15,7 @@ from bastion_plan.functions.rules import (
     each_element,
     float_of,
     inner,
+    mismatch,
     on_elements,
     same,
     settle,
@@ -49,6 +50,29 @@ def _element(given: Given) -> DType:
 
 def _as_list(given: Given) -> DType:
     return list_of(_element(given))
+
+
+def _sought(rule: DType) -> DTypeRule:
+    """The rule of a search for a value, which must be of the elements' kind."""
+
+    def of_kind(given: Given) -> DType:
+        element, item = _element(given), given.dtypes[1]
+        alike = (
+            element == item
+            or (element.is_numeric and item.is_numeric and element.kind != "Decimal" and item.kind != "Decimal")
+            or "Null" in (element.kind, item.kind)
+        )
+        if not alike:
+            raise mismatch(element, item)
+        return rule
+
+    return of_kind
+
+
+def _dotted(given: Given) -> DType:
+    if given.first.width != given.dtypes[1].width:
+        raise mismatch(*given.dtypes)
+    return on_elements(summed)(given)
 
 
 def _both(kind: str, space: str) -> list[Function]:
@@ -86,7 +110,7 @@ def _both(kind: str, space: str) -> list[Function]:
         entry(
             "contains",
             "flat",
-            always(BOOLEAN),
+            _sought(BOOLEAN),
             "Whether a value is among the elements.",
             _ITEM,
             options=(flag("nulls_equal", True),),
@@ -94,9 +118,9 @@ def _both(kind: str, space: str) -> list[Function]:
         entry(
             "count_matches",
             "number or boolean or string or temporal",
-            always(UINT32),
+            _sought(UINT32),
             "How often a value is among the elements.",
-            value("element", "flat"),
+            value("element", "flat", scalar=True),
         ),
         entry(
             "join",
@@ -127,7 +151,10 @@ def _both(kind: str, space: str) -> list[Function]:
 
 
 def _set_operation(given: Given) -> DType:
-    return list_of(supertype(_element(given), given.dtypes[1].inner or NULL))
+    element, other = _element(given), given.dtypes[1].inner or NULL
+    if element != other:
+        raise mismatch(element, other)
+    return given.first
 
 
 def _array(given: Given) -> DType:
@@ -136,8 +163,8 @@ def _array(given: Given) -> DType:
 
 def _named(given: Given) -> DType:
     names = given.options["fields"]
-    if len(set(names)) != len(names):
-        msg = "The fields of a struct must have different names."
+    if len(set(names)) != len(names) or (given.first.width is not None and len(names) != given.first.width):
+        msg = "The fields of a struct must have different names, one per element."
         raise BindError(msg, code="plan.bind.option")
     return struct_of(*((name, _element(given)) for name in names))
 
@@ -174,7 +201,7 @@ register(
         elementwise("list.drop_nulls", "list", same, "Elements that are not null.", reason=WITHIN),
         elementwise(
             "list.diff",
-            "list of numeric or list of temporal",
+            "list of numeric or list of duration",
             each_element(difference),
             "Differences of neighbouring elements.",
             reason=WITHIN,
@@ -233,7 +260,7 @@ register(
         elementwise(
             "arr.dot",
             "array of number",
-            on_elements(summed),
+            _dotted,
             "Sum of the products of two arrays.",
             value("other", "array of number", string_is_column=True),
             reason=WITHIN,
@@ -270,6 +297,9 @@ def _dropped(given: Given) -> DType:
 
 def _extended(given: Given) -> DType:
     fields = dict(given.first.fields)
+    if len(set(given.names[1:])) != len(given.names[1:]):
+        msg = "The fields of a struct must have different names."
+        raise BindError(msg, code="plan.bind.field", next_step="Give one of them another name with alias().")
     fields.update((name, settle(t)) for name, t in zip(given.names[1:], given.dtypes[1:], strict=True))
     return struct_of(*fields.items())
 

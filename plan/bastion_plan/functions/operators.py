@@ -82,6 +82,8 @@ def _sub(given: Given) -> DType:
 
 def _mul(given: Given) -> DType:
     a, b = given.dtypes
+    if "Boolean" in (a.kind, b.kind) and not (a.is_numeric or b.is_numeric):
+        raise mismatch(a, b)
     for one, two in ((a, b), (b, a)):
         if one.kind == "Duration" and (two.is_integer or two.is_float):
             return one
@@ -139,6 +141,21 @@ def _comparable(given: Given) -> DType:
         raise mismatch(a, b)
     supertype(a, b, _value(given, 0), _value(given, 1))
     return BOOLEAN
+
+
+def _ordered(given: Given) -> DType:
+    for dtype in given.dtypes:
+        if dtype.is_nested:
+            msg = f"Values of type {dtype} have no order."
+            raise BindError(msg, code="plan.bind.types", next_step="Compare a part of them.")
+    return _comparable(given)
+
+
+def _negated(given: Given) -> DType:
+    if given.first.kind == "Int128":
+        msg = "neg is not there for Int128."
+        raise BindError(msg, code="plan.bind.types", next_step="Subtract the value from 0.")
+    return settle(given.first, _value(given, 0))
 
 
 def _logic(given: Given) -> DType:
@@ -239,7 +256,17 @@ register(
             sql=("pow", "power"),
         ),
         *(
-            _binary(name, doc, _comparable, COMPARE, "any", aliases, nulls=_NO_NULL, polars_json=(tag,), sql=(sql,))
+            _binary(
+                name,
+                doc,
+                _comparable if name in {"eq", "ne"} else _ordered,
+                COMPARE,
+                "any",
+                aliases,
+                nulls=_NO_NULL,
+                polars_json=(tag,),
+                sql=(sql,),
+            )
             for name, doc, aliases, tag, sql in (
                 ("eq", "Whether two values are equal.", ("__eq__",), "Eq", "="),
                 ("ne", "Whether two values differ.", ("__ne__",), "NotEq", "<>"),
@@ -317,7 +344,7 @@ register(
         elementwise(
             "neg",
             "signed integer or float or decimal or duration",
-            lambda g: settle(g.first),
+            _negated,
             "Value with the opposite sign.",
             reason="Row by row and affine: judged as its column.",
             aliases=("__neg__",),
@@ -355,8 +382,8 @@ register(
             "is_between",
             (column("any"), value("lower_bound", string_is_column=True), value("upper_bound", string_is_column=True)),
             lambda g: (
-                _comparable(Given(g.dtypes[:2], values=g.values[:2])),
-                _comparable(Given((g.dtypes[0], g.dtypes[2]), values=(UNKNOWN, *g.values[2:]))),
+                _ordered(Given(g.dtypes[:2], values=g.values[:2])),
+                _ordered(Given((g.dtypes[0], g.dtypes[2]), values=(UNKNOWN, *g.values[2:]))),
             )[0],
             Flow.ELEMENTWISE,
             COMPARE,

@@ -16,8 +16,8 @@ SINGLE = "Carries the value of a single row."
 EDGES = "Shows the rows at the edge of the order, one by one."
 INFLATED = "Makes more rows than there are units, so row counts stop saying how many people are behind them."
 
-_N = value("n", "integer", optional=True, string_is_column=True)
-_K = value("k", "integer", optional=True, string_is_column=True)
+_N = value("n", "integer", optional=True, string_is_column=True, scalar=True)
+_K = value("k", "integer", optional=True, string_is_column=True, scalar=True)
 _SEED = Option("seed", "int", None, nullable=True, minimum=0, doc="the same seed gives the same rows")
 
 
@@ -79,8 +79,8 @@ register(
             "any",
             POSITION,
             "Values from a position on.",
-            value("offset", "integer", string_is_column=True),
-            value("length", "integer", optional=True, string_is_column=True),
+            value("offset", "integer", string_is_column=True, scalar=True),
+            value("length", "integer", optional=True, string_is_column=True, scalar=True),
         ),
         choose(
             "gather_every",
@@ -104,7 +104,7 @@ register(
             "any",
             SINGLE,
             "Value at a position.",
-            value("index", "integer", string_is_column=True),
+            value("index", "integer", string_is_column=True, scalar=True),
             options=(flag("null_on_oob"),),
             shape=Shape.ONE,
             polars_json=("Get",),
@@ -193,15 +193,14 @@ register(
             "The rows of another column behind those of this.",
             value("other", string_is_column=True),
             result=_appended,
-            options=(flag("upcast", True),),
         ),
         _row(
             "extend_constant",
             "any",
             INFLATED + " Made-up rows also pad small populations.",
             "A constant n times behind the values.",
-            value("value"),
-            value("n", "integer", string_is_column=True),
+            value("value", scalar=True),
+            value("n", "integer", string_is_column=True, scalar=True),
             polars_json=("ExtendConstant",),
         ),
         _row(
@@ -209,17 +208,17 @@ register(
             "comparable",
             "The rank of a chosen value among the rows, found by comparing with them one by one.",
             "Position at which a value would be inserted.",
-            value("element", "any", list_is_column=True),
+            value("element", "any", list_is_column=True, scalar=True),
             result=always(UINT32),
             options=(Option("side", "str", "any", choices=("any", "left", "right")), flag("descending")),
             polars_json=("SearchSorted",),
         ),
         _row(
             "index_of",
-            "any",
+            "flat",
             "The position of a single row.",
             "Position of the first value equal to another.",
-            value("element"),
+            value("element", "flat", scalar=True),
             result=always(UINT32),
             shape=Shape.ONE,
             polars_json=("IndexOf",),
@@ -263,8 +262,8 @@ register(
             "sample",
             (
                 column(),
-                value("n", "integer", optional=True, string_is_column=True),
-                value("fraction", "number", optional=True, keyword=True, string_is_column=True),
+                value("n", "integer", optional=True, string_is_column=True, scalar=True),
+                value("fraction", "number", optional=True, keyword=True, string_is_column=True, scalar=True),
             ),
             same,
             Flow.WINDOW,

@@ -211,6 +211,12 @@ def float_of(given: Given) -> DType:
     return FLOAT32 if given.first.kind == "Float32" else FLOAT64
 
 
+def float_of_both(given: Given) -> DType:
+    """Return the floating-point type in which two columns of numbers are combined."""
+    common = supertype(settle(given.dtypes[0]), settle(given.dtypes[1]))
+    return FLOAT32 if common.kind == "Float32" else FLOAT64
+
+
 def by_kind(otherwise: DTypeRule, **kinds: DType | DTypeRule) -> DTypeRule:
     """Return a rule that looks the input's kind up in `kinds`."""
 

@@ -48,6 +48,8 @@ class Arg:
     variadic: takes the rest of the arguments (only the last one may).
     string_is_column: whether a bare Python string means a column (Polars' rule for that argument) or a literal.
     keyword: Polars takes it by keyword only.
+    scalar: one value for the whole column (a constant or an aggregate), not one per row.
+    each_row: one value per row; a constant or an aggregate does not fit.
     list_is_column: a literal list means a column of values, not one list (Polars' rule for that argument).
     """
 
@@ -59,6 +61,8 @@ class Arg:
     string_is_column: bool = False
     keyword: bool = False
     list_is_column: bool = False
+    scalar: bool = False
+    each_row: bool = False
 
 
 @dataclass(frozen=True, slots=True)

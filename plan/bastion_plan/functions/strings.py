@@ -11,7 +11,7 @@ from bastion_plan.functions.entries import elementwise, flag, reduce, value
 from bastion_plan.functions.packing import unpack
 from bastion_plan.functions.registry import register
 from bastion_plan.functions.rules import always, same, struct_of
-from bastion_plan.functions.spec import Arg, DTypeRule, Flow, Function, Given, Option
+from bastion_plan.functions.spec import UNKNOWN, Arg, DTypeRule, Flow, Function, Given, Option
 
 PART = "Row by row; a part of a text can be as telling as the whole."
 TEXT = "Row by row; the text passes through almost unchanged."
@@ -96,6 +96,23 @@ def _parsed(given: Given) -> DType:
     return dtype
 
 
+def _many(result: DType) -> DTypeRule:
+    def without_conflict(given: Given) -> DType:
+        if given.options["overlapping"] and given.options["leftmost"]:
+            msg = "overlapping and leftmost cannot both be asked for."
+            raise BindError(msg, code="plan.bind.option", next_step="Leave one of them out.")
+        return result
+
+    return without_conflict
+
+
+def _replaced(given: Given) -> DType:
+    if given.options["n"] > 1 and UNKNOWN in given.values[1:]:
+        msg = "str.replace with n > 1 needs constants as pattern and value."
+        raise BindError(msg, code="plan.bind.option", next_step="Use replace_all, or constants.")
+    return given.first
+
+
 def _decimal(given: Given) -> DType:
     return DType("Decimal", precision=38, scale=given.options["scale"])
 
@@ -164,7 +181,7 @@ register(
         ),
         text(
             "find_many",
-            always(list_of(UINT32)),
+            _many(list_of(UINT32)),
             LENGTH,
             "Positions of several texts in bytes.",
             value("patterns", "list of string", string_is_column=True),
@@ -263,7 +280,7 @@ register(
         ),
         text(
             "extract_many",
-            always(list_of(STRING)),
+            _many(list_of(STRING)),
             PART,
             "Which of several texts occur.",
             value("patterns", "list of string", string_is_column=True),
@@ -280,7 +297,7 @@ register(
         ),
         text(
             "replace",
-            same,
+            _replaced,
             TEXT,
             "With the first n matches of a pattern replaced.",
             _PATTERN,
@@ -305,7 +322,7 @@ register(
             TEXT,
             "With several texts replaced.",
             value("patterns", "list of string", string_is_column=True),
-            value("replace_with", "string or list of string", string_is_column=True),
+            value("replace_with", "list of string", string_is_column=True),
             options=(_CASELESS, _LEFTMOST),
             polars_json=("ReplaceMany",),
         ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from bastion_plan.dtypes import (
@@ -32,6 +33,9 @@ LOGIC = "Row by row; it joins predicates, so the result is as telling as all of 
 JOINED = "Row by row: the values of its row pass through."
 BUILT = "Row by row: it puts parts together into one value."
 MADE = "Makes values out of constants; arguments taken from columns pass through to the result."
+
+#: what has a text form
+TEXTUAL = "numeric or boolean or string or date or datetime or time or categorical"
 
 _CLOSED = Option("closed", "str", "both", choices=("both", "left", "right", "none"))
 _IGNORE = Option("ignore_nulls", "bool", True, choices=(False, True))
@@ -87,18 +91,21 @@ def _structured(given: Given) -> DType:
 
 def _running(given: Given) -> DType:
     found = _summed(given)
+    if len(set(given.names)) != len(given.names):
+        msg = "The fields of a struct must have different names."
+        raise BindError(msg, code="plan.bind.field", next_step="Give one of them another name with alias().")
     return struct_of(*((name, found) for name in given.names))
 
 
 def _angle(given: Given) -> DType:
-    return FLOAT32 if any(t.kind == "Float32" for t in given.dtypes) else FLOAT64
+    return FLOAT32 if given.first.kind == "Float32" else FLOAT64
 
 
 register(
     [
         _pl(
             "sum_horizontal",
-            [_exprs("numeric or boolean or duration")],
+            [_exprs("number or boolean or duration")],
             _summed,
             Flow.ELEMENTWISE,
             ACROSS,
@@ -181,7 +188,7 @@ register(
         ),
         _pl(
             "concat_str",
-            [_exprs("comparable")],
+            [_exprs(TEXTUAL)],
             always(STRING),
             Flow.ELEMENTWISE,
             JOINED,
@@ -193,7 +200,7 @@ register(
         ),
         _pl(
             "format",
-            [value("args", "comparable", variadic=True, string_is_column=True)],
+            [value("args", TEXTUAL, variadic=True, string_is_column=True)],
             always(STRING),
             Flow.ELEMENTWISE,
             JOINED,
@@ -274,21 +281,18 @@ register(
                 _col(p, "integer", optional=True, keyword=True)
                 for p in ("weeks", "days", "hours", "minutes", "seconds", "milliseconds", "microseconds", "nanoseconds")
             ],
-            lambda g: duration(g.options["time_unit"] or "us"),
+            lambda g: duration(g.options["time_unit"] or ("ns" if len(g.dtypes) == 8 else "us")),
             Flow.ELEMENTWISE,
             BUILT,
             "A duration of its parts.",
             options=(Option("time_unit", "str", None, nullable=True, choices=("ms", "us", "ns")),),
-            output_name="literal",
             polars_json=("Duration",),
         ),
         _pl(
             "from_epoch",
             [_col("column", "integer")],
             lambda g: (
-                DATE
-                if g.options["time_unit"] == "d"
-                else datetime({"s": "us"}.get(g.options["time_unit"], g.options["time_unit"]))
+                DATE if g.options["time_unit"] == "d" else datetime("ns" if g.options["time_unit"] == "ns" else "us")
             ),
             Flow.ELEMENTWISE,
             "Row by row and one to one: knowing the result is knowing the value.",
@@ -316,7 +320,7 @@ register(
         ),
         _pl(
             "int_range",
-            [_col("start", "integer"), _col("end", "integer", optional=True)],
+            [_col("start", "integer", scalar=True), _col("end", "integer", optional=True, scalar=True)],
             lambda g: unpack(g.options["dtype"]),
             Flow.GENERATOR,
             MADE,
@@ -328,7 +332,7 @@ register(
         ),
         _pl(
             "repeat",
-            [value("value"), _col("n", "integer")],
+            [value("value", scalar=True), _col("n", "integer", scalar=True)],
             lambda g: settle(g.first, g.values[0] if g.values else None),
             Flow.GENERATOR,
             MADE,
@@ -339,7 +343,10 @@ register(
         ),
         _pl(
             "linear_space",
-            [_col("start", "number"), _col("end", "number"), _col("num_samples", "integer")],
+            [
+                _col(name, accepts, scalar=True)
+                for name, accepts in (("start", "number"), ("end", "number"), ("num_samples", "integer"))
+            ],
             _averaged,
             Flow.GENERATOR,
             MADE,
@@ -383,7 +390,7 @@ def _stepped(
     ends = [_col("start", accepts), _col("end", accepts)]
     yield _pl(
         f"{kind}_range",
-        ends,
+        [replace(end, scalar=True) for end in ends],
         rule,
         Flow.GENERATOR,
         MADE,

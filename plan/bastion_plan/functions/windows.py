@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from bastion_plan.dtypes import BOOLEAN, FLOAT64, UINT32, DType
+from bastion_plan.errors import BindError
 from bastion_plan.functions.entries import column, flag, value, window
 from bastion_plan.functions.registry import register
-from bastion_plan.functions.rules import always, by_kind, difference, float_of, same, struct_of, summed
+from bastion_plan.functions.rules import always, by_kind, difference, float_of, float_of_both, same, struct_of, summed
 from bastion_plan.functions.spec import DTypeRule, Flow, Function, Given, Option, Shape
 
 NEIGHBOUR = "Each result holds a value of another row, chosen by the order of rows."
@@ -19,6 +20,7 @@ CUTS = "The cuts are values of the data, so the bins move with single rows."
 
 _FLAGS = (flag("descending"), flag("nulls_last"))
 _SEED = Option("seed", "int", None, nullable=True, minimum=0, doc="the same seed gives the same rows")
+_MOVING_RANKS = ("average", "min", "max", "dense", "random")
 _RANKING = ("average", "min", "max", "dense", "ordinal", "random")
 _SAMPLES = Option(
     "min_samples",
@@ -39,13 +41,27 @@ _INTERPOLATION = Option(
     "interpolation", "str", "nearest", choices=("nearest", "higher", "lower", "midpoint", "linear", "equiprobable")
 )
 _DDOF = Option("ddof", "int", 1, minimum=0, maximum=255, doc="divisor n - ddof")
-_N = value("n", "integer", optional=True, string_is_column=True)
+_N = value("n", "integer", optional=True, string_is_column=True, scalar=True)
 
 _PRODUCTS = by_kind(always(DType("Int64")), Int128=same, UInt64=same, Float32=same, Float64=same)
 
 
 def _ranked(given: Given) -> DType:
     return FLOAT64 if given.options["method"] == "average" else UINT32
+
+
+def _filled(given: Given) -> DType:
+    if given.options["limit"] is not None and given.options["strategy"] not in {"forward", "backward"}:
+        msg = "fill_null takes a limit only with the strategies forward and backward."
+        raise BindError(msg, code="plan.bind.option", next_step="Leave the limit out.")
+    return given.first
+
+
+def _reversed(given: Given) -> DType:
+    if given.first.kind == "Array" and given.first.inner and not given.first.inner.is_numeric:
+        msg = f"reverse cannot turn {given.first} around."
+        raise BindError(msg, code="plan.bind.types", next_step="Turn the arrays into lists first, with arr.to_list().")
+    return given.first
 
 
 def _interpolated(given: Given) -> DType:
@@ -61,7 +77,7 @@ register(
             NEIGHBOUR,
             "Values moved down by n rows.",
             _N,
-            value("fill_value", optional=True, keyword=True),
+            value("fill_value", optional=True, keyword=True, scalar=True),
             nulls="the gap is null, or fill_value",
             polars_json=("Shift",),
             sql=("lag",),
@@ -107,7 +123,7 @@ register(
         window(
             "fill_null_strategy",
             "any",
-            same,
+            _filled,
             "Fills gaps from neighbours or from an aggregate of the column, so a row can show another row's value.",
             "`fill_null(strategy=…)`: nulls replaced by neighbours or an aggregate.",
             options=(
@@ -134,18 +150,18 @@ register(
         ),
         window(
             "interpolate_by",
-            "number",
+            "wide number",
             float_of,
             NEIGHBOUR,
             "Nulls replaced by values between their neighbours, spaced by another column.",
-            value("by", "number or temporal", string_is_column=True),
+            value("by", "wide number or date or datetime", string_is_column=True),
             nulls="nulls are replaced",
             polars_json=("InterpolateBy",),
         ),
         window(
             "reverse",
             "any",
-            same,
+            _reversed,
             "The order of rows is that of the frame, so positions speak of single rows.",
             "Values in the opposite order.",
             polars_json=("Reverse",),
@@ -365,7 +381,7 @@ register(
             _ranked,
             MOVING,
             "Rank of each value among the last rows.",
-            options=(_WINDOW, Option("method", "str", "average", choices=_RANKING), _SEED, _SAMPLES, _CENTER),
+            options=(_WINDOW, Option("method", "str", "average", choices=_MOVING_RANKS), _SEED, _SAMPLES, _CENTER),
             polars_json=("RollingRank",),
         ),
         window(
@@ -377,18 +393,18 @@ register(
             value("by", "integer or temporal", string_is_column=True),
             options=(
                 _DURATION,
-                Option("method", "str", "average", choices=_RANKING),
+                Option("method", "str", "average", choices=_MOVING_RANKS),
                 _SEED,
                 Option("min_samples", "int", 1, minimum=0, maximum=2**31),
-                _CLOSED,
+                Option("closed", "str", "right", choices=("right", "both")),
             ),
             polars_json=("RollingRankBy",),
         ),
         *(
             Function(
                 f"pl.rolling_{name}",
-                (column("numeric or boolean", "a"), column("numeric or boolean", "b")),
-                float_of,
+                (column("number", "a"), column("number", "b")),
+                float_of_both,
                 Flow.WINDOW,
                 MOVING,
                 doc,
@@ -450,21 +466,21 @@ register(
         ),
         window(
             "ewm_mean_by",
-            "number",
+            "wide number",
             float_of,
             RUNNING,
             "Exponentially weighted mean over the distances of another column.",
-            value("by", "integer or temporal", string_is_column=True),
+            value("by", "date or datetime", string_is_column=True),
             options=(_HALF_LIFE,),
             polars_json=("EwmMeanBy",),
         ),
         window(
             "ewm_sum_by",
-            "number",
+            "wide number",
             float_of,
             RUNNING,
             "Exponentially weighted sum over the distances of another column.",
-            value("by", "integer or temporal", string_is_column=True),
+            value("by", "date or datetime", string_is_column=True),
             options=(_HALF_LIFE,),
             polars_json=("EwmSumBy",),
         ),

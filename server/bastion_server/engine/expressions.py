@@ -97,6 +97,8 @@ def _lower_call(call: Call) -> pl.Expr:
     positional: list[Any] = []
     keywords: dict[str, Any] = {}
     for arg, given in zip(described, call.args, strict=True):
+        if arg.optional and not arg.variadic and given == LEFT_OUT:
+            continue
         lowered = _argument(arg, given)
         if arg.keyword or (arg.optional and not arg.variadic):
             keywords[arg.name] = lowered
@@ -120,8 +122,6 @@ def _called(function: Function, positional: list[Any], keywords: dict[str, Any])
 
 
 def _argument(arg: Arg, given: Expr) -> Any:
-    if arg.optional and given == LEFT_OUT:
-        return None
     if arg.list_is_column and isinstance(given, Literal) and given.dtype.kind == "List" and given.dtype.inner:
         values = series("literal", given.dtype.inner, given.value or ())
         return values if arg.constant else pl.lit(values)
@@ -152,6 +152,7 @@ def _old_name(method: str) -> Callable[..., pl.Expr]:
 _EXCEPTIONS: dict[str, Callable[..., pl.Expr]] = {
     "cut": _old_name("cut"),
     "qcut": _old_name("qcut"),
+    "list.concat": lambda owner, *others: owner.list.concat(list(others)),
     "fill_null_strategy": lambda owner, **keywords: owner.fill_null(**keywords),
     "pl.format": lambda *args, f_string: pl.format(f_string, *args),
 }
