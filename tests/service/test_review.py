@@ -1,0 +1,132 @@
+"""Access requests from filing to the result, and what an approval cannot be used for."""
+
+from __future__ import annotations
+
+import threading
+
+import polars as pl
+import pytest
+from bastion_plan.canonical import encode
+from bastion_wire import messages as m
+
+from bastion import BastionError, Denied
+
+
+def denial(frame) -> Denied:
+    with pytest.raises(Denied) as caught:
+        frame.fetch()
+    return caught.value
+
+
+def test_request_approve_push_result_with_hidden_names_masked(world):
+    titanic = world.user.client.polars.get_df("titanic")
+    heard = threading.Event()
+    seen = []
+    remove = world.owner.on_request(lambda r: (seen.append(r.info), heard.set()))
+    denied = denial(titanic.head(5))
+    request = denied.request("to see the columns")
+    assert request.state == "pending"
+    assert heard.wait(5)
+    remove()
+    info = seen[0]
+    assert info.requester == "alice"
+    assert info.reason == "to see the columns"
+    assert "head(5)" in info.code or "slice" in info.code
+    assert info.words
+    world.owner.approve(info.id, "fine")
+    rows = denied.wait(10)
+    assert rows.height == 5
+    assert rows["Name"].unique().to_list() == ["*"]
+    assert rows["Age"].null_count() < 5
+
+
+def test_an_approval_for_once_is_used_up(world):
+    titanic = world.user.client.polars.get_df("titanic")
+    denied = denial(titanic.head(6))
+    request = denied.request("once")
+    world.owner.approve(request.id)
+    assert denied.wait(10).height == 6
+    assert denial(titanic.head(6)).outcome == "review"
+
+
+def test_an_approval_is_for_one_plan_and_one_requester(world):
+    titanic = world.user.client.polars.get_df("titanic")
+    denied = denial(titanic.head(7))
+    request = denied.request("seven")
+    world.owner.approve(request.id)
+    assert denial(titanic.head(8)).outcome == "review"
+    theirs = world.other.client.polars.get_df("titanic")
+    assert denial(theirs.head(7)).outcome == "review"
+    with pytest.raises(BastionError):
+        world.other.request(request.id)
+    assert denied.wait(10).height == 7
+
+
+def test_a_new_policy_ends_an_approval(world):
+    titanic = world.user.client.polars.get_df("titanic")
+    denied = denial(titanic.head(9))
+    request = denied.request("nine")
+    world.owner.approve(request.id)
+    world.owner.set_policy("titanic", roles={"Cabin": "quasi"})
+    fresh = world.user.client.polars.get_df("titanic")
+    assert denial(fresh.head(9)).outcome == "review"
+
+
+def test_a_denial_brings_the_owners_words(world):
+    titanic = world.user.client.polars.get_df("titanic")
+    denied = denial(titanic.head(11))
+    request = denied.request("eleven")
+    world.owner.deny(request.id, "Ask for the mean instead.")
+    with pytest.raises(Denied, match="Ask for the mean instead"):
+        denied.wait(10)
+
+
+def test_a_decision_needs_the_owners_signature(world):
+    titanic = world.user.client.polars.get_df("titanic")
+    request = denial(titanic.head(12)).request("twelve")
+    body = m.Decide(request.id, "approve", signed=b"\0" * 80)
+    with pytest.raises(BastionError) as caught:
+        world.owner._run(world.owner._ask(body))
+    assert caught.value.code == "wire.auth.signature"
+    signed = world.user._sign({"action": "decide"})
+    with pytest.raises(BastionError) as caught:
+        world.user._run(world.user._ask(m.Decide(request.id, "approve", signed=signed)))
+    assert caught.value.code.startswith(("wire.auth", "missing", "input"))
+    assert world.user.request(request.id).state == "pending"
+
+
+def test_a_signed_decision_cannot_be_replayed(world):
+    titanic = world.user.client.polars.get_df("titanic")
+    request = denial(titanic.head(13)).request("thirteen")
+    info = world.owner.request(request.id).info
+    statement = {"action": "decide", "request": info.id, "decision": "deny", "plan_hash": info.plan_hash, "reason": "no",
+                 "until": 0.0, "may_run": False, "may_read": False}  # fmt: skip
+    body = m.Decide(info.id, "deny", "no", 0.0, False, False, world.owner._sign(statement))
+    assert world.owner._run(world.owner._ask(body)).info.state == "denied"
+    with pytest.raises(BastionError) as caught:
+        world.owner._run(world.owner._ask(body))
+    assert caught.value.code in ("wire.auth.replay", "input.request.decided")
+
+
+def test_what_needs_no_approval_is_not_filed(world):
+    titanic = world.user.client.polars.get_df("titanic")
+    plan = titanic.select(pl.len()).plan
+    with pytest.raises(BastionError) as caught:
+        world.user._run(world.user._ask(m.RequestAccess(encode(plan), "because")))
+    assert caught.value.code == "input.request.not-needed"
+
+
+def test_withdraw(world):
+    titanic = world.user.client.polars.get_df("titanic")
+    request = denial(titanic.head(14)).request("fourteen")
+    assert request.withdraw().state == "withdrawn"
+    with pytest.raises(BastionError):
+        world.owner.approve(request.id)
+
+
+def test_the_owner_previews(world):
+    titanic = world.user.client.polars.get_df("titanic")
+    request = denial(titanic.head(40)).request("forty")
+    shown = world.owner.request(request.id).preview()
+    assert 0 < shown.height <= 20
+    assert shown["Name"].unique().to_list() == ["*"]
