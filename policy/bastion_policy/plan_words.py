@@ -198,8 +198,8 @@ def _step(node: Node) -> str:
         case nodes.DropNulls(subset=subset, nans=nans):
             return f"rows without {'NaN' if nans else 'nulls'}{f' in {_list(subset)}' if subset else ''}"
         case nodes.FillNull(value=value, strategy=strategy, nans=nans):
-            by = expr_words(value) if value is not None else f"the strategy {text(strategy or '')}"
-            return f"{'NaN' if nans else 'nulls'} replaced by {by}"
+            new = expr_words(value) if value is not None else f"the strategy {text(strategy or '')}"
+            return f"{'NaN' if nans else 'nulls'} replaced by {new}"
         case nodes.Explode(columns=columns):
             return f"one row per element of {_list(columns)}"
         case nodes.Unnest(columns=columns):

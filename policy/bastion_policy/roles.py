@@ -86,8 +86,10 @@ class Role(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
         if self.kind not in (RoleKind.PUBLIC, RoleKind.QUASI):
             raise refuse("role.domain", f"Only public and quasi columns have a domain, not {self.kind.value}.")
         values = tuple(self.domain or ())
-        if not values or not all(isinstance(v, str | int | float) for v in values):
-            raise refuse("role.domain", "A domain is a list of at least one string, number or Boolean.")
+        if not values or not all(
+            isinstance(v, str | int) or (isinstance(v, float) and math.isfinite(v)) for v in values
+        ):
+            raise refuse("role.domain", "A domain is a list of at least one string, finite number or Boolean.")
         msgspec.structs.force_setattr(self, "domain", values)
 
     def __str__(self) -> str:
