@@ -59,6 +59,11 @@ def _words(accepts: str) -> tuple[str, ...]:
     return tuple(accepts.split(" or "))
 
 
+def words(accepts: str) -> set[str]:
+    """Return the words of a description without "list of" and "array of", for the check of the register."""
+    return {word.removeprefix("list of ").removeprefix("array of ") for word in _words(accepts)}
+
+
 def _fits_one(word: str, dtype: DType) -> bool:
     for kind, prefix in (("List", "list of "), ("Array", "array of ")):
         if word.startswith(prefix):

@@ -31,7 +31,6 @@ register(
             Flow.COUNT,
             COUNTING,
             "Number of values that are not null.",
-            polars_json=("Count",),
             sql=("count",),
         ),
         reduce(
@@ -45,7 +44,6 @@ register(
             "A count of missing values; it can isolate a row like any other count of a predicate.",
             "Number of nulls.",
             nulls="nulls are what is counted",
-            polars_json=("NullCount",),
         ),
         reduce(
             "n_unique",
@@ -55,7 +53,6 @@ register(
             "A count of distinct values; each new value may be one unit's, so only units themselves are counted freely.",
             "Number of distinct values.",
             nulls="null counts as one value",
-            polars_json=("NUnique",),
             sql=("count distinct",),
         ),
         reduce(
@@ -66,7 +63,6 @@ register(
             "An estimated count of distinct values, as telling as the exact one.",
             "Estimated number of distinct values.",
             nulls="null counts as one value",
-            polars_json=("ApproxNUnique",),
             sql=("approx_distinct",),
         ),
         reduce(
@@ -76,7 +72,6 @@ register(
             Flow.SUM,
             LINEAR,
             "Sum of the values; 0 without any.",
-            polars_json=("Sum",),
             sql=("sum",),
         ),
         reduce(
@@ -87,7 +82,6 @@ register(
             "A sum divided by a count: judged as both.",
             "Mean of the values; null without any.",
             aliases=("avg",),
-            polars_json=("Mean",),
             sql=("avg", "mean"),
         ),
         reduce(
@@ -98,7 +92,6 @@ register(
             SQUARES,
             "Variance.",
             options=(Option("ddof", "int", 1, minimum=0, maximum=255, doc="divisor n - ddof"),),
-            polars_json=("Var",),
             sql=("var", "variance", "var_samp"),
         ),
         reduce(
@@ -109,7 +102,6 @@ register(
             SQUARES,
             "Standard deviation.",
             options=(Option("ddof", "int", 1, minimum=0, maximum=255, doc="divisor n - ddof"),),
-            polars_json=("Std",),
             sql=("stddev", "std", "stddev_samp"),
         ),
         reduce(
@@ -119,7 +111,6 @@ register(
             Flow.ORDER,
             RANKED,
             "Middle value; the mean of the two middle ones.",
-            polars_json=("Median",),
             sql=("median",),
         ),
         reduce(
@@ -133,7 +124,6 @@ register(
                 Option("quantile", "float", required=True, minimum=0, maximum=1),
                 Option("interpolation", "str", "nearest", choices=INTERPOLATIONS),
             ),
-            polars_json=("Quantile",),
             sql=("quantile_cont", "percentile_cont"),
         ),
         reduce(
@@ -143,7 +133,6 @@ register(
             Flow.EXTREME,
             EDGE,
             "Smallest value.",
-            polars_json=("Min",),
             sql=("min",),
         ),
         reduce(
@@ -153,7 +142,6 @@ register(
             Flow.EXTREME,
             EDGE,
             "Largest value.",
-            polars_json=("Max",),
             sql=("max",),
         ),
         reduce(
@@ -163,7 +151,6 @@ register(
             Flow.EXTREME,
             EDGE,
             "Smallest value; NaN if there is one.",
-            polars_json=("NanMin",),
         ),
         reduce(
             "nan_max",
@@ -172,7 +159,6 @@ register(
             Flow.EXTREME,
             EDGE,
             "Largest value; NaN if there is one.",
-            polars_json=("NanMax",),
         ),
         reduce(
             "any",
@@ -182,7 +168,6 @@ register(
             "The largest of bits: a single row can make it true.",
             "Whether any value is true.",
             options=(flag("ignore_nulls", True),),
-            polars_json=("Any",),
             sql=("bool_or",),
         ),
         reduce(
@@ -193,7 +178,6 @@ register(
             "The smallest of bits: a single row can make it false.",
             "Whether all values are true.",
             options=(flag("ignore_nulls", True),),
-            polars_json=("All",),
             sql=("bool_and",),
         ),
         reduce(
@@ -214,7 +198,6 @@ register(
             "First value.",
             options=(flag("ignore_nulls"),),
             nulls="nulls count unless ignore_nulls",
-            polars_json=("First",),
             sql=("first",),
         ),
         reduce(
@@ -226,7 +209,6 @@ register(
             "Last value.",
             options=(flag("ignore_nulls"),),
             nulls="nulls count unless ignore_nulls",
-            polars_json=("Last",),
             sql=("last",),
         ),
         reduce(
@@ -236,7 +218,6 @@ register(
             Flow.ROW,
             "A product can be made to hold a single row, by zeros and ones or by prime factors.",
             "Product of the values; 1 without any.",
-            polars_json=("Product",),
         ),
         reduce(
             "skew",
@@ -246,7 +227,6 @@ register(
             "A third moment: outliers dominate it and moments of known weights give rows back; no guard is defined for it.",
             "Skewness.",
             options=(flag("bias", True),),
-            polars_json=("Skew",),
             sql=("skewness",),
         ),
         reduce(
@@ -257,7 +237,6 @@ register(
             "A fourth moment: outliers dominate it and moments of known weights give rows back; no guard is defined for it.",
             "Kurtosis.",
             options=(flag("fisher", True), flag("bias", True)),
-            polars_json=("Kurtosis",),
             sql=("kurtosis",),
         ),
         reduce(
@@ -268,7 +247,6 @@ register(
             "A sum of x log x: not linear, so chosen weights give rows back; no guard is defined for it.",
             "Entropy of the values taken as (unnormalised) probabilities.",
             options=(Option("base", "float", 2.718281828459045), flag("normalize", True)),
-            polars_json=("Entropy",),
         ),
         reduce(
             "arg_min",
@@ -277,7 +255,6 @@ register(
             Flow.ROW,
             "The position of a single row.",
             "Position of the smallest value.",
-            polars_json=("ArgMin",),
         ),
         reduce(
             "arg_max",
@@ -286,7 +263,6 @@ register(
             Flow.ROW,
             "The position of a single row.",
             "Position of the largest value.",
-            polars_json=("ArgMax",),
         ),
         reduce(
             "implode",
@@ -297,7 +273,6 @@ register(
             "All values as one list.",
             options=(flag("maintain_order", True),),
             nulls="nulls are kept",
-            polars_json=("Implode",),
             sql=("array_agg",),
         ),
         Function(
@@ -311,7 +286,6 @@ register(
             nulls="nulls count",
             method=False,
             output_name="len",
-            polars_json=("Len",),
             sql=("count(*)",),
         ),
         Function(
@@ -328,7 +302,6 @@ register(
             shape=Shape.ONE,
             nulls="rows with a null are skipped",
             method=False,
-            polars_json=("Correlation",),
             sql=("corr",),
         ),
         Function(
@@ -345,7 +318,6 @@ register(
             shape=Shape.ONE,
             nulls="rows with a null are skipped",
             method=False,
-            polars_json=("Covariance",),
             sql=("covar_samp", "cov"),
         ),
     ]

@@ -107,7 +107,6 @@ register(
             BINNING,
             "Bins between given cuts.",
             options=(_LABELS, _INTERVALS, flag("right_closed")),
-            polars_json=("BinIntervals",),
         ),
         window(
             "bin_quantiles",
@@ -121,7 +120,6 @@ register(
                 _INTERVALS,
                 flag("right_closed"),
             ),
-            polars_json=("BinQuantiles",),
         ),
         window(
             "bin_ranks",
@@ -130,7 +128,6 @@ register(
             CUTS,
             "Bins of equal numbers of rows.",
             options=(Option("ranks", "numbers", required=True, minimum=0, maximum=1), _LABELS, _INTERVALS),
-            polars_json=("BinRanks",),
         ),
         Function(
             "cut",
@@ -145,7 +142,6 @@ register(
                 flag("left_closed"),
                 flag("include_breaks"),
             ),
-            polars_json=("Cut",),
         ),
         window(
             "qcut",
@@ -160,7 +156,6 @@ register(
                 flag("allow_duplicates"),
                 flag("include_breaks"),
             ),
-            polars_json=("QCut",),
         ),
         Function(
             "hist",
@@ -176,7 +171,6 @@ register(
             ),
             shape=Shape.ANY,
             nulls="nulls are skipped",
-            polars_json=("Hist",),
         ),
         Function(
             "replace",
@@ -186,7 +180,6 @@ register(
             MAPPING,
             "Some values replaced by others, in the same type.",
             nulls="null stays null unless it is replaced",
-            polars_json=("Replace",),
         ),
         Function(
             "replace_strict",
@@ -202,7 +195,6 @@ register(
             "Every value replaced by another, in a new type.",
             options=(Option("return_dtype", "dtype", None, nullable=True),),
             nulls="null stays null unless it is replaced",
-            polars_json=("ReplaceStrict",),
         ),
     ]
 )

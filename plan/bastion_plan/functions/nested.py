@@ -315,7 +315,6 @@ register(
             "One field.",
             reason=THROUGH,
             options=(Option("name", "str", required=True),),
-            polars_json=("FieldByName",),
         ),
         elementwise(
             "struct.rename_fields",
@@ -324,7 +323,6 @@ register(
             "With other field names.",
             reason=THROUGH,
             options=(Option("names", "strings", required=True),),
-            polars_json=("RenameFields",),
         ),
         elementwise(
             "struct.drop",
@@ -341,10 +339,7 @@ register(
             "With more fields, named as the expressions are.",
             value("exprs", variadic=True, string_is_column=True),
             reason=THROUGH,
-            polars_json=("WithFields",),
         ),
-        elementwise(
-            "struct.json_encode", "struct", always(STRING), "As JSON text.", reason=THROUGH, polars_json=("JsonEncode",)
-        ),
+        elementwise("struct.json_encode", "struct", always(STRING), "As JSON text.", reason=THROUGH),
     ]
 )

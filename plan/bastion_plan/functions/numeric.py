@@ -23,15 +23,12 @@ def _rounded(given: Given) -> DType:
 def _math(
     name: str,
     doc: str,
-    tag: str,
     reason: str = MONOTONE,
     sql: tuple[str, ...] | None = None,
     accepts: str = "number",
     **rest: object,
 ) -> Function:
-    return elementwise(
-        name, accepts, float_of, doc, reason=reason, polars_json=(tag,), sql=(name,) if sql is None else sql, **rest
-    )
+    return elementwise(name, accepts, float_of, doc, reason=reason, sql=(name,) if sql is None else sql, **rest)
 
 
 register(
@@ -42,19 +39,15 @@ register(
             same,
             "Absolute value.",
             reason=FOLD,
-            polars_json=("Abs",),
             sql=("abs",),
             aliases=("__abs__",),
         ),
-        elementwise(
-            "sign", "numeric", same, "-1, 0 or 1 by the sign.", reason=FOLD, polars_json=("Sign",), sql=("sign",)
-        ),
-        _math("sqrt", "Square root; NaN for negative numbers.", "Sqrt"),
-        _math("cbrt", "Cube root.", "Cbrt"),
+        elementwise("sign", "numeric", same, "-1, 0 or 1 by the sign.", reason=FOLD, sql=("sign",)),
+        _math("sqrt", "Square root; NaN for negative numbers."),
+        _math("cbrt", "Cube root."),
         _math(
             "exp",
             "e to the power of the value.",
-            "Exp",
             "Row by row, and it blows one large value up over all others, so a sum of it can spell out its largest row.",
         ),
         Function(
@@ -64,35 +57,33 @@ register(
             Flow.ELEMENTWISE,
             MONOTONE,
             "Logarithm; base e unless given.",
-            polars_json=("Log",),
             sql=("ln", "log"),
         ),
-        _math("log10", "Logarithm to base 10.", "Log10", sql=("log10",)),
-        _math("log1p", "Natural logarithm of one plus the value.", "Log1p", sql=("log1p",)),
-        _math("sin", "Sine of an angle in radians.", "Sin", FOLD),
-        _math("cos", "Cosine of an angle in radians.", "Cos", FOLD),
-        _math("tan", "Tangent of an angle in radians.", "Tan", FOLD),
-        _math("cot", "Cotangent of an angle in radians.", "Cot", FOLD),
-        _math("arcsin", "Angle in radians whose sine is the value.", "ArcSin", sql=("asin",)),
-        _math("arccos", "Angle in radians whose cosine is the value.", "ArcCos", sql=("acos",)),
-        _math("arctan", "Angle in radians whose tangent is the value.", "ArcTan", sql=("atan",)),
-        _math("sinh", "Hyperbolic sine.", "Sinh"),
-        _math("cosh", "Hyperbolic cosine.", "Cosh", FOLD),
-        _math("tanh", "Hyperbolic tangent.", "Tanh"),
-        _math("arcsinh", "Inverse of the hyperbolic sine.", "ArcSinh", sql=("asinh",)),
-        _math("arccosh", "Inverse of the hyperbolic cosine.", "ArcCosh", sql=("acosh",)),
-        _math("arctanh", "Inverse of the hyperbolic tangent.", "ArcTanh", sql=("atanh",)),
-        _math("degrees", "Radians as degrees.", "Degrees", "Row by row and affine: judged as its column."),
-        _math("radians", "Degrees as radians.", "Radians", "Row by row and affine: judged as its column."),
-        _math("erf", "Error function.", "Erf"),
-        _math("erfc", "One minus the error function.", "Erfc"),
+        _math("log10", "Logarithm to base 10.", sql=("log10",)),
+        _math("log1p", "Natural logarithm of one plus the value.", sql=("log1p",)),
+        _math("sin", "Sine of an angle in radians.", FOLD),
+        _math("cos", "Cosine of an angle in radians.", FOLD),
+        _math("tan", "Tangent of an angle in radians.", FOLD),
+        _math("cot", "Cotangent of an angle in radians.", FOLD),
+        _math("arcsin", "Angle in radians whose sine is the value.", sql=("asin",)),
+        _math("arccos", "Angle in radians whose cosine is the value.", sql=("acos",)),
+        _math("arctan", "Angle in radians whose tangent is the value.", sql=("atan",)),
+        _math("sinh", "Hyperbolic sine."),
+        _math("cosh", "Hyperbolic cosine.", FOLD),
+        _math("tanh", "Hyperbolic tangent."),
+        _math("arcsinh", "Inverse of the hyperbolic sine.", sql=("asinh",)),
+        _math("arccosh", "Inverse of the hyperbolic cosine.", sql=("acosh",)),
+        _math("arctanh", "Inverse of the hyperbolic tangent.", sql=("atanh",)),
+        _math("degrees", "Radians as degrees.", "Row by row and affine: judged as its column."),
+        _math("radians", "Degrees as radians.", "Row by row and affine: judged as its column."),
+        _math("erf", "Error function."),
+        _math("erfc", "One minus the error function."),
         elementwise(
             "floor",
             "numeric",
             _rounded,
             "Rounded down to a whole number.",
             reason=COARSER,
-            polars_json=("Floor",),
             sql=("floor",),
         ),
         elementwise(
@@ -101,7 +92,6 @@ register(
             _rounded,
             "Rounded up to a whole number.",
             reason=COARSER,
-            polars_json=("Ceil",),
             sql=("ceil", "ceiling"),
         ),
         elementwise(
@@ -114,7 +104,6 @@ register(
                 Option("decimals", "int", 0, minimum=0, maximum=38),
                 Option("mode", "str", "half_to_even", choices=("half_to_even", "half_away_from_zero")),
             ),
-            polars_json=("Round",),
             sql=("round",),
         ),
         elementwise(
@@ -124,7 +113,6 @@ register(
             "Rounded to a number of significant digits.",
             reason=COARSER,
             options=(Option("digits", "int", required=True, minimum=1, maximum=300),),
-            polars_json=("RoundSF",),
         ),
         elementwise(
             "truncate",
@@ -133,7 +121,6 @@ register(
             "Cut off after a number of decimals, towards zero.",
             reason=COARSER,
             options=(Option("decimals", "int", 0, minimum=0, maximum=38),),
-            polars_json=("Truncate",),
             sql=("trunc",),
         ),
         Function(
@@ -147,7 +134,6 @@ register(
             Flow.ELEMENTWISE,
             "Row by row; outside the owner's bounds a moving clip is a scan for single values.",
             "Limited to lie between two bounds.",
-            polars_json=("Clip",),
         ),
     ]
 )
@@ -163,7 +149,6 @@ register(
             "Whether the value is missing.",
             reason=NULLITY,
             nulls="null gives true",
-            polars_json=("IsNull",),
             sql=("is null",),
         ),
         elementwise(
@@ -173,19 +158,15 @@ register(
             "Whether the value is there.",
             reason=NULLITY,
             nulls="null gives false",
-            polars_json=("IsNotNull",),
             sql=("is not null",),
         ),
-        elementwise(
-            "is_nan", "number", always(BOOLEAN), "Whether the value is NaN.", reason=NULLITY, polars_json=("IsNan",)
-        ),
+        elementwise("is_nan", "number", always(BOOLEAN), "Whether the value is NaN.", reason=NULLITY),
         elementwise(
             "is_not_nan",
             "number",
             always(BOOLEAN),
             "Whether the value is not NaN.",
             reason=NULLITY,
-            polars_json=("IsNotNan",),
         ),
         elementwise(
             "is_finite",
@@ -193,7 +174,6 @@ register(
             always(BOOLEAN),
             "Whether the value is neither NaN nor infinite.",
             reason=NULLITY,
-            polars_json=("IsFinite",),
         ),
         elementwise(
             "is_infinite",
@@ -201,7 +181,6 @@ register(
             always(BOOLEAN),
             "Whether the value is infinite.",
             reason=NULLITY,
-            polars_json=("IsInfinite",),
         ),
         Function(
             "fill_nan",
@@ -210,7 +189,6 @@ register(
             Flow.ELEMENTWISE,
             "Row by row: its own value, or the given one.",
             "Another value instead of NaN.",
-            polars_json=("FillNan",),
         ),
         Function(
             "fill_null",
@@ -220,7 +198,6 @@ register(
             "Row by row: its own value, or the given one; as an identity it passes rows through.",
             "Another value instead of null.",
             nulls="nulls are replaced",
-            polars_json=("FillNull",),
             sql=("ifnull",),
         ),
         Function(
@@ -232,7 +209,6 @@ register(
             "The first value that is not null.",
             nulls="null only if all are null",
             method=False,
-            polars_json=("Coalesce",),
             sql=("coalesce",),
         ),
         *(

@@ -119,6 +119,12 @@ def _floordiv(given: Given) -> DType:
     return _number(given)
 
 
+def _truncdiv(given: Given) -> DType:
+    if given.dtypes[0].kind == given.dtypes[1].kind == "Null":
+        raise mismatch(*given.dtypes)
+    return _number(given)
+
+
 def _pow(given: Given) -> DType:
     a, b = given.dtypes
     base = settle(a, _value(given, 0))
@@ -185,7 +191,6 @@ register(
             _TIMED + " or string",
             ("__add__",),
             nulls=_NO_NULL,
-            polars_json=("Plus",),
             sql=("+",),
         ),
         _binary(
@@ -196,7 +201,6 @@ register(
             _TIMED,
             ("__sub__",),
             nulls=_NO_NULL,
-            polars_json=("Minus",),
             sql=("-",),
         ),
         _binary(
@@ -207,7 +211,6 @@ register(
             _TIMED,
             ("__mul__",),
             nulls=_NO_NULL,
-            polars_json=("Multiply",),
             sql=("*",),
         ),
         _binary(
@@ -218,7 +221,6 @@ register(
             _TIMED,
             ("__truediv__", "div"),
             nulls=_NO_NULL,
-            polars_json=("TrueDivide",),
             sql=("/",),
         ),
         _binary(
@@ -229,8 +231,15 @@ register(
             NUMBERS,
             ("__floordiv__",),
             nulls=_NO_NULL,
-            polars_json=("FloorDivide",),
             sql=("//", "div"),
+        ),
+        _binary(
+            "truncdiv",
+            "Quotient cut off towards zero; integers divided by zero give null.",
+            _truncdiv,
+            ARITHMETIC,
+            "number or null",
+            nulls=_NO_NULL,
         ),
         _binary(
             "mod",
@@ -240,7 +249,6 @@ register(
             NUMBERS,
             ("__mod__",),
             nulls=_NO_NULL,
-            polars_json=("Modulus",),
             sql=("%", "mod"),
         ),
         Function(
@@ -252,7 +260,6 @@ register(
             "Value raised to a power.",
             nulls=_NO_NULL,
             aliases=("__pow__",),
-            polars_json=("Pow",),
             sql=("pow", "power"),
         ),
         *(
@@ -264,16 +271,15 @@ register(
                 "any",
                 aliases,
                 nulls=_NO_NULL,
-                polars_json=(tag,),
                 sql=(sql,),
             )
-            for name, doc, aliases, tag, sql in (
-                ("eq", "Whether two values are equal.", ("__eq__",), "Eq", "="),
-                ("ne", "Whether two values differ.", ("__ne__",), "NotEq", "<>"),
-                ("lt", "Whether the left value is smaller.", ("__lt__",), "Lt", "<"),
-                ("le", "Whether the left value is smaller or equal.", ("__le__",), "LtEq", "<="),
-                ("gt", "Whether the left value is larger.", ("__gt__",), "Gt", ">"),
-                ("ge", "Whether the left value is larger or equal.", ("__ge__",), "GtEq", ">="),
+            for name, doc, aliases, sql in (
+                ("eq", "Whether two values are equal.", ("__eq__",), "="),
+                ("ne", "Whether two values differ.", ("__ne__",), "<>"),
+                ("lt", "Whether the left value is smaller.", ("__lt__",), "<"),
+                ("le", "Whether the left value is smaller or equal.", ("__le__",), "<="),
+                ("gt", "Whether the left value is larger.", ("__gt__",), ">"),
+                ("ge", "Whether the left value is larger or equal.", ("__ge__",), ">="),
             )
         ),
         _binary(
@@ -283,7 +289,6 @@ register(
             COMPARE,
             "any",
             nulls="null equals null, never gives null",
-            polars_json=("EqValidity",),
             sql=("is not distinct from",),
         ),
         _binary(
@@ -293,7 +298,6 @@ register(
             COMPARE,
             "any",
             nulls="null equals null, never gives null",
-            polars_json=("NotEqValidity",),
             sql=("is distinct from",),
         ),
         Function(
@@ -305,7 +309,6 @@ register(
             "Whether all are true.",
             nulls="false wins over null, null over true",
             aliases=("__and__",),
-            polars_json=("And", "LogicalAnd"),
             sql=("and",),
         ),
         Function(
@@ -317,7 +320,6 @@ register(
             "Whether any is true.",
             nulls="true wins over null, null over false",
             aliases=("__or__",),
-            polars_json=("Or", "LogicalOr"),
             sql=("or",),
         ),
         _binary(
@@ -328,7 +330,6 @@ register(
             "boolean",
             ("__xor__",),
             nulls=_NO_NULL,
-            polars_json=("Xor",),
             sql=("xor",),
         ),
         elementwise(
@@ -338,7 +339,6 @@ register(
             "Whether the value is false.",
             reason="Row by row; the other side of a predicate is as telling as the predicate.",
             aliases=("__invert__",),
-            polars_json=("Not",),
             sql=("not",),
         ),
         elementwise(
@@ -348,7 +348,6 @@ register(
             "Value with the opposite sign.",
             reason="Row by row and affine: judged as its column.",
             aliases=("__neg__",),
-            polars_json=("Negate",),
         ),
     ]
 )
@@ -375,7 +374,6 @@ register(
             "Whether the value is in the list.",
             options=(flag("nulls_equal", doc="null counts as a value"),),
             nulls="null gives null unless nulls_equal",
-            polars_json=("IsIn",),
             sql=("in",),
         ),
         Function(
@@ -389,7 +387,6 @@ register(
             COMPARE,
             "Whether the value lies between two bounds.",
             options=(Option("closed", "str", "both", choices=("both", "left", "right", "none")),),
-            polars_json=("IsBetween",),
             sql=("between",),
         ),
         Function(
@@ -404,7 +401,6 @@ register(
                 Option("rel_tol", "float", 1e-09, minimum=0),
                 flag("nans_equal"),
             ),
-            polars_json=("IsClose",),
         ),
     ]
 )

@@ -54,7 +54,6 @@ register(
             "Values for which all predicates are true.",
             value("predicates", "boolean", variadic=True, string_is_column=True),
             nulls="a null predicate drops the row",
-            polars_json=("Filter",),
         ),
         choose(
             "drop_nulls",
@@ -62,16 +61,14 @@ register(
             "Chooses rows by whether the value is there: a predicate.",
             "Values that are not null.",
             nulls="nulls are dropped",
-            polars_json=("DropNulls",),
         ),
         choose(
             "drop_nans",
             "number",
             "Chooses rows by whether the value is NaN: a predicate.",
             "Values that are not NaN.",
-            polars_json=("DropNans",),
         ),
-        choose("head", "any", POSITION, "First n values.", _N, polars_json=("Slice",)),
+        choose("head", "any", POSITION, "First n values.", _N),
         choose("tail", "any", POSITION, "Last n values.", _N),
         choose("limit", "any", POSITION, "First n values.", _N),
         choose(
@@ -88,7 +85,6 @@ register(
             POSITION,
             "Every n-th value.",
             options=(Option("n", "int", required=True, minimum=1), Option("offset", "int", 0, minimum=0)),
-            polars_json=("GatherEvery",),
         ),
         _row(
             "gather",
@@ -97,7 +93,6 @@ register(
             "Values at positions.",
             value("indices", "integer or list of integer", string_is_column=True, list_is_column=True),
             options=(flag("null_on_oob"),),
-            polars_json=("Gather",),
         ),
         _row(
             "get",
@@ -107,7 +102,6 @@ register(
             value("index", "integer", string_is_column=True, scalar=True),
             options=(flag("null_on_oob"),),
             shape=Shape.ONE,
-            polars_json=("Get",),
         ),
         _row(
             "item",
@@ -116,7 +110,6 @@ register(
             "The only value.",
             options=(flag("allow_empty"),),
             shape=Shape.ONE,
-            polars_json=("Item",),
         ),
         _row(
             "min_by",
@@ -125,7 +118,6 @@ register(
             "Value in the row where another column is smallest.",
             value("by", "comparable", string_is_column=True),
             shape=Shape.ONE,
-            polars_json=("MinBy",),
             sql=("min_by", "arg_min"),
         ),
         _row(
@@ -135,11 +127,10 @@ register(
             "Value in the row where another column is largest.",
             value("by", "comparable", string_is_column=True),
             shape=Shape.ONE,
-            polars_json=("MaxBy",),
             sql=("max_by", "arg_max"),
         ),
-        _row("top_k", "comparable", EDGES, "The k largest values.", _K, polars_json=("TopK",)),
-        _row("bottom_k", "comparable", EDGES, "The k smallest values.", _K, polars_json=("BottomK",)),
+        _row("top_k", "comparable", EDGES, "The k largest values.", _K),
+        _row("bottom_k", "comparable", EDGES, "The k smallest values.", _K),
         _row(
             "top_k_by",
             "any",
@@ -148,7 +139,6 @@ register(
             value("by", "comparable", string_is_column=True),
             _K,
             options=(flag("reverse"),),
-            polars_json=("TopKBy",),
         ),
         _row(
             "bottom_k_by",
@@ -158,7 +148,6 @@ register(
             value("by", "comparable", string_is_column=True),
             _K,
             options=(flag("reverse"),),
-            polars_json=("BottomKBy",),
         ),
         _row(
             "arg_unique",
@@ -167,7 +156,6 @@ register(
             "Positions of the first of each distinct value.",
             result=always(UINT32),
             nulls="null counts as one value",
-            polars_json=("ArgUnique",),
         ),
         _row(
             "arg_true",
@@ -175,7 +163,6 @@ register(
             "Positions of single rows.",
             "Positions of true values.",
             result=always(UINT32),
-            polars_json=("ArgTrue",),
         ),
         _row(
             "explode",
@@ -184,7 +171,6 @@ register(
             "One row per element.",
             result=inner,
             options=(flag("empty_as_null"), flag("keep_nulls", True)),
-            polars_json=("Explode",),
         ),
         _row(
             "append",
@@ -201,7 +187,6 @@ register(
             "A constant n times behind the values.",
             value("value", scalar=True),
             value("n", "integer", string_is_column=True, scalar=True),
-            polars_json=("ExtendConstant",),
         ),
         _row(
             "search_sorted",
@@ -211,7 +196,6 @@ register(
             value("element", "any", list_is_column=True, scalar=True),
             result=always(UINT32),
             options=(Option("side", "str", "any", choices=("any", "left", "right")), flag("descending")),
-            polars_json=("SearchSorted",),
         ),
         _row(
             "index_of",
@@ -221,7 +205,6 @@ register(
             value("element", "flat", scalar=True),
             result=always(UINT32),
             shape=Shape.ONE,
-            polars_json=("IndexOf",),
         ),
         _row(
             "is_sorted",
@@ -231,7 +214,6 @@ register(
             result=always(BOOLEAN),
             shape=Shape.ONE,
             options=(flag("descending"), flag("nulls_last")),
-            polars_json=("IsSorted",),
         ),
         _row(
             "dot",
@@ -271,7 +253,6 @@ register(
             "Random values.",
             options=(flag("with_replacement"), Option("shuffle", "bool", None, nullable=True), _SEED),
             shape=Shape.ANY,
-            polars_json=("SampleN", "SampleFraction"),
         ),
         Function(
             "unique",
@@ -283,7 +264,6 @@ register(
             options=(flag("maintain_order"),),
             shape=Shape.ANY,
             nulls="null counts as one value",
-            polars_json=("Unique", "UniqueStable"),
             sql=("distinct",),
         ),
         Function(
@@ -295,7 +275,6 @@ register(
             "How often each distinct value occurs, in order of appearance.",
             shape=Shape.ANY,
             nulls="null counts as one value",
-            polars_json=("UniqueCounts",),
         ),
         Function(
             "value_counts",
@@ -307,7 +286,6 @@ register(
             options=(flag("sort"), flag("parallel"), Option("name", "str", None, nullable=True), flag("normalize")),
             shape=Shape.ANY,
             nulls="null counts as one value",
-            polars_json=("ValueCounts",),
         ),
         Function(
             "mode",
@@ -319,7 +297,6 @@ register(
             options=(flag("maintain_order"),),
             shape=Shape.ANY,
             nulls="null counts as one value",
-            polars_json=("Mode",),
             sql=("mode",),
         ),
         reduce(
@@ -350,7 +327,6 @@ register(
             "The value n times, as a list.",
             value("by", "integer", string_is_column=True),
             reason="Row by row, but exploded it makes more rows than there are units.",
-            polars_json=("RepeatBy",),
         ),
     ]
 )
@@ -376,7 +352,6 @@ register(
             reason="Row by row and one to one in practice: a hash names its value to anyone who can guess it.",
             options=(Option("seed", "int", 0, minimum=0),),
             nulls="null has a hash too",
-            polars_json=("Hash",),
         ),
         elementwise(
             "to_physical",
@@ -384,7 +359,6 @@ register(
             _PHYSICAL,
             "The number a date, time or category is stored as.",
             reason="Row by row and one to one: knowing the result is knowing the value.",
-            polars_json=("ToPhysical",),
         ),
         elementwise(
             "reinterpret",
@@ -393,7 +367,6 @@ register(
             "The same bits read as signed or unsigned.",
             reason="Row by row and one to one: knowing the result is knowing the value.",
             options=(Option("signed", "bool", required=True),),
-            polars_json=("Reinterpret",),
         ),
         *(
             Function(
@@ -405,7 +378,6 @@ register(
                 f"{what} value of the type.",
                 shape=Shape.ONE,
                 nulls="never null",
-                polars_json=(f"{side.title()}Bound",),
             )
             for side, what in (("lower", "Smallest"), ("upper", "Largest"))
         ),

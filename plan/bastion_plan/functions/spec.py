@@ -126,7 +126,6 @@ class Function:
     nulls: one line, what happens to nulls.
     method: False for `pl.` functions.
     aliases: other spellings that the builder and the translators accept.
-    polars_json: the tags under which `Expr.meta.serialize(format="json")` shows it, for the translator.
     sql: names under which the SQL front end offers it.
     output_name: the fixed name of the result; None: the name of the first argument.
     """
@@ -142,7 +141,6 @@ class Function:
     nulls: str = "a null stays null"
     method: bool = True
     aliases: tuple[str, ...] = ()
-    polars_json: tuple[str, ...] = ()
     sql: tuple[str, ...] = ()
     output_name: str | None = None
 
@@ -155,6 +153,13 @@ class Function:
     def short_name(self) -> str:
         """The part after the dot: what is called on the expression, the namespace or `pl`."""
         return self.name.rpartition(".")[2]
+
+    @property
+    def polars_json(self) -> tuple[str, ...]:
+        """Paths under which `Expr.meta.serialize(format="json")` shows it, such as "Function/StringExpr/Contains"."""
+        from bastion_plan.functions.polars_tags import TAGS
+
+        return TAGS.get(self.name, ())
 
     def option(self, name: str) -> Option | None:
         """Return the option of that name, or None."""

@@ -130,7 +130,6 @@ register(
             "Whether a pattern occurs.",
             _PATTERN,
             options=(_LITERAL, _STRICT),
-            polars_json=("Contains",),
             sql=("regexp_like",),
         ),
         text(
@@ -140,7 +139,6 @@ register(
             "Whether any of several texts occurs.",
             value("patterns", "list of string", string_is_column=True),
             options=(_CASELESS,),
-            polars_json=("ContainsAny",),
         ),
         text(
             "starts_with",
@@ -148,7 +146,6 @@ register(
             MATCH,
             "Whether the text starts so.",
             value("prefix", "string"),
-            polars_json=("StartsWith",),
             sql=("starts_with",),
         ),
         text(
@@ -157,7 +154,6 @@ register(
             MATCH,
             "Whether the text ends so.",
             value("suffix", "string"),
-            polars_json=("EndsWith",),
             sql=("ends_with",),
         ),
         text(
@@ -167,7 +163,6 @@ register(
             "How often a pattern occurs.",
             _PATTERN,
             options=(_LITERAL,),
-            polars_json=("CountMatches",),
         ),
         text(
             "find",
@@ -177,7 +172,6 @@ register(
             _PATTERN,
             options=(_LITERAL, _STRICT),
             nulls="null also where nothing is found",
-            polars_json=("Find",),
         ),
         text(
             "find_many",
@@ -186,53 +180,45 @@ register(
             "Positions of several texts in bytes.",
             value("patterns", "list of string", string_is_column=True),
             options=(_CASELESS, flag("overlapping"), _LEFTMOST),
-            polars_json=("FindMany",),
         ),
-        text("len_bytes", _NUMBER, LENGTH, "Length in bytes.", polars_json=("LenBytes",), sql=("octet_length",)),
+        text("len_bytes", _NUMBER, LENGTH, "Length in bytes.", sql=("octet_length",)),
         text(
             "len_chars",
             _NUMBER,
             LENGTH,
             "Length in characters.",
             aliases=("str.n_chars",),
-            polars_json=("LenChars",),
             sql=("length", "char_length"),
         ),
-        text("to_lowercase", same, TEXT, "In lower case.", polars_json=("Lowercase",), sql=("lower",)),
-        text("to_uppercase", same, TEXT, "In upper case.", polars_json=("Uppercase",), sql=("upper",)),
-        text("to_titlecase", same, TEXT, "With capital first letters.", polars_json=("Titlecase",), sql=("initcap",)),
-        text(
-            "reverse", same, TEXT, "From the last character to the first.", polars_json=("Reverse",), sql=("reverse",)
-        ),
+        text("to_lowercase", same, TEXT, "In lower case.", sql=("lower",)),
+        text("to_uppercase", same, TEXT, "In upper case.", sql=("upper",)),
+        text("to_titlecase", same, TEXT, "With capital first letters.", sql=("initcap",)),
+        text("reverse", same, TEXT, "From the last character to the first.", sql=("reverse",)),
         text(
             "normalize",
             same,
             TEXT,
             "In a Unicode normal form.",
             options=(Option("form", "str", "NFC", choices=("NFC", "NFKC", "NFD", "NFKD")),),
-            polars_json=("Normalize",),
         ),
         text(
             "escape_regex",
             same,
             TEXT,
             "With the special characters of regular expressions escaped.",
-            polars_json=("EscapeRegex",),
         ),
         *(
-            text(name, same, TEXT, doc, value("characters", "string", optional=True), polars_json=(tag,), sql=sql)
-            for name, doc, tag, sql in (
-                ("strip_chars", "Without white space, or given characters, on both ends.", "StripChars", ("trim",)),
+            text(name, same, TEXT, doc, value("characters", "string", optional=True), sql=sql)
+            for name, doc, sql in (
+                ("strip_chars", "Without white space, or given characters, on both ends.", ("trim",)),
                 (
                     "strip_chars_start",
                     "Without white space, or given characters, at the start.",
-                    "StripCharsStart",
                     ("ltrim",),
                 ),
                 (
                     "strip_chars_end",
                     "Without white space, or given characters, at the end.",
-                    "StripCharsEnd",
                     ("rtrim",),
                 ),
             )
@@ -243,13 +229,10 @@ register(
             TEXT,
             "Without a given start.",
             value("prefix", "string"),
-            polars_json=("StripPrefix",),
         ),
-        text(
-            "strip_suffix", same, TEXT, "Without a given end.", value("suffix", "string"), polars_json=("StripSuffix",)
-        ),
-        text("head", same, PART, "First n characters.", _COUNT, polars_json=("Head",), sql=("left",)),
-        text("tail", same, PART, "Last n characters.", _COUNT, polars_json=("Tail",), sql=("right",)),
+        text("strip_suffix", same, TEXT, "Without a given end.", value("suffix", "string")),
+        text("head", same, PART, "First n characters.", _COUNT, sql=("left",)),
+        text("tail", same, PART, "Last n characters.", _COUNT, sql=("right",)),
         text(
             "slice",
             same,
@@ -257,7 +240,6 @@ register(
             "Part from a character on.",
             value("offset", "integer", string_is_column=True),
             value("length", "integer", optional=True, string_is_column=True),
-            polars_json=("Slice",),
             sql=("substr", "substring"),
         ),
         text(
@@ -268,7 +250,6 @@ register(
             _PATTERN,
             options=(Option("group_index", "int", 1, minimum=0),),
             nulls="null also where nothing matches",
-            polars_json=("Extract",),
         ),
         text(
             "extract_all",
@@ -276,7 +257,6 @@ register(
             PART,
             "All matches of a pattern.",
             _PATTERN,
-            polars_json=("ExtractAll",),
         ),
         text(
             "extract_many",
@@ -285,7 +265,6 @@ register(
             "Which of several texts occur.",
             value("patterns", "list of string", string_is_column=True),
             options=(_CASELESS, flag("overlapping"), _LEFTMOST),
-            polars_json=("ExtractMany",),
         ),
         text(
             "extract_groups",
@@ -293,7 +272,6 @@ register(
             PART,
             "What each group of a pattern matches.",
             options=(Option("pattern", "str", required=True),),
-            polars_json=("ExtractGroups",),
         ),
         text(
             "replace",
@@ -303,7 +281,6 @@ register(
             _PATTERN,
             value("value", "string"),
             options=(_LITERAL, Option("n", "int", 1, minimum=0)),
-            polars_json=("Replace",),
         ),
         text(
             "replace_all",
@@ -313,7 +290,6 @@ register(
             _PATTERN,
             value("value", "string"),
             options=(_LITERAL,),
-            polars_json=("Replace",),
             sql=("replace", "regexp_replace"),
         ),
         text(
@@ -324,7 +300,6 @@ register(
             value("patterns", "list of string", string_is_column=True),
             value("replace_with", "list of string", string_is_column=True),
             options=(_CASELESS, _LEFTMOST),
-            polars_json=("ReplaceMany",),
         ),
         text(
             "split",
@@ -333,7 +308,6 @@ register(
             "Parts between separators.",
             value("by", "string"),
             options=(flag("inclusive"), flag("literal", True), _STRICT),
-            polars_json=("Split", "SplitInclusive"),
         ),
         text(
             "split_exact",
@@ -342,7 +316,6 @@ register(
             "The first n+1 parts between separators.",
             value("by", "string"),
             options=(Option("n", "int", required=True, minimum=0, maximum=1000), flag("inclusive")),
-            polars_json=("SplitExact",),
         ),
         text(
             "splitn",
@@ -351,7 +324,6 @@ register(
             "At most n parts, the last with the rest.",
             value("by", "string"),
             options=(Option("n", "int", required=True, minimum=1, maximum=1000),),
-            polars_json=("SplitN",),
         ),
         text(
             "pad_start",
@@ -360,7 +332,6 @@ register(
             "Filled up at the start.",
             _LENGTH,
             options=(_FILL,),
-            polars_json=("PadStart",),
             sql=("lpad",),
         ),
         text(
@@ -370,20 +341,16 @@ register(
             "Filled up at the end.",
             _LENGTH,
             options=(_FILL,),
-            polars_json=("PadEnd",),
             sql=("rpad",),
         ),
-        text("zfill", same, TEXT, "Filled up with zeros after the sign.", _LENGTH, polars_json=("ZFill",)),
-        text(
-            "encode", same, TEXT, "As hex or base64.", options=(_ENCODING,), polars_json=("HexEncode", "Base64Encode")
-        ),
+        text("zfill", same, TEXT, "Filled up with zeros after the sign.", _LENGTH),
+        text("encode", same, TEXT, "As hex or base64.", options=(_ENCODING,)),
         text(
             "decode",
             always(BINARY),
             PARSED,
             "From hex or base64.",
             options=(_ENCODING, _STRICT),
-            polars_json=("HexDecode", "Base64Decode"),
         ),
         text("to_date", always(DATE), PARSED, "As a date.", options=(_FORMAT, _STRICT, _EXACT, _CACHE)),
         text(
@@ -408,7 +375,6 @@ register(
             PARSED,
             "As a date, date and time, or time of day.",
             options=(Option("dtype", "dtype", required=True), _FORMAT, _STRICT, _EXACT, _CACHE, _AMBIGUOUS),
-            polars_json=("Strptime",),
         ),
         text(
             "to_decimal",
@@ -416,7 +382,6 @@ register(
             PARSED,
             "As a decimal number.",
             options=(Option("scale", "int", required=True, minimum=0, maximum=38),),
-            polars_json=("ToDecimal",),
         ),
         text(
             "to_integer",
@@ -433,7 +398,6 @@ register(
                 ),
                 _STRICT,
             ),
-            polars_json=("ToInteger",),
         ),
         text(
             "json_decode",
@@ -441,7 +405,6 @@ register(
             PARSED,
             "From JSON, as a given type.",
             options=(Option("dtype", "dtype", required=True),),
-            polars_json=("JsonDecode",),
         ),
         text(
             "json_path_match",
@@ -450,7 +413,6 @@ register(
             "What a JSON path finds.",
             value("json_path", "string"),
             nulls="null also where nothing is found",
-            polars_json=("JsonPathMatch",),
         ),
         reduce(
             "str.join",
@@ -460,7 +422,6 @@ register(
             "All rows in one text.",
             "All texts joined.",
             options=(Option("delimiter", "str", ""), flag("ignore_nulls", True)),
-            polars_json=("ConcatVertical",),
             sql=("string_agg",),
         ),
     ]

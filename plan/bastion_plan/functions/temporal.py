@@ -74,24 +74,24 @@ def _zone_only(rule: DTypeRule) -> DTypeRule:
 register(
     [
         *(
-            _dt(name, accepts, always(dtype), PART, doc, polars_json=(tag,), sql=sql)
-            for name, accepts, dtype, doc, tag, sql in (
-                ("millennium", DATED, INT32, "Millennium.", "Millennium", ()),
-                ("century", DATED, INT32, "Century.", "Century", ()),
-                ("year", DATED, INT32, "Year.", "Year", ("year",)),
-                ("iso_year", DATED, INT32, "Year of the ISO week.", "IsoYear", ("isoyear",)),
-                ("quarter", DATED, INT8, "Quarter, 1 to 4.", "Quarter", ("quarter",)),
-                ("month", DATED, INT8, "Month, 1 to 12.", "Month", ("month",)),
-                ("week", DATED, INT8, "ISO week, 1 to 53.", "Week", ("week",)),
-                ("weekday", DATED, INT8, "Day of the week, Monday is 1.", "WeekDay", ("isodow",)),
-                ("day", DATED, INT8, "Day of the month.", "Day", ("day",)),
-                ("ordinal_day", DATED, INT16, "Day of the year.", "OrdinalDay", ("doy",)),
-                ("days_in_month", DATED, INT8, "Number of days of the month.", "DaysInMonth", ()),
-                ("hour", TIMED, INT8, "Hour, 0 to 23.", "Hour", ("hour",)),
-                ("minute", TIMED, INT8, "Minute, 0 to 59.", "Minute", ("minute",)),
-                ("millisecond", TIMED, INT32, "Milliseconds of the second.", "Millisecond", ()),
-                ("microsecond", TIMED, INT32, "Microseconds of the second.", "Microsecond", ()),
-                ("nanosecond", TIMED, INT32, "Nanoseconds of the second.", "Nanosecond", ()),
+            _dt(name, accepts, always(dtype), PART, doc, sql=sql)
+            for name, accepts, dtype, doc, sql in (
+                ("millennium", DATED, INT32, "Millennium.", ()),
+                ("century", DATED, INT32, "Century.", ()),
+                ("year", DATED, INT32, "Year.", ("year",)),
+                ("iso_year", DATED, INT32, "Year of the ISO week.", ("isoyear",)),
+                ("quarter", DATED, INT8, "Quarter, 1 to 4.", ("quarter",)),
+                ("month", DATED, INT8, "Month, 1 to 12.", ("month",)),
+                ("week", DATED, INT8, "ISO week, 1 to 53.", ("week",)),
+                ("weekday", DATED, INT8, "Day of the week, Monday is 1.", ("isodow",)),
+                ("day", DATED, INT8, "Day of the month.", ("day",)),
+                ("ordinal_day", DATED, INT16, "Day of the year.", ("doy",)),
+                ("days_in_month", DATED, INT8, "Number of days of the month.", ()),
+                ("hour", TIMED, INT8, "Hour, 0 to 23.", ("hour",)),
+                ("minute", TIMED, INT8, "Minute, 0 to 59.", ("minute",)),
+                ("millisecond", TIMED, INT32, "Milliseconds of the second.", ()),
+                ("microsecond", TIMED, INT32, "Microseconds of the second.", ()),
+                ("nanosecond", TIMED, INT32, "Nanoseconds of the second.", ()),
             )
         ),
         _dt(
@@ -101,12 +101,9 @@ register(
             PART,
             "Second, 0 to 59.",
             options=(_FRACTION,),
-            polars_json=("Second",),
             sql=("second",),
         ),
-        _dt(
-            "is_leap_year", DATED, always(BOOLEAN), PART, "Whether the year has 366 days.", polars_json=("IsLeapYear",)
-        ),
+        _dt("is_leap_year", DATED, always(BOOLEAN), PART, "Whether the year has 366 days."),
         _dt(
             "is_business_day",
             DATED,
@@ -114,10 +111,9 @@ register(
             PART,
             "Whether it is a working day.",
             options=(_WEEK,),
-            polars_json=("IsBusinessDay",),
         ),
-        _dt("date", DATED, always(DATE), PART, "The date, without time.", polars_json=("Date",), sql=("date",)),
-        _dt("time", TIMED, always(TIME), PART, "The time of day.", polars_json=("Time",)),
+        _dt("date", DATED, always(DATE), PART, "The date, without time.", sql=("date",)),
+        _dt("time", TIMED, always(TIME), PART, "The time of day."),
         _dt(
             "truncate",
             DATED,
@@ -125,7 +121,6 @@ register(
             COARSER,
             "Start of the period of a given length.",
             _EVERY,
-            polars_json=("Truncate",),
             sql=("date_trunc",),
         ),
         _dt(
@@ -135,10 +130,9 @@ register(
             COARSER,
             "Nearest start of a period of a given length.",
             _EVERY,
-            polars_json=("Round",),
         ),
-        _dt("month_start", DATED, same, COARSER, "First day of the month.", polars_json=("MonthStart",)),
-        _dt("month_end", DATED, same, COARSER, "Last day of the month.", polars_json=("MonthEnd",), sql=("last_day",)),
+        _dt("month_start", DATED, same, COARSER, "First day of the month."),
+        _dt("month_end", DATED, same, COARSER, "Last day of the month.", sql=("last_day",)),
         _dt(
             "offset_by",
             DATED,
@@ -146,7 +140,6 @@ register(
             MOVED,
             "Moved by a duration such as '1mo2d'.",
             value("by", "string"),
-            polars_json=("OffsetBy",),
         ),
         _dt(
             "add_business_days",
@@ -156,7 +149,6 @@ register(
             "Moved by working days.",
             value("n", "integer", string_is_column=True),
             options=(_WEEK, _ROLL),
-            polars_json=("AddBusinessDays",),
         ),
         _dt(
             "combine",
@@ -166,7 +158,6 @@ register(
             "The date with another time of day.",
             value("time", "time"),
             options=(_UNIT,),
-            polars_json=("Combine",),
         ),
         _dt(
             "replace",
@@ -179,7 +170,6 @@ register(
                 for part in ("year", "month", "day", "hour", "minute", "second", "microsecond")
             ),
             options=(_AMBIGUOUS,),
-            polars_json=("Replace",),
         ),
         _dt(
             "convert_time_zone",
@@ -188,7 +178,6 @@ register(
             MOVED,
             "The same instant in another time zone.",
             options=(_ZONE,),
-            polars_json=("ConvertTimeZone",),
         ),
         _dt(
             "replace_time_zone",
@@ -197,7 +186,6 @@ register(
             MOVED,
             "The same clock time in another time zone.",
             options=(Option("time_zone", "str", required=True, nullable=True), _AMBIGUOUS, _MISSING),
-            polars_json=("ReplaceTimeZone",),
         ),
         _dt(
             "base_utc_offset",
@@ -205,7 +193,6 @@ register(
             _zone_only(always(duration("ms"))),
             PART,
             "Offset from UTC, without summer time.",
-            polars_json=("BaseUtcOffset",),
         ),
         _dt(
             "dst_offset",
@@ -213,7 +200,6 @@ register(
             _zone_only(always(duration("ms"))),
             PART,
             "Offset that summer time adds.",
-            polars_json=("DSTOffset",),
         ),
         _dt(
             "cast_time_unit",
@@ -222,9 +208,8 @@ register(
             MOVED,
             "The same time in another unit.",
             options=(Option("time_unit", "str", required=True, choices=("ms", "us", "ns")),),
-            polars_json=("CastTimeUnit",),
         ),
-        _dt("timestamp", DATED, always(INT64), MOVED, "Time since 1970.", options=(_UNIT,), polars_json=("TimeStamp",)),
+        _dt("timestamp", DATED, always(INT64), MOVED, "Time since 1970.", options=(_UNIT,)),
         _dt(
             "epoch",
             DATED,
@@ -250,7 +235,6 @@ register(
             MOVED,
             "As text.",
             options=(Option("format", "str", None, nullable=True),),
-            polars_json=("ToString",),
             sql=("to_char",),
         ),
         *(
@@ -261,7 +245,6 @@ register(
                 MOVED,
                 f"Length in whole {unit}.",
                 options=(_FRACTION,),
-                polars_json=(f"Total{unit.title()}",),
             )
             for unit in ("days", "hours", "minutes", "seconds", "milliseconds", "microseconds", "nanoseconds")
         ),

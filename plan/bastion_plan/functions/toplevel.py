@@ -89,14 +89,6 @@ def _structured(given: Given) -> DType:
     return struct_of(*((n, settle(t, v)) for n, t, v in zip(given.names, given.dtypes, known, strict=False)))
 
 
-def _running(given: Given) -> DType:
-    found = _summed(given)
-    if len(set(given.names)) != len(given.names):
-        msg = "The fields of a struct must have different names."
-        raise BindError(msg, code="plan.bind.field", next_step="Give one of them another name with alias().")
-    return struct_of(*((name, found) for name in given.names))
-
-
 def _angle(given: Given) -> DType:
     return FLOAT32 if given.first.kind == "Float32" else FLOAT64
 
@@ -112,7 +104,6 @@ register(
             "Sum over the columns of a row.",
             options=(_IGNORE,),
             nulls="nulls are skipped",
-            polars_json=("SumHorizontal",),
         ),
         _pl(
             "mean_horizontal",
@@ -123,7 +114,6 @@ register(
             "Mean over the columns of a row.",
             options=(_IGNORE,),
             nulls="nulls are skipped",
-            polars_json=("MeanHorizontal",),
         ),
         _pl(
             "min_horizontal",
@@ -133,7 +123,6 @@ register(
             ACROSS,
             "Smallest value over the columns of a row.",
             nulls="nulls are skipped",
-            polars_json=("MinHorizontal",),
             sql=("least",),
         ),
         _pl(
@@ -144,7 +133,6 @@ register(
             ACROSS,
             "Largest value over the columns of a row.",
             nulls="nulls are skipped",
-            polars_json=("MaxHorizontal",),
             sql=("greatest",),
         ),
         _pl(
@@ -155,7 +143,6 @@ register(
             LOGIC,
             "Whether all columns of a row are true.",
             nulls="false wins over null, null over true",
-            polars_json=("AllHorizontal",),
         ),
         _pl(
             "any_horizontal",
@@ -165,16 +152,6 @@ register(
             LOGIC,
             "Whether any column of a row is true.",
             nulls="true wins over null, null over false",
-            polars_json=("AnyHorizontal",),
-        ),
-        _pl(
-            "cum_sum_horizontal",
-            [_exprs("number")],
-            _running,
-            Flow.ELEMENTWISE,
-            ACROSS,
-            "Running sum over the columns of a row, as a struct.",
-            output_name="cum_sum",
         ),
         _pl(
             "arctan2",
@@ -183,7 +160,6 @@ register(
             Flow.ELEMENTWISE,
             ACROSS,
             "Angle in radians of the point (x, y).",
-            polars_json=("Atan2",),
             sql=("atan2",),
         ),
         _pl(
@@ -195,7 +171,6 @@ register(
             "The columns of a row as one text.",
             options=(Option("separator", "str", ""), Option("ignore_nulls", "bool", False, choices=(False, True))),
             nulls="null if any is null, unless ignore_nulls",
-            polars_json=("ConcatHorizontal",),
             sql=("concat",),
         ),
         _pl(
@@ -216,7 +191,6 @@ register(
             JOINED,
             "The columns of a row as one list.",
             nulls="nulls become elements",
-            polars_json=("ConcatExpr",),
         ),
         _pl(
             "concat_arr",
@@ -235,7 +209,6 @@ register(
             JOINED,
             "The columns of a row as one struct.",
             nulls="nulls become fields",
-            polars_json=("AsStruct",),
         ),
         _pl(
             "date",
@@ -264,7 +237,6 @@ register(
                 Option("time_zone", "str", None, nullable=True),
                 Option("ambiguous", "str", "raise", choices=("raise", "earliest", "latest", "null")),
             ),
-            polars_json=("DatetimeFunction",),
         ),
         _pl(
             "time",
@@ -286,7 +258,6 @@ register(
             BUILT,
             "A duration of its parts.",
             options=(Option("time_unit", "str", None, nullable=True, choices=("ms", "us", "ns")),),
-            polars_json=("Duration",),
         ),
         _pl(
             "from_epoch",
@@ -307,7 +278,6 @@ register(
             ACROSS,
             "Working days between two dates.",
             options=(Option("week_mask", "bools", (True, True, True, True, True, False, False)),),
-            polars_json=("BusinessDayCount",),
         ),
         _pl(
             "int_ranges",
@@ -339,7 +309,6 @@ register(
             "A value n times.",
             shape=Shape.ANY,
             nulls="null only if the value is",
-            polars_json=("Repeat",),
         ),
         _pl(
             "linear_space",
@@ -364,7 +333,6 @@ register(
             "Positions of rows for which a condition is true.",
             shape=Shape.ANY,
             nulls="a null condition is not true",
-            polars_json=("ArgWhere",),
         ),
         _pl(
             "arg_sort_by",

@@ -79,7 +79,6 @@ register(
             _N,
             value("fill_value", optional=True, keyword=True, scalar=True),
             nulls="the gap is null, or fill_value",
-            polars_json=("Shift",),
             sql=("lag",),
         ),
         window(
@@ -90,7 +89,6 @@ register(
             "Value minus the one n rows before.",
             _N,
             nulls="null on either side gives null",
-            polars_json=("Diff",),
         ),
         window(
             "pct_change",
@@ -100,7 +98,6 @@ register(
             "Relative change since n rows before.",
             _N,
             nulls="nulls are filled forward first",
-            polars_json=("PctChange",),
         ),
         window(
             "forward_fill",
@@ -136,7 +133,6 @@ register(
                 Option("limit", "int", None, nullable=True, minimum=0),
             ),
             nulls="nulls are replaced",
-            polars_json=("FillNullWithStrategy",),
         ),
         window(
             "interpolate",
@@ -146,7 +142,6 @@ register(
             "Nulls replaced by values between their neighbours.",
             options=(Option("method", "str", "linear", choices=("linear", "nearest")),),
             nulls="nulls are replaced",
-            polars_json=("Interpolate",),
         ),
         window(
             "interpolate_by",
@@ -156,7 +151,6 @@ register(
             "Nulls replaced by values between their neighbours, spaced by another column.",
             value("by", "wide number or date or datetime", string_is_column=True),
             nulls="nulls are replaced",
-            polars_json=("InterpolateBy",),
         ),
         window(
             "reverse",
@@ -164,7 +158,6 @@ register(
             _reversed,
             "The order of rows is that of the frame, so positions speak of single rows.",
             "Values in the opposite order.",
-            polars_json=("Reverse",),
         ),
         window(
             "sort",
@@ -174,7 +167,6 @@ register(
             "Values in order.",
             options=_FLAGS,
             nulls="nulls come first unless nulls_last",
-            polars_json=("SortExpr", "Sort"),
         ),
         window(
             "sort_by",
@@ -189,7 +181,6 @@ register(
                 flag("maintain_order"),
             ),
             nulls="nulls come first unless nulls_last",
-            polars_json=("SortBy",),
         ),
         window(
             "shuffle",
@@ -198,7 +189,6 @@ register(
             "A random order, or one the asker chose by a seed: positions speak of single rows.",
             "Values in random order.",
             options=(_SEED,),
-            polars_json=("Shuffle",),
         ),
         window(
             "rank",
@@ -207,7 +197,6 @@ register(
             RANKS,
             "Rank of each value, from 1.",
             options=(Option("method", "str", "average", choices=_RANKING), flag("descending"), _SEED),
-            polars_json=("Rank",),
             sql=("rank",),
         ),
         window(
@@ -218,7 +207,6 @@ register(
             "Positions that would sort the values.",
             options=_FLAGS,
             nulls="nulls come first unless nulls_last",
-            polars_json=("ArgSort",),
         ),
         window(
             "rle_id",
@@ -227,7 +215,6 @@ register(
             "A running number of runs: neighbours are compared.",
             "Running number of each run of equal values.",
             nulls="nulls are equal to each other",
-            polars_json=("RLEID",),
         ),
         window(
             "rle",
@@ -237,7 +224,6 @@ register(
             "Runs of equal values with their lengths.",
             shape=Shape.ANY,
             nulls="nulls are equal to each other",
-            polars_json=("RLE",),
         ),
         window(
             "peak_min",
@@ -245,7 +231,6 @@ register(
             always(BOOLEAN),
             NEIGHBOUR,
             "Whether the value is smaller than both neighbours.",
-            polars_json=("PeakMin",),
         ),
         window(
             "peak_max",
@@ -253,15 +238,14 @@ register(
             always(BOOLEAN),
             NEIGHBOUR,
             "Whether the value is larger than both neighbours.",
-            polars_json=("PeakMax",),
         ),
         *(
-            window(name, "any", always(BOOLEAN), TWINS, doc, nulls="null counts as one value", polars_json=(tag,))
-            for name, doc, tag in (
-                ("is_duplicated", "Whether the value occurs more than once.", "IsDuplicated"),
-                ("is_unique", "Whether the value occurs exactly once.", "IsUnique"),
-                ("is_first_distinct", "Whether the value occurs here first.", "IsFirstDistinct"),
-                ("is_last_distinct", "Whether the value occurs here last.", "IsLastDistinct"),
+            window(name, "any", always(BOOLEAN), TWINS, doc, nulls="null counts as one value")
+            for name, doc in (
+                ("is_duplicated", "Whether the value occurs more than once."),
+                ("is_unique", "Whether the value occurs exactly once."),
+                ("is_first_distinct", "Whether the value occurs here first."),
+                ("is_last_distinct", "Whether the value occurs here last."),
             )
         ),
         window(
@@ -272,7 +256,6 @@ register(
             "Running sum.",
             options=(flag("reverse"),),
             nulls="nulls are skipped and stay null",
-            polars_json=("CumSum",),
         ),
         window(
             "cum_prod",
@@ -282,7 +265,6 @@ register(
             "Running product.",
             options=(flag("reverse"),),
             nulls="nulls are skipped and stay null",
-            polars_json=("CumProd",),
         ),
         window(
             "cum_min",
@@ -292,7 +274,6 @@ register(
             "Smallest value so far.",
             options=(flag("reverse"),),
             nulls="nulls are skipped and stay null",
-            polars_json=("CumMin",),
         ),
         window(
             "cum_max",
@@ -302,7 +283,6 @@ register(
             "Largest value so far.",
             options=(flag("reverse"),),
             nulls="nulls are skipped and stay null",
-            polars_json=("CumMax",),
         ),
         window(
             "cum_count",
@@ -312,7 +292,6 @@ register(
             "Number of non-null values so far.",
             options=(flag("reverse"),),
             nulls="nulls do not count",
-            polars_json=("CumCount",),
         ),
     ]
 )
@@ -332,7 +311,6 @@ def _rolling(name: str, doc: str, rule: DTypeRule, *options: Option, accepts: st
         f"{doc} of the last rows.",
         options=of_rows,
         nulls="nulls do not count towards min_samples",
-        polars_json=(f"Rolling{name.title()}", name.title()),
     )
     yield window(
         f"rolling_{name}_by",
@@ -343,7 +321,6 @@ def _rolling(name: str, doc: str, rule: DTypeRule, *options: Option, accepts: st
         value("by", "integer or temporal", string_is_column=True),
         options=(*options, _DURATION, least, _CLOSED),
         nulls="nulls do not count towards min_samples",
-        polars_json=(f"Rolling{name.title()}By", f"{name.title()}By"),
     )
 
 
@@ -364,7 +341,6 @@ register(
             MOVING,
             "Skewness of the last rows.",
             options=(_WINDOW, flag("bias", True), _SAMPLES, _CENTER),
-            polars_json=("RollingSkew",),
         ),
         window(
             "rolling_kurtosis",
@@ -373,7 +349,6 @@ register(
             MOVING,
             "Kurtosis of the last rows.",
             options=(_WINDOW, flag("fisher", True), flag("bias", True), _SAMPLES, _CENTER),
-            polars_json=("RollingKurtosis",),
         ),
         window(
             "rolling_rank",
@@ -382,7 +357,6 @@ register(
             MOVING,
             "Rank of each value among the last rows.",
             options=(_WINDOW, Option("method", "str", "average", choices=_MOVING_RANKS), _SEED, _SAMPLES, _CENTER),
-            polars_json=("RollingRank",),
         ),
         window(
             "rolling_rank_by",
@@ -398,7 +372,6 @@ register(
                 Option("min_samples", "int", 1, minimum=0, maximum=2**31),
                 Option("closed", "str", "right", choices=("right", "both")),
             ),
-            polars_json=("RollingRankBy",),
         ),
         *(
             Function(
@@ -435,7 +408,6 @@ register(
             RUNNING,
             "Exponentially weighted mean.",
             options=(*_DECAY, flag("adjust", True), _LEAST, flag("ignore_nulls")),
-            polars_json=("EwmMean",),
         ),
         window(
             "ewm_sum",
@@ -444,7 +416,6 @@ register(
             RUNNING,
             "Exponentially weighted sum.",
             options=(*_DECAY, _LEAST, flag("ignore_nulls")),
-            polars_json=("EwmSum",),
         ),
         window(
             "ewm_std",
@@ -453,7 +424,6 @@ register(
             RUNNING,
             "Exponentially weighted standard deviation.",
             options=(*_DECAY, flag("adjust", True), flag("bias"), _LEAST, flag("ignore_nulls")),
-            polars_json=("EwmStd",),
         ),
         window(
             "ewm_var",
@@ -462,7 +432,6 @@ register(
             RUNNING,
             "Exponentially weighted variance.",
             options=(*_DECAY, flag("adjust", True), flag("bias"), _LEAST, flag("ignore_nulls")),
-            polars_json=("EwmVar",),
         ),
         window(
             "ewm_mean_by",
@@ -472,7 +441,6 @@ register(
             "Exponentially weighted mean over the distances of another column.",
             value("by", "date or datetime", string_is_column=True),
             options=(_HALF_LIFE,),
-            polars_json=("EwmMeanBy",),
         ),
         window(
             "ewm_sum_by",
@@ -482,7 +450,6 @@ register(
             "Exponentially weighted sum over the distances of another column.",
             value("by", "date or datetime", string_is_column=True),
             options=(_HALF_LIFE,),
-            polars_json=("EwmSumBy",),
         ),
     ]
 )
