@@ -74,9 +74,9 @@ def read_table(file: Path) -> pl.DataFrame:
         ".tsv": lambda f: pl.read_csv(f, separator="\t", try_parse_dates=True, infer_schema_length=10_000),
         ".gz": lambda f: pl.read_csv(f, try_parse_dates=True, infer_schema_length=10_000),
         ".parquet": pl.read_parquet,
-        ".arrow": lambda f: pl.read_ipc(f, memory_map=False),
-        ".feather": lambda f: pl.read_ipc(f, memory_map=False),
-        ".ipc": lambda f: pl.read_ipc(f, memory_map=False),
+        ".arrow": pl.read_ipc,
+        ".feather": pl.read_ipc,
+        ".ipc": pl.read_ipc,
         ".arrows": pl.read_ipc_stream,
     }
     reader = readers.get(file.suffix.lower())

@@ -115,7 +115,7 @@ def start(
     for name, value in limits.items():
         command += [f"--{name}", str(value)]
     log = path / "server.log"
-    with log.open("ab") as errors:
+    with os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as errors:
         process = subprocess.Popen(  # noqa: S603 - our own module
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, start_new_session=True
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import zmq
 from bastion_plan.errors import ServerError
 
@@ -25,4 +27,5 @@ def bound(socket: zmq.Socket[bytes]) -> str:
     """Return the address that a socket listens on, with its port."""
     address = socket.getsockopt(zmq.LAST_ENDPOINT)
     assert isinstance(address, bytes)
-    return address.rstrip(b"\0").decode()
+    # libzmq names IPv4 addresses of its dual-stack sockets as mapped ones
+    return re.sub(r"\[::ffff:([0-9.]+)\]", r"\1", address.rstrip(b"\0").decode())

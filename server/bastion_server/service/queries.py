@@ -346,7 +346,7 @@ def columns(answer: Answer) -> Measured:
     """Return guard columns as the judge reads them: numpy arrays where numeric and without nulls, else lists."""
     found: dict[str, Any] = {"__height": answer.height}
     if answer:
-        for series in pl.read_ipc(io.BytesIO(answer), memory_map=False):
+        for series in pl.read_ipc(io.BytesIO(answer)):
             plain_numbers = series.dtype.is_numeric() and not series.dtype.is_decimal() and not series.null_count()
             found[series.name] = series.to_numpy() if plain_numbers else series.to_list()
     return found

@@ -108,6 +108,7 @@ class Sink:
         """Measure, seal to disk, register; returns the card."""
         service, principal = self._service, self._principal
         memfd.seal(self._fd)
+        os.lseek(self._fd, 0, os.SEEK_SET)
         unit = self._policy.unit
         async with await service.pool.acquire(principal.name, label=f"upload by {principal.name}") as lease:
             registration = await lease.register(self._fd, None if unit in (None, "row") else unit)
