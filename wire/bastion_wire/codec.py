@@ -64,7 +64,7 @@ def decode_request(data: bytes | memoryview) -> Envelope:
     Raises:
         MalformedError: wire.too-large, wire.msgpack, wire.version, wire.fields; never another exception.
     """
-    return _decode(data, Envelope, finite=True)
+    return _decode(data, Envelope, strict=True)
 
 
 def decode_reply(data: bytes | memoryview) -> Reply:
@@ -73,7 +73,7 @@ def decode_reply(data: bytes | memoryview) -> Reply:
     Raises:
         MalformedError: wire.too-large, wire.msgpack, wire.version, wire.fields; never another exception.
     """
-    return _decode(data, Reply, finite=False)
+    return _decode(data, Reply, strict=False)
 
 
 def failed(error: BastionError) -> Failed:
@@ -100,8 +100,8 @@ def _bounded(data: bytes) -> bytes:
     return data
 
 
-def _decode(data: bytes | memoryview, kind: type[_T], *, finite: bool) -> _T:
-    tree = _unpack(data, finite)
+def _decode(data: bytes | memoryview, kind: type[_T], *, strict: bool) -> _T:
+    tree = _unpack(data, strict)
     request_id = _id_of(tree)
     if not isinstance(tree, dict) or "v" not in tree:
         raise _malformed("wire.fields", "The message is not a map with v, id and body.", request_id)
@@ -110,7 +110,7 @@ def _decode(data: bytes | memoryview, kind: type[_T], *, finite: bool) -> _T:
         msg = f"The message is not of protocol version {PROTOCOL_VERSION}, the one this side speaks."
         raise _malformed("wire.version", msg, request_id, "Use the same release on both ends.")
     try:
-        message = msgspec.convert(tree, kind)
+        message = msgspec.convert(tree, kind, builtin_types=(bytes,))  # else text would pass as base64
     except msgspec.ValidationError:
         msg = "The message does not have the fields that its kind has in this version."
         raise _malformed("wire.fields", msg, request_id, "Use the same release on both ends.") from None
@@ -121,7 +121,7 @@ def _decode(data: bytes | memoryview, kind: type[_T], *, finite: bool) -> _T:
     return message
 
 
-def _unpack(data: bytes | memoryview, finite: bool) -> Any:
+def _unpack(data: bytes | memoryview, strict: bool) -> Any:
     size = memoryview(data).nbytes
     if size > MAX_HEADER:
         raise _malformed("wire.too-large", f"The message has {size} bytes; at most {MAX_HEADER} are allowed.", 0)
@@ -133,7 +133,7 @@ def _unpack(data: bytes | memoryview, finite: bool) -> Any:
         if containers > MAX_CONTAINERS:
             raise ValueError
 
-    def array(items: tuple[Any, ...]) -> tuple[Any, ...]:
+    def array(items: Any) -> Any:
         count()
         return items
 
@@ -142,14 +142,14 @@ def _unpack(data: bytes | memoryview, finite: bool) -> Any:
         result = dict(pairs)
         if len(result) != len(pairs):
             raise ValueError  # a repeated key: two readers might take different values
-        if finite and any(type(v) is float and not math.isfinite(v) for v in result.values()):
+        if strict and any(type(v) is float and not math.isfinite(v) for v in result.values()):
             raise ValueError
         return result
 
     try:
         return msgpack.unpackb(
             data, max_array_len=MAX_ARRAY, max_map_len=MAX_MAP, max_str_len=MAX_HEADER, max_bin_len=MAX_HEADER,
-            max_ext_len=0, ext_hook=_no_extension, strict_map_key=True, use_list=False,
+            max_ext_len=0, ext_hook=_no_extension, strict_map_key=True, use_list=not strict,
             list_hook=array, object_pairs_hook=mapping,
         )  # fmt: skip
     except Exception:  # noqa: BLE001 - msgpack raises some ten classes; a message is understood or it is not

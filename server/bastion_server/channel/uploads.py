@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import deque
-from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 import zmq
 from bastion_plan.errors import WireError
 from bastion_wire.messages import WINDOW, AnyAnswer, Credit, UploadBegin, UploadReady
 from bastion_wire.streams import Receipt
+
+from bastion_server.channel.failures import log_incident
 
 if TYPE_CHECKING:
     from bastion_server.channel.sessions import Session
@@ -45,10 +46,12 @@ class Upload:
         self._arrived = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._answer_id = stream
+        self._entered = False
 
     def start(self, task: asyncio.Task[None]) -> None:
         """Say which task runs this upload."""
         self._task = task
+        task.add_done_callback(lambda _: self._entered or self._abort_soon())
 
     def ready(self) -> UploadReady:
         """The answer to UploadBegin."""
@@ -79,7 +82,7 @@ class Upload:
         Raises:
             whatever the sink raises, or a WireError; `answer_id` then says whom to tell. The sink was told to abort.
         """
-        finished = False
+        finished, self._entered = False, True
         try:
             while True:
                 item = await self._next()
@@ -96,8 +99,17 @@ class Upload:
             return item, answer
         finally:
             if not finished:
-                with suppress(asyncio.CancelledError):
-                    await asyncio.shield(self._sink.abort())
+                await asyncio.shield(self._abort())
+
+    async def _abort(self) -> None:
+        try:
+            await self._sink.abort()
+        except Exception:  # noqa: BLE001 - what ended the upload is the news, not this
+            log_incident("an upload could not be thrown away")
+
+    def _abort_soon(self) -> None:
+        """Cancelled before it ran."""
+        self._aborting = asyncio.get_running_loop().create_task(self._abort())
 
     @property
     def answer_id(self) -> int:
