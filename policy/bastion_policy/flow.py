@@ -1,0 +1,134 @@
+"""The static verdict: what can be said of a plan from public facts alone, before any data is touched."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from bastion_plan.bind import BoundPlan
+from bastion_plan.errors import PolicyError
+
+from bastion_policy.actions import Log, Reject, Review, Suppress
+from bastion_policy.boundary import Boundary
+from bastion_policy.facts import DatasetFacts
+from bastion_policy.flow_nodes import REFUSED, FlowTyping, example, used_columns
+from bastion_policy.lineage import Typed, World
+from bastion_policy.merge import merge
+from bastion_policy.model import Policy, TrueRule, evaluate
+from bastion_policy.rules import Context
+from bastion_policy.verdict import Finding, Outcome, StaticVerdict
+
+
+def merged_policy(bound: BoundPlan, facts: Mapping[str, DatasetFacts]) -> Policy | None:
+    """Return the policy of a result: the strictest of all datasets that the plan scans; None if it scans none."""
+    names = scanned(bound)
+    return merge(facts[name].policy for name in names) if names else None
+
+
+def scanned(bound: BoundPlan) -> tuple[str, ...]:
+    """Return the ids of the datasets a plan scans, each once."""
+    from bastion_plan import nodes as n
+
+    found: dict[str, None] = {}
+    stack = [bound.root]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, n.Scan):
+            found[node.dataset] = None
+        stack.extend(n.inputs(node))  # type: ignore[arg-type]
+    return tuple(sorted(found))
+
+
+def boundaries(typed: Typed) -> list[Typed]:
+    """Return the boundary nodes of a typed plan, those whose results others need first."""
+    found = [b for t in typed.inputs for b in boundaries(t)]
+    if isinstance(typed.boundary, Boundary) and not any(typed is b for b in found):
+        found.append(typed)
+    return list({id(b): b for b in found}.values())
+
+
+def release_findings(typed: Typed, typing: FlowTyping) -> list[Finding]:
+    """Return all reasons why the typed plan may not be released automatically."""
+    found = list(typing.findings)
+    for node in boundaries(typed):
+        assert isinstance(node.boundary, Boundary)
+        found += [f for o in node.boundary.outputs for f in o.findings if f not in found]
+    if typed.frame.private and not any(f.rule in ("row-level", *REFUSED) for f in found):
+        fix = f"Aggregate first, e.g. {example(typed.frame, typing.world)}."
+        found.append(Finding("row-level", "The result would hold single people's rows.", fix))
+    return found
+
+
+def in_review_zone(policy: Policy, requester: str) -> bool:
+    """Whether the action counts for this requester; measured rules do not hold of what is unsafe."""
+    return bool(evaluate(policy.review_zone, Context(requester, {TrueRule(): True}, otherwise=False)))
+
+
+def unsafe_outcome(policy: Policy, requester: str, findings: list[Finding]) -> Outcome:
+    """Return what happens to a query outside the safe zone (Suppress counts as a release of the safe part)."""
+    if any(f.rule in REFUSED for f in findings) or not in_review_zone(policy, requester):
+        return Outcome.REFUSE
+    match policy.unsafe_handling:
+        case Log() | Suppress():
+            return Outcome.RELEASE
+        case Review():
+            return Outcome.REVIEW
+        case Reject():
+            return Outcome.REFUSE
+
+
+def static_verdict(bound: BoundPlan, facts: Mapping[str, DatasetFacts], requester: str) -> StaticVerdict:
+    """Return the verdict on a plan before data is touched; the same on client and server.
+
+    Args:
+        bound: a bound plan.
+        facts: public facts by dataset id; every scanned dataset is in it.
+        requester: name of the key that asks.
+
+    Raises:
+        PolicyError: a dataset without facts.
+    """
+    policy = merged_policy(_with_facts(bound, facts), facts)
+    if policy is None:
+        return StaticVerdict(Outcome.RELEASE, "Nobody's data is in it: released.")
+    typing = FlowTyping(bound, World(facts))
+    typed = typing.type(bound.root)
+    findings = release_findings(typed, typing)
+    columns = used_columns(typing)
+    effective = policy.effective(requester)
+    refused = [f for f in findings if f.rule in REFUSED]
+    if effective.open and not refused:
+        return StaticVerdict(Outcome.RELEASE, "Released automatically: the owner put no guard on this data.", (), columns)
+    if effective.zone in ("closed", "private"):
+        reason = (
+            "The owner releases nothing of this data automatically to you."
+            if effective.zone == "closed"
+            else "This data is only released with noise, which this version cannot add."
+        )
+        findings = [Finding("closed-zone", reason), *findings]
+    if not findings:
+        summary = f"Released automatically, as far as every number is about at least {effective.k} people."
+        return StaticVerdict(Outcome.RELEASE, summary, (), columns)
+    outcome = unsafe_outcome(policy, requester, findings)
+    return StaticVerdict(outcome, _summary(policy, outcome, findings), tuple(findings), columns)
+
+
+def _summary(policy: Policy, outcome: Outcome, findings: list[Finding]) -> str:
+    reason = next((f for f in findings if f.rule in REFUSED), findings[0]).reason
+    because = reason[0].lower() + reason[1:] if reason[:2].istitle() and not reason.startswith("'") else reason
+    match outcome:
+        case Outcome.REFUSE:
+            return f"Refused because {because}"
+        case Outcome.REVIEW:
+            return f"Needs the owner's review because {because}"
+        case _ if isinstance(policy.unsafe_handling, Log):
+            return f"Released, and logged as unsafe because {because}"
+        case _:
+            return f"Only the safe part is released because {because}"
+
+
+def _with_facts(bound: BoundPlan, facts: Mapping[str, DatasetFacts]) -> BoundPlan:
+    for name in scanned(bound):
+        if name not in facts:
+            msg = "There are no facts about a table of the plan."
+            raise PolicyError(msg, code="policy.facts")
+    return bound

@@ -1,0 +1,504 @@
+"""In which form an expression over private rows carries the columns it derives from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+
+import msgspec
+from bastion_plan.errors import BindError
+from bastion_plan.expressions import (
+    Alias,
+    AnyExpr,
+    Call,
+    Cast,
+    Column,
+    Expr,
+    Literal,
+    Over,
+    Ternary,
+    children,
+)
+from bastion_plan.functions.registry import find
+from bastion_plan.functions.spec import Flow as FunctionFlow
+from bastion_plan.functions.spec import Shape
+from bastion_plan.typing import expr_dtype
+
+from bastion_policy.derived import parse_derived
+from bastion_policy.lineage import CONSTANT, Form, Frame, Source, Value, World
+
+#: flow classes that read other rows of the frame
+CROSS_ROW = frozenset({FunctionFlow.WINDOW, FunctionFlow.FILTER, FunctionFlow.TIED})
+#: non-linear functions that may be taken of a pristine column
+ALLOWED = frozenset({"abs", "sqrt", "log1p", "str.len_chars", "str.len_bytes"})
+DATE_PARTS = {
+    "dt.year": (None, None),
+    "dt.iso_year": (None, None),
+    "dt.quarter": (1.0, 4.0),
+    "dt.month": (1.0, 12.0),
+    "dt.week": (1.0, 53.0),
+    "dt.weekday": (1.0, 7.0),
+    "dt.day": (1.0, 31.0),
+    "dt.ordinal_day": (1.0, 366.0),
+    "dt.hour": (0.0, 23.0),
+    "dt.minute": (0.0, 59.0),
+    "dt.second": (0.0, 59.0),
+    "dt.date": (None, None),
+    "dt.total_days": (None, None),
+    "dt.total_hours": (None, None),
+    "dt.total_minutes": (None, None),
+    "dt.total_seconds": (None, None),
+}
+#: functions that give null where their input is not null
+NULL_MAKING = (
+    "str.to_date", "str.to_datetime", "str.to_time", "str.strptime", "str.to_integer", "str.to_decimal", "str.extract",
+    "str.json_path_match", "str.json_decode", "list.get", "list.first", "list.last", "arr.get", "replace_strict",
+    "floordiv", "mod", "str.head", "str.decode", "list.min", "list.max", "list.mean", "list.sum", "struct.field",
+)  # fmt: skip
+
+
+def with_children(expr: Expr, new: Sequence[Expr]) -> AnyExpr:
+    """Return `expr` over other sub-expressions, in the order of `children`."""
+    match expr:
+        case Call():
+            return msgspec.structs.replace(expr, args=tuple(new))
+        case Ternary():
+            return Ternary(*new)  # type: ignore[arg-type]
+        case Cast() | Alias():
+            return msgspec.structs.replace(expr, input=new[0])
+        case Over(partition_by=keys):
+            return msgspec.structs.replace(
+                expr, input=new[0], partition_by=tuple(new[1 : 1 + len(keys)]), order_by=tuple(new[1 + len(keys) :])
+            )
+        case _:
+            return expr  # type: ignore[return-value]
+
+
+def rewrite(expr: Expr, change: Callable[[AnyExpr], AnyExpr]) -> AnyExpr:
+    """Return `expr` with `change` applied to every sub-expression, innermost first."""
+    below = children(expr)
+    return change(with_children(expr, [rewrite(c, change) for c in below]) if below else expr)  # type: ignore[arg-type]
+
+
+def columns_in(expr: Expr) -> set[str]:
+    """Return the names of the columns in an expression."""
+    if isinstance(expr, Column):
+        return {expr.name}
+    return {name for c in children(expr) for name in columns_in(c)}
+
+
+def is_scalar(expr: Expr) -> bool:
+    """Whether the expression gives one value for the whole frame or group."""
+    match expr:
+        case Literal():
+            return True
+        case Column() | Over():
+            return False
+        case Call(function=name, args=args):
+            function = find(name)
+            if function is None:
+                return False
+            if function.shape is not Shape.SAME:
+                return function.shape is Shape.ONE
+            return bool(args) and all(map(is_scalar, args))
+        case _:
+            return all(map(is_scalar, children(expr)))
+
+
+def reduces(expr: Expr) -> bool:
+    """Whether a reducing function stands somewhere in the expression."""
+    if isinstance(expr, Call):
+        function = find(expr.function)
+        if function is not None and function.shape is Shape.ONE and function.flow is not FunctionFlow.ELEMENTWISE:
+            return True
+    return any(map(reduces, children(expr)))
+
+
+def number(expr: Expr) -> float | None:
+    """Return the number of a numeric literal (behind signs and casts), else None."""
+    match expr:
+        case Literal(value=value) if isinstance(value, bool | int | float):
+            return float(value)
+        case Call(function="neg", args=(inner,)):
+            found = number(inner)
+            return None if found is None else -found
+        case Cast(input=inner) | Alias(input=inner):
+            return number(inner)
+        case _:
+            return None
+
+
+class ExpressionTyping:
+    """Types expressions over one private frame."""
+
+    def __init__(self, frame: Frame, world: World) -> None:
+        self.frame = frame
+        self.world = world
+        self.unknown: list[str] = []  # functions that are not registered
+        self.cross_row: list[str] = []  # cross-row functions outside a partition by unit
+
+    def value(self, expr: Expr) -> Value:
+        """Return what is known of the values of a row expression."""
+        match expr:
+            case Column(name=name):
+                return self.frame.columns.get(name, Value(form=Form.MIX, reason=f"{name} is not known"))
+            case Literal():
+                found = number(expr)
+                return CONSTANT if found is None or not math.isfinite(found) else Value(low=found, high=found)
+            case Alias(input=inner):
+                return self.value(inner)
+            case Cast():
+                return self._cast(expr)
+            case Ternary():
+                return self._ternary(expr)
+            case Over():
+                return self._over(expr)
+            case Call():
+                return self._listed(expr) or self._call(expr)
+            case _:
+                return self._mix((expr,), "it is of an unknown kind")
+
+    def _is_bits(self, expr: Expr) -> bool:
+        try:
+            return expr_dtype(expr, self.frame.schema).kind == "Boolean"
+        except BindError:
+            return False
+
+    def _mix(self, exprs: Iterable[Expr], reason: str) -> Value:
+        values = [self.value(e) for e in exprs]
+        return Value(join_sources(values), Form.MIX, makes_nulls=True, reason=reason)
+
+    def _cast(self, expr: Cast) -> Value:
+        inner = self.value(expr.input)
+        if inner.form in (Form.CONSTANT, Form.NULLS):
+            return replace(inner, low=None, high=None) if expr.dtype.kind == "String" else inner
+        if inner.form is Form.COMBINATION:
+            return inner if expr.dtype.is_float else inner.derived(Form.MIX, reason="a cast of a sum of columns")
+        if inner.form is not Form.COLUMN:
+            return inner.derived(inner.form, reason=inner.reason)
+        source = self._dtype(expr.input)
+        target = expr.dtype
+        if source is not None and source.kind == "Boolean" and target.is_numeric:
+            return replace(inner, low=0.0, high=1.0, plain=None)
+        if target.is_float and (source is None or source.is_numeric or source.kind == "String"):
+            # widening, or reading a text column as numbers: which rows then are null is a property of the column
+            return replace(inner, plain=None)
+        if source == target:
+            return inner
+        if inner.pristine and target.kind in {"Int64", "Int128", "String", "Categorical", "Date", "Datetime"}:
+            keep = target.is_numeric and source is not None and source.is_numeric
+            # floats are cut to whole numbers towards zero
+            low, high = (_outwards(inner.low, -1), _outwards(inner.high, 1)) if keep else (None, None)
+            if source is not None and source.is_integer and target.is_integer:
+                low, high = inner.low, inner.high
+            return replace(inner, low=low, high=high, plain=None, pristine=False)
+        # narrow types make nulls where a value does not fit: a condition in disguise
+        return inner.derived(Form.BINNED, makes_nulls=True)
+
+    def _dtype(self, expr: Expr) -> object:
+        try:
+            return expr_dtype(expr, self.frame.schema)
+        except BindError:
+            return None
+
+    def _ternary(self, expr: Ternary) -> Value:
+        condition, truthy, falsy = (self.value(e) for e in (expr.predicate, expr.truthy, expr.falsy))
+        sources = join_sources((condition, truthy, falsy))
+        if not sources:
+            return CONSTANT
+        values = join_sources((truthy, falsy))
+        makes_nulls = any(isinstance(e, Literal) and e.value is None for e in (expr.truthy, expr.falsy))
+        if not values or len({(s.occurrence, s.column) for s in sources}) == 1:
+            # INVARIANT: a literal in when/then keeps the class of its condition.
+            return Value(sources, Form.BITS if self._is_bits(expr) else Form.BINNED, makes_nulls=makes_nulls)
+        return Value(sources, Form.MIX, makes_nulls=True, reason="when/then picks whose values count")
+
+    def _over(self, expr: Over) -> Value:
+        keys = [self.value(k) for k in expr.partition_by]
+        inner = ExpressionTyping(self.frame, self.world)
+        value = inner.value(expr.input)
+        self.unknown += inner.unknown
+        if not any(k.plain is not None and self.world.is_unit(k.plain) for k in keys):
+            self.cross_row.append("over")
+        sources = join_sources([value, *keys, *(self.value(o) for o in expr.order_by)])
+        if len(value.sources) == 1:
+            # INVARIANT: partitioned by unit, every value depends on the unit's own rows alone, so it is a column of its own.
+            return Value(sources, Form.COLUMN, makes_nulls=True, own_scale=True)
+        return Value(sources, Form.MIX, makes_nulls=True, reason="a window over several columns")
+
+    def _listed(self, expr: Call) -> Value | None:
+        """Return a column for arithmetic that the owner listed (`derived=`)."""
+        sources = self._plain_sources(expr)
+        if not sources:
+            return None
+        (dataset,) = {s.dataset for s in sources.values()} if len({s.dataset for s in sources.values()}) == 1 else ("",)
+        facts = self.world.facts.get(dataset)
+        for name, text in ((facts.policy.derived or {}) if facts else {}).items():
+            renamed = rewrite(expr, lambda e: Column(sources[e.name].column) if isinstance(e, Column) else e)
+            if renamed == parse_derived(name, text):
+                return Value(frozenset(sources.values()), Form.COLUMN, own_scale=True)
+        return None
+
+    def _plain_sources(self, expr: Expr) -> dict[str, Source] | None:
+        found = {}
+        for name in columns_in(expr):
+            value = self.frame.columns.get(name)
+            if value is None or value.plain is None:
+                return None
+            found[name] = value.plain
+        return found
+
+    def _call(self, expr: Call) -> Value:
+        function = find(expr.function)
+        if function is None:
+            self.unknown.append(expr.function)
+            return self._mix(expr.args, "the function is not registered")
+        if function.shape is not Shape.SAME or function.flow in CROSS_ROW:
+            if function.flow is FunctionFlow.GENERATOR and not columns_in(expr):
+                return Value(form=Form.MIX, reason="it numbers the rows")
+            self.cross_row.append(expr.function)
+            return self._mix(expr.args, "it reads other rows")
+        if function.flow is not FunctionFlow.ELEMENTWISE:
+            self.cross_row.append(expr.function)
+            return self._mix(expr.args, "it reads other rows")
+        values = [self.value(a) for a in expr.args]
+        if all(v.form is Form.CONSTANT for v in values):
+            return self._constant(expr, values)
+        special = _SPECIAL.get(expr.function)
+        if special is not None:
+            found = special(self, expr, values)
+            if found is not None:
+                return found
+        return self._other(expr, values)
+
+    @staticmethod
+    def _constant(expr: Call, values: Sequence[Value]) -> Value:
+        found = number(expr)
+        if found is not None:
+            return Value(low=found, high=found)
+        simple = expr.function in _PLAIN_ARITHMETIC
+        return Value(low=None, high=None, steps=sum(v.steps + 1 for v in values) if simple else MAX_STEPS + 1)
+
+    def _other(self, expr: Call, values: Sequence[Value]) -> Value:
+        """Any other row-by-row function."""
+        sources = join_sources(values)
+        makes_nulls = any(v.makes_nulls for v in values) or expr.function in NULL_MAKING
+        if self._is_bits(expr):
+            return Value(sources, Form.BITS, makes_nulls=makes_nulls)
+        mixed = next((v for v in values if v.form is Form.MIX), None)
+        columns = {(s.occurrence, s.column) for s in sources}
+        if mixed is None and len(columns) <= 1:
+            return Value(sources, Form.BINNED, makes_nulls=makes_nulls)
+        discrete = {Form.CONSTANT, Form.BITS, Form.BINNED, Form.NULLS}
+        if mixed is None and expr.function in _JOINS_TEXT:
+            return Value(sources, Form.BINNED, makes_nulls=makes_nulls)
+        if mixed is None and expr.function == "pl.coalesce" and all(v.form in discrete for v in values):
+            return Value(sources, Form.BINNED, makes_nulls=makes_nulls)
+        reason = mixed.reason if mixed is not None else "arithmetic over several columns is a choice of weights"
+        return Value(sources, Form.MIX, makes_nulls=True, reason=reason)
+
+    # -- functions with rules of their own
+
+    def _fits(self, expr: Call, value: Value | None) -> Value | None:
+        """Return the value, or None where whole numbers of this type could overflow.
+
+        INVARIANT: an overflow wraps around, so an affine function would be one no more; the same holds for constants that
+        drive floats to infinity or below their precision (see `_ordinary`).
+        """
+        if value is None or value.form not in (Form.COLUMN, Form.COMBINATION):
+            return value
+        limits = _INTEGER_LIMITS.get(getattr(self._dtype(expr), "kind", ""))
+        if limits is None or not self.world.measured or value.form is Form.COMBINATION:
+            return value
+        fits = value.low is not None and value.high is not None and limits[0] <= value.low <= value.high <= limits[1]
+        return value if fits else None
+
+    def _add(self, expr: Call, values: Sequence[Value]) -> Value | None:
+        return self._fits(expr, self._plus(expr, values))
+
+    def _plus(self, expr: Call, values: Sequence[Value]) -> Value | None:
+        one, two = values
+        sign = -1.0 if expr.function == "sub" else 1.0
+        if two.form is Form.CONSTANT:
+            return _affine(one, 1.0, two, sign, measured=self.world.measured)
+        if one.form is Form.CONSTANT:
+            return _affine(two, sign, one, 1.0, measured=self.world.measured)
+        linear = {Form.COLUMN, Form.COMBINATION}
+        if one.form in linear and two.form in linear:
+            return Value(one.sources | two.sources, Form.COMBINATION)
+        return None
+
+    def _multiply(self, expr: Call, values: Sequence[Value]) -> Value | None:
+        one, two = values
+        if two.form is Form.CONSTANT:
+            return self._fits(expr, _scaled(one, two))
+        if one.form is Form.CONSTANT:
+            return self._fits(expr, _scaled(two, one))
+        return None
+
+    def _divide(self, expr: Call, values: Sequence[Value]) -> Value | None:
+        one, two = values
+        if two.form is not Form.CONSTANT:
+            return None
+        if two.low is not None and two.low == two.high and two.low:
+            return _scaled(one, Value(low=1 / two.low, high=1 / two.low))
+        return _scaled(one, replace(two, low=None, high=None))
+
+    def _negate(self, expr: Call, values: Sequence[Value]) -> Value | None:
+        return self._fits(expr, _scaled(values[0], Value(low=-1.0, high=-1.0)))
+
+    def _allowed(self, expr: Call, values: Sequence[Value]) -> Value | None:
+        value = values[0]
+        if value.form is not Form.COLUMN or not value.pristine:
+            return None
+        low, high = value.low, value.high
+        match expr.function:
+            case "abs":
+                if low is not None and high is not None:
+                    low, high = (0.0 if low <= 0 <= high else min(abs(low), abs(high))), max(abs(low), abs(high))
+            case "sqrt":
+                low, high = (None if b is None or b < 0 else math.sqrt(b) for b in (low, high))
+            case "log1p":
+                low, high = (None if b is None or b <= -1 else math.log1p(b) for b in (low, high))
+            case "str.len_chars" | "str.len_bytes":
+                low, high = 0.0, None
+            case _:
+                low, high = DATE_PARTS[expr.function]
+        return value.derived(Form.COLUMN, low=low, high=high, own_scale=True)
+
+    def _clip(self, expr: Call, values: Sequence[Value]) -> Value | None:
+        value = values[0]
+        limits = [number(a) for a in expr.args[1:]]
+        if value.plain is None or len(limits) != 2 or None in limits:
+            return None
+        role = self.world.role(value.plain)
+        if role.lower is not None and [role.lower, role.upper] == limits:
+            return value.derived(Form.COLUMN, low=role.lower, high=role.upper, own_scale=True)
+        return None
+
+    def _is_null(self, expr: Call, values: Sequence[Value]) -> Value | None:
+        value = values[0]
+        if value.pristine and not value.makes_nulls:
+            return value.derived(Form.NULLS, low=0.0, high=1.0)
+        return None
+
+    def _fill(self, expr: Call, values: Sequence[Value]) -> Value | None:
+        value, *fills = values
+        if value.form is Form.COLUMN and not value.makes_nulls and all(f.form is Form.CONSTANT for f in fills):
+            edges = [value, *fills]
+            known = all(v.low is not None and v.high is not None for v in edges)
+            low = min(v.low for v in edges if v.low is not None) if known else None
+            high = max(v.high for v in edges if v.high is not None) if known else None
+            return value.derived(Form.COLUMN, low=low, high=high)
+        return None
+
+
+def _affine(value: Value, factor: float, shift: Value, sign: float, *, measured: bool) -> Value | None:
+    """Return factor * value + sign * shift."""
+    if value.form in (Form.NULLS, Form.BITS, Form.BINNED):
+        return value.derived(Form.BINNED)
+    steps = value.steps + shift.steps + 1
+    if value.form not in (Form.COLUMN, Form.COMBINATION) or not _ordinary(shift) or steps > MAX_STEPS:
+        return None
+    known = value.low is not None and value.high is not None and shift.low is not None and shift.high is not None
+    if not known:
+        # INVARIANT: a shift far beyond the column's range rounds it, which is a binning; so it must be known not to be
+        return None if measured and value.form is Form.COLUMN else _linear(value, steps)
+    assert value.low is not None and value.high is not None and shift.low is not None and shift.high is not None
+    if max(abs(shift.low), abs(shift.high)) > 1e6 * max(value.high - value.low, abs(value.low), abs(value.high)):
+        return None
+    ends = sorted((factor * value.low, factor * value.high))
+    moves = sorted((sign * shift.low, sign * shift.high))
+    return _linear(value, steps, ends[0] + moves[0], ends[1] + moves[1])
+
+
+def _scaled(value: Value, by: Value) -> Value | None:
+    if value.form in (Form.NULLS, Form.BITS, Form.BINNED):
+        return value.derived(Form.BINNED)
+    steps = value.steps + by.steps + 1
+    if value.form not in (Form.COLUMN, Form.COMBINATION) or not _ordinary(by) or steps > MAX_STEPS:
+        return None
+    if value.low is None or value.high is None or by.low is None or by.low != by.high:
+        return _linear(value, steps)
+    low, high = sorted((by.low * value.low, by.low * value.high))
+    return _linear(value, steps, low, high)
+
+
+def _linear(value: Value, steps: int, low: float | None = None, high: float | None = None) -> Value:
+    return Value(value.sources, value.form, low, high, makes_nulls=value.makes_nulls, steps=steps)
+
+
+#: affine steps that may be stacked; with constants between 1e-9 and 1e9 the range of floats is never left
+MAX_STEPS = 12
+_PLAIN_ARITHMETIC = frozenset({"add", "sub", "mul", "truediv", "neg", "abs", "sqrt"})
+
+
+def _ordinary(constant: Value) -> bool:
+    """Whether a constant is neither so large nor so small that floats lose the other operand."""
+    if constant.low is None or constant.low != constant.high:
+        return True
+    size = abs(constant.low)
+    return size == 0 or 1e-9 <= size <= 1e9
+
+
+_INTEGER_LIMITS = {f"Int{b}": (-(2.0 ** (b - 1)), 2.0 ** (b - 1) - 1) for b in (8, 16, 32)} | {
+    f"UInt{b}": (0.0, 2.0**b - 1) for b in (8, 16, 32)
+}
+# one power of two below the limit, where floats are too coarse to tell
+_INTEGER_LIMITS |= {"Int64": (-(2.0**62), 2.0**62), "UInt64": (0.0, 2.0**63), "Int128": (-(2.0**120), 2.0**120)}
+
+
+def scalar_bounds(expr: Expr, typing: ExpressionTyping) -> Value:
+    """Return what is known of a released number that is brought back to the rows."""
+    below = [scalar_bounds(c, typing) if is_scalar(c) else CONSTANT for c in children(expr)]
+    steps = sum(v.steps for v in below) + 1
+    match expr:
+        case Literal():
+            return typing.value(expr)
+        case Alias() | Cast():
+            return below[0]
+        case Call(function="mean" | "median" | "min" | "max" | "quantile", args=(inner, *_)):
+            value = typing.value(inner)
+            return Value(low=value.low, high=value.high, steps=1)
+        case Call(function="std", args=(inner, *_)):
+            value = typing.value(inner)
+            known = value.low is not None and value.high is not None
+            return Value(low=0.0, high=value.high - value.low, steps=1) if known else Value(steps=1)  # type: ignore[operator]
+        case Call(function="sub" | "add" as function) if all(v.low is not None and v.high is not None for v in below):
+            one, two = below
+            low, high = (two.low, two.high) if function == "add" else (-two.high, -two.low)  # type: ignore[operator]
+            return Value(low=one.low + low, high=one.high + high, steps=steps)  # type: ignore[operator]
+        case Call(function=name) if name in _PLAIN_ARITHMETIC:
+            return Value(steps=steps)
+        case Call(args=args) if args and not all(map(is_scalar, args)):
+            return Value(steps=1)
+        case _:
+            return Value(steps=MAX_STEPS + 1)
+
+
+def join_sources(values: Iterable[Value]) -> frozenset[Source]:
+    """Return all source columns of several values."""
+    return frozenset().union(*(v.sources for v in values))
+
+
+def _outwards(bound: float | None, direction: int) -> float | None:
+    if bound is None:
+        return None
+    return float(math.ceil(bound) if direction > 0 else math.floor(bound))
+
+
+_JOINS_TEXT = frozenset({"pl.concat_str", "pl.format"})
+_Special = Callable[[ExpressionTyping, Call, Sequence[Value]], Value | None]
+_SPECIAL: dict[str, _Special] = {
+    "add": ExpressionTyping._add,
+    "sub": ExpressionTyping._add,
+    "mul": ExpressionTyping._multiply,
+    "truediv": ExpressionTyping._divide,
+    "neg": ExpressionTyping._negate,
+    "clip": ExpressionTyping._clip,
+    "is_null": ExpressionTyping._is_null,
+    "is_not_null": ExpressionTyping._is_null,
+    "fill_null": ExpressionTyping._fill,
+    **dict.fromkeys(ALLOWED | DATE_PARTS.keys(), ExpressionTyping._allowed),
+}

@@ -1,0 +1,552 @@
+"""Flow types of nodes: whose rows a frame holds, and where private rows become cells."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import msgspec
+from bastion_plan import nodes as n
+from bastion_plan.bind import BoundPlan
+from bastion_plan.dtypes import DType, Schema
+from bastion_plan.errors import BindError
+from bastion_plan.expressions import Alias, AnyExpr, Call, Column, Expr, Literal, Over, children
+from bastion_plan.nodes import Node
+from bastion_plan.typing import expr_dtype
+
+from bastion_policy.boundary import Boundary, Output
+from bastion_policy.flow_expressions import ExpressionTyping, is_scalar, join_sources, reduces, scalar_bounds, with_children
+from bastion_policy.flow_joins import join_frames
+from bastion_policy.lineage import CONSTANT, OWN, Form, Frame, Kind, Occurrence, Source, Typed, Value, World
+from bastion_policy.roles import RoleKind
+from bastion_policy.statistics import (
+    StatisticsParser,
+    check_condition,
+    check_key,
+    hidden_use,
+    labels,
+    order_dependent,
+    unknown,
+)
+from bastion_policy.verdict import Finding
+
+#: nodes that pick rows of a private frame one by one
+CHOOSING = {
+    n.Slice: "Taking the first or last rows",
+    n.TopK: "top_k",
+    n.Unique: "unique",
+    n.Sample: "sample",
+}
+#: findings that no action can turn into an answer
+REFUSED = frozenset({"hidden-column", "reserved-name", "fan-out"})
+
+
+@dataclass
+class FlowTyping:
+    """Types one bound plan. findings: what keeps it from being released automatically, outermost columns excepted."""
+
+    bound: BoundPlan
+    world: World
+    findings: list[Finding] = field(default_factory=list)
+    occurrences: list[Occurrence] = field(default_factory=list)
+    used: set[Source] = field(default_factory=set)
+    windows: int = 0
+
+    def type(self, node: Node) -> Typed:
+        """Return the flow type of a node and everything below it."""
+        below = tuple(self.type(i) for i in n.inputs(node))
+        schema = self.bound.schemas[node]
+        if any(name.startswith(OWN) for name in schema):
+            self._find("reserved-name", f"Column names must not start with {OWN!r}.", "Choose another name.")
+        if not any(t.frame.private for t in below) and not isinstance(node, n.Scan):
+            return self._open(node, below, schema)
+        return self._private(node, below, schema)
+
+    def _find(self, rule: str, reason: str, fix: str = "", sources: frozenset[Source] = frozenset()) -> None:
+        self._add([Finding(rule, reason, fix, labels(sources))])
+
+    def _add(self, findings: Sequence[Finding]) -> None:
+        self.findings += [f for f in findings if f not in self.findings]
+
+    def _open(self, node: Node, below: tuple[Typed, ...], schema: Schema) -> Typed:
+        """A node over released or public frames only: free."""
+        kind = Kind.RELEASED if any(t.frame.kind is Kind.RELEASED for t in below) else Kind.PUBLIC
+        sources = join_sources(v for t in below for v in t.frame.columns.values())
+        value = Value(sources=sources)
+        unique: frozenset[str] | None = None
+        match node:
+            case n.Inline(columns=columns):
+                names = [c.name for c in columns]
+                unique = next((frozenset({c.name}) for c in columns if len(set(c.values)) == len(c.values)), None)
+                rows = list(zip(*(c.values for c in columns), strict=True)) if columns else []
+                if unique is None and len(set(rows)) == len(rows):
+                    unique = frozenset(names)
+            case n.GroupBy(keys=keys):
+                unique = frozenset(output_name(k) for k in keys)
+            case n.Filter() | n.Sort() | n.Slice() | n.TopK() | n.Reverse() | n.DropNulls():
+                unique = below[0].frame.unique
+            case n.Select(exprs=exprs):
+                kept = {e.name for e in exprs if isinstance(e, Column)}
+                unique = below[0].frame.unique if (below[0].frame.unique or {""}) <= kept else None
+            case n.Unique(subset=None):
+                unique = frozenset(schema)
+        return Typed(node, Frame(kind, dict.fromkeys(schema, value), schema, unique=unique), below)
+
+    def _private(self, node: Node, below: tuple[Typed, ...], schema: Schema) -> Typed:
+        match node:
+            case n.Scan():
+                return self._scan(node, schema)
+            case n.Filter():
+                return self._filter(node, below[0])
+            case n.Select():
+                return self._select(node, below[0], schema)
+            case n.WithColumns():
+                return self._with_columns(node, below[0], schema)
+            case n.GroupBy():
+                return self._group_by(node, below[0], schema)
+            case n.Join() | n.JoinAsof():
+                return self._join(node, below, schema)
+            case n.Concat():
+                return self._concat(node, below, schema)
+            case n.Unpivot() | n.Explode() | n.Unnest():
+                return self._reshape(node, below[0], schema)
+            case n.FillNull():
+                return self._fill_null(node, below[0], schema)
+            case _:
+                return self._rows(node, below[0], schema)
+
+    # -- leaves and row-by-row nodes
+
+    def _scan(self, node: n.Scan, schema: Schema) -> Typed:
+        occurrence = Occurrence(len(self.occurrences), node.dataset)
+        self.occurrences.append(occurrence)
+        columns = {}
+        for name in schema:
+            source = Source(occurrence.index, node.dataset, name)
+            low, high = self.world.bounds(source)
+            columns[name] = Value(
+                frozenset({source}), Form.COLUMN, low, high, plain=source, pristine=True, own_scale=True
+            )
+        return Typed(node, Frame(Kind.PRIVATE, columns, schema, (occurrence,)), occurrence=occurrence)
+
+    def _value(self, expr: Expr, frame: Frame) -> Value:
+        typing = ExpressionTyping(frame, self.world)
+        value = typing.value(expr)
+        self._add([unknown(name) for name in dict.fromkeys(typing.unknown)])
+        self._add([order_dependent(name) for name in dict.fromkeys(typing.cross_row)])
+        self.used |= value.sources
+        return value
+
+    def _no_hidden(self, value: Value, what: str) -> None:
+        hidden = frozenset(s for s in value.sources if self.world.role(s).kind is RoleKind.HIDDEN)
+        if hidden:
+            self._add([hidden_use(hidden, what)])
+
+    def _filter(self, node: n.Filter, below: Typed) -> Typed:
+        base, (predicate,) = self._lift(below, (node.predicate,))
+        value = self._value(predicate, base.frame)
+        self._add(check_condition(value, self.world, "a filter"))
+        frame = replace(base.frame, narrowed=True)
+        lifted = Typed(n.Filter(base.node, predicate), frame, (base,))
+        return self._drop(lifted, below) if base is not below else replace_node(lifted, node)
+
+    def _select(self, node: n.Select, below: Typed, schema: Schema) -> Typed:
+        exprs = node.exprs
+        if exprs and all(is_scalar(e) for e in exprs) and any(reduces(e) for e in exprs):
+            return self._boundary(node, below, schema, (), exprs)
+        tied = self._tied(node, below, schema)
+        if tied is not None:
+            return tied
+        base, lifted = self._lift(below, exprs)
+        columns = self._columns(lifted, base.frame)
+        made = Typed(n.Select(base.node, lifted), base.frame.with_columns(columns, schema), (base,))
+        return made
+
+    def _with_columns(self, node: n.WithColumns, below: Typed, schema: Schema) -> Typed:
+        base, lifted = self._lift(below, node.exprs)
+        columns = {**below.frame.columns, **self._columns(lifted, base.frame)}
+        wide = {**base.frame.columns, **columns}
+        frame = base.frame.with_columns(wide, {**base.frame.schema, **schema})
+        made = Typed(n.WithColumns(base.node, lifted), frame, (base,))
+        if base is below:
+            return replace_node(made, node, frame.with_columns({c: columns[c] for c in schema}, schema))
+        return self._drop(made, below, schema)
+
+    def _columns(self, exprs: Sequence[AnyExpr], frame: Frame) -> dict[str, Value]:
+        columns = {}
+        for expr in exprs:
+            value = self._value(expr, frame)
+            if value.form is Form.COMBINATION:
+                # its terms can only be guarded apart where they are written inside the aggregate
+                value = value.derived(Form.MIX, reason="a sum of several columns; write it inside the aggregate")
+            if not value.sources and value.form is Form.CONSTANT:
+                value = replace(CONSTANT, low=value.low, high=value.high, steps=value.steps)
+            columns[output_name(expr)] = value
+        return columns
+
+    def _drop(self, made: Typed, below: Typed, schema: Schema | None = None) -> Typed:
+        """Leave out the columns that windows brought in."""
+        schema = schema or below.frame.schema
+        exprs = tuple(Column(c) for c in schema)
+        frame = made.frame.with_columns({c: made.frame.columns[c] for c in schema}, schema)
+        return Typed(n.Select(made.node, exprs), frame, (made,))  # type: ignore[arg-type]
+
+    def _rows(self, node: Node, below: Typed, schema: Schema) -> Typed:
+        frame = below.frame
+        match node:
+            case n.Sort(by=by):
+                for expr in by:
+                    self._no_hidden(self._value(expr, frame), "a sort")
+            case n.DropNulls(subset=subset, nans=nans):
+                names = [output_name(e) for e in subset] if subset is not None else list(schema)
+                value = Value(join_sources(frame.columns[c] for c in names), Form.BITS)
+                if nans or subset is not None:
+                    self._add([f for f in check_condition(value, self.world, "a filter") if f.rule == "hidden-column"])
+                frame = replace(frame, narrowed=True)
+            case n.Reverse():
+                pass
+            case n.Unique(subset=None, keep="any" | "first" | "last"):
+                columns = tuple(Column(c) for c in schema)
+                return self._boundary(n.GroupBy(below.node, columns), below, schema, columns, ())  # type: ignore[arg-type]
+            case n.Slice() | n.TopK() | n.Unique() | n.Sample():
+                self._choosing(node, frame)
+            case n.WithRowIndex():
+                self._add([order_dependent("with_row_index")])
+                columns = {node.name: Value(form=Form.MIX, reason="it numbers the rows"), **frame.columns}
+                frame = frame.with_columns(columns, schema)
+            case n.GroupByDynamic() | n.Rolling():
+                what = "group_by_dynamic" if isinstance(node, n.GroupByDynamic) else "rolling"
+                fix = 'Group by a truncated date instead: .group_by(pl.col(...).dt.truncate("1mo")).agg(...).'
+                self._find("windows", f"The windows of {what} may hold single people's rows.", fix)
+                frame = self._opaque(frame, schema, f"it comes from {what}")
+            case n.Pivot():
+                fix = "Use .group_by(...).agg(...) first, then pivot the released cells."
+                self._find("row-level", "pivot of private rows puts single rows into cells.", fix)
+                frame = self._opaque(frame, schema, "it comes from pivot")
+            case _:
+                self._find("unknown-node", "The guard does not know this kind of step.")
+                frame = self._opaque(frame, schema, "it comes from an unknown step")
+        return Typed(node, frame, (below,))
+
+    def _choosing(self, node: Node, frame: Frame) -> None:
+        by = node.by if isinstance(node, n.TopK) else (node.subset or ()) if isinstance(node, n.Unique) else ()
+        for expr in by:
+            self._no_hidden(self._value(expr, frame), "the choice of rows")
+        what = CHOOSING[type(node)]
+        if isinstance(node, n.Slice):
+            size = "" if node.length is None else str(node.length)
+            what = f"head({size})" if node.offset == 0 else f"tail({size})" if node.offset < 0 else "slice"
+        fix = f"Aggregate first, e.g. {example(frame, self.world)}."
+        self._find("row-level", f"{what} would show or pick single people's rows.", fix)
+
+    def _opaque(self, frame: Frame, schema: Schema, reason: str) -> Frame:
+        sources = join_sources(frame.columns.values())
+        return replace(
+            frame.with_columns(dict.fromkeys(schema, Value(sources, Form.MIX, reason=reason)), schema), fanned=True
+        )
+
+    def _fill_null(self, node: n.FillNull, below: Typed, schema: Schema) -> Typed:
+        frame = below.frame
+        if node.strategy in ("zero", "one") and not node.nans:
+            value: Expr | None = Literal(DType("DynInt"), 0 if node.strategy == "zero" else 1)
+        else:
+            value = node.value
+        if value is None or (reduces(value) or not isinstance(value, Literal)):
+            fix = "Fill one column with a number or an average: pl.col(...).fill_null(pl.col(...).mean())."
+            self._find("order-dependent", "This way of filling nulls reads other people's rows.", fix)
+            return Typed(node, self._opaque(frame, schema, "it was filled from other rows"), (below,))
+        columns = {}
+        for name, before in frame.columns.items():
+            function = "fill_nan" if node.nans else "fill_null"
+            filled = ExpressionTyping(frame, self.world).value(Call(function, (Column(name), value)))
+            numeric = schema[name].is_numeric and not isinstance(value.value, str | bytes | bool)
+            columns[name] = filled if numeric else replace(before, plain=None, pristine=False)
+        return Typed(node, frame.with_columns(columns, schema), (below,))
+
+    def _reshape(self, node: Node, below: Typed, schema: Schema) -> Typed:
+        frame = below.frame
+        columns: dict[str, Value] = {}
+        match node:
+            case n.Unpivot(on=on, index=index):
+                index_names = [output_name(e) for e in index]
+                names = [output_name(e) for e in on] if on is not None else [c for c in schema if c not in index_names]
+                names = [c for c in names if c in frame.columns]
+                parts = [frame.columns[c] for c in names]
+                sources = join_sources(parts)
+                known = all(v.form is Form.COLUMN and v.low is not None and v.high is not None for v in parts)
+                linear = all(v.form is Form.COLUMN for v in parts)
+                value = Value(
+                    sources,
+                    Form.COLUMN if linear else Form.MIX,
+                    min((v.low for v in parts if v.low is not None), default=None) if known else None,
+                    max((v.high for v in parts if v.high is not None), default=None) if known else None,
+                    reason="" if linear else "it mixes several columns",
+                )
+                columns = {c: frame.columns[c] for c in index_names}
+                columns |= {node.variable_name: CONSTANT, node.value_name: value}
+                columns = {c: columns.get(c, value) for c in schema}
+            case n.Explode(columns=exploded):
+                columns = dict(frame.columns)
+                for name in map(output_name, exploded):
+                    if columns[name].plain is None:
+                        # INVARIANT: made-up lists would be weights: a row repeated a thousand times counts so often
+                        fix = "Explode list columns of the table only."
+                        self._find("fan-out", "explode of computed lists repeats rows as often as one likes.", fix)
+                    columns[name] = columns[name].derived(Form.COLUMN, own_scale=True)
+            case _:
+                sources = join_sources(frame.columns.values())
+                unnested = Value(sources, Form.BINNED)
+                columns = {c: frame.columns.get(c, unnested) for c in schema}
+                return Typed(node, frame.with_columns(columns, schema), (below,))
+        made = replace(frame.with_columns(columns, schema), fanned=True, per_unit=False)
+        return Typed(node, made, (below,))
+
+    def _concat(self, node: n.Concat, below: tuple[Typed, ...], schema: Schema) -> Typed:
+        if node.how == "horizontal" or not all(t.frame.private for t in below):
+            self._find("fan-out", "Private rows can only be put below other private rows.", "Use join, or vstack.")
+        columns: dict[str, Value] = {}
+        for name in schema:
+            parts = [t.frame.columns[name] for t in below if name in t.frame.columns]
+            sources = join_sources(parts)
+            linear = all(v.form is Form.COLUMN for v in parts)
+            lows, highs = [v.low for v in parts], [v.high for v in parts]
+            low = min(v for v in lows if v is not None) if None not in lows and linear else None
+            high = max(v for v in highs if v is not None) if None not in highs and linear else None
+            form = Form.COLUMN if linear else Form.BINNED if all(_discrete(v) for v in parts) else Form.MIX
+            pristine = all(v.pristine for v in parts)
+            columns[name] = Value(
+                sources, form, low, high, pristine=pristine, own_scale=pristine, reason="it joins unlike columns"
+            )
+        frame = Frame(
+            Kind.PRIVATE,
+            columns,
+            schema,
+            tuple(o for t in below for o in t.frame.occurrences),
+            fanned=True,
+            narrowed=any(t.frame.narrowed for t in below),
+        )
+        return Typed(node, frame, below)
+
+    # -- joins
+
+    def _join(self, node: n.Join | n.JoinAsof, below: tuple[Typed, ...], schema: Schema) -> Typed:
+        frame, findings = join_frames(node, below[0].frame, below[1].frame, schema, self.world)
+        self._add(findings)
+        self.used |= join_sources(frame.columns.values())
+        return Typed(node, frame, below)
+
+    # -- boundaries
+
+    def _tied(self, node: n.Select, below: Typed, schema: Schema) -> Typed | None:
+        """select(col.unique()) and select(col.value_counts()): groups by another name."""
+        if len(node.exprs) != 1:
+            return None
+        expr = node.exprs[0]
+        inner = expr.input if isinstance(expr, Alias) else expr
+        if not isinstance(inner, Call) or inner.function != "unique" or len(inner.args) != 1:
+            return None
+        name = output_name(expr)
+        keys = (_aliased(inner.args[0], name),)
+        return self._boundary(n.GroupBy(below.node, keys), below, schema, keys, ())
+
+    def _group_by(self, node: n.GroupBy, below: Typed, schema: Schema) -> Typed:
+        frame = below.frame
+        if any(reduces(k) or isinstance(_plain(k), Over) for k in node.keys):
+            base, keys = self._lift(below, node.keys)
+            if base is not below:
+                return self._group_by(msgspec.structs.replace(node, input=base.node, keys=keys), base, schema)
+        values = [self._value(k, frame) for k in node.keys]
+        units = [v.plain for v in values if v.plain is not None and self.world.is_unit(v.plain)]
+        covered = {u.occurrence for u in units} >= {o.index for o in frame.occurrences}
+        if units and covered:
+            return self._pre_aggregate(node, below, schema, values)
+        return self._boundary(node, below, schema, node.keys, node.aggs)
+
+    def _pre_aggregate(self, node: n.GroupBy, below: Typed, schema: Schema, keys: Sequence[Value]) -> Typed:
+        """A group_by that keeps the unit as key: the rows stay private, one or a few per unit."""
+        frame = below.frame
+        columns = {output_name(e): v for e, v in zip(node.keys, keys, strict=True)}
+        for value in keys:
+            self._no_hidden(value, "a group key")
+        for expr in node.aggs:
+            columns[output_name(expr)] = self._per_unit(expr, frame)
+        per_unit = len(node.keys) == 1 and len(frame.occurrences) == 1
+        made = replace(frame.with_columns(columns, schema), per_unit=per_unit, grouped=True, fanned=frame.fanned)
+        return Typed(node, made, (below,))
+
+    def _per_unit(self, expr: Expr, frame: Frame) -> Value:
+        """INVARIANT: computed from the rows of one unit, so it is a column of that unit, whatever the function."""
+        typing = ExpressionTyping(frame, self.world)
+        inner = _plain(expr)
+        args = inner.args if isinstance(inner, Call) else (inner,)
+        values = [typing.value(a) for a in args]
+        sources = join_sources(values)
+        if isinstance(inner, Call) and inner.function in ("pl.len", "len", "count", "n_unique", "null_count"):
+            sources = sources or join_sources(frame.columns.values()) if args else sources
+            return Value(sources, Form.COLUMN, 0.0, None, pristine=True, own_scale=True)
+        if isinstance(inner, Call) and is_scalar(inner) and len(values) == 1:
+            value = values[0]
+            if value.form is Form.COLUMN:
+                keeps = inner.function in ("mean", "median", "min", "max", "quantile", "first", "last")
+                low, high = (value.low, value.high) if keeps else (None, None)
+                return Value(sources, Form.COLUMN, low, high, pristine=value.pristine, own_scale=value.own_scale)
+            return value.derived(Form.BINNED if value.form is Form.BITS else value.form, reason=value.reason)
+        return Value(sources, Form.MIX, reason="it mixes several columns of a unit")
+
+    def _boundary(
+        self,
+        node: Node,
+        below: Typed,
+        schema: Schema,
+        keys: Sequence[AnyExpr],
+        aggs: Sequence[AnyExpr],
+        *,
+        window: bool = False,
+    ) -> Typed:
+        frame = below.frame
+        found_keys = []
+        for key in keys:
+            value = self._value(key, frame)
+            self._add(check_key(value, self.world))
+            found_keys.append((output_name(key), _plain(key), value, schema[output_name(key)]))
+        parser = StatisticsParser(frame, self.world)
+        outputs: list[Output] = []
+        for expr in aggs:
+            name = output_name(expr)
+            output = parser.output(name, expr, schema[name])
+            outputs.append(output)
+            for finding in output.findings:
+                if finding.rule in REFUSED or window:
+                    self._add([finding])
+        for statistic in parser.statistics:
+            self.used |= statistic.sources
+        boundary = Boundary(tuple(found_keys), parser.statistics, outputs, window)
+        sources = join_sources(v for *_, v, _ in found_keys) | join_sources(
+            Value(s.sources) for s in parser.statistics
+        )
+        value = Value(sources=sources)
+        made = Frame(
+            Kind.RELEASED, dict.fromkeys(schema, value), schema, unique=frozenset(output_name(k) for k in keys)
+        )
+        return Typed(node, made, (below,), boundary=boundary)
+
+    # -- aggregates inside row expressions
+
+    def _lift(self, below: Typed, exprs: Sequence[AnyExpr]) -> tuple[Typed, tuple[AnyExpr, ...]]:
+        """Replace every aggregate inside row expressions by a column that a guarded group_by brings back.
+
+        INVARIANT: a broadcast or windowed aggregate is a boundary like any other; what comes back to the private rows is
+        what would have been released.
+        """
+        found: list[tuple[tuple[AnyExpr, ...], AnyExpr]] = []
+
+        def lift(expr: AnyExpr) -> AnyExpr:
+            if isinstance(expr, Over) and is_scalar(expr.input) and reduces(expr.input) and not expr.order_by:
+                values = [ExpressionTyping(below.frame, self.world).value(k) for k in expr.partition_by]
+                if any(v.plain is not None and self.world.is_unit(v.plain) for v in values):
+                    return expr
+                return note(expr.partition_by, expr.input)
+            if isinstance(expr, Call | Alias) or not is_scalar(expr):
+                if is_scalar(expr) and reduces(expr) and not isinstance(expr, Alias):
+                    return note((), expr)
+            elif reduces(expr):
+                return note((), expr)
+            below_exprs = children(expr)
+            if isinstance(expr, Over):
+                return expr
+            return with_children(expr, [lift(c) for c in below_exprs]) if below_exprs else expr  # type: ignore[arg-type]
+
+        def note(keys: tuple[AnyExpr, ...], inner: AnyExpr) -> AnyExpr:
+            if (keys, inner) not in found:
+                found.append((keys, inner))
+            return Column(f"{OWN}w{self.windows + found.index((keys, inner))}")
+
+        lifted = tuple(lift(e) for e in exprs)
+        base = below
+        for keys, inner in found:
+            base = self._window(base, keys, inner)
+        return base, lifted
+
+    def _window(self, below: Typed, keys: tuple[AnyExpr, ...], inner: AnyExpr) -> Typed:
+        name = f"{OWN}w{self.windows}"
+        self.windows += 1
+        frame = below.frame
+        try:
+            dtype = expr_dtype(inner, frame.schema)
+            key_types = [expr_dtype(k, frame.schema) for k in keys]
+        except BindError:
+            self._find("unknown-function", "The guard does not know a window of this plan.")
+            return below
+        names = [f"{name}k{i}" for i in range(len(keys))]
+        values = [self._value(k, frame) for k in keys]
+        schema = {**frame.schema, **dict(zip(names, key_types, strict=True))}
+        keyed = below
+        if keys:
+            exprs = tuple(Alias(k, c) for k, c in zip(keys, names, strict=True))
+            columns = {**frame.columns, **dict(zip(names, values, strict=True))}
+            keyed = Typed(n.WithColumns(below.node, exprs), frame.with_columns(columns, schema), (below,))  # type: ignore[arg-type]
+        aggs = (Alias(inner, name),)
+        cell_schema = {c: schema[c] for c in names} | {name: dtype}
+        key_columns = tuple(Column(c) for c in names)
+        grouped: Node = n.GroupBy(keyed.node, key_columns, aggs) if keys else n.Select(keyed.node, aggs)  # type: ignore[arg-type]
+        cells = self._boundary(grouped, keyed, cell_schema, key_columns, aggs, window=True)
+        join = n.Join(
+            keyed.node,  # type: ignore[arg-type]
+            grouped,  # type: ignore[arg-type]
+            how="left" if keys else "cross",
+            left_on=key_columns,
+            right_on=key_columns,
+            nulls_equal=True,
+            maintain_order="left",
+        )
+        sources = join_sources(values)
+        value = Value(sources, Form.BINNED) if keys else scalar_bounds(inner, ExpressionTyping(frame, self.world))
+        made = keyed.frame.with_columns({**keyed.frame.columns, name: value}, {**schema, name: dtype})
+        return Typed(join, made, (keyed, cells))
+
+
+def _discrete(value: Value) -> bool:
+    return value.form in (Form.BINNED, Form.BITS, Form.NULLS, Form.CONSTANT)
+
+
+def output_name(expr: Expr) -> str:
+    """Return the output name of a bound expression."""
+    match expr:
+        case Alias(name=name) | Column(name=name):
+            return name
+        case _:
+            msg = "a bound expression is a column or an alias"
+            raise AssertionError(msg)
+
+
+def _plain(expr: AnyExpr) -> AnyExpr:
+    return _plain(expr.input) if isinstance(expr, Alias) else expr
+
+
+def _aliased(expr: AnyExpr, name: str) -> AnyExpr:
+    return expr if isinstance(expr, Column) and expr.name == name else Alias(_plain(expr), name)
+
+
+def replace_node(typed: Typed, node: Node, frame: Frame | None = None) -> Typed:
+    """Return the typed node with the user's own node in its place."""
+    return Typed(node, frame or typed.frame, typed.inputs, typed.boundary, typed.occurrence)
+
+
+def example(frame: Frame, world: World) -> str:
+    """Return an aggregation of this frame that would pass, as code."""
+    plain = {c: v.plain for c, v in frame.columns.items() if v.plain is not None}
+    keys = [c for c, s in plain.items() if world.role(s).keys and not frame.schema[c].is_float]
+    numbers = [
+        c
+        for c, s in plain.items()
+        if frame.schema[c].is_numeric and world.role(s).kind in (RoleKind.MEASURE, RoleKind.QUASI)
+    ]
+    number = next((c for c in numbers if c not in keys[:1] and frame.schema[c].is_float), None)
+    number = number or next((c for c in numbers if c not in keys[:1]), None)
+    what = f"pl.col({number!r}).mean()" if number else "pl.len()"
+    return f".group_by({keys[0]!r}).agg({what})" if keys else f".select({what})"
+
+
+def used_columns(typing: FlowTyping) -> tuple[str, ...]:
+    """Return the source columns that the plan uses, as `dataset.column`."""
+    return labels(frozenset(typing.used))

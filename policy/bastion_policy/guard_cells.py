@@ -1,0 +1,212 @@
+"""The plans that measure one table of cells: statistics, guard columns, exact counts of units, contributions per unit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from bastion_plan import nodes as n
+from bastion_plan.dtypes import DYN_INT, FLOAT64, INT64, NULL, UINT32
+from bastion_plan.expressions import Alias, AnyExpr, Call, Cast, Column, Expr, Literal, Ternary
+from bastion_plan.nodes import AnyNode
+
+from bastion_policy.boundary import Boundary, call
+from bastion_policy.guard_plans import lenient
+from bastion_policy.lineage import OWN, Occurrence
+from bastion_policy.verdict import Measure, Measured
+
+INDEX, ROWS, X = f"{OWN}i", f"{OWN}n", f"{OWN}x"
+Steps = Generator[Measure, Measured, Any]
+Indexes = np.ndarray[Any, np.dtype[np.int64]]
+Floats = np.ndarray[Any, np.dtype[np.float64]]
+Flags = np.ndarray[Any, np.dtype[np.bool_]]
+
+
+def floats(values: Any) -> Floats:
+    """Return measured values as floats, nulls as NaN."""
+    if isinstance(values, np.ndarray):
+        return values.astype(np.float64)
+    return np.array([np.nan if v is None else v for v in values], dtype=np.float64)
+
+
+def ints(values: Any) -> Indexes:
+    """Return measured counts, nulls as 0."""
+    if isinstance(values, np.ndarray):
+        return values.astype(np.int64)
+    return np.array([0 if v is None else v for v in values], dtype=np.int64)
+
+
+def lit(value: int) -> Literal:
+    """Return a number for the judge's own plans."""
+    return Literal(DYN_INT, value)
+
+
+def where(condition: Expr | None, expr: Expr) -> AnyExpr:
+    """Return `expr` where the condition holds, else null."""
+    return expr if condition is None else Ternary(condition, expr, Literal(NULL))  # type: ignore[arg-type, return-value]
+
+
+def both(conditions: Sequence[Expr]) -> Expr | None:
+    """Return the conjunction of conditions, None if there is none."""
+    found: Expr | None = None
+    for condition in conditions:
+        found = condition if found is None else call("and_", found, condition)
+    return found
+
+
+@dataclass
+class Cut:
+    """A frame cut into cells: the boundary's own rows, the whole table, or a remainder.
+
+    plan: the private frame, with or without units. keys: one per key column (none: one cell). name: of the kept table.
+    rows_per_unit: an upper bound, None where there is none.
+    """
+
+    name: str
+    plan: Callable[[bool], AnyNode]
+    boundary: Boundary
+    keys: tuple[AnyExpr, ...]
+    occurrences: tuple[Occurrence, ...]
+    rows_per_unit: int | None
+    row_units: bool
+    extra: dict[str, AnyExpr] = field(default_factory=dict)
+
+    @property
+    def key_columns(self) -> tuple[str, ...]:
+        """The judge's names of the keys."""
+        return tuple(f"{OWN}k{i}" for i in range(len(self.keys)))
+
+    def table(self) -> AnyNode:
+        """Return the plan of the cells: keys, statistics, number of rows, guard columns, in a fixed order."""
+        aggs: list[AnyExpr] = [Alias(Call("pl.len"), ROWS)]
+        for position, statistic in enumerate(self.boundary.statistics):
+            aggs.append(Alias(lenient(statistic.call), f"{OWN}s{position}"))
+        aggs += [Alias(e, name) for name, e in self.extra.items()]
+        if not self.keys:
+            return n.WithRowIndex(n.Select(self.plan(False), tuple(aggs)), INDEX)
+        keys = tuple(Alias(k, c) for k, c in zip(self.keys, self.key_columns, strict=True))
+        return n.WithRowIndex(n.GroupBy(self.plan(False), keys, tuple(aggs)), INDEX)
+
+    def keyed(self, carry: bool) -> AnyNode:
+        """Return the frame with the key columns."""
+        if not self.keys:
+            return self.plan(carry)
+        keys = tuple(Alias(k, c) for k, c in zip(self.keys, self.key_columns, strict=True))
+        return n.WithColumns(self.plan(carry), keys)
+
+    def subset(self, only: Indexes | None, columns: Sequence[str] = ()) -> tuple[AnyNode, dict[str, Any]]:
+        """Return the kept table of cells, or some rows of it, with the tables that this plan needs."""
+        wanted = tuple(Column(c) for c in (INDEX, *self.key_columns, *columns))
+        cells: AnyNode = n.Select(n.Scan(self.name), wanted)
+        if only is None:
+            return cells, {}
+        name = f"{self.name}.only"
+        joined = n.Join(
+            cells, n.Scan(name), how="semi", left_on=(Cast(Column(INDEX), INT64),), right_on=(Column("only"),)
+        )
+        return joined, {name: {"only": [int(i) for i in only]}}
+
+    def located(
+        self, carry: bool, only: Indexes | None = None, columns: Sequence[str] = ()
+    ) -> tuple[AnyNode, dict[str, Any]]:
+        """Return the private rows with the number of their cell (and columns of the cell)."""
+        if not self.keys and not columns:
+            return n.WithColumns(self.plan(carry), (Alias(Literal(UINT32, 0), INDEX),)), {}
+        cells, tables = self.subset(only, columns)
+        if not self.keys:
+            return n.Join(self.plan(carry), cells, how="cross"), tables
+        on = tuple(Column(c) for c in self.key_columns)
+        return n.Join(self.keyed(carry), cells, left_on=on, right_on=on, nulls_equal=True), tables
+
+    def members(self, only: Indexes) -> Callable[[bool], AnyNode]:
+        """Return the plan of the rows in some of the cells; reads the table `<name>.only`."""
+
+        def plan(carry: bool) -> AnyNode:
+            cells, _ = self.subset(only)
+            on = tuple(Column(c) for c in self.key_columns)
+            return n.Join(self.keyed(carry), cells, how="semi", left_on=on, right_on=on, nulls_equal=True)
+
+        return plan
+
+
+@dataclass
+class Measurer:
+    """Runs measurements on one cut. tables: what the cut's plan needs besides the kept tables."""
+
+    cut: Cut
+    size: int = 0
+    tables: dict[str, Mapping[str, Sequence[Any]]] = field(default_factory=dict)
+    steps: int = 0
+
+    def ask(self, plan: AnyNode, tables: Mapping[str, Any] | None = None) -> Steps:
+        """Measure a plan all of whose columns come back."""
+        self.steps += 1
+        answer = yield Measure(plan, f"{self.cut.name}.m{self.steps}", None, {**self.tables, **(tables or {})})
+        return answer
+
+    def spread(self, answer: Measured, column: str, empty: float = 0.0) -> Floats:
+        """Return a measured column by cell number; cells without an answer get `empty`."""
+        found = np.full(self.size, empty, dtype=np.float64)
+        found[ints(answer[INDEX])] = floats(answer[column])
+        return found
+
+    def units(self, occurrence: Occurrence, only: Indexes | None, condition: Expr | None = None) -> Steps:
+        """Return the number of distinct units per cell, exactly (of the rows where a condition holds)."""
+        plan, tables = self.cut.located(True, only)
+        present: Expr = call("is_not_null", Column(occurrence.unit))
+        if condition is not None:
+            present = call("and_", present, lenient(condition))  # type: ignore[arg-type]
+        rows = n.Filter(plan, present)  # type: ignore[arg-type]
+        counted = n.GroupBy(rows, (Column(INDEX),), (Alias(call("n_unique", Column(occurrence.unit)), X),))
+        answer = yield from self.ask(counted, tables)
+        return self.spread(answer, X)
+
+    def fewest(self, only: Indexes | None, condition: Expr | None = None) -> Steps:
+        """Return the smallest number of distinct units over all occurrences, per cell."""
+        found: Floats | None = None
+        for occurrence in self.cut.occurrences:
+            counted = yield from self.units(occurrence, only, condition)
+            found = counted if found is None else np.minimum(found, counted)
+        assert found is not None
+        return found
+
+    def at_least(self, k: int, rows: Any, only: Flags, condition: Expr | None = None) -> Steps:
+        """Return in which cells a condition is met by at least k units.
+
+        INVARIANT (tier bound): more than (k - 1) * M rows are of at least k units, if no unit has more than M of them:
+        k - 1 units have at most (k - 1) * M rows. M is void (None) where rows of a unit may repeat. The bound only ever
+        clears cells; the others are counted exactly.
+        """
+        most = self.cut.rows_per_unit
+        found = rows >= k if most == 1 else rows > (k - 1) * most if most is not None else np.zeros(self.size, bool)
+        open_cells = only & ~found & (rows >= (k if len(self.cut.occurrences) == 1 else 1))
+        if most == 1 or not open_cells.any():
+            return found
+        exact = yield from self.fewest(np.flatnonzero(open_cells), condition)
+        return found | (open_cells & (exact >= k))
+
+    def contributions(self, occurrence: Occurrence, only: Indexes, expr: AnyExpr) -> Steps:
+        """Return (total, largest, second largest) contribution per cell, summed per unit.
+
+        expr: the contribution of a row, at least 0; may use the number of the cell.
+        """
+        alone = self.cut.rows_per_unit == 1 and len(self.cut.occurrences) == 1
+        plan, tables = self.cut.located(not alone, only)
+        rows: AnyNode = n.WithColumns(plan, (Alias(expr, X),))
+        if not alone:
+            present = call("is_not_null", Column(occurrence.unit))
+            keys = (Column(INDEX), Column(occurrence.unit))
+            rows = n.GroupBy(n.Filter(rows, present), keys, (Alias(call("sum", Column(X)), X),))
+        x, top = Column(X), call("max", Column(X))
+        below = call("max", where(call("lt", x, top), x))
+        aggs = (
+            Alias(call("sum", x), f"{X}t"),
+            Alias(call("fill_null", Cast(top, FLOAT64), Literal(FLOAT64, 0.0)), f"{X}a"),
+            Alias(call("fill_null", Cast(below, FLOAT64), Literal(FLOAT64, 0.0)), f"{X}b"),
+            Alias(call("sum", call("eq", x, top)), f"{X}m"),
+        )
+        answer = yield from self.ask(n.GroupBy(rows, (Column(INDEX),), aggs), tables)
+        total, one, two, ties = (self.spread(answer, f"{X}{c}") for c in "tabm")
+        return total, one, np.where(ties >= 2, one, two)

@@ -1,0 +1,206 @@
+"""Rewrites of a typed plan: hidden columns masked, units carried along, predicates left out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import msgspec
+from bastion_plan import nodes as n
+from bastion_plan.dtypes import FLOAT64, INT64, NULL, STRING, DType
+from bastion_plan.expressions import Alias, AnyExpr, Call, Cast, Column, Expr, Literal
+from bastion_plan.functions.registry import find
+from bastion_plan.inlining import with_inputs
+from bastion_plan.nodes import AnyNode, Node
+from bastion_plan.schemas import fills
+
+from bastion_policy.boundary import call
+from bastion_policy.facts import DatasetFacts
+from bastion_policy.flow_expressions import rewrite
+from bastion_policy.lineage import Occurrence, Typed
+from bastion_policy.roles import RoleKind
+
+MASK = "*"
+
+
+def masked_scan(scan: n.Scan, facts: DatasetFacts) -> AnyNode:
+    """Return a scan whose hidden columns hold `*` (text) or nulls.
+
+    INVARIANT: every plan that runs goes through here, so no hidden value is ever in a frame, whatever the typing says.
+    """
+    hidden = [c for c in facts.columns if c.role.kind is RoleKind.HIDDEN]
+    if not hidden:
+        return scan
+    exprs = []
+    for column in hidden:
+        value: AnyExpr = Literal(STRING, MASK) if column.dtype == STRING else Cast(Literal(NULL), column.dtype)
+        exprs.append(Alias(value, column.name))
+    return n.WithColumns(scan, tuple(exprs))
+
+
+def masked(node: Node, facts: Mapping[str, DatasetFacts]) -> Node:
+    """Return the plan with the hidden columns of every scan masked."""
+    if isinstance(node, n.Scan):
+        return masked_scan(node, facts[node.dataset]) if node.dataset in facts else node
+    return with_inputs(node, tuple(masked(i, facts) for i in n.inputs(node)))  # type: ignore[arg-type]
+
+
+def lenient(expr: AnyExpr) -> AnyExpr:
+    """Return the expression with conversions that give null where they would fail.
+
+    INVARIANT: below a boundary no value of a private row may decide whether the query fails.
+    """
+
+    def change(e: AnyExpr) -> AnyExpr:
+        if isinstance(e, Cast) and e.strict:
+            return msgspec.structs.replace(e, strict=False)
+        if isinstance(e, Call):
+            function = find(e.function)
+            names = {o.name for o in function.options} if function is not None else set()
+            wanted = {k: v for k, v in (("strict", False), ("null_on_oob", True)) if k in names}
+            if wanted:
+                return msgspec.structs.replace(e, options=tuple(sorted((dict(e.options) | wanted).items())))
+        return e
+
+    return rewrite(expr, change)
+
+
+@dataclass
+class Rewriter:
+    """Builds runnable plans from the private part of a typed plan.
+
+    done: what stands in for boundaries below that were judged already, by identity.
+    carry: whether units (and after pre-aggregations their numbers of source rows) are carried along.
+    whole: whether predicates are left out, which gives the whole table.
+    """
+
+    facts: Mapping[str, DatasetFacts]
+    done: Mapping[int, Node] = field(default_factory=dict)
+    carry: bool = False
+    whole: bool = False
+
+    def build(self, typed: Typed) -> AnyNode:
+        """Return the plan of a typed node."""
+        if id(typed) in self.done:
+            return self.done[id(typed)]  # type: ignore[return-value]
+        node = typed.node
+        if not typed.frame.private:
+            return with_inputs(node, tuple(self.build(t) for t in typed.inputs))  # type: ignore[return-value]
+        if isinstance(node, n.Scan):
+            return self._scan(typed, node)
+        if self.whole and isinstance(node, n.Filter | n.DropNulls):
+            return self.build(typed.inputs[0])
+        below = tuple(self.build(t) for t in typed.inputs)
+        match node:
+            case n.Select(exprs=exprs):
+                return n.Select(below[0], tuple(map(lenient, exprs)) + self._carried(typed))
+            case n.WithColumns(exprs=exprs):
+                return n.WithColumns(below[0], tuple(map(lenient, exprs)))
+            case n.Filter(predicate=predicate):
+                return n.Filter(below[0], lenient(predicate))
+            case n.GroupBy():
+                return self._pre_aggregate(typed, node, below[0])
+            case n.Join():
+                return self._join(typed, node, below)
+            case n.Concat():
+                return self._concat(typed, node, below)
+            case n.Unpivot(index=index):
+                columns = tuple(Column(e.name) for e in self._carried(typed) if isinstance(e, Column))
+                return msgspec.structs.replace(node, input=below[0], index=(*index, *columns), on=self._on(typed, node))
+            case n.FillNull(value=value) if isinstance(value, Literal):
+                return self._fill(typed, node, value, below[0])
+            case n.DropNulls(subset=None):
+                plain = tuple(Column(c) for c in typed.frame.schema)
+                return msgspec.structs.replace(node, input=below[0], subset=plain)
+            case _:
+                return with_inputs(node, below)  # type: ignore[return-value]
+
+    def _fill(self, typed: Typed, node: n.FillNull, value: Literal, below: AnyNode) -> AnyNode:
+        """Column by column, so that what is carried along stays as it is."""
+        function = "fill_nan" if node.nans else "fill_null"
+        exprs = []
+        for name, dtype in typed.inputs[0].frame.schema.items():
+            if dtype.is_float if node.nans else fills(value, dtype):
+                exprs.append(Alias(call(function, Column(name), value), name))
+        return n.WithColumns(below, tuple(exprs)) if exprs else below
+
+    def _on(self, typed: Typed, node: n.Unpivot) -> tuple[AnyExpr, ...] | None:
+        if node.on is not None:
+            return node.on
+        index = {e.name for e in node.index if isinstance(e, Column)}
+        return tuple(Column(c) for c in typed.inputs[0].frame.schema if c not in index)
+
+    def carried(self, typed: Typed) -> tuple[str, ...]:
+        """Return the names of the columns that are carried along in a frame."""
+        units = [o.unit for o in typed.frame.occurrences]
+        return (*units, *(o.weight for o in typed.frame.occurrences)) if typed.frame.private else ()
+
+    def _carried(self, typed: Typed) -> tuple[Column, ...]:
+        return tuple(Column(c) for c in self.carried(typed)) if self.carry else ()
+
+    def _scan(self, typed: Typed, scan: n.Scan) -> AnyNode:
+        facts, occurrence = self.facts[scan.dataset], typed.occurrence
+        assert isinstance(occurrence, Occurrence)
+        if not self.carry:
+            return masked_scan(scan, facts)
+        # taken before masking: the unit may be hidden itself
+        weight = Alias(Literal(INT64, 1), occurrence.weight)
+        if facts.unit is None:
+            return n.WithColumns(n.WithRowIndex(masked_scan(scan, facts), occurrence.unit), (weight,))
+        unit = n.WithColumns(scan, (Alias(Column(facts.unit), occurrence.unit), weight))
+        mask = masked_scan(scan, facts)
+        return n.WithColumns(unit, mask.exprs) if isinstance(mask, n.WithColumns) else unit
+
+    def _pre_aggregate(self, typed: Typed, node: n.GroupBy, below: AnyNode) -> AnyNode:
+        aggs = tuple(map(lenient, node.aggs))
+        if not self.carry:
+            return n.GroupBy(below, tuple(map(lenient, node.keys)), aggs)
+        units: list[AnyExpr] = []
+        weights: list[AnyExpr] = []
+        for o in typed.frame.occurrences:
+            units.append(Column(o.unit))
+            weights.append(Alias(call("sum", Column(o.weight)), o.weight))
+        return n.GroupBy(below, (*map(lenient, node.keys), *units), (*aggs, *weights))
+
+    def _join(self, typed: Typed, node: n.Join, below: tuple[AnyNode, ...]) -> AnyNode:
+        left, right = typed.inputs
+        how = node.how
+        if self.whole and how in ("semi", "anti"):
+            return below[0]
+        if how in ("semi", "anti") and right.frame.private and self.carry:
+            below = (below[0], Rewriter(self.facts, self.done, False, self.whole).build(right))
+        if self.whole and how == "inner" and left.frame.private and not right.frame.private:
+            how = "left"
+        return msgspec.structs.replace(
+            node,
+            left=below[0],
+            right=below[1],
+            how=how,
+            left_on=tuple(map(lenient, node.left_on)),
+            right_on=tuple(map(lenient, node.right_on)),
+            validate="m:m",
+        )
+
+    def _concat(self, typed: Typed, node: n.Concat, below: tuple[AnyNode, ...]) -> AnyNode:
+        if not self.carry:
+            return msgspec.structs.replace(node, inputs=below)
+        everything = self.carried(typed)
+        inputs = []
+        for part, plan in zip(typed.inputs, below, strict=True):
+            missing = [c for c in everything if c not in self.carried(part)]
+            empty = tuple(Alias(Literal(NULL), c) for c in missing)
+            inputs.append(n.WithColumns(plan, empty) if empty else plan)
+        return n.Concat(tuple(inputs), "diagonal_relaxed")
+
+
+def is_row_unit(occurrence: Occurrence, facts: Mapping[str, DatasetFacts]) -> bool:
+    """Whether every row is a unit of its own."""
+    return facts[occurrence.dataset].unit is None
+
+
+def as_float(expr: Expr, dtype: DType) -> AnyExpr:
+    """Return an expression as 64-bit float, dates and times by their ticks."""
+    if dtype.is_temporal:
+        return Cast(Cast(expr, INT64, strict=False), FLOAT64)  # type: ignore[arg-type]
+    return Cast(expr, FLOAT64, strict=False)  # type: ignore[arg-type]
+

@@ -1,0 +1,273 @@
+"""The measured judge: yields what to measure beside the data, and returns the verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from bastion_plan import nodes as n
+from bastion_plan.bind import BoundPlan
+from bastion_plan.dtypes import FLOAT64, UINT32
+from bastion_plan.errors import PolicyError
+from bastion_plan.expressions import Alias, AnyExpr, Call, Column
+from bastion_plan.inlining import with_inputs
+from bastion_plan.nodes import AnyNode, Node
+
+from bastion_policy.actions import Log, Reject, Review, Suppress
+from bastion_policy.boundary import Boundary, call
+from bastion_policy.facts import DatasetFacts, PrivateFacts
+from bastion_policy.flow import (
+    boundaries,
+    in_review_zone,
+    merged_policy,
+    release_findings,
+    scanned,
+)
+from bastion_policy.flow_nodes import REFUSED, FlowTyping, used_columns
+from bastion_policy.guard_cells import Steps
+from bastion_policy.guard_plans import masked
+from bastion_policy.history import History
+from bastion_policy.judge_cells import BoundaryJudge, Cells
+from bastion_policy.lineage import Form, Typed, World
+from bastion_policy.model import Effective, Policy
+from bastion_policy.verdict import Finding, Judgement, Measure, Outcome, ReleaseNote, Verdict
+
+#: table that holds what may leave
+OUT = "#out"
+
+
+def approved_plan(bound: BoundPlan, facts: Mapping[str, DatasetFacts]) -> Node:
+    """Return the plan that runs once an owner approved it: as it was asked, with hidden columns masked by lineage.
+
+    Hidden columns are `*` in text and null elsewhere from the scan on, so whatever derives from them derives from that.
+    """
+    return masked(bound.root, facts)
+
+
+def judge(
+    bound: BoundPlan,
+    facts: Mapping[str, DatasetFacts],
+    private: Mapping[str, PrivateFacts],
+    requester: str,
+    history: History,
+) -> Judgement:
+    """Judge a plan; a generator of Measure steps that returns the Verdict.
+
+    Args:
+        bound: a bound plan.
+        facts, private: by dataset id, of every dataset that the plan scans.
+        requester: name of the key that asks.
+        history: populations released before to the requester's audience.
+
+    Raises:
+        PolicyError: a dataset without facts.
+    """
+    for name in scanned(bound):
+        if name not in facts or name not in private:
+            msg = "There are no facts about a table of the plan."
+            raise PolicyError(msg, code="policy.facts")
+    policy = merged_policy(bound, facts)
+    if policy is None:
+        return Verdict(Outcome.RELEASE, release=bound.root)
+    return (yield from _Judge(bound, facts, private, requester, history, policy).run())
+
+
+class _Judge:
+    def __init__(
+        self,
+        bound: BoundPlan,
+        facts: Mapping[str, DatasetFacts],
+        private: Mapping[str, PrivateFacts],
+        requester: str,
+        history: History,
+        policy: Policy,
+    ) -> None:
+        self.bound, self.facts, self.private = bound, facts, private
+        self.requester, self.history, self.policy = requester, history, policy
+        self.effective = policy.effective(requester)
+        self.world = _world(facts, private)
+        self.notes: list[Cells] = []
+
+    def run(self) -> Steps:
+        typing = FlowTyping(self.bound, self.world)
+        typed = typing.type(self.bound.root)
+        findings = release_findings(typed, typing)
+        facts: dict[str, Any] = {"columns": list(used_columns(typing)), "statistics": _statistics(typed)}
+        refused = [f for f in findings if f.rule in REFUSED]
+        if refused:
+            return Verdict(Outcome.REFUSE, tuple(refused), facts=facts)
+        if self.effective.open:
+            return Verdict(Outcome.RELEASE, release=approved_plan(self.bound, self.facts), facts=facts)
+        closed = _closed(self.effective)
+        if self.effective.zone == "private":
+            return self._unsafe([*closed, *findings], None, facts)
+        static = [f for f in typing.findings if f in findings]
+        if typed.frame.private or static:
+            safe = yield from self._summary(typed) if typed.frame.private else _nothing()
+            return self._unsafe([*closed, *findings], safe, facts)
+        return (yield from self._release(typed, [*closed, *findings], facts))
+
+    def _release(self, typed: Typed, findings: list[Finding], facts: dict[str, Any]) -> Steps:
+        safe = yield from self._safe(typed)
+        facts["smallest_cell"] = min((c.smallest for c in self.notes if c.smallest), default=0)
+        facts["units"] = max((self.private[d].units for d in scanned(self.bound)), default=0)
+        failed: dict[str, set[str]] = {}
+        for cells in self.notes:
+            for rule, columns in cells.failed.items():
+                failed.setdefault(rule, set()).update(columns)
+        findings = [*findings, *(_measured_finding(rule, columns, self.effective) for rule, columns in failed.items())]
+        if findings:
+            return self._unsafe(findings, safe, facts)
+        return Verdict(Outcome.RELEASE, release=safe, note=self._note(), facts=facts)
+
+    def _safe(self, typed: Typed) -> Steps:
+        """Measure every boundary, and keep what may leave as a table; returns the plan that reads it."""
+        done: dict[int, Node] = {}
+        self.notes = []
+        for number, node in enumerate(boundaries(typed)):
+            judge = BoundaryJudge(
+                node, self.facts, self.private, self.effective, self.world, self.history, done, f"#b{number}"
+            )
+            cells = yield from judge.run()
+            self.notes.append(cells)
+            done[id(node)] = cells.plan
+        return _released(typed, done)
+
+    def _note(self) -> ReleaseNote:
+        merged = sum(c.merged for c in self.notes)
+        hidden = sum(c.hidden for c in self.notes)
+        notes = []
+        if merged:
+            notes.append(
+                f"{merged} row(s) stand for a larger population, because fewer than {self.effective.k} people would "
+                "have made the difference."
+            )
+        if hidden:
+            notes.append(f"{hidden} cell(s) were taken out.")
+        return ReleaseNote(suppressed=hidden, merged=merged, partial=bool(hidden), notes=tuple(notes))
+
+    def _unsafe(self, findings: list[Finding], safe: AnyNode | None, facts: dict[str, Any]) -> Verdict:
+        """Outside the safe zone: the owner's action, with the safe part on offer."""
+        total = sum(c.total for c in self.notes)
+        shown = total - sum(c.hidden for c in self.notes)
+        offer: dict[str, Any] = {"safe_part": safe, "safe_cells": shown, "total_cells": total} if safe is not None else {}
+        if self.effective.zone in ("closed", "private"):
+            offer = {}
+        note = ReleaseNote(
+            tuple(findings), suppressed=total - shown, merged=sum(c.merged for c in self.notes), partial=True
+        )
+        common: dict[str, Any] = {"findings": tuple(findings), "facts": facts, "note": note, **offer}
+        if not in_review_zone(self.policy, self.requester):
+            return Verdict(Outcome.REFUSE, **common)
+        match self.policy.unsafe_handling:
+            case Log():
+                plan = approved_plan(self.bound, self.facts)
+                note = ReleaseNote(tuple(findings), logged_unsafe=True)
+                return Verdict(Outcome.RELEASE, release=plan, findings=tuple(findings), note=note, facts=facts)
+            case Review():
+                return Verdict(Outcome.REVIEW, **common)
+            case Suppress() if offer:
+                return Verdict(Outcome.RELEASE, release=safe, **common)
+            case Suppress() | Reject():
+                return Verdict(Outcome.REFUSE, **common)
+
+    # -- the safe part of a query about rows
+
+    def _summary(self, typed: Typed) -> Steps:
+        """Return a plan of means and counts of the columns that were asked for, or None."""
+        node = typed.node
+        while isinstance(node, n.Slice | n.TopK | n.Sort | n.Sample | n.Reverse | n.WithRowIndex):
+            node = node.input
+        frame = FlowTyping(self.bound, self.world).type(node).frame
+        exprs: list[AnyExpr] = []
+        schema = {}
+        for name, dtype in self.bound.schemas[node].items():
+            value = frame.columns.get(name)
+            roles = [self.world.role(s) for s in value.sources] if value is not None else []
+            if value is None or value.form is not Form.COLUMN or not all(r.aggregates for r in roles):
+                continue
+            if dtype.is_numeric:
+                exprs.append(Alias(call("mean", Column(name)), f"{name}_mean"))
+                schema[f"{name}_mean"] = FLOAT64
+            else:
+                exprs.append(Alias(call("count", Column(name)), f"{name}_count"))
+                schema[f"{name}_count"] = UINT32
+        if not exprs or len(schema) != len(exprs):
+            return None
+        exprs.insert(0, Alias(Call("pl.len"), "len"))
+        summary = n.Select(node, tuple(exprs))  # type: ignore[arg-type]
+        schemas = {**self.bound.schemas, summary: {"len": UINT32, **schema}}
+        typing = FlowTyping(BoundPlan(summary, schemas[summary], schemas), self.world)
+        summarised = typing.type(summary)
+        if release_findings(summarised, typing):
+            return None
+        return (yield from self._safe(summarised))
+
+
+def _nothing() -> Steps:
+    yield from ()
+    return None
+
+
+def _world(facts: Mapping[str, DatasetFacts], private: Mapping[str, PrivateFacts]) -> World:
+    observed = {
+        (name, column): (measured.low, measured.high)
+        for name, table in private.items()
+        for column, measured in table.columns.items()
+        if measured.low is not None and measured.high is not None
+    }
+    many = frozenset(name for name, table in private.items() if table.max_rows_per_unit > 1)
+    return World(facts, observed, many, measured=True)
+
+
+def _released(typed: Typed, done: Mapping[int, Node]) -> AnyNode:
+    """Return the plan above the boundaries, over the cells that may leave."""
+    if id(typed) in done:
+        return done[id(typed)]  # type: ignore[return-value]
+    return with_inputs(typed.node, tuple(_released(t, done) for t in typed.inputs))  # type: ignore[return-value]
+
+
+def _statistics(typed: Typed) -> list[str]:
+    found = []
+    for node in boundaries(typed):
+        assert isinstance(node.boundary, Boundary)
+        found += [s.function for s in node.boundary.statistics]
+    return sorted(set(found))
+
+
+def _closed(effective: Effective) -> list[Finding]:
+    if effective.zone == "closed":
+        return [Finding("closed-zone", "The owner releases nothing of this data automatically to you.")]
+    if effective.zone == "private":
+        return [Finding("closed-zone", "This data is only released with noise, which this version cannot add.")]
+    return []
+
+
+_SENTENCES = {
+    "dominance": (
+        "In some cells of {columns} one or two people make up most of the number.",
+        "Use larger groups, or ask the owner to declare bounds of the column.",
+    ),
+    "leverage": (
+        "In some cells of {columns} a single person decides most of the result.",
+        "Use larger groups.",
+    ),
+    "held-values": (
+        "Some value of the expression in {columns} is held by fewer than {k} people.",
+        "Use fewer, wider bins.",
+    ),
+    "tied-values": (
+        "The value that {columns} would show is held by fewer than {k} people.",
+        "Count the values by group instead.",
+    ),
+    "min-agg-size": ("Some cells of {columns} are about fewer than {k} people.", "Use larger groups."),
+}
+
+
+def _measured_finding(rule: str, columns: set[str], effective: Effective) -> Finding:
+    reason, fix = _SENTENCES[rule]
+    named = ", ".join(repr(c) for c in sorted(columns))
+    return Finding(rule, reason.format(columns=named, k=effective.k), fix, tuple(sorted(columns)))
+
+
+__all__ = ["OUT", "Measure", "approved_plan", "judge"]

@@ -1,0 +1,430 @@
+"""Judges one boundary: which cells stand, which are answered as a stored population, which are merged or gone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from bastion_plan import nodes as n
+from bastion_plan.dtypes import DATE, INT32, NULL, STRING, UINT32, DType
+from bastion_plan.expressions import Alias, AnyExpr, Call, Cast, Column, Expr, Literal, Ternary
+from bastion_plan.nodes import AnyNode, Node
+
+from bastion_policy.boundary import Boundary, Guard, Output, call
+from bastion_policy.facts import DatasetFacts, PrivateFacts
+from bastion_policy.guard_cells import INDEX, ROWS, Cut, Flags, Floats, Indexes, Measurer, Steps, X, floats
+from bastion_policy.guard_plans import Rewriter, lenient
+from bastion_policy.history import EmptySet, History, WholeTable
+from bastion_policy.judge_values import Judged, ValueRules
+from bastion_policy.lineage import OWN, Typed, World
+from bastion_policy.model import Effective
+from bastion_policy.verdict import Measure, Measured
+
+REMAINDER = "(other)"
+#: steps of adding a next cell to the remainder row that are counted exactly before it is given up
+MAX_ADDED = 40
+
+
+@dataclass
+class Cells:
+    """What became of one boundary.
+
+    plan: reads the cells that may leave. merged: rows answered as a stored population or folded into the remainder.
+    hidden: cells whose statistics were taken out, total: all cells that could be shown. smallest: rows of the smallest
+    cell that is shown. failed: rules that failed, with the output columns concerned.
+    """
+
+    plan: AnyNode
+    merged: int = 0
+    hidden: int = 0
+    total: int = 0
+    smallest: int = 0
+    suppressed: int = 0
+    failed: dict[str, set[str]] = field(default_factory=dict)
+
+
+@dataclass
+class BoundaryJudge:
+    """Judges one boundary of a typed plan."""
+
+    typed: Typed
+    facts: Mapping[str, DatasetFacts]
+    private: Mapping[str, PrivateFacts]
+    effective: Effective
+    world: World
+    history: History
+    done: Mapping[int, Node]
+    name: str
+
+    def __post_init__(self) -> None:
+        assert isinstance(self.typed.boundary, Boundary)
+        self.boundary = self.typed.boundary
+        self.below = self.typed.inputs[0]
+        self.frame = self.below.frame
+        self.k = self.effective.k
+
+    # -- cuts
+
+    def _cut(self, name: str, *, whole: bool = False, keys: bool = True) -> Cut:
+        def plan(carry: bool) -> AnyNode:
+            return Rewriter(self.facts, self.done, carry, whole).build(self.below)
+
+        exprs = tuple(lenient(e) for _, e, _, _ in self.boundary.keys) if keys else ()
+        row_units = all(self.facts[o.dataset].unit is None for o in self.frame.occurrences)
+        return Cut(name, plan, self.boundary, exprs, self.frame.occurrences, self._rows_per_unit(), row_units)
+
+    def _rows_per_unit(self) -> int | None:
+        if self.frame.fanned or len(self.frame.occurrences) != 1:
+            return None
+        if self.frame.per_unit:
+            return 1
+        return max(1, self.private[self.frame.occurrences[0].dataset].max_rows_per_unit)
+
+    def _rules(self, cut: Cut) -> ValueRules:
+        rules = ValueRules(cut, self.effective, self.world, dict(self.private))
+        cut.extra = rules.guard_columns()
+        return rules
+
+    # -- the judgement
+
+    def run(self) -> Steps:
+        """Measure and judge; returns Cells."""
+        cut = self._cut(self.name)
+        rules = self._rules(cut)
+        table = yield Measure(cut.table(), cut.name, rules.returned())
+        m = Measurer(cut, int(table["__height"]))
+        rows = floats(table[ROWS])
+        own, whole = yield from self._populations(m, rows)
+        judged = yield from rules.judge(m, table, own)
+        small = ~own & ~whole & (rows > 0)
+        rest, members = yield from self._remainder(m, rows, own, small)
+        everybody = None
+        if whole.any() or (rest is not None and rest == "whole"):
+            everybody = yield from self._single(self._cut(f"{self.name}w", whole=True, keys=False), {})
+        others = None
+        if isinstance(rest, Cut):
+            others = yield from self._single(rest, self._only(cut, members))
+            judged_own = own.copy()
+            judged_own[members] = False
+            own = judged_own
+        elif rest == "whole":
+            others = everybody
+            own = own & ~np.isin(np.arange(m.size), members)
+        if cut.keys:
+            self._hide_second(judged, own)
+        return (yield from self._compose(cut, m, judged, own, whole, members, everybody, others))
+
+    def _only(self, cut: Cut, members: Indexes) -> dict[str, Any]:
+        return {f"{cut.name}.only": {"only": [int(i) for i in members]}}
+
+    def _populations(self, m: Measurer, rows: Floats) -> Steps:
+        """Return (own, whole): cells that stand for themselves, and cells answered as the whole table."""
+        own, whole = np.ones(m.size, bool), np.zeros(m.size, bool)
+        for stored in self.history.populations():
+            match stored:
+                case EmptySet():
+                    enough = yield from m.at_least(self.k, rows, own)
+                    own &= enough
+                case WholeTable() if m.cut.keys or self._narrowed():
+                    near = yield from self._near_whole(m, rows, own)
+                    own &= ~near
+                    whole |= near
+                case _:
+                    pass
+        return own, whole
+
+    def _narrowed(self) -> bool:
+        return self.frame.narrowed or self.frame.grouped
+
+    def _near_whole(self, m: Measurer, rows: Floats, own: Flags) -> Steps:
+        """Return the cells that leave out fewer than k units (units with any row that is not in the cell).
+
+        INVARIANT (tier bound): more than (k - 1) * M rows outside belong to at least k units.
+        """
+        total = yield from self._whole_rows(m)
+        outside, most = total - rows, m.cut.rows_per_unit
+        far = outside >= self.k if most == 1 else np.zeros(m.size, bool)
+        if most is not None and most > 1:
+            far = outside > (self.k - 1) * most
+        open_cells = own & ~far
+        # whole rows of a pre-aggregated frame may hide that some of a unit's rows were left out
+        if not open_cells.any() or (most == 1 and not self.frame.grouped):
+            return own & ~far
+        near = open_cells.copy()
+        for occurrence in m.cut.occurrences:
+            inside, everybody = yield from self._inside(m, occurrence, np.flatnonzero(open_cells))
+            near &= everybody - inside < self.k
+        return near
+
+    def _inside(self, m: Measurer, occurrence: Any, only: Indexes) -> Steps:
+        """Return (units all of whose rows are in the cell, units of the whole table)."""
+        whole = Rewriter(self.facts, self.done, True, True).build(self.below)
+        unit, weight = Column(occurrence.unit), Column(occurrence.weight)
+        present = call("is_not_null", unit)
+        everything = n.GroupBy(n.Filter(whole, present), (unit,), (Alias(call("sum", weight), f"{X}b"),))
+        located, tables = m.cut.located(True, only)
+        in_cell = n.GroupBy(
+            n.Filter(located, present), (Column(INDEX), unit), (Alias(call("sum", weight), f"{X}a"),)
+        )
+        joined = n.Join(in_cell, everything, left_on=(unit,), right_on=(unit,))
+        full = n.Filter(joined, call("ge", Column(f"{X}a"), Column(f"{X}b")))
+        counted = n.GroupBy(full, (Column(INDEX),), (Alias(Call("pl.len"), X),))
+        answer = yield from m.ask(counted, tables)
+        units = yield from m.ask(n.Select(everything, (Alias(Call("pl.len"), X),)))
+        return m.spread(answer, X), float(floats(units[X])[0])
+
+    def _whole_rows(self, m: Measurer) -> Steps:
+        """Return the number of rows of the frame without predicates."""
+        known = _known_rows(self.below, self.private)
+        if known is not None:
+            return float(known)
+        whole = Rewriter(self.facts, self.done, False, True).build(self.below)
+        answer = yield from m.ask(n.Select(whole, (Alias(Call("pl.len"), X),)))
+        return float(floats(answer[X])[0])
+
+    # -- the remainder row
+
+    def _remainder(self, m: Measurer, rows: Floats, own: Flags, small: Flags) -> Steps:
+        """Return (a cut, "whole" or None; the cells in it).
+
+        INVARIANT: what is hidden passes the population rule as one cell, or nothing of it is shown. Cells answered as the
+        whole table are never added: whether 0 or 1 .. k - 1 units are outside such a cell must look the same.
+        """
+        members = np.flatnonzero(small)
+        if not m.cut.keys or not members.size:
+            return None, members
+        candidates = np.flatnonzero(own)
+        candidates = candidates[np.argsort(rows[candidates], kind="stable")]
+        for added in range(min(candidates.size, MAX_ADDED) + 1):
+            chosen = np.concatenate([members, candidates[:added]])
+            cut = self._remainder_cut(m.cut, chosen)
+            one = Measurer(cut, 1, self._only(m.cut, chosen))
+            total = np.array([rows[chosen].sum()])
+            enough = yield from one.at_least(self.k, total, np.ones(1, bool))
+            if enough[0]:
+                near = yield from self._near_whole(one, total, np.ones(1, bool))
+                return ("whole" if near[0] else cut), chosen
+        return None, members
+
+    def _remainder_cut(self, cut: Cut, members: Indexes) -> Cut:
+        return Cut(
+            f"{self.name}r", cut.members(members), self.boundary, (), cut.occurrences, cut.rows_per_unit, cut.row_units
+        )
+
+    def _single(self, cut: Cut, tables: dict[str, Any]) -> Steps:
+        """Judge a cut of one cell: the whole table or the remainder; returns (cut, Judged)."""
+        rules = self._rules(cut)
+        table = yield Measure(cut.table(), cut.name, rules.returned(), tables)
+        m = Measurer(cut, 1, tables)
+        enough = yield from m.at_least(self.k, floats(table[ROWS]), np.ones(1, bool))
+        judged = yield from rules.judge(m, table, enough)
+        return cut, judged
+
+    @staticmethod
+    def _hide_second(judged: Judged, own: Flags) -> None:
+        """Where one cell of a column was taken out, take out the next smallest as well.
+
+        INVARIANT: a single missing cell is the difference of a margin and the cells shown.
+        """
+        for position, shown in enumerate(judged.shown):
+            without = own & ~shown
+            if position in judged.swapped or without.sum() != 1:
+                continue
+            rest = np.flatnonzero(own & shown)
+            if rest.size:
+                shown[rest[np.argmin(judged.rows[rest])]] = False
+
+    # -- what may leave
+
+    def _compose(
+        self,
+        cut: Cut,
+        m: Measurer,
+        judged: Judged,
+        own: Flags,
+        whole: Flags,
+        members: Indexes,
+        everybody: tuple[Cut, Judged] | None,
+        others: tuple[Cut, Judged] | None,
+    ) -> Steps:
+        tables: dict[str, Any] = {}
+        parts: list[AnyNode] = []
+        used = self._used()
+        plain = bool(own.all()) and not judged.swapped and not judged.without
+        plain = plain and all(bool(judged.shown[i].all()) for i in used)
+        if plain:
+            parts.append(self._stats(n.Scan(cut.name), cut.keys, {}, judged))
+        elif own.any():
+            flags = self._flags(judged, own)
+            tables[f"{cut.name}.flags"] = flags
+            beside = n.Concat((n.Scan(cut.name), n.Scan(f"{cut.name}.flags")), "horizontal")
+            parts.append(self._stats(n.Filter(beside, Column(f"{OWN}own")), cut.keys, flags, judged))
+        merged = 0
+        if everybody is not None and whole.any():
+            parts.append(self._spread(cut, f"{cut.name}.whole", np.flatnonzero(whole), everybody, tables))
+            merged += int(whole.sum())
+        if others is not None and self.boundary.window:
+            parts.append(self._spread(cut, f"{cut.name}.others", members, others, tables))
+        elif others is not None:
+            parts.append(self._one_row(others, tables))
+            merged += 1
+        cells = Cells(n.Scan(f"{self.name}o"), merged)
+        plan = self._output(cut, parts)
+        self._account(cells, judged, own, whole, everybody, others)
+        yield Measure(plan, f"{self.name}o", (), tables)
+        return cells
+
+    def _used(self) -> set[int]:
+        """Statistics that some output shows (not only as the unfiltered form of another)."""
+        return {i for o in self.boundary.outputs if not o.findings for i in o.statistics}
+
+    def _flags(self, judged: Judged, own: Flags) -> dict[str, Any]:
+        flags: dict[str, Any] = {f"{OWN}own": own.tolist()}
+        for i, shown in enumerate(judged.shown):
+            flags[f"{OWN}ok{i}"] = shown.tolist()
+            if i in judged.swapped:
+                values = judged.swapped[i]
+                flags[f"{OWN}sw{i}"] = [float(v) if ok else None for v, ok in zip(values, shown, strict=True)]
+            if i in judged.without:
+                flags[f"{OWN}wo{i}"] = judged.without[i].tolist()
+        return flags
+
+    def _stats(self, table: AnyNode, keys: tuple[AnyExpr, ...], flags: Mapping[str, Any], judged: Judged) -> AnyNode:
+        """Return keys and statistics of a kept table, with what may not leave as null."""
+        exprs: list[AnyExpr] = [Column(c) for c in self.boundary.key_columns] if keys else []
+        shown: list[AnyExpr] = []
+        for i, s in enumerate(self.boundary.statistics):
+            value: AnyExpr = Column(f"{OWN}s{i}")
+            if i in judged.swapped:
+                value = _from_middle(Column(f"{OWN}sw{i}"), s.dtype)
+            if flags:
+                value = Ternary(Column(f"{OWN}ok{i}"), value, Literal(NULL))
+            shown.append(value)
+        for i, s in enumerate(self.boundary.statistics):
+            value = shown[i]
+            if flags and s.without is not None and i in judged.without:
+                value = Ternary(Column(f"{OWN}wo{i}"), shown[s.without], value)
+            exprs.append(Alias(value, f"{OWN}s{i}"))
+        return n.Select(table, tuple(exprs) or (Column(ROWS),))
+
+    def _single_row(self, single: tuple[Cut, Judged], tables: dict[str, Any]) -> AnyNode:
+        cut, judged = single
+        flags = self._flags(judged, np.ones(1, bool))
+        tables[f"{cut.name}.flags"] = flags
+        beside = n.Concat((n.Scan(cut.name), n.Scan(f"{cut.name}.flags")), "horizontal")
+        # too few people altogether: no row
+        enough = n.Filter(beside, call("ge", Column(ROWS), Literal(UINT32, min(self.k, 2**32 - 1))))
+        return self._stats(enough, (), flags, judged)
+
+    def _one_row(self, single: tuple[Cut, Judged], tables: dict[str, Any]) -> AnyNode:
+        """Return the remainder row: `(other)` in text keys, null in others."""
+        row = self._single_row(single, tables)
+        keys: list[AnyExpr] = []
+        for (_, _, _, dtype), column in zip(self.boundary.keys, self.boundary.key_columns, strict=True):
+            value: AnyExpr = Literal(STRING, REMAINDER) if dtype == STRING else Cast(Literal(NULL), dtype)
+            keys.append(Alias(value, column))
+        stats = tuple(Column(f"{OWN}s{i}") for i in range(len(self.boundary.statistics)))
+        return n.Select(row, (*keys, *stats)) if stats else n.Select(row, (Column(ROWS), *keys))
+
+    def _spread(
+        self, cut: Cut, name: str, cells: Indexes, single: tuple[Cut, Judged], tables: dict[str, Any]
+    ) -> AnyNode:
+        """Return the keys of some cells beside the numbers of another population."""
+        row = self._single_row(single, tables)
+        if not cut.keys:
+            return row
+        tables[name] = {"only": [int(i) for i in cells]}
+        chosen = n.Join(
+            n.Scan(cut.name), n.Scan(name), how="semi", left_on=(call("mul", Column(INDEX), Literal(_I64, 1)),),
+            right_on=(Column("only"),),
+        )  # fmt: skip
+        keys = n.Select(chosen, tuple(Column(c) for c in self.boundary.key_columns))
+        return n.Join(keys, row, how="cross")
+
+    def _output(self, cut: Cut, parts: list[AnyNode]) -> AnyNode:
+        boundary = self.boundary
+        if not parts:
+            parts = [n.Slice(self._stats(n.Scan(cut.name), cut.keys, {}, Judged(0, np.zeros(0))), 0, 0)]
+        plan = parts[0] if len(parts) == 1 else n.Concat(tuple(parts), "vertical_relaxed")
+        keys = tuple(
+            Alias(Column(c), name) for (name, *_), c in zip(boundary.keys, boundary.key_columns, strict=True)
+        )
+        if cut.keys:
+            # INVARIANT: rows are in the order of their keys; the order of first appearance would tell whose row is first
+            plan = n.Sort(plan, tuple(Column(c) for c in boundary.key_columns))
+        return n.Select(plan, (*keys, *(self._column(o) for o in boundary.outputs)))
+
+    def _column(self, output: Output) -> AnyExpr:
+        value = output.expr
+        if output.findings:
+            value = Literal(NULL)
+        elif not output.statistics:
+            # INVARIANT: a released column derives from data; constants alone keep their rows' number, nothing else
+            value = output.expr
+        return Alias(Cast(value, output.dtype, strict=False), output.name)
+
+    def _account(
+        self,
+        cells: Cells,
+        judged: Judged,
+        own: Flags,
+        whole: Flags,
+        everybody: tuple[Cut, Judged] | None,
+        others: tuple[Cut, Judged] | None,
+    ) -> None:
+        outputs = [o for o in self.boundary.outputs if not o.findings]
+        tables = [(judged, own)]
+        if everybody is not None and whole.any():
+            tables.append((everybody[1], np.ones(1, bool)))
+        if others is not None:
+            tables.append((others[1], np.ones(1, bool)))
+        names = {i: {o.name for o in outputs if i in o.statistics} for i in range(len(self.boundary.statistics))}
+        for part, stands in tables:
+            for o in outputs:
+                bad = np.zeros(part.height, bool)
+                for i in o.statistics:
+                    bad |= ~part.shown[i] & ~part.without.get(i, np.zeros(part.height, bool))
+                cells.hidden += int((bad & stands).sum())
+                cells.total += int(stands.sum())
+            for i, rule in part.failed:
+                # a statistic that only stands in for another is that other's failure where it is shown
+                users = names[i] or self._users(i, part, names)
+                if users:
+                    cells.failed.setdefault(rule, set()).update(users)
+        sizes = judged.rows[own]
+        cells.smallest = int(sizes.min()) if sizes.size else 0
+
+    def _users(self, i: int, part: Judged, names: Mapping[int, set[str]]) -> set[str]:
+        found: set[str] = set()
+        for j, s in enumerate(self.boundary.statistics):
+            if s.without == i and (part.without.get(j, np.zeros(1, bool)) & ~part.shown[i]).any():
+                found |= names[j]
+        return found
+
+
+def _from_middle(value: Expr, dtype: DType) -> AnyExpr:
+    if dtype.kind in ("Date", "Datetime"):
+        return Cast(Cast(Cast(value, INT32, strict=False), DATE), dtype)  # type: ignore[arg-type]
+    return Cast(value, dtype, strict=False)  # type: ignore[arg-type]
+
+
+def _known_rows(typed: Typed, private: Mapping[str, PrivateFacts]) -> int | None:
+    """Return the rows of a frame without predicates, where the registered facts tell."""
+    node = typed.node
+    match node:
+        case n.Scan(dataset=dataset):
+            return private[dataset].rows
+        case n.Filter() | n.Select() | n.WithColumns() | n.Sort() | n.Reverse() | n.DropNulls() | n.FillNull():
+            return _known_rows(typed.inputs[0], private)
+        case n.Join(how="inner" | "left" | "semi" | "anti") if not typed.inputs[1].frame.private:
+            return _known_rows(typed.inputs[0], private) if typed.inputs[0].frame.private else None
+        case _:
+            return None
+
+
+_I64 = DType("Int64")
+_GUARDS = Guard
+
+__all__ = ["REMAINDER", "BoundaryJudge", "Cells", "Measured"]

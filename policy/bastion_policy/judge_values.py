@@ -1,0 +1,366 @@
+"""The rules about values: dominance, homogeneity, leverage, held values, tied values, per cell and statistic."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from bastion_plan import nodes as n
+from bastion_plan.dtypes import BOOLEAN, FLOAT64
+from bastion_plan.expressions import Alias, AnyExpr, Column, Expr, Literal, Over
+
+from bastion_policy.boundary import Guard, Statistic, Term, call
+from bastion_policy.facts import PrivateFacts
+from bastion_policy.guard_cells import INDEX, ROWS, Cut, Flags, Floats, Measurer, Steps, X, both, floats, lit, where
+from bastion_policy.guard_plans import as_float, lenient
+from bastion_policy.judge_intervals import intervals
+from bastion_policy.lineage import OWN, Form, Value, World
+from bastion_policy.model import Effective
+from bastion_policy.roles import RoleKind
+from bastion_policy.verdict import Measured
+
+_ONE = Value(form=Form.COLUMN, low=0.0, high=1.0)
+
+
+@dataclass
+class Judged:
+    """One table of cells after the value rules.
+
+    shown: per statistic, in which cells it may leave. swapped: values shown instead (interval middles). without: where
+    the statistic is answered without its own conditions. failed: rules that failed, by statistic.
+    """
+
+    height: int
+    rows: Floats
+    shown: list[Flags] = field(default_factory=list)
+    swapped: dict[int, Floats] = field(default_factory=dict)
+    without: dict[int, Flags] = field(default_factory=dict)
+    failed: list[tuple[int, str]] = field(default_factory=list)
+
+
+@dataclass
+class ValueRules:
+    """Judges the statistics of one cut."""
+
+    cut: Cut
+    effective: Effective
+    world: World
+    private: dict[str, PrivateFacts]
+
+    # -- what is measured in the same pass
+
+    def guard_columns(self) -> dict[str, AnyExpr]:
+        """Return the guard columns of the statistics, to be computed with them."""
+        extra: dict[str, AnyExpr] = {}
+        for i, s in enumerate(self.cut.boundary.statistics):
+            condition = both(s.population)
+            if condition is not None:
+                extra[f"{OWN}p{i}"] = call("sum", lenient(condition))  # type: ignore[arg-type]
+            for j, term in enumerate(s.terms):
+                expr = lenient(where(condition, term.expr))
+                match s.guard:
+                    case Guard.SUM | Guard.SQUARES:
+                        if not self._no_nulls(term) or condition is not None:
+                            extra[f"{OWN}c{i}_{j}"] = call("count", expr)
+                        if not self._sum_known(s, term):
+                            extra[f"{OWN}g{i}_{j}"] = call("sum", as_float(expr, term.dtype))
+                        if self._two_valued(term):
+                            extra[f"{OWN}h{i}"] = call("sum", call("gt", as_float(expr, term.dtype), self._low(term)))
+                    case Guard.HELD if term.value.form is Form.BITS:
+                        extra[f"{OWN}h{i}"] = call("sum", expr)
+                        extra[f"{OWN}f{i}"] = call("sum", call("not_", expr))
+                    case Guard.TIED:
+                        extra[f"{OWN}e{i}"] = call("sum", call("eq", expr, lenient(s.call)))
+                    case _:
+                        pass
+        return extra
+
+    def returned(self) -> tuple[str, ...]:
+        """Return the columns that the judge needs to see."""
+        own = [f"{OWN}s{i}" for i, s in enumerate(self.cut.boundary.statistics) if self._reads_value(s)]
+        return (ROWS, *own, *self.cut.extra)
+
+    def _reads_value(self, s: Statistic) -> bool:
+        return s.guard is Guard.SQUARES or (s.guard is Guard.SUM and any(self._sum_known(s, t) for t in s.terms))
+
+    def _low(self, term: Term) -> Literal:
+        return Literal(FLOAT64, float(term.value.low or 0.0))
+
+    def _sum_known(self, s: Statistic, term: Term) -> bool:
+        """Whether the sum of the argument can be read off the statistic itself."""
+        if s.function not in ("sum", "mean") or len(s.terms) != 1 or term.dtype.is_temporal:
+            return False
+        if s.function == "mean" or term.dtype.is_float or term.dtype.kind == "Boolean":
+            return True
+        # INVARIANT: sums of whole numbers wrap around; they are read only where they cannot
+        edges = (term.value.low, term.value.high)
+        rows = max((p.rows for p in self.private.values()), default=0)
+        return None not in edges and rows * max(abs(e) for e in edges if e is not None) < 2**62
+
+    def _no_nulls(self, term: Term) -> bool:
+        plain = term.value.plain
+        if plain is None or self.cut.rows_per_unit is None:
+            return False
+        measured = self.private[plain.dataset].columns.get(plain.column)
+        return measured is not None and measured.nulls == 0
+
+    def _two_valued(self, term: Term) -> bool:
+        """Whether homogeneity applies: Boolean and categorical sensitive columns, Booleans written as numbers included."""
+        if self.effective.homogeneity is None:
+            return False
+        for source in term.value.sources:
+            sensitive = self.world.role(source).kind is RoleKind.SENSITIVE or self.effective.homogeneity.columns == "all"
+            measured = self.private[source.dataset].columns.get(source.column)
+            if sensitive and (term.dtype.kind == "Boolean" or (measured is not None and measured.distinct <= 2)):
+                return True
+        return False
+
+    # -- the verdicts
+
+    def judge(self, measurer: Measurer, table: Measured, own: Flags) -> Steps:
+        """Return what may be shown of the cells `own`; the others are not looked at."""
+        found = Judged(measurer.size, floats(table[ROWS]))
+        for i, s in enumerate(self.cut.boundary.statistics):
+            shown = own.copy()
+            if s.population:
+                population = yield from self._population(measurer, table, i, s, shown, found)
+                shown = population
+            passed = yield from self._rule(measurer, table, i, s, shown, found)
+            if (shown & ~passed).any() and s.guard not in (Guard.INTERVAL, Guard.TIED):
+                found.failed.append((i, _RULES[s.guard]))
+            found.shown.append(shown & passed)
+        return found
+
+    def _population(self, m: Measurer, table: Measured, i: int, s: Statistic, own: Flags, found: Judged) -> Steps:
+        """Inner filters choose a population of their own inside the cell.
+
+        INVARIANT: within k units of nobody it is answered as nothing; within k units of the cell as the cell, so that 0
+        and 1 .. k-1 are one outcome at both ends.
+        """
+        k = self.effective.k
+        condition = both(s.population)
+        assert condition is not None
+        rows = floats(table[f"{OWN}p{i}"])
+        enough = yield from m.at_least(k, rows, own, condition)
+        rest = call("not_", call("fill_null", condition, Literal(BOOLEAN, False)))
+        far = yield from m.at_least(k, found.rows - rows, own & enough, rest)
+        found.without[i] = own & enough & ~far
+        return own & enough
+
+    def _rule(self, m: Measurer, table: Measured, i: int, s: Statistic, shown: Flags, found: Judged) -> Steps:
+        match s.guard:
+            case Guard.SUM | Guard.SQUARES:
+                return (yield from self._dominance(m, table, i, s, shown, found))
+            case Guard.PRODUCTS:
+                return (yield from self._leverage(m, s, shown))
+            case Guard.HELD:
+                return (yield from self._held(m, table, i, s, shown))
+            case Guard.TIED:
+                rows = floats(table[f"{OWN}e{i}"])
+                return (yield from self._tied(m, i, s, rows, shown))
+            case Guard.INTERVAL:
+                values, known = yield from intervals(m, s, self.world, self.effective.k, shown)
+                found.swapped[i] = values
+                return known
+            case _:
+                return np.ones(m.size, bool)
+
+    def _dominance(self, m: Measurer, table: Measured, i: int, s: Statistic, shown: Flags, found: Judged) -> Steps:
+        ok = np.ones(m.size, bool)
+        if not s.terms:  # a count: the column of ones
+            one = Term(lit(1), _ONE, FLOAT64)
+            rows = floats(table.get(f"{OWN}p{i}", found.rows))
+            return (yield from self._sum_rule(m, one, rows, shown, both(s.population)))
+        for j, term in enumerate(s.terms):
+            count = table.get(f"{OWN}c{i}_{j}")
+            counted = floats(found.rows if count is None else count)
+            total = table.get(f"{OWN}g{i}_{j}")
+            if total is None:
+                total = floats(table[f"{OWN}s{i}"])
+                if s.function == "mean":
+                    total = np.where(counted > 0, np.nan_to_num(total) * counted, 0.0)
+            deviations = None
+            if term.value.low is not None:
+                deviations = np.nan_to_num(floats(total), nan=np.nan) - counted * term.value.low
+            passed = yield from self._sum_rule(m, term, deviations, shown & ok, both(s.population))
+            ok &= passed
+            if self._two_valued(term):
+                passed = yield from self._homogeneous(m, table, i, term, counted, shown & ok, both(s.population))
+                ok &= passed
+            if s.guard is Guard.SQUARES:
+                passed = yield from self._square_rule(m, table, i, s, term, counted, shown & ok)
+                ok &= passed
+        return ok
+
+    def _sum_rule(
+        self, m: Measurer, term: Term, deviations: Floats | None, shown: Flags, condition: Expr | None
+    ) -> Steps:
+        """Dominance of one argument: first by bounds, then exactly where they prove nothing."""
+        ok = np.zeros(m.size, bool)
+        low, high = term.value.low, term.value.high
+        if deviations is not None and low is not None and high is not None:
+            ok = self._proven(deviations, high - low)
+        rest = np.flatnonzero(shown & ~ok)
+        if not self._dominance_on() or not rest.size:
+            return np.ones(m.size, bool) if not self._dominance_on() else ok | ~shown
+        if low is None:
+            low = yield from self._lowest(m, term)
+        x = as_float(lenient(where(condition, term.expr)), term.dtype)
+        contribution = call("sub", x, Literal(FLOAT64, float(low)))
+        return (yield from self._exact(m, rest, contribution, ok)) | ~shown
+
+    def _square_rule(
+        self, m: Measurer, table: Measured, i: int, s: Statistic, term: Term, counted: Floats, shown: Flags
+    ) -> Steps:
+        ok = np.zeros(m.size, bool)
+        low, high = term.value.low, term.value.high
+        variance = floats(table[f"{OWN}s{i}"])
+        if s.function == "std":
+            variance = variance**2
+        ddof = int(getattr(s.call, "option", lambda *_: 1)("ddof", 1))
+        if low is not None and high is not None:
+            # a deviation from the mean is at most the width of the bounds
+            ok = self._proven(variance * (counted - ddof), (high - low) ** 2)
+        rest = np.flatnonzero(shown & ~ok)
+        if not self._dominance_on() or not rest.size:
+            return np.ones(m.size, bool) if not self._dominance_on() else ok | ~shown
+        squares = self._squares(term, both(s.population))
+        return (yield from self._exact(m, rest, squares, ok)) | ~shown
+
+    @staticmethod
+    def _squares(term: Term, condition: Expr | None) -> AnyExpr:
+        x = as_float(lenient(where(condition, term.expr)), term.dtype)
+        mean = Over(call("mean", x), (Column(INDEX),))
+        deviation = call("sub", x, mean)
+        return call("mul", deviation, deviation)
+
+    def _dominance_on(self) -> bool:
+        return self.effective.p is not None or bool(self.effective.shares)
+
+    def _proven(self, total: Floats, width: float) -> Flags:
+        """Return where bounds alone prove that nobody dominates.
+
+        INVARIANT: with M rows per unit and contributions of a row in [0, B], the two largest units have at most 2*M*B, and
+        (T - t1 - t2) / t1 >= (T - 2MB) / MB falls with t1, so T >= (2 + p) * M * B proves the p% rule; the n-k rule is
+        proven by n * M * B <= share * T. NaN and infinity prove nothing.
+        """
+        most = self.cut.rows_per_unit
+        if most is None or not np.isfinite(width):
+            return np.zeros(total.shape, bool)
+        top = most * width
+        with np.errstate(invalid="ignore", over="ignore"):
+            ok = np.isfinite(total) & (total >= 0)
+            if self.effective.p is not None:
+                ok &= total - 2 * top >= self.effective.p * top
+            for count, share in self.effective.shares:
+                ok &= count * top <= share * total
+        return ok
+
+    def _exact(self, m: Measurer, rest: np.ndarray, contribution: AnyExpr, ok: Flags) -> Steps:  # type: ignore[type-arg]
+        passed = ok.copy()
+        passed[rest] = True
+        for occurrence in self.cut.occurrences:
+            total, one, two = yield from m.contributions(occurrence, rest, contribution)
+            with np.errstate(invalid="ignore"):
+                good = np.isfinite(total)
+                if self.effective.p is not None:
+                    good &= total - one - two >= self.effective.p * one
+                for count, share in self.effective.shares:
+                    top = one if count == 1 else one + (count - 1) * two
+                    good &= top <= share * total
+                # nobody deviates from the bound at all: nobody dominates
+                good |= total == 0
+            passed[rest] &= good[rest]
+        return passed
+
+    def _lowest(self, m: Measurer, term: Term) -> Steps:
+        """The smallest value in the whole cut, where no bound is known."""
+        x = call("min", as_float(lenient(term.expr), term.dtype))
+        answer = yield from m.ask(n.Select(self.cut.plan(False), (Alias(x, X),)))
+        value = floats(answer[X])
+        return float(value[0]) if value.size and np.isfinite(value[0]) else 0.0
+
+    def _homogeneous(
+        self, m: Measurer, table: Measured, i: int, term: Term, counted: Floats, shown: Flags, condition: Expr | None
+    ) -> Steps:
+        """Fewer than `min_differing` units differ from the rest: the cell says what nearly everybody is."""
+        assert self.effective.homogeneity is not None
+        least = self.effective.homogeneity.min_differing
+        high = floats(table[f"{OWN}h{i}"])
+        x = as_float(lenient(where(condition, term.expr)), term.dtype)
+        ones = yield from m.at_least(least, high, shown, call("gt", x, self._low(term)))
+        zeros = yield from m.at_least(least, counted - high, shown, call("le", x, self._low(term)))
+        return ones & zeros
+
+    def _leverage(self, m: Measurer, s: Statistic, shown: Flags) -> Steps:
+        """Covariances are sums weighted by the other argument: nobody may have more than 1/k of either's squares."""
+        ok = np.ones(m.size, bool)
+        rest = np.flatnonzero(shown)
+        present = both([call("is_not_null", t.expr) for t in s.terms] + list(s.population))
+        for term in s.terms:
+            for occurrence in self.cut.occurrences:
+                if not rest.size:
+                    continue
+                squares = self._squares(term, present)
+                total, one, _ = yield from m.contributions(occurrence, rest, squares)
+                with np.errstate(invalid="ignore"):
+                    ok &= ~shown | (np.isfinite(total) & (one * self.effective.k <= total))
+        return ok
+
+    def _held(self, m: Measurer, table: Measured, i: int, s: Statistic, shown: Flags) -> Steps:
+        """Every output value of the argument must be held by k units of the cell."""
+        k = self.effective.k
+        condition = both(s.population)
+        term = s.terms[0]
+        if term.value.form is Form.BITS:
+            expr = where(condition, term.expr)
+            ones = yield from m.at_least(k, floats(table[f"{OWN}h{i}"]), shown, expr)
+            zeros = yield from m.at_least(k, floats(table[f"{OWN}f{i}"]), shown & ones, call("not_", expr))
+            return ones & zeros
+        rest = np.flatnonzero(shown)
+        ok = np.zeros(m.size, bool)
+        if not rest.size:
+            return ok
+        fewest = np.full(m.size, np.inf)
+        for occurrence in self.cut.occurrences:
+            plan, tables = self.cut.located(True, rest)
+            rows: AnyExpr = call("is_not_null", Column(occurrence.unit))
+            for part in s.population:
+                rows = call("and_", rows, lenient(part))  # type: ignore[arg-type]
+            if not term.value.makes_nulls:
+                rows = call("and_", rows, call("is_not_null", lenient(term.expr)))  # type: ignore[arg-type]
+            valued = n.WithColumns(n.Filter(plan, rows), (Alias(lenient(term.expr), X),))  # type: ignore[arg-type]
+            per_value = n.GroupBy(
+                valued, (Column(INDEX), Column(X)), (Alias(call("n_unique", Column(occurrence.unit)), f"{X}u"),)
+            )
+            least = n.GroupBy(per_value, (Column(INDEX),), (Alias(call("min", Column(f"{X}u")), X),))
+            answer = yield from m.ask(least, tables)
+            fewest = np.minimum(fewest, m.spread(answer, X))
+        return fewest >= k
+
+    def _tied(self, m: Measurer, i: int, s: Statistic, rows: Floats, shown: Flags) -> Steps:
+        k, most = self.effective.k, self.cut.rows_per_unit
+        ok = rows >= k if most == 1 else rows > (k - 1) * most if most is not None else np.zeros(m.size, bool)
+        rest = np.flatnonzero(shown & ~ok & (rows >= k))
+        if most == 1 or not rest.size:
+            return ok
+        value = f"{OWN}s{i}"
+        fewest = np.full(m.size, np.inf)
+        for occurrence in self.cut.occurrences:
+            plan, tables = self.cut.located(True, rest, (value,))
+            same = call("eq", lenient(where(both(s.population), s.terms[0].expr)), Column(value))
+            held = n.Filter(plan, call("and_", same, call("is_not_null", Column(occurrence.unit))))  # type: ignore[arg-type]
+            counted = n.GroupBy(held, (Column(INDEX),), (Alias(call("n_unique", Column(occurrence.unit)), X),))
+            answer = yield from m.ask(counted, tables)
+            fewest = np.minimum(fewest, m.spread(answer, X))
+        return ok | (np.isin(np.arange(m.size), rest) & (fewest >= k))
+
+
+_RULES = {
+    Guard.SUM: "dominance",
+    Guard.SQUARES: "dominance",
+    Guard.PRODUCTS: "leverage",
+    Guard.HELD: "held-values",
+    Guard.TIED: "tied-values",
+    Guard.NOTHING: "min-agg-size",
+}

@@ -1,0 +1,197 @@
+"""What a value in a plan derives from: source columns, scan occurrences, and in which form it carries them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+from bastion_plan.dtypes import DType, Schema
+from bastion_plan.nodes import Node
+
+from bastion_policy.facts import DatasetFacts
+from bastion_policy.model import Role
+
+#: INVARIANT: names of the judge's own columns start with this, and no user's plan or table may have such a name; else a
+#: plan could overwrite the unit column that is carried along.
+OWN = "#~"
+
+
+class Flow(StrEnum):
+    """What a column of a frame holds."""
+
+    PUBLIC = "public"  # nobody's data: literals, the scientist's own table
+    RELEASED = "released"  # cells behind a boundary
+    AGGREGATE = "aggregate"  # numbers that a boundary has yet to judge
+    ROW = "row"  # a value per private row
+
+
+class Form(StrEnum):
+    """In which form a private value carries its source columns."""
+
+    CONSTANT = "constant"  # the same for all rows: a literal, a released number
+    COLUMN = "column"  # a column, an affine function of one, or one of the allowed functions of one
+    COMBINATION = "combination"  # a linear combination of several such
+    NULLS = "nulls"  # whether a stored value is missing
+    BITS = "bits"  # one bit per row: a condition
+    BINNED = "binned"  # any other function: every output value must be held by k units
+    MIX = "mix"  # arithmetic over several columns: weights that the scientist chose
+
+
+@dataclass(frozen=True, slots=True)
+class Occurrence:
+    """One scan of a dataset in a plan; the two sides of a self-join are two."""
+
+    index: int
+    dataset: str
+
+    @property
+    def unit(self) -> str:
+        """The name under which the unit is carried along."""
+        return f"{OWN}u{self.index}"
+
+    @property
+    def weight(self) -> str:
+        """The name under which the number of source rows is carried along after a pre-aggregation."""
+        return f"{OWN}n{self.index}"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A column of a scan occurrence."""
+
+    occurrence: int
+    dataset: str
+    column: str
+
+    @property
+    def label(self) -> str:
+        """`dataset.column`."""
+        return f"{self.dataset}.{self.column}"
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """What is known of the values of a column or expression.
+
+    sources: the columns it derives from. low, high: bounds, where known.
+    plain: the source column of which it is an unchanged copy.
+    pristine: a plain column, or one value per unit made by a pre-aggregation: the only thing that non-linear functions
+        may be taken of. (abs(x - c) for many c would give single values back.)
+    own_scale: not shifted or stretched: order statistics are only given of such, because the same grid laid over a shifted
+        column has other cells, and the overlap of two cells of k units may hold a single one.
+    makes_nulls: null where the source is not.
+    steps: affine steps taken so far; few, so that no chain of them leaves the range of floats.
+    reason: why it is a MIX.
+    """
+
+    sources: frozenset[Source] = frozenset()
+    form: Form = Form.CONSTANT
+    low: float | None = None
+    high: float | None = None
+    plain: Source | None = None
+    pristine: bool = False
+    own_scale: bool = False
+    makes_nulls: bool = False
+    steps: int = 0
+    reason: str = ""
+
+    def derived(self, form: Form, **changes: object) -> Value:
+        """Return a value of the same sources in another form."""
+        fresh = Value(sources=self.sources, form=form, makes_nulls=self.makes_nulls)
+        return replace(fresh, **changes)  # type: ignore[arg-type]
+
+
+CONSTANT = Value()
+
+
+class Kind(StrEnum):
+    """Whose rows a frame holds."""
+
+    PRIVATE = "private"
+    RELEASED = "released"
+    PUBLIC = "public"
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The flow type of a node's result.
+
+    occurrences: whose rows they are. fanned: a unit's rows may repeat or come from several branches, so that bounds on
+    rows per unit are void. per_unit: at most one row per unit. unique: columns that identify a row of a frame that is not
+    private. narrowed: rows were left out by predicates.
+    """
+
+    kind: Kind
+    columns: dict[str, Value]
+    schema: Schema
+    occurrences: tuple[Occurrence, ...] = ()
+    fanned: bool = False
+    per_unit: bool = False
+    grouped: bool = False
+    unique: frozenset[str] | None = None
+    narrowed: bool = False
+
+    @property
+    def private(self) -> bool:
+        """Whether rows belong to units."""
+        return self.kind is Kind.PRIVATE
+
+    def flow(self, name: str) -> Flow:
+        """Return the flow class of a column."""
+        if self.kind is Kind.PRIVATE:
+            return Flow.ROW
+        return Flow.RELEASED if self.kind is Kind.RELEASED else Flow.PUBLIC
+
+    def with_columns(self, columns: Mapping[str, Value], schema: Schema, **changes: object) -> Frame:
+        """Return the frame with other columns."""
+        return replace(self, columns=dict(columns), schema=schema, **changes)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class World:
+    """What typing may look at: the public facts and, in the judge, observed bounds.
+
+    observed: (low, high) of numeric columns. many_rows: datasets with several rows of a unit. measured: whether these two
+    are known; on the client they are not, and typing then assumes the best.
+    """
+
+    facts: Mapping[str, DatasetFacts]
+    observed: Mapping[tuple[str, str], tuple[float, float]] = field(default_factory=dict)
+    many_rows: frozenset[str] = frozenset()
+    measured: bool = False
+
+    def role(self, source: Source) -> Role:
+        """Return the role of a source column."""
+        return self.facts[source.dataset].column(source.column).role
+
+    def bounds(self, source: Source) -> tuple[float | None, float | None]:
+        """Return declared bounds, else observed ones."""
+        role = self.role(source)
+        if role.lower is not None and role.upper is not None:
+            return role.lower, role.upper
+        return self.observed.get((source.dataset, source.column), (None, None))
+
+    def is_unit(self, source: Source) -> bool:
+        """Whether the source column holds the privacy unit."""
+        return self.facts[source.dataset].unit == source.column
+
+
+@dataclass(eq=False)
+class Typed:
+    """A node of the plan with its flow type. Identity counts: equal nodes at two places are two occurrences.
+
+    boundary: set where private rows become cells (see `boundary.Boundary`).
+    occurrence: of a Scan.
+    """
+
+    node: Node
+    frame: Frame
+    inputs: tuple[Typed, ...] = ()
+    boundary: object | None = None
+    occurrence: Occurrence | None = None
+
+
+def is_string(dtype: DType) -> bool:
+    """Whether values are text or categories."""
+    return dtype.kind in {"String", "Categorical", "Enum"}

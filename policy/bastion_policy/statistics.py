@@ -1,0 +1,302 @@
+"""Which statistics may be computed of which arguments, and what each must pass."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from bastion_plan.dtypes import UINT32, DType
+from bastion_plan.errors import BindError
+from bastion_plan.expressions import Alias, AnyExpr, Call, Cast, Column, Expr, Literal, Over, Ternary, children
+from bastion_plan.functions.registry import find
+from bastion_plan.functions.spec import Flow as FunctionFlow
+from bastion_plan.functions.spec import Shape
+from bastion_plan.typing import expr_dtype
+
+from bastion_policy.boundary import Guard, Output, Statistic, Term
+from bastion_policy.flow_expressions import ExpressionTyping, is_scalar, number, with_children
+from bastion_policy.lineage import OWN, Form, Frame, Source, Value, World, is_string
+from bastion_policy.roles import RoleKind
+from bastion_policy.verdict import Finding
+
+COUNTS = frozenset({"pl.len", "len", "count", "null_count"})
+FIX_AGGREGATE = "Aggregate it, for example .group_by(...).agg(pl.col(...).mean())."
+FIX_STATISTIC = "Use count, sum, mean, var, std, median, quantile, min or max."
+FIX_ARGUMENT = "Use the column itself, or a * column + b; bin it, or ask the owner to list the formula (derived=)."
+
+
+@dataclass
+class StatisticsParser:
+    """Splits aggregate expressions over one private frame into guarded statistics and free arithmetic over them."""
+
+    frame: Frame
+    world: World
+    statistics: list[Statistic] = field(default_factory=list)
+
+    def output(self, name: str, expr: Expr, dtype: DType) -> Output:
+        """Return the column that `expr` gives, with what keeps it from leaving."""
+        findings: list[Finding] = []
+        post = self._scalar(expr, findings)
+        return Output(name, dtype, post, tuple(sorted(self._used(post))), findings)
+
+    def _used(self, expr: Expr) -> set[int]:
+        if isinstance(expr, Column):
+            return {int(expr.name.removeprefix(f"{OWN}s"))} if expr.name.startswith(f"{OWN}s") else set()
+        return {i for c in children(expr) for i in self._used(c)}
+
+    def _scalar(self, expr: Expr, findings: list[Finding]) -> AnyExpr:
+        match expr:
+            case Literal():
+                return expr
+            case Alias(input=inner):
+                return self._scalar(inner, findings)
+            case Call(function=name):
+                function = find(name)
+                if function is None:
+                    findings.append(unknown(name))
+                elif function.shape is Shape.ONE and function.flow is not FunctionFlow.ELEMENTWISE:
+                    return self._statistic(expr, function.flow, findings)
+                elif is_scalar(expr):
+                    return with_children(expr, [self._scalar(a, findings) for a in expr.args])
+                else:
+                    findings.append(self._row_level(expr))
+            case Cast() | Ternary() if is_scalar(expr):
+                        return with_children(expr, [self._scalar(c, findings) for c in children(expr)])
+            case _:
+                findings.append(self._row_level(expr))
+        return expr  # type: ignore[return-value]
+
+    def _row_level(self, expr: Expr) -> Finding:
+        found = f"{expr.function}() " if isinstance(expr, Call) else "over() " if isinstance(expr, Over) else ""
+        what = found or (f"Column {expr.name!r} " if isinstance(expr, Column) else "The expression ")
+        reason = f"{what}gives values of single people's rows, not a statistic over many."
+        return Finding("row-level", reason, FIX_AGGREGATE, self._labels(expr))
+
+    def _labels(self, *exprs: Expr) -> tuple[str, ...]:
+        typing = ExpressionTyping(self.frame, self.world)
+        return labels(frozenset().union(*(typing.value(e).sources for e in exprs)))
+
+    # -- one statistic
+
+    def _statistic(self, expr: Call, flow: FunctionFlow, findings: list[Finding]) -> AnyExpr:
+        population: list[Expr] = []
+        args = [_without_filters(a, population) for a in expr.args]
+        typing = ExpressionTyping(self.frame, self.world)
+        values = [typing.value(a) for a in args]
+        conditions = [typing.value(p) for p in population]
+        found: list[Finding] = []
+        found += [unknown(name) for name in typing.unknown]
+        found += [order_dependent(name) for name in dict.fromkeys(typing.cross_row)]
+        for condition in conditions:
+            found += check_condition(condition, self.world, "a condition")
+        for value in values:
+            found += check_argument(value, expr.function, self.world)
+        guard = None if found else self._guard(expr, flow, args, values, found)
+        if guard is None:
+            findings += found or [self._not_allowed(expr, values)]
+            return expr
+        terms = self._terms(expr, args, values, guard)
+        share = {"min": 0.0, "max": 1.0, "median": 0.5}.get(expr.function)
+        share = float(expr.option("quantile", 0.5)) if share is None else share
+        alone = Statistic(with_children(expr, args), expr.function, guard, self._dtype(expr), terms, share=share)
+        position = self._position(alone)
+        if population:
+            position = self._position(replace(alone, call=expr, population=tuple(population), without=position))
+        return Column(f"{OWN}s{position}")
+
+    def _position(self, statistic: Statistic) -> int:
+        if statistic not in self.statistics:
+            self.statistics.append(statistic)
+        return self.statistics.index(statistic)
+
+    def _dtype(self, expr: Expr) -> DType:
+        try:
+            return expr_dtype(expr, self.frame.schema)
+        except BindError:
+            return UINT32
+
+    def _guard(
+        self, expr: Call, flow: FunctionFlow, args: Sequence[Expr], values: Sequence[Value], found: list[Finding]
+    ) -> Guard | None:
+        name = expr.function
+        if name in COUNTS:
+            return self._count_guard(values)
+        if name == "n_unique":
+            plain = values[0].plain
+            counted = plain is not None and (
+                self.world.is_unit(plain) or self.world.role(plain).kind is RoleKind.IDENTIFIER
+            )
+            return Guard.NOTHING if counted else None
+        form = values[0].form if values else Form.CONSTANT
+        if flow is FunctionFlow.SUM or name in ("var", "std"):
+            return self._sum_guard(name, form, values[0])
+        if name in ("pl.corr", "pl.cov"):
+            linear = all(v.form is Form.COLUMN for v in values) and expr.option("method", "pearson") == "pearson"
+            return Guard.PRODUCTS if linear else None
+        if flow is FunctionFlow.ORDER or name in ("min", "max"):
+            return self._order_guard(args[0], values[0])
+        return None
+
+    def _count_guard(self, values: Sequence[Value]) -> Guard | None:
+        if not values or values[0].form is Form.CONSTANT:
+            return Guard.SUM
+        # which stored values are missing is public; which derived ones are is a condition in disguise
+        plain_nulls = not values[0].makes_nulls and values[0].form not in (Form.MIX, Form.COMBINATION)
+        return Guard.SUM if plain_nulls else None
+
+    def _sum_guard(self, name: str, form: Form, value: Value) -> Guard | None:
+        if form is Form.CONSTANT and not value.sources:
+            return Guard.SUM
+        if form is Form.NULLS:
+            return Guard.NOTHING
+        if form in (Form.BITS, Form.BINNED):
+            return Guard.HELD
+        if form is Form.COMBINATION:
+            return None if name in ("var", "std") else Guard.SUM
+        if form is Form.COLUMN:
+            return Guard.SQUARES if name in ("var", "std") else Guard.SUM
+        return None
+
+    def _order_guard(self, arg: Expr, value: Value) -> Guard | None:
+        dtype = self._dtype(arg)
+        if value.form in (Form.BITS, Form.BINNED):
+            return Guard.HELD
+        if value.form is not Form.COLUMN or not value.own_scale:
+            return None
+        if is_string(dtype) or dtype.kind == "Boolean":
+            return Guard.TIED
+        if dtype.kind in ("Date", "Datetime") or (dtype.is_numeric and dtype.kind != "Decimal"):
+            return Guard.INTERVAL
+        return None
+
+    def _terms(self, expr: Call, args: Sequence[Expr], values: Sequence[Value], guard: Guard) -> tuple[Term, ...]:
+        if guard is Guard.NOTHING or all(v.form is Form.CONSTANT for v in values):
+            return ()
+        if expr.function in COUNTS:
+            return ()
+        if values[0].form is Form.COMBINATION:
+            parts = [p for a in args for p in self._parts(a)]
+            typing = ExpressionTyping(self.frame, self.world)
+            return tuple(Term(p, typing.value(p), self._dtype(p)) for p in dict.fromkeys(parts))
+        return tuple(Term(a, v, self._dtype(a)) for a, v in zip(args, values, strict=True))
+
+    def _parts(self, expr: Expr) -> list[Expr]:
+        """The columns of a linear combination, each with its factor."""
+        typing = ExpressionTyping(self.frame, self.world)
+        match expr:
+            case Alias(input=inner):
+                return self._parts(inner)
+            case Call(function="add" | "sub" | "mul" | "truediv" | "neg", args=args) if (
+                typing.value(expr).form is Form.COMBINATION
+            ):
+                return [p for a in args for p in self._parts(a) if number(a) is None]
+            case Cast(input=inner) if typing.value(expr).form is Form.COMBINATION:
+                return self._parts(inner)
+            case _:
+                return [expr] if typing.value(expr).sources else []
+
+    def _not_allowed(self, expr: Call, values: Sequence[Value]) -> Finding:
+        concerned = labels(frozenset().union(*(v.sources for v in values)))
+        mixed = next((v for v in values if v.form is Form.MIX), None)
+        if mixed is not None:
+            reason = f"The argument of {expr.function}() could single people out: {mixed.reason}."
+            return Finding("argument", reason, FIX_ARGUMENT, concerned)
+        if expr.function == "n_unique":
+            reason = "n_unique() of a column that is not the privacy unit counts values that single people may hold."
+            return Finding("row-level", reason, "Count the units, or group by the column.", concerned)
+        if values and values[0].form is Form.COLUMN and not values[0].own_scale:
+            reason = f"{expr.function}() is given as an interval of a public grid, which a shifted column would move."
+            fix = f"Take {expr.function}() of the column itself and do the arithmetic afterwards."
+            return Finding("argument", reason, fix, concerned)
+        reason = f"{expr.function}() of this argument carries values of single rows; no guard is defined for it."
+        return Finding("row-level", reason, FIX_STATISTIC, concerned)
+
+
+def _without_filters(expr: Expr, population: list[Expr]) -> AnyExpr:
+    """Return an argument without its inner filters, which are added to `population`."""
+    match expr:
+        case Alias(input=inner):
+            return _without_filters(inner, population)
+        case Call(function="filter", args=(inner, *conditions)):
+            population.extend(conditions)
+            return _without_filters(inner, population)
+        case Call(function="drop_nulls", args=(inner,)):
+            return _without_filters(inner, population)
+        case Ternary(predicate=condition, truthy=inner, falsy=Literal(value=None)) if not isinstance(inner, Literal):
+            population.append(condition)
+            return _without_filters(inner, population)
+        case _:
+            return expr  # type: ignore[return-value]
+
+
+def labels(sources: frozenset[Source]) -> tuple[str, ...]:
+    """Return `dataset.column` of each source, sorted."""
+    return tuple(sorted({s.label for s in sources}))
+
+
+def names(sources: frozenset[Source]) -> str:
+    """Return the columns' names for a sentence."""
+    return ", ".join(repr(c) for c in sorted({s.column for s in sources}))
+
+
+def unknown(name: str) -> Finding:
+    """Return the finding for a function that is not registered."""
+    return Finding("unknown-function", f"The guard does not know the function {name}().")
+
+
+def order_dependent(name: str) -> Finding:
+    """Return the finding for a function that reads other people's rows."""
+    reason = f"{name}() reads other people's rows, so its values depend on the order or choice of rows."
+    return Finding("order-dependent", reason, 'Partition it by the privacy unit: .over("<unit>").')
+
+
+def _of_role(sources: frozenset[Source], world: World, *kinds: RoleKind) -> frozenset[Source]:
+    return frozenset(s for s in sources if world.role(s).kind in kinds)
+
+
+def check_condition(value: Value, world: World, what: str) -> list[Finding]:
+    """Check a predicate: quasi, measure and public columns only."""
+    found = []
+    if hidden := _of_role(value.sources, world, RoleKind.HIDDEN):
+        found.append(hidden_use(hidden, what))
+    if ids := _of_role(value.sources, world, RoleKind.IDENTIFIER):
+        reason = f"{names(ids)} identifies people; {what} on it would pick single people."
+        fix = "Use identifiers only to count distinct units or to join the owner's tables."
+        found.append(Finding("identifier", reason, fix, labels(ids)))
+    if secret := _of_role(value.sources, world, RoleKind.SENSITIVE):
+        reason = f"{names(secret)} is sensitive: it may be aggregated, but not used in {what}."
+        found.append(Finding("sensitive", reason, "Use quasi or public columns to choose and group.", labels(secret)))
+    return found
+
+
+def check_key(value: Value, world: World) -> list[Finding]:
+    """Check a group key: quasi and public columns, and binned measures."""
+    found = check_condition(value, world, "a group key")
+    raw = _of_role(value.sources, world, RoleKind.MEASURE)
+    if raw and value.form not in (Form.BINNED, Form.BITS, Form.NULLS):
+        reason = f"{names(raw)} is a measure: grouping by its exact values would show them."
+        fix = "Group by bins of it, for example (pl.col(...) / 10).floor(), or ask the owner for the role quasi."
+        found.append(Finding("measure-key", reason, fix, labels(raw)))
+    return found
+
+
+def check_argument(value: Value, function: str, world: World) -> list[Finding]:
+    """Check the argument of a statistic against the roles of its columns."""
+    if hidden := _of_role(value.sources, world, RoleKind.HIDDEN):
+        return [hidden_use(hidden, "a statistic")]
+    ids = _of_role(value.sources, world, RoleKind.IDENTIFIER)
+    if not ids:
+        return []
+    if function in ("n_unique", "count", "len", "null_count") and value.plain is not None:
+        return []
+    if value.form is Form.NULLS:
+        return []
+    reason = f"{names(ids)} identifies people: it can be counted, but {function}() of it would show identities."
+    return [Finding("identifier", reason, "Use count() or n_unique() of it.", labels(ids))]
+
+
+def hidden_use(sources: frozenset[Source], what: str) -> Finding:
+    """Return the finding for a use of hidden columns; refused whatever the action."""
+    reason = f"{names(sources)} is hidden by the owner and cannot be used in {what}."
+    return Finding("hidden-column", reason, "Leave the column out.", labels(sources))
+

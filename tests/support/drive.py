@@ -1,0 +1,131 @@
+"""Drives the judge in one process: lowers its plans to Polars and keeps its tables, as a worker would."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import polars as pl
+from bastion_plan.bind import bind
+from bastion_plan.nodes import Node
+from bastion_policy.facts import ColumnFacts, ColumnMeasures, DatasetFacts, PrivateFacts
+from bastion_policy.flow import static_verdict
+from bastion_policy.history import FirstHistory
+from bastion_policy.judge import approved_plan, judge
+from bastion_policy.model import Policy, Role, RoleKind
+from bastion_policy.roles import measure
+from bastion_policy.verdict import Measure, Outcome, StaticVerdict, Verdict
+from bastion_server.engine.dtypes import from_polars
+from bastion_server.engine.lower import lower
+
+
+@dataclass
+class Answer:
+    """What a requester gets: the verdict and the table that left, if any."""
+
+    verdict: Verdict
+    table: pl.DataFrame | None
+    measures: list[Measure] = field(default_factory=list)
+
+    @property
+    def released(self) -> pl.DataFrame:
+        assert self.verdict.outcome is Outcome.RELEASE, self.verdict.findings
+        assert self.table is not None
+        return self.table
+
+
+class World:
+    """Some datasets with their policies."""
+
+    def __init__(self) -> None:
+        self.frames: dict[str, pl.DataFrame] = {}
+        self.facts: dict[str, DatasetFacts] = {}
+        self.private: dict[str, PrivateFacts] = {}
+
+    def add(
+        self,
+        name: str,
+        frame: pl.DataFrame,
+        policy: Policy | None = None,
+        roles: Mapping[str, Role | str] | None = None,
+        unit: str | None = None,
+    ) -> World:
+        policy = policy or Policy.default()
+        given = {c: Role(RoleKind(r)) if isinstance(r, str) else r for c, r in (roles or {}).items()}
+        columns = tuple(
+            ColumnFacts(c, from_polars(d), given.get(c) or infer(frame[c])) for c, d in frame.schema.items()
+        )
+        self.frames[name] = frame
+        self.facts[name] = DatasetFacts(name, name, 1, columns, policy, unit=unit, unit_domain=name)
+        most = 1 if unit is None or not frame.height else int(frame.group_by(unit).len()["len"].max())
+        units = frame.height if unit is None else frame[unit].n_unique()
+        self.private[name] = PrivateFacts(frame.height, units, most, {c: measured(frame[c]) for c in frame.columns})
+        return self
+
+    def with_policy(self, policy: Policy) -> World:
+        """The same data under another policy."""
+        other = World()
+        for name, frame in self.frames.items():
+            facts = self.facts[name]
+            roles = {c.name: c.role for c in facts.columns}
+            other.add(name, frame, policy, roles, facts.unit)
+        return other
+
+    def static(self, plan: Node, requester: str = "alice") -> StaticVerdict:
+        return static_verdict(bind(plan, self.facts), self.facts, requester)
+
+    def ask(self, plan: Node, requester: str = "alice", *, safe_part: bool = False) -> Answer:
+        bound = bind(plan, self.facts)
+        tables: dict[str, pl.DataFrame] = {}
+        measures: list[Measure] = []
+
+        def run(node: Node, extra: Mapping[str, Any]) -> pl.DataFrame:
+            sources = {k: f.lazy() for k, f in (self.frames | tables).items()}
+            sources |= {k: pl.DataFrame(v, strict=False).lazy() for k, v in extra.items()}
+            return lower(node, sources).collect()
+
+        steps = judge(bound, self.facts, self.private, requester, FirstHistory())
+        answer: dict[str, Any] | None = None
+        try:
+            while True:
+                step = steps.send(answer)
+                measures.append(step)
+                assert step.keep.startswith("#")
+                kept = run(step.plan, step.tables)
+                tables[step.keep] = kept
+                names = kept.columns if step.returns is None else step.returns
+                answer = {c: kept[c].to_list() if kept[c].null_count() else kept[c].to_numpy() for c in names}
+                answer["__height"] = kept.height
+        except StopIteration as stop:
+            verdict: Verdict = stop.value
+        plan_out = verdict.safe_part if safe_part else verdict.release
+        return Answer(verdict, None if plan_out is None else run(plan_out, {}), measures)
+
+    def approved(self, plan: Node) -> pl.DataFrame:
+        bound = bind(plan, self.facts)
+        return lower(approved_plan(bound, self.facts), {k: f.lazy() for k, f in self.frames.items()}).collect()
+
+
+def infer(column: pl.Series) -> Role:
+    distinct = column.drop_nulls().n_unique()
+    nearly_unique = distinct > 0.95 * max(1, column.len() - column.null_count()) and distinct > 20
+    if nearly_unique and not column.dtype.is_float():
+        return Role(RoleKind.IDENTIFIER)
+    if column.dtype.is_float() or (column.dtype.is_numeric() and distinct > 50):
+        return measure()
+    return Role(RoleKind.QUASI)
+
+
+def measured(column: pl.Series) -> ColumnMeasures:
+    numeric = column.dtype.is_numeric() or column.dtype == pl.Boolean
+    values = column.drop_nulls().cast(pl.Float64) if numeric else None
+    finite = values.filter(values.is_finite()) if values is not None else None
+    known = finite is not None and finite.len() > 0
+    return ColumnMeasures(
+        column.null_count(),
+        column.drop_nulls().n_unique(),
+        float(finite.min()) if known else None,  # type: ignore[union-attr, arg-type]
+        float(finite.max()) if known else None,  # type: ignore[union-attr, arg-type]
+        has_nan=bool(values is not None and values.is_nan().any()),
+    )
