@@ -13,6 +13,7 @@ from bastion_plan.expressions import Alias, AnyExpr, Call, Column, Expr, Literal
 from bastion_plan.functions.rules import supertype
 from bastion_plan.selectors import is_pattern, unknown_column
 from bastion_plan.typing import aggregated, describe, expr_dtype
+from bastion_plan.validate import is_written_as
 
 #: most columns a frame may have
 MAX_COLUMNS = 4_096
@@ -135,6 +136,9 @@ def concat_schema(how: str, schemas: Sequence[Schema]) -> Schema:
 
 def explode_schema(columns: Sequence[str], schema: Schema) -> Schema:
     """Return the schema with lists and arrays as their elements."""
+    if not columns:
+        msg = "There are no columns to explode."
+        raise BindError(msg, code="plan.bind.selector")
     result = dict(schema)
     for name in columns:
         dtype = schema[name]
@@ -168,7 +172,14 @@ def unpivot_schema(node: n.Unpivot, on: Sequence[str], index: Sequence[str], sch
 
 def pivot_schema(node: n.Pivot, schema: Schema) -> Schema:
     """Return index columns and one column per value of `on` (per value column, where there are several)."""
-    names = [_pivot_name(v, schema[node.on]) for v in node.on_columns]
+    on = schema[node.on]
+    if not (on.is_integer or on.kind in {"Boolean", "String", "Categorical", "Enum"}) or on.kind == "Int128":
+        msg = f"Column {node.on!r} is {on}; its values cannot name columns."
+        raise BindError(msg, code="plan.bind.types", next_step="Cast it to String first.")
+    if not all(is_written_as(on, v) for v in node.on_columns):
+        msg = f"The on_columns of the pivot are not values of {node.on!r}, which is {on}."
+        raise BindError(msg, code="plan.bind.types")
+    names = [_pivot_name(v, on) for v in node.on_columns]
     made: list[tuple[str, DType]] = [(name, schema[name]) for name in node.index]
     for value in node.values:
         prefix = f"{value}{node.separator}" if len(node.values) > 1 else ""

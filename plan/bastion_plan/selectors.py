@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import chain
 from typing import Any, cast
 
 import msgspec
@@ -169,7 +168,8 @@ def _predicate(selector: Selector, schema: Schema) -> set[str]:
                     raise BindError(msg, code="plan.bind.selector", next_step=did_you_mean(value, _CLASSES))
             return {name for name, t in schema.items() if any(_CLASSES[v](t) for v in values)}
         case "regex":
-            return set(chain.from_iterable(_match(v, schema) for v in values))
+            patterns = [_compile(v) for v in values]
+            return {name for name in schema if any(p.search(name) for p in patterns)}
         case "starts_with":
             return {name for name in schema if name.startswith(tuple(values))}
         case "ends_with":

@@ -14,7 +14,7 @@ from typing import Any
 
 from bastion_plan import nodes as n
 from bastion_plan.dtypes import DYNAMIC, DType
-from bastion_plan.errors import DecodeError, LimitError
+from bastion_plan.errors import BindError, DecodeError, LimitError
 from bastion_plan.expressions import Call, Cast, Expr, Literal, Selector, children
 from bastion_plan.functions.calls import check_call
 from bastion_plan.typing import check_dtype
@@ -193,7 +193,10 @@ def check_canonical_dtype(dtype: DType, depth: int = 0) -> None:
     for inner in (*((dtype.inner,) if dtype.inner else ()), *(t for _, t in dtype.fields)):
         check_canonical_dtype(inner, depth + 1)
     if depth == 0:
-        check_dtype(dtype)
+        try:
+            check_dtype(dtype)
+        except BindError as error:
+            raise DecodeError(error.message, next_step=error.next_step, code="plan.decode.dtype") from None
 
 
 # --- constants ---
@@ -214,13 +217,14 @@ def check_constant(dtype: DType, value: Any, *, dynamic: bool = False) -> None:
         fits = dynamic and type(value) is (int if dtype.kind == "DynInt" else float)
     else:
         check_canonical_dtype(dtype)
-        fits = _fits(dtype, value)
+        fits = is_written_as(dtype, value)
     if not fits:
         msg = f"A constant of type {dtype} is not written as one."
         raise DecodeError(msg, code="plan.decode.literal", next_step="Build literals with lit().")
 
 
-def _fits(dtype: DType, value: Any) -> bool:
+def is_written_as(dtype: DType, value: Any) -> bool:
+    """Return whether a constant is null or written as its type wants; the type itself is not checked."""
     if value is None:
         return True
     kind = dtype.kind
@@ -231,12 +235,12 @@ def _fits(dtype: DType, value: Any) -> bool:
         if type(value) is not tuple or dtype.inner is None or (kind == "Array" and len(value) != dtype.width):
             return False
         inner = dtype.inner
-        return all(_fits(inner, v) for v in value)
+        return all(is_written_as(inner, v) for v in value)
     if kind == "Struct":
         return (
             type(value) is tuple
             and len(value) == len(dtype.fields)
-            and all(_fits(t, v) for (_, t), v in zip(dtype.fields, value, strict=True))
+            and all(is_written_as(t, v) for (_, t), v in zip(dtype.fields, value, strict=True))
         )
     test = _TESTS.get(kind)
     return test is not None and test(dtype, value)

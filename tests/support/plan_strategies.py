@@ -12,13 +12,16 @@ from typing import Any
 
 import polars as pl
 from bastion_plan import dtypes as dt
+from bastion_plan import nodes as n
 from bastion_plan.bind import BoundPlan, bind
 from bastion_plan.canonical import decode, encode
-from bastion_plan.expressions import Alias, Call, Column, Expr, Literal, Selector
+from bastion_plan.expressions import Alias, Call, Cast, Column, Expr, Literal, NameChange, Over, Selector, Ternary
 from bastion_plan.functions.calls import make_call
 from bastion_plan.nodes import Node, Scan
+from bastion_plan.validate import _RANGES
 from bastion_server.engine.dtypes import from_polars
 from bastion_server.engine.lower import lower
+from hypothesis import strategies as st
 
 #: random frames per case
 SEEDS = max(1, int(os.environ.get("BASTION_FUZZ_CASES", "12")))
@@ -151,3 +154,119 @@ def run_cases(cases: Mapping[str, Case]) -> Any:
 def names(values: Sequence[str]) -> tuple[Column, ...]:
     """Columns."""
     return tuple(Column(v) for v in values)
+
+
+# -- hypothesis: any plan, meaningful or not, in valid form ------------------------------------------------------------
+
+
+def constants_strategy() -> st.SearchStrategy[Literal]:
+    """Literals whose value is written as their type wants."""
+    whole = {
+        t: st.integers(*_RANGES[t.kind]) for t in (dt.INT8, dt.INT16, dt.INT32, dt.INT64, dt.UINT8, dt.UINT64, dt.DATE, dt.TIME)
+    }  # fmt: skip
+    values: dict[dt.DType, st.SearchStrategy[Any]] = {
+        **whole,
+        dt.datetime("ns", "Europe/Berlin"): st.integers(-(2**63), 2**63 - 1),
+        dt.duration("ms"): st.integers(-(2**63), 2**63 - 1),
+        dt.DYN_INT: st.integers(-(2**63), 2**64 - 1),
+        dt.DYN_FLOAT: st.floats(),
+        dt.FLOAT64: st.floats(),
+        dt.FLOAT32: st.floats(width=32),
+        dt.BOOLEAN: st.booleans(),
+        dt.STRING: st.text(max_size=20),
+        dt.CATEGORICAL: st.text(max_size=5),
+        dt.BINARY: st.binary(max_size=20),
+        dt.NULL: st.none(),
+        dt.list_of(dt.list_of(dt.INT16)): st.lists(st.lists(st.integers(-9, 9), max_size=3).map(tuple), max_size=3).map(tuple),
+        dt.DType("Enum", categories=("p", "q")): st.sampled_from("pq"),
+        dt.DType("Array", inner=dt.BOOLEAN, width=2): st.tuples(st.booleans(), st.booleans()),
+        dt.DType("Struct", fields=(("a", dt.INT8), ("b", dt.STRING))): st.tuples(st.integers(0, 9), st.text(max_size=3)),
+        dt.DType("Decimal", precision=6, scale=2): st.integers(-9999, 9999).map(lambda v: f"{v}.25"),
+        dt.INT128: st.integers(-(2**127), 2**127 - 1).map(str),
+    }  # fmt: skip
+    return st.one_of(*(v.map(lambda value, t=t: Literal(t, value)) for t, v in values.items()))
+
+
+_NAMES = st.sampled_from(["k", "g", "x", "s", "", "straße", "日本", "a b"]) | st.text(max_size=6)
+
+
+def selectors_strategy() -> st.SearchStrategy[Selector]:
+    """Selectors of all kinds."""
+    simple = st.one_of(
+        st.just(Selector("all")),
+        st.builds(lambda v: Selector("by_name", tuple(v)), st.lists(_NAMES, min_size=1, max_size=3)),
+        st.builds(lambda v: Selector("by_index", tuple(v)), st.lists(st.integers(-3, 3), max_size=3)),
+        st.builds(lambda v: Selector("by_class", (v,)), st.sampled_from(["numeric", "string", "temporal"])),
+        st.just(Selector("by_dtype", dtypes=(dt.INT64, dt.DType("Datetime")))),
+        st.just(Selector("regex", ("^a.*$",))),
+    )
+    return st.recursive(
+        simple,
+        lambda inner: (
+            st.builds(lambda a, b: Selector("union", of=(a, b)), inner, inner)
+            | st.builds(lambda a: Selector("complement", of=(a,)), inner)
+        ),
+        max_leaves=4,
+    )
+
+
+def expressions_strategy() -> st.SearchStrategy[Any]:
+    """Expressions of all kinds."""
+    leaves = _NAMES.map(Column) | constants_strategy() | selectors_strategy() | st.just(Call("pl.len"))
+
+    def larger(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+        several = st.lists(inner, min_size=1, max_size=2).map(tuple)
+        return st.one_of(
+            st.builds(lambda a, b, name: Call(name, (a, b)), inner, inner, st.sampled_from(["add", "eq", "and_"])),
+            st.builds(lambda a, name: Call(name, (a,)), inner, st.sampled_from(["sum", "mean", "is_null"])),
+            st.builds(Ternary, inner, inner, inner),
+            st.builds(Cast, inner, st.sampled_from([dt.INT8, dt.STRING, dt.list_of(dt.DATE)]), st.booleans()),
+            st.builds(
+                Over, inner, several, descending=st.booleans(), mapping=st.sampled_from(["group_to_rows", "join"])
+            ),
+            st.builds(Alias, inner, _NAMES),
+            st.builds(lambda e, v: NameChange(e, "prefix", (v,)), inner, _NAMES),
+        )
+
+    return st.recursive(leaves, larger, max_leaves=6)
+
+
+def plans_strategy() -> st.SearchStrategy[Node]:
+    """Plans of all nodes."""
+    expr = expressions_strategy()
+    exprs = st.lists(expr, max_size=3).map(tuple)
+    some = st.lists(expr, min_size=1, max_size=2).map(tuple)
+    flags = st.lists(st.booleans(), min_size=1, max_size=2).map(tuple)
+    inline = constants_strategy().filter(lambda v: v.dtype.kind not in dt.DYNAMIC).map(
+        lambda v: n.Inline((n.InlineColumn("v", v.dtype, (v.value, None)),))
+    )  # fmt: skip
+    scans = st.sampled_from(["t", "u", "日本", "#own"]).map(Scan)
+    rows = st.integers(0, 2**32)
+
+    def larger(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+        return st.one_of(
+            st.builds(n.Filter, inner, expr),
+            st.builds(n.Select, inner, exprs),
+            st.builds(n.WithColumns, inner, exprs),
+            st.builds(n.GroupBy, inner, some, exprs, st.booleans()),
+            st.builds(n.GroupByDynamic, inner, expr, st.just("1d"), exprs, label=st.sampled_from(["left", "right"])),
+            st.builds(n.Rolling, inner, expr, st.just("2h"), exprs, closed=st.sampled_from(["right", "both"])),
+            st.builds(n.Join, inner, inner, st.sampled_from(["inner", "left", "cross"]), some, some, coalesce=st.none() | st.booleans()),
+            st.builds(n.JoinAsof, inner, inner, expr, expr, tolerance=st.none() | st.integers(0, 9) | st.floats() | st.just("1d")),
+            st.builds(n.Sort, inner, some, flags, flags),
+            st.builds(n.Slice, inner, st.integers(-(2**31), 2**31), st.none() | rows),
+            st.builds(n.TopK, inner, rows, some, flags, st.booleans()),
+            st.builds(n.Unique, inner, st.none() | some, st.sampled_from(["any", "first"]), st.booleans()),
+            st.builds(n.DropNulls, inner, st.none() | some, st.booleans()),
+            st.builds(n.FillNull, inner, st.none() | expr, st.none() | st.just("zero")),
+            st.builds(n.Explode, inner, some),
+            st.builds(n.Unnest, inner, some),
+            st.builds(n.Unpivot, inner, st.none() | some, exprs, _NAMES, _NAMES),
+            st.builds(n.Pivot, inner, _NAMES, st.lists(st.integers() .filter(lambda v: abs(v) < 2**63) | _NAMES | st.none(), max_size=3).map(tuple)),
+            st.builds(n.Concat, st.lists(inner, min_size=1, max_size=3).map(tuple), st.sampled_from(["vertical", "diagonal"])),
+            st.builds(n.WithRowIndex, inner, _NAMES, rows),
+            st.builds(n.Sample, inner, st.none() | rows, st.none() | st.floats(0, 1), seed=st.none() | st.integers(0, 2**64 - 1)),
+            st.builds(n.Reverse, inner),
+        )  # fmt: skip
+
+    return st.recursive(scans | inline, larger, max_leaves=4)
