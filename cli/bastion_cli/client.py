@@ -292,7 +292,7 @@ def audit_verify(
         from bastion_server.store.keys import load_or_create
 
         folder = directory or default_directory()
-        problems = list(verify(folder, load_or_create(folder, may_create=False).verify_key))
+        problems = list(verify(folder / "audit.log", load_or_create(folder, may_create=False).verify_key))
         size, ok = None, not problems
     else:
         with open_connection(endpoint, who, server_key) as connection:

@@ -83,7 +83,7 @@ def test_not_savable(world):
     world.owner.client.polars.send_df(pl.DataFrame({"a": range(50)}), name="unsavable", policy=policy, unit="row")
     with pytest.raises(BastionError) as caught:
         world.user.client.polars.get_df("unsavable").select(pl.len()).save("x")
-    assert caught.value.code == "denied.not-savable"
+    assert caught.value.code == "policy.not-savable"
 
 
 def test_every_answer_is_in_the_log_with_intent_first(world):

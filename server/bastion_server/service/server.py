@@ -123,7 +123,7 @@ class Service:
         policy = merge(record.facts.policy for record in subject.records.values())
         if not policy.savable:
             msg = "The owner's policy does not let results be saved."
-            raise PolicyError(msg, code="denied.not-savable", next_step="Build the query anew where you need it.")
+            raise PolicyError(msg, code="policy.not-savable", next_step="Build the query anew where you need it.")
         name = body.name or f"saved-{subject.plan_hash[:8]}"
         if len(name) > MAX_NAME or not name.isprintable():
             msg = "This is not a name for a saved frame."
@@ -214,8 +214,11 @@ class Service:
     async def _verify(self, principal: Principal) -> m.Verified:
         if not any(principal.has(role) for role in ("owner", "auditor", "admin")):
             raise _role("Owners and auditors verify the audit log.")
-        problems = await asyncio.to_thread(verify, self.store.directory, self.store.keys.verify_key)
         checkpoint = self.store.audit.checkpoint(time.time())
+        path = self.store.directory / "audit.log"
+        problems = await asyncio.to_thread(
+            verify, path, self.store.keys.verify_key, witnessed=(checkpoint,), size=checkpoint.size
+        )
         return m.Verified(not problems, checkpoint.size, " ".join(problems), checkpoint)
 
     def _own(self, ref: str, principal: Principal) -> DatasetRecord:
