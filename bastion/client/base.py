@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from abc import abstractmethod
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from bastion_plan.dtypes import Schema
@@ -39,6 +40,15 @@ class OldSpelling(DeprecationWarning):
     """An older name of a method or parameter was used; it works."""
 
 
+#: where notes about older spellings go, if not into Python's warnings (a cell collects them)
+NOTES: ContextVar[list[str] | None] = ContextVar("NOTES", default=None)
+
+
 def old_spelling(old: str, new: str) -> None:
     """Note that an older spelling was used."""
-    warnings.warn(f"{old} is an older spelling of {new}; it works, new code writes {new}.", OldSpelling, stacklevel=4)
+    text = f"{old} is an older spelling of {new}; it works, new code writes {new}."
+    notes = NOTES.get()
+    if notes is not None:
+        notes.append(text)
+        return
+    warnings.warn(text, OldSpelling, stacklevel=4)

@@ -34,6 +34,12 @@ def profile_path() -> Path:
     return Path(given) if given else Path(platformdirs.user_config_dir("bastionlab")) / "profile.toml"
 
 
+def keys_directory() -> Path:
+    """Return the directory of one's own identities (BASTION_KEYS, else in the user's configuration directory)."""
+    given = os.environ.get("BASTION_KEYS")
+    return Path(given) if given else Path(platformdirs.user_config_dir("bastionlab")) / "keys"
+
+
 def read_profile() -> dict[str, Any]:
     """Return the saved profile: endpoint, server_key and identity (a path); empty where there is none."""
     try:

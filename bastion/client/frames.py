@@ -10,8 +10,8 @@ from bastion_plan import dtypes as dt
 from bastion_plan.bind import BoundPlan, bind
 from bastion_plan.canonical import plan_hash
 from bastion_plan.dtypes import Schema
-from bastion_plan.errors import BastionError, BindError, InputError
-from bastion_plan.nodes import InlineColumn, Node, Scan
+from bastion_plan.errors import BastionError, BindError, InputError, LimitError
+from bastion_plan.nodes import InlineColumn, Node, Scan, inputs
 from bastion_policy.verdict import Outcome, StaticVerdict
 from bastion_wire import messages as m
 
@@ -97,6 +97,7 @@ class RemoteLazyFrame(Verbs, Joins, Reshape, Shortcuts, OldNames):
 
     def _then(self, plan: Node) -> RemoteLazyFrame:
         """Return the frame of a further step, validated at once."""
+        check_steps(plan)
         return RemoteLazyFrame(self._connection, plan)._checked()
 
     def _checked(self) -> RemoteLazyFrame:
@@ -356,6 +357,28 @@ class FetchableLazyFrame(RemoteLazyFrame):
             msg = "A query has no policy of its own."
             raise InputError(msg, code="input.not-a-dataset", next_step="Ask its datasets.")
         return self._dataset.facts.policy
+
+
+#: steps of one frame's plan, and how many may follow one another
+MAX_STEPS, MAX_CHAIN = 1_000, 60
+
+
+def check_steps(plan: Node) -> None:
+    """Refuse a plan that grew too large (a frame used twice counts twice).
+
+    Raises:
+        LimitError: over 1,000 steps, or more than 60 one after another.
+    """
+    stack, count = [(plan, 1)], 0
+    while stack:
+        node, level = stack.pop()
+        count += 1
+        if level > MAX_CHAIN or count > MAX_STEPS:
+            msg = "The query has too many steps."
+            raise LimitError(
+                msg, code="plan.limit.nodes", next_step='Keep a part of it with .save("name") and go on from there.'
+            )
+        stack.extend((below, level + 1) for below in inputs(node))
 
 
 def inline_table(data: Any) -> tuple[InlineColumn, ...]:

@@ -11,7 +11,7 @@ import polars as pl
 from bastion_plan import dtypes as dt
 from bastion_plan import expressions as px
 from bastion_plan.dtypes import DType
-from bastion_plan.errors import BindError, InputError, LanguageError, did_you_mean
+from bastion_plan.errors import BindError, InputError, LanguageError, LimitError, did_you_mean
 
 from bastion.expr.dtypes import to_dtype
 from bastion.expr.literals import literal
@@ -75,6 +75,7 @@ class Expr:
     _plan: px.AnyExpr
 
     def __init__(self, plan: px.Expr) -> None:
+        check_size(plan)
         object.__setattr__(self, "_plan", plan)
 
     def __setattr__(self, name: str, value: Any) -> NoReturn:
@@ -215,6 +216,31 @@ class Expr:
         return Expr(px.Call("abs", (self._plan,)))
 
     __hash__ = None  # type: ignore[assignment]
+
+
+#: parts and levels of one expression; the server decodes no larger plan
+MAX_PARTS, MAX_LEVELS = 10_000, 64
+
+
+def check_size(plan: px.Expr) -> None:
+    """Refuse an expression that grew too large (shared parts count each time).
+
+    Raises:
+        LimitError: over 10,000 parts or 64 levels.
+    """
+    stack, parts = [(plan, 1)], 0
+    while stack:
+        item, level = stack.pop()
+        parts += 1
+        if level > MAX_LEVELS:
+            msg = f"The expression is nested deeper than {MAX_LEVELS} levels."
+            raise LimitError(
+                msg, code="plan.limit.depth", next_step="Use pl.sum_horizontal(…), or several with_columns."
+            )
+        if parts > MAX_PARTS:
+            msg = f"The expression has more than {MAX_PARTS:,} parts."
+            raise LimitError(msg, code="plan.limit.nodes", next_step="Compute parts of it with with_columns first.")
+        stack.extend((child, level + 1) for child in px.children(item))
 
 
 def column(name: Any, *more: Any) -> px.AnyExpr:

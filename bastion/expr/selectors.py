@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Iterable
 from typing import Any
 
@@ -62,7 +63,7 @@ def exclude_from(plan: px.AnyExpr, columns: Any, *more: Any) -> px.Selector:
         msg = "exclude works on a selection of columns."
         raise InputError(msg, code="input.arguments", next_step='Write pl.all().exclude("name").')
     items = _items(columns, *more)
-    if all(isinstance(i, str) for i in items) and not any(i.startswith("^") for i in items):
+    if builtins.all(isinstance(i, str) for i in items) and not builtins.any(i.startswith("^") for i in items):
         unwanted = px.Selector("exclude", tuple(items), of=())
         return px.Selector("intersection", of=(plan, unwanted)) if plan.kind != "all" else unwanted
     parts = [_part(i) for i in items]
@@ -91,7 +92,7 @@ def _class(kind: str) -> SelectorExpr:
 
 def _strings(kind: str, values: tuple[Any, ...]) -> SelectorExpr:
     items = _items(*values)
-    if not all(isinstance(i, str) for i in items):
+    if not builtins.all(isinstance(i, str) for i in items):
         msg = f"{kind} takes strings."
         raise InputError(msg, code="input.arguments")
     return SelectorExpr(px.Selector(kind, tuple(items)))
@@ -124,7 +125,7 @@ def by_index(*indices: Any, require_all: bool = True) -> SelectorExpr:
     """Columns by position; negative from the end."""
     del require_all
     items = _items(*indices)
-    if not items or any(isinstance(i, bool) or not isinstance(i, int) for i in items):
+    if not items or builtins.any(isinstance(i, bool) or not isinstance(i, int) for i in items):
         msg = "by_index takes whole numbers."
         raise InputError(msg, code="input.arguments")
     return SelectorExpr(px.Selector("by_index", tuple(items)))

@@ -1,0 +1,246 @@
+"""The names of a session: those bound at start and those cells have assigned, with the connection they work on."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from bastion_plan.errors import InputError, LanguageError
+
+from bastion import expressions
+from bastion.client.connection import AsyncConnection, Connection
+from bastion.client.frames import RemoteLazyFrame, concat
+from bastion.expr import selectors
+from bastion.expr.core import PYTHON_METHODS, refuse_python
+from bastion.language.builtins import builtins, constructors
+from bastion.language.callables import Module, SafeFunction
+from bastion.language.limits import Limits
+
+#: opens a connection from what a cell wrote: an endpoint or token (or nothing), and the name of an identity
+Connector = Callable[[str | None, str | None], Awaitable[Connection]]
+
+
+async def open_connection(endpoint: str | None = None, identity: str | None = None) -> Connection:
+    """Open a connection for a cell. The identity is a name, never a path: a cell reaches no file of its choosing.
+
+    Raises:
+        InputError: no such identity in the user's keys directory.
+    """
+    if identity is not None:
+        import re
+
+        from bastion.client.endpoints import keys_directory
+
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", identity):
+            msg = "An identity is given by its name."
+            raise InputError(msg, code="input.identity", next_step='Write connect("…", identity="alice").')
+        return await AsyncConnection.open(endpoint, identity=str(keys_directory() / f"{identity}.key"))
+    return await AsyncConnection.open(endpoint)
+
+
+class Environment:
+    """The session that cells share.
+
+    Args:
+        connection: an open connection of the awaitable flavour; None to connect from a cell.
+        connector: how cells connect; `open_connection` by default. Front ends that must not connect give their own.
+        limits: of every cell.
+    """
+
+    def __init__(
+        self,
+        connection: Connection | None = None,
+        *,
+        connector: Connector = open_connection,
+        limits: Limits | None = None,
+    ) -> None:
+        self.limits = limits or Limits()
+        self.connection = connection
+        self.connector = connector
+        #: names that cells have assigned
+        self.names: dict[str, Any] = {}
+        #: the text of all cells that were run, in order
+        self.history: list[str] = []
+        self.printed: list[str] = []
+        self.displayed: list[Any] = []
+        self.printed_length = 0
+        #: called with the new connection after `connect`
+        self.on_connect: Callable[[Connection], Any] | None = None
+        #: called with text as it is printed and with values as they are displayed; None to have them in the result only
+        self.on_print: Callable[[str], Any] | None = None
+        self.on_display: Callable[[Any], Any] | None = None
+        self.fixed: dict[str, Any] = self._fixed()
+
+    # ---- names -------------------------------------------------------------------------------------------------------
+
+    def known(self) -> set[str]:
+        """Return all names that have a value."""
+        return {*self.fixed, *self.names}
+
+    def lookup(self, name: str) -> Any:
+        """Return a name's value.
+
+        Raises:
+            LanguageError: it has none. InputError: `connection` before there is one.
+        """
+        if name in self.names:
+            return self.names[name]
+        if name == "connection":
+            return self.require_connection()
+        if name in self.fixed:
+            return self.fixed[name]
+        from bastion.language.check import unknown_name
+
+        raise unknown_name(name, self.known())
+
+    def _fixed(self) -> dict[str, Any]:
+        types = constructors()
+        return {
+            "pl": polars_module(),
+            "cs": selectors_module(),
+            **builtins(),
+            **{name: types[name] for name in ("date", "datetime", "timedelta")},
+            "connection": None,
+            "connect": SafeFunction("connect", self.connect),
+            "datasets": SafeFunction("datasets", self.datasets),
+            "dataset": SafeFunction("dataset", self.dataset),
+            "sql": SafeFunction("sql", self.sql),
+            "upload": SafeFunction("upload", self.upload),
+            "requests": SafeFunction("requests", self.requests),
+            "concat": SafeFunction("concat", concat),
+            "display": SafeFunction("display", self.display),
+            "print": SafeFunction("print", self.print, metered=True),
+            "help": SafeFunction("help", self.help),
+        }
+
+    # ---- functions of the language -----------------------------------------------------------------------------------
+
+    def require_connection(self) -> Connection:
+        """Return the connection.
+
+        Raises:
+            InputError: there is none.
+        """
+        if self.connection is None:
+            msg = "There is no connection yet."
+            raise InputError(
+                msg, code="input.not-connected", next_step="Write %connect TOKEN with the token of your invitation."
+            )
+        return self.connection
+
+    async def connect(self, endpoint: str | None = None, identity: str | None = None) -> Connection:
+        """Connect to a server: with the token of an invitation, an endpoint, or the saved profile."""
+        old, self.connection = self.connection, await self.connector(endpoint, identity)
+        if old is not None:
+            await old.close()
+        if self.on_connect is not None:
+            self.on_connect(self.connection)
+        return self.connection
+
+    async def datasets(self) -> list[RemoteLazyFrame]:
+        """The datasets one may see."""
+        return await self.require_connection().datasets()  # type: ignore[no-any-return]
+
+    async def dataset(self, name: str) -> RemoteLazyFrame:
+        """A dataset by its name or id, as a frame."""
+        return await self.require_connection().dataset(name)  # type: ignore[no-any-return]
+
+    async def sql(self, query: str, **frames: Any) -> RemoteLazyFrame:
+        """The frame of an SQL query over datasets by name, and frames given by keyword."""
+        return await self.require_connection().sql(query, **frames)  # type: ignore[no-any-return]
+
+    async def upload(
+        self, data: Any, name: str | None = None, policy: str | None = None, unit: str | None = None, hidden: Any = ()
+    ) -> RemoteLazyFrame:
+        """Upload a small table, a dict of lists, as a dataset of one's own."""
+        import polars as pl
+
+        if isinstance(data, dict):
+            try:
+                data = pl.DataFrame(data)
+            except (TypeError, ValueError, pl.exceptions.PolarsError):
+                msg = "The columns of the table do not fit together."
+                raise InputError(
+                    msg, code="input.table", next_step="Give lists of equal length, each of one type."
+                ) from None
+        if policy is not None and not isinstance(policy, str):
+            msg = "A policy is given as TOML text here."
+            raise InputError(msg, code="input.policy")
+        client = self.require_connection().client.polars
+        return await client.send_df(data, policy, tuple(hidden), name=name, unit=unit)  # type: ignore[no-any-return]
+
+    async def requests(self, *states: str) -> Any:
+        """Access requests and their states."""
+        return await self.require_connection().requests(*states)
+
+    def display(self, *values: Any) -> None:
+        """Show values in the middle of a cell."""
+        for value in values:
+            self.displayed.append(value)
+            if self.on_display is not None:
+                self.on_display(value)
+
+    def print(self, meter: Any, *values: Any, sep: str = " ", end: str = "\n") -> None:
+        """Show values as text."""
+        from bastion.language.texts import text_of
+
+        parts = [text_of(v, meter) for v in values]
+        text = (sep if isinstance(sep, str) else " ").join(parts) + (end if isinstance(end, str) else "\n")
+        meter.characters(len(text))
+        self.printed_length += len(text)
+        if self.printed_length > self.limits.printed:
+            msg = "The cell prints too much."
+            raise LanguageError(msg, code="language.limit", next_step="Print less, or show a table as the last line.")
+        self.printed.append(text)
+        if self.on_print is not None:
+            self.on_print(text)
+
+    def help(self, value: Any = None) -> None:
+        """Say what something is and does; without an argument, what the language offers."""
+        from bastion.language.inspection import describe_value, overview
+
+        text = overview(self) if value is None else describe_value(value, detailed=True)
+        self.display(text)
+
+    def whoami(self) -> str:
+        """Return who and where one is, as text."""
+        connection = self.require_connection()
+        return f"{connection.identity} ({', '.join(connection.roles)}) on {connection.endpoint}"
+
+
+def polars_module() -> Module:
+    """Return the `pl` of cells."""
+
+    def absent(name: str) -> None:
+        if name in PYTHON_METHODS:
+            refuse_python(f"pl.{name}")
+        hint = expressions._NOT_HERE.get(name)
+        if hint:
+            msg = f"pl.{name} is not part of the language."
+            raise InputError(msg, code="plan.bind.member", next_step=hint)
+
+    entries: dict[str, Any] = {name: SafeFunction(f"pl.{name}", call) for name, call in expressions.FUNCTIONS.items()}
+    entries |= expressions.DTYPES
+    entries["selectors"] = selectors_module()
+    entries["concat"] = SafeFunction("pl.concat", concat)
+    return Module(
+        "pl", entries, doc="Polars' expressions; results stay on the server until they may leave.", absent=absent
+    )
+
+
+def selectors_module() -> Module:
+    """Return the `cs` of cells."""
+    entries = {name: SafeFunction(f"cs.{name}", getattr(selectors, name)) for name in selectors.NAMES}
+    return Module("cs", entries, doc="Columns by name, type or pattern.")
+
+
+def datetime_module() -> Module:
+    """Return the `datetime` of `import datetime`."""
+    return Module("datetime", constructors(), doc="Dates and times.")
+
+
+def bastion_module() -> Module:
+    """Return the `bastion` of `import bastion`."""
+    return Module(
+        "bastion", {"pl": polars_module(), "selectors": selectors_module(), "concat": SafeFunction("concat", concat)}
+    )

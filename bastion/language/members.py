@@ -1,0 +1,300 @@
+"""Which members of which objects a cell may reach: explicit tables, read by evaluation, completion and inspection.
+
+INVARIANT: an attribute is read only when its name stands in the table of the object's own type. Nothing else of an
+object can be reached from a cell, whatever Python would allow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import date, datetime, time, timedelta
+from typing import Any
+
+import polars as pl
+from bastion_plan.functions import registry
+
+from bastion.client.connection import Connection
+from bastion.client.denied import AccessRequest, Denied
+from bastion.client.frames import FetchableLazyFrame, RemoteLazyFrame
+from bastion.client.grouping import DynamicGroupBy, RemoteGroupBy, RollingGroupBy
+from bastion.expr.core import Expr
+from bastion.expr.methods import NAMESPACES, SPECIAL, SPECIAL_IN, Namespace
+from bastion.expr.selectors import SelectorExpr
+from bastion.expr.toplevel import Then, When
+from bastion.language.limits import Limits, over
+
+#: name -> how to read it from the object
+Table = dict[str, Callable[[Any], Any]]
+
+
+def _reader(name: str) -> Callable[[Any], Any]:
+    return lambda owner: getattr(owner, name)
+
+
+def _table(names: Iterable[str]) -> Table:
+    return {name: _reader(name) for name in names}
+
+
+def _small(table: Any) -> Any:
+    """Return a fetched table or column if its values may become a list."""
+    cells = table.height * table.width if isinstance(table, pl.DataFrame) else len(table)
+    if cells > Limits().weight:
+        raise over(
+            "The table has too many values for a list", Limits().weight, next_step="Aggregate more, or take .head(n)."
+        )
+    return table
+
+
+def _expression_names() -> set[str]:
+    names = set(SPECIAL) - {"pipe"}
+    for function in registry.all_functions():
+        if function.method:
+            names |= {s for s in (function.name, *function.aliases) if "." not in s}
+    return names | set(NAMESPACES)
+
+
+def _namespace_names(label: str) -> set[str]:
+    names = set(SPECIAL_IN.get(label, ())) - {"map"}
+    for function in registry.all_functions():
+        if function.method:
+            names |= {s.partition(".")[2] for s in (function.name, *function.aliases) if s.startswith(f"{label}.")}
+    return names
+
+
+FRAME = [
+    "select",
+    "with_columns",
+    "drop",
+    "rename",
+    "cast",
+    "filter",
+    "remove",
+    "slice",
+    "head",
+    "limit",
+    "tail",
+    "first",
+    "last",
+    "reverse",
+    "unique",
+    "sample",
+    "with_row_index",
+    "gather_every",
+    "sort",
+    "top_k",
+    "bottom_k",
+    "drop_nulls",
+    "drop_nans",
+    "fill_null",
+    "fill_nan",
+    "group_by",
+    "group_by_dynamic",
+    "rolling",
+    "join",
+    "join_asof",
+    "vstack",
+    "hstack",
+    "extend",
+    "concat",
+    "explode",
+    "unnest",
+    "unpivot",
+    "melt",
+    "pivot",
+    "len",
+    "interpolate",
+    "clip",
+    "shift",
+    "approx_n_unique",
+    "corr",
+    "describe",
+    "count",
+    "null_count",
+    "n_unique",
+    "sum",
+    "mean",
+    "median",
+    "min",
+    "max",
+    "std",
+    "var",
+    "quantile",
+    "groupby",
+    "groupby_dynamic",
+    "groupby_rolling",
+    "with_column",
+    "with_row_count",
+    "take_every",
+    "distinct",
+    "lazy",
+    "cache",
+    "clone",
+    "collect",
+    "fetch",
+    "explain",
+    "save",
+    "delete",
+    "sql",
+    "safe_part",
+    "columns",
+    "dtypes",
+    "width",
+    "collect_schema",
+    "plan_hash",
+]
+GROUPS = [
+    "agg",
+    "len",
+    "count",
+    "sum",
+    "mean",
+    "median",
+    "min",
+    "max",
+    "std",
+    "var",
+    "n_unique",
+    "null_count",
+    "quantile",
+    "first",
+    "last",
+]
+
+#: own type -> table; looked up along the type's own bases
+MEMBERS: dict[type, Table] = {
+    Expr: _table(_expression_names()),
+    SelectorExpr: _table({*_expression_names(), "as_expr", "exclude"}),
+    Then: _table({*_expression_names(), "when", "otherwise"}),
+    When: _table(["then"]),
+    RemoteLazyFrame: _table(FRAME) | {"schema": lambda frame: dict(frame.schema)},
+    FetchableLazyFrame: _table([*FRAME, "id", "name", "identifier"]) | {"schema": lambda frame: dict(frame.schema)},
+    RemoteGroupBy: _table([*GROUPS, "having", "all", "head", "tail"]),
+    DynamicGroupBy: _table(GROUPS),
+    RollingGroupBy: _table(GROUPS),
+    Connection: _table(
+        [
+            "datasets",
+            "dataset",
+            "sql",
+            "frame",
+            "requests",
+            "request",
+            "approve",
+            "deny",
+            "audit",
+            "verify_audit",
+            "set_policy",
+            "identity",
+            "endpoint",
+            "roles",
+            "close",
+            "connected",
+            "client",
+            "ping",
+        ]
+    ),
+    AccessRequest: _table(
+        [
+            "id",
+            "state",
+            "requester",
+            "reason",
+            "code",
+            "words",
+            "answer",
+            "refresh",
+            "wait",
+            "fetch",
+            "withdraw",
+            "approve",
+            "deny",
+            "preview",
+        ]
+    ),
+    Denied: _table(
+        [
+            "outcome",
+            "rule",
+            "reason",
+            "fix",
+            "message",
+            "has_safe_part",
+            "safe_part",
+            "request",
+            "wait",
+            "filed",
+            "plan_hash",
+        ]
+    ),
+    pl.DataFrame: _table(["columns", "width", "height", "shape", "head", "tail", "item", "row", "get_column"])
+    | {
+        "schema": lambda table: dict(table.schema),
+        "dtypes": lambda table: list(table.dtypes),
+        "rows": lambda table: _small(table).rows,
+        "to_dicts": lambda table: _small(table).to_dicts,
+    },
+    pl.Series: {"to_list": lambda column: _small(column).to_list}
+    | _table(["name", "len", "sum", "mean", "min", "max", "median", "std", "first", "last", "n_unique"]),
+    date: _table(["year", "month", "day", "weekday", "isoweekday", "isoformat", "toordinal"]),
+    datetime: _table(
+        [
+            "year",
+            "month",
+            "day",
+            "hour",
+            "minute",
+            "second",
+            "microsecond",
+            "date",
+            "time",
+            "weekday",
+            "isoweekday",
+            "isoformat",
+            "timestamp",
+        ]
+    ),
+    time: _table(["hour", "minute", "second", "microsecond", "isoformat"]),
+    timedelta: _table(["days", "seconds", "microseconds", "total_seconds"]),
+    int: {},
+    float: _table(["is_integer"]),
+    bool: {},
+}
+for _label, _class in NAMESPACES.items():
+    MEMBERS[_class] = _table(_namespace_names(_label))
+
+
+def _client_tables() -> None:
+    from bastion.client.connection import Client, PolarsClient
+
+    MEMBERS[Client] = _table(["polars"])
+    MEMBERS[PolarsClient] = _table(["list_dfs", "get_df", "delete_df"])
+
+
+_client_tables()
+
+#: what may be said of plain containers and texts is not Python's own methods but ours: see bastion.language.builtins
+
+
+def table_of(value: Any) -> Table:
+    """Return the members a cell may reach on a value; empty for values without any."""
+    for cls in type(value).__mro__:
+        found = MEMBERS.get(cls)
+        if found is not None:
+            return found
+    return {}
+
+
+def is_own(value: Any) -> bool:
+    """Whether a value is one of our own objects (a frame, an expression, a connection …), not plain data."""
+    return isinstance(
+        value,
+        Expr
+        | When
+        | Namespace
+        | RemoteLazyFrame
+        | RemoteGroupBy
+        | DynamicGroupBy
+        | RollingGroupBy
+        | Connection
+        | AccessRequest,
+    )
