@@ -9,7 +9,6 @@ import signal
 import threading
 from typing import Any
 
-from bastion_plan.errors import BastionError
 from ipykernel.kernelbase import Kernel
 
 from bastion_kernel import comms
@@ -217,19 +216,3 @@ class BastionKernel(Kernel):
             "status": "ok",
             "history": self.workbench.history(hist_access_type, start, stop, n, pattern, unique, output),
         }
-
-
-def describe(error: BaseException) -> tuple[str, str, list[str]]:
-    """Return (name, message, traceback lines) of an error, for the error message. Never a Python traceback.
-
-    INVARIANT: the text is made of our own sentences; an unexpected exception is named by its class alone, because its
-    words may hold anything.
-    """
-    from bastion.render.denials import error_text
-
-    if isinstance(error, BastionError):
-        text = error_text(error)
-        return type(error).__name__, error.message, text.splitlines()
-    name = type(error).__name__
-    text = f"Something went wrong in the kernel ({name}). The next cell works. [internal.kernel]"
-    return name, text, [text]

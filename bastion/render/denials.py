@@ -46,12 +46,12 @@ def _offers(denied: Denied) -> list[str]:
     return lines
 
 
-def error_text(error: BastionError) -> str:
-    """Return an error in up to four lines."""
-    place = ""
-    if "line" in error.details:
-        place = f"line {error.details['line']}, column {error.details.get('column', 1)}: "
-    lines = [place + error.message, error.reason, error.next_step]
+def error_text(error: BastionError, *, place: bool = True) -> str:
+    """Return an error in up to four lines. place: whether to say where in the cell it is."""
+    where = ""
+    if place and "line" in error.details:
+        where = f"line {error.details['line']}, column {error.details.get('column', 1)}: "
+    lines = [where + error.message, error.reason, error.next_step]
     return "\n".join([line for line in lines if line] + [f"[{error.code}]"])
 
 
