@@ -8,7 +8,8 @@ from bastion_plan import errors
 def _tree(root: type[errors.BastionError]) -> dict[str, type[errors.BastionError]]:
     found = {root.default_code: root} if "default_code" in vars(root) else {}
     for child in root.__subclasses__():
-        found.update(_tree(child))
+        if child.__module__ == errors.__name__:  # a subclass elsewhere may be made differently
+            found.update(_tree(child))
     return found
 
 
