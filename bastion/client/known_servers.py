@@ -20,6 +20,8 @@ from bastion_wire.files import replace
 from bastion_wire.identity import check_curve_key, fingerprint
 from bastion_wire.pump import Pump
 
+from bastion.client.link import check_endpoint
+
 _REQUEST = b"bastion?"
 _MAX_FILE = 1 << 20
 
@@ -101,6 +103,7 @@ async def ask(bootstrap: str, timeout: float = 5.0) -> Offer:
     Raises:
         WireError: wire.unreachable, wire.malformed. InputError: input.endpoint.
     """
+    check_endpoint(bootstrap)
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[bytes] = loop.create_future()
 
@@ -114,11 +117,7 @@ async def ask(bootstrap: str, timeout: float = 5.0) -> Offer:
     socket.setsockopt(zmq.IPV6, 1)
     pump = Pump(socket, on_message)
     try:
-        try:
-            socket.connect(bootstrap)
-        except zmq.ZMQError:
-            msg = f"{bootstrap!r} is not an address to connect to."
-            raise InputError(msg, code="input.endpoint", next_step="Write it like tcp://host:port.") from None
+        socket.connect(bootstrap)
         pump.send([_REQUEST])
         data = await asyncio.wait_for(answer, timeout)
     except TimeoutError:

@@ -46,6 +46,7 @@ class Link:
             InputError: input.endpoint, input.public-key.
         """
         check_curve_key(server_key)
+        check_endpoint(endpoint)
         self._endpoint = endpoint
         self._opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.DEALER)
@@ -73,8 +74,7 @@ class Link:
             try:
                 socket.connect(endpoint)
             except zmq.ZMQError:
-                msg = f"{endpoint!r} is not an address to connect to."
-                raise InputError(msg, code="input.endpoint", next_step="Write it like tcp://host:port.") from None
+                raise _no_endpoint(endpoint) from None
             try:
                 await asyncio.wait_for(self._opened, timeout)
             except TimeoutError:
@@ -175,6 +175,27 @@ class Link:
             reason=f"It took the connection but said nothing for {timeout:g} s.",
             next_step="Try again; check that the port is that of a BastionLab server.",
         )
+
+
+def check_endpoint(endpoint: str) -> str:
+    """Return `endpoint` if it is of the form tcp://host:port.
+
+    Raises:
+        InputError: input.endpoint.
+    """
+    host, _, port = endpoint.removeprefix("tcp://").rpartition(":")
+    if (
+        not endpoint.startswith("tcp://")
+        or not host
+        or not (port.isascii() and port.isdigit() and 0 < int(port) < 65536)
+    ):
+        raise _no_endpoint(endpoint)
+    return endpoint
+
+
+def _no_endpoint(endpoint: str) -> InputError:
+    msg = f"{endpoint!r} is not an address to connect to."
+    return InputError(msg, code="input.endpoint", next_step="Write it like tcp://host:port.")
 
 
 def lost() -> WireError:

@@ -47,7 +47,6 @@ ProgressCallback = Callable[[Progress], None]
 
 #: seconds without any sign of life of a request (the server gives one every 10 s) before it is given up
 SILENCE = 60.0
-_CREDIT_EVERY = 2
 _PROGRESS_EVERY = 0.1
 _BACKOFF = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 
@@ -62,7 +61,6 @@ class _Pending:
         self.table: Table | None = None
         self.parts: list[zmq.Frame] = []
         self.receipt: Receipt | None = None
-        self.uncredited = 0
         self.credits: Credits | None = None  # of an upload
         self.end: _Pending | None = None  # the other half of an upload
         self.error: Exception | None = None
@@ -437,10 +435,7 @@ class Session:
             self._credit(stream, 1)
             return
         pending.tell(Progress("receiving", receipt.received, receipt.size), always=chunk.last)
-        pending.uncredited += 1
-        if chunk.last or pending.uncredited >= _CREDIT_EVERY:
-            self._credit(stream, pending.uncredited)
-            pending.uncredited = 0
+        self._credit(stream, 1)  # one by one: streams side by side share the server's window
         if chunk.last:
             pending.finish(pending.table)
 

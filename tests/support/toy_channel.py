@@ -23,12 +23,15 @@ class Toy:
         self.keys, self.service, self.channel = keys, service, channel
         self.alice = Identity.create("alice")
         keys.add(self.alice.public)
+        self.raws: list[Raw] = []
 
     async def session(self, identity: Identity | None = None, **options: Any) -> Session:
         return await Session.open(self.channel.endpoint, identity or self.alice, self.channel.server_key, **options)
 
     def raw(self, identity: Identity | None = None, **options: Any) -> Raw:
-        return Raw(self.channel.endpoint, self.channel.server_key, identity or self.alice, **options)
+        raw = Raw(self.channel.endpoint, self.channel.server_key, identity or self.alice, **options)
+        self.raws.append(raw)
+        return raw
 
 
 class Raw:
@@ -74,6 +77,7 @@ class Raw:
         return False
 
     def close(self) -> None:
+        """Close; once more does no harm."""
         self.context.destroy(linger=0)
 
 
@@ -83,7 +87,12 @@ async def toy(directory: Path, **limits: Any) -> AsyncIterator[Toy]:
     keys = KeyDirectory(directory / "keys")
     secret = Identity.create("server").curve_secret
     async with Channel(service, keys, secret, limits=Limits(**({"poll": 0.1} | limits))) as channel:
-        yield Toy(keys, service, channel)
+        made = Toy(keys, service, channel)
+        try:
+            yield made
+        finally:
+            for raw in made.raws:
+                raw.close()
 
 
 async def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:

@@ -76,6 +76,8 @@ class Cancel(Body, frozen=True, tag="cancel"):
 class Credit(Body, frozen=True, tag="credit"):
     """The receiver of a stream allows `chunks` more. Never answered. The envelope's id may be 0.
 
+    Each chunk is credited as it is read: all streams of a session share one window.
+
     stream: id of the request that is answered with chunks, or of the UploadBegin that announced them.
     """
 
