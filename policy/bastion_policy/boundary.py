@@ -90,4 +90,3 @@ class Boundary:
 def call(function: str, *args: Expr, **options: object) -> AnyExpr:
     """Return a call in the judge's own plans."""
     return Call(function, args, tuple(sorted(options.items())))  # type: ignore[arg-type]
-

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from bastion_plan import nodes as n
 from bastion_plan.bind import BoundPlan
 from bastion_plan.errors import PolicyError
 
@@ -26,15 +27,13 @@ def merged_policy(bound: BoundPlan, facts: Mapping[str, DatasetFacts]) -> Policy
 
 def scanned(bound: BoundPlan) -> tuple[str, ...]:
     """Return the ids of the datasets a plan scans, each once."""
-    from bastion_plan import nodes as n
-
     found: dict[str, None] = {}
     stack = [bound.root]
     while stack:
         node = stack.pop()
         if isinstance(node, n.Scan):
             found[node.dataset] = None
-        stack.extend(n.inputs(node))  # type: ignore[arg-type]
+        stack.extend(n.inputs(node))
     return tuple(sorted(found))
 
 
@@ -44,6 +43,18 @@ def boundaries(typed: Typed) -> list[Typed]:
     if isinstance(typed.boundary, Boundary) and not any(typed is b for b in found):
         found.append(typed)
     return list({id(b): b for b in found}.values())
+
+
+def allowed_outputs(bound: BoundPlan, facts: Mapping[str, DatasetFacts]) -> tuple[str, ...]:
+    """Return the columns of a plan's last aggregation that may be released, as far as public facts tell.
+
+    What `describe` asks before it sends a plan: of an identifier there is a count but no mean.
+    """
+    typed = FlowTyping(_with_facts(bound, facts), World(facts)).root()
+    if not isinstance(typed.boundary, Boundary):
+        return tuple(bound.schema) if not typed.frame.private else ()
+    keys = tuple(name for name, *_ in typed.boundary.keys)
+    return (*keys, *(o.name for o in typed.boundary.outputs if not o.findings))
 
 
 def release_findings(typed: Typed, typing: FlowTyping) -> list[Finding]:
@@ -91,13 +102,15 @@ def static_verdict(bound: BoundPlan, facts: Mapping[str, DatasetFacts], requeste
     if policy is None:
         return StaticVerdict(Outcome.RELEASE, "Nobody's data is in it: released.")
     typing = FlowTyping(bound, World(facts))
-    typed = typing.type(bound.root)
+    typed = typing.root()
     findings = release_findings(typed, typing)
     columns = used_columns(typing)
     effective = policy.effective(requester)
     refused = [f for f in findings if f.rule in REFUSED]
     if effective.open and not refused:
-        return StaticVerdict(Outcome.RELEASE, "Released automatically: the owner put no guard on this data.", (), columns)
+        return StaticVerdict(
+            Outcome.RELEASE, "Released automatically: the owner put no guard on this data.", (), columns
+        )
     if effective.zone in ("closed", "private"):
         reason = (
             "The owner releases nothing of this data automatically to you."

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 import msgspec
+from bastion_plan.dtypes import DType
 from bastion_plan.errors import BindError
 from bastion_plan.expressions import (
     Alias,
@@ -196,7 +197,7 @@ class ExpressionTyping:
         # narrow types make nulls where a value does not fit: a condition in disguise
         return inner.derived(Form.BINNED, makes_nulls=True)
 
-    def _dtype(self, expr: Expr) -> object:
+    def _dtype(self, expr: Expr) -> DType | None:
         try:
             return expr_dtype(expr, self.frame.schema)
         except BindError:
@@ -308,7 +309,7 @@ class ExpressionTyping:
         """
         if value is None or value.form not in (Form.COLUMN, Form.COMBINATION):
             return value
-        limits = _INTEGER_LIMITS.get(getattr(self._dtype(expr), "kind", ""))
+        limits = _INTEGER_LIMITS.get(dtype.kind if (dtype := self._dtype(expr)) is not None else "")
         if limits is None or not self.world.measured or value.form is Form.COMBINATION:
             return value
         fits = value.low is not None and value.high is not None and limits[0] <= value.low <= value.high <= limits[1]

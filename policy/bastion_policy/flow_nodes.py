@@ -11,11 +11,18 @@ from bastion_plan.bind import BoundPlan
 from bastion_plan.dtypes import DType, Schema
 from bastion_plan.errors import BindError
 from bastion_plan.expressions import Alias, AnyExpr, Call, Column, Expr, Literal, Over, children
-from bastion_plan.nodes import Node
+from bastion_plan.nodes import AnyNode, Node
 from bastion_plan.typing import expr_dtype
 
 from bastion_policy.boundary import Boundary, Output
-from bastion_policy.flow_expressions import ExpressionTyping, is_scalar, join_sources, reduces, scalar_bounds, with_children
+from bastion_policy.flow_expressions import (
+    ExpressionTyping,
+    is_scalar,
+    join_sources,
+    reduces,
+    scalar_bounds,
+    with_children,
+)
 from bastion_policy.flow_joins import join_frames
 from bastion_policy.lineage import CONSTANT, OWN, Form, Frame, Kind, Occurrence, Source, Typed, Value, World
 from bastion_policy.roles import RoleKind
@@ -52,9 +59,13 @@ class FlowTyping:
     used: set[Source] = field(default_factory=set)
     windows: int = 0
 
-    def type(self, node: Node) -> Typed:
+    def root(self) -> Typed:
+        """Return the flow type of the whole plan."""
+        return self.type(self.bound.root)  # type: ignore[arg-type]
+
+    def type(self, node: AnyNode) -> Typed:
         """Return the flow type of a node and everything below it."""
-        below = tuple(self.type(i) for i in n.inputs(node))
+        below = tuple(self.type(i) for i in n.inputs(node))  # type: ignore[arg-type]
         schema = self.bound.schemas[node]
         if any(name.startswith(OWN) for name in schema):
             self._find("reserved-name", f"Column names must not start with {OWN!r}.", "Choose another name.")
@@ -68,7 +79,7 @@ class FlowTyping:
     def _add(self, findings: Sequence[Finding]) -> None:
         self.findings += [f for f in findings if f not in self.findings]
 
-    def _open(self, node: Node, below: tuple[Typed, ...], schema: Schema) -> Typed:
+    def _open(self, node: AnyNode, below: tuple[Typed, ...], schema: Schema) -> Typed:
         """A node over released or public frames only: free."""
         kind = Kind.RELEASED if any(t.frame.kind is Kind.RELEASED for t in below) else Kind.PUBLIC
         sources = join_sources(v for t in below for v in t.frame.columns.values())
@@ -92,7 +103,7 @@ class FlowTyping:
                 unique = frozenset(schema)
         return Typed(node, Frame(kind, dict.fromkeys(schema, value), schema, unique=unique), below)
 
-    def _private(self, node: Node, below: tuple[Typed, ...], schema: Schema) -> Typed:
+    def _private(self, node: AnyNode, below: tuple[Typed, ...], schema: Schema) -> Typed:
         match node:
             case n.Scan():
                 return self._scan(node, schema)
@@ -189,9 +200,9 @@ class FlowTyping:
         schema = schema or below.frame.schema
         exprs = tuple(Column(c) for c in schema)
         frame = made.frame.with_columns({c: made.frame.columns[c] for c in schema}, schema)
-        return Typed(n.Select(made.node, exprs), frame, (made,))  # type: ignore[arg-type]
+        return Typed(n.Select(made.node, exprs), frame, (made,))
 
-    def _rows(self, node: Node, below: Typed, schema: Schema) -> Typed:
+    def _rows(self, node: AnyNode, below: Typed, schema: Schema) -> Typed:
         frame = below.frame
         match node:
             case n.Sort(by=by):
@@ -206,8 +217,8 @@ class FlowTyping:
             case n.Reverse():
                 pass
             case n.Unique(subset=None, keep="any" | "first" | "last"):
-                columns = tuple(Column(c) for c in schema)
-                return self._boundary(n.GroupBy(below.node, columns), below, schema, columns, ())  # type: ignore[arg-type]
+                everything = tuple(Column(c) for c in schema)
+                return self._boundary(n.GroupBy(below.node, everything), below, schema, everything, ())
             case n.Slice() | n.TopK() | n.Unique() | n.Sample():
                 self._choosing(node, frame)
             case n.WithRowIndex():
@@ -228,7 +239,7 @@ class FlowTyping:
                 frame = self._opaque(frame, schema, "it comes from an unknown step")
         return Typed(node, frame, (below,))
 
-    def _choosing(self, node: Node, frame: Frame) -> None:
+    def _choosing(self, node: AnyNode, frame: Frame) -> None:
         by = node.by if isinstance(node, n.TopK) else (node.subset or ()) if isinstance(node, n.Unique) else ()
         for expr in by:
             self._no_hidden(self._value(expr, frame), "the choice of rows")
@@ -263,7 +274,7 @@ class FlowTyping:
             columns[name] = filled if numeric else replace(before, plain=None, pristine=False)
         return Typed(node, frame.with_columns(columns, schema), (below,))
 
-    def _reshape(self, node: Node, below: Typed, schema: Schema) -> Typed:
+    def _reshape(self, node: AnyNode, below: Typed, schema: Schema) -> Typed:
         frame = below.frame
         columns: dict[str, Value] = {}
         match node:
@@ -395,7 +406,7 @@ class FlowTyping:
 
     def _boundary(
         self,
-        node: Node,
+        node: AnyNode,
         below: Typed,
         schema: Schema,
         keys: Sequence[AnyExpr],
@@ -421,9 +432,7 @@ class FlowTyping:
         for statistic in parser.statistics:
             self.used |= statistic.sources
         boundary = Boundary(tuple(found_keys), parser.statistics, outputs, window)
-        sources = join_sources(v for *_, v, _ in found_keys) | join_sources(
-            Value(s.sources) for s in parser.statistics
-        )
+        sources = join_sources(v for *_, v, _ in found_keys) | join_sources(Value(s.sources) for s in parser.statistics)
         value = Value(sources=sources)
         made = Frame(
             Kind.RELEASED, dict.fromkeys(schema, value), schema, unique=frozenset(output_name(k) for k in keys)
@@ -484,15 +493,15 @@ class FlowTyping:
         if keys:
             exprs = tuple(Alias(k, c) for k, c in zip(keys, names, strict=True))
             columns = {**frame.columns, **dict(zip(names, values, strict=True))}
-            keyed = Typed(n.WithColumns(below.node, exprs), frame.with_columns(columns, schema), (below,))  # type: ignore[arg-type]
+            keyed = Typed(n.WithColumns(below.node, exprs), frame.with_columns(columns, schema), (below,))
         aggs = (Alias(inner, name),)
         cell_schema = {c: schema[c] for c in names} | {name: dtype}
         key_columns = tuple(Column(c) for c in names)
-        grouped: Node = n.GroupBy(keyed.node, key_columns, aggs) if keys else n.Select(keyed.node, aggs)  # type: ignore[arg-type]
+        grouped: AnyNode = n.GroupBy(keyed.node, key_columns, aggs) if keys else n.Select(keyed.node, aggs)
         cells = self._boundary(grouped, keyed, cell_schema, key_columns, aggs, window=True)
         join = n.Join(
-            keyed.node,  # type: ignore[arg-type]
-            grouped,  # type: ignore[arg-type]
+            keyed.node,
+            grouped,
             how="left" if keys else "cross",
             left_on=key_columns,
             right_on=key_columns,
@@ -519,15 +528,15 @@ def output_name(expr: Expr) -> str:
             raise AssertionError(msg)
 
 
-def _plain(expr: AnyExpr) -> AnyExpr:
-    return _plain(expr.input) if isinstance(expr, Alias) else expr
+def _plain(expr: Expr) -> AnyExpr:
+    return _plain(expr.input) if isinstance(expr, Alias) else expr  # type: ignore[return-value]
 
 
 def _aliased(expr: AnyExpr, name: str) -> AnyExpr:
     return expr if isinstance(expr, Column) and expr.name == name else Alias(_plain(expr), name)
 
 
-def replace_node(typed: Typed, node: Node, frame: Frame | None = None) -> Typed:
+def replace_node(typed: Typed, node: AnyNode, frame: Frame | None = None) -> Typed:
     """Return the typed node with the user's own node in its place."""
     return Typed(node, frame or typed.frame, typed.inputs, typed.boundary, typed.occurrence)
 

@@ -139,6 +139,7 @@ class Measurer:
     size: int = 0
     tables: dict[str, Mapping[str, Sequence[Any]]] = field(default_factory=dict)
     steps: int = 0
+    histograms: dict[Any, Any] = field(default_factory=dict)
 
     def ask(self, plan: AnyNode, tables: Mapping[str, Any] | None = None) -> Steps:
         """Measure a plan all of whose columns come back."""
@@ -157,7 +158,7 @@ class Measurer:
         plan, tables = self.cut.located(True, only)
         present: Expr = call("is_not_null", Column(occurrence.unit))
         if condition is not None:
-            present = call("and_", present, lenient(condition))  # type: ignore[arg-type]
+            present = call("and_", present, lenient(condition))
         rows = n.Filter(plan, present)  # type: ignore[arg-type]
         counted = n.GroupBy(rows, (Column(INDEX),), (Alias(call("n_unique", Column(occurrence.unit)), X),))
         answer = yield from self.ask(counted, tables)

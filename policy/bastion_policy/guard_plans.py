@@ -42,10 +42,10 @@ def masked(node: Node, facts: Mapping[str, DatasetFacts]) -> Node:
     """Return the plan with the hidden columns of every scan masked."""
     if isinstance(node, n.Scan):
         return masked_scan(node, facts[node.dataset]) if node.dataset in facts else node
-    return with_inputs(node, tuple(masked(i, facts) for i in n.inputs(node)))  # type: ignore[arg-type]
+    return with_inputs(node, tuple(masked(i, facts) for i in n.inputs(node)))
 
 
-def lenient(expr: AnyExpr) -> AnyExpr:
+def lenient(expr: Expr) -> AnyExpr:
     """Return the expression with conversions that give null where they would fail.
 
     INVARIANT: below a boundary no value of a private row may decide whether the query fails.
@@ -203,4 +203,3 @@ def as_float(expr: Expr, dtype: DType) -> AnyExpr:
     if dtype.is_temporal:
         return Cast(Cast(expr, INT64, strict=False), FLOAT64)  # type: ignore[arg-type]
     return Cast(expr, FLOAT64, strict=False)  # type: ignore[arg-type]
-

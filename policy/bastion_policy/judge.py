@@ -30,10 +30,7 @@ from bastion_policy.history import History
 from bastion_policy.judge_cells import BoundaryJudge, Cells
 from bastion_policy.lineage import Form, Typed, World
 from bastion_policy.model import Effective, Policy
-from bastion_policy.verdict import Finding, Judgement, Measure, Outcome, ReleaseNote, Verdict
-
-#: table that holds what may leave
-OUT = "#out"
+from bastion_policy.verdict import Finding, Judgement, Outcome, ReleaseNote, Verdict
 
 
 def approved_plan(bound: BoundPlan, facts: Mapping[str, DatasetFacts]) -> Node:
@@ -69,7 +66,8 @@ def judge(
     policy = merged_policy(bound, facts)
     if policy is None:
         return Verdict(Outcome.RELEASE, release=bound.root)
-    return (yield from _Judge(bound, facts, private, requester, history, policy).run())
+    verdict: Verdict = yield from _Judge(bound, facts, private, requester, history, policy).run()
+    return verdict
 
 
 class _Judge:
@@ -90,7 +88,7 @@ class _Judge:
 
     def run(self) -> Steps:
         typing = FlowTyping(self.bound, self.world)
-        typed = typing.type(self.bound.root)
+        typed = typing.root()
         findings = release_findings(typed, typing)
         facts: dict[str, Any] = {"columns": list(used_columns(typing)), "statistics": _statistics(typed)}
         refused = [f for f in findings if f.rule in REFUSED]
@@ -142,6 +140,8 @@ class _Judge:
                 f"{merged} row(s) stand for a larger population, because fewer than {self.effective.k} people would "
                 "have made the difference."
             )
+        if any(c.empty for c in self.notes):
+            notes.append(f"Nothing is shown of populations of fewer than {self.effective.k} people, nobody included.")
         if hidden:
             notes.append(f"{hidden} cell(s) were taken out.")
         return ReleaseNote(suppressed=hidden, merged=merged, partial=bool(hidden), notes=tuple(notes))
@@ -150,7 +150,9 @@ class _Judge:
         """Outside the safe zone: the owner's action, with the safe part on offer."""
         total = sum(c.total for c in self.notes)
         shown = total - sum(c.hidden for c in self.notes)
-        offer: dict[str, Any] = {"safe_part": safe, "safe_cells": shown, "total_cells": total} if safe is not None else {}
+        offer: dict[str, Any] = (
+            {"safe_part": safe, "safe_cells": shown, "total_cells": total} if safe is not None else {}
+        )
         if self.effective.zone in ("closed", "private"):
             offer = {}
         note = ReleaseNote(
@@ -195,7 +197,7 @@ class _Judge:
         if not exprs or len(schema) != len(exprs):
             return None
         exprs.insert(0, Alias(Call("pl.len"), "len"))
-        summary = n.Select(node, tuple(exprs))  # type: ignore[arg-type]
+        summary = n.Select(node, tuple(exprs))
         schemas = {**self.bound.schemas, summary: {"len": UINT32, **schema}}
         typing = FlowTyping(BoundPlan(summary, schemas[summary], schemas), self.world)
         summarised = typing.type(summary)
@@ -268,6 +270,3 @@ def _measured_finding(rule: str, columns: set[str], effective: Effective) -> Fin
     reason, fix = _SENTENCES[rule]
     named = ", ".join(repr(c) for c in sorted(columns))
     return Finding(rule, reason.format(columns=named, k=effective.k), fix, tuple(sorted(columns)))
-
-
-__all__ = ["OUT", "Measure", "approved_plan", "judge"]

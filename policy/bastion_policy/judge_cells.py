@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 from bastion_plan import nodes as n
-from bastion_plan.dtypes import DATE, INT32, NULL, STRING, UINT32, DType
+from bastion_plan.dtypes import DATE, INT32, INT64, NULL, STRING, UINT32, DType
 from bastion_plan.expressions import Alias, AnyExpr, Call, Cast, Column, Expr, Literal, Ternary
 from bastion_plan.nodes import AnyNode, Node
 
-from bastion_policy.boundary import Boundary, Guard, Output, call
+from bastion_policy.boundary import Boundary, Output, call
 from bastion_policy.facts import DatasetFacts, PrivateFacts
 from bastion_policy.guard_cells import INDEX, ROWS, Cut, Flags, Floats, Indexes, Measurer, Steps, X, floats
 from bastion_policy.guard_plans import Rewriter, lenient
@@ -20,7 +20,7 @@ from bastion_policy.history import EmptySet, History, WholeTable
 from bastion_policy.judge_values import Judged, ValueRules
 from bastion_policy.lineage import OWN, Typed, World
 from bastion_policy.model import Effective
-from bastion_policy.verdict import Measure, Measured
+from bastion_policy.verdict import Measure
 
 REMAINDER = "(other)"
 #: steps of adding a next cell to the remainder row that are counted exactly before it is given up
@@ -33,7 +33,7 @@ class Cells:
 
     plan: reads the cells that may leave. merged: rows answered as a stored population or folded into the remainder.
     hidden: cells whose statistics were taken out, total: all cells that could be shown. smallest: rows of the smallest
-    cell that is shown. failed: rules that failed, with the output columns concerned.
+    cell that is shown. empty: nothing is shown. failed: rules that failed, with the output columns concerned.
     """
 
     plan: AnyNode
@@ -41,7 +41,7 @@ class Cells:
     hidden: int = 0
     total: int = 0
     smallest: int = 0
-    suppressed: int = 0
+    empty: bool = False
     failed: dict[str, set[str]] = field(default_factory=dict)
 
 
@@ -165,9 +165,7 @@ class BoundaryJudge:
         present = call("is_not_null", unit)
         everything = n.GroupBy(n.Filter(whole, present), (unit,), (Alias(call("sum", weight), f"{X}b"),))
         located, tables = m.cut.located(True, only)
-        in_cell = n.GroupBy(
-            n.Filter(located, present), (Column(INDEX), unit), (Alias(call("sum", weight), f"{X}a"),)
-        )
+        in_cell = n.GroupBy(n.Filter(located, present), (Column(INDEX), unit), (Alias(call("sum", weight), f"{X}a"),))
         joined = n.Join(in_cell, everything, left_on=(unit,), right_on=(unit,))
         full = n.Filter(joined, call("ge", Column(f"{X}a"), Column(f"{X}b")))
         counted = n.GroupBy(full, (Column(INDEX),), (Alias(Call("pl.len"), X),))
@@ -270,7 +268,7 @@ class BoundaryJudge:
         elif others is not None:
             parts.append(self._one_row(others, tables))
             merged += 1
-        cells = Cells(n.Scan(f"{self.name}o"), merged)
+        cells = Cells(n.Scan(f"{self.name}o"), merged, empty=not parts)
         plan = self._output(cut, parts)
         self._account(cells, judged, own, whole, everybody, others)
         yield Measure(plan, f"{self.name}o", (), tables)
@@ -337,7 +335,7 @@ class BoundaryJudge:
             return row
         tables[name] = {"only": [int(i) for i in cells]}
         chosen = n.Join(
-            n.Scan(cut.name), n.Scan(name), how="semi", left_on=(call("mul", Column(INDEX), Literal(_I64, 1)),),
+            n.Scan(cut.name), n.Scan(name), how="semi", left_on=(Cast(Column(INDEX), INT64),),
             right_on=(Column("only"),),
         )  # fmt: skip
         keys = n.Select(chosen, tuple(Column(c) for c in self.boundary.key_columns))
@@ -348,9 +346,7 @@ class BoundaryJudge:
         if not parts:
             parts = [n.Slice(self._stats(n.Scan(cut.name), cut.keys, {}, Judged(0, np.zeros(0))), 0, 0)]
         plan = parts[0] if len(parts) == 1 else n.Concat(tuple(parts), "vertical_relaxed")
-        keys = tuple(
-            Alias(Column(c), name) for (name, *_), c in zip(boundary.keys, boundary.key_columns, strict=True)
-        )
+        keys = tuple(Alias(Column(c), name) for (name, *_), c in zip(boundary.keys, boundary.key_columns, strict=True))
         if cut.keys:
             # INVARIANT: rows are in the order of their keys; the order of first appearance would tell whose row is first
             plan = n.Sort(plan, tuple(Column(c) for c in boundary.key_columns))
@@ -422,9 +418,3 @@ def _known_rows(typed: Typed, private: Mapping[str, PrivateFacts]) -> int | None
             return _known_rows(typed.inputs[0], private) if typed.inputs[0].frame.private else None
         case _:
             return None
-
-
-_I64 = DType("Int64")
-_GUARDS = Guard
-
-__all__ = ["REMAINDER", "BoundaryJudge", "Cells", "Measured"]

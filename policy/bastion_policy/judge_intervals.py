@@ -39,11 +39,39 @@ def intervals(m: Measurer, s: Statistic, world: World, k: int, shown: Flags) -> 
     rest = np.flatnonzero(shown)
     if not rest.size:
         return middles, np.zeros(m.size, bool)
-    plan, tables = m.cut.located(m.cut.rows_per_unit is None, None if rest.size == m.size else rest)
     source = term.value.plain
     role = world.role(source) if source is not None else None
-    bounds = (role.lower, role.upper) if role is not None and role.lower is not None and role.upper is not None else None
+    bounds = (
+        (role.lower, role.upper) if role is not None and role.lower is not None and role.upper is not None else None
+    )
     days = term.dtype.kind in ("Date", "Datetime")
+    key = (term.expr, s.population, rest.tobytes())
+    if key not in m.histograms:
+        m.histograms[key] = yield from _measure(m, s, term, bounds, rest)
+    histogram, per_unit = m.histograms[key]
+    # INVARIANT: with at most M rows per unit, rows > (k - 1) * M means k units; where rows may repeat, a union of bins
+    # has at least the units of its largest bin.
+    most = m.cut.rows_per_unit
+    pool: np.ufunc = np.add if most is not None else np.maximum
+    weights, threshold = (histogram.rows, float((k - 1) * most + 1)) if most is not None else (per_unit, float(k))
+    low, high, known = histogram.interval(s.share, m.size, weights, threshold, pool, whole=bool(bounds) or days)
+    if bounds:
+        width = (bounds[1] - bounds[0]) / STEPS
+        middles = bounds[0] + width * (low + high) / 2
+        if term.dtype.is_integer:
+            middles = np.round(middles)
+    else:
+        # whole numbers: the cell [low, high) ends at high - 1
+        end = high - 1 if term.dtype.is_integer or days else high
+        middles = np.where(low == high, low, (low + np.maximum(end, low)) / 2)
+        middles = np.floor(middles) if days else middles
+    return middles, known & shown
+
+
+def _measure(m: Measurer, s: Statistic, term: Term, bounds: tuple[float, float] | None, rest: Indexes) -> Steps:
+    """Count rows (and, where rows may repeat, units) per grid cell; returns (Histogram, units in its order)."""
+    days = term.dtype.kind in ("Date", "Datetime")
+    plan, tables = m.cut.located(m.cut.rows_per_unit is None, None if rest.size == m.size else rest)
     number = _number(term)
     rows = number
     for condition in s.population:
@@ -65,27 +93,10 @@ def intervals(m: Measurer, s: Statistic, world: World, k: int, shown: Flags) -> 
     histogram = Histogram(
         ints(answer[INDEX]), ints(answer[SIGN]), ints(answer[EXPONENT]), ints(answer[DIGITS]), floats(answer[f"{X}n"])
     )
-    # INVARIANT: with at most M rows per unit, rows > (k - 1) * M means k units; where rows may repeat, a union of bins
-    # has at least the units of its largest bin.
-    most = m.cut.rows_per_unit
-    if most is not None:
-        weights, threshold = histogram.rows, float((k - 1) * most + 1)
-        pool = np.add
-    else:
-        weights = np.minimum.reduce([floats(answer[f"{X}u{j}"]) for j in range(len(units))])
-        threshold, pool = float(k), np.maximum
-    low, high, known = histogram.interval(s.share, m.size, weights, threshold, pool, whole=bool(bounds) or days)
-    if bounds:
-        width = (bounds[1] - bounds[0]) / STEPS
-        middles = bounds[0] + width * (low + high) / 2
-        if term.dtype.is_integer:
-            middles = np.round(middles)
-    else:
-        # whole numbers: the cell [low, high) ends at high - 1
-        end = high - 1 if term.dtype.is_integer or days else high
-        middles = np.where(low == high, low, (low + np.maximum(end, low)) / 2)
-        middles = np.floor(middles) if days else middles
-    return middles, known & shown
+    per_unit = histogram.rows
+    if units:
+        per_unit = np.minimum.reduce([floats(answer[f"{X}u{j}"]) for j in range(len(units))])[histogram.order]
+    return histogram, per_unit
 
 
 def _number(term: Term) -> AnyExpr:
@@ -150,10 +161,9 @@ class Histogram:
     ) -> tuple[Floats, Floats, Flags]:
         """Return (low, high, known) per cell.
 
-        share: of the rows that lie below. weights: units per bin, in the order of the constructor; pooled by `pool`.
+        share: of the rows that lie below. weights: units per bin, in the order of the bins; pooled by `pool`.
         whole: digits are whole steps of one width instead of two significant digits.
         """
-        weights = weights[self.order] if weights is not self.rows else weights
         low, high, known = np.full(size, np.nan), np.full(size, np.nan), np.zeros(size, bool)
         if not self.cell.size:
             return low, high, known
@@ -189,6 +199,8 @@ class Histogram:
         size, spot = at.size, np.maximum(at, 0)
 
         def pooled(match: Flags) -> Floats:
+            if pool is np.add:
+                return np.bincount(self.cell[match], weights[match], size).astype(np.float64)
             found = np.zeros(size)
             pool.at(found, self.cell[match], weights[match])
             return found
@@ -217,4 +229,3 @@ class Histogram:
                 same = (keys == chosen[self.cell]) & ((self.sign == sign[self.cell]) | zero)
                 width = np.full(size, factor * 10.0**power)
                 yield width, pooled(same), chosen.astype(float), usable
-

@@ -55,7 +55,7 @@ class ValueRules:
         for i, s in enumerate(self.cut.boundary.statistics):
             condition = both(s.population)
             if condition is not None:
-                extra[f"{OWN}p{i}"] = call("sum", lenient(condition))  # type: ignore[arg-type]
+                extra[f"{OWN}p{i}"] = call("sum", lenient(condition))
             for j, term in enumerate(s.terms):
                 expr = lenient(where(condition, term.expr))
                 match s.guard:
@@ -109,7 +109,9 @@ class ValueRules:
         if self.effective.homogeneity is None:
             return False
         for source in term.value.sources:
-            sensitive = self.world.role(source).kind is RoleKind.SENSITIVE or self.effective.homogeneity.columns == "all"
+            sensitive = (
+                self.world.role(source).kind is RoleKind.SENSITIVE or self.effective.homogeneity.columns == "all"
+            )
             measured = self.private[source.dataset].columns.get(source.column)
             if sensitive and (term.dtype.kind == "Boolean" or (measured is not None and measured.distinct <= 2)):
                 return True
@@ -256,7 +258,7 @@ class ValueRules:
                 ok &= count * top <= share * total
         return ok
 
-    def _exact(self, m: Measurer, rest: np.ndarray, contribution: AnyExpr, ok: Flags) -> Steps:  # type: ignore[type-arg]
+    def _exact(self, m: Measurer, rest: np.ndarray, contribution: AnyExpr, ok: Flags) -> Steps:
         passed = ok.copy()
         passed[rest] = True
         for occurrence in self.cut.occurrences:
@@ -326,10 +328,10 @@ class ValueRules:
             plan, tables = self.cut.located(True, rest)
             rows: AnyExpr = call("is_not_null", Column(occurrence.unit))
             for part in s.population:
-                rows = call("and_", rows, lenient(part))  # type: ignore[arg-type]
+                rows = call("and_", rows, lenient(part))
             if not term.value.makes_nulls:
-                rows = call("and_", rows, call("is_not_null", lenient(term.expr)))  # type: ignore[arg-type]
-            valued = n.WithColumns(n.Filter(plan, rows), (Alias(lenient(term.expr), X),))  # type: ignore[arg-type]
+                rows = call("and_", rows, call("is_not_null", lenient(term.expr)))
+            valued = n.WithColumns(n.Filter(plan, rows), (Alias(lenient(term.expr), X),))
             per_value = n.GroupBy(
                 valued, (Column(INDEX), Column(X)), (Alias(call("n_unique", Column(occurrence.unit)), f"{X}u"),)
             )
@@ -349,7 +351,7 @@ class ValueRules:
         for occurrence in self.cut.occurrences:
             plan, tables = self.cut.located(True, rest, (value,))
             same = call("eq", lenient(where(both(s.population), s.terms[0].expr)), Column(value))
-            held = n.Filter(plan, call("and_", same, call("is_not_null", Column(occurrence.unit))))  # type: ignore[arg-type]
+            held = n.Filter(plan, call("and_", same, call("is_not_null", Column(occurrence.unit))))
             counted = n.GroupBy(held, (Column(INDEX),), (Alias(call("n_unique", Column(occurrence.unit)), X),))
             answer = yield from m.ask(counted, tables)
             fewest = np.minimum(fewest, m.spread(answer, X))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from bastion_plan.dtypes import DType, Schema
-from bastion_plan.nodes import Node
+from bastion_plan.nodes import AnyNode
 
 from bastion_policy.facts import DatasetFacts
 from bastion_policy.model import Role
@@ -185,7 +185,7 @@ class Typed:
     occurrence: of a Scan.
     """
 
-    node: Node
+    node: AnyNode
     frame: Frame
     inputs: tuple[Typed, ...] = ()
     boundary: object | None = None

@@ -61,7 +61,7 @@ class StatisticsParser:
                 else:
                     findings.append(self._row_level(expr))
             case Cast() | Ternary() if is_scalar(expr):
-                        return with_children(expr, [self._scalar(c, findings) for c in children(expr)])
+                return with_children(expr, [self._scalar(c, findings) for c in children(expr)])
             case _:
                 findings.append(self._row_level(expr))
         return expr  # type: ignore[return-value]
@@ -299,4 +299,3 @@ def hidden_use(sources: frozenset[Source], what: str) -> Finding:
     """Return the finding for a use of hidden columns; refused whatever the action."""
     reason = f"{names(sources)} is hidden by the owner and cannot be used in {what}."
     return Finding("hidden-column", reason, "Leave the column out.", labels(sources))
-

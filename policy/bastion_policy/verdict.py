@@ -101,7 +101,7 @@ class Verdict:
     safe_part: Node | None = None
     safe_cells: int = 0
     total_cells: int = 0
-    note: ReleaseNote = ReleaseNote()
+    note: ReleaseNote = field(default_factory=ReleaseNote)
     facts: dict[str, Any] = field(default_factory=dict)
     populations: tuple[bytes, ...] = ()
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import polars as polars
-from bastion.expr.core import as_plan
+import polars
 from bastion_plan import nodes as n
 from bastion_plan.dtypes import DType
 from bastion_server.engine.dtypes import from_polars
+
+from bastion.expr.core import as_plan
 
 
 def exprs(*given: Any, **named: Any) -> tuple[Any, ...]:
