@@ -13,6 +13,7 @@ import os
 import threading
 import time
 import tomllib
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,6 +56,8 @@ class Guest:
 
 class KeyDirectory:
     """Thread-safe view of a key directory; `refresh` brings it up to date."""
+
+    CLAIM_SECONDS = 60.0  #: an enrolment that took longer has crashed
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
         self.root = Path(root)
@@ -208,12 +211,17 @@ class KeyDirectory:
         return self.root / FOLDERS[role]
 
     def _recover(self) -> None:
-        """Open again what a crash left half enrolled."""
+        """Open again what a crash left half enrolled (some time ago: another process may be at it just now)."""
         for claimed in (self.root / "invites").glob("*.claimed"):
-            if any((self.root / folder / f"{claimed.stem}.pub").exists() for folder in ROLES):
-                claimed.unlink(missing_ok=True)
-            else:
-                os.rename(claimed, claimed.with_suffix(".invite"))
+            with suppress(FileNotFoundError):
+                if time.time() - claimed.stat().st_ctime > self.CLAIM_SECONDS:
+                    self._reopen(claimed)
+
+    def _reopen(self, claimed: Path) -> None:
+        if any((self.root / folder / f"{claimed.stem}.pub").exists() for folder in ROLES):
+            claimed.unlink(missing_ok=True)
+        else:
+            os.rename(claimed, claimed.with_suffix(".invite"))
 
     def _list(self) -> list[tuple[str, str, Path, tuple[int, ...]]]:
         listing: list[tuple[str, str, Path, tuple[int, ...]]] = []
@@ -263,7 +271,7 @@ class KeyDirectory:
                 good.append(Principal(public.name, tuple(sorted(its)), public.curve_key, public.verify_key))
         self._by_key = {p.curve_key: p for p in good}
         self._by_name = {p.name: p for p in good}
-        self._guests = guests
+        self._guests = {key: guest for key, guest in guests.items() if guest.name.casefold() not in names}
 
 
 def _guest(text: str) -> Guest:

@@ -477,12 +477,14 @@ class Channel:
         """Answer someone who has no session."""
         header = encode_reply(request_id, body)
         connection.sent += wire_size((header,))
-        if connection.unread > self.limits.unread:
-            connection.measure()
         try:
             self._pump.send((routing_id, header))
         except zmq.ZMQError:
             connection.cut()
+        if connection.unread > self.limits.unread:
+            connection.measure()
+            if connection.unread > self.limits.unread:
+                connection.cut()
 
     # ---- watching ----------------------------------------------------------------------------------------------------
 

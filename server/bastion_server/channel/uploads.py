@@ -51,7 +51,7 @@ class Upload:
     def start(self, task: asyncio.Task[None]) -> None:
         """Say which task runs this upload."""
         self._task = task
-        task.add_done_callback(lambda _: self._entered or self._abort_soon())
+        task.add_done_callback(lambda _: self._abort_soon())
 
     def ready(self) -> UploadReady:
         """The answer to UploadBegin."""
@@ -108,8 +108,9 @@ class Upload:
             log_incident("an upload could not be thrown away")
 
     def _abort_soon(self) -> None:
-        """Cancelled before it ran."""
-        self._aborting = asyncio.get_running_loop().create_task(self._abort())
+        """Throw away what came, where the task was cancelled before it ran."""
+        if not self._entered:
+            self._aborting = asyncio.get_running_loop().create_task(self._abort())
 
     @property
     def answer_id(self) -> int:
