@@ -16,9 +16,9 @@ class BastionKernelApp(IPKernelApp):
     name = "bastionlab"
     kernel_class = Type(BastionKernel, klass="ipykernel.kernelbase.Kernel").tag(config=True)
     # its warnings would stand in the terminal of whoever starts a notebook; errors still do
-    log_level = Enum(
-        (0, 10, 20, 30, 40, 50, "DEBUG", "INFO", "WARN", "ERROR", "CRITICAL"), default_value=40
-    ).tag(config=True)
+    log_level = Enum((0, 10, 20, 30, 40, 50, "DEBUG", "INFO", "WARN", "ERROR", "CRITICAL"), default_value=40).tag(
+        config=True
+    )
     subcommands: ClassVar[dict[str, tuple[str, str]]] = {}
 
     def init_pdb(self) -> None:

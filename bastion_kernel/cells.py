@@ -19,6 +19,7 @@ from bastion_kernel.errors import describe
 from bastion_kernel.progress import ProgressLine
 
 if TYPE_CHECKING:
+    from bastion_widgets import AccessRequestWidget
     from bastion_wire.messages import Progress
 
     from bastion_kernel.kernel import BastionKernel
@@ -47,6 +48,7 @@ class Workbench:
         self._cells: list[tuple[int, int, str]] = []
         self._silent = False
         self._progress: ProgressLine | None = None
+        self._widgets: list[AccessRequestWidget] = []
         self.environment = Environment()
         self.environment.on_connect = self._connected
         self.environment.on_print = self._print
@@ -71,6 +73,8 @@ class Workbench:
                 self._progress.close()
                 self._progress = None
             self._silent = False
+            for widget in self._widgets:
+                widget.refresh()
 
     async def _run(self, code: str) -> Outcome:
         if _ASKED.fullmatch(code):
@@ -122,7 +126,9 @@ class Workbench:
         if denied.outcome == "review" or denied.has_safe_part:
             from bastion_widgets import AccessRequestWidget
 
-            self._kernel.show(AccessRequestWidget(denied, on_result=self._arrived)._repr_mimebundle_())
+            widget = AccessRequestWidget(denied, on_result=self._arrived)
+            self._widgets.append(widget)
+            self._kernel.show(widget._repr_mimebundle_())
 
     def _arrived(self, released: Released) -> None:
         """Keep what a widget fetched, for the next cell."""

@@ -1,0 +1,27 @@
+"""`%load_ext bastion_magics`: BastionLab's cells and commands in an ordinary notebook.
+
+`%%bastion --as rates` runs a cell of the restricted language and puts its result into the Python variable `rates`, a
+Polars DataFrame. `%bastion` alone lists the commands.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["load_ipython_extension", "unload_ipython_extension"]
+
+
+def load_ipython_extension(shell: Any) -> None:
+    """Register the magics; called by `%load_ext bastion_magics`."""
+    from bastion_magics.magics import BastionMagics
+
+    shell.register_magics(BastionMagics(shell))
+
+
+def unload_ipython_extension(shell: Any) -> None:
+    """End the connection and take the magics away; called by `%unload_ext bastion_magics`."""
+    registered = shell.magics_manager.registry.pop("BastionMagics", None)
+    for kind in ("line", "cell"):
+        shell.magics_manager.magics[kind].pop("bastion", None)
+    if registered is not None:
+        registered.session.close()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import html
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from bastion_policy.words import policy_words
-from bastion_wire.messages import Dataset
+from bastion_wire.messages import AuditRecord, Dataset
 
 from bastion.render.tables import STYLE
 
@@ -37,9 +38,8 @@ def dataset_card(card: Dataset) -> tuple[str, str]:
     """Return (HTML, text) of a dataset: columns, types, roles, the policy in words. Nothing is asked of the server."""
     facts = card.facts
     title = f"{facts.name}: {len(facts.columns)} columns, of {facts.owner}, version {facts.version}"
-    unit = f"Numbers count distinct values of {facts.unit}." if facts.unit else "Every row counts as one person."
     rows = [(c.name, str(c.dtype), str(c.role), "inferred" if c.inferred else "") for c in facts.columns]
-    words = [unit, *policy_words(facts.policy)]
+    words = [*policy_words(facts.policy), *card.warnings]
     header = ("column", "type", "role", "")
     text = "\n".join([title, "", grid_text(header, rows), "", *(f"· {w}" for w in words)])
     lines = "".join(f"<div>· {html.escape(w)}</div>" for w in words)
@@ -79,4 +79,19 @@ def request_list(requests: Sequence[AccessRequest]) -> tuple[str, str]:
         return f'{STYLE}<div class="bastion">There are no access requests.</div>', "There are no access requests."
     header = ("request", "state", "by", "about", "reason", "answer")
     rows = [(r.id, r.state, r.requester, ", ".join(r.info.datasets), r.reason, r.answer) for r in requests]
+    return f'{STYLE}<div class="bastion">{grid_html(header, rows)}</div>', grid_text(header, rows)
+
+
+def audit_list(records: Sequence[AuditRecord]) -> tuple[str, str]:
+    """Return (HTML, text) of records of the audit log, oldest first; red flags are marked."""
+    if not records:
+        return f'{STYLE}<div class="bastion">There are no records.</div>', "There are no records."
+    header = ("record", "time", "", "kind", "who", "what")
+    rows = [
+        (
+            str(r.index), time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(r.time)), "RED" if r.red else "",
+            r.kind_of, r.who, r.summary,
+        )
+        for r in records
+    ]  # fmt: skip
     return f'{STYLE}<div class="bastion">{grid_html(header, rows)}</div>', grid_text(header, rows)

@@ -55,8 +55,8 @@ def text(frame: pl.DataFrame, note: ReleaseNote | None = None) -> str:
     return "\n".join([body, *footer(note)])
 
 
-def table_html(frame: pl.DataFrame, note: ReleaseNote | None = None) -> str:
-    """Return a table as scoped HTML. Every string in it is escaped: none of it is ours."""
+def table_html(frame: pl.DataFrame, note: ReleaseNote | None = None, *more: str) -> str:
+    """Return a table as scoped HTML, with `more` lines below it. Every string in it is escaped: none of it is ours."""
     columns = frame.columns
     wide = len(columns) > MAX_COLUMNS
     shown = [*columns[: MAX_COLUMNS // 2], *columns[-(MAX_COLUMNS // 2) :]] if wide else columns
@@ -82,7 +82,7 @@ def table_html(frame: pl.DataFrame, note: ReleaseNote | None = None) -> str:
                 f'<td class="{kind}">{_cell(_value(value))}</td>' if kind else f"<td>{_cell(_value(value))}</td>"
             )
         rows.append(f"<tr>{''.join(cells)}</tr>")
-    foot = "".join(f'<div class="foot">{html.escape(line)}</div>' for line in footer(note))
+    foot = "".join(f'<div class="foot">{html.escape(line)}</div>' for line in [*footer(note), *more])
     return (
         f'{STYLE}<div class="bastion"><div class="shape">shape: ({frame.height:_}, {frame.width:_})</div>'
         f"<table><thead><tr>{head}</tr><tr>{kinds}</tr></thead><tbody>{''.join(rows)}</tbody></table>{foot}</div>"

@@ -35,6 +35,8 @@ class AccessRequestWidget(w.VBox):
         self._denied = denied
         self._on_result = on_result
         self._request: AccessRequest | None = denied.filed
+        self._own = False
+        self._shown = False
         self._reason = w.Textarea(
             placeholder="Why do you need this? The owner reads it.", rows=2, layout=w.Layout(width="100%")
         )
@@ -43,11 +45,13 @@ class AccessRequestWidget(w.VBox):
         )
         self._safe = w.Button(description=self._safe_label(), tooltip="Show what may leave now")
         self._withdraw = w.Button(description="Withdraw", tooltip="Take the request back")
+        self._open = w.Button(description="Show the result", tooltip="An approval for once is used up by this")
         self._state = w.HTML()
         self._result = w.HTML()
         self._ask.on_click(lambda _: self._spawn(self._file()))
         self._safe.on_click(lambda _: self._spawn(self._show_safe()))
         self._withdraw.on_click(lambda _: self._spawn(self._take_back()))
+        self._open.on_click(lambda _: self._spawn(self._fetch()))
         super().__init__([])
         self._remove = denied._connection.on_decision(self._decided)
         self._draw()
@@ -56,6 +60,18 @@ class AccessRequestWidget(w.VBox):
     def state(self) -> str:
         """pending, approved, denied, expired, withdrawn; empty while nothing is filed."""
         return self._request.state if self._request is not None else ""
+
+    def refresh(self) -> None:
+        """Show a request that was filed elsewhere, by `denied.request(…)` in a cell."""
+        if self._request is None and self._denied.filed is not None:
+            self._request = self._denied.filed
+            self._draw()
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
+        """Return the view; as text there is nothing to add to the denial above, except how a request stands."""
+        found: dict[str, Any] = super()._repr_mimebundle_(**kwargs) or {}
+        text = f"Request {self._request.id}: {STATES.get(self.state, self.state)}" if self._request is not None else ""
+        return {**found, "text/plain": text}
 
     def _safe_label(self) -> str:
         denial = self._denied.denial
@@ -70,6 +86,8 @@ class AccessRequestWidget(w.VBox):
             row.insert(0, self._ask)
         if self.state == "pending":
             row.append(self._withdraw)
+        if self.state == "approved" and not self._shown:
+            row.append(self._open)
         if row:
             parts.append(w.HBox(row))
         if self._request is not None:
@@ -95,12 +113,17 @@ class AccessRequestWidget(w.VBox):
             await work
         except BastionError as error:
             self._result.value = error_html(error)
+        except Exception as error:  # noqa: BLE001 - a click must not fail unseen, nor show its insides
+            msg = f"Something went wrong ({type(error).__name__})."
+            self._result.value = error_html(BastionError(msg, code="internal.widget"))
         self._draw()
 
     async def _file(self) -> None:
         self._ask.disabled = True
         try:
             self._request = await self._denied._file(self._reason.value)
+            self._own = True
+            self._result.value = ""
         finally:
             self._ask.disabled = False
 
@@ -113,21 +136,24 @@ class AccessRequestWidget(w.VBox):
         self._deliver(released)
 
     def _decided(self, request: AccessRequest) -> None:
+        self.refresh()
         if self._request is None or request.id != self._request.id:
             return
         self._request = request
         self._remove()
         self._draw()
-        if request.state == "approved":
+        # a cell that filed it may be waiting for the result, and an approval for once gives it once
+        if request.state == "approved" and self._own:
             self._spawn(self._fetch())
 
     async def _fetch(self) -> None:
         released = await self._denied._connection._run_plan(
             self._denied.plan, "run", request=self._request.id if self._request else None
         )
+        self._shown = True
         self._deliver(released)
 
     def _deliver(self, released: Released) -> None:
-        self._result.value = table_html(released.frame, released.note)
+        self._result.value = table_html(released.frame, released.note, "In the next cells this table is: released")
         if self._on_result is not None:
             self._on_result(released)
