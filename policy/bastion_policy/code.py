@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from keyword import iskeyword
 
 from bastion_plan import nodes
-from bastion_plan.expressions import Expr
+from bastion_plan.expressions import Expr, Literal
 from bastion_plan.nodes import Node
 
 from bastion_policy.code_expressions import argument, constant, dtype_code, expr_code, flags, into, many, scalar, text
@@ -73,15 +73,37 @@ def _chain(plan: Node, names: Mapping[str, str]) -> tuple[str, list[str]]:
 
 
 def _inline(node: nodes.Inline) -> str:
-    data = ", ".join(f"{text(c.name)}: {_column_values(c)}" for c in node.columns)
-    schema = ", ".join(f"{text(c.name)}: {dtype_code(c.dtype)}" for c in node.columns)
-    return f"pl.LazyFrame({{{data}}}, schema={{{schema}}})"
+    plain = [_plain_values(c) for c in node.columns]
+    if all(values is not None for values in plain):
+        data = ", ".join(f"{text(c.name)}: [{values}]" for c, values in zip(node.columns, plain, strict=True))
+        schema = ", ".join(f"{text(c.name)}: {dtype_code(c.dtype)}" for c in node.columns)
+        return f"pl.LazyFrame({{{data}}}, schema={{{schema}}})"
+    return f"pl.LazyFrame([{', '.join(map(_series, node.columns))}])"
 
 
-def _column_values(column: nodes.InlineColumn) -> str:
-    bare = [scalar(column.dtype, v) if v is not None else "None" for v in column.values]
-    shown = [b if b is not None else constant(v) for b, v in zip(bare, column.values, strict=True)]
-    return f"[{', '.join(shown)}]"
+def _plain_values(column: nodes.InlineColumn) -> str | None:
+    """Return the values separated by commas; None where Python has no value for one of them that Polars keeps exactly."""
+    dtype = column.dtype
+    if dtype.is_temporal or dtype.kind in ("Int128", "Decimal") or dtype.is_nested:
+        found = [scalar(dtype, v) if v is not None else "None" for v in column.values]
+        return None if None in found else ", ".join(v for v in found if v is not None)
+    return ", ".join(map(constant, column.values))
+
+
+def _series(column: nodes.InlineColumn) -> str:
+    """Return a column as a series that keeps every value exactly: of its physical type, else of typed constants."""
+    name, dtype, values = text(column.name), column.dtype, column.values
+    if not values:
+        return f"pl.Series({name}, [], dtype={dtype_code(dtype)})"
+    if dtype.kind == "Int128":
+        return f"pl.Series({name}, {constant(tuple(v if v is None else int(v) for v in values))}, dtype=pl.Int128)"
+    if dtype.kind == "Decimal":
+        return f"pl.Series({name}, {constant(values)}, dtype=pl.String).cast({dtype_code(dtype)})"
+    if dtype.is_temporal and dtype.zone is None:
+        physical = "pl.Int32" if dtype.kind == "Date" else "pl.Int64"
+        return f"pl.Series({name}, {constant(values)}, dtype={physical}).cast({dtype_code(dtype)})"
+    typed = ", ".join(f"pl.select({expr_code(Literal(dtype, v))}).to_series()" for v in values)
+    return f"pl.concat([{typed}]).alias({name})"
 
 
 def _join(node: nodes.Join | nodes.JoinAsof, right: str) -> str:
@@ -136,7 +158,7 @@ def _arguments(node: Node) -> list[tuple[str, list[str]]]:
             given = [] if value is None else [argument(value, string_is_column=False)]
             return [("fill_nan" if nans else "fill_null", given + _fields(node, "strategy", "limit"))]
         case nodes.Explode(columns=columns) | nodes.Unnest(columns=columns):
-            return [(type(node).__name__.lower(), [into(c) for c in columns])]
+            return [(type(node).__name__.lower(), [into(c) for c in columns] or ["[]"])]
         case nodes.Unpivot(on=on, index=index):
             args = [] if on is None else [many(on) if len(on) == 1 else f"[{', '.join(map(into, on))}]"]
             args += [f"index={many(index)}"] if index else []

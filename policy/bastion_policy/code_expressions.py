@@ -56,11 +56,6 @@ def word(value: str) -> str:
     return value if value.isascii() and value.isidentifier() else text(value)
 
 
-def is_pattern(name: str) -> bool:
-    """Return whether Polars would read a column's name as a pattern."""
-    return name == "*" or (name.startswith("^") and name.endswith("$"))
-
-
 def flags(values: Mapping[str, tuple[Any, Any]]) -> list[str]:
     """Return keyword arguments for (value, default) pairs that differ."""
     return [f"{name}={constant(value)}" for name, (value, default) in values.items() if value != default]
@@ -78,7 +73,7 @@ def _expr(expr: Expr) -> tuple[str, int]:
     """Return the code and how tightly its outermost operator binds."""
     match expr:
         case Column(name=name):
-            return f"pl.{'selectors.by_name' if is_pattern(name) else 'col'}({text(name)})", _ATOM
+            return f"pl.col({text(name)})", _ATOM
         case Literal():
             return _literal(expr), _ATOM
         case Selector():
@@ -108,7 +103,7 @@ def _expr(expr: Expr) -> tuple[str, int]:
 
 def into(expr: Expr) -> str:
     """Return an expression where Polars reads a bare string as a column."""
-    return text(expr.name) if isinstance(expr, Column) and not is_pattern(expr.name) else expr_code(expr)
+    return text(expr.name) if isinstance(expr, Column) else expr_code(expr)
 
 
 def one_or_list(parts: Sequence[str]) -> str:
@@ -150,7 +145,10 @@ def _call(call: Call) -> tuple[str, int]:
         if spec.optional and arg == LEFT_OUT:
             skipped = not spec.variadic
             continue
-        code = argument(arg, string_is_column=spec.string_is_column, list_is_column=spec.list_is_column)
+        if name.startswith("pl.rolling_"):  # these two take expressions only
+            code = expr_code(arg)
+        else:
+            code = argument(arg, string_is_column=spec.string_is_column, list_is_column=spec.list_is_column)
         if spec.keyword or skipped:
             keywords.append(f"{spec.name}={code}")
         else:
@@ -158,6 +156,8 @@ def _call(call: Call) -> tuple[str, int]:
     for option, value in call.options:
         found = function.option(option)
         keywords.append(f"{option}={_option(value, found.kind if found else None)}")
+    if name == "list.concat" and len(positional) > 1:
+        positional = [f"[{', '.join(positional)}]"]
     if function.method:
         return _method(args[0], _SPELT.get(name, name), positional + keywords), _ATOM
     if name == "pl.format":
@@ -249,6 +249,8 @@ def constant(value: Any) -> str:
 def _option(value: Any, kind: str | None) -> str:
     if kind == "dtype" and value is not None:
         return dtype_code(unpack(value))
+    if kind == "bools" and isinstance(value, tuple) and len(value) == 1:
+        return constant(value[0])
     return constant(value)
 
 
@@ -266,7 +268,9 @@ def _bare_list(inner: DType, values: Sequence[Any]) -> str | None:
     dtype = DType(plain) if plain else inner
     parts = [scalar(dtype, v) if v is not None else "None" for v in values]
     known = [p for p in parts if p is not None]
-    return "[" + ", ".join(known) + "]" if parts and len(known) == len(parts) else None
+    if len(known) < len(parts) or all(v is None for v in values):
+        return None
+    return f"[{', '.join(known)}]"
 
 
 def scalar(dtype: DType, value: Any) -> str | None:
@@ -333,8 +337,11 @@ def _literal(lit: Literal) -> str:
             return f"pl.lit({constant(lit.value)}).cast({code})"
         case "Struct":
             fields = zip(dtype.fields, lit.value, strict=False)
-            return "pl.struct(" + ", ".join(f"{_literal(Literal(t, v))}.alias({text(n)})" for (n, t), v in fields) + ")"
+            parts = ", ".join(f"{_literal(Literal(t, v))}.alias({text(n)})" for (n, t), v in fields)
+            return f'pl.struct({parts}).alias("literal")'
         case "List" | "Array" if dtype.inner is not None and any(scalar(dtype.inner, v) is None for v in lit.value):
+            if dtype.inner.kind == "Int128":
+                return f"pl.lit({constant(tuple(v if v is None else int(v) for v in lit.value))}, dtype={code})"
             if dtype.inner.is_numeric or dtype.inner.kind == "Binary":
                 return f"pl.lit({constant(lit.value)}, dtype={code})"
             return f"pl.lit({constant(lit.value)}).cast({code})"

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from bastion_plan import nodes
+from bastion_plan.dtypes import SIMPLE
 from bastion_plan.expressions import Alias, Call, Cast, Column, Expr, Literal, NameChange, Over, Selector, Ternary
 from bastion_plan.functions.registry import find
 from bastion_plan.functions.spec import Flow
 from bastion_plan.nodes import Node
 
-from bastion_policy.code_expressions import constant, expr_code, text
+from bastion_policy.code_expressions import constant, dtype_code, expr_code, text
 
 _SIGNS = {
     "add": "+",
@@ -89,7 +90,7 @@ def expr_words(expr: Expr) -> str:
         case NameChange(input=inner):
             return expr_words(inner)
         case Cast(input=inner, dtype=dtype):
-            return f"{expr_words(inner)} as {dtype}"
+            return f"{expr_words(inner)} as {dtype.kind if dtype.kind in SIMPLE else dtype_code(dtype)}"
         case Over(input=inner, partition_by=keys, order_by=order):
             within = f" within each {_list(keys)}" if keys else ""
             return f"{expr_words(inner)}{within}{f' in order of {_list(order)}' if order else ''}"
@@ -124,8 +125,8 @@ def _call(call: Call) -> str:
         return said.format(*map(_operand if name != "not_" else expr_words, args)) + tail
     entry = find(name)
     plain = name.removeprefix("pl.").replace("_", " ").replace(".", " ").strip()
-    if name == "quantile" and len(args) == 2:
-        return f"quantile {expr_words(args[1])} of {_operand(args[0])}{tail}"
+    if name == "quantile" and len(args) == 1:
+        return f"quantile {constant(call.option('quantile'))} of {_operand(args[0])}"
     if entry is not None and entry.flow in _OF and len(args) == 1:
         return f"{plain} of {_operand(args[0])}{tail}"
     return f"{plain}({', '.join(map(expr_words, args))}){tail}"
