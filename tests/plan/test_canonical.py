@@ -398,6 +398,7 @@ def test_constants_of_different_types_are_different_plans() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(0)
 @common(10 * CASES)
 @given(plans_strategy(), st.randoms(use_true_random=False))
 def test_many_changed_bytes(plan: n.Node, rng: random.Random) -> None:

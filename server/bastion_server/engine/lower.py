@@ -165,13 +165,15 @@ def _join(node: n.Join | n.JoinAsof, left: pl.LazyFrame, right: pl.LazyFrame) ->
         suffix=node.suffix,
         validate=cast(Any, node.validate),
         nulls_equal=node.nulls_equal,
-        coalesce=node.coalesce,
+        # Polars merges plain columns only, and warns where it was asked to merge computed keys
+        coalesce=node.coalesce if all(isinstance(e, Column) for e in (*node.left_on, *node.right_on)) else False,
         maintain_order=cast(Any, node.maintain_order),
     )
 
 
 def _concat(node: n.Concat, frames: list[pl.LazyFrame]) -> pl.LazyFrame:
-    return pl.concat(frames, how=cast(Any, node.how))
+    # Polars 2.1 panics on a relaxed concat of one frame
+    return frames[0] if len(frames) == 1 else pl.concat(frames, how=cast(Any, node.how))
 
 
 def _fill(node: n.FillNull, frame: pl.LazyFrame) -> pl.LazyFrame:

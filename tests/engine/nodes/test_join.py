@@ -101,6 +101,11 @@ CASES = {
         lambda t, u: t.join(u, left_on=pl.col("i") % 3, right_on="k", coalesce=False),
         ordered=False,
     ),
+    "computed keys cannot be merged": Case(
+        n.Join(T, U, "full", (f("mod", c("i"), 3),), names(["k"]), coalesce=True),
+        lambda t, u: t.join(u, left_on=pl.col("i") % 3, right_on="k", how="full", coalesce=False),
+        ordered=False,
+    ),
     "in order": Case(
         n.Join(T, U, "left", names(["k"]), names(["k"]), maintain_order="left_right"),
         lambda t, u: t.join(u, on="k", how="left", maintain_order="left_right"),
