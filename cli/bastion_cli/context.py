@@ -66,7 +66,11 @@ def find_identity(who: str | None) -> Identity | None:
 
 
 def open_connection(endpoint: str | None, who: str | None, server_key: str | None) -> Connection:
-    """Connect as the options say."""
+    """Connect as the options say; without any, to the environment's server, the one of --dir, or the profile's."""
+    local = default_directory() / "address.json"
+    if endpoint is None and "BASTION_ENDPOINT" not in os.environ and local.exists():
+        known = address(local.parent)
+        endpoint, server_key = known["endpoint"], server_key or known["server_key"]
     return Connection(endpoint, identity=find_identity(who), server_key=server_key)
 
 
