@@ -11,7 +11,7 @@ from bastion_plan.errors import PolicyError
 from bastion_policy.actions import Log, Reject, Review, Suppress
 from bastion_policy.boundary import Boundary
 from bastion_policy.facts import DatasetFacts
-from bastion_policy.flow_nodes import REFUSED, FlowTyping, example, used_columns
+from bastion_policy.flow_nodes import ALWAYS_REFUSED, REFUSED, FlowTyping, example, used_columns
 from bastion_policy.lineage import Typed, World
 from bastion_policy.merge import merge
 from bastion_policy.model import Policy, TrueRule, evaluate
@@ -106,8 +106,7 @@ def static_verdict(bound: BoundPlan, facts: Mapping[str, DatasetFacts], requeste
     findings = release_findings(typed, typing)
     columns = used_columns(typing)
     effective = policy.effective(requester)
-    refused = [f for f in findings if f.rule in REFUSED]
-    if effective.open and not refused:
+    if effective.open and not any(f.rule in ALWAYS_REFUSED for f in findings):
         return StaticVerdict(
             Outcome.RELEASE, "Released automatically: the owner put no guard on this data.", (), columns
         )

@@ -220,9 +220,12 @@ class ExpressionTyping:
         inner = ExpressionTyping(self.frame, self.world)
         value = inner.value(expr.input)
         self.unknown += inner.unknown
-        if not any(k.plain is not None and self.world.is_unit(k.plain) for k in keys):
+        units = [k for k in keys if k.plain is not None and self.world.is_unit(k.plain)]
+        if not units:
             self.cross_row.append("over")
-        sources = join_sources([value, *keys, *(self.value(o) for o in expr.order_by)])
+        # which unit it is says nothing of the unit's values
+        others = [k for k in keys if k not in units]
+        sources = join_sources([value, *others, *(self.value(o) for o in expr.order_by)])
         if len(value.sources) == 1:
             # INVARIANT: partitioned by unit, every value depends on the unit's own rows alone, so it is a column of its own.
             return Value(sources, Form.COLUMN, makes_nulls=True, own_scale=True)

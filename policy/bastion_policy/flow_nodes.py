@@ -11,7 +11,7 @@ from bastion_plan.bind import BoundPlan
 from bastion_plan.dtypes import DType, Schema
 from bastion_plan.errors import BindError
 from bastion_plan.expressions import Alias, AnyExpr, Call, Column, Expr, Literal, Over, children
-from bastion_plan.nodes import AnyNode, Node
+from bastion_plan.nodes import AnyNode
 from bastion_plan.typing import expr_dtype
 
 from bastion_policy.boundary import Boundary, Output
@@ -46,6 +46,8 @@ CHOOSING = {
 }
 #: findings that no action can turn into an answer
 REFUSED = frozenset({"hidden-column", "reserved-name", "fan-out"})
+#: of these, those that hold where the owner put no guard, too
+ALWAYS_REFUSED = frozenset({"hidden-column", "reserved-name"})
 
 
 @dataclass
@@ -170,8 +172,7 @@ class FlowTyping:
             return tied
         base, lifted = self._lift(below, exprs)
         columns = self._columns(lifted, base.frame)
-        made = Typed(n.Select(base.node, lifted), base.frame.with_columns(columns, schema), (base,))
-        return made
+        return Typed(n.Select(base.node, lifted), base.frame.with_columns(columns, schema), (base,))
 
     def _with_columns(self, node: n.WithColumns, below: Typed, schema: Schema) -> Typed:
         base, lifted = self._lift(below, node.exprs)

@@ -23,7 +23,7 @@ from bastion_policy.flow import (
     release_findings,
     scanned,
 )
-from bastion_policy.flow_nodes import REFUSED, FlowTyping, used_columns
+from bastion_policy.flow_nodes import ALWAYS_REFUSED, REFUSED, FlowTyping, used_columns
 from bastion_policy.guard_cells import Steps
 from bastion_policy.guard_plans import masked
 from bastion_policy.history import History
@@ -91,7 +91,7 @@ class _Judge:
         typed = typing.root()
         findings = release_findings(typed, typing)
         facts: dict[str, Any] = {"columns": list(used_columns(typing)), "statistics": _statistics(typed)}
-        refused = [f for f in findings if f.rule in REFUSED]
+        refused = [f for f in findings if f.rule in (ALWAYS_REFUSED if self.effective.open else REFUSED)]
         if refused:
             return Verdict(Outcome.REFUSE, tuple(refused), facts=facts)
         if self.effective.open:
@@ -101,7 +101,7 @@ class _Judge:
             return self._unsafe([*closed, *findings], None, facts)
         static = [f for f in typing.findings if f in findings]
         if typed.frame.private or static:
-            safe = yield from self._summary(typed) if typed.frame.private else _nothing()
+            safe = yield from self._summary() if typed.frame.private else _nothing()
             return self._unsafe([*closed, *findings], safe, facts)
         return (yield from self._release(typed, [*closed, *findings], facts))
 
@@ -175,9 +175,9 @@ class _Judge:
 
     # -- the safe part of a query about rows
 
-    def _summary(self, typed: Typed) -> Steps:
+    def _summary(self) -> Steps:
         """Return a plan of means and counts of the columns that were asked for, or None."""
-        node = typed.node
+        node: AnyNode = self.bound.root  # type: ignore[assignment]
         while isinstance(node, n.Slice | n.TopK | n.Sort | n.Sample | n.Reverse | n.WithRowIndex):
             node = node.input
         frame = FlowTyping(self.bound, self.world).type(node).frame

@@ -136,7 +136,7 @@ class BoundaryJudge:
         return own, whole
 
     def _narrowed(self) -> bool:
-        return self.frame.narrowed or self.frame.grouped
+        return self.frame.narrowed
 
     def _near_whole(self, m: Measurer, rows: Floats, own: Flags) -> Steps:
         """Return the cells that leave out fewer than k units (units with any row that is not in the cell).
@@ -305,7 +305,7 @@ class BoundaryJudge:
             if flags and s.without is not None and i in judged.without:
                 value = Ternary(Column(f"{OWN}wo{i}"), shown[s.without], value)
             exprs.append(Alias(value, f"{OWN}s{i}"))
-        return n.Select(table, tuple(exprs) or (Column(ROWS),))
+        return n.Select(table, (*exprs, Column(ROWS)))
 
     def _single_row(self, single: tuple[Cut, Judged], tables: dict[str, Any]) -> AnyNode:
         cut, judged = single
@@ -324,7 +324,7 @@ class BoundaryJudge:
             value: AnyExpr = Literal(STRING, REMAINDER) if dtype == STRING else Cast(Literal(NULL), dtype)
             keys.append(Alias(value, column))
         stats = tuple(Column(f"{OWN}s{i}") for i in range(len(self.boundary.statistics)))
-        return n.Select(row, (*keys, *stats)) if stats else n.Select(row, (Column(ROWS), *keys))
+        return n.Select(row, (*keys, *stats, Column(ROWS)))
 
     def _spread(
         self, cut: Cut, name: str, cells: Indexes, single: tuple[Cut, Judged], tables: dict[str, Any]

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 import numpy as np
 from bastion_plan import nodes as n
-from bastion_plan.dtypes import DATE, FLOAT64, INT32, INT64
+from bastion_plan.dtypes import DATE, FLOAT64, INT32, INT64, UINT32
 from bastion_plan.expressions import Alias, AnyExpr, Cast, Column, Expr, Literal, Ternary
 
 from bastion_policy.boundary import Statistic, Term, call
@@ -49,12 +49,7 @@ def intervals(m: Measurer, s: Statistic, world: World, k: int, shown: Flags) -> 
     if key not in m.histograms:
         m.histograms[key] = yield from _measure(m, s, term, bounds, rest)
     histogram, per_unit = m.histograms[key]
-    # INVARIANT: with at most M rows per unit, rows > (k - 1) * M means k units; where rows may repeat, a union of bins
-    # has at least the units of its largest bin.
-    most = m.cut.rows_per_unit
-    pool: np.ufunc = np.add if most is not None else np.maximum
-    weights, threshold = (histogram.rows, float((k - 1) * most + 1)) if most is not None else (per_unit, float(k))
-    low, high, known = histogram.interval(s.share, m.size, weights, threshold, pool, whole=bool(bounds) or days)
+    low, high, known = histogram.interval(s.share, m.size, per_unit, k, m.cut.rows_per_unit, whole=bool(bounds) or days)
     if bounds:
         width = (bounds[1] - bounds[0]) / STEPS
         middles = bounds[0] + width * (low + high) / 2
@@ -71,7 +66,7 @@ def intervals(m: Measurer, s: Statistic, world: World, k: int, shown: Flags) -> 
 def _measure(m: Measurer, s: Statistic, term: Term, bounds: tuple[float, float] | None, rest: Indexes) -> Steps:
     """Count rows (and, where rows may repeat, units) per grid cell; returns (Histogram, units in its order)."""
     days = term.dtype.kind in ("Date", "Datetime")
-    plan, tables = m.cut.located(m.cut.rows_per_unit is None, None if rest.size == m.size else rest)
+    plan, tables = m.cut.located(m.cut.rows_per_unit != 1, None if rest.size == m.size else rest)
     number = _number(term)
     rows = number
     for condition in s.population:
@@ -80,13 +75,13 @@ def _measure(m: Measurer, s: Statistic, term: Term, bounds: tuple[float, float] 
     valued = n.WithColumns(plan, (Alias(rows, X),))
     kept = n.Filter(valued, call("is_finite", Column(X)))
     bins = _steps(bounds) if bounds else _days() if days else _two_digits()
-    units = [o.unit for o in m.cut.occurrences] if m.cut.rows_per_unit is None else []
+    units = [o.unit for o in m.cut.occurrences] if m.cut.rows_per_unit != 1 else []
     counted = n.GroupBy(
         n.WithColumns(kept, bins),
         (Column(INDEX), Column(SIGN), Column(EXPONENT), Column(DIGITS)),
         (
             Alias(call("len", Column(X)), f"{X}n"),
-            *(Alias(call("n_unique", Column(u)), f"{X}u{j}") for j, u in enumerate(units)),
+            *(Alias(_distinct(u), f"{X}u{j}") for j, u in enumerate(units)),
         ),
     )
     answer = yield from m.ask(counted, tables)
@@ -97,6 +92,12 @@ def _measure(m: Measurer, s: Statistic, term: Term, bounds: tuple[float, float] 
     if units:
         per_unit = np.minimum.reduce([floats(answer[f"{X}u{j}"]) for j in range(len(units))])[histogram.order]
     return histogram, per_unit
+
+
+def _distinct(unit: str) -> AnyExpr:
+    """Distinct units; a missing one (from an outer join) is nobody."""
+    missing = call("gt", call("null_count", Column(unit)), _f(0))
+    return call("sub", call("n_unique", Column(unit)), Cast(missing, UINT32))  # type: ignore[arg-type]
 
 
 def _number(term: Term) -> AnyExpr:
@@ -157,11 +158,11 @@ class Histogram:
         self.exponent, self.digits, self.rows = exponent[self.order], digits[self.order], rows[self.order]
 
     def interval(
-        self, share: float, size: int, weights: Floats, threshold: float, pool: np.ufunc, *, whole: bool
+        self, share: float, size: int, units: Floats, k: int, most: int | None, *, whole: bool
     ) -> tuple[Floats, Floats, Flags]:
         """Return (low, high, known) per cell.
 
-        share: of the rows that lie below. weights: units per bin, in the order of the bins; pooled by `pool`.
+        share: of the rows that lie below. units: distinct ones per bin. most: rows of a unit, None where they may repeat.
         whole: digits are whole steps of one width instead of two significant digits.
         """
         low, high, known = np.full(size, np.nan), np.full(size, np.nan), np.zeros(size, bool)
@@ -169,8 +170,8 @@ class Histogram:
             return low, high, known
         at = self._positions(share, size)
         open_cells = at >= 0
-        for width, units, keys, chosen in self._levels(at, open_cells, weights, pool, whole=whole):
-            hit = open_cells & ~known & chosen & (units >= threshold)
+        for width, enough, keys, usable in self._levels(at, units, k, most, whole=whole):
+            hit = open_cells & ~known & usable & enough
             low[hit], high[hit] = keys[hit] * width[hit], (keys[hit] + 1) * width[hit]
             if not whole:
                 negative = hit & (self.sign[np.maximum(at, 0)] < 0)
@@ -193,17 +194,21 @@ class Histogram:
         return np.where(total > 0, np.minimum(position, self.cell.size - 1), -1)
 
     def _levels(
-        self, at: Indexes, open_cells: Flags, weights: Floats, pool: np.ufunc, *, whole: bool
-    ) -> Iterator[tuple[Floats, Floats, Floats, Flags]]:
-        """Iterate over grids from narrow to wide: (width, units in the chosen grid cell, its number, usable) per cell."""
+        self, at: Indexes, units: Floats, k: int, most: int | None, *, whole: bool
+    ) -> Iterator[tuple[Floats, Flags, Floats, Flags]]:
+        """Iterate over grids from narrow to wide: (width, whether it holds k units, its number, usable) per cell."""
         size, spot = at.size, np.maximum(at, 0)
 
-        def pooled(match: Flags) -> Floats:
-            if pool is np.add:
-                return np.bincount(self.cell[match], weights[match], size).astype(np.float64)
-            found = np.zeros(size)
-            pool.at(found, self.cell[match], weights[match])
-            return found
+        def pooled(match: Flags) -> Flags:
+            # INVARIANT: with at most M rows per unit, rows > (k - 1) * M means k units; and a union of bins has at least
+            # the units of its largest bin.
+            cells = self.cell[match]
+            largest = np.zeros(size)
+            np.maximum.at(largest, cells, units[match])
+            enough = largest >= k
+            if most is not None:
+                enough |= np.bincount(cells, self.rows[match], size) > (k - 1) * most
+            return enough
 
         if whole:
             for factor in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000):
