@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 from bastion_plan.errors import PolicyError
+from bastion_policy import model
 from bastion_policy.model import (
     Aggregation,
     AtLeastNOf,
@@ -29,6 +30,8 @@ from bastion_policy.model import (
 )
 from hypothesis import given
 from policy_strategies import policies, queries, rules
+
+import bastion.policy
 
 # -- travelling
 
@@ -317,3 +320,13 @@ def test_audiences():
     policy = Policy(Aggregation(5), Log(), audiences={"team": ("alice", "bob")})
     assert policy.audience("alice") == policy.audience("bob") == "@team"
     assert policy.audience("carol") == "carol"
+
+
+def test_what_owners_import():
+    assert set(bastion.policy.__all__) == {
+        *("Policy", "Aggregation", "Dominance", "Homogeneity", "LinearAudit", "Saturation", "Rounding", "UserId"),
+        *("AtLeastNOf", "TrueRule", "FalseRule", "DifferentialPrivacy", "Log", "Review", "Reject", "Suppress"),
+        *("measure", "to_toml", "from_toml"),
+    }
+    for name in bastion.policy.__all__:
+        assert getattr(bastion.policy, name) is getattr(model, name)

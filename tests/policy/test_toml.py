@@ -160,3 +160,10 @@ def test_samples(path):
     assert policy.unsupported() == ()
     assert all(line.endswith(".") for line in policy_words(policy))
     assert tomllib.loads(path.read_text())["unsafe"] in to_toml(policy)
+
+
+def test_the_page_for_owners():
+    page = (Path(__file__).parents[2] / "docs" / "policies.md").read_text()
+    names = {}
+    exec(page.split("```python\n")[1].split("```")[0], names)
+    assert from_toml(page.split("```toml\n")[1].split("```")[0]) == names["policy"]
