@@ -37,6 +37,7 @@ from bastion_server.workers.messages import (
     SandboxReport,
     ToChild,
 )
+from bastion_server.workers.visible import visible
 
 _plans = msgspec.msgpack.Decoder(Envelope)
 
@@ -178,7 +179,10 @@ class Child:
         tables: Mapping[str, Mapping[str, Sequence[Any]]],
         file: int,
     ) -> tuple[Done, bytes]:
-        """Run a plan; return its height and, where asked for, its columns (as body, or in `file` where they are large)."""
+        """Run a plan; return its height and, where asked for, its columns (as body, or in `file` where they are large).
+
+        INVARIANT: what goes out went through `visible`.
+        """
         for name, columns in tables.items():
             self.sources[name] = pl.DataFrame(dict(columns)).lazy()
         frame = self.lower(plan).collect()
@@ -188,19 +192,22 @@ class Child:
             if not returns:
                 return Done(height=frame.height), b""
             frame = frame.select(returns)
+        frame = visible(frame)
         if frame.estimated_size() < MAX_BODY // 2:
             buffer = io.BytesIO()
             frame.write_ipc(buffer)
-            if buffer.tell() <= MAX_BODY:
+            if buffer.tell() <= min(MAX_BODY, self.limits.answer):
                 return Done(height=frame.height), buffer.getvalue()
-        return Done(height=frame.height, size=write_table(frame, file, "answer")), b""
+        if frame.estimated_size() > self.limits.answer:
+            raise Refusal("answer")
+        return Done(height=frame.height, size=write_table(frame, file, self.limits.answer)), b""
 
 
-def write_table(frame: pl.DataFrame, fd: int, reason: str) -> int:
-    """Write a frame into a memory file and return its size in bytes; a file over its limit ends with `reason`."""
+def write_table(frame: pl.DataFrame, fd: int, limit: int) -> int:
+    """Write a frame into a memory file and return its size in bytes; over `limit` it is refused."""
     with open(fd, "wb", buffering=0, closefd=False) as file:
-        try:
-            frame.write_ipc(file, compression="uncompressed")
-        except OSError as error:
-            raise Refusal(reason, str(error)) from None
-    return os.fstat(fd).st_size
+        frame.write_ipc(file, compression="uncompressed")
+    size = os.fstat(fd).st_size
+    if size > limit:
+        raise Refusal("answer")
+    return size

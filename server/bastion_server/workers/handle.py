@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import resource
 import signal
 import socket
 import threading
@@ -16,6 +15,8 @@ from bastion_server.workers.framing import async_receive, async_send
 from bastion_server.workers.messages import FromChild, Limits, Message
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
+#: bytes of the engine's code and the interpreter's, at most
+_LIBRARIES = 256 << 20
 
 
 class Handle:
@@ -30,8 +31,11 @@ class Handle:
         self.killed: str | None = None
         #: time.monotonic() after which the watchdog kills; None while no job runs
         self.deadline: float | None = None
+        #: bytes of bound datasets
         self.bound = 0
-        self._shared_at_rest = 0
+        #: the memory file the running job may write, and how many bytes of memory the job may use beside the limit
+        self.file = -1
+        self.extra = 0
         self._pidfd = -1
         self._stderr = stderr
         self._users = 0
@@ -56,31 +60,15 @@ class Handle:
     # ---------------------------------------------------------------------------------------------- limits and death
 
     def usage(self) -> int | None:
-        """Bytes of resident memory of its own: without the pages of bound datasets; None where it is gone."""
+        """Bytes of memory of its own: without the pages of bound datasets, with the file it writes; None: it is gone."""
         try:
             with open(f"/proc/{self.pid}/statm", "rb") as file:
                 _, resident, shared = (int(x) * _PAGE for x in file.read().split()[:3])
+            written = os.fstat(self.file).st_blocks * 512 if self.file >= 0 else 0
         except (OSError, ValueError):
             return None
-        if not self._shared_at_rest:
-            self._shared_at_rest = shared
         # shared memory of its own making counts; mapped datasets and libraries do not
-        return resident - min(shared, self.bound + self._shared_at_rest + (256 << 20))
-
-    def allow(self, *, mapped: int = 0, file: int | None = None) -> None:
-        """Set the child's soft limits from outside (it may not change them itself).
-
-        Args:
-            mapped: bytes of datasets it will map, added to its address space. file: size of the largest file it may write.
-        """
-        self.bound += mapped
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            if self.exited.done():
-                return
-            wall = self.limits.address_wall + 2 * self.bound
-            resource.prlimit(self.pid, resource.RLIMIT_AS, (wall, resource.RLIM_INFINITY))
-            if file is not None:
-                resource.prlimit(self.pid, resource.RLIMIT_FSIZE, (file, resource.RLIM_INFINITY))
+        return resident - min(shared, self.bound + _LIBRARIES) + written
 
     def over(self) -> str | None:
         """Return which limit a running job has passed: "time", "memory" or None."""
@@ -90,7 +78,7 @@ class Handle:
         if time.monotonic() > deadline:
             return "time"
         usage = self.usage()
-        return "memory" if usage is not None and usage > self.limits.memory else None
+        return "memory" if usage is not None and usage > self.limits.memory + self.extra else None
 
     def kill(self, reason: str) -> None:
         """Kill it now; the first reason stays. Any thread may call."""

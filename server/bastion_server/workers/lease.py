@@ -98,7 +98,7 @@ class Lease:
         items = list(datasets.items())
         for start in range(0, len(items), 16):
             some = items[start : start + 16]
-            self._handle.allow(mapped=sum(os.fstat(fd).st_size for _, fd in some))
+            self._handle.bound += sum(os.fstat(fd).st_size for _, fd in some)
             await self._ask(Bind(tuple(name for name, _ in some)), fds=tuple(fd for _, fd in some))
 
     async def run(
@@ -147,11 +147,16 @@ class Lease:
         """
         # INVARIANT: pickle flows only from the server into the sandbox, never back
         body = pickle.dumps({name: dict(columns) for name, columns in tables.items()}, 5) if tables else b""
+        limits = self._handle.limits
         file = memfd.empty("answer")
         try:
-            done, data = await self._ask(Run(encode(plan), keep, returns), body, (file,))
+            done, data = await self._ask(
+                Run(encode(plan), keep, returns), body, (file,), file=file, extra=limits.answer
+            )
             if not isinstance(done, Done):
                 raise self._broken()
+            if done.size > limits.answer:
+                raise worker_error("answer")
             if done.size:
                 self._seal(file, done.size)
                 file, large = -1, file
@@ -175,10 +180,10 @@ class Lease:
         if not memfd.is_sealed(upload):
             raise worker_error("unsealed")
         size = os.fstat(upload).st_size
-        self._handle.allow(mapped=size, file=max(64 * size, self._handle.limits.answer))
+        self._handle.bound += size
         file = memfd.empty("table")
         try:
-            done, _ = await self._ask(Register(unit), fds=(upload, file))
+            done, _ = await self._ask(Register(unit), fds=(upload, file), file=file, extra=4 * size)
             if not isinstance(done, Registered) or len(done.schema) != len(done.measures):
                 raise self._broken()
             self._seal(file, done.size)
@@ -205,11 +210,14 @@ class Lease:
 
     # ------------------------------------------------------------------------------------------------------- inside
 
-    async def _ask(self, message: Message, body: bytes = b"", fds: tuple[int, ...] = ()) -> tuple[FromChild, bytes]:
+    async def _ask(
+        self, message: Message, body: bytes = b"", fds: tuple[int, ...] = (), *, file: int = -1, extra: int = 0
+    ) -> tuple[FromChild, bytes]:
         handle = self._handle
         if self._closed:
             raise worker_error("closed")
         started = time.monotonic()
+        handle.file, handle.extra = file, extra
         handle.deadline = started + self._left
         with handle.in_use():
             self._watchdog.watch(handle)
@@ -224,7 +232,7 @@ class Lease:
                 self._on_text(self._label, f"{reason}: {words}")
                 raise worker_error(reason) from None
             finally:
-                handle.deadline = None
+                handle.deadline, handle.file = None, -1
                 self._watchdog.forget(handle)
                 self._left -= time.monotonic() - started
         if isinstance(answer, Failed):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 
 import polars as pl
 
@@ -10,6 +11,8 @@ from bastion_server.engine.dtypes import from_polars
 from bastion_server.workers.messages import Measures, Registered
 
 _FILE_MAGIC = b"ARROW1"
+#: bytes in which the schema of a usable table lies
+_HEAD = 4 << 20
 
 
 class Unusable(Exception):  # noqa: N818 - an answer, not a fault
@@ -44,27 +47,79 @@ def register(upload: int, file: int, unit: str | None) -> Registered:
     units, most = _units(frame, unit)
     measures = tuple(_measure(column) for column in frame)
     with open(file, "wb", buffering=0, closefd=False) as out:
-        try:
-            frame.write_ipc(out, compression="uncompressed")
-        except OSError as error:
-            raise Unusable("answer", str(error)) from None
+        frame.write_ipc(out, compression="uncompressed")
     return Registered(os.fstat(file).st_size, frame.height, units, most, tuple(schema), measures)
 
 
 def _read(upload: int) -> pl.DataFrame:
     path = f"/proc/self/fd/{upload}"
+    is_file = os.pread(upload, len(_FILE_MAGIC), 0) == _FILE_MAGIC
+    names = column_names(upload, is_file=is_file)
+    # the engine panics on these
+    if names is not None and len(set(names)) < len(names):
+        raise Unusable("duplicate")
     try:
-        if os.pread(upload, len(_FILE_MAGIC), 0) == _FILE_MAGIC:
+        if is_file:
             frame = pl.scan_ipc(path, glob=False, hive_partitioning=False).collect()
         else:
-            with open(upload, "rb", closefd=False) as stream:
+            # a description of its own: the server's has a position
+            with open(path, "rb") as stream:
                 frame = pl.read_ipc_stream(stream)
-    except pl.exceptions.DuplicateError as error:
-        raise Unusable("duplicate", str(error)) from None
+    except MemoryError:
+        raise
     except BaseException as error:  # noqa: BLE001 - the reader panics on some malformed input
-        reason = "duplicate" if "duplicate" in str(error).lower() else "format"
-        raise Unusable(reason, f"{type(error).__name__}: {error}"[:4000]) from None
+        raise Unusable("format", f"{type(error).__name__}: {error}"[:4000]) from None
     return frame.rechunk()
+
+
+def column_names(upload: int, *, is_file: bool) -> list[bytes] | None:
+    """Return the column names in the schema of an Arrow IPC file or stream, None where they cannot be found.
+
+    Format: arrow.apache.org/docs/format/Columnar.html, and of Message.fbs, File.fbs and Schema.fbs no more than the way
+    to a name: Message.header (slot 2) or Footer.schema (slot 1) -> Schema.fields (slot 1) -> Field.name (slot 0).
+    """
+    try:
+        if is_file:
+            end = os.fstat(upload).st_size - len(_FILE_MAGIC) - 4
+            (length,) = struct.unpack("<I", os.pread(upload, 4, end))
+            data = os.pread(upload, min(length, _HEAD), max(end - length, 0))
+            schema = _follow(data, _slot(data, _follow(data, 0), 1))
+        else:
+            mark, _ = struct.unpack("<Ii", os.pread(upload, 8, 0))
+            if mark != 0xFFFF_FFFF:
+                return None
+            data = os.pread(upload, _HEAD, 8)
+            schema = _follow(data, _slot(data, _follow(data, 0), 2))
+        vector = _follow(data, _slot(data, schema, 1))
+        (count,) = struct.unpack_from("<I", data, vector)
+        names = []
+        for i in range(count):
+            name = _follow(data, _slot(data, _follow(data, vector + 4 + 4 * i), 0))
+            (length,) = struct.unpack_from("<I", data, name)
+            names.append(data[name + 4 : name + 4 + length])
+    except (struct.error, LookupError, OSError):
+        return None
+    return names
+
+
+def _follow(data: bytes, at: int) -> int:
+    """Where the offset at `at` points."""
+    (offset,) = struct.unpack_from("<I", data, at)
+    return at + int(offset)
+
+
+def _slot(data: bytes, table: int, number: int) -> int:
+    """Position of a table's field."""
+    (back,) = struct.unpack_from("<i", data, table)
+    (size,) = struct.unpack_from("<H", data, table - back)
+    if 4 + 2 * number >= size:
+        msg = "the table has no such field"
+        raise LookupError(msg)
+    (offset,) = struct.unpack_from("<H", data, table - back + 4 + 2 * number)
+    if not offset:
+        msg = "the table has no such field"
+        raise LookupError(msg)
+    return table + int(offset)
 
 
 def _units(frame: pl.DataFrame, unit: str | None) -> tuple[int, int]:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 import msgspec
 from bastion_plan.dtypes import DType
+
+#: bytes of memory of this machine
+MACHINE_MEMORY = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind"):
@@ -14,9 +19,9 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What one worker may use.
 
     memory: bytes of its own resident memory (bound datasets do not count); the watchdog kills above it.
-    address_space: bytes of RLIMIT_AS beside the bound datasets, the hard wall behind the watchdog; None: twice `memory`
-    plus 4 GiB (allocators reserve far more than they use).
-    seconds: wall clock of one run. answer: bytes of one answer. files: open file descriptors.
+    address_space: RLIMIT_AS in bytes, the wall behind the watchdog; None: twice `memory`, plus all of the machine's memory
+    (for datasets, which are mapped) plus 4 GiB (allocators reserve far more than they use).
+    seconds: wall clock of all runs of one query together. answer: bytes of one answer. files: open file descriptors.
     threads: size of the engine's thread pool; 0: one per CPU.
     """
 
@@ -29,8 +34,8 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def address_wall(self) -> int:
-        """RLIMIT_AS in bytes, before datasets are bound."""
-        return self.address_space if self.address_space is not None else 2 * self.memory + (4 << 30)
+        """RLIMIT_AS in bytes."""
+        return self.address_space if self.address_space is not None else 2 * self.memory + MACHINE_MEMORY + (4 << 30)
 
 
 class SandboxReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

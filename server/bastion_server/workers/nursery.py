@@ -42,6 +42,7 @@ class Nursery:
         self._tickets: dict[int, asyncio.Future[tuple[int, int]]] = {}
         self._alive: dict[int, Handle] = {}
         self._next = 0
+        self._sending = asyncio.Lock()
         self._awake: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._sock, theirs = socket.socketpair()
         self._sock.setblocking(False)
@@ -84,7 +85,8 @@ class Nursery:
             if self.dead:
                 msg = "the zygote is gone"
                 raise BrokenFrame(msg)
-            await async_send(self._sock, Fork(ticket), fds=(theirs.fileno(), stderr))
+            async with self._sending:
+                await async_send(self._sock, Fork(ticket), fds=(theirs.fileno(), stderr))
         except BaseException:
             self._tickets.pop(ticket, None)
             handle.close()
@@ -92,9 +94,18 @@ class Nursery:
         finally:
             theirs.close()
             os.close(stderr)
-        # the child is ours from here on, whoever stops waiting: shield
-        await asyncio.shield(future)
+        try:
+            await asyncio.shield(future)
+        except asyncio.CancelledError:
+            # the child comes nevertheless
+            future.add_done_callback(lambda _: self._abandon(handle))
+            raise
         return handle
+
+    @staticmethod
+    def _abandon(handle: Handle) -> None:
+        handle.kill("closed")
+        handle.exited.add_done_callback(lambda _: handle.close())
 
     def _born(self, handle: Handle, future: asyncio.Future[tuple[int, int]]) -> None:
         if future.cancelled() or future.exception() is not None:

@@ -56,6 +56,8 @@ class WorkerPool:
         self._wake = asyncio.Event()
         self._failures = 0
         self._closing = False
+        # done once a worker has become ready, or none could be started
+        self._first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._tasks: set[asyncio.Task[None]] = set()
         self._keeper: asyncio.Task[None] | None = None
 
@@ -89,15 +91,15 @@ class WorkerPool:
             command,
         )
         pool._keeper = asyncio.create_task(pool._keep(), name="worker-keeper")
-        try:
-            lease = await pool.acquire(label="start", timeout=60)
-        except BaseException:
-            await pool.close()
-            raise
-        # an unused worker may go back among the spares
-        pool._lent.discard(lease._handle)
-        pool._ready.append(lease._handle)
         pool._wake.set()
+        try:
+            async with asyncio.timeout(60):
+                await pool._first
+        except BaseException as error:
+            await pool.close()
+            if isinstance(error, TimeoutError):
+                raise worker_error("crashed") from None
+            raise
         return pool
 
     async def acquire(self, who: str = "", *, label: str = "", timeout: float | None = 30.0) -> Lease:
@@ -198,7 +200,6 @@ class WorkerPool:
         try:
             handle = await (await self._open_nursery()).fork()
             handle.exited.add_done_callback(lambda _, h=handle: self._on_exit(h))  # type: ignore[misc]
-            handle.allow(file=self.limits.answer)
             with handle.in_use():
                 message, _ = await asyncio.wait_for(handle.listen(), 30)
             if not isinstance(message, Ready):
@@ -215,6 +216,8 @@ class WorkerPool:
             raise
         self._starting -= 1
         self._failures = 0
+        if not self._first.done():
+            self._first.set_result(None)
         if self.sandbox_report is None:
             self.sandbox_report = message.report
             for warning in message.report.warnings:
@@ -242,6 +245,8 @@ class WorkerPool:
             self._release(handle)
         _log.error("A worker could not be started: %s %s", error, words)
         if self._failures >= 5:
+            if not self._first.done():
+                self._first.set_exception(worker_error("crashed"))
             while self._waiting:
                 self._fail(self._waiting.take(), worker_error("crashed"))
         self._wake.set()

@@ -12,7 +12,7 @@ import socket
 from collections.abc import Callable
 
 from bastion_server.workers import landlock, seccomp
-from bastion_server.workers.messages import Limits, SandboxReport
+from bastion_server.workers.messages import MACHINE_MEMORY, Limits, SandboxReport
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
@@ -47,14 +47,21 @@ def keep_only(channel: int, stderr: int, spare: int) -> tuple[int, int]:
 
 
 def limit(limits: Limits) -> None:
-    """Set the limits the kernel keeps by itself. The server sets RLIMIT_AS and RLIMIT_FSIZE from outside, too."""
-    infinite = resource.RLIM_INFINITY
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (limits.files, limits.files))
-    resource.setrlimit(resource.RLIMIT_AS, (limits.address_wall, infinite))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limits.answer, infinite))
+    """Set the limits the kernel keeps by itself."""
+    _limit(resource.RLIMIT_CORE, 0)
+    _limit(resource.RLIMIT_NOFILE, limits.files)
+    _limit(resource.RLIMIT_AS, limits.address_wall)
+    # the only files it can write are memory files it is handed; the watchdog counts them, this is the wall behind it
+    _limit(resource.RLIMIT_FSIZE, MACHINE_MEMORY)
     # a write over RLIMIT_FSIZE is an error, not a death
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+
+
+def _limit(kind: int, value: int) -> None:
+    """Set both limits; never above what the operator has set."""
+    _, hard = resource.getrlimit(kind)
+    value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+    resource.setrlimit(kind, (value, value))
 
 
 def die_with(parent: int) -> None:
