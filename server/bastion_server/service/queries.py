@@ -221,7 +221,7 @@ class QueryService:
             self._records(subject, "note", who, f"preview of request {request_id}", now=time.time())
         )
         async with self.lease(subject, who, f"preview {request_id} by {who}") as lease:
-            plan = Slice(approved_plan(subject.bound, subject.facts), 0, PREVIEW_ROWS)
+            plan = Slice(approved_plan(subject.bound, subject.facts), 0, PREVIEW_ROWS)  # type: ignore[arg-type]
             result = await self._execute(lease, plan, ReleaseNote(partial=True, notes=("Preview for the owner.",)))
         try:
             await self._send(request, subject, result, 0.0)
