@@ -420,6 +420,8 @@ class FlowTyping:
         for key in keys:
             value = self._value(key, frame)
             self._add(check_key(value, self.world))
+            if schema[output_name(key)].is_nested:
+                self._find("row-level", "Lists and structs cannot be group keys here.", "Group by one of their values.")
             found_keys.append((output_name(key), _plain(key), value, schema[output_name(key)]))
         parser = StatisticsParser(frame, self.world)
         outputs: list[Output] = []

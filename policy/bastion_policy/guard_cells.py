@@ -87,7 +87,10 @@ class Cut:
         if not self.keys:
             return n.WithRowIndex(n.Select(self.plan(False), tuple(aggs)), INDEX)
         keys = tuple(Alias(k, c) for k, c in zip(self.keys, self.key_columns, strict=True))
-        return n.WithRowIndex(n.GroupBy(self.plan(False), keys, tuple(aggs)), INDEX)
+        cells = n.GroupBy(self.plan(False), keys, tuple(aggs))
+        # INVARIANT: cells are in the order of their keys, not of first appearance (which would tell whose row is first);
+        # so equal cells are merged in the same way every time, else two answers would differ by a small cell.
+        return n.WithRowIndex(n.Sort(cells, tuple(Column(c) for c in self.key_columns)), INDEX)
 
     def keyed(self, carry: bool) -> AnyNode:
         """Return the frame with the key columns."""

@@ -347,8 +347,7 @@ class BoundaryJudge:
             parts = [n.Slice(self._stats(n.Scan(cut.name), cut.keys, {}, Judged(0, np.zeros(0))), 0, 0)]
         plan = parts[0] if len(parts) == 1 else n.Concat(tuple(parts), "vertical_relaxed")
         keys = tuple(Alias(Column(c), name) for (name, *_), c in zip(boundary.keys, boundary.key_columns, strict=True))
-        if cut.keys:
-            # INVARIANT: rows are in the order of their keys; the order of first appearance would tell whose row is first
+        if cut.keys and len(parts) > 1:
             plan = n.Sort(plan, tuple(Column(c) for c in boundary.key_columns))
         return n.Select(plan, (*keys, *(self._column(o) for o in boundary.outputs)))
 

@@ -97,7 +97,7 @@ def _measure(m: Measurer, s: Statistic, term: Term, bounds: tuple[float, float] 
 def _distinct(unit: str) -> AnyExpr:
     """Distinct units; a missing one (from an outer join) is nobody."""
     missing = call("gt", call("null_count", Column(unit)), _f(0))
-    return call("sub", call("n_unique", Column(unit)), Cast(missing, UINT32))  # type: ignore[arg-type]
+    return call("sub", call("n_unique", Column(unit)), Cast(missing, UINT32))
 
 
 def _number(term: Term) -> AnyExpr:
