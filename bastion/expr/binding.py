@@ -12,6 +12,7 @@ import polars as pl
 from bastion_plan import dtypes as dt
 from bastion_plan import expressions as px
 from bastion_plan.errors import InputError, did_you_mean
+from bastion_plan.functions.calls import make_call
 from bastion_plan.functions.packing import pack
 from bastion_plan.functions.spec import Arg, Function, Option
 
@@ -88,17 +89,15 @@ def build(function: Function, own: tuple[px.AnyExpr, ...], args: tuple[Any, ...]
         else:
             plan_args += [*pending, _argument(value, arg)]
             pending = []
-    options = []
+    options = {}
     for option in function.options:
         value = given.get(option.name, _MISSING)
         if value is _MISSING:
             if option.required:
                 raise _missing(function, option.name)
             continue
-        constant = _constant(function, option, value)
-        if constant != option.default or type(constant) is not type(option.default):
-            options.append((option.name, constant))
-    return Expr(px.Call(function.name, tuple(plan_args), tuple(sorted(options))))
+        options[option.name] = _constant(function, option, value)
+    return Expr(make_call(function.name, plan_args, options))
 
 
 def _assign(function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:

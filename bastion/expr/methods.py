@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 import bastion_plan.functions  # noqa: F401  (fills the registry)
-from bastion_plan import dtypes as dt
 from bastion_plan import expressions as px
 from bastion_plan.errors import InputError
 from bastion_plan.functions import registry
@@ -180,8 +179,34 @@ def _replace_strict(self: Expr, old: Any, new: Any = ..., *, default: Any = ...,
     """Replace all values: a mapping {old: new}, or two lists; what is in neither becomes `default` or is an error."""
     function = registry.get("replace_strict")
     old, new = _mapping(old, new)
-    args = (old, new) if default is ... else (old, new, px.Literal(dt.NULL) if default is None else as_plan(default))
-    return build(function, (self.plan,), args, {} if return_dtype is None else {"return_dtype": return_dtype})
+    more: dict[str, Any] = {} if return_dtype is None else {"return_dtype": return_dtype}
+    if default is None:
+        from bastion.expr.translate import explicit_null
+
+        more["default"] = explicit_null([self.plan, as_plan(old), as_plan(new)], "replace_strict")
+    elif default is not ...:
+        more["default"] = default
+    return build(function, (self.plan,), (old, new), more)
+
+
+def _fill_null(
+    self: Expr,
+    value: Any = None,
+    strategy: str | None = None,
+    limit: int | None = None,
+) -> Expr:
+    """Replace nulls by a value or a strategy (forward, backward, min, max, mean, zero, one)."""
+    if (value is None) == (strategy is None):
+        msg = "fill_null takes either a value or a strategy."
+        raise InputError(
+            msg, code="input.arguments", next_step='Write .fill_null(0) or .fill_null(strategy="forward").'
+        )
+    if strategy is None:
+        return build(registry.get("fill_null"), (self.plan,), (value,), {})
+    if strategy in {"forward", "backward"}:
+        return build(registry.get(f"{strategy}_fill"), (self.plan,), (), {} if limit is None else {"limit": limit})
+    options = {"strategy": strategy} | ({} if limit is None else {"limit": limit})
+    return build(registry.get("fill_null_strategy"), (self.plan,), (), options)
 
 
 def _mapping(old: Any, new: Any) -> tuple[Any, Any]:
@@ -231,6 +256,7 @@ SPECIAL: dict[str, Any] = {
     "replace": _replace,
     "replace_strict": _replace_strict,
     "pipe": _pipe,
+    "fill_null": _fill_null,
 }
 SPECIAL_IN: dict[str, dict[str, Any]] = {
     "name": {
