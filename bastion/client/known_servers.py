@@ -119,7 +119,8 @@ async def ask(bootstrap: str, timeout: float = 5.0) -> Offer:
     try:
         socket.connect(bootstrap)
         pump.send([_REQUEST])
-        data = await asyncio.wait_for(answer, timeout)
+        async with asyncio.timeout(timeout):
+            data = await answer
     except TimeoutError:
         raise WireError(
             f"Nothing at {bootstrap} tells a server's key.",

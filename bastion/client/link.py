@@ -76,7 +76,8 @@ class Link:
             except zmq.ZMQError:
                 raise _no_endpoint(endpoint) from None
             try:
-                await asyncio.wait_for(self._opened, timeout)
+                async with asyncio.timeout(timeout):
+                    await self._opened
             except TimeoutError:
                 raise self._late(timeout) from None
         except BaseException:

@@ -272,7 +272,8 @@ class Session:
         request_id, pending = self._register(None)
         try:
             await link.send(encode_request(request_id, body))
-            return await asyncio.wait_for(asyncio.shield(pending.answer), self._timeout)
+            async with asyncio.timeout(self._timeout):
+                return await pending.answer
         except TimeoutError:
             raise _silent(self._timeout) from None
         finally:

@@ -94,3 +94,20 @@ def test_a_cut_token_is_refused() -> None:
     for end in range(len(token) - 1):
         with pytest.raises(InputError):
             Invitation.from_token(token[:end])
+
+
+@pytest.mark.parametrize("turns", [0, 1, 2])
+def test_a_cancellation_is_heard_even_as_the_credit_comes(turns: int) -> None:
+    async def body() -> None:
+        credits = Credits(0)
+        waiting = asyncio.create_task(credits.take(5))
+        await asyncio.sleep(0.01)
+        credits.add(1)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        heard = waiting.cancel()  # False once it has its credit
+        await asyncio.wait({waiting})
+        assert waiting.cancelled() == heard
+        assert credits.free == int(heard)
+
+    asyncio.run(body())

@@ -49,7 +49,8 @@ class Credits:
         while self.free <= 0 and self._error is None:
             self._given.clear()
             try:
-                await asyncio.wait_for(self._given.wait(), timeout)
+                async with asyncio.timeout(timeout):  # wait_for of Python 3.11 may swallow a cancellation
+                    await self._given.wait()
             except TimeoutError:
                 msg = "The receiver has stopped reading the stream."
                 raise WireError(

@@ -18,6 +18,8 @@ class Limits:
     request_bytes: int = 16 * MIB  #: of their headers together
     rate: float = 2000.0  #: requests per second of one identity, sustained
     burst: float = 4000.0
+    handshake_rate: float = 20.0  #: per second of one identity, sustained
+    handshake_burst: float = 400.0
     inline: int = 64 * 1024  #: a table up to this size comes with its answer
     chunks: int = 12  #: sent and not credited, over all streams
     stream_timeout: float = 30.0  #: without credit

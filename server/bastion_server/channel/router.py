@@ -43,7 +43,7 @@ from bastion_server.channel.keys import KeyDirectory, Principal
 from bastion_server.channel.limits import Bucket, Limits
 from bastion_server.channel.sessions import Incoming, Session
 from bastion_server.channel.uploads import Upload, UploadSink
-from bastion_server.channel.zap import Admission, ZapThread
+from bastion_server.channel.zap import Admission, ThrottledError, ZapThread
 
 log = logging.getLogger("bastion.channel")
 
@@ -191,8 +191,10 @@ class Channel:
             # libzmq ends the process when a generated routing id meets a claimed one; guessing takes many handshakes
             if len(self._handshakes) > _MAX_BUCKETS:
                 self._handshakes.clear()
-            if not self._handshakes.setdefault(curve_key, Bucket(20, 400)).take():
-                return None
+            if not self._handshakes.setdefault(
+                curve_key, Bucket(self.limits.handshake_rate, self.limits.handshake_burst)
+            ).take():
+                raise ThrottledError
             return Admission(principal.name, {_KEY_PROPERTY: curve_key})
         guest = self.keys.find_guest(curve_key)
         return None if guest is None else Admission(_GUEST + guest.name, {_KEY_PROPERTY: curve_key})

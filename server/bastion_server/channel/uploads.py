@@ -122,7 +122,8 @@ class Upload:
         while not self._queue:
             self._arrived.clear()
             try:
-                await asyncio.wait_for(self._arrived.wait(), timeout)
+                async with asyncio.timeout(timeout):  # wait_for of Python 3.11 may swallow a cancellation
+                    await self._arrived.wait()
             except TimeoutError:
                 msg = "The upload was given up."
                 raise WireError(

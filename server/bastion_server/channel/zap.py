@@ -28,6 +28,10 @@ class Admission:
     metadata: Mapping[str, str] = field(default_factory=dict)
 
 
+class ThrottledError(Exception):
+    """Raised by `admit`: not now. The peer is told 500, which our client takes for "try again"."""
+
+
 class ZapThread(threading.Thread):
     """Answers the handshakes of one context until `stop`.
 

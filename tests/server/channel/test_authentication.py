@@ -228,6 +228,22 @@ def test_an_exception_while_authenticating_refuses_once_and_is_survived(
     assert "could not be decided" in caplog.text
 
 
+def test_too_many_handshakes_of_one_identity_are_put_off(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with toy(tmp_path, handshake_rate=10.0, handshake_burst=3.0) as server:
+            bob = Identity.create("bob")
+            server.keys.add(bob.public)
+            for _ in range(3):
+                await (await server.session()).close()
+            with pytest.raises(WireError, match=r"wire\.busy"):
+                await server.session()
+            await (await server.session(bob)).close()
+            await asyncio.sleep(0.2)
+            await (await server.session()).close()
+
+    run(body())
+
+
 def _broken() -> bool:
     msg = "no such luck"
     raise RuntimeError(msg)
