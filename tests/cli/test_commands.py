@@ -1,0 +1,173 @@
+"""Every command of `bastion`, run as a process, against a server that `bastion serve` started."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+BASTION = str(Path(sys.executable).with_name("bastion"))
+
+
+@dataclass
+class Shell:
+    """A place with its own keys, profile and server directory."""
+
+    folder: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        own = {
+            "BASTION_DIRECTORY": str(self.folder / "server"), "BASTION_KEYS": str(self.folder / "keys"),
+            "BASTION_PROFILE": str(self.folder / "profile.toml"), "COLUMNS": "200", "NO_COLOR": "1",
+        }  # fmt: skip
+        return {k: v for k, v in os.environ.items() if not k.startswith("BASTION_")} | own
+
+    def run(self, *words: str, code: int = 0) -> str:
+        done = subprocess.run(
+            [BASTION, *words], env=self.environment, capture_output=True, text=True, timeout=60, check=False
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+        return done.stdout if code == 0 else done.stdout + done.stderr
+
+    def json(self, *words: str) -> object:
+        return json.loads(self.run(*words, "--json"))
+
+
+@pytest.fixture(scope="module")
+def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
+    place = Shell(tmp_path_factory.mktemp("cli"))
+    place.run("keys", "create", "olga", "--role", "owner")
+    place.run("keys", "create", "alice", "--role", "user")
+    process = subprocess.Popen(
+        [BASTION, "serve", "--endpoint", "tcp://127.0.0.1:*"], env=place.environment, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    first = process.stdout.readline()
+    assert "BastionLab server" in first, first
+    place.run("upload", str(ROOT / "notebooks/data/titanic.csv"), "--hide", "Name", "--unit", "row", "--as", "olga")
+    yield place
+    process.send_signal(signal.SIGINT)
+    process.stdout.read()
+    process.stdout.close()
+    assert process.wait(20) == 0
+
+
+def test_datasets(shell):
+    (row,) = shell.json("datasets", "--as", "alice")
+    assert row["name"] == "titanic"
+    assert {c["name"]: c["role"] for c in row["columns"]}["Name"] == "hidden"
+    assert "hidden" in shell.run("datasets", "titanic", "--as", "alice")
+
+
+def test_requests_approve_and_deny(shell):
+    code = (
+        "import sys; from bastion import Connection, Denied, Identity\n"
+        "a = __import__('json').load(open(sys.argv[1]))\n"
+        "with Connection(a['endpoint'], identity=Identity.load(sys.argv[2]), server_key=a['server_key']) as c:\n"
+        "    for n in (3, 4):\n"
+        "        try: c.client.polars.get_df('titanic').head(n).fetch()\n"
+        "        except Denied as d: print(d.request(f'rows {n}').id)\n"
+    )
+    address, key = shell.folder / "server/address.json", shell.folder / "keys/alice.key"
+    found = subprocess.run(
+        [sys.executable, "-c", code, address, key], capture_output=True, text=True, timeout=60, check=True
+    )
+    one, two = found.stdout.split()
+    listed = {r["id"]: r for r in shell.json("requests", "--state", "pending", "--as", "olga")}
+    assert {one, two} <= set(listed)
+    assert "head(3)" in listed[one]["code"]
+    assert listed[one]["reason"] == "rows 3"
+    assert shell.json("approve", one, "--as", "olga")["state"] == "approved"
+    assert shell.json("deny", two, "--reason", "not today", "--as", "olga")["state"] == "denied"
+    assert "not today" in shell.run("requests", "--as", "alice")
+    assert "decided already" in shell.run("deny", two, "--reason", "again", "--as", "olga", code=1)
+
+
+def test_audit(shell):
+    kinds = [r["kind"] for r in shell.json("audit", "show", "--as", "olga")]
+    assert "upload" in kinds
+    assert shell.json("audit", "verify", "--as", "olga")["ok"]
+    assert shell.json("audit", "verify", "--offline")["ok"]
+    assert "auditors" in shell.run("audit", "show", "--as", "alice", code=1)
+
+
+def test_invitation_enrols_once(shell):
+    token = shell.run("invite", "bob").strip()
+    assert "\n" not in token
+    shell.run("keys", "create", "bob")
+    assert "titanic" in shell.run("datasets", "--connect", token, "--as", "bob")
+    assert "titanic" in shell.run("datasets", "--as", "bob")
+    names = {row["name"]: row for row in shell.json("keys", "list")}
+    assert names["bob"]["roles"] == ["user"]
+    shell.run("keys", "revoke", "bob")
+    time.sleep(0.6)
+    assert "wire.auth" in shell.run("datasets", "--as", "bob", code=1)
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (("datasets", "titanicc", "--as", "alice"), "missing.dataset"),
+        (("datasets", "--as", "nobody"), "missing.identity"),
+        (("approve", "r-00", "--as", "olga"), "missing.request"),
+        (("datasets", "--connect", "tcp://127.0.0.1:9", "--server-key", "0" * 40, "--as", "alice"), "wire."),
+        (("keys", "create", "olga"), "input.identity-exists"),
+        (("keys", "revoke", "zoe"), "missing.key"),
+    ],
+)
+def test_errors_say_what_and_have_a_code(shell, words, code):
+    assert code in shell.run(*words, code=1)
+
+
+def test_broken_tables(shell, tmp_path):
+    bad = tmp_path / "bad.csv"
+    bad.write_text('a,b\n1,2\n3\n"x\n')
+    assert "input.file" in shell.run("upload", str(bad), "--as", "olga", code=1)
+    (tmp_path / "x.xlsx").write_text("x")
+    assert "input.file" in shell.run("upload", str(tmp_path / "x.xlsx"), "--as", "olga", code=1)
+    twice = tmp_path / "twice.csv"
+    twice.write_text("a,a\n" + "1,2\n" * 20)
+    assert "a_duplicated_0" in shell.run("upload", str(twice), "--as", "olga")
+    assert {d["name"] for d in shell.json("datasets", "--as", "olga")} == {"titanic", "twice"}
+
+
+@pytest.mark.parametrize("sample", sorted((ROOT / "policy/samples").glob("*.toml")), ids=lambda p: p.stem)
+def test_policy_check(shell, sample):
+    found = shell.json("policy", "check", str(sample))
+    assert found["words"]
+    assert found["unsupported"] == []
+
+
+def test_policy_check_of_nonsense(shell, tmp_path):
+    bad = tmp_path / "p.toml"
+    bad.write_text("[safe_zone]\naggregatoin = 10\n")
+    assert "policy." in shell.run("policy", "check", str(bad), code=1)
+
+
+def test_version_and_kernel(shell, tmp_path):
+    assert shell.json("version")["bastionlab"]
+    folder = shell.json("kernel", "install", "--prefix", str(tmp_path))["folder"]
+    assert json.loads((Path(folder) / "kernel.json").read_text())["interrupt_mode"] == "message"
+
+
+COMMANDS = [
+    ("demo",), ("serve",), ("keys", "create"), ("keys", "list"), ("keys", "revoke"), ("invite",), ("upload",), ("datasets",),
+    ("requests",), ("approve",), ("deny",), ("audit", "show"), ("audit", "verify"), ("policy", "check"), ("kernel", "install"),
+    ("version",),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_help_has_an_example(shell, words):
+    assert "Example:" in shell.run(*words, "--help")
