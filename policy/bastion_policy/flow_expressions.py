@@ -51,12 +51,11 @@ DATE_PARTS = {
     "dt.total_minutes": (None, None),
     "dt.total_seconds": (None, None),
 }
-#: functions that give null where their input is not null
-NULL_MAKING = (
-    "str.to_date", "str.to_datetime", "str.to_time", "str.strptime", "str.to_integer", "str.to_decimal", "str.extract",
-    "str.json_path_match", "str.json_decode", "list.get", "list.first", "list.last", "arr.get", "replace_strict",
-    "floordiv", "mod", "str.head", "str.decode", "list.min", "list.max", "list.mean", "list.sum", "struct.field",
-)  # fmt: skip
+#: INVARIANT: of a value, which rows are null is public only where they are null in the table. All functions that are not
+#: known to keep nulls where they are, and make no new ones, count as conditions in disguise.
+NULL_KEEPING = frozenset(
+    ["add", "sub", "mul", "truediv", "eq", "ne", "lt", "le", "gt", "ge", "xor", "eq_missing", "ne_missing", "and_", "or_", "not_", "neg", "is_in", "is_between", "is_close", "is_null", "is_not_null", "is_nan", "is_not_nan", "is_finite", "is_infinite", "fill_null", "fill_nan", "pl.coalesce", "pl.all_horizontal", "pl.any_horizontal", "abs", "sign", "sqrt", "cbrt", "exp", "log", "log10", "log1p", "sin", "cos", "tan", "floor", "ceil", "round", "truncate", "clip", "cut", "bin_intervals", "str.contains", "str.starts_with", "str.ends_with", "str.len_bytes", "str.len_chars", "str.to_lowercase", "str.to_uppercase", "str.to_titlecase", "str.reverse", "str.strip_chars", "str.strip_chars_start", "str.strip_chars_end", "str.strip_prefix", "str.strip_suffix", "str.head", "str.tail", "str.slice", "str.replace", "str.replace_all", "str.pad_start", "str.pad_end", "str.zfill", "dt.year", "dt.iso_year", "dt.quarter", "dt.month", "dt.week", "dt.weekday", "dt.day", "dt.ordinal_day", "dt.hour", "dt.minute", "dt.second", "dt.date", "dt.time", "dt.truncate", "dt.round", "dt.month_start", "dt.month_end", "dt.is_leap_year", "dt.total_days", "dt.total_hours", "dt.total_minutes", "dt.total_seconds", "dt.strftime", "dt.to_string", "cat.len_chars", "cat.starts_with", "cat.ends_with"]
+)
 
 
 def with_children(expr: Expr, new: Sequence[Expr]) -> AnyExpr:
@@ -287,7 +286,7 @@ class ExpressionTyping:
     def _other(self, expr: Call, values: Sequence[Value]) -> Value:
         """Any other row-by-row function."""
         sources = join_sources(values)
-        makes_nulls = any(v.makes_nulls for v in values) or expr.function in NULL_MAKING
+        makes_nulls = any(v.makes_nulls for v in values) or expr.function not in NULL_KEEPING
         if self._is_bits(expr):
             return Value(sources, Form.BITS, makes_nulls=makes_nulls)
         mixed = next((v for v in values if v.form is Form.MIX), None)

@@ -211,9 +211,13 @@ class FlowTyping:
                     self._no_hidden(self._value(expr, frame), "a sort")
             case n.DropNulls(subset=subset, nans=nans):
                 names = [output_name(e) for e in subset] if subset is not None else list(schema)
-                value = Value(join_sources(frame.columns[c] for c in names), Form.BITS)
-                if nans or subset is not None:
-                    self._add([f for f in check_condition(value, self.world, "a filter") if f.rule == "hidden-column"])
+                for value in (frame.columns[c] for c in names):
+                    self.used |= value.sources
+                    found = check_condition(value, self.world, "a filter")
+                    if value.pristine and not value.makes_nulls and not nans:
+                        # which stored values are missing is public
+                        found = [f for f in found if f.rule == "hidden-column" and subset is not None]
+                    self._add(found)
                 frame = replace(frame, narrowed=True)
             case n.Reverse():
                 pass

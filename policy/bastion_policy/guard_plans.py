@@ -17,7 +17,7 @@ from bastion_plan.schemas import fills
 from bastion_policy.boundary import call
 from bastion_policy.facts import DatasetFacts
 from bastion_policy.flow_expressions import rewrite
-from bastion_policy.lineage import Occurrence, Typed
+from bastion_policy.lineage import Occurrence, Typed, Value
 from bastion_policy.roles import RoleKind
 
 MASK = "*"
@@ -107,13 +107,21 @@ class Rewriter:
             case n.Unpivot(index=index):
                 columns = tuple(Column(e.name) for e in self._carried(typed) if isinstance(e, Column))
                 return msgspec.structs.replace(node, input=below[0], index=(*index, *columns), on=self._on(typed, node))
+            case n.Sort(by=by):
+                return msgspec.structs.replace(node, input=below[0], by=tuple(map(lenient, by)))
+            case n.JoinAsof():
+                on = {"left_on": lenient(node.left_on), "right_on": lenient(node.right_on)}
+                return msgspec.structs.replace(node, left=below[0], right=below[1], **on)
             case n.FillNull(value=value) if isinstance(value, Literal):
                 return self._fill(typed, node, value, below[0])
             case n.DropNulls(subset=None):
-                plain = tuple(Column(c) for c in typed.frame.schema)
+                plain = tuple(Column(c) for c, v in typed.frame.columns.items() if not self._hidden(v))
                 return msgspec.structs.replace(node, input=below[0], subset=plain)
             case _:
                 return with_inputs(node, below)  # type: ignore[return-value]
+
+    def _hidden(self, value: Value) -> bool:
+        return any(self.facts[s.dataset].column(s.column).role.kind is RoleKind.HIDDEN for s in value.sources)
 
     def _fill(self, typed: Typed, node: n.FillNull, value: Literal, below: AnyNode) -> AnyNode:
         """Column by column, so that what is carried along stays as it is."""

@@ -25,6 +25,14 @@ FIX_STATISTIC = "Use count, sum, mean, var, std, median, quantile, min or max."
 FIX_ARGUMENT = "Use the column itself, or a * column + b; bin it, or ask the owner to list the formula (derived=)."
 
 
+_INSTEAD = {
+    "hist": "Count by bins instead: .group_by(pl.col(...).cut([...])).agg(pl.len()).",
+    "value_counts": "Count by value instead: .group_by(...).agg(pl.len()).",
+    "mode": "Count by value instead: .group_by(...).agg(pl.len()).sort('len').",
+    "unique": "Select the column alone: .select(pl.col(...).unique()).",
+}
+
+
 @dataclass
 class StatisticsParser:
     """Splits aggregate expressions over one private frame into guarded statistics and free arithmetic over them."""
@@ -68,6 +76,9 @@ class StatisticsParser:
 
     def _row_level(self, expr: Expr) -> Finding:
         found = f"{expr.function}() " if isinstance(expr, Call) else "over() " if isinstance(expr, Over) else ""
+        if isinstance(expr, Call) and expr.function in _INSTEAD:
+            reason = f"{expr.function}() may show values or counts of single people."
+            return Finding("row-level", reason, _INSTEAD[expr.function], self._labels(expr))
         what = found or (f"Column {expr.name!r} " if isinstance(expr, Column) else "The expression ")
         reason = f"{what}gives values of single people's rows, not a statistic over many."
         return Finding("row-level", reason, FIX_AGGREGATE, self._labels(expr))
@@ -133,7 +144,7 @@ class StatisticsParser:
         if name in ("pl.corr", "pl.cov"):
             linear = all(v.form is Form.COLUMN for v in values) and expr.option("method", "pearson") == "pearson"
             return Guard.PRODUCTS if linear else None
-        if flow is FunctionFlow.ORDER or name in ("min", "max"):
+        if name in ("median", "quantile", "min", "max"):
             return self._order_guard(args[0], values[0])
         return None
 
@@ -141,7 +152,7 @@ class StatisticsParser:
         if not values or values[0].form is Form.CONSTANT:
             return Guard.SUM
         # which stored values are missing is public; which derived ones are is a condition in disguise
-        plain_nulls = not values[0].makes_nulls and values[0].form not in (Form.MIX, Form.COMBINATION)
+        plain_nulls = not values[0].makes_nulls and values[0].form in (Form.COLUMN, Form.NULLS)
         return Guard.SUM if plain_nulls else None
 
     def _sum_guard(self, name: str, form: Form, value: Value) -> Guard | None:
@@ -246,6 +257,8 @@ def unknown(name: str) -> Finding:
 
 def order_dependent(name: str) -> Finding:
     """Return the finding for a function that reads other people's rows."""
+    if name in _INSTEAD:
+        return Finding("row-level", f"{name}() may show values or counts of single people.", _INSTEAD[name])
     reason = f"{name}() reads other people's rows, so its values depend on the order or choice of rows."
     return Finding("order-dependent", reason, 'Partition it by the privacy unit: .over("<unit>").')
 
