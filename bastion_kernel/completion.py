@@ -10,6 +10,7 @@ from bastion_plan.errors import BastionError
 from bastion.client.frames import RemoteLazyFrame
 from bastion.client.grouping import RemoteGroupBy
 from bastion.expr.core import Expr
+from bastion.expr.methods import NAMESPACES, Namespace
 from bastion.expr.toplevel import Then, When
 from bastion.language.callables import Member, Module, SafeFunction
 from bastion.language.commands import COMMANDS
@@ -124,8 +125,11 @@ def _resolve(env: Environment, text: str) -> Any:
 
 
 def _called(value: Any, name: str, owner: Any = None) -> Any:
-    if isinstance(owner, RemoteLazyFrame | Expr):
-        return _step(RemoteLazyFrame if isinstance(owner, RemoteLazyFrame) else Expr, name)
+    if isinstance(owner, RemoteLazyFrame | Expr | Namespace):
+        return _step(
+            RemoteLazyFrame if isinstance(owner, RemoteLazyFrame) else Expr,
+            name if isinstance(owner, RemoteLazyFrame) else "",
+        )
     if isinstance(value, SafeFunction):
         if name in _FRAMES:
             return RemoteLazyFrame
@@ -142,6 +146,10 @@ def _step(owner: type, name: str) -> Any:
         return None if name in _NOT_FRAMES else RemoteGroupBy if name in _GROUPERS else RemoteLazyFrame
     if owner is When:
         return Then
+    if name in NAMESPACES and issubclass(owner, Expr):
+        return NAMESPACES[name]
+    if issubclass(owner, Namespace):
+        return Expr
     return Expr if issubclass(owner, Expr) else None
 
 
