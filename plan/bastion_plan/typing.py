@@ -14,15 +14,15 @@ from functools import reduce
 from typing import Any
 
 import bastion_plan.functions  # noqa: F401  (registers every function)
-from bastion_plan.dtypes import DYNAMIC, SIMPLE, DType
+from bastion_plan.dtypes import DYNAMIC, DType
 from bastion_plan.errors import BindError, did_you_mean
 from bastion_plan.expressions import Alias, Call, Cast, Column, Expr, Literal, NameChange, Over, Ternary
 from bastion_plan.functions.accepts import fits
 from bastion_plan.functions.calls import LEFT_OUT, check_call, parameters
+from bastion_plan.functions.packing import pack, unpack
 from bastion_plan.functions.rules import settle, supertype
 from bastion_plan.functions.spec import UNKNOWN, Function, Given, Shape
 
-KINDS = SIMPLE | {"Datetime", "Duration", "List", "Array", "Struct", "Enum", "Decimal"}
 NAME_CHANGES = {"keep": 0, "prefix": 1, "suffix": 1, "to_lowercase": 0, "to_uppercase": 0, "replace": 2}
 MAPPINGS = ("group_to_rows", "join", "explode")
 
@@ -75,26 +75,22 @@ def check_dtype(dtype: DType) -> DType:
     Raises:
         BindError: an unknown kind, a missing unit, element type, width or precision.
     """
-    complete = dtype.kind in KINDS
-    match dtype.kind:
-        case "Datetime" | "Duration":
-            complete = dtype.unit in {"ms", "us", "ns"}
-        case "Decimal":
-            complete = (
-                dtype.precision is not None and dtype.scale is not None and 0 <= dtype.scale <= dtype.precision <= 38
-            )
-        case "List" | "Array":
-            complete = dtype.inner is not None and (dtype.kind == "List" or (dtype.width or -1) >= 0)
-        case "Enum":
-            complete = len(set(dtype.categories)) == len(dtype.categories)
-        case "Struct":
-            complete = len({name for name, _ in dtype.fields}) == len(dtype.fields)
+    distinct = len({name for name, _ in dtype.fields}) == len(dtype.fields)
+    complete = distinct and len(set(dtype.categories)) == len(dtype.categories) and _is_plain(dtype)
     if not complete:
         msg = f"{dtype.kind} is not a complete data type."
         raise BindError(msg, code="plan.bind.dtype", next_step="Use one of Polars' data types with its parameters.")
     for inner in (*([dtype.inner] if dtype.inner else []), *(t for _, t in dtype.fields)):
         check_dtype(inner)
     return dtype
+
+
+def _is_plain(dtype: DType) -> bool:
+    """Whether a type has the parameters of its kind, and no others."""
+    try:
+        return unpack(pack(dtype)) == dtype
+    except BindError:
+        return False
 
 
 def _describe(expr: Expr, schema: Mapping[str, DType]) -> Described:

@@ -55,7 +55,7 @@ COLUMNS: Schema = {
     "ints": t.list_of(t.INT64), "smalls": t.list_of(t.INT8), "reals": t.list_of(t.FLOAT64), "texts": t.list_of(t.STRING),
     "flags": t.list_of(t.BOOLEAN), "days": t.list_of(t.DATE), "pair": array(t.INT64, 2), "trio": array(t.FLOAT64, 3),
     "words": array(t.STRING, 2), "bits": array(t.BOOLEAN, 2), "point": POINT, "nothing": t.NULL,
-    "order": t.INT64, "ordered_day": t.DATE, "singles": t.list_of(t.INT64), "couples": t.list_of(t.INT64),
+    "order": t.INT64, "ordered_day": t.DATE, "key": t.INT64, "singles": t.list_of(t.INT64), "couples": t.list_of(t.INT64),
     "day_text": t.STRING, "at_text": t.STRING, "clock_text": t.STRING, "number_text": t.STRING, "hex_text": t.STRING,
     "json_text": t.STRING,
 }  # fmt: skip
@@ -64,6 +64,7 @@ COLUMNS: Schema = {
 PATTERNED = (
     "order",
     "ordered_day",
+    "key",
     "singles",
     "couples",
     "day_text",
@@ -193,6 +194,8 @@ def _patterned(rng: Random, name: str, dtype: DType, rows: int) -> pl.Series:
             values: list[Any] = sorted(rng.randrange(0, 30) for _ in range(rows))
         case "ordered_day":
             values = sorted(rng.randrange(18000, 18060) for _ in range(rows))
+        case "key":
+            values = rng.sample(range(-20, 80), rows)
         case "singles" | "couples":
             width = 1 if name == "singles" else 2
             values = [tuple(rng.randrange(0, 9) for _ in range(width)) for _ in range(rows)]
@@ -225,6 +228,7 @@ INPUTS: dict[str, tuple[str, ...]] = {
     "str.json_decode": ("json_text",), "str.json_path_match": ("json_text",),
     "dt.base_utc_offset": ("at_zone", "at_utc"), "dt.dst_offset": ("at_zone", "at_utc"),
     "list.item": ("singles",), "list.to_array": ("couples",), "list.gather": ("couples",), "list.get": ("couples", "texts", "days"),
+    "dt.strftime": ("at", "at_ms", "at_zone"),
     "search_sorted": ("order", "ordered_day"), "reinterpret": ("i8", "i16", "i32", "i64", "u8", "u16", "u32", "u64"),
 }  # fmt: skip
 
@@ -262,13 +266,14 @@ ARGUMENTS: dict[str | tuple[str, str], list[Any]] = {
     ("str.to_integer", "base"): [*_int(10, 16), LEFT_OUT], ("log", "base"): [Literal(t.DYN_FLOAT, 2.0), LEFT_OUT, Literal(t.DYN_INT, 10)],
     ("pow", "exponent"): [*_SMALL, Literal(t.DYN_FLOAT, 0.5)],
     ("hist", "bins"): [LEFT_OUT, Literal(t.list_of(t.FLOAT64), (0.0, 2.0, 5.0)), Literal(t.list_of(t.INT64), (-1, 3, 10))],
-    ("pl.int_range", "start"): _SIGNED, ("pl.int_range", "end"): [*_int(3, 5), LEFT_OUT, Call("pl.len")],
+    ("pl.int_range", "start"): _SMALL, ("pl.int_range", "end"): [*_int(3, 5), LEFT_OUT, Call("pl.len")],
     ("pl.int_ranges", "start"): _SMALL, ("pl.int_ranges", "end"): [*_int(3, 5)], ("pl.int_ranges", "step"): [*_int(1, 2), LEFT_OUT],
     "num_samples": _int(1, 3), ("pl.linear_space", "start"): _SMALL, ("pl.linear_space", "end"): _int(5, 9),
     "year": [*_YEARS], "month": _MONTHS, "day": _DAYS, "hour": [*_int(0, 12, 23), LEFT_OUT], "minute": [*_int(0, 59), LEFT_OUT],
     "second": [*_int(0, 59), LEFT_OUT], "microsecond": [*_int(0, 999_999), LEFT_OUT],
     ("dt.replace", "year"): [*_YEARS, LEFT_OUT], ("dt.replace", "month"): [*_MONTHS, LEFT_OUT], ("dt.replace", "day"): [*_DAYS, LEFT_OUT],
     **{("pl.duration", unit): [*_SIGNED, LEFT_OUT, Column("i64")] for unit in ("weeks", "days", "hours", "minutes", "seconds", "milliseconds", "microseconds", "nanoseconds")},
+    ("top_k_by", "by"): [Column("key")], ("bottom_k_by", "by"): [Column("key")],
     ("interpolate_by", "by"): [Column("order"), Column("ordered_day")], ("ewm_mean_by", "by"): [Column("ordered_day"), Column("at")], ("ewm_sum_by", "by"): [Column("ordered_day"), Column("at")],
     **{(f"rolling_{name}_by", "by"): [Column("ordered_day")] for name in ("sum", "mean", "min", "max", "median", "quantile", "std", "var", "rank")},
     ("pl.date_range", "start"): [Literal(t.DATE, 18000)], ("pl.date_range", "end"): [Literal(t.DATE, 18003)],
@@ -283,7 +288,7 @@ del ARGUMENTS["value"]
 
 #: options by (function, name) or by name alone
 OPTIONS: dict[str | tuple[str, str], list[Any]] = {
-    "quantile": [0.0, 0.25, 0.5, 1.0], "window_size": [1, 2, 3], "min_samples": [None, 1], "weights": [None], "half_life": ["1d", "36h"],
+    "quantile": [0.0, 0.25, 0.5, 1.0], "window_size": [1, 2, 3], "min_samples": [None, 1], "half_life": ["1d", "36h"],
     **{(f"rolling_{name}_by", "window_size"): ["1d", "3d", "2w"] for name in ("sum", "mean", "min", "max", "median", "quantile", "std", "var", "rank")},
     **{(f"rolling_{name}", "min_samples"): [None, 1] for name in ("sum", "mean", "min", "max", "median", "quantile", "std", "var", "skew", "kurtosis", "rank")},
     **{(f"rolling_{name}_by", "min_samples"): [1, 2] for name in ("sum", "mean", "min", "max", "median", "quantile", "std", "var", "rank")},
@@ -308,7 +313,7 @@ OPTIONS: dict[str | tuple[str, str], list[Any]] = {
     "fill_char": [" ", "*", "é"], "delimiter": ["", "-"], "separator": ["", ", "],
     "breaks": [(0.0, 2.0), (1.5,), (-1.0, 0.5, 1e20)], ("cut", "labels"): [None], "quantiles": [(0.5,), (0.25, 0.75)], "ranks": [(0.5,), (0.25, 0.75)], ("qcut", "labels"): [None],
     ("qcut", "allow_duplicates"): [True], ("bin_intervals", "labels"): [False, ("low", "mid", "high")], ("bin_quantiles", "labels"): [False], ("bin_ranks", "labels"): [False],
-    "bin_count": [None], ("value_counts", "name"): [None, "n"], "base": [2.718281828459045, 2.0], ("entropy", "base"): [2.718281828459045, 2.0],
+    "bin_count": [None, 1, 4], ("value_counts", "name"): [None, "n"], "base": [2.718281828459045, 2.0], ("entropy", "base"): [2.718281828459045, 2.0],
     "width": [2], ("list.to_struct", "fields"): [("u", "v")], ("arr.to_struct", "fields"): [("u", "v")],
     ("struct.field", "name"): ["x", "y"], ("struct.rename_fields", "names"): [("p", "q")], ("struct.drop", "names"): [("x",), ("y",)],
     ("replace_strict", "return_dtype"): [None], ("pl.format", "f_string"): ["<{}>"], "step": [1, 2],
@@ -335,6 +340,9 @@ def random_options(rng: Random, function: Function) -> dict[str, Any]:
             or rng.random() < 0.5
         ):
             chosen[option.name] = rng.choice(values)
+    cuts = next((chosen[name] for name in ("breaks", "quantiles", "ranks") if name in chosen), None)
+    if cuts is not None and function.option("labels") and rng.random() < 0.5:
+        chosen["labels"] = ("low", "mid", "high", "top")[: len(cuts) + 1]
     return chosen
 
 

@@ -11,7 +11,7 @@ from bastion_plan.errors import BindError
 from bastion_plan.functions.entries import column, flag, value, window
 from bastion_plan.functions.packing import unpack
 from bastion_plan.functions.registry import register
-from bastion_plan.functions.rules import mismatch, same, settle, struct_of, supertype
+from bastion_plan.functions.rules import mismatch, settle, struct_of, supertype
 from bastion_plan.functions.spec import Flow, Function, Given, Option, Shape
 
 BINNING = (
@@ -26,6 +26,7 @@ _INTERVALS = flag("include_intervals", doc="also give the bounds of each bin")
 
 def _bin(given: Given) -> DType:
     labels = given.options["labels"]
+    _check_labels(labels or None, _cuts(given))
     if labels is False:
         dtype = UINT32
     elif isinstance(labels, tuple) and all(isinstance(v, str) for v in labels) and len(set(labels)) == len(labels):
@@ -52,8 +53,27 @@ def _shown(cut: float) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
+def _cuts(given: Given) -> tuple[Any, ...]:
+    """The cuts of a call: options, or the constant list of bin_intervals."""
+    for name in ("quantiles", "ranks", "breaks"):
+        if name in given.options:
+            return tuple(given.options[name])
+    cuts = given.values[1] if len(given.values) > 1 else ()
+    return cuts if isinstance(cuts, tuple) else ()
+
+
+def _check_labels(labels: Any, cuts: tuple[Any, ...]) -> None:
+    if any(a is None or b is None or not a < b for a, b in pairwise(cuts)):
+        msg = "The cuts must rise, without repetition."
+        raise BindError(msg, code="plan.bind.option", next_step="Sort them.")
+    if labels is not None and (len(labels) != len(cuts) + 1 or len(set(labels)) != len(labels)):
+        msg = f"{len(cuts)} cuts make {len(cuts) + 1} bins, which need as many different labels."
+        raise BindError(msg, code="plan.bind.option", next_step="Give one label per bin.")
+
+
 def _cut(given: Given) -> DType:
     breaks, labels = given.options["breaks"], given.options["labels"]
+    _check_labels(labels, breaks)
     if labels is None:
         edges = ["-inf", *map(_shown, breaks), "inf"]
         left, right = ("[", ")") if given.options["left_closed"] else ("(", "]")
@@ -63,6 +83,7 @@ def _cut(given: Given) -> DType:
 
 
 def _qcut(given: Given) -> DType:
+    _check_labels(given.options["labels"], given.options["quantiles"])
     return (
         struct_of(("breakpoint", FLOAT64), ("category", CATEGORICAL))
         if given.options["include_breaks"]
@@ -71,6 +92,9 @@ def _qcut(given: Given) -> DType:
 
 
 def _histogram(given: Given) -> DType:
+    if given.options["bin_count"] is not None and len(given.dtypes) > 1:
+        msg = "hist takes bins or bin_count, not both."
+        raise BindError(msg, code="plan.bind.option", next_step="Leave one of them out.")
     fields: list[tuple[str, DType]] = []
     if given.options["include_breakpoint"]:
         fields.append(("breakpoint", FLOAT64))
@@ -95,6 +119,18 @@ def _replaced(given: Given) -> DType:
     if len(given.dtypes) < 4:
         return new
     return supertype(new, given.dtypes[3], None, _value(given, 3))
+
+
+def _kept(given: Given) -> DType:
+    """The type of the input; what comes and goes must be of that kind."""
+    for i in (1, 2):
+        element = _element(given, i)
+        if "Null" not in (element.kind, given.first.kind) and element != given.first:
+            alike = element.is_numeric and given.first.is_numeric
+            textual = element.kind == "String" and given.first.kind in {"Categorical", "Enum"}
+            if not (alike or textual):
+                raise mismatch(given.first, element)
+    return given.first
 
 
 register(
@@ -159,7 +195,10 @@ register(
         ),
         Function(
             "hist",
-            (column("number"), value("bins", "list of numeric", optional=True, list_is_column=True)),
+            (
+                column("number"),
+                value("bins", "list of numeric", optional=True, list_is_column=True, string_is_column=True),
+            ),
             _histogram,
             Flow.ROW,
             "Counts per bin, but its edges are the smallest and largest value unless bins are given, and its bins are not guarded one by one.",
@@ -175,7 +214,7 @@ register(
         Function(
             "replace",
             (column("any"), value("old", "any"), value("new", "any")),
-            same,
+            _kept,
             Flow.ELEMENTWISE,
             MAPPING,
             "Some values replaced by others, in the same type.",

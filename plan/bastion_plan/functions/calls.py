@@ -69,7 +69,8 @@ def parameters(function: Function, count: int) -> tuple[Arg, ...]:
         described = args[:count]
         fits = least <= count <= len(args)
     if not fits:
-        wanted = f"{least}" if least == len(args) else f"at least {least}"
+        variadic = bool(args) and args[-1].variadic
+        wanted = f"{least}" if least == len(args) and not variadic else f"at least {least}"
         msg = f"{function.name} takes {wanted} argument(s), the input included; {count} were given."
         raise BindError(msg, code="plan.bind.arguments", next_step=_usage(function))
     return described

@@ -57,12 +57,8 @@ def _sought(rule: DType) -> DTypeRule:
 
     def of_kind(given: Given) -> DType:
         element, item = _element(given), given.dtypes[1]
-        alike = (
-            element == item
-            or (element.is_numeric and item.is_numeric and element.kind != "Decimal" and item.kind != "Decimal")
-            or "Null" in (element.kind, item.kind)
-        )
-        if not alike:
+        dynamic = (item.kind == "DynInt" and element.is_numeric) or (item.kind == "DynFloat" and element.is_float)
+        if not (element == item or dynamic or "Null" in (element.kind, item.kind)):
             raise mismatch(element, item)
         return rule
 
@@ -120,7 +116,7 @@ def _both(kind: str, space: str) -> list[Function]:
             "number or boolean or string or temporal",
             _sought(UINT32),
             "How often a value is among the elements.",
-            value("element", "flat", scalar=True),
+            value("element", "flat", constant=True),
         ),
         entry(
             "join",

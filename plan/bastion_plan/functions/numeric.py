@@ -5,7 +5,7 @@ from __future__ import annotations
 from bastion_plan.dtypes import BOOLEAN, UINT32, DType
 from bastion_plan.functions.entries import column, elementwise, value
 from bastion_plan.functions.registry import register
-from bastion_plan.functions.rules import always, float_of, same, supertype, supertype_of_all
+from bastion_plan.functions.rules import always, float_of, mismatch, same, supertype, supertype_of_all
 from bastion_plan.functions.spec import Flow, Function, Given, Option
 
 MONOTONE = "Row by row and one to one: knowing the result is knowing the value."
@@ -15,9 +15,17 @@ COARSER = "Row by row; neighbouring values become one, so it is a binning of its
 
 def _rounded(given: Given) -> DType:
     t = given.first
-    if t.kind == "Decimal":
+    if t.kind == "Decimal" and given.options.get("decimals", 0) < (t.scale or 0):
         return DType("Decimal", precision=min(38, (t.precision or 38) + 1), scale=t.scale)
     return t
+
+
+def _clipped(given: Given) -> DType:
+    for bound in given.dtypes[1:]:
+        alike = bound.kind == given.first.kind or (bound.is_numeric and given.first.is_numeric) or bound.kind == "Null"
+        if not alike:
+            raise mismatch(given.first, bound)
+    return given.first
 
 
 def _math(
@@ -127,10 +135,10 @@ register(
             "clip",
             (
                 column("numeric or temporal"),
-                value("lower_bound", optional=True, string_is_column=True),
-                value("upper_bound", optional=True, string_is_column=True),
+                value("lower_bound", "numeric or temporal", optional=True, string_is_column=True),
+                value("upper_bound", "numeric or temporal", optional=True, string_is_column=True),
             ),
-            same,
+            _clipped,
             Flow.ELEMENTWISE,
             "Row by row; outside the owner's bounds a moving clip is a scan for single values.",
             "Limited to lie between two bounds.",
@@ -184,7 +192,7 @@ register(
         ),
         Function(
             "fill_nan",
-            (column("float"), value("value", "number or null", string_is_column=True)),
+            (column("float"), value("value", "number or null")),
             lambda g: supertype(g.dtypes[0], g.dtypes[1], None, g.values[1] if len(g.values) > 1 else None),
             Flow.ELEMENTWISE,
             "Row by row: its own value, or the given one.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bastion_plan.dtypes import BOOLEAN, DATE, FLOAT64, NULL, DType, duration
+from bastion_plan.dtypes import BOOLEAN, DATE, FLOAT64, DType, duration
 from bastion_plan.errors import BindError
 from bastion_plan.functions.entries import column, elementwise, flag, value
 from bastion_plan.functions.registry import register
@@ -102,7 +102,7 @@ def _truediv(given: Given) -> DType:
     if a.is_temporal or b.is_temporal:
         raise mismatch(a, b)
     if a.kind == "Null":
-        return NULL
+        raise mismatch(a, b)
     if b.kind == "Null" and a.kind in {"Boolean", "Decimal"}:
         return a
     if "Decimal" in (a.kind, b.kind) and "Boolean" not in (a.kind, b.kind):
@@ -114,7 +114,7 @@ def _truediv(given: Given) -> DType:
 
 def _floordiv(given: Given) -> DType:
     a, b = given.dtypes
-    if "Boolean" in (a.kind, b.kind) and not (a.is_numeric or b.is_numeric):
+    if not (a.is_numeric or b.is_numeric):
         raise mismatch(a, b)
     return _number(given)
 
@@ -171,10 +171,14 @@ def _logic(given: Given) -> DType:
     return found
 
 
+#: methods that take a bare string as a column; the others take it as text (so do the operators)
+_STRINGS_ARE_COLUMNS = frozenset({"sub", "mul", "truediv", "floordiv", "truncdiv", "mod", "xor"})
+
+
 def _binary(
     name: str, doc: str, rule: object, reason: str, accepts: str, aliases: tuple[str, ...] = (), **rest: object
 ) -> Function:
-    args = (column(accepts), value("other", accepts))
+    args = (column(accepts), value("other", accepts, string_is_column=name in _STRINGS_ARE_COLUMNS))
     return Function(name, args, rule, Flow.ELEMENTWISE, reason, doc, aliases=aliases, **rest)  # type: ignore[arg-type]
 
 
@@ -353,13 +357,29 @@ register(
 )
 
 
+def _may_hold(element: DType, value_type: DType) -> bool:
+    """Whether Polars looks for values of a type among such elements: without losing digits."""
+    if "Null" in (element.kind, value_type.kind):
+        return True
+    if element.is_float or value_type.is_float:
+        return element.is_float and value_type.is_float
+    if element.is_numeric or value_type.is_numeric:
+        return element.is_numeric and value_type.is_numeric
+    kinds = {element.kind, value_type.kind}
+    if "String" in kinds:
+        return kinds <= {"String", "Categorical", "Enum"}
+    if element.kind in {"Datetime", "Duration"}:
+        return element.kind == value_type.kind and element.zone == value_type.zone
+    return element == value_type
+
+
 def _is_in(given: Given) -> DType:
     value_type, among = given.dtypes
     if among.inner is None:
         msg = f"is_in needs a list of values, not {among}."
         raise BindError(msg, code="plan.bind.types", next_step="Write is_in([…]) or join with semi for a column.")
-    if among.inner.kind != "Null":
-        _comparable(Given((value_type, among.inner)))
+    if not _may_hold(among.inner, value_type):
+        raise mismatch(value_type, among)
     return BOOLEAN
 
 

@@ -16,7 +16,7 @@ SINGLE = "Carries the value of a single row."
 EDGES = "Shows the rows at the edge of the order, one by one."
 INFLATED = "Makes more rows than there are units, so row counts stop saying how many people are behind them."
 
-_N = value("n", "integer", optional=True, string_is_column=True, scalar=True)
+_N = value("n", "integer", optional=True, scalar=True)
 _K = value("k", "integer", optional=True, string_is_column=True, scalar=True)
 _SEED = Option("seed", "int", None, nullable=True, minimum=0, doc="the same seed gives the same rows")
 
@@ -76,8 +76,8 @@ register(
             "any",
             POSITION,
             "Values from a position on.",
-            value("offset", "integer", string_is_column=True, scalar=True),
-            value("length", "integer", optional=True, string_is_column=True, scalar=True),
+            value("offset", "integer", scalar=True),
+            value("length", "integer", optional=True, scalar=True),
         ),
         choose(
             "gather_every",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from bastion_plan.dtypes import BINARY, BOOLEAN, DATE, FLOAT64, STRING, TIME, UINT8, UINT32, DType, datetime, list_of
+from bastion_plan.dtypes import BINARY, BOOLEAN, DATE, STRING, TIME, UINT32, DType, datetime, list_of
 from bastion_plan.errors import BindError
 from bastion_plan.functions.entries import elementwise, flag, reduce, value
 from bastion_plan.functions.packing import unpack
@@ -107,9 +107,9 @@ def _many(result: DType) -> DTypeRule:
 
 
 def _replaced(given: Given) -> DType:
-    if given.options["n"] > 1 and UNKNOWN in given.values[1:]:
-        msg = "str.replace with n > 1 needs constants as pattern and value."
-        raise BindError(msg, code="plan.bind.option", next_step="Use replace_all, or constants.")
+    if given.options["n"] > 1 and (UNKNOWN in given.values[1:] or not given.options["literal"]):
+        msg = "str.replace with n > 1 needs constants, and literal=True."
+        raise BindError(msg, code="plan.bind.option", next_step="Use replace_all for patterns and columns.")
     return given.first
 
 
@@ -298,7 +298,7 @@ register(
             TEXT,
             "With several texts replaced.",
             value("patterns", "list of string", string_is_column=True),
-            value("replace_with", "list of string", string_is_column=True),
+            value("replace_with", "list of string"),
             options=(_CASELESS, _LEFTMOST),
         ),
         text(
@@ -424,100 +424,5 @@ register(
             options=(Option("delimiter", "str", ""), flag("ignore_nulls", True)),
             sql=("string_agg",),
         ),
-    ]
-)
-
-
-def _category(name: str, rule: DTypeRule, reason: str, doc: str, **rest: Any) -> Function:
-    return elementwise(f"cat.{name}", "categorical", rule, doc, reason=reason, **rest)
-
-
-register(
-    [
-        _category("len_bytes", _NUMBER, LENGTH, "Length of the category's name in bytes."),
-        _category("len_chars", _NUMBER, LENGTH, "Length of the category's name in characters."),
-        _category(
-            "starts_with",
-            _FLAG,
-            MATCH,
-            "Whether the category's name starts so.",
-            options=(Option("prefix", "str", required=True),),
-        ),
-        _category(
-            "ends_with",
-            _FLAG,
-            MATCH,
-            "Whether the category's name ends so.",
-            options=(Option("suffix", "str", required=True),),
-        ),
-        _category(
-            "slice",
-            always(STRING),
-            PART,
-            "Part of the category's name.",
-            options=(Option("offset", "int", required=True), Option("length", "int", None, nullable=True, minimum=0)),
-        ),
-        _category(
-            "physical",
-            lambda g: (
-                DType("UInt32")
-                if g.first.kind == "Categorical"
-                else UINT8
-                if len(g.first.categories) <= 255
-                else DType("UInt16")
-            ),
-            "Row by row and one to one: knowing the number is knowing the category.",
-            "The number a category is stored as.",
-        ),
-    ]
-)
-
-
-def _bytes(name: str, rule: DTypeRule, reason: str, doc: str, *more: Arg, **rest: Any) -> Function:
-    return elementwise(f"bin.{name}", "binary", rule, doc, *more, reason=reason, **rest)
-
-
-register(
-    [
-        _bytes(
-            "contains", _FLAG, MATCH, "Whether some bytes occur.", value("literal", "binary", string_is_column=False)
-        ),
-        _bytes(
-            "starts_with",
-            _FLAG,
-            MATCH,
-            "Whether the bytes start so.",
-            value("prefix", "binary", string_is_column=False),
-        ),
-        _bytes(
-            "ends_with", _FLAG, MATCH, "Whether the bytes end so.", value("suffix", "binary", string_is_column=False)
-        ),
-        _bytes(
-            "size",
-            lambda g: UINT32 if g.options["unit"] == "b" else FLOAT64,
-            LENGTH,
-            "Number of bytes.",
-            options=(Option("unit", "str", "b", choices=("b", "kb", "mb", "gb", "tb")),),
-        ),
-        _bytes("head", same, PART, "First n bytes.", value("n", "integer", optional=True, string_is_column=True)),
-        _bytes("tail", same, PART, "Last n bytes.", value("n", "integer", optional=True, string_is_column=True)),
-        _bytes(
-            "slice",
-            same,
-            PART,
-            "Part from a byte on.",
-            value("offset", "integer", string_is_column=True),
-            value("length", "integer", optional=True, string_is_column=True),
-        ),
-        _bytes(
-            "get",
-            always(UINT8),
-            PART,
-            "The byte at a position.",
-            value("index", "integer", string_is_column=True),
-            options=(flag("null_on_oob"),),
-        ),
-        _bytes("encode", always(STRING), TEXT, "As hex or base64.", options=(_ENCODING,)),
-        _bytes("decode", always(BINARY), PARSED, "From hex or base64.", options=(_ENCODING, _STRICT)),
     ]
 )

@@ -25,7 +25,7 @@ from bastion_plan.errors import BindError
 from bastion_plan.functions.entries import value
 from bastion_plan.functions.packing import unpack
 from bastion_plan.functions.registry import register
-from bastion_plan.functions.rules import always, settle, struct_of, supertype, supertype_of_all
+from bastion_plan.functions.rules import always, mismatch, settle, struct_of, supertype, supertype_of_all
 from bastion_plan.functions.spec import Arg, DTypeRule, Flow, Function, Given, Option, Shape
 
 ACROSS = "Row by row over several columns: it mixes their values, so weights the asker chose can single one out."
@@ -79,6 +79,15 @@ def _listed(given: Given) -> DType:
         known = given.values[i] if i < len(given.values) else None
         found = supertype(found, element, None, known) if i else settle(element, known)
     return list_of(settle(found))
+
+
+def _array(given: Given) -> DType:
+    """Arrays of the values of a row, which must all be of one type."""
+    known = [*given.values, *[None] * len(given.dtypes)]
+    kinds = {settle(dtype, value) for dtype, value in zip(given.dtypes, known, strict=False)}
+    if len(kinds) > 1:
+        raise mismatch(*sorted(kinds, key=str)[:2])
+    return DType("Array", inner=kinds.pop(), width=len(given.dtypes))
 
 
 def _structured(given: Given) -> DType:
@@ -195,7 +204,7 @@ register(
         _pl(
             "concat_arr",
             [_exprs("numeric or boolean or string or temporal")],
-            lambda g: DType("Array", inner=settle(supertype_of_all(g)), width=len(g.dtypes)),
+            _array,
             Flow.ELEMENTWISE,
             JOINED,
             "The columns of a row as one array.",

@@ -1,46 +1,23 @@
-"""Functions whose every result reads other rows: order, ranks, running and rolling values, duplicates, bins of ranks."""
+"""Functions whose every result reads other rows: order, ranks, running values, duplicates."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from bastion_plan.dtypes import BOOLEAN, FLOAT64, UINT32, DType
 from bastion_plan.errors import BindError
-from bastion_plan.functions.entries import column, flag, value, window
+from bastion_plan.functions.accepts import fits
+from bastion_plan.functions.entries import flag, value, window
 from bastion_plan.functions.registry import register
-from bastion_plan.functions.rules import always, by_kind, difference, float_of, float_of_both, same, struct_of, summed
-from bastion_plan.functions.spec import DTypeRule, Flow, Function, Given, Option, Shape
+from bastion_plan.functions.rules import always, by_kind, difference, float_of, same, struct_of, summed
+from bastion_plan.functions.spec import Given, Option, Shape
 
 NEIGHBOUR = "Each result holds a value of another row, chosen by the order of rows."
 RUNNING = "Each result is an aggregate of all rows before it; two neighbours differ by exactly one row."
-MOVING = "Each result is an aggregate of few neighbouring rows, below any threshold when the window is short."
 RANKS = "Each result depends on all other values: their order gives them away step by step."
 TWINS = "Tells of each row whether another has the same value, which singles out the rare ones."
-CUTS = "The cuts are values of the data, so the bins move with single rows."
 
 _FLAGS = (flag("descending"), flag("nulls_last"))
 _SEED = Option("seed", "int", None, nullable=True, minimum=0, doc="the same seed gives the same rows")
-_MOVING_RANKS = ("average", "min", "max", "dense", "random")
 _RANKING = ("average", "min", "max", "dense", "ordinal", "random")
-_SAMPLES = Option(
-    "min_samples",
-    "int",
-    None,
-    nullable=True,
-    minimum=0,
-    maximum=2**31,
-    doc="values needed for a result; None: the window",
-)
-_WINDOW = Option("window_size", "int", required=True, minimum=1, maximum=2**31, doc="rows")
-_WEIGHTS = Option("weights", "numbers", None, nullable=True, doc="one per row of the window")
-_CENTER = flag("center")
-_CLOSED = Option("closed", "str", "right", choices=("left", "right", "both", "none"))
-_DURATION = Option("window_size", "str", required=True, doc="a duration such as '2d'")
-_QUANTILE = Option("quantile", "float", required=True, minimum=0, maximum=1)
-_INTERPOLATION = Option(
-    "interpolation", "str", "nearest", choices=("nearest", "higher", "lower", "midpoint", "linear", "equiprobable")
-)
-_DDOF = Option("ddof", "int", 1, minimum=0, maximum=255, doc="divisor n - ddof")
 _N = value("n", "integer", optional=True, string_is_column=True, scalar=True)
 
 _PRODUCTS = by_kind(always(DType("Int64")), Int128=same, UInt64=same, Float32=same, Float64=same)
@@ -54,6 +31,17 @@ def _filled(given: Given) -> DType:
     if given.options["limit"] is not None and given.options["strategy"] not in {"forward", "backward"}:
         msg = "fill_null takes a limit only with the strategies forward and backward."
         raise BindError(msg, code="plan.bind.option", next_step="Leave the limit out.")
+    strategy, dtype = given.options["strategy"], given.first
+    wanted = {
+        "mean": "number",
+        "zero": "number",
+        "one": "number",
+        "min": "number or temporal",
+        "max": "number or temporal",
+    }
+    if not fits(wanted.get(strategy, "flat"), dtype):
+        msg = f"The strategy {strategy} cannot fill {dtype}."
+        raise BindError(msg, code="plan.bind.types", next_step="Give fill_null a value instead.")
     return given.first
 
 
@@ -292,164 +280,6 @@ register(
             "Number of non-null values so far.",
             options=(flag("reverse"),),
             nulls="nulls do not count",
-        ),
-    ]
-)
-
-_NUMBER = "number or boolean"
-
-
-def _rolling(name: str, doc: str, rule: DTypeRule, *options: Option, accepts: str = _NUMBER) -> Iterable[Function]:
-    """The function over a number of rows and its twin over a range of another column."""
-    of_rows = (*options, _WINDOW, _WEIGHTS, _SAMPLES, _CENTER)
-    least = Option("min_samples", "int", 0 if name == "sum" else 1, minimum=0, maximum=2**31)
-    yield window(
-        f"rolling_{name}",
-        accepts,
-        rule,
-        MOVING,
-        f"{doc} of the last rows.",
-        options=of_rows,
-        nulls="nulls do not count towards min_samples",
-    )
-    yield window(
-        f"rolling_{name}_by",
-        accepts,
-        rule,
-        MOVING,
-        f"{doc} of the rows in a range of another column.",
-        value("by", "integer or temporal", string_is_column=True),
-        options=(*options, _DURATION, least, _CLOSED),
-        nulls="nulls do not count towards min_samples",
-    )
-
-
-register(
-    [
-        *_rolling("sum", "Sum", summed),
-        *_rolling("mean", "Mean", float_of),
-        *_rolling("min", "Smallest value", same, accepts="number"),
-        *_rolling("max", "Largest value", same, accepts="number"),
-        *_rolling("median", "Median", float_of, accepts="number"),
-        *_rolling("quantile", "Quantile", float_of, _QUANTILE, _INTERPOLATION, accepts="number"),
-        *_rolling("std", "Standard deviation", float_of, _DDOF),
-        *_rolling("var", "Variance", float_of, _DDOF),
-        window(
-            "rolling_skew",
-            "number",
-            float_of,
-            MOVING,
-            "Skewness of the last rows.",
-            options=(_WINDOW, flag("bias", True), _SAMPLES, _CENTER),
-        ),
-        window(
-            "rolling_kurtosis",
-            "number",
-            float_of,
-            MOVING,
-            "Kurtosis of the last rows.",
-            options=(_WINDOW, flag("fisher", True), flag("bias", True), _SAMPLES, _CENTER),
-        ),
-        window(
-            "rolling_rank",
-            "number",
-            _ranked,
-            MOVING,
-            "Rank of each value among the last rows.",
-            options=(_WINDOW, Option("method", "str", "average", choices=_MOVING_RANKS), _SEED, _SAMPLES, _CENTER),
-        ),
-        window(
-            "rolling_rank_by",
-            "number",
-            _ranked,
-            MOVING,
-            "Rank of each value among the rows in a range of another column.",
-            value("by", "integer or temporal", string_is_column=True),
-            options=(
-                _DURATION,
-                Option("method", "str", "average", choices=_MOVING_RANKS),
-                _SEED,
-                Option("min_samples", "int", 1, minimum=0, maximum=2**31),
-                Option("closed", "str", "right", choices=("right", "both")),
-            ),
-        ),
-        *(
-            Function(
-                f"pl.rolling_{name}",
-                (column("number", "a"), column("number", "b")),
-                float_of_both,
-                Flow.WINDOW,
-                MOVING,
-                doc,
-                method=False,
-                options=(_WINDOW, Option("min_samples", "int", None, nullable=True, minimum=0, maximum=2**31), *more),
-            )
-            for name, doc, more in (
-                ("corr", "Correlation of two columns over the last rows.", ()),
-                ("cov", "Covariance of two columns over the last rows.", (_DDOF,)),
-            )
-        ),
-    ]
-)
-
-_DECAY = tuple(
-    Option(name, "float", None, nullable=True, minimum=0, doc="decay; exactly one of com, span, half_life, alpha")
-    for name in ("com", "span", "half_life", "alpha")
-)
-_LEAST = Option("min_samples", "int", 1, minimum=0, maximum=2**31)
-_HALF_LIFE = Option("half_life", "str", required=True, doc="a duration such as '2d'")
-
-register(
-    [
-        window(
-            "ewm_mean",
-            _NUMBER,
-            float_of,
-            RUNNING,
-            "Exponentially weighted mean.",
-            options=(*_DECAY, flag("adjust", True), _LEAST, flag("ignore_nulls")),
-        ),
-        window(
-            "ewm_sum",
-            _NUMBER,
-            float_of,
-            RUNNING,
-            "Exponentially weighted sum.",
-            options=(*_DECAY, _LEAST, flag("ignore_nulls")),
-        ),
-        window(
-            "ewm_std",
-            _NUMBER,
-            float_of,
-            RUNNING,
-            "Exponentially weighted standard deviation.",
-            options=(*_DECAY, flag("adjust", True), flag("bias"), _LEAST, flag("ignore_nulls")),
-        ),
-        window(
-            "ewm_var",
-            _NUMBER,
-            float_of,
-            RUNNING,
-            "Exponentially weighted variance.",
-            options=(*_DECAY, flag("adjust", True), flag("bias"), _LEAST, flag("ignore_nulls")),
-        ),
-        window(
-            "ewm_mean_by",
-            "wide number",
-            float_of,
-            RUNNING,
-            "Exponentially weighted mean over the distances of another column.",
-            value("by", "date or datetime", string_is_column=True),
-            options=(_HALF_LIFE,),
-        ),
-        window(
-            "ewm_sum_by",
-            "wide number",
-            float_of,
-            RUNNING,
-            "Exponentially weighted sum over the distances of another column.",
-            value("by", "date or datetime", string_is_column=True),
-            options=(_HALF_LIFE,),
         ),
     ]
 )
