@@ -86,6 +86,9 @@ def _examples():
                 continue
             except AttributeError:
                 continue
+            if result.schema["out"] == pl.Struct([]):
+                # says nothing, and cannot be sent: see test_visible
+                continue
             yield function.name, plan, result
             found += 1
             if found == 2:
@@ -120,6 +123,6 @@ def test_every_function_runs_behind_the_walls(pooling, table, words):
 
     wrong = asyncio.run(scenario())
     assert [w for w in wrong if "Permission" in str(w) or "import" in str(w).lower()] == []
-    assert [name for name, *_ in wrong] == []
+    assert wrong == []
     names = {name for name, _, _ in examples}
     assert len(names) >= 0.8 * len(list(all_functions())), {f.name for f in all_functions()} - names

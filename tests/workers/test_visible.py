@@ -127,6 +127,11 @@ def test_a_table_without_columns_or_rows_stays_one():
     assert visible(empty).schema == empty.schema
 
 
+def test_a_struct_without_fields_is_refused():
+    with pytest.raises(pl.exceptions.PolarsError):
+        visible(pl.DataFrame({"s": pl.Series([{}, {}], dtype=pl.Struct([]))}))
+
+
 @pytest.mark.parametrize("rows", [N, 60_000])
 def test_a_worker_sends_nothing_hidden(rows, pooling, table):
     """Through the whole way, small answers and large ones: a masked and a cut column."""
