@@ -54,7 +54,106 @@ DATE_PARTS = {
 #: INVARIANT: of a value, which rows are null is public only where they are null in the table. All functions that are not
 #: known to keep nulls where they are, and make no new ones, count as conditions in disguise.
 NULL_KEEPING = frozenset(
-    ["add", "sub", "mul", "truediv", "eq", "ne", "lt", "le", "gt", "ge", "xor", "eq_missing", "ne_missing", "and_", "or_", "not_", "neg", "is_in", "is_between", "is_close", "is_null", "is_not_null", "is_nan", "is_not_nan", "is_finite", "is_infinite", "fill_null", "fill_nan", "pl.coalesce", "pl.all_horizontal", "pl.any_horizontal", "abs", "sign", "sqrt", "cbrt", "exp", "log", "log10", "log1p", "sin", "cos", "tan", "floor", "ceil", "round", "truncate", "clip", "cut", "bin_intervals", "str.contains", "str.starts_with", "str.ends_with", "str.len_bytes", "str.len_chars", "str.to_lowercase", "str.to_uppercase", "str.to_titlecase", "str.reverse", "str.strip_chars", "str.strip_chars_start", "str.strip_chars_end", "str.strip_prefix", "str.strip_suffix", "str.head", "str.tail", "str.slice", "str.replace", "str.replace_all", "str.pad_start", "str.pad_end", "str.zfill", "dt.year", "dt.iso_year", "dt.quarter", "dt.month", "dt.week", "dt.weekday", "dt.day", "dt.ordinal_day", "dt.hour", "dt.minute", "dt.second", "dt.date", "dt.time", "dt.truncate", "dt.round", "dt.month_start", "dt.month_end", "dt.is_leap_year", "dt.total_days", "dt.total_hours", "dt.total_minutes", "dt.total_seconds", "dt.strftime", "dt.to_string", "cat.len_chars", "cat.starts_with", "cat.ends_with"]
+    [
+        "add",
+        "sub",
+        "mul",
+        "truediv",
+        "eq",
+        "ne",
+        "lt",
+        "le",
+        "gt",
+        "ge",
+        "xor",
+        "eq_missing",
+        "ne_missing",
+        "and_",
+        "or_",
+        "not_",
+        "neg",
+        "is_in",
+        "is_between",
+        "is_close",
+        "is_null",
+        "is_not_null",
+        "is_nan",
+        "is_not_nan",
+        "is_finite",
+        "is_infinite",
+        "fill_null",
+        "fill_nan",
+        "pl.coalesce",
+        "pl.all_horizontal",
+        "pl.any_horizontal",
+        "abs",
+        "sign",
+        "sqrt",
+        "cbrt",
+        "exp",
+        "log",
+        "log10",
+        "log1p",
+        "sin",
+        "cos",
+        "tan",
+        "floor",
+        "ceil",
+        "round",
+        "truncate",
+        "clip",
+        "cut",
+        "bin_intervals",
+        "str.contains",
+        "str.starts_with",
+        "str.ends_with",
+        "str.len_bytes",
+        "str.len_chars",
+        "str.to_lowercase",
+        "str.to_uppercase",
+        "str.to_titlecase",
+        "str.reverse",
+        "str.strip_chars",
+        "str.strip_chars_start",
+        "str.strip_chars_end",
+        "str.strip_prefix",
+        "str.strip_suffix",
+        "str.head",
+        "str.tail",
+        "str.slice",
+        "str.replace",
+        "str.replace_all",
+        "str.pad_start",
+        "str.pad_end",
+        "str.zfill",
+        "dt.year",
+        "dt.iso_year",
+        "dt.quarter",
+        "dt.month",
+        "dt.week",
+        "dt.weekday",
+        "dt.day",
+        "dt.ordinal_day",
+        "dt.hour",
+        "dt.minute",
+        "dt.second",
+        "dt.date",
+        "dt.time",
+        "dt.truncate",
+        "dt.round",
+        "dt.month_start",
+        "dt.month_end",
+        "dt.is_leap_year",
+        "dt.total_days",
+        "dt.total_hours",
+        "dt.total_minutes",
+        "dt.total_seconds",
+        "dt.strftime",
+        "dt.to_string",
+        "cat.len_chars",
+        "cat.starts_with",
+        "cat.ends_with",
+    ]
 )
 
 
@@ -291,6 +390,9 @@ class ExpressionTyping:
             return Value(sources, Form.BITS, makes_nulls=makes_nulls)
         mixed = next((v for v in values if v.form is Form.MIX), None)
         columns = {(s.occurrence, s.column) for s in sources}
+        if mixed is None and expr.function in _AFFINE and any(v.form is Form.COLUMN for v in values):
+            reason = "its constants are too large or too small for the column, or several columns are mixed"
+            return Value(sources, Form.MIX, makes_nulls=True, reason=reason)
         if mixed is None and len(columns) <= 1:
             return Value(sources, Form.BINNED, makes_nulls=makes_nulls)
         discrete = {Form.CONSTANT, Form.BITS, Form.BINNED, Form.NULLS}
@@ -491,6 +593,7 @@ def _outwards(bound: float | None, direction: int) -> float | None:
     return float(math.ceil(bound) if direction > 0 else math.floor(bound))
 
 
+_AFFINE = frozenset({"add", "sub", "mul", "truediv", "neg"})
 _JOINS_TEXT = frozenset({"pl.concat_str", "pl.format"})
 _Special = Callable[[ExpressionTyping, Call, Sequence[Value]], Value | None]
 _SPECIAL: dict[str, _Special] = {

@@ -106,7 +106,9 @@ def _once(frame: Frame, keys: Sequence[Value], world: World) -> bool:
     for key in keys:
         if key.plain is None or not world.is_unit(key.plain):
             continue
-        if frame.per_unit or (not frame.fanned and not frame.grouped and key.plain.dataset not in world.many_rows):
+        if frame.per_unit or (
+            not frame.fanned and not frame.grouped and world.rows_per_unit.get(key.plain.dataset, 1) == 1
+        ):
             return True
     return False
 

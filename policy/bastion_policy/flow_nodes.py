@@ -397,14 +397,19 @@ class FlowTyping:
         args = inner.args if isinstance(inner, Call) else (inner,)
         values = [typing.value(a) for a in args]
         sources = join_sources(values)
+        datasets = {o.dataset for o in frame.occurrences}
+        known = len(datasets) == 1 and not frame.fanned and not frame.grouped
+        most = self.world.rows_per_unit.get(*datasets) if known else None
         if isinstance(inner, Call) and inner.function in ("pl.len", "len", "count", "n_unique", "null_count"):
-            sources = sources or join_sources(frame.columns.values()) if args else sources
-            return Value(sources, Form.COLUMN, 0.0, None, pristine=True, own_scale=True)
+            return Value(sources, Form.COLUMN, 0.0, most and float(most), pristine=True, own_scale=True)
         if isinstance(inner, Call) and is_scalar(inner) and len(values) == 1:
             value = values[0]
             if value.form is Form.COLUMN:
-                keeps = inner.function in ("mean", "median", "min", "max", "quantile", "first", "last")
-                low, high = (value.low, value.high) if keeps else (None, None)
+                low, high = value.low, value.high
+                if inner.function == "sum" and most is not None and low is not None and high is not None:
+                    low, high = most * min(low, 0.0), most * max(high, 0.0)
+                elif inner.function not in ("mean", "median", "min", "max", "quantile", "first", "last"):
+                    low = high = None
                 return Value(sources, Form.COLUMN, low, high, pristine=value.pristine, own_scale=value.own_scale)
             return value.derived(Form.BINNED if value.form is Form.BITS else value.form, reason=value.reason)
         return Value(sources, Form.MIX, reason="it mixes several columns of a unit")

@@ -218,8 +218,8 @@ def _world(facts: Mapping[str, DatasetFacts], private: Mapping[str, PrivateFacts
         for column, measured in table.columns.items()
         if measured.low is not None and measured.high is not None
     }
-    many = frozenset(name for name, table in private.items() if table.max_rows_per_unit > 1)
-    return World(facts, observed, many, measured=True)
+    rows = {name: max(1, table.max_rows_per_unit) for name, table in private.items()}
+    return World(facts, observed, rows, measured=True)
 
 
 def _released(typed: Typed, done: Mapping[int, Node]) -> AnyNode:

@@ -152,13 +152,13 @@ class Frame:
 class World:
     """What typing may look at: the public facts and, in the judge, observed bounds.
 
-    observed: (low, high) of numeric columns. many_rows: datasets with several rows of a unit. measured: whether these two
+    observed: (low, high) of numeric columns. rows_per_unit: at most, by dataset. measured: whether these two
     are known; on the client they are not, and typing then assumes the best.
     """
 
     facts: Mapping[str, DatasetFacts]
     observed: Mapping[tuple[str, str], tuple[float, float]] = field(default_factory=dict)
-    many_rows: frozenset[str] = frozenset()
+    rows_per_unit: Mapping[str, int] = field(default_factory=dict)
     measured: bool = False
 
     def role(self, source: Source) -> Role:
