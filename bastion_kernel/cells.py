@@ -61,7 +61,7 @@ class Workbench:
         if not code.strip():
             return Outcome()
         self._silent = silent
-        self._progress = None if silent else ProgressLine(self._kernel)
+        self._progress = None if silent else ProgressLine(self._kernel, self._waits)
         try:
             return await self._run(code)
         except asyncio.CancelledError:
@@ -149,6 +149,10 @@ class Workbench:
 
     def _connected(self, connection: Connection) -> None:
         connection._progress = self._heard
+
+    def _waits(self) -> bool:
+        connection = self.environment.connection
+        return connection is not None and any(connection._waiting.values())
 
     def _heard(self, progress: Progress) -> None:
         if self._progress is not None:

@@ -6,6 +6,7 @@ import asyncio
 import html
 import time
 import uuid
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -25,26 +26,25 @@ STAGES = {
 
 
 class ProgressLine:
-    """Shows the stage of a query once it has taken half a second. Quick cells never see it.
+    """Shows what a cell is at once it has taken half a second. Quick cells never see it.
 
-    The server's progress messages set the text; without any there is no line.
+    waiting: says whether the cell waits for an owner's decision.
     """
 
-    def __init__(self, kernel: BastionKernel) -> None:
+    def __init__(self, kernel: BastionKernel, waiting: Callable[[], bool]) -> None:
         self._kernel = kernel
+        self._waiting = waiting
         self._started = time.monotonic()
         self._heard: Progress | None = None
         self._id: str | None = None
-        self._ticker: asyncio.Task[None] | None = None
+        self._ticker = asyncio.ensure_future(self._tick())
 
     def heard(self, progress: Progress) -> None:
         """Take a progress message."""
         self._heard = progress
-        if self._ticker is None:
-            self._ticker = asyncio.ensure_future(self._tick())
 
     async def _tick(self) -> None:
-        await asyncio.sleep(max(0.0, PATIENCE - (time.monotonic() - self._started)))
+        await asyncio.sleep(PATIENCE)
         while True:
             self._write(self.text())
             await asyncio.sleep(EVERY)
@@ -55,12 +55,13 @@ class ProgressLine:
         progress = self._heard
         stage = STAGES.get(progress.stage, "working") if progress is not None else "working"
         part = f" {progress.done / progress.total:.0%}" if progress is not None and progress.total else ""
-        return f"{stage}{part} · {seconds:.1f} s · interrupt the kernel to stop the query"
+        if self._waiting():
+            stage, part = "waiting for the owner's decision", ""
+        return f"{stage}{part} · {seconds:.1f} s · interrupt the kernel to stop"
 
     def close(self) -> None:
         """Stop; a line that was shown says how long it took."""
-        if self._ticker is not None:
-            self._ticker.cancel()
+        self._ticker.cancel()
         if self._id is not None:
             self._write(f"took {time.monotonic() - self._started:.1f} s")
 

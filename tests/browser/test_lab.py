@@ -1,0 +1,164 @@
+"""The quick tour in a real JupyterLab: Run All, the table, the denial, a click on "Request access", and the rows arriving.
+
+With BASTION_SCREENSHOTS=FOLDER the screens are kept there (docs/images is made this way).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import nbformat
+import polars as pl
+import pytest
+
+CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
+ROOT = Path(__file__).parents[2]
+#: cells of the tour up to the denial; the two after it ask and wait in code, which is done by clicks here
+LAST = "tour-13"
+NOTIFY = {"fetchNews": "false", "checkForUpdates": False, "doNotDisturbMode": True}
+
+pytest.importorskip("jupyterlab", reason="JupyterLab is not installed: pip install '.[lab]'")
+playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed: pip install playwright")
+pytestmark = [
+    pytest.mark.skipif(
+        not Path(CHROMIUM).exists(), reason="there is no Chromium: apt install chromium fonts-dejavu-core"
+    ),
+    pytest.mark.timeout(180),
+]
+
+
+def notebook(folder: Path) -> None:
+    book = nbformat.read(ROOT / "notebooks" / "01-quick-tour.ipynb", as_version=4)
+    ids = [cell.id for cell in book.cells]
+    book.cells = book.cells[: ids.index(LAST) + 1]
+    nbformat.write(book, folder / "tour.ipynb")
+
+
+@contextlib.contextmanager
+def lab(folder: Path, environment: dict[str, str]) -> Iterator[str]:
+    """Start JupyterLab with all its folders below `folder`; give the address of the notebook."""
+    settings = folder / "lab-settings" / "@jupyterlab" / "apputils-extension"
+    settings.mkdir(parents=True)
+    (settings / "notification.jupyterlab-settings").write_text(json.dumps(NOTIFY))
+    runtime = folder / "runtime"
+    env = {
+        **os.environ, **environment, "JUPYTER_CONFIG_DIR": str(folder / "config"), "JUPYTER_DATA_DIR": str(folder / "data"),
+        "JUPYTER_RUNTIME_DIR": str(runtime), "IPYTHONDIR": str(folder / "ipython"), "JUPYTERLAB_SETTINGS_DIR": str(folder / "lab-settings"),
+        "JUPYTERLAB_WORKSPACES_DIR": str(folder / "workspaces"), "HOME": str(folder),
+    }  # fmt: skip
+    log = folder / "lab.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ServerApp.ip=127.0.0.1",
+             "--ServerApp.port=0", "--IdentityProvider.token=T", "--LabApp.expose_app_in_browser=True",
+             "--LabApp.news_url=None", f"--ServerApp.root_dir={folder / 'work'}"],
+            env=env, stdout=output, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+    try:
+        end = time.monotonic() + 60
+        while not (found := list(runtime.glob("jpserver-*.json"))):
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < end, log.read_text()
+            time.sleep(0.1)
+        port = json.loads(found[0].read_text())["port"]
+        yield f"http://127.0.0.1:{port}/doc/tree/tour.ipynb?token=T&reset"
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, object]]:
+    from bastion_server import start
+
+    from bastion import Connection, Identity
+    from bastion.client.endpoints import write_profile
+    from bastion_kernel.install import install
+
+    folder = tmp_path_factory.mktemp("lab")
+    install(prefix=str(folder / "kernel"))
+    (folder / "work").mkdir()
+    notebook(folder / "work")
+    olga, alice = (Identity.create(name, folder / "keys") for name in ("olga", "alice"))
+    with start(folder / "server", owners=[olga], users=[alice]) as server:
+        os.environ["BASTION_PROFILE"] = str(folder / "profile.toml")
+        try:
+            write_profile(server.endpoint, server.server_key, str(folder / "keys" / "alice.key"))
+        finally:
+            del os.environ["BASTION_PROFILE"]
+        with Connection(server.endpoint, identity=olga, server_key=server.server_key) as owner:
+            frame = pl.read_csv(ROOT / "notebooks" / "data" / "titanic.csv")
+            owner.client.polars.send_df(frame, name="titanic", sanitized_columns=["Name"], unit="row")
+            yield folder, owner
+
+
+def keep(page, name: str, box: dict[str, float] | None = None) -> None:
+    folder = os.environ.get("BASTION_SCREENSHOTS")
+    if folder:
+        page.screenshot(path=str(Path(folder) / name), clip=box)
+
+
+def idle(page) -> None:
+    page.wait_for_function(
+        "window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'", timeout=60_000
+    )
+
+
+def test_run_all_ask_and_get_the_rows(stage):
+    folder, owner = stage
+    environment = {
+        "BASTION_PROFILE": str(folder / "profile.toml"), "JUPYTER_PATH": str(folder / "kernel" / "share" / "jupyter"),
+    }  # fmt: skip
+    with lab(folder, environment) as address, playwright.sync_playwright() as p:
+        browser = p.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+        )
+        page = browser.new_page(viewport={"width": 1100, "height": 3400})
+        page.goto(address)
+        idle(page)
+        page.evaluate("window.jupyterapp.commands.execute('notebook:run-all-cells')")
+        ask = page.get_by_role("button", name="Request access")
+        ask.wait_for(timeout=60_000)
+        idle(page)
+        cells = page.locator(".jp-Notebook .jp-CodeCell")
+        shown = page.locator(".jp-Notebook").inner_text()
+        for rate in ("0.62963", "0.472826", "0.242363"):
+            assert rate in shown
+        last = cells.last
+        assert "single people" in last.inner_text()
+        assert "denied.row-level" in last.inner_text()
+        assert owner.requests("pending") == []
+        keep(page, "whole.png")
+
+        last.locator("textarea").last.fill("I want to see how the columns look before I write the analysis.")
+        keep(page, "asking.png")
+        ask.click()
+        last.get_by_text("Waiting for the owner").wait_for(timeout=10_000)
+        keep(page, "waiting.png")
+        (request,) = owner.requests("pending")
+        assert request.reason.startswith("I want to see")
+        thread = threading.Thread(target=owner.approve, args=(request, "Fine for the tour."))
+        thread.start()
+        last.locator(".bastion table").wait_for(timeout=10_000)
+        thread.join()
+        rows = last.inner_text()
+        assert "shape: (5, 12)" in rows
+        assert "Fine for the tour." in rows
+        assert "Braund" not in rows
+        keep(page, "rows.png")
+
+        page.evaluate("window.jupyterapp.commands.execute('docmanager:save')")
+        page.reload()
+        idle(page)
+        page.locator(".jp-Notebook .jp-CodeCell").last.get_by_text("The owner approved").wait_for(timeout=30_000)
+        assert "single people" in page.locator(".jp-Notebook .jp-CodeCell").last.inner_text()
+        browser.close()
