@@ -439,7 +439,7 @@ class FlowTyping:
             output = parser.output(name, expr, schema[name])
             outputs.append(output)
             for finding in output.findings:
-                if finding.rule in REFUSED or window:
+                if window:
                     self._add([finding])
         for statistic in parser.statistics:
             self.used |= statistic.sources

@@ -91,8 +91,10 @@ class _Judge:
         typed = typing.root()
         findings = release_findings(typed, typing)
         facts: dict[str, Any] = {"columns": list(used_columns(typing)), "statistics": _statistics(typed)}
-        refused = [f for f in findings if f.rule in (ALWAYS_REFUSED if self.effective.open else REFUSED)]
-        if refused:
+        never = ALWAYS_REFUSED if self.effective.open else REFUSED
+        refused = [f for f in findings if f.rule in never]
+        # hidden columns in single cells of a table leave the other cells on offer; anywhere else nothing is
+        if refused and (self.effective.open or typed.frame.private or any(f in typing.findings for f in refused)):
             return Verdict(Outcome.REFUSE, tuple(refused), facts=facts)
         if self.effective.open:
             return Verdict(Outcome.RELEASE, release=approved_plan(self.bound, self.facts), facts=facts)
@@ -159,7 +161,7 @@ class _Judge:
             tuple(findings), suppressed=total - shown, merged=sum(c.merged for c in self.notes), partial=True
         )
         common: dict[str, Any] = {"findings": tuple(findings), "facts": facts, "note": note, **offer}
-        if not in_review_zone(self.policy, self.requester):
+        if any(f.rule in REFUSED for f in findings) or not in_review_zone(self.policy, self.requester):
             return Verdict(Outcome.REFUSE, **common)
         match self.policy.unsafe_handling:
             case Log():

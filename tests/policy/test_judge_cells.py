@@ -323,3 +323,14 @@ def test_closed_and_open_zones() -> None:
     opened = W.with_policy(Policy.open()).ask(T.plan).released
     assert opened["Age"].equals(TITANIC["Age"])
     assert set(opened["Name"]) == {"*"}
+
+
+def test_a_hidden_column_in_one_cell_leaves_the_others_on_offer() -> None:
+    plan = T.select(a=pl.col("Name").count(), b=fare.mean(), c=pl.col("PassengerId").max()).plan
+    answer = W.ask(plan)
+    assert (answer.verdict.outcome, answer.table) == (Outcome.REFUSE, None)
+    safe = W.ask(plan, safe_part=True).table
+    assert safe is not None
+    assert safe.row(0) == (None, pytest.approx(TITANIC["Fare"].mean()), None)
+    logged = W.with_policy(Policy(safe_zone=Aggregation(10), unsafe_handling=Log())).ask(plan)
+    assert logged.verdict.outcome is Outcome.REFUSE
