@@ -271,6 +271,10 @@ class BoundaryJudge:
         cells = Cells(n.Scan(f"{self.name}o"), merged, empty=not parts)
         plan = self._output(cut, parts)
         self._account(cells, judged, own, whole, everybody, others)
+        if not tables:
+            # nothing of the judge's own goes into it: what may leave is read straight from the kept table
+            cells.plan = plan
+            return cells
         yield Measure(plan, f"{self.name}o", (), tables)
         return cells
 
