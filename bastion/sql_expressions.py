@@ -88,7 +88,6 @@ _BINARY: dict[type[exp.Expression], str] = {
     exp.NEQ: "ne", exp.LT: "lt", exp.LTE: "le", exp.GT: "gt", exp.GTE: "ge", exp.And: "and_", exp.Or: "or_", exp.Xor: "xor",
     exp.NullSafeEQ: "eq_missing", exp.NullSafeNEQ: "ne_missing", exp.Pow: "pow",
 }  # fmt: skip
-_COMPARISONS = {"eq", "ne", "lt", "le", "gt", "ge"}
 
 
 def convert(node: exp.Expression, scope: Scope, level: int = 1) -> px.AnyExpr:
@@ -485,7 +484,7 @@ _HANDLERS: dict[type[exp.Expression], Callable[[Any, Scope, Any], px.AnyExpr]] =
     exp.Column: _column, exp.Literal: _literal, exp.Case: _case, exp.If: _if, exp.In: _in, exp.Between: _between,
     exp.Like: _like, exp.ILike: _like, exp.RegexpLike: _regexp, exp.Is: _is, exp.Not: _not, exp.Neg: _neg, exp.Paren: _paren,
     exp.Null: _null, exp.Boolean: _boolean, exp.Cast: _cast, exp.TryCast: _cast, exp.Add: _plus_minus, exp.Sub: _plus_minus,
-    exp.Count: _count, exp.Concat: _concat, exp.DPipe: _concat, exp.Extract: _part, exp.TimestampTrunc: _trunc,
+    exp.Count: _count, exp.Mod: _remainder, exp.Concat: _concat, exp.DPipe: _concat, exp.Extract: _part, exp.TimestampTrunc: _trunc,
     exp.DateTrunc: _trunc, exp.Substring: _substring, exp.Nullif: _nullif, exp.Coalesce: _coalesce, exp.Greatest: _extremes,
     exp.Least: _extremes, exp.Window: _window, exp.Replace: _replace, exp.RegexpReplace: _replace, exp.Trim: _trim,
     exp.Log: _log, exp.Ln: _log, exp.Quantile: _quantile, exp.PercentileCont: _quantile,

@@ -215,7 +215,8 @@ class Expr:
     def __abs__(self) -> Expr:
         return Expr(px.Call("abs", (self._plan,)))
 
-    __hash__ = None  # type: ignore[assignment]
+    #: by identity: a selector may be a key of `cast({…})`
+    __hash__ = object.__hash__
 
 
 #: parts and levels of one expression; the server decodes no larger plan

@@ -264,8 +264,8 @@ def _table_item(table: pl.DataFrame, index: Any) -> Any:
         and index.step != 0
     ):
         return table[index]
-    if isinstance(index, tuple) and len(index) == 2 and isinstance(index[0], int) and index[1] in table.columns:
-        if -table.height <= index[0] < table.height:
-            return table[index[0], index[1]]
+    pair = isinstance(index, tuple) and len(index) == 2 and isinstance(index[0], int) and index[1] in table.columns
+    if pair and -table.height <= index[0] < table.height:
+        return table[index[0], index[1]]
     msg = "A table takes a column name, a list of names, a row number, a slice, or (row, column)."
     raise LanguageError(msg, code="language.operator")

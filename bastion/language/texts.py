@@ -76,11 +76,7 @@ def formatted(value: Any, spec: str, conversion: int, meter: Meter) -> str:
         value = repr_of(value, meter)
     elif conversion == ord("s"):
         value = text_of(value, meter)
-    if not (
-        value is None
-        or isinstance(value, PLAIN)
-        or isinstance(value, list | tuple | dict | set | range | type | pl.DataType)
-    ):
+    if not (value is None or isinstance(value, (*PLAIN, list, tuple, dict, set, range, type, pl.DataType))):
         msg = f"An f-string cannot hold a {kind_name(value)}, because its values are on the server."
         raise LanguageError(msg, code="language.fstring", next_step="Fetch the result first, and show a value of it.")
     if not spec:

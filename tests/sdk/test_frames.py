@@ -1,0 +1,271 @@
+"""Each frame method gives what Polars' LazyFrame gives, on the same rows (no guard in between)."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import bastion
+import polars as real
+import pytest
+from bastion import InputError, pl
+from bastion.client.base import OldSpelling
+from bastion_plan.errors import BastionError, BindError, LimitError
+from polars.testing import assert_frame_equal
+
+#: method chains over `f` (people) and `g` (cities), written once and run on both
+SAME: dict[str, Callable[[Any, Any, Any], Any]] = {
+    "select": lambda f, g, p: f.select("id", p.col("age") * 2, x=p.col("class") + 1),
+    "with_columns": lambda f, g, p: f.with_columns(p.col("age").fill_null(0), y=p.lit(1)),
+    "drop": lambda f, g, p: f.drop("id", "sex"),
+    "drop selector": lambda f, g, p: f.drop(p.selectors.numeric()),
+    "rename": lambda f, g, p: f.rename({"id": "ID"}),
+    "cast": lambda f, g, p: f.cast({"id": p.Float64, "class": p.String}),
+    "cast selector": lambda f, g, p: f.cast({p.selectors.integer(): p.Int8}),
+    "cast all": lambda f, g, p: f.select("id", "class").cast(p.Int16),
+    "filter": lambda f, g, p: f.filter(p.col("age") > 20, p.col("sex") == "female"),
+    "filter by name": lambda f, g, p: f.filter(sex="male"),
+    "remove": lambda f, g, p: f.remove(p.col("age") > 20),
+    "slice": lambda f, g, p: f.slice(1, 2),
+    "head": lambda f, g, p: f.select("id").head(2),
+    "limit": lambda f, g, p: f.limit(2),
+    "tail": lambda f, g, p: f.tail(2),
+    "first": lambda f, g, p: f.first(),
+    "last": lambda f, g, p: f.last(),
+    "reverse": lambda f, g, p: f.reverse(),
+    "unique": lambda f, g, p: f.unique("class", keep="first", maintain_order=True),
+    "sort": lambda f, g, p: f.sort("age", descending=True, nulls_last=True),
+    "sort two": lambda f, g, p: f.sort("class", "age", descending=[True, False]),
+    "top_k": lambda f, g, p: f.top_k(2, by="age").sort("age"),
+    "bottom_k": lambda f, g, p: f.bottom_k(2, by="age").sort("age"),
+    "drop_nulls": lambda f, g, p: f.drop_nulls(),
+    "drop_nulls subset": lambda f, g, p: f.drop_nulls("age"),
+    "drop_nans": lambda f, g, p: f.drop_nans(),
+    "fill_null": lambda f, g, p: f.select("age", "class").fill_null(0),
+    "fill_null strategy": lambda f, g, p: f.fill_null(strategy="forward"),
+    "fill_nan": lambda f, g, p: f.select("age").fill_nan(0),
+    "with_row_index": lambda f, g, p: f.with_row_index("n", 5),
+    "gather_every": lambda f, g, p: f.gather_every(2, 1),
+    "group_by agg": lambda f, g, p: f.group_by("class").agg(p.col("age").mean(), n=p.len()).sort("class"),
+    "group_by len": lambda f, g, p: f.group_by("class").len().sort("class"),
+    "group_by having": lambda f, g, p: f.group_by("class").having(p.col("age").mean() > 20).agg(p.len()).sort("class"),
+    "group_by sum": lambda f, g, p: f.select("class", "age").group_by("class").sum().sort("class"),
+    "group_by max": lambda f, g, p: f.select("class", "age", "sex").group_by("class").max().sort("class"),
+    "group_by n_unique": lambda f, g, p: f.group_by("class").n_unique().sort("class"),
+    "group_by first": lambda f, g, p: f.group_by("class", maintain_order=True).first(),
+    "group_by head": lambda f, g, p: f.select("class", "id").group_by("class", maintain_order=True).head(1),
+    "group_by_dynamic": lambda f, g, p: f.drop_nulls("born").sort("born").group_by_dynamic("born", every="10y").agg(p.len()),
+    "rolling": lambda f, g, p: f.sort("id").rolling("id", period="2i").agg(p.col("class").sum()),
+    "join": lambda f, g, p: f.join(g, on="class").sort("id"),
+    "join left": lambda f, g, p: f.join(g, on="class", how="left").sort("id"),
+    "join full": lambda f, g, p: f.join(g, on="class", how="full", coalesce=True).sort("id", "city"),
+    "join semi": lambda f, g, p: f.join(g, on="class", how="semi").sort("id"),
+    "join anti": lambda f, g, p: f.join(g, left_on="class", right_on="class", how="anti").sort("id"),
+    "join cross": lambda f, g, p: f.select("id").join(g, how="cross").sort("id", "city"),
+    "join_asof": lambda f, g, p: f.sort("id").join_asof(g.sort("class"), left_on="id", right_on="class"),
+    "explode": lambda f, g, p: f.group_by("class", maintain_order=True).agg(p.col("id").implode()).explode("id"),
+    "unnest": lambda f, g, p: f.select(p.struct("id", "age").alias("s")).unnest("s"),
+    "unpivot": lambda f, g, p: f.unpivot(["id", "class"], index="sex"),
+    "pivot": lambda f, g, p: f.pivot("sex", on_columns=["male", "female"], index="class", values="id", aggregate_function="sum").sort("class"),
+    "interpolate": lambda f, g, p: f.select("age", "class").interpolate(),
+    "shift": lambda f, g, p: f.shift(1),
+    "null_count": lambda f, g, p: f.null_count(),
+    "count": lambda f, g, p: f.count(),
+    "min": lambda f, g, p: f.select("id", "age", "sex").min(),
+    "mean": lambda f, g, p: f.select("id", "age").mean(),
+    "quantile": lambda f, g, p: f.select("id", "age").quantile(0.5),
+    "cache, clone, lazy": lambda f, g, p: f.cache().clone().lazy(),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SAME)
+def test_as_polars(name: str, people: Any, cities: Any) -> None:
+    tables = people.connection._session.tables
+    work = SAME[name]
+    theirs = work(tables["ds-people"].lazy(), tables["ds-cities"].lazy(), _Real()).collect()
+    frame = work(people, cities, pl)
+    # a query that ends in rows would be put to review by the fake server
+    mine = people.connection._session.run(frame.plan)
+    assert frame.columns == theirs.columns
+    assert_frame_equal(mine, theirs, check_dtypes=True)
+    assert dict(frame.schema) == dict(theirs.schema)
+
+
+@pytest.mark.parametrize("name", SAME)
+def test_as_polars_with_real_expressions(name: str, people: Any, cities: Any) -> None:
+    work = SAME[name]
+    with_ours = people.connection._session.run(work(people, cities, pl).plan)
+    with_theirs = people.connection._session.run(work(people, cities, _Real()).plan)
+    assert_frame_equal(with_ours, with_theirs)
+
+
+class _Real:
+    """Real Polars, with its selectors where ours has them."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(real, name)
+
+    @property
+    def selectors(self) -> Any:
+        import polars.selectors as cs
+
+        return cs
+
+
+def test_names_that_polars_no_longer_has(people: Any, cities: Any) -> None:
+    run = people.connection._session.run
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", OldSpelling)
+        assert people.groupby("class").agg(pl.len()).plan == people.group_by("class").agg(pl.len()).plan
+        assert people.with_column(pl.lit(1)).plan == people.with_columns(pl.lit(1)).plan
+        assert people.with_row_count().columns[0] == "row_nr"
+        assert people.sort("age", reverse=True).plan == people.sort("age", descending=True).plan
+        assert people.melt(id_vars="id", value_vars=["class"]).columns == ["id", "variable", "value"]
+        assert people.take_every(2).plan == people.gather_every(2).plan
+    assert run(people.vstack(people).plan).height == 12
+    assert run(people.select("id").hstack(people.select("age")).plan).width == 2
+    assert run(people.clip(0, 2).select("class").plan)["class"].max() == 2
+    assert run(people.sample(2, seed=1).plan).height == 2
+    assert run(bastion.concat([people, people]).plan).height == 12
+
+
+def test_an_old_spelling_is_noted(people: Any) -> None:
+    with pytest.warns(OldSpelling, match="group_by"):
+        people.groupby("class")
+
+
+def test_describe_has_polars_shape(people: Any) -> None:
+    local = people.connection._session.tables["ds-people"]
+    mine = people.describe()
+    theirs = local.describe()
+    assert mine.columns == theirs.columns
+    assert mine["statistic"].to_list() == theirs["statistic"].to_list()
+    numbers = ["id", "age", "class"]
+    assert_frame_equal(mine.select(numbers), theirs.select(numbers))
+    assert mine["sex"].to_list()[:2] == theirs["sex"].to_list()[:2]
+
+
+def test_describe_is_one_query(people: Any) -> None:
+    from bastion_wire.messages import Query
+
+    people.describe()
+    assert len([b for b in people.connection._session.sent if isinstance(b, Query)]) == 1
+
+
+def test_public_facts_need_no_round_trip(people: Any) -> None:
+    sent = len(people.connection._session.sent)
+    frame = people.select(pl.col("age").cast(pl.String))
+    assert frame.columns == ["age"]
+    assert frame.dtypes == [real.String]
+    assert frame.width == 1
+    assert frame.collect_schema() == real.Schema({"age": real.String})
+    assert "age" in frame
+    assert frame["age"].columns == ["age"]
+    assert people[["id", "age"]].columns == ["id", "age"]
+    assert len(people.connection._session.sent) == sent
+
+
+ERRORS = [
+    (lambda f: f.select("agee"), "Did you mean 'age'"),
+    (lambda f: f.select(pl.col("agee").mean()), "Did you mean 'age'"),
+    (lambda f: f.drop("agee"), "Did you mean 'age'"),
+    (lambda f: f.rename({"agee": "x"}), "Did you mean 'age'"),
+    (lambda f: f["agee"], "Did you mean 'age'"),
+    (lambda f: f.filter(pl.col("age") + 1), "Boolean"),
+    (lambda f: f.select(pl.col("sex") + 1), "go together"),
+    (lambda f: f.group_by("nope"), "nope"),
+    (lambda f: f.selct("age"), "Did you mean 'select'"),
+    (lambda f: f.group_by("class").meen(), "mean"),
+    (lambda f: f.select(pl.col("age").meen()), "mean"),
+    (lambda f: f.select(pl.col("age").str.to_upper()), "to_uppercase"),
+    (lambda f: f.join(f, on="id", how="lefft"), "left"),
+    (lambda f: f.join(3, on="id"), "not a frame"),
+    (lambda f: f.sort("age", descending="yes"), "flags"),
+    (lambda f: f.head("x"), "whole number"),
+    (lambda f: f.map_batches(len), "Python"),
+    (lambda f: f.group_by("class").map_groups(len), "Python"),
+    (lambda f: f.select(pl.col("age").map_elements(len)), "Python"),
+    (lambda f: f.pivot("sex", index="class", values="id"), "on_columns"),
+    (lambda f: f.select(real.col("age").map_elements(lambda v: v, return_dtype=real.Float64)), "Python"),
+    (lambda f: bool(f), "truth"),
+    (lambda f: len(f), "not public"),
+    (lambda f: list(f), "looped"),
+    (lambda f: bool(pl.col("age") > 1), "Use &"),
+    (lambda f: 3 in pl.col("age"), "is_in"),
+    (lambda f: f.shape, "not public"),
+    (lambda f: f.sql("SELECT foo(age) FROM self"), "foo"),
+]
+
+
+@pytest.mark.parametrize(("work", "word"), ERRORS, ids=range(len(ERRORS)))
+def test_mistakes_are_told_at_once(people: Any, work: Any, word: str) -> None:
+    sent = len(people.connection._session.sent)
+    with pytest.raises(BastionError, match=word):
+        work(people)
+    assert len(people.connection._session.sent) == sent
+
+
+def test_frames_and_expressions_do_not_change(people: Any) -> None:
+    expr = pl.col("age")
+    plan = people.plan
+    expr.mean(), expr + 1, people.select(expr), people.group_by("class").agg(expr.mean())
+    assert people.plan is plan
+    with pytest.raises(InputError):
+        expr.plan = None
+    with pytest.raises(InputError):
+        people.plan = None
+
+
+def test_growing_without_end_is_refused(people: Any) -> None:
+    frame = people
+    with pytest.raises(LimitError):
+        for _ in range(100):
+            frame = frame.vstack(frame)
+
+
+def test_sql_on_a_frame(people: Any, cities: Any) -> None:
+    frame = people.sql("SELECT c.city, COUNT(*) AS n FROM self JOIN c ON self.class = c.class GROUP BY c.city ORDER BY n, city", c=cities)
+    assert frame.fetch().rows() == [("Bern", 2), ("Oslo", 2)]
+    both = people.connection.sql("SELECT class, COUNT(*) AS n FROM people GROUP BY class ORDER BY class")
+    assert both.fetch()["n"].to_list() == [2, 2, 2]
+
+
+def test_own_small_table_joins_in(people: Any) -> None:
+    labels = real.DataFrame({"class": [1, 3], "label": ["first", "third"]})
+    frame = people.join(labels, on="class").group_by("label").len().sort("label")
+    assert frame.fetch().rows() == [("first", 2), ("third", 2)]
+    with pytest.raises(InputError, match="too large"):
+        people.join(real.DataFrame({"class": range(200_000)}), on="class")
+
+
+def test_texts(people: Any) -> None:
+    card = repr(people)
+    assert "people" in card
+    assert "quasi (inferred)" in card
+    frame = people.group_by("class").agg(pl.col("age").mean())
+    assert "RemoteLazyFrame  2 columns" in repr(frame)
+    text = frame.explain()
+    assert text.startswith("GROUP BY  keys: [col(\"class\")]")
+    assert "SCAN people" in text
+    assert "VERDICT" in text
+    rows = people.select("age")
+    assert "released automatically" not in repr(rows)
+
+
+def test_the_verdict_is_the_policys_own(people: Any) -> None:
+    from bastion_policy.flow import static_verdict
+
+    frame = people.select("age")
+    assert frame.verdict == static_verdict(frame.bound, people.connection.facts, "alice")
+    assert frame.verdict.outcome != "release"
+    assert people.select(pl.col("age").mean()).verdict.outcome == "release"
+
+
+def test_unknown_column_code_is_the_binders(people: Any) -> None:
+    with pytest.raises(BindError) as caught:
+        people.select("agee")
+    assert caught.value.code == "plan.bind.column"
+    with pytest.raises(BastionError) as second:
+        people.drop("agee")
+    assert second.value.code == "plan.bind.column"
