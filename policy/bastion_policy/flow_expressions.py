@@ -6,12 +6,10 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
-import msgspec
 from bastion_plan.dtypes import DType
 from bastion_plan.errors import BindError
 from bastion_plan.expressions import (
     Alias,
-    AnyExpr,
     Call,
     Cast,
     Column,
@@ -27,6 +25,8 @@ from bastion_plan.functions.spec import Shape
 from bastion_plan.typing import expr_dtype
 
 from bastion_policy.derived import parse_derived
+from bastion_policy.flow_affine import MAX_STEPS, PLAIN_ARITHMETIC, affine, scaled
+from bastion_policy.flow_trees import columns_in, is_scalar, number, rewrite
 from bastion_policy.lineage import CONSTANT, Form, Frame, Source, Value, World
 
 #: flow classes that read other rows of the frame
@@ -157,75 +157,42 @@ NULL_KEEPING = frozenset(
 )
 
 
-def with_children(expr: Expr, new: Sequence[Expr]) -> AnyExpr:
-    """Return `expr` over other sub-expressions, in the order of `children`."""
-    match expr:
-        case Call():
-            return msgspec.structs.replace(expr, args=tuple(new))
-        case Ternary():
-            return Ternary(*new)  # type: ignore[arg-type]
-        case Cast() | Alias():
-            return msgspec.structs.replace(expr, input=new[0])
-        case Over(partition_by=keys):
-            return msgspec.structs.replace(
-                expr, input=new[0], partition_by=tuple(new[1 : 1 + len(keys)]), order_by=tuple(new[1 + len(keys) :])
-            )
-        case _:
-            return expr  # type: ignore[return-value]
-
-
-def rewrite(expr: Expr, change: Callable[[AnyExpr], AnyExpr]) -> AnyExpr:
-    """Return `expr` with `change` applied to every sub-expression, innermost first."""
-    below = children(expr)
-    return change(with_children(expr, [rewrite(c, change) for c in below]) if below else expr)  # type: ignore[arg-type]
-
-
-def columns_in(expr: Expr) -> set[str]:
-    """Return the names of the columns in an expression."""
-    if isinstance(expr, Column):
-        return {expr.name}
-    return {name for c in children(expr) for name in columns_in(c)}
-
-
-def is_scalar(expr: Expr) -> bool:
-    """Whether the expression gives one value for the whole frame or group."""
-    match expr:
-        case Literal():
-            return True
-        case Column() | Over():
-            return False
-        case Call(function=name, args=args):
-            function = find(name)
-            if function is None:
-                return False
-            if function.shape is not Shape.SAME:
-                return function.shape is Shape.ONE
-            return bool(args) and all(map(is_scalar, args))
-        case _:
-            return all(map(is_scalar, children(expr)))
-
-
-def reduces(expr: Expr) -> bool:
-    """Whether a reducing function stands somewhere in the expression."""
-    if isinstance(expr, Call):
-        function = find(expr.function)
-        if function is not None and function.shape is Shape.ONE and function.flow is not FunctionFlow.ELEMENTWISE:
-            return True
-    return any(map(reduces, children(expr)))
-
-
-def number(expr: Expr) -> float | None:
-    """Return the number of a numeric literal (behind signs and casts), else None."""
-    match expr:
-        case Literal(value=value) if isinstance(value, bool | int | float):
-            return float(value)
-        case Call(function="neg", args=(inner,)):
-            found = number(inner)
-            return None if found is None else -found
-        case Cast(input=inner) | Alias(input=inner):
-            return number(inner)
-        case _:
-            return None
+#: reductions of one unit's rows that give a column of the unit; other functions of a column are binnings
+PER_UNIT = frozenset(
+    [
+        "sum",
+        "mean",
+        "min",
+        "max",
+        "median",
+        "quantile",
+        "std",
+        "var",
+        "first",
+        "last",
+        "len",
+        "count",
+        "n_unique",
+        "null_count",
+    ]
+)
+#: the same for windows over one unit's rows
+PER_UNIT_WINDOWS = PER_UNIT | frozenset(
+    [
+        "shift",
+        "diff",
+        "cum_sum",
+        "cum_min",
+        "cum_max",
+        "cum_count",
+        "rank",
+        "forward_fill",
+        "backward_fill",
+        "interpolate",
+        "rolling_mean",
+        "rolling_sum",
+    ]
+)
 
 
 class ExpressionTyping:
@@ -315,18 +282,22 @@ class ExpressionTyping:
 
     def _over(self, expr: Over) -> Value:
         keys = [self.value(k) for k in expr.partition_by]
-        inner = ExpressionTyping(self.frame, self.world)
-        value = inner.value(expr.input)
-        self.unknown += inner.unknown
+        windowed = expr.input
+        name = windowed.function if isinstance(windowed, Call) else ""
+        args = windowed.args if isinstance(windowed, Call) and name in PER_UNIT_WINDOWS else (windowed,)
+        alone = all(isinstance(a, Literal) for a in args[1:])
+        value = self.value(args[0]) if args and alone else self._mix(args, "a window over several columns")
         units = [k for k in keys if k.plain is not None and self.world.is_unit(k.plain)]
         if not units:
             self.cross_row.append("over")
         # which unit it is says nothing of the unit's values
         others = [k for k in keys if k not in units]
         sources = join_sources([value, *others, *(self.value(o) for o in expr.order_by)])
-        if len(value.sources) == 1:
+        if name in PER_UNIT_WINDOWS and value.form is Form.COLUMN and not value.makes_nulls:
             # INVARIANT: partitioned by unit, every value depends on the unit's own rows alone, so it is a column of its own.
-            return Value(sources, Form.COLUMN, makes_nulls=True, own_scale=True)
+            return Value(sources, Form.COLUMN, makes_nulls=True, own_scale=value.own_scale)
+        if value.form in (Form.BITS, Form.BINNED, Form.NULLS):
+            return Value(sources, Form.BINNED, makes_nulls=True)
         return Value(sources, Form.MIX, makes_nulls=True, reason="a window over several columns")
 
     def _listed(self, expr: Call) -> Value | None:
@@ -379,7 +350,7 @@ class ExpressionTyping:
         found = number(expr)
         if found is not None:
             return Value(low=found, high=found)
-        simple = expr.function in _PLAIN_ARITHMETIC
+        simple = expr.function in PLAIN_ARITHMETIC
         return Value(low=None, high=None, steps=sum(v.steps + 1 for v in values) if simple else MAX_STEPS + 1)
 
     def _other(self, expr: Call, values: Sequence[Value]) -> Value:
@@ -409,7 +380,7 @@ class ExpressionTyping:
         """Return the value, or None where whole numbers of this type could overflow.
 
         INVARIANT: an overflow wraps around, so an affine function would be one no more; the same holds for constants that
-        drive floats to infinity or below their precision (see `_ordinary`).
+        drive floats to infinity or below their precision (see flow_affine).
         """
         if value is None or value.form not in (Form.COLUMN, Form.COMBINATION):
             return value
@@ -426,9 +397,9 @@ class ExpressionTyping:
         one, two = values
         sign = -1.0 if expr.function == "sub" else 1.0
         if two.form is Form.CONSTANT:
-            return _affine(one, 1.0, two, sign, measured=self.world.measured)
+            return affine(one, 1.0, two, sign, measured=self.world.measured)
         if one.form is Form.CONSTANT:
-            return _affine(two, sign, one, 1.0, measured=self.world.measured)
+            return affine(two, sign, one, 1.0, measured=self.world.measured)
         linear = {Form.COLUMN, Form.COMBINATION}
         if one.form in linear and two.form in linear:
             return Value(one.sources | two.sources, Form.COMBINATION)
@@ -437,9 +408,9 @@ class ExpressionTyping:
     def _multiply(self, expr: Call, values: Sequence[Value]) -> Value | None:
         one, two = values
         if two.form is Form.CONSTANT:
-            return self._fits(expr, _scaled(one, two))
+            return self._fits(expr, scaled(one, two))
         if one.form is Form.CONSTANT:
-            return self._fits(expr, _scaled(two, one))
+            return self._fits(expr, scaled(two, one))
         return None
 
     def _divide(self, expr: Call, values: Sequence[Value]) -> Value | None:
@@ -447,11 +418,11 @@ class ExpressionTyping:
         if two.form is not Form.CONSTANT:
             return None
         if two.low is not None and two.low == two.high and two.low:
-            return _scaled(one, Value(low=1 / two.low, high=1 / two.low))
-        return _scaled(one, replace(two, low=None, high=None))
+            return scaled(one, Value(low=1 / two.low, high=1 / two.low))
+        return scaled(one, replace(two, low=None, high=None))
 
     def _negate(self, expr: Call, values: Sequence[Value]) -> Value | None:
-        return self._fits(expr, _scaled(values[0], Value(low=-1.0, high=-1.0)))
+        return self._fits(expr, scaled(values[0], Value(low=-1.0, high=-1.0)))
 
     def _allowed(self, expr: Call, values: Sequence[Value]) -> Value | None:
         value = values[0]
@@ -499,54 +470,6 @@ class ExpressionTyping:
         return None
 
 
-def _affine(value: Value, factor: float, shift: Value, sign: float, *, measured: bool) -> Value | None:
-    """Return factor * value + sign * shift."""
-    if value.form in (Form.NULLS, Form.BITS, Form.BINNED):
-        return value.derived(Form.BINNED)
-    steps = value.steps + shift.steps + 1
-    if value.form not in (Form.COLUMN, Form.COMBINATION) or not _ordinary(shift) or steps > MAX_STEPS:
-        return None
-    known = value.low is not None and value.high is not None and shift.low is not None and shift.high is not None
-    if not known:
-        # INVARIANT: a shift far beyond the column's range rounds it, which is a binning; so it must be known not to be
-        return None if measured and value.form is Form.COLUMN else _linear(value, steps)
-    assert value.low is not None and value.high is not None and shift.low is not None and shift.high is not None
-    if max(abs(shift.low), abs(shift.high)) > 1e6 * max(value.high - value.low, abs(value.low), abs(value.high)):
-        return None
-    ends = sorted((factor * value.low, factor * value.high))
-    moves = sorted((sign * shift.low, sign * shift.high))
-    return _linear(value, steps, ends[0] + moves[0], ends[1] + moves[1])
-
-
-def _scaled(value: Value, by: Value) -> Value | None:
-    if value.form in (Form.NULLS, Form.BITS, Form.BINNED):
-        return value.derived(Form.BINNED)
-    steps = value.steps + by.steps + 1
-    if value.form not in (Form.COLUMN, Form.COMBINATION) or not _ordinary(by) or steps > MAX_STEPS:
-        return None
-    if value.low is None or value.high is None or by.low is None or by.low != by.high:
-        return _linear(value, steps)
-    low, high = sorted((by.low * value.low, by.low * value.high))
-    return _linear(value, steps, low, high)
-
-
-def _linear(value: Value, steps: int, low: float | None = None, high: float | None = None) -> Value:
-    return Value(value.sources, value.form, low, high, makes_nulls=value.makes_nulls, steps=steps)
-
-
-#: affine steps that may be stacked; with constants between 1e-9 and 1e9 the range of floats is never left
-MAX_STEPS = 12
-_PLAIN_ARITHMETIC = frozenset({"add", "sub", "mul", "truediv", "neg", "abs", "sqrt"})
-
-
-def _ordinary(constant: Value) -> bool:
-    """Whether a constant is neither so large nor so small that floats lose the other operand."""
-    if constant.low is None or constant.low != constant.high:
-        return True
-    size = abs(constant.low)
-    return size == 0 or 1e-9 <= size <= 1e9
-
-
 _INTEGER_LIMITS = {f"Int{b}": (-(2.0 ** (b - 1)), 2.0 ** (b - 1) - 1) for b in (8, 16, 32)} | {
     f"UInt{b}": (0.0, 2.0**b - 1) for b in (8, 16, 32)
 }
@@ -574,7 +497,7 @@ def scalar_bounds(expr: Expr, typing: ExpressionTyping) -> Value:
             one, two = below
             low, high = (two.low, two.high) if function == "add" else (-two.high, -two.low)  # type: ignore[operator]
             return Value(low=one.low + low, high=one.high + high, steps=steps)  # type: ignore[operator]
-        case Call(function=name) if name in _PLAIN_ARITHMETIC:
+        case Call(function=name) if name in PLAIN_ARITHMETIC:
             return Value(steps=steps)
         case Call(args=args) if args and not all(map(is_scalar, args)):
             return Value(steps=1)

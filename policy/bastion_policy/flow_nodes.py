@@ -8,22 +8,17 @@ from dataclasses import dataclass, field, replace
 import msgspec
 from bastion_plan import nodes as n
 from bastion_plan.bind import BoundPlan
-from bastion_plan.dtypes import DType, Schema
+from bastion_plan.dtypes import Schema
 from bastion_plan.errors import BindError
-from bastion_plan.expressions import Alias, AnyExpr, Call, Column, Expr, Literal, Over, children
+from bastion_plan.expressions import Alias, AnyExpr, Call, Column, Expr, Over, children
 from bastion_plan.nodes import AnyNode
 from bastion_plan.typing import expr_dtype
 
 from bastion_policy.boundary import Boundary, Output
-from bastion_policy.flow_expressions import (
-    ExpressionTyping,
-    is_scalar,
-    join_sources,
-    reduces,
-    scalar_bounds,
-    with_children,
-)
+from bastion_policy.flow_expressions import PER_UNIT, ExpressionTyping, join_sources, scalar_bounds
 from bastion_policy.flow_joins import join_frames
+from bastion_policy.flow_reshape import concat_frames, fill_frame, opaque, reshape_frame
+from bastion_policy.flow_trees import is_scalar, output_name, reduces, with_children
 from bastion_policy.lineage import CONSTANT, OWN, Form, Frame, Kind, Occurrence, Source, Typed, Value, World
 from bastion_policy.roles import RoleKind
 from bastion_policy.statistics import (
@@ -118,15 +113,23 @@ class FlowTyping:
             case n.GroupBy():
                 return self._group_by(node, below[0], schema)
             case n.Join() | n.JoinAsof():
-                return self._join(node, below, schema)
+                frames = below[0].frame, below[1].frame
+                changed = join_frames(node, *frames, schema, self.world)
+                self.used |= join_sources(changed[0].columns.values())
+                return self._changed(node, below, changed)
             case n.Concat():
-                return self._concat(node, below, schema)
+                return self._changed(node, below, concat_frames(node, [t.frame for t in below], schema))
             case n.Unpivot() | n.Explode() | n.Unnest():
-                return self._reshape(node, below[0], schema)
+                return self._changed(node, below, reshape_frame(node, below[0].frame, schema))
             case n.FillNull():
-                return self._fill_null(node, below[0], schema)
+                return self._changed(node, below, fill_frame(node, below[0].frame, schema, self.world))
             case _:
                 return self._rows(node, below[0], schema)
+
+    def _changed(self, node: AnyNode, below: tuple[Typed, ...], changed: tuple[Frame, list[Finding]]) -> Typed:
+        frame, findings = changed
+        self._add(findings)
+        return Typed(node, frame, below)
 
     # -- leaves and row-by-row nodes
 
@@ -136,7 +139,7 @@ class FlowTyping:
         columns = {}
         for name in schema:
             source = Source(occurrence.index, node.dataset, name)
-            low, high = self.world.bounds(source)
+            low, high = (0.0, 1.0) if schema[name].kind == "Boolean" else self.world.bounds(source)
             columns[name] = Value(
                 frozenset({source}), Form.COLUMN, low, high, plain=source, pristine=True, own_scale=True
             )
@@ -234,14 +237,14 @@ class FlowTyping:
                 what = "group_by_dynamic" if isinstance(node, n.GroupByDynamic) else "rolling"
                 fix = 'Group by a truncated date instead: .group_by(pl.col(...).dt.truncate("1mo")).agg(...).'
                 self._find("windows", f"The windows of {what} may hold single people's rows.", fix)
-                frame = self._opaque(frame, schema, f"it comes from {what}")
+                frame = opaque(frame, schema, f"it comes from {what}")
             case n.Pivot():
                 fix = "Use .group_by(...).agg(...) first, then pivot the released cells."
                 self._find("row-level", "pivot of private rows puts single rows into cells.", fix)
-                frame = self._opaque(frame, schema, "it comes from pivot")
+                frame = opaque(frame, schema, "it comes from pivot")
             case _:
                 self._find("unknown-node", "The guard does not know this kind of step.")
-                frame = self._opaque(frame, schema, "it comes from an unknown step")
+                frame = opaque(frame, schema, "it comes from an unknown step")
         return Typed(node, frame, (below,))
 
     def _choosing(self, node: AnyNode, frame: Frame) -> None:
@@ -254,102 +257,6 @@ class FlowTyping:
             what = f"head({size})" if node.offset == 0 else f"tail({size})" if node.offset < 0 else "slice"
         fix = f"Aggregate first, e.g. {example(frame, self.world)}."
         self._find("row-level", f"{what} would show or pick single people's rows.", fix)
-
-    def _opaque(self, frame: Frame, schema: Schema, reason: str) -> Frame:
-        sources = join_sources(frame.columns.values())
-        return replace(
-            frame.with_columns(dict.fromkeys(schema, Value(sources, Form.MIX, reason=reason)), schema), fanned=True
-        )
-
-    def _fill_null(self, node: n.FillNull, below: Typed, schema: Schema) -> Typed:
-        frame = below.frame
-        if node.strategy in ("zero", "one") and not node.nans:
-            value: Expr | None = Literal(DType("DynInt"), 0 if node.strategy == "zero" else 1)
-        else:
-            value = node.value
-        if value is None or (reduces(value) or not isinstance(value, Literal)):
-            fix = "Fill one column with a number or an average: pl.col(...).fill_null(pl.col(...).mean())."
-            self._find("order-dependent", "This way of filling nulls reads other people's rows.", fix)
-            return Typed(node, self._opaque(frame, schema, "it was filled from other rows"), (below,))
-        columns = {}
-        for name, before in frame.columns.items():
-            function = "fill_nan" if node.nans else "fill_null"
-            filled = ExpressionTyping(frame, self.world).value(Call(function, (Column(name), value)))
-            numeric = schema[name].is_numeric and not isinstance(value.value, str | bytes | bool)
-            columns[name] = filled if numeric else replace(before, plain=None, pristine=False)
-        return Typed(node, frame.with_columns(columns, schema), (below,))
-
-    def _reshape(self, node: AnyNode, below: Typed, schema: Schema) -> Typed:
-        frame = below.frame
-        columns: dict[str, Value] = {}
-        match node:
-            case n.Unpivot(on=on, index=index):
-                index_names = [output_name(e) for e in index]
-                names = [output_name(e) for e in on] if on is not None else [c for c in schema if c not in index_names]
-                names = [c for c in names if c in frame.columns]
-                parts = [frame.columns[c] for c in names]
-                sources = join_sources(parts)
-                known = all(v.form is Form.COLUMN and v.low is not None and v.high is not None for v in parts)
-                linear = all(v.form is Form.COLUMN for v in parts)
-                value = Value(
-                    sources,
-                    Form.COLUMN if linear else Form.MIX,
-                    min((v.low for v in parts if v.low is not None), default=None) if known else None,
-                    max((v.high for v in parts if v.high is not None), default=None) if known else None,
-                    reason="" if linear else "it mixes several columns",
-                )
-                columns = {c: frame.columns[c] for c in index_names}
-                columns |= {node.variable_name: CONSTANT, node.value_name: value}
-                columns = {c: columns.get(c, value) for c in schema}
-            case n.Explode(columns=exploded):
-                columns = dict(frame.columns)
-                for name in map(output_name, exploded):
-                    if columns[name].plain is None:
-                        # INVARIANT: made-up lists would be weights: a row repeated a thousand times counts so often
-                        fix = "Explode list columns of the table only."
-                        self._find("fan-out", "explode of computed lists repeats rows as often as one likes.", fix)
-                    columns[name] = columns[name].derived(Form.COLUMN, own_scale=True)
-            case _:
-                sources = join_sources(frame.columns.values())
-                unnested = Value(sources, Form.BINNED)
-                columns = {c: frame.columns.get(c, unnested) for c in schema}
-                return Typed(node, frame.with_columns(columns, schema), (below,))
-        made = replace(frame.with_columns(columns, schema), fanned=True, per_unit=False)
-        return Typed(node, made, (below,))
-
-    def _concat(self, node: n.Concat, below: tuple[Typed, ...], schema: Schema) -> Typed:
-        if node.how == "horizontal" or not all(t.frame.private for t in below):
-            self._find("fan-out", "Private rows can only be put below other private rows.", "Use join, or vstack.")
-        columns: dict[str, Value] = {}
-        for name in schema:
-            parts = [t.frame.columns[name] for t in below if name in t.frame.columns]
-            sources = join_sources(parts)
-            linear = all(v.form is Form.COLUMN for v in parts)
-            lows, highs = [v.low for v in parts], [v.high for v in parts]
-            low = min(v for v in lows if v is not None) if None not in lows and linear else None
-            high = max(v for v in highs if v is not None) if None not in highs and linear else None
-            form = Form.COLUMN if linear else Form.BINNED if all(_discrete(v) for v in parts) else Form.MIX
-            pristine = all(v.pristine for v in parts)
-            columns[name] = Value(
-                sources, form, low, high, pristine=pristine, own_scale=pristine, reason="it joins unlike columns"
-            )
-        frame = Frame(
-            Kind.PRIVATE,
-            columns,
-            schema,
-            tuple(o for t in below for o in t.frame.occurrences),
-            fanned=True,
-            narrowed=any(t.frame.narrowed for t in below),
-        )
-        return Typed(node, frame, below)
-
-    # -- joins
-
-    def _join(self, node: n.Join | n.JoinAsof, below: tuple[Typed, ...], schema: Schema) -> Typed:
-        frame, findings = join_frames(node, below[0].frame, below[1].frame, schema, self.world)
-        self._add(findings)
-        self.used |= join_sources(frame.columns.values())
-        return Typed(node, frame, below)
 
     # -- boundaries
 
@@ -400,18 +307,20 @@ class FlowTyping:
         datasets = {o.dataset for o in frame.occurrences}
         known = len(datasets) == 1 and not frame.fanned and not frame.grouped
         most = self.world.rows_per_unit.get(*datasets) if known else None
-        if isinstance(inner, Call) and inner.function in ("pl.len", "len", "count", "n_unique", "null_count"):
+        if isinstance(inner, Call) and not args and inner.function == "pl.len":
             return Value(sources, Form.COLUMN, 0.0, most and float(most), pristine=True, own_scale=True)
         if isinstance(inner, Call) and is_scalar(inner) and len(values) == 1:
             value = values[0]
-            if value.form is Form.COLUMN:
-                low, high = value.low, value.high
-                if inner.function == "sum" and most is not None and low is not None and high is not None:
-                    low, high = most * min(low, 0.0), most * max(high, 0.0)
-                elif inner.function not in ("mean", "median", "min", "max", "quantile", "first", "last"):
-                    low = high = None
-                return Value(sources, Form.COLUMN, low, high, pristine=value.pristine, own_scale=value.own_scale)
-            return value.derived(Form.BINNED if value.form is Form.BITS else value.form, reason=value.reason)
+            if value.form is not Form.COLUMN or value.makes_nulls or inner.function not in PER_UNIT:
+                return value if value.form in (Form.MIX, Form.CONSTANT) else value.derived(Form.BINNED)
+            low, high = value.low, value.high
+            if inner.function in ("len", "count", "n_unique", "null_count"):
+                low, high = 0.0, most and float(most)
+            elif inner.function == "sum" and most is not None and low is not None and high is not None:
+                low, high = most * min(low, 0.0), most * max(high, 0.0)
+            elif inner.function in ("sum", "std", "var"):
+                low = high = None
+            return Value(sources, Form.COLUMN, low, high, pristine=value.pristine, own_scale=value.own_scale)
         return Value(sources, Form.MIX, reason="it mixes several columns of a unit")
 
     def _boundary(
@@ -524,20 +433,6 @@ class FlowTyping:
         value = Value(sources, Form.BINNED) if keys else scalar_bounds(inner, ExpressionTyping(frame, self.world))
         made = keyed.frame.with_columns({**keyed.frame.columns, name: value}, {**schema, name: dtype})
         return Typed(join, made, (keyed, cells))
-
-
-def _discrete(value: Value) -> bool:
-    return value.form in (Form.BINNED, Form.BITS, Form.NULLS, Form.CONSTANT)
-
-
-def output_name(expr: Expr) -> str:
-    """Return the output name of a bound expression."""
-    match expr:
-        case Alias(name=name) | Column(name=name):
-            return name
-        case _:
-            msg = "a bound expression is a column or an alias"
-            raise AssertionError(msg)
 
 
 def _plain(expr: Expr) -> AnyExpr:

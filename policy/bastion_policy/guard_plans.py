@@ -16,7 +16,7 @@ from bastion_plan.schemas import fills
 
 from bastion_policy.boundary import call
 from bastion_policy.facts import DatasetFacts
-from bastion_policy.flow_expressions import rewrite
+from bastion_policy.flow_trees import rewrite
 from bastion_policy.lineage import Occurrence, Typed, Value
 from bastion_policy.roles import RoleKind
 

@@ -19,7 +19,7 @@ from bastion_plan.dtypes import DATE, FLOAT64, INT32, INT64, UINT32
 from bastion_plan.expressions import Alias, AnyExpr, Cast, Column, Expr, Literal, Ternary
 
 from bastion_policy.boundary import Statistic, Term, call
-from bastion_policy.flow_expressions import rewrite
+from bastion_policy.flow_trees import rewrite
 from bastion_policy.guard_cells import INDEX, Flags, Floats, Indexes, Measurer, Steps, X, floats, ints, where
 from bastion_policy.guard_plans import lenient
 from bastion_policy.lineage import World

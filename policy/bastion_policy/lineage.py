@@ -166,11 +166,15 @@ class World:
         return self.facts[source.dataset].column(source.column).role
 
     def bounds(self, source: Source) -> tuple[float | None, float | None]:
-        """Return declared bounds, else observed ones."""
-        role = self.role(source)
-        if role.lower is not None and role.upper is not None:
-            return role.lower, role.upper
-        return self.observed.get((source.dataset, source.column), (None, None))
+        """Return declared bounds, else observed ones.
+
+        INVARIANT: no value lies outside; where the data breaks the owner's bounds, the wider ones count.
+        """
+        role, observed = self.role(source), self.observed.get((source.dataset, source.column))
+        if role.lower is None or role.upper is None:
+            return observed or (None, None)
+        low, high = observed or (role.lower, role.upper)
+        return min(role.lower, low), max(role.upper, high)
 
     def is_unit(self, source: Source) -> bool:
         """Whether the source column holds the privacy unit."""

@@ -14,7 +14,8 @@ from bastion_plan.functions.spec import Shape
 from bastion_plan.typing import expr_dtype
 
 from bastion_policy.boundary import Guard, Output, Statistic, Term
-from bastion_policy.flow_expressions import ExpressionTyping, is_scalar, number, with_children
+from bastion_policy.flow_expressions import ExpressionTyping
+from bastion_policy.flow_trees import is_scalar, number, with_children
 from bastion_policy.lineage import OWN, Form, Frame, Source, Value, World, is_string
 from bastion_policy.roles import RoleKind
 from bastion_policy.verdict import Finding

@@ -7,7 +7,10 @@ import pytest
 from bastion_plan import nodes as n
 from bastion_plan.bind import bind
 from bastion_plan.expressions import Alias, Column
-from bastion_policy.flow import allowed_outputs, static_verdict
+from bastion_policy.boundary import Boundary, Guard
+from bastion_policy.flow import allowed_outputs, boundaries, static_verdict
+from bastion_policy.flow_nodes import FlowTyping
+from bastion_policy.lineage import World as Lineage
 from bastion_policy.model import (
     Aggregation,
     AtLeastNOf,
@@ -237,3 +240,18 @@ def test_the_verdict_names_columns_and_what_would_pass() -> None:
     assert verdict.findings[0].fix == "Aggregate first, e.g. .group_by('age').agg(pl.col('pay').mean())."
     used = static_verdict(bind(T.filter(age > 1).select(pay.mean()).plan, W.facts), W.facts, "alice").columns
     assert used == ("t.age", "t.pay")
+
+
+def test_conditions_per_unit_stay_conditions() -> None:
+    """A window or a pre-aggregation by unit does not turn a condition into a column of its own."""
+    world = World().add("t", FRAME, Policy.default(), ROLES, unit="id")
+    high = (pay > 3).cast(pl.Int64)
+    for plan in (
+        T.with_columns(d=high.sum().over("id")).select(pl.col("d").sum()),
+        T.group_by("id").agg(d=high.sum()).select(pl.col("d").sum()),
+        T.group_by("id").agg(d=(pay > 3).n_unique()).select(pl.col("d").sum()),
+    ):
+        typed = FlowTyping(bind(plan.plan, world.facts), Lineage(world.facts)).root()
+        (cells,) = boundaries(typed)
+        assert isinstance(cells.boundary, Boundary)
+        assert [s.guard for s in cells.boundary.statistics] == [Guard.HELD]

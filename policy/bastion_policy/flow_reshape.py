@@ -1,0 +1,117 @@
+"""Flow types of nodes that reshape, stack or fill private rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from bastion_plan import nodes as n
+from bastion_plan.dtypes import DType, Schema
+from bastion_plan.expressions import Call, Column, Expr, Literal
+
+from bastion_policy.flow_expressions import ExpressionTyping, join_sources
+from bastion_policy.flow_trees import output_name, reduces
+from bastion_policy.lineage import CONSTANT, Form, Frame, Kind, Value, World
+from bastion_policy.verdict import Finding
+
+#: the new flow type, and what is wrong
+Changed = tuple[Frame, list[Finding]]
+
+
+def opaque(frame: Frame, schema: Schema, reason: str) -> Frame:
+    """Return a frame of which no column may be used as an argument."""
+    value = Value(join_sources(frame.columns.values()), Form.MIX, reason=reason)
+    return replace(frame.with_columns(dict.fromkeys(schema, value), schema), fanned=True)
+
+
+def fill_frame(node: n.FillNull, frame: Frame, schema: Schema, world: World) -> Changed:
+    """Return the flow type after fill_null: with a constant only."""
+    if node.strategy in ("zero", "one") and not node.nans:
+        value: Expr | None = Literal(DType("DynInt"), 0 if node.strategy == "zero" else 1)
+    else:
+        value = node.value
+    if value is None or (reduces(value) or not isinstance(value, Literal)):
+        fix = "Fill one column with a number or an average: pl.col(...).fill_null(pl.col(...).mean())."
+        finding = Finding("order-dependent", "This way of filling nulls reads other people's rows.", fix)
+        return opaque(frame, schema, "it was filled from other rows"), [finding]
+    columns = {}
+    for name, before in frame.columns.items():
+        function = "fill_nan" if node.nans else "fill_null"
+        filled = ExpressionTyping(frame, world).value(Call(function, (Column(name), value)))
+        numeric = schema[name].is_numeric and not isinstance(value.value, str | bytes | bool)
+        columns[name] = filled if numeric else replace(before, plain=None, pristine=False)
+    return frame.with_columns(columns, schema), []
+
+
+def reshape_frame(node: n.Unpivot | n.Explode | n.Unnest, frame: Frame, schema: Schema) -> Changed:
+    """Return the flow type of nodes that turn columns into rows and back."""
+    findings: list[Finding] = []
+    columns: dict[str, Value] = {}
+    match node:
+        case n.Unpivot(on=on, index=index):
+            index_names = [output_name(e) for e in index]
+            names = [output_name(e) for e in on] if on is not None else [c for c in schema if c not in index_names]
+            names = [c for c in names if c in frame.columns]
+            parts = [frame.columns[c] for c in names]
+            sources = join_sources(parts)
+            known = all(v.form is Form.COLUMN and v.low is not None and v.high is not None for v in parts)
+            linear = all(v.form is Form.COLUMN for v in parts)
+            value = Value(
+                sources,
+                Form.COLUMN if linear else Form.MIX,
+                min((v.low for v in parts if v.low is not None), default=None) if known else None,
+                max((v.high for v in parts if v.high is not None), default=None) if known else None,
+                reason="" if linear else "it mixes several columns",
+            )
+            columns = {c: frame.columns[c] for c in index_names}
+            columns |= {node.variable_name: CONSTANT, node.value_name: value}
+            columns = {c: columns.get(c, value) for c in schema}
+        case n.Explode(columns=exploded):
+            columns = dict(frame.columns)
+            for name in map(output_name, exploded):
+                if columns[name].plain is None:
+                    # INVARIANT: made-up lists would be weights: a row repeated a thousand times counts so often
+                    fix = "Explode list columns of the table only."
+                    reason = "explode of computed lists repeats rows as often as one likes."
+                    findings.append(Finding("fan-out", reason, fix))
+                columns[name] = columns[name].derived(Form.COLUMN, own_scale=True)
+        case _:
+            sources = join_sources(frame.columns.values())
+            unnested = Value(sources, Form.BINNED, makes_nulls=True)
+            columns = {c: frame.columns.get(c, unnested) for c in schema}
+            return frame.with_columns(columns, schema), []
+    return replace(frame.with_columns(columns, schema), fanned=True, per_unit=False), findings
+
+
+def concat_frames(node: n.Concat, frames: Sequence[Frame], schema: Schema) -> Changed:
+    """Return the flow type of rows below rows; each part keeps its occurrences."""
+    findings: list[Finding] = []
+    if node.how == "horizontal" or not all(t.private for t in frames):
+        reason = "Private rows can only be put below other private rows."
+        findings.append(Finding("fan-out", reason, "Use join, or vstack."))
+    columns: dict[str, Value] = {}
+    for name in schema:
+        parts = [t.columns[name] for t in frames if name in t.columns]
+        sources = join_sources(parts)
+        linear = all(v.form is Form.COLUMN for v in parts)
+        lows, highs = [v.low for v in parts], [v.high for v in parts]
+        low = min(v for v in lows if v is not None) if None not in lows and linear else None
+        high = max(v for v in highs if v is not None) if None not in highs and linear else None
+        form = Form.COLUMN if linear else Form.BINNED if all(_discrete(v) for v in parts) else Form.MIX
+        pristine = all(v.pristine for v in parts)
+        columns[name] = Value(
+            sources, form, low, high, pristine=pristine, own_scale=pristine, reason="it joins unlike columns"
+        )
+    frame = Frame(
+        Kind.PRIVATE,
+        columns,
+        schema,
+        tuple(o for t in frames for o in t.occurrences),
+        fanned=True,
+        narrowed=any(t.narrowed for t in frames),
+    )
+    return frame, findings
+
+
+def _discrete(value: Value) -> bool:
+    return value.form in (Form.BINNED, Form.BITS, Form.NULLS, Form.CONSTANT)
