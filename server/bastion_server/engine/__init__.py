@@ -1,0 +1,1 @@
+"""The engine: plans lowered to Polars, and only here."""
