@@ -37,7 +37,7 @@ def _offers(denied: Denied) -> list[str]:
     lines = []
     if denied.has_safe_part:
         cells = denied.denial
-        part = f" ({cells.safe_cells} of {cells.total_cells} cells)" if cells.total_cells else ""
+        part = f" ({cells.safe_cells} of {cells.total_cells} cells)" if cells.safe_cells < cells.total_cells else ""
         lines.append(f"The safe part{part} may be shown now: denied.safe_part()")
     if denied.filed is not None:
         lines.append(f"Your request {denied.filed.id} is {denied.filed.state}.")

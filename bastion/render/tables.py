@@ -14,12 +14,12 @@ MAX_CELL = 60
 STYLE = """<style>
 .bastion{font-family:var(--jp-ui-font-family,system-ui,sans-serif);font-size:var(--jp-ui-font-size1,13px);color:var(--jp-ui-font-color1,#222)}
 .bastion table{border-collapse:collapse;margin:2px 0;font-size:12px;display:block;overflow-x:auto;max-width:100%}
-.bastion th,.bastion td{padding:2px 10px;text-align:right;border:none;white-space:pre}
+.bastion th,.bastion td{padding:2px 10px;text-align:right;border:none;white-space:pre;line-height:1.35}
 .bastion thead tr:first-child th{font-weight:600}
 .bastion thead tr:last-child th{font-weight:400;color:var(--jp-ui-font-color2,#666);border-bottom:1px solid var(--jp-border-color1,#bbb)}
 .bastion td.s,.bastion th.s{text-align:left}
 .bastion td.n{color:var(--jp-ui-font-color3,#999)}
-.bastion .shape,.bastion .foot{color:var(--jp-ui-font-color2,#666);font-size:11px}
+.bastion .shape,.bastion .foot{color:var(--jp-ui-font-color2,#666);font-size:11px;line-height:1.6}
 .bastion .box{border-left:3px solid #b7791f;padding:4px 12px;margin:4px 0}
 .bastion .box.bad{border-color:#c53030}.bastion .box.good{border-color:#2f855a}
 .bastion .rule{font-family:var(--jp-code-font-family,monospace);font-size:11px;color:var(--jp-ui-font-color2,#666)}

@@ -38,12 +38,14 @@ class AccessRequestWidget(w.VBox):
         self._own = False
         self._shown = False
         self._reason = w.Textarea(
-            placeholder="Why do you need this? The owner reads it.", rows=2, layout=w.Layout(width="100%")
+            placeholder="Why do you need this? The owner reads it.", rows=2, layout=w.Layout(width="auto")
         )
         self._ask = w.Button(
             description="Request access", button_style="primary", tooltip="Send this query and your reason to the owner"
         )
-        self._safe = w.Button(description=self._safe_label(), tooltip="Show what may leave now")
+        self._safe = w.Button(
+            description=self._safe_label(), tooltip="Show what may leave now", layout=w.Layout(width="auto")
+        )
         self._withdraw = w.Button(description="Withdraw", tooltip="Take the request back")
         self._open = w.Button(description="Show the result", tooltip="An approval for once is used up by this")
         self._state = w.HTML()
@@ -75,13 +77,14 @@ class AccessRequestWidget(w.VBox):
 
     def _safe_label(self) -> str:
         denial = self._denied.denial
-        return "Show the safe part" + (f" ({denial.safe_cells} of {denial.total_cells})" if denial.total_cells else "")
+        part = denial.safe_cells < denial.total_cells
+        return "Show the safe part" + (f" ({denial.safe_cells} of {denial.total_cells} cells)" if part else "")
 
     def _draw(self) -> None:
         parts: list[w.Widget] = []
         if self._request is None and self._denied.outcome == "review":
             parts.append(self._reason)
-        row = [self._safe] if self._denied.has_safe_part else []
+        row = [self._safe] if self._denied.has_safe_part and not self._shown else []
         if self._request is None and self._denied.outcome == "review":
             row.insert(0, self._ask)
         if self.state == "pending":

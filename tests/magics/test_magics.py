@@ -1,0 +1,151 @@
+"""The magics in a real IPython kernel, on a real server."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import nbformat
+import polars as pl
+import pytest
+from bastion_server import start
+from nbclient import NotebookClient
+
+from bastion import Connection, Identity
+from bastion.client.endpoints import write_profile
+
+TITANIC = Path(__file__).parents[2] / "notebooks" / "data" / "titanic.csv"
+RATES = 'titanic = dataset("titanic")\ntitanic.group_by("Pclass").agg(pl.col("Survived").mean()).sort("Pclass")'
+
+
+@pytest.fixture(scope="module")
+def owner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connection]:
+    folder = tmp_path_factory.mktemp("magics")
+    olga, alice = (Identity.create(name, folder / "keys") for name in ("olga", "alice"))
+    names = {"BASTION_PROFILE": str(folder / "profile.toml"), "IPYTHONDIR": str(folder / "ipython")}
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(names)
+    with start(folder / "server", owners=[olga], users=[alice]) as server:
+        write_profile(server.endpoint, server.server_key, str(folder / "keys" / "alice.key"))
+        with Connection(server.endpoint, identity=olga, server_key=server.server_key) as connection:
+            frame = pl.read_csv(TITANIC)
+            connection.client.polars.send_df(frame, name="titanic", sanitized_columns=["Name"], unit="row")
+            yield connection
+    for name, value in before.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+
+
+def run(*cells: str) -> list[list[dict]]:
+    """Run cells in an IPython kernel; return their outputs."""
+    book = nbformat.v4.new_notebook()
+    book.cells = [nbformat.v4.new_code_cell(c) for c in ("%load_ext bastion_magics", "%bastion connect", *cells)]
+    NotebookClient(book, kernel_name="python3", allow_errors=True, timeout=60).execute()
+    assert not any(o.output_type == "error" for c in book.cells[:2] for o in c.outputs), book.cells[1].outputs
+    return [list(c.outputs) for c in book.cells[2:]]
+
+
+def shown(outputs: list[dict]) -> str:
+    return "\n".join(o.get("text") or o.get("data", {}).get("text/plain", "") for o in outputs)
+
+
+def error(outputs: list[dict]) -> list[str]:
+    (found,) = [o for o in outputs if o["output_type"] == "error"]
+    return list(found["traceback"])
+
+
+@pytest.mark.usefixtures("owner")
+def test_a_cell_puts_its_table_into_a_variable():
+    magic, python, used, unload = run(
+        f"%%bastion --as rates\n{RATES}", "type(rates).__module__, rates.shape",
+        "round(rates['Survived'].to_list()[0], 5)", "%unload_ext bastion_magics",
+    )  # fmt: skip
+    assert "0.62963" in shown(magic)
+    assert "polars" in shown(python)
+    assert "(3, 2)" in shown(python)
+    assert shown(used) == "0.62963"
+    assert unload == []
+
+
+@pytest.mark.usefixtures("owner")
+def test_commands():
+    outputs = run("%bastion", "%bastion whoami", "%bastion datasets", "%bastion policy titanic", "%bastion requests")
+    usage, who, datasets, policy, requests = map(shown, outputs)
+    assert "%%bastion [--as NAME]" in usage
+    assert "alice (user)" in who
+    assert "titanic" in datasets
+    assert "at least 10 people" in policy
+    assert "There are no access requests." in requests
+
+
+@pytest.mark.usefixtures("owner")
+def test_errors_are_one_line_without_a_traceback():
+    cells = (
+        "%%bastion\nx = 1\nimport os",
+        "%%bastion\n!ls",
+        "%%bastion --as class\n1",
+        "%%bastion --as x\n1",
+        "%bastion nothing",
+        "%bastion policy",
+        "%bastion policy titanik",
+        "%bastion audit",
+        "%%bastion --what\n1",
+    )
+    lines = [error(o) for o in run(*cells)]
+    assert all(len(line) == 1 and "Traceback" not in line[0] and "bastion_magics" not in line[0] for line in lines)
+    assert "line 3" in lines[0][0]
+    assert "[language.import]" in lines[0][0]
+    assert "[language.shell]" in lines[1][0]
+    assert "name of a variable" in lines[2][0]
+    assert "gives no table" in lines[3][0]
+    assert "titanic" in lines[6][0]
+
+
+def test_a_denial_shows_its_reason_and_files_nothing(owner):
+    asked, named, filed, variable = run(
+        '%%bastion\ndataset("titanic").head(5)', '%%bastion --as rows\ndataset("titanic").head(5)',
+        '%%bastion\ndenied.request("to see it")', "'rows' in globals()",
+    )  # fmt: skip
+    assert "single people" in shown(asked)
+    assert not any(o["output_type"] == "error" for o in asked)
+    assert any("application/vnd.jupyter.widget-view+json" in o.get("data", {}) for o in asked)
+    assert "denied.row-level" in error(named)[0]
+    assert "pending" in shown(filed)
+    assert shown(variable) == "False"
+    (request,) = owner.requests("pending")
+    owner.deny(request, "no")
+
+
+@pytest.mark.usefixtures("owner")
+def test_python_values_and_cells_keep_apart():
+    secret, reached, back = run("secret = 42", "%%bastion\nsecret", "%%bastion\nmine = 1\nmine")
+    assert secret == []
+    assert "secret" in error(reached)[0]
+    assert shown(back) == "1"
+    (absent,) = run("'mine' in globals()")
+    assert shown(absent) == "False"
+
+
+def test_clicks_work_beside_a_blocking_notebook(owner):
+    """The widget lives in the notebook's thread and the connection in its own: a click must find its way, and back."""
+    ask = '%%bastion\ndataset("titanic").head(6)'
+    click = (
+        "import ipywidgets, time\n"
+        "found = list(ipywidgets.Widget._instances.values() if hasattr(ipywidgets.Widget, '_instances') else ipywidgets.Widget.widgets.values())\n"
+        "[area] = [w for w in found if isinstance(w, ipywidgets.Textarea)]\n"
+        "[button] = [w for w in found if isinstance(w, ipywidgets.Button) and w.description == 'Request access']\n"
+        "area.value = 'from a notebook'\n"
+        "button.click()\n"
+        "end = time.monotonic() + 10\n"
+        "while time.monotonic() < end and 'Waiting' not in ' '.join(w.value for w in found if isinstance(w, ipywidgets.HTML)):\n"
+        "    time.sleep(0.05)\n"
+        "' '.join(w.value for w in found if isinstance(w, ipywidgets.HTML))"
+    )
+    _, state = run(ask, click)
+    assert "Waiting for the owner" in shown(state)
+    (request,) = owner.requests("pending")
+    assert request.reason == "from a notebook"
+    owner.deny(request, "no")
