@@ -97,9 +97,6 @@ class QueryService:
         if grant is not None:
             await self._approved(request, subject, grant, started)
             return
-        if static.outcome is Outcome.REFUSE and not safe_part:
-            await self._deny(request, subject, Verdict(Outcome.REFUSE, findings=static.findings), static)
-            return
         # INVARIANT: the intent is on the disk before the answer leaves (settled below); its sync overlaps the run
         intent = self.journal.begin(
             self._records(subject, "intent", who, "safe part" if safe_part else "query", now=time.time())
