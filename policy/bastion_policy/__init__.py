@@ -1,0 +1,1 @@
+"""What the owner writes, and the judge: pure functions of plan, facts, policy, history and measured guard columns."""

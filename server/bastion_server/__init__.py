@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def __getattr__(name: str) -> Any:
     # the workers import this package: it must stay empty until someone wants to start a server
     if name in ("Handle", "start"):
-        from bastion_server import process  # noqa: PLC0415
+        from bastion_server import process
 
         return getattr(process, name)
     raise AttributeError(name)

@@ -1,1 +1,1 @@
-"""The engine: plans lowered to Polars, and only here."""
+"""Engines: plans become Polars here and nowhere else."""
