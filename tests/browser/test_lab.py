@@ -156,13 +156,10 @@ def test_run_all_ask_and_get_the_rows(stage, address):
         assert "single people" in last.inner_text()
         assert "denied.row-level" in last.inner_text()
         assert owner.requests("pending") == []
-        keep(page, "whole.png")
 
         last.locator("textarea").last.fill("I want to see how the columns look before I write the analysis.")
-        keep(page, "asking.png")
         ask.click()
         last.get_by_text("Waiting for the owner").wait_for(timeout=10_000)
-        keep(page, "waiting.png")
         (request,) = owner.requests("pending")
         assert request.reason.startswith("I want to see")
         thread = threading.Thread(target=owner.approve, args=(request, "Fine for the tour."))
@@ -173,7 +170,7 @@ def test_run_all_ask_and_get_the_rows(stage, address):
         assert "shape: (5, 12)" in rows
         assert "Fine for the tour." in rows
         assert "Braund" not in rows
-        keep(page, "rows.png")
+        keep(page, "approved.png", last.bounding_box())
 
         page.evaluate("window.jupyterapp.commands.execute('docmanager:save')")
         page.reload()

@@ -62,7 +62,7 @@ def test_the_quick_tour(stage):
     assert "denied.safe_part()" in cells["tour-13"]
     assert "pending" in cells["tour-15"]
     assert "shape: (5, 12)" in cells["tour-17"]
-    assert "│ *" in cells["tour-17"]
+    assert "┆ *" in cells["tour-17"]
     assert "Braund" not in str(book)
     assert "approved" in cells["tour-19"]
     assert "Fine for the tour." in cells["tour-19"]
