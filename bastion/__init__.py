@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from bastion import expressions as pl
     from bastion.client.connection import AsyncConnection, Connection, Released
     from bastion.client.denied import AccessRequest, Denied
+    from bastion.client.endpoints import trust
     from bastion.client.frames import FetchableLazyFrame, RemoteLazyFrame, concat
     from bastion.expr import selectors
 
@@ -36,6 +37,7 @@ _PLACES = {
     "RemoteLazyFrame": "bastion.client.frames",
     "FetchableLazyFrame": "bastion.client.frames",
     "concat": "bastion.client.frames",
+    "trust": "bastion.client.endpoints",
     "Identity": "bastion_wire.identity",
     "PublicIdentity": "bastion_wire.identity",
 } | dict.fromkeys(
@@ -73,6 +75,7 @@ __all__ = [
     "concat",
     "pl",
     "selectors",
+    "trust",
 ]
 
 

@@ -158,7 +158,7 @@ class Connection:
     ) -> None:
         from bastion.client.transport import Session
 
-        target = await endpoints.resolve(endpoint, port, identity=identity, server_key=server_key, timeout=timeout)
+        target = endpoints.resolve(endpoint, port, identity=identity, server_key=server_key)
         self._identity, self._server_key, self._endpoint = target.identity, target.server_key, target.endpoint
         self._session = await Session.open(
             target.endpoint, target.identity, target.server_key, enrol=target.enrol, timeout=timeout

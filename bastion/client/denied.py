@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from bastion.client.connection import Connection
 
 
-class Denied(BastionError):  # noqa: N818
+class Denied(BastionError):
     """The guard does not release this answer. Nothing has been filed.
 
     outcome: "review" (the owner may be asked) or "refuse".
@@ -34,8 +34,10 @@ class Denied(BastionError):  # noqa: N818
         if denial.has_safe_part:
             part = f" ({denial.safe_cells} of {denial.total_cells} cells)" if denial.total_cells else ""
             steps.append(f"What may leave now{part}: denied.safe_part().")
-        if self._request is not None:
-            steps.append(f"A request for it is {self._request.state}: denied.wait() waits for the decision.")
+        if self._request is not None and self._request.state == "pending":
+            steps.append("A request for it is pending: denied.wait() waits for the decision.")
+        elif self._request is not None and self._request.state == "approved":
+            steps.append('The approval of it is used up or past: denied.request("why") asks again.')
         elif asked:
             steps.append('To ask the owner: denied.request("why you need it").')
         super().__init__(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import tomllib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,9 @@ import platformdirs
 from bastion_plan.errors import InputError, WireError
 from bastion_wire.identity import Identity, check_curve_key
 from bastion_wire.invitation import Invitation
+
+from bastion.client import known_servers
+from bastion.client.known_servers import Offer
 
 #: how an invitation token begins
 INVITATION = "bastion1."
@@ -65,13 +70,12 @@ def write_profile(endpoint: str, server_key: str, identity: str) -> Path:
     return path
 
 
-async def resolve(
+def resolve(
     endpoint: str | None,
     port: int | None,
     *,
     identity: Identity | str | None,
     server_key: str | None,
-    timeout: float,
 ) -> Target:
     """Return where to connect and as whom.
 
@@ -105,7 +109,7 @@ async def resolve(
         identity if identity is not None else os.environ.get("BASTION_IDENTITY") or profile.get("identity")
     )
     if server_key is None:
-        server_key = await _known_key(endpoint, timeout)
+        server_key = _known_key(endpoint)
     return Target(endpoint, me, check_curve_key(server_key), enrol)
 
 
@@ -123,7 +127,27 @@ def load_identity(given: Any) -> Identity:
     )
 
 
-async def _known_key(endpoint: str, timeout: float) -> str:
+def trust(bootstrap: str, confirm: Callable[[Offer], bool] | None = None, *, timeout: float = 5.0) -> str:
+    """Learn a server's key from its bootstrap socket, after a person has compared its words; return the channel's address.
+
+    Args:
+        bootstrap: "tcp://host:port" of the bootstrap socket.
+        confirm: called with the offer (`.words`, `.endpoint`) for an unknown server; None to ask on the terminal.
+        timeout: seconds.
+
+    Raises:
+        WireError: nothing answers, the key changed since it was trusted, or it was not confirmed.
+    """
+    return asyncio.run(known_servers.trust(bootstrap, confirm or _ask_person, timeout)).endpoint
+
+
+def _ask_person(offer: Offer) -> bool:
+    """Ask on the terminal whether the words are those the owner told."""
+    print(f"The server at {offer.endpoint} shows the key\n\n    {offer.words}\n")
+    return input("Are these the words its owner told you? Type yes or no: ").strip().lower() == "yes"
+
+
+def _known_key(endpoint: str) -> str:
     from bastion.client import known_servers
 
     key = known_servers.lookup(endpoint)

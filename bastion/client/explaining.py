@@ -15,20 +15,23 @@ from bastion_wire.messages import Dataset
 from bastion.expr.core import show
 
 _OUTCOMES = {
-    Outcome.RELEASE: "released automatically",
-    Outcome.REVIEW: "needs the owner's review",
-    Outcome.REFUSE: "refused",
+    Outcome.RELEASE: "Released automatically.",
+    Outcome.REVIEW: "Needs the owner's review.",
+    Outcome.REFUSE: "Refused.",
 }
 
 
 def verdict_line(verdict: StaticVerdict) -> str:
     """Return the verdict as one line: the outcome, and why."""
-    line = _OUTCOMES[verdict.outcome]
-    return f"{line}: {verdict.summary}" if verdict.summary else line
+    return verdict.summary or _OUTCOMES[verdict.outcome]
 
 
-def verdict_text(verdict: StaticVerdict) -> str:
-    """Return the verdict with its findings, one paragraph each."""
+def verdict_text(verdict: StaticVerdict, names: Mapping[str, str] | None = None) -> str:
+    """Return the verdict with its findings, one paragraph each.
+
+    Args:
+        names: dataset names by id.
+    """
     lines = [f"VERDICT  {verdict_line(verdict)}"]
     for finding in verdict.findings:
         where = f" ({', '.join(finding.columns)})" if finding.columns else ""
@@ -36,8 +39,15 @@ def verdict_text(verdict: StaticVerdict) -> str:
         if finding.fix:
             lines.append(f"    what would pass: {finding.fix}")
     if verdict.columns:
-        lines.append(f"  columns used: {', '.join(verdict.columns)}")
+        used = [_called(column, names or {}) for column in verdict.columns]
+        lines.append(f"  columns used: {', '.join(used)}")
     return "\n".join(lines)
+
+
+def _called(column: str, names: Mapping[str, str]) -> str:
+    """Return "dataset id.column" with the dataset's name."""
+    dataset, dot, name = column.partition(".")
+    return f"{names.get(dataset, dataset)}{dot}{name}"
 
 
 def plan_text(plan: n.Node, names: Mapping[str, str] | None = None) -> str:

@@ -182,7 +182,7 @@ class RemoteLazyFrame(Verbs, Joins, Reshape, Shortcuts, OldNames):
         """Return the plan as text and the static verdict, without running anything."""
         from bastion.client.explaining import plan_text, verdict_text
 
-        return f"{plan_text(self._plan, self._names())}\n\n{verdict_text(self.verdict)}"
+        return f"{plan_text(self._plan, self._names())}\n\n{verdict_text(self.verdict, self._names())}"
 
     def _names(self) -> dict[str, str]:
         return {key: facts.name for key, facts in self._connection.facts.items()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import polars as pl
 from bastion_plan import dtypes as dt
 from bastion_plan import expressions as px
 from bastion_plan import nodes as n
@@ -12,7 +13,7 @@ from bastion_plan.errors import InputError, did_you_mean
 
 from bastion.client.base import FrameBase, old_spelling
 from bastion.client.grouping import DynamicGroupBy, RemoteGroupBy, RollingGroupBy
-from bastion.expr.core import Expr, all_of, as_plan, duration_text, plans
+from bastion.expr.core import Expr, all_of, as_plan, duration_text, one_column, plans
 from bastion.expr.dtypes import to_dtype
 
 if TYPE_CHECKING:
@@ -74,17 +75,18 @@ class Verbs(FrameBase):
         """Other data types: one for all columns, or {column or selector or type: type}."""
         wanted: dict[str, dt.DType] = {}
         if isinstance(dtypes, Mapping):
-            from bastion.expr.core import column, selector_dtype
+            from bastion.expr.core import selector_dtype
 
             for key, dtype in dtypes.items():
-                plan = key.plan if isinstance(key, Expr) else None
-                if plan is None and not isinstance(key, str):
-                    plan = (
-                        column(key)
-                        if not isinstance(key, dt.DType)
+                if isinstance(key, Expr | pl.Expr):
+                    chosen = as_plan(key)
+                else:
+                    chosen = (
+                        one_column(key)
+                        if isinstance(key, str)
                         else px.Selector("by_dtype", dtypes=(selector_dtype(key),))
                     )
-                for name in self._chosen([plan if plan is not None else key]):
+                for name in self._chosen([chosen]):
                     wanted[name] = to_dtype(dtype)
         else:
             wanted = dict.fromkeys(self.plan_schema, to_dtype(dtypes))

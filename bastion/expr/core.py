@@ -17,19 +17,19 @@ from bastion.expr.dtypes import to_dtype
 from bastion.expr.literals import literal
 
 
-class NoSuchMember(BindError, AttributeError):  # noqa: N818
+class NoSuchMember(BindError, AttributeError):
     """A method or attribute that does not exist; both a `BindError` and an `AttributeError`."""
 
     default_code = "plan.bind.member"
 
 
-class NotAValue(BindError, TypeError):  # noqa: N818
+class NotAValue(BindError, TypeError):
     """An expression used as if it were a value (in `if`, `and`, `or`, `not`, `len`, iteration)."""
 
     default_code = "plan.bind.truth"
 
 
-class NoPython(LanguageError):  # noqa: N818
+class NoPython(LanguageError):
     """A Python function where the data is out of its reach."""
 
     default_code = "language.udf"

@@ -34,11 +34,11 @@ _log = logging.getLogger(__name__)
 _YIELD_EVERY = 200
 
 
-class _Break(Exception):  # noqa: N818
+class _Break(Exception):
     """A break on its way to the loop."""
 
 
-class _Continue(Exception):  # noqa: N818
+class _Continue(Exception):
     """A continue on its way to the loop."""
 
 

@@ -6,13 +6,14 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-import bastion
 import polars as real
 import pytest
-from bastion import InputError, pl
-from bastion.client.base import OldSpelling
 from bastion_plan.errors import BastionError, BindError, LimitError
 from polars.testing import assert_frame_equal
+
+import bastion
+from bastion import InputError, pl
+from bastion.client.base import OldSpelling
 
 #: method chains over `f` (people) and `g` (cities), written once and run on both
 SAME: dict[str, Callable[[Any, Any, Any], Any]] = {
@@ -219,13 +220,17 @@ def test_frames_and_expressions_do_not_change(people: Any) -> None:
 
 def test_growing_without_end_is_refused(people: Any) -> None:
     frame = people
+    for _ in range(8):
+        frame = frame.vstack(frame)
     with pytest.raises(LimitError):
-        for _ in range(100):
-            frame = frame.vstack(frame)
+        frame.vstack(frame)
 
 
 def test_sql_on_a_frame(people: Any, cities: Any) -> None:
-    frame = people.sql("SELECT c.city, COUNT(*) AS n FROM self JOIN c ON self.class = c.class GROUP BY c.city ORDER BY n, city", c=cities)
+    frame = people.sql(
+        "SELECT c.city, COUNT(*) AS n FROM self JOIN c ON self.class = c.class GROUP BY c.city ORDER BY n, city",
+        c=cities,
+    )
     assert frame.fetch().rows() == [("Bern", 2), ("Oslo", 2)]
     both = people.connection.sql("SELECT class, COUNT(*) AS n FROM people GROUP BY class ORDER BY class")
     assert both.fetch()["n"].to_list() == [2, 2, 2]
@@ -246,7 +251,7 @@ def test_texts(people: Any) -> None:
     frame = people.group_by("class").agg(pl.col("age").mean())
     assert "RemoteLazyFrame  2 columns" in repr(frame)
     text = frame.explain()
-    assert text.startswith("GROUP BY  keys: [col(\"class\")]")
+    assert text.startswith('GROUP BY  keys: [col("class")]')
     assert "SCAN people" in text
     assert "VERDICT" in text
     rows = people.select("age")
