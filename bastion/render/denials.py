@@ -10,7 +10,18 @@ from bastion_plan.errors import BastionError
 from bastion.render.tables import STYLE
 
 if TYPE_CHECKING:
-    from bastion.client.denied import Denied
+    from bastion.client.denied import AccessRequest, Denied
+
+
+def standing_request(denied: Denied) -> AccessRequest | None:
+    """Return the denial's access request, if it still counts.
+
+    One that was approved, expired or withdrawn when the denial came does not: it has been used up, and may be filed anew.
+    """
+    filed, then = denied.filed, denied.denial.request
+    if filed is not None and then is not None and filed.id == then.id and then.state not in ("pending", "denied"):
+        return None
+    return filed
 
 
 def denial_html(denied: Denied) -> str:
@@ -39,8 +50,10 @@ def _offers(denied: Denied) -> list[str]:
         cells = denied.denial
         part = f" ({cells.safe_cells} of {cells.total_cells} cells)" if cells.safe_cells < cells.total_cells else ""
         lines.append(f"The safe part{part} may be shown now: denied.safe_part()")
-    if denied.filed is not None:
-        lines.append(f"Your request {denied.filed.id} is {denied.filed.state}.")
+    filed = standing_request(denied)
+    if filed is not None:
+        answer = f" The owner's answer: {filed.answer}" if filed.answer else ""
+        lines.append(f"Your request {filed.id} is {filed.state}.{answer}")
     elif denied.outcome == "review":
         lines.append('Nothing was sent to the owner. To ask: denied.request("why you need it")')
     return lines

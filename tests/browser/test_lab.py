@@ -94,11 +94,9 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, obje
     notebook(folder / "work")
     olga, alice = (Identity.create(name, folder / "keys") for name in ("olga", "alice"))
     with start(folder / "server", owners=[olga], users=[alice]) as server:
-        os.environ["BASTION_PROFILE"] = str(folder / "profile.toml")
-        try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("BASTION_PROFILE", str(folder / "profile.toml"))
             write_profile(server.endpoint, server.server_key, str(folder / "keys" / "alice.key"))
-        finally:
-            del os.environ["BASTION_PROFILE"]
         with Connection(server.endpoint, identity=olga, server_key=server.server_key) as owner:
             frame = pl.read_csv(ROOT / "notebooks" / "data" / "titanic.csv")
             owner.client.polars.send_df(frame, name="titanic", sanitized_columns=["Name"], unit="row")

@@ -57,7 +57,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
             send(pl.DataFrame({"x": range(5000)}), Policy.open(), name="slow", unit="row")
             yield Stage(server.endpoint, server.server_key, profile, owner, olga)
     if before is None:
-        os.environ.pop("BASTION_PROFILE")
+        os.environ.pop("BASTION_PROFILE", None)
     else:
         os.environ["BASTION_PROFILE"] = before
 

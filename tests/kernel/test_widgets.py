@@ -109,6 +109,19 @@ def test_ask_approve_and_the_rows_come_by_push(kernel, stage):
     assert kernel.run("released.shape").result["text/plain"] == "(5, 12)"
 
 
+def test_what_was_used_up_may_be_asked_anew(kernel, stage):
+    page = Page(kernel)
+    page.denied(17)
+    page.run('denied.request("once")')
+    stage.owner.approve(pending(stage)[0])
+    assert "shape: (17, 12)" in page.run("denied.wait()").result["text/plain"]
+    again = Page(kernel)
+    again.denied(17)
+    assert "Request access" in again.buttons()
+    assert "Show the result" not in again.buttons()
+    assert "denied.request(" in kernel.run("denied").result["text/plain"]
+
+
 def test_an_empty_reason_is_refused_in_place_and_files_nothing(kernel, stage):
     page = Page(kernel)
     page.denied(6)

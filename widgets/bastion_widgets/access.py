@@ -12,7 +12,7 @@ from bastion_plan.errors import BastionError
 
 from bastion.client.connection import Released
 from bastion.client.denied import AccessRequest, Denied
-from bastion.render.denials import error_html
+from bastion.render.denials import error_html, standing_request
 from bastion.render.tables import table_html
 
 STATES = {
@@ -34,7 +34,7 @@ class AccessRequestWidget(w.VBox):
     def __init__(self, denied: Denied, on_result: Callable[[Released], None] | None = None) -> None:
         self._denied = denied
         self._on_result = on_result
-        self._request: AccessRequest | None = denied.filed
+        self._request: AccessRequest | None = standing_request(denied)
         self._own = False
         self._shown = False
         self._reason = w.Textarea(
@@ -65,9 +65,10 @@ class AccessRequestWidget(w.VBox):
 
     def refresh(self) -> None:
         """Show a request that was filed elsewhere, by `denied.request(…)` in a cell."""
-        if self._request is None and self._denied.filed is not None:
-            self._request = self._denied.filed
-            self._draw()
+        if self._request is None:
+            self._request = standing_request(self._denied)
+            if self._request is not None:
+                self._draw()
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
         """Return the view; as text there is nothing to add to the denial above, except how a request stands."""
