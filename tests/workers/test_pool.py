@@ -82,7 +82,7 @@ def test_many_at_once(pooling, table):
 
     sums, most = asyncio.run(scenario())
     assert sums == [6] * 20
-    assert most == 3
+    assert 1 < most <= 3
 
 
 def test_waiting_has_an_end(pooling):
