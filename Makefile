@@ -40,6 +40,11 @@ $(STAMP)-test: $(STAMP)
 	@$(PIP) -e '.[server,demo,test]'
 	@touch $@
 
+$(STAMP)-browser: $(STAMP)-test
+	@echo "· installing JupyterLab and Playwright (the browser itself is Debian's chromium: apt install chromium)"
+	@$(PIP) -e '.[server,demo,test,browser]'
+	@touch $@
+
 check: $(STAMP)-test  ## ruff, mypy --strict, import rules
 	$(BIN)/ruff check .
 	$(BIN)/mypy -p bastion_plan -p bastion_policy -p bastion_wire -p bastion_server
@@ -48,7 +53,7 @@ check: $(STAMP)-test  ## ruff, mypy --strict, import rules
 test: check  ## everything a change must pass (fixed-seed samples of the long suites)
 	$(BIN)/python -m pytest -m "not slow" -n 2
 
-test-all: check  ## all tests, the long suites whole
+test-all: check $(STAMP)-browser  ## all tests, the long suites whole, JupyterLab in a browser where there is chromium
 	BASTION_FUZZ_CASES=2000 $(BIN)/python -m pytest -n 2
 
 fuzz-plan: $(STAMP)-test  ## canonical bytes against mutations, CASES times

@@ -60,6 +60,7 @@ def test_the_quick_tour(stage):
     assert "29.69" in cells["tour-11"]
     assert "head(5)" in cells["tour-13"]
     assert "denied.safe_part()" in cells["tour-13"]
+    assert "891" in cells["tour-13b"]
     assert "pending" in cells["tour-15"]
     assert "shape: (5, 12)" in cells["tour-17"]
     assert "┆ *" in cells["tour-17"]
