@@ -181,7 +181,8 @@ class Child:
     ) -> tuple[Done, bytes]:
         """Run a plan; return its height and, where asked for, its columns (as body, or in `file` where they are large).
 
-        INVARIANT: what goes out went through `visible`.
+        INVARIANT: a whole result (`returns` None) may be released, so it goes out through `visible`. Named columns are
+        the judge's guard columns: they stay in the server.
         """
         for name, columns in tables.items():
             self.sources[name] = pl.DataFrame(dict(columns)).lazy()
@@ -192,7 +193,8 @@ class Child:
             if not returns:
                 return Done(height=frame.height), b""
             frame = frame.select(returns)
-        frame = visible(frame)
+        else:
+            frame = visible(frame)
         if frame.estimated_size() < MAX_BODY // 2:
             buffer = io.BytesIO()
             frame.write_ipc(buffer)
