@@ -20,7 +20,7 @@ import polars as pl
 from bastion_plan.canonical import Envelope
 from bastion_plan.dtypes import INT64
 from bastion_plan.expressions import Alias, Call, Column, Literal
-from bastion_plan.nodes import Filter, GroupBy, Node, Scan
+from bastion_plan.nodes import Filter, GroupBy, Node, Scan, Sort, WithRowIndex
 
 from bastion_server.engine.lower import lower
 from bastion_server.workers import measure, sandbox
@@ -42,13 +42,21 @@ from bastion_server.workers.visible import visible
 _plans = msgspec.msgpack.Decoder(Envelope)
 
 #: a query about nothing
+#: what most guarded queries are made of
 WARMING = Filter(
-    GroupBy(Scan("#warm"), (Column("k"),), (Alias(Call("mean", (Column("v"),)), "v"),)),
+    WithRowIndex(
+        Sort(
+            GroupBy(
+                Scan("#warm"), (Column("k"),), (Alias(Call("pl.len"), "n"), Alias(Call("mean", (Column("v"),)), "v"))
+            ),
+            (Column("k"),),
+        )
+    ),
     Call("gt", (Column("v"), Literal(INT64, 0))),
 )
 
 
-class Refusal(Exception):  # noqa: N818 - an answer, not a fault
+class Refusal(Exception):
     """The job ends with a fixed reason of errors.py."""
 
     def __init__(self, reason: str, text: str = "") -> None:
@@ -104,7 +112,7 @@ class Child:
         buffer = io.BytesIO()
         pl.DataFrame({"k": [1, 2], "v": [1.0, 2.0]}).write_ipc(buffer)
         os.write(spare, buffer.getvalue())
-        for _ in range(2):
+        for _ in range(3):
             self.bind(("#warm",), (os.dup(spare),))
             message, _ = self.run(WARMING, "#kept", None, {}, spare)
             self.lower(Scan("#kept")).collect()

@@ -21,7 +21,7 @@ MAX_BODY = 1 << 20
 _encoder = msgspec.msgpack.Encoder()
 
 
-class BrokenFrame(Exception):  # noqa: N818 - says what it is
+class BrokenFrame(Exception):
     """The other end closed the socket, or sent what is no frame."""
 
 

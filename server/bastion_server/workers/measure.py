@@ -15,7 +15,7 @@ _FILE_MAGIC = b"ARROW1"
 _HEAD = 4 << 20
 
 
-class Unusable(Exception):  # noqa: N818 - an answer, not a fault
+class Unusable(Exception):
     """The upload cannot be used. reason: a word of errors.py."""
 
     def __init__(self, reason: str, text: str = "") -> None:
