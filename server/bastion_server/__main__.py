@@ -54,6 +54,8 @@ def main(argv: list[str] | None = None) -> int:
     except BastionError as error:
         sys.stderr.write(f"{error}\n")
         return 1
+    except KeyboardInterrupt:  # before the server listened for signals
+        return 130
     return 0
 
 

@@ -6,23 +6,28 @@ import asyncio
 import contextlib
 import ipaddress
 import json
+import logging
 import os
 import select
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from bastion_plan.errors import InputError, ServerError
+from bastion_wire.files import replace
 from bastion_wire.identity import Identity, PublicIdentity
 
 READY = "bastion-server-ready "
 START_SECONDS = 60.0
 STOP_SECONDS = 15.0
+ENGINE_LOG = 16 << 20
+
+_log = logging.getLogger("bastion.server")
 
 
 class Handle:
@@ -108,19 +113,22 @@ def start(
         ServerError: it did not start; the reason is the server's own last words.
     """
     path = Path(directory).resolve()
-    authorise(path, owners=owners, users=users, auditors=auditors)
+    check_endpoint(endpoint)
+    with writable(path):
+        authorise(path, owners=owners, users=users, auditors=auditors)
     command = [sys.executable, "-m", "bastion_server", "--directory", str(path), "--endpoint", endpoint, "--parent"]
     if bootstrap:
         command += ["--bootstrap", bootstrap]
     for name, value in limits.items():
         command += [f"--{name}", str(value)]
     log = path / "server.log"
+    before = log.stat().st_size if log.exists() else 0
     with os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as errors:
         process = subprocess.Popen(  # noqa: S603 - our own module
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, start_new_session=True
         )
     try:
-        return Handle(process, _wait_ready(process, log), path, log)
+        return Handle(process, _wait_ready(process, log, before), path, log)
     except BaseException:
         process.kill()
         process.wait(STOP_SECONDS)
@@ -150,7 +158,7 @@ def authorise(
                 keys.add(public, role)
 
 
-def _wait_ready(process: subprocess.Popen[bytes], log: Path) -> dict[str, Any]:
+def _wait_ready(process: subprocess.Popen[bytes], log: Path, before: int) -> dict[str, Any]:
     assert process.stdout is not None
     deadline, text = time.monotonic() + START_SECONDS, b""
     os.set_blocking(process.stdout.fileno(), False)
@@ -163,9 +171,27 @@ def _wait_ready(process: subprocess.Popen[bytes], log: Path) -> dict[str, Any]:
                 return found
         if process.poll() is not None:
             break
-    tail = log.read_text(errors="replace").splitlines()[-3:]
+    tail = log.read_bytes()[before:].decode(errors="replace").splitlines()[-3:]
+    reason = " ".join(tail) if process.poll() is not None else f"It was not ready within {START_SECONDS:g} s."
     msg = "The server did not start."
-    raise ServerError(msg, code="server.start", reason=" ".join(tail), next_step=f"Its log is {log}.")
+    raise ServerError(msg, code="server.start", reason=reason, next_step=f"Its log is {log}.")
+
+
+@contextlib.contextmanager
+def writable(directory: Path) -> Iterator[None]:
+    """Say in words that a server's directory cannot be used.
+
+    Raises:
+        ServerError: server.store.directory.
+    """
+    try:
+        yield
+    except OSError as error:
+        msg = f"The server's directory {directory} cannot be used."
+        raise ServerError(
+            msg, code="server.store.directory", reason=f"{error.strerror or type(error).__name__}.",
+            next_step="Name another directory, or give yourself the right to write there.",
+        ) from None  # fmt: skip
 
 
 # ---- in this process --------------------------------------------------------------------------------------------------
@@ -202,7 +228,13 @@ async def serve(
     ready: Any = None,
     stop: asyncio.Event | None = None,
 ) -> None:
-    """Run a server until `stop` is set or SIGTERM or SIGINT comes. `ready(dict)` is called once it listens."""
+    """Run a server until `stop` is set or SIGTERM or SIGINT comes; a second signal ends it at once.
+
+    ready: called with a dict of facts once it listens.
+
+    Raises:
+        InputError: the address. ServerError: the directory, its lock, the port, the workers.
+    """
     from bastion_server.channel import Bootstrap, Channel
     from bastion_server.service.server import Service
     from bastion_server.store import Record, Store
@@ -212,52 +244,71 @@ async def serve(
     check_endpoint(endpoint)
     stop = stop or asyncio.Event()
     loop = asyncio.get_running_loop()
+    loop.set_exception_handler(_unforeseen)
+
+    def hear() -> None:
+        if stop.is_set():
+            os._exit(130)  # every acknowledged record and change is on the disk already
+        stop.set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    store = Store.open(directory, time.time())
+        loop.add_signal_handler(number, hear)
+    with writable(directory):
+        store = Store.open(directory, time.time())
     try:
         pool = await WorkerPool.start(Limits(memory=memory, seconds=seconds), on_engine_text=_engine_log(directory))
         try:
             warnings = pool.sandbox_report.warnings if pool.sandbox_report is not None else ()
             service = Service(store, pool, lambda name, push: channel.push(name, push), notices=warnings)
             channel = Channel(service, directory / "keys", store.keys.curve_secret, endpoint)
-            await channel.start()
-            told = None
-            if bootstrap:
-                told = Bootstrap(channel.server_key, channel.endpoint, bootstrap)
-                await told.start()
-            await store.audit.append(
-                Record(time.time(), "start", "server", f"listening on {channel.endpoint}", red=bool(warnings))
-            )
-            facts = {
-                "endpoint": channel.endpoint, "server_key": store.keys.curve_public.decode(), "pid": os.getpid(),
-                "bootstrap": told.endpoint if told else None, "warnings": list(warnings),
-            }  # fmt: skip
-            (directory / "address.json").write_text(json.dumps(facts))
-            if ready is not None:
-                ready(facts)
-            try:
+            async with contextlib.AsyncExitStack() as stack:
+                stack.push_async_callback(service.close)
+                stack.push_async_callback(channel.close)
+                await channel.start()
+                told = None
+                if bootstrap:
+                    told = Bootstrap(channel.server_key, channel.endpoint, bootstrap)
+                    await told.start()
+                    stack.push_async_callback(told.close)
+                await store.audit.append(
+                    Record(time.time(), "start", "server", f"listening on {channel.endpoint}", red=bool(warnings))
+                )
+                facts = {
+                    "endpoint": channel.endpoint, "server_key": store.keys.curve_public.decode(), "pid": os.getpid(),
+                    "bootstrap": told.endpoint if told else None, "warnings": list(warnings),
+                }  # fmt: skip
+                with writable(directory):
+                    replace(directory / "address.json", json.dumps(facts).encode(), mode=0o600)
+                if ready is not None:
+                    ready(facts)
                 await stop.wait()
-            finally:
-                if told is not None:
-                    await told.close()
-                await channel.close()
-                service.close()
-                with contextlib.suppress(ServerError):
-                    await store.audit.append(Record(time.time(), "stop", "server", "stopped"))
+            with contextlib.suppress(ServerError):
+                await store.audit.append(Record(time.time(), "stop", "server", "stopped"))
         finally:
             await pool.close()
     finally:
         store.close(time.time())
 
 
-def _engine_log(directory: Path) -> Any:
-    """Return a function that writes the engine's own words where only the server's user reads them."""
+def _unforeseen(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log what a task died of by its type only: the text of an exception may hold values of the data."""
+    error = context.get("exception")
+    _log.error("unforeseen: %s", type(error).__name__ if error is not None else "see the incident before")
+
+
+def _engine_log(directory: Path) -> Callable[[str, str], None]:
+    """Return a function that writes the engine's own words where only the server's user reads them.
+
+    Scientists can make the engine speak; the file is put aside above ENGINE_LOG bytes, one old one is kept.
+    """
     path = directory / "engine.log"
 
     def write(label: str, text: str) -> None:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        with os.fdopen(descriptor, "a", encoding="utf-8", errors="replace") as out:
-            out.write(f"{time.time():.3f} {label}: {text[:4000]}\n")
+        with contextlib.suppress(OSError):  # it is a help for the operator, no record: queries go on without it
+            if path.exists() and path.stat().st_size > ENGINE_LOG:
+                path.replace(path.with_suffix(".log.1"))
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            with os.fdopen(descriptor, "a", encoding="utf-8", errors="replace") as out:
+                out.write(f"{time.time():.3f} {label}: {text[:4000]}\n")
 
     return write

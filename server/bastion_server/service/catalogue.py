@@ -5,19 +5,19 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import msgspec
 from bastion_plan.bind import BoundPlan, bind
-from bastion_plan.errors import NotFound, ServerError
+from bastion_plan.errors import InputError, NotFound, ServerError
 from bastion_plan.nodes import Node, Scan, inputs
 from bastion_policy.facts import DatasetFacts, PrivateFacts
 from bastion_policy.model import Policy
 from bastion_wire.messages import Dataset
 
 from bastion_server.channel.keys import Principal
-from bastion_server.store import DatasetRecord, Store
+from bastion_server.store import DatasetRecord, SealedRef, Store
 
 
 def scans(node: Node) -> Iterator[str]:
@@ -74,6 +74,28 @@ class Subject:
         return {key: record.facts.name for key, record in self.records.items()}
 
 
+class _Visible(Mapping[str, DatasetFacts]):
+    """What one identity may see, looked up as a plan names it; all of it is listed only to suggest a name."""
+
+    def __init__(self, store: Store, who: str) -> None:
+        self._store, self._who = store, who
+        self.records: dict[str, DatasetRecord] = {}
+
+    def __getitem__(self, dataset: str) -> DatasetFacts:
+        if dataset not in self.records:
+            record = self._store.datasets.find(dataset)
+            if record is None or record.facts.id != dataset or not record.visible_to(self._who):
+                raise KeyError(dataset)
+            self.records[dataset] = record
+        return self.records[dataset].facts
+
+    def __iter__(self) -> Iterator[str]:
+        return iter([record.facts.id for record in self._store.datasets.list(visible_to=self._who)])
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
 class Catalogue:
     """Datasets through the eyes of one identity.
 
@@ -105,10 +127,38 @@ class Catalogue:
         Raises:
             BindError: names or types that do not fit.
         """
-        visible = self.visible(who)
-        bound = bind(plan, {key: record.facts for key, record in visible.items()})
-        used = {key: visible[key] for key in dict.fromkeys(scans(bound.root))}
+        visible = _Visible(self._store, who)
+        bound = bind(plan, visible)
+        used = {key: visible.records[key] for key in dict.fromkeys(scans(bound.root))}
         return Subject(plan, plan_hash, bound, used, tuple(dict.fromkeys(scans(plan))))
+
+    def check_unchanged(self, subject: Subject, who: str) -> None:
+        """Check that what a query was judged by still holds.
+
+        INVARIANT: called right before an answer leaves: rows, policy, roles and access are those of one moment, and that
+        moment is not over.
+
+        Raises:
+            InputError: input.dataset.changed.
+        """
+        for key in dict.fromkeys((*subject.records, *subject.named)):
+            now, then = self._store.datasets.find(key), subject.records.get(key)
+            same = (
+                now is not None
+                and now.visible_to(who)
+                and (
+                    then is None
+                    or (now.facts.version, now.facts.policy_version) == (then.facts.version, then.facts.policy_version)
+                )
+            )
+            if not same:
+                msg = "A dataset of this query was changed while it ran."
+                raise InputError(
+                    msg,
+                    code="input.dataset.changed",
+                    reason="Its rows, its policy or who may see it are not what the query was judged by.",
+                    next_step="Run it again.",
+                )
 
     def card(self, record: DatasetRecord, principal: Principal) -> Dataset:
         """Return a dataset's card for one identity. Nobody but the owner learns who else may see it."""
@@ -153,7 +203,8 @@ class MemoryFiles:
         self._store = store
         self._capacity = capacity
         self._open: OrderedDict[tuple[str, int], int] = OrderedDict()
-        self._loading: dict[tuple[str, int], asyncio.Lock] = {}
+        self._loading: dict[tuple[str, int], asyncio.Task[None]] = {}
+        self._closed = False
 
     async def descriptors(self, records: Iterable[DatasetRecord]) -> dict[str, int]:
         """Return id -> a fresh descriptor per table, which the caller closes (whatever is dropped meanwhile).
@@ -164,7 +215,7 @@ class MemoryFiles:
         found: dict[str, int] = {}
         try:
             for record in records:
-                found[record.facts.id] = os.dup(await self._get(record))
+                found[record.facts.id] = await self._get(record)
         except BaseException:
             for fd in found.values():
                 os.close(fd)
@@ -173,33 +224,57 @@ class MemoryFiles:
 
     def put(self, dataset: str, version: int, fd: int) -> None:
         """Keep a memory file that is at hand already; it is taken over."""
+        if self._closed:
+            os.close(fd)
+            return
         self._drop_dataset(dataset)
         self._open[dataset, version] = fd
         self._shrink()
 
     def forget(self, dataset: str) -> None:
-        """Drop what is held of a dataset: deleted, replaced."""
+        """Drop what is held of a dataset: deleted, replaced. What is being loaded of it is not kept."""
         self._drop_dataset(dataset)
+        for key in [key for key in self._loading if key[0] == dataset]:
+            del self._loading[key]
 
     def close(self) -> None:
-        """Drop everything."""
+        """Drop everything, now and what is still being loaded."""
+        self._closed = True
+        self._loading.clear()
         while self._open:
             os.close(self._open.popitem()[1])
 
     async def _get(self, record: DatasetRecord) -> int:
+        """Return a fresh descriptor."""
         key = (record.facts.id, record.facts.version)
-        lock = self._loading.setdefault(key, asyncio.Lock())
-        async with lock:
+        if key not in self._open:
+            if record.sealed is None or self._closed:
+                raise _no_rows()
+            loading = self._loading.get(key)
+            if loading is None:
+                loading = self._loading[key] = asyncio.create_task(self._load(key, record.sealed))
+                loading.add_done_callback(_seen)
+            # shielded: one who stops waiting must neither stop the others nor lose the descriptor
+            await asyncio.shield(loading)
             if key not in self._open:
-                if record.sealed is None:
-                    msg = "The rows of a dataset are not there."
-                    raise ServerError(msg, code="server.store.rows")
-                self._open[key] = await asyncio.to_thread(self._store.sealed.load_into_memfd, record.sealed)
-            self._open.move_to_end(key)
-        self._loading.pop(key, None)
-        fd = self._open[key]
+                raise _no_rows()
+        self._open.move_to_end(key)
+        return os.dup(self._open[key])
+
+    async def _load(self, key: tuple[str, int], sealed: SealedRef) -> None:
+        me = asyncio.current_task()
+        try:
+            fd = await asyncio.to_thread(self._store.sealed.load_into_memfd, sealed)
+        except BaseException:
+            if self._loading.get(key) is me:
+                del self._loading[key]
+            raise
+        if self._loading.get(key) is not me:  # forgotten meanwhile
+            os.close(fd)
+            return
+        del self._loading[key]
+        self._open[key] = fd
         self._shrink()
-        return fd
 
     def _shrink(self) -> None:
         while len(self._open) > 1 and sum(os.fstat(fd).st_size for fd in self._open.values()) > self._capacity:
@@ -208,3 +283,16 @@ class MemoryFiles:
     def _drop_dataset(self, dataset: str) -> None:
         for key in [key for key in self._open if key[0] == dataset]:
             os.close(self._open.pop(key))
+
+
+def _no_rows() -> ServerError:
+    msg = "The rows of a dataset are not there."
+    return ServerError(
+        msg, code="server.store.rows", next_step="Run it again; if it stays so, tell the server's operator."
+    )
+
+
+def _seen(task: asyncio.Task[None]) -> None:
+    """Take note of a failure that nobody waits for any more."""
+    if not task.cancelled():
+        task.exception()

@@ -1,13 +1,19 @@
-"""What is written down of a query: intent before the run, outcome before the answer. No audit write, no answer."""
+"""What is written down: intent before a run, outcome before an answer, a change before it takes effect."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
-from typing import Any
+from contextlib import suppress
+from typing import Any, TypeVar
+
+import msgspec
+from bastion_plan.errors import ServerError
 
 from bastion_server.store import Record, Store
+
+T = TypeVar("T")
 
 
 class Journal:
@@ -15,6 +21,7 @@ class Journal:
 
     def __init__(self, store: Store) -> None:
         self._log = store.audit
+        self._store = store
 
     def begin(self, records: Iterable[Record]) -> list[Future[int]]:
         """Hand records to the log; they are on the disk once `settle` returns. Lets an intent's sync overlap the run."""
@@ -32,6 +39,34 @@ class Journal:
     async def write(self, records: Iterable[Record]) -> None:
         """Write records and wait until they are on the disk."""
         await self.settle(self.begin(records))
+
+    async def change(self, apply: Callable[[], tuple[T, list[Record]]]) -> T:
+        """Change the catalogue and write that down; both, or the change not at all.
+
+        `apply` runs in a thread, inside a transaction; it returns what it made, and the records about it.
+        INVARIANT: the records are on the disk before the transaction commits, so nothing that is not on record ever takes
+        effect. Where the commit itself then fails, a further record says so.
+        """
+        return await asyncio.to_thread(self.change_blocking, apply)
+
+    def change_blocking(self, apply: Callable[[], tuple[T, list[Record]]]) -> T:
+        """As `change`, for threads."""
+        written: list[Record] = []
+        try:
+            with self._store.transaction():
+                made, records = apply()
+                futures = self.begin(records)
+                written = records
+                for future in futures:
+                    future.result()
+        except BaseException:
+            with suppress(ServerError):
+                self.begin(
+                    msgspec.structs.replace(r, kind="note", summary=f"did not take effect: {r.summary}", details={})
+                    for r in written
+                )
+            raise
+        return made
 
 
 def about(

@@ -8,13 +8,14 @@ import mmap
 import os
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from concurrent.futures import Future
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import polars as pl
 from bastion_plan.canonical import decode, plan_hash
-from bastion_plan.errors import BastionError, InputError, NotFound
+from bastion_plan.errors import BastionError, InputError, NotFound, ServerError
 from bastion_plan.nodes import Node, Slice
 from bastion_policy.flow import static_verdict
 from bastion_policy.history import FirstHistory
@@ -32,6 +33,8 @@ from bastion_server.workers.lease import Answer, Lease
 from bastion_server.workers.pool import WorkerPool
 
 PREVIEW_ROWS = 20
+SMALL = 8192  #: bytes of a plan up to which it is read and typed on the event loop
+_DATA_DEPENDENT = frozenset(f"server.worker.{how}" for how in ("memory", "time", "crashed", "refused", "answer"))
 LARGE = 50_000  #: guard rows from which the judge's arithmetic leaves the event loop
 
 
@@ -42,6 +45,14 @@ class Result:
     answer: Answer
     fd: int = -1
     note: ReleaseNote = field(default_factory=ReleaseNote)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
 
 
 class QueryService:
@@ -58,19 +69,34 @@ class QueryService:
     ) -> None:
         self.store, self.pool, self.files = store, pool, files
         self.catalogue, self.journal, self.review = catalogue, journal, review
+        self._reading = asyncio.Semaphore(2)
+
+    async def subject(self, plan: bytes, who: str) -> tuple[Subject, StaticVerdict]:
+        """Decode and bind a plan, and type its flow; a large one off the event loop, two at a time.
+
+        Raises:
+            PlanError: the plan is malformed, too large, or does not fit what this identity may see.
+        """
+
+        def read() -> tuple[Subject, StaticVerdict]:
+            subject = self.catalogue.subject(decode(plan), plan_hash(plan), who)
+            return subject, static_verdict(subject.bound, subject.facts, who)
+
+        if len(plan) <= SMALL:
+            return read()
+        async with self._reading:
+            return await asyncio.to_thread(read)
 
     async def handle(self, request: Incoming) -> None:
         """Answer a Query: Explained, Table with data, or Denial."""
         body = request.body
         assert isinstance(body, Query)
         started = time.monotonic()
-        plan = decode(body.plan)
         who = request.principal.name
         if body.mode == "run" and body.request is not None and self.review.decides(body.request, who):
             await self._preview(request, body.request)
             return
-        subject = self.catalogue.subject(plan, plan_hash(body.plan), who)
-        static = static_verdict(subject.bound, subject.facts, who)
+        subject, static = await self.subject(body.plan, who)
         match body.mode:
             case "explain":
                 schema = tuple(subject.bound.schema.items())
@@ -101,46 +127,55 @@ class QueryService:
         intent = self.journal.begin(
             self._records(subject, "intent", who, "safe part" if safe_part else "query", now=time.time())
         )
-        try:
-            async with self.lease(subject, who, f"query {subject.plan_hash[:12]} by {who}") as lease:
-                verdict = await self.judge(lease, subject, who, request)
-                plan = verdict.safe_part if safe_part and verdict.release is None else verdict.release
-                if plan is None:
-                    await self.journal.settle(intent)
-                    await self._deny(request, subject, verdict, static)
-                    return
+        result: Result | None = None
+        async with (
+            self._outcome(subject, who, intent),
+            self.lease(subject, who, f"query {subject.plan_hash[:12]} by {who}") as lease,
+        ):
+            verdict = await self.judge(lease, subject, who, request)
+            plan = verdict.safe_part if safe_part and verdict.release is None else verdict.release
+            if plan is not None:
                 request.progress("running")
                 result = await self._execute(lease, plan, verdict.note)
-        except BastionError as error:
-            # how a query failed (memory, time) may depend on the data: counted and written down
+        if result is None:
             await self.journal.settle(intent)
-            await self.journal.write(
-                self._records(
-                    subject,
-                    "outcome",
-                    who,
-                    f"failed: {error.code}",
-                    now=time.time(),
-                    red=error.code.startswith("server.worker"),
-                )
-            )
-            raise
-        except asyncio.CancelledError:
-            self.journal.begin(self._records(subject, "outcome", who, "cancelled", now=time.time()))
-            raise
-        try:
+            await self._deny(request, subject, verdict, static)
+            return
+        with result:
             await self.journal.settle(intent)
             await self._release(
                 request, subject, result, verdict, started, summary="released" if not safe_part else "released in part"
             )
-        finally:
-            if result.fd >= 0:
-                os.close(result.fd)
+
+    @asynccontextmanager
+    async def _outcome(self, subject: Subject, who: str, intent: list[Future[int]]) -> AsyncIterator[None]:
+        """Write down a run that did not come to its end.
+
+        How a query failed (memory, time) may depend on the data, so it is an answer: on record before it is told.
+        """
+        try:
+            yield
+        except asyncio.CancelledError:
+            with suppress(ServerError):  # a poisoned log tells itself to those who still wait for an answer
+                self.journal.begin(self._records(subject, "outcome", who, "cancelled", now=time.time()))
+            raise
+        except Exception as error:
+            code = error.code if isinstance(error, BastionError) else "server.internal"
+            red = code in _DATA_DEPENDENT
+            await self.journal.settle(intent)
+            await self.journal.write(
+                self._records(subject, "outcome", who, f"failed: {code}", now=time.time(), red=red)
+            )
+            raise
 
     @asynccontextmanager
     async def lease(self, subject: Subject, who: str, label: str) -> AsyncIterator[Lease]:
         """Borrow a worker with the subject's tables bound."""
-        descriptors = await self.files.descriptors(subject.records.values())
+        try:
+            descriptors = await self.files.descriptors(subject.records.values())
+        except ServerError:
+            self.catalogue.check_unchanged(subject, who)  # replaced or deleted just now
+            raise
         try:
             async with await self.pool.acquire(who, label=label) as lease:
                 if descriptors:
@@ -186,14 +221,17 @@ class QueryService:
             intent = self.journal.begin(
                 self._records(subject, "intent", who, f"approved query (grant {grant.id})", now=time.time())
             )
-            async with self.lease(subject, who, f"approved {subject.plan_hash[:12]} by {who}") as lease:
+            async with (
+                self._outcome(subject, who, intent),
+                self.lease(subject, who, f"approved {subject.plan_hash[:12]} by {who}") as lease,
+            ):
                 request.progress("running")
                 result = await self._execute(
                     lease,
                     approved_plan(subject.bound, subject.facts),
                     ReleaseNote(approved=True, notes=("Approved by the owner.",)),
                 )
-            try:
+            with result:
                 await self.journal.settle(intent)
                 verdict = Verdict(
                     Outcome.RELEASE, note=result.note, facts={"grant": grant.id, "rows": result.answer.height}
@@ -201,16 +239,13 @@ class QueryService:
                 await self._release(
                     request, subject, result, verdict, started, summary="released by approval", kind="grant_used"
                 )
-            finally:
-                if result.fd >= 0:
-                    os.close(result.fd)
-            self.store.grants.use(grant.id, time.time())
+            await asyncio.shield(asyncio.to_thread(self.store.grants.use, grant.id, time.time()))
 
     async def _preview(self, request: Incoming, request_id: str) -> None:
         """Show an owner the first rows of what a request is about."""
         filed = self.store.requests.get(request_id)
         who = request.principal.name
-        subject = self.catalogue.subject(decode(filed.plan), filed.plan_hash, filed.requester)
+        subject, _ = await self.subject(filed.plan, filed.requester)
         if any(record.facts.owner != who for record in subject.records.values()):
             msg = "A preview of joined data needs to be one's own data alone."
             raise NotFound(msg, code="missing.preview", next_step="Decide by the query and its columns.")
@@ -220,11 +255,8 @@ class QueryService:
         async with self.lease(subject, who, f"preview {request_id} by {who}") as lease:
             plan = Slice(approved_plan(subject.bound, subject.facts), 0, PREVIEW_ROWS)  # type: ignore[arg-type]
             result = await self._execute(lease, plan, ReleaseNote(partial=True, notes=("Preview for the owner.",)))
-        try:
+        with result:
             await self._send(request, subject, result, 0.0)
-        finally:
-            if result.fd >= 0:
-                os.close(result.fd)
 
     # ---- answers -----------------------------------------------------------------------------------------------------
 
@@ -251,7 +283,17 @@ class QueryService:
                 now=time.time(), red=note.logged_unsafe, details=details,
             )
         )  # fmt: skip
-        await self._send(request, subject, Result(result.answer, result.fd, note), time.monotonic() - started)
+        result.note = note
+        await self._unchanged(subject, who)
+        await self._send(request, subject, result, time.monotonic() - started)
+
+    async def _unchanged(self, subject: Subject, who: str) -> None:
+        """Raise where the answer may not leave any more, and say in the log that it did not."""
+        try:
+            self.catalogue.check_unchanged(subject, who)
+        except InputError as error:
+            await self.journal.write(self._records(subject, "outcome", who, f"withheld: {error.code}", now=time.time()))
+            raise
 
     async def _send(self, request: Incoming, subject: Subject, result: Result, elapsed: float) -> None:
         if result.fd < 0:
@@ -285,6 +327,7 @@ class QueryService:
             )
         )  # fmt: skip
         filed = self.store.requests.find(subject.plan_hash, subject.versions, who, subject.policy_versions)
+        await self._unchanged(subject, who)
         await request.send(
             Denial(
                 outcome=str(verdict.outcome),

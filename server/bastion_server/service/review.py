@@ -8,11 +8,9 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from bastion_plan.canonical import decode, plan_hash
 from bastion_plan.errors import BastionError, InputError, NotFound
 from bastion_policy.code import plan_code
-from bastion_policy.flow import static_verdict
-from bastion_policy.verdict import Outcome
+from bastion_policy.verdict import Outcome, StaticVerdict
 from bastion_policy.words import plan_words
 from bastion_wire.messages import Decide, ListRequests, Push, RequestAccess, RequestInfo
 
@@ -21,7 +19,7 @@ from bastion_server.channel.sessions import Incoming
 from bastion_server.service.catalogue import Catalogue, Subject
 from bastion_server.service.journal import Journal, about
 from bastion_server.service.statements import check_signed
-from bastion_server.store import AccessRequest, Grant, Shown, Store
+from bastion_server.store import AccessRequest, Grant, Record, Shown, Store
 
 if TYPE_CHECKING:
     from bastion_server.service.queries import QueryService
@@ -32,11 +30,9 @@ MAX_REASON = 2000
 class ReviewService:
     """Everything about requests and decisions. `push(name, message)` reaches an identity's live sessions."""
 
-    def __init__(
-        self, store: Store, catalogue: Catalogue, journal: Journal, push: Callable[[str, Push], int]
-    ) -> None:
+    def __init__(self, store: Store, catalogue: Catalogue, journal: Journal, push: Callable[[str, Push], int]) -> None:
         self.store, self.catalogue, self.journal, self.push = store, catalogue, journal, push
-        self._using: dict[str, asyncio.Lock] = {}
+        self._using: dict[str, tuple[asyncio.Lock, int]] = {}  # by grant: its lock, and who holds or awaits it
 
     def decides(self, request: str, who: str) -> bool:
         """Whether `who` is an owner who has a say in this request."""
@@ -53,15 +49,19 @@ class ReviewService:
         Raises:
             InputError: input.grant.ended, when an earlier run used it up meanwhile.
         """
-        lock = self._using.setdefault(grant.id, asyncio.Lock())
-        async with lock:
-            current = self.store.grants.of_request(grant.request)
-            if current is None or current.ended:
-                msg = "The owner's approval no longer holds."
-                raise InputError(msg, code="input.grant.ended", next_step="Ask the owner again.")
-            yield
-        if not lock.locked():
-            self._using.pop(grant.id, None)
+        lock, users = self._using.get(grant.id, (asyncio.Lock(), 0))
+        self._using[grant.id] = (lock, users + 1)
+        try:
+            async with lock:
+                current = self.store.grants.of_request(grant.request)
+                if current is None or current.ended or current.until <= time.time():
+                    msg = "The owner's approval no longer holds."
+                    raise InputError(msg, code="input.grant.ended", next_step="Ask the owner again.")
+                yield
+        finally:
+            _, users = self._using.pop(grant.id)
+            if users > 1:
+                self._using[grant.id] = (lock, users - 1)
 
     async def file(self, request: Incoming, queries: QueryService) -> RequestInfo:
         """File an access request for a plan, with what its owners need to decide."""
@@ -71,37 +71,55 @@ class ReviewService:
         if not reason or len(reason) > MAX_REASON:
             msg = f"A request needs a reason of 1 to {MAX_REASON} characters."
             raise InputError(msg, code="input.reason", next_step="Say in a sentence what you need it for.")
-        subject = self.catalogue.subject(decode(body.plan), plan_hash(body.plan), who)
+        subject, static = await queries.subject(body.plan, who)
         if not subject.records:
             msg = "This query reads no dataset, so there is nobody to ask."
             raise InputError(msg, code="input.request.nobody")
         known = self.store.requests.find(subject.plan_hash, subject.versions, who, subject.policy_versions)
-        if known is not None and known.state == "pending":
+        if known is not None and (known.state in ("pending", "denied") or _in_force(known)):
             return self.info(known, who)
-        shown = await self._shown(subject, who, queries)
-        now = time.time()
-        filed, new = await asyncio.to_thread(
-            self.store.requests.file,
-            plan_hash=subject.plan_hash, plan=body.plan, versions=subject.versions, policy_versions=subject.policy_versions,
-            requester=who, owners=subject.owners, reason=reason, now=now, shown=shown,
-        )  # fmt: skip
+        self._check_open(who)
+
+        def record(kind: str, summary: str) -> list[Record]:
+            now, plan = time.time(), subject.plan_hash
+            return about(subject.records, now=now, kind=kind, who=who, summary=summary, plan_hash=plan)
+
+        # INVARIANT: whether a query needs approval is an answer about the data, so it is on record before it is told
+        intent = self.journal.begin(record("intent", "request"))
+        try:
+            shown = await self._shown(subject, static, who, queries)
+        except BastionError as error:
+            await self.journal.settle(intent)
+            await self.journal.write(record("outcome", f"not filed: {error.code}"))
+            raise
+        await self.journal.settle(intent)
+
+        def change() -> tuple[tuple[AccessRequest, bool], list[Record]]:
+            filed, new = self.store.requests.file(
+                plan_hash=subject.plan_hash, plan=body.plan, versions=subject.versions, policy_versions=subject.policy_versions,
+                requester=who, owners=subject.owners, reason=reason, now=time.time(), shown=shown,
+            )  # fmt: skip
+            return (filed, new), record("request", f"{filed.id}: {reason}") if new else []
+
+        filed, new = await self.journal.change(change)
         if new:
-            await self.journal.write(
-                about(
-                    subject.records,
-                    now=now,
-                    kind="request",
-                    who=who,
-                    summary=f"{filed.id}: {reason}",
-                    plan_hash=filed.plan_hash,
-                )
-            )
             for owner in subject.owners:
                 self.push(owner, Push("request", self.info(filed, owner), text=f"{who} asks: {reason}"))
         return self.info(filed, who)
 
-    async def _shown(self, subject: Subject, who: str, queries: QueryService) -> Shown:
-        static = static_verdict(subject.bound, subject.facts, who)
+    def _check_open(self, who: str) -> None:
+        """Refuse early what `Requests.file` would refuse: each request costs a run of the judge."""
+        limit = self.store.requests.limits.pending
+        if len(self.store.requests.list(requester=who, states=("pending",), limit=limit)) >= limit:
+            msg = "You have filed too many access requests."
+            raise InputError(
+                msg,
+                code="input.request.too-many",
+                reason=f"At most {limit} may be open.",
+                next_step="Wait for the owner's decisions, or withdraw some.",
+            )
+
+    async def _shown(self, subject: Subject, static: StaticVerdict, who: str, queries: QueryService) -> Shown:
         findings = static.findings
         if static.outcome is not Outcome.REFUSE:
             try:
@@ -141,24 +159,29 @@ class ReviewService:
             "reason": body.reason, "until": body.until, "may_run": body.may_run, "may_read": body.may_read,
         }  # fmt: skip
         approve = body.decision == "approve"
-
-        def record() -> AccessRequest:
-            with self.store.transaction():
-                check_signed(self.store, principal, body.signed, expected, now)
-                return self.store.requests.decide(
-                    body.request, owner=principal.name, approve=approve, now=now, answer=body.reason, until=body.until,
-                    may_run=body.may_run, may_read=body.may_read, signed=body.signed,
-                )  # fmt: skip
-
-        intent = about(
+        if len(body.reason) > MAX_REASON:
+            msg = f"A word to the requester has at most {MAX_REASON} characters."
+            raise InputError(msg, code="input.reason")
+        records = about(
             filed.versions, now=now, kind="decision", who=principal.name, plan_hash=filed.plan_hash,
             summary=f"{body.decision} {filed.id} of {filed.requester}" + (f": {body.reason}" if body.reason else ""),
             details={"request": filed.id, "until": body.until, "may_run": body.may_run, "may_read": body.may_read},
         )  # fmt: skip
-        decided = await asyncio.to_thread(record)
-        # INVARIANT: an approval that could not be written down must not be used: queries write their own records first,
-        # and the log is poisoned for the whole process after a failed write
-        await self.journal.write(intent)
+
+        def change() -> tuple[AccessRequest | BastionError, list[Record]]:
+            check_signed(self.store, principal, body.signed, expected, now)
+            try:
+                decided = self.store.requests.decide(
+                    body.request, owner=principal.name, approve=approve, now=now, answer=body.reason, until=body.until,
+                    may_run=body.may_run, may_read=body.may_read, signed=body.signed,
+                )  # fmt: skip
+            except InputError as error:  # what it found out (expired, outdated) stays recorded
+                return error, []
+            return decided, records
+
+        decided = await self.journal.change(change)
+        if isinstance(decided, BastionError):
+            raise decided
         if decided.state != "pending":
             self.push(decided.requester, Push("decision", self.info(decided, decided.requester)))
             for owner in {o.owner for o in decided.owners}:
@@ -168,17 +191,13 @@ class ReviewService:
     async def withdraw(self, request: str, who: str) -> RequestInfo:
         """Take back one's own open request."""
         now = time.time()
-        taken = await asyncio.to_thread(self.store.requests.withdraw, request, requester=who, now=now)
-        await self.journal.write(
-            about(
-                taken.versions,
-                now=now,
-                kind="request",
-                who=who,
-                summary=f"withdrew {request}",
-                plan_hash=taken.plan_hash,
-            )
-        )
+
+        def change() -> tuple[AccessRequest, list[Record]]:
+            taken = self.store.requests.withdraw(request, requester=who, now=now)
+            summary, plan = f"withdrew {request}", taken.plan_hash
+            return taken, about(taken.versions, now=now, kind="request", who=who, summary=summary, plan_hash=plan)
+
+        taken = await self.journal.change(change)
         for owner in taken.owners:
             self.push(owner.owner, Push("request", self.info(taken, owner.owner)))
         return self.info(taken, who)
@@ -244,3 +263,8 @@ class ReviewService:
             if r.id != filed.id
         ]
         return tuple(dict.fromkeys(f"{r.id}: {r.state}: {r.reason}" for r in earlier))
+
+
+def _in_force(filed: AccessRequest) -> bool:
+    grant = filed.grant
+    return grant is not None and not grant.ended and grant.until > time.time()

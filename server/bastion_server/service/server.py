@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from collections.abc import Callable
 
 import msgspec
-from bastion_plan.canonical import decode, encode, plan_hash
+from bastion_plan.canonical import encode
 from bastion_plan.errors import InputError, NotAuthorised, PolicyError
 from bastion_plan.nodes import Node
 from bastion_policy.facts import ColumnFacts, DatasetFacts
@@ -24,8 +25,16 @@ from bastion_server.service.journal import Journal, about
 from bastion_server.service.queries import QueryService
 from bastion_server.service.review import ReviewService
 from bastion_server.service.statements import check_signed
-from bastion_server.service.uploads import MAX_NAME, Sink, UploadService, enforceable
-from bastion_server.store import DatasetRecord, Datasets, Store
+from bastion_server.service.uploads import (
+    MAX_HELD,
+    Sink,
+    UploadService,
+    check_allow,
+    check_dataset_name,
+    check_policy_size,
+    enforceable,
+)
+from bastion_server.store import DatasetRecord, Datasets, Record, Store
 from bastion_server.store.verify import verify
 from bastion_server.workers.pool import WorkerPool
 
@@ -39,7 +48,7 @@ class Service:
         pool: WorkerPool,
         push: Callable[[str, m.Push], int],
         *,
-        memory: int = 4 << 30,
+        memory: int = MAX_HELD,
         notices: tuple[str, ...] = (),
     ) -> None:
         self.store, self.pool, self.push, self.notices = store, pool, push, notices
@@ -95,8 +104,9 @@ class Service:
                 msg = f"The server does not answer {type(body).__name__} here."
                 raise InputError(msg, code="wire.unexpected")
 
-    def close(self) -> None:
-        """Let go of the datasets in memory."""
+    async def close(self) -> None:
+        """Finish what is being written to disk, then let go of the datasets in memory."""
+        await self.uploads.finish()
         self.files.close()
 
     # ---- answers -----------------------------------------------------------------------------------------------------
@@ -115,8 +125,7 @@ class Service:
     async def _save(self, body: m.Save, principal: Principal) -> m.Dataset:
         """Keep a plan under a name. Nothing is computed and nothing leaves: it is judged when it is fetched."""
         who, now = principal.name, time.time()
-        plan = decode(body.plan)
-        subject = self.catalogue.subject(plan, plan_hash(body.plan), who)
+        subject, _ = await self.queries.subject(body.plan, who)
         if not subject.records:
             msg = "There is no dataset in this query, so there is nothing to save."
             raise InputError(msg, code="input.save.nothing")
@@ -124,31 +133,36 @@ class Service:
         if not policy.savable:
             msg = "The owner's policy does not let results be saved."
             raise PolicyError(msg, code="policy.not-savable", next_step="Build the query anew where you need it.")
-        name = body.name or f"saved-{subject.plan_hash[:8]}"
-        if len(name) > MAX_NAME or not name.isprintable():
-            msg = "This is not a name for a saved frame."
-            raise InputError(msg, code="input.dataset.name")
+        # a name made up here is never one that someone else has: that would tell of frames one may not see
+        name = body.name or f"saved-{subject.plan_hash[:8]}-{secrets.token_hex(3)}"
+        check_dataset_name(name)
         facts = DatasetFacts(
             id=Datasets.new_id(), name=name, version=1, columns=_columns(subject, subject.bound.root), policy=policy,
             owner=who, plan=subject.bound.root,  # type: ignore[arg-type]
         )  # fmt: skip
-        record = await asyncio.to_thread(self.store.datasets.add, facts, None, now=now, plan=encode(subject.bound.root))
-        await self.journal.write(
-            about(subject.records, now=now, kind="note", who=who, summary=f"saved {name}", plan_hash=subject.plan_hash)
-        )
+
+        def change() -> tuple[DatasetRecord, list[Record]]:
+            record = self.store.datasets.add(facts, None, now=now, plan=encode(subject.bound.root))
+            summary, plan = f"saved {name}", subject.plan_hash
+            return record, about(subject.records, now=now, kind="note", who=who, summary=summary, plan_hash=plan)
+
+        record = await self.journal.change(change)
         return self.catalogue.card(record, principal)
 
     async def _delete(self, body: m.Delete, principal: Principal) -> None:
         now = time.time()
         record = self.catalogue.find(body.dataset, principal.name)
         self._must_own(record, principal)
-        if record.kind == "table":
-            check_signed(self.store, principal, body.signed, {"action": "delete", "dataset": body.dataset}, now)
-        await asyncio.to_thread(self.store.datasets.delete, record.facts.id, now=now)
+
+        def change() -> tuple[None, list[Record]]:
+            if record.kind == "table":
+                check_signed(self.store, principal, body.signed, {"action": "delete", "dataset": body.dataset}, now)
+            self.store.datasets.delete(record.facts.id, now=now)
+            summary = f"deleted {record.facts.name}"
+            return None, about([record.facts.id], now=now, kind="policy", who=principal.name, summary=summary)
+
+        await self.journal.change(change)
         self.files.forget(record.facts.id)
-        await self.journal.write(
-            about([record.facts.id], now=now, kind="policy", who=principal.name, summary=f"deleted {record.facts.name}")
-        )
 
     async def _set_policy(self, body: m.SetPolicy, principal: Principal) -> m.Dataset:
         """Change policy, roles or access list. What is not named stays."""
@@ -158,6 +172,11 @@ class Service:
         if record.kind != "table":
             msg = "A saved frame has the policy of the tables it was made from."
             raise InputError(msg, code="input.policy.saved", next_step="Change the policy of those tables.")
+        if body.policy is None and not body.roles and body.allow is None:
+            msg = "There is nothing to change: no policy, no roles and no access list."
+            raise InputError(msg, code="input.policy.nothing")
+        check_policy_size((body.policy or "") + "".join(f"{k}{v}" for k, v in (body.roles or {}).items()))
+        check_allow(body.allow or ())
         expected = {
             "action": "set_policy", "dataset": body.dataset, "policy": body.policy, "roles": body.roles,
             "allow": None if body.allow is None else list(body.allow),
@@ -173,25 +192,25 @@ class Service:
                 next_step="Upload the table again under another name.",
             )  # fmt: skip
 
-        def change() -> DatasetRecord:
-            with self.store.transaction():
-                check_signed(self.store, principal, body.signed, expected, now)
-                changed = record
-                if body.policy is not None or body.roles:
-                    changed = self.store.datasets.set_facts(facts, by=principal.name, now=now, signed=body.signed)
-                if body.allow is not None:
-                    changed = self.store.datasets.set_allow(facts.id, body.allow)
-                return changed
-
-        changed = await asyncio.to_thread(change)
         what = [
             n for n, v in (("policy", body.policy), ("roles", body.roles), ("access list", body.allow)) if v is not None
         ]
-        await self.journal.write(
-            about([facts.id], now=now, kind="policy", who=principal.name, summary=f"changed {' and '.join(what)} of {facts.name}",
-                  red=bool(facts.policy.effective().open or facts.policy.weaken),
-                  details={"policy": body.policy or "", "roles": body.roles or {}, "allow": list(body.allow or ())})
+        records = about(
+            [facts.id], now=now, kind="policy", who=principal.name, summary=f"changed {' and '.join(what)} of {facts.name}",
+            red=bool(facts.policy.effective().open or facts.policy.weaken),
+            details={"policy": body.policy or "", "roles": body.roles or {}, "allow": list(body.allow or ())},
         )  # fmt: skip
+
+        def change() -> tuple[DatasetRecord, list[Record]]:
+            check_signed(self.store, principal, body.signed, expected, now)
+            changed = record
+            if body.policy is not None or body.roles:
+                changed = self.store.datasets.set_facts(facts, by=principal.name, now=now, signed=body.signed)
+            if body.allow is not None:
+                changed = self.store.datasets.set_allow(facts.id, body.allow)
+            return changed, records
+
+        changed = await self.journal.change(change)
         return self.catalogue.card(changed, principal)
 
     async def _audit(self, body: m.AuditShow, principal: Principal) -> tuple[m.AuditRecord, ...]:

@@ -6,11 +6,14 @@ import asyncio
 import mmap
 import os
 import time
+from collections.abc import Coroutine
+from typing import Any
 
 import msgspec
-from bastion_plan.errors import InputError, NotAuthorised, PolicyError
+from bastion_plan.errors import InputError, Interrupted, NotAuthorised, PolicyError
 from bastion_policy.facts import DatasetFacts, column_facts
 from bastion_policy.model import Policy, from_toml
+from bastion_wire.identity import check_name
 from bastion_wire.messages import AnyAnswer, UploadBegin
 
 from bastion_server.channel.keys import Principal
@@ -18,14 +21,17 @@ from bastion_server.channel.sessions import Incoming
 from bastion_server.service.catalogue import Catalogue, MemoryFiles
 from bastion_server.service.journal import Journal, about
 from bastion_server.service.statements import check_signed
-from bastion_server.store import DatasetRecord, Datasets, SealedRef, Store
+from bastion_server.store import DatasetRecord, Datasets, Record, SealedRef, Store
 from bastion_server.store.datasets import EVERYONE
 from bastion_server.workers import memfd
 from bastion_server.workers.lease import Registration
 from bastion_server.workers.pool import WorkerPool
 
 MAX_NAME = 200
-MAX_HELD = 8 << 30  #: bytes of all uploads that are under way
+MAX_ALLOW = 1000  #: names of an access list
+MAX_POLICY = 64 * 1024  #: bytes of a policy's text: it goes into the audit log
+#: bytes of all uploads that are under way; they are held in memory
+MAX_HELD = min(8 << 30, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2)
 
 
 class UploadService:
@@ -35,7 +41,31 @@ class UploadService:
         self, store: Store, pool: WorkerPool, files: MemoryFiles, catalogue: Catalogue, journal: Journal
     ) -> None:
         self.store, self.pool, self.files, self.catalogue, self.journal = store, pool, files, catalogue, journal
-        self.held = 0
+        self.held: dict[str, int] = {}  #: announced bytes under way, by owner
+        self._keeping: set[asyncio.Task[DatasetRecord]] = set()
+
+    async def finish(self) -> None:
+        """Wait for tables that are being written to disk."""
+        await asyncio.gather(*self._keeping, return_exceptions=True)
+
+    def keep(self, work: Coroutine[Any, Any, DatasetRecord]) -> asyncio.Task[DatasetRecord]:
+        """Start what is not stopped half-way."""
+        task = asyncio.create_task(work)
+        self._keeping.add(task)
+        task.add_done_callback(self._keeping.discard)
+        task.add_done_callback(lambda t: t.cancelled() or t.exception())
+        return task
+
+    def _check_room(self, who: str, size: int) -> None:
+        """INVARIANT: no owner takes more than half of the memory for uploads, so nobody keeps the others out."""
+        if size > MAX_HELD // 2:
+            msg = "The table is larger than this server takes in one piece."
+            raise InputError(
+                msg, code="input.upload.size", reason=f"At most {MAX_HELD >> 21} MiB.", next_step="Upload it in parts."
+            )
+        if self.held.get(who, 0) + size > MAX_HELD // 2 or sum(self.held.values()) + size > MAX_HELD:
+            msg = "The server is receiving too much at once."
+            raise InputError(msg, code="input.upload.room", next_step="Try again when other uploads are done.")
 
     async def begin(self, request: Incoming) -> Sink:
         """Check the terms of an upload.
@@ -50,23 +80,16 @@ class UploadService:
         if not principal.has("owner"):
             msg = "Only owners can upload tables."
             raise NotAuthorised(msg, code="wire.auth.role", next_step="Ask the server's admin for an owner's key.")
-        if not body.name or len(body.name) > MAX_NAME or not body.name.isprintable() or body.name != body.name.strip():
-            msg = "This is not a name for a dataset."
-            raise InputError(
-                msg,
-                code="input.dataset.name",
-                reason=f"A name has 1 to {MAX_NAME} printable characters and no space around it.",
-            )
-        policy = read_policy(body)
+        check_dataset_name(body.name)
+        old = self._old(body, principal)
+        policy = read_policy(body, old)
+        self._check_room(principal.name, body.size)
         terms = {
             "action": "upload", "name": body.name, "size": body.size, "sha256": body.sha256, "policy": body.policy,
             "hidden": list(body.hidden), "unit": body.unit, "replace": body.replace,
         }  # fmt: skip
         await asyncio.to_thread(check_signed, self.store, principal, body.signed, terms, now)
-        old = self._old(body, principal)
-        if self.held + body.size > MAX_HELD:
-            msg = "The server is receiving too much at once."
-            raise InputError(msg, code="input.upload.room", next_step="Try again when other uploads are done.")
+        self._check_room(principal.name, body.size)
         return Sink(self, body, principal, policy, old)
 
     def _old(self, body: UploadBegin, principal: Principal) -> DatasetRecord | None:
@@ -92,7 +115,8 @@ class Sink:
         self._service, self._body, self._principal = service, body, principal
         self._policy, self._old = policy, old
         self._fd = memfd.empty("upload")
-        service.held += body.size
+        self._abandoned = False
+        service.held[principal.name] = service.held.get(principal.name, 0) + body.size
 
     async def chunk(self, data: memoryview) -> None:
         """Take the next bytes."""
@@ -101,7 +125,8 @@ class Sink:
             view = view[os.write(self._fd, view) :]
 
     async def abort(self) -> None:
-        """Throw away what came."""
+        """Throw away what came. Once its registration is being committed it stands."""
+        self._abandoned = True
         self._release()
 
     async def end(self) -> AnyAnswer:
@@ -112,30 +137,31 @@ class Sink:
         unit = self._policy.unit
         async with await service.pool.acquire(principal.name, label=f"upload by {principal.name}") as lease:
             registration = await lease.register(self._fd, None if unit in (None, "row") else unit)
-        keep = registration.file
-        try:
-            facts = self._facts(registration)
-            sealed = await asyncio.to_thread(seal, service.store, registration.file, registration.size)
-            record = await asyncio.to_thread(self._register, facts, registration, sealed)
-            await service.journal.write(
-                about(
-                    [facts.id], now=time.time(), kind="upload", who=principal.name,
-                    summary=f"{facts.name} version {facts.version}",
-                    red=bool(facts.policy.effective().open or facts.policy.weaken),
-                    details={"rows": registration.facts.rows, "units": registration.facts.units, "policy": self._body.policy,
-                             "warnings": list(service.catalogue.warnings(record))},
-                )
-            )  # fmt: skip
-            service.files.put(facts.id, facts.version, keep)
-            keep = -1
-        finally:
-            if keep >= 0:
-                os.close(keep)
+        # shielded: threads work on the memory file, so it must not be closed when the peer goes away
+        record = await asyncio.shield(service.keep(self._keep(registration)))
         self._release()
         return service.catalogue.card(record, principal)
 
+    async def _keep(self, registration: Registration) -> DatasetRecord:
+        file = registration.file
+        try:
+            facts = self._facts(registration)
+            record = await asyncio.to_thread(self._register, facts, registration)
+        except BaseException:
+            os.close(file)
+            raise
+        self._service.files.put(facts.id, facts.version, file)
+        return record
+
     def _facts(self, registration: Registration) -> DatasetFacts:
         policy, old = self._policy, self._old
+        unit = None if policy.unit == "row" else policy.unit
+        if old is not None and unit != old.facts.unit:
+            msg = "The privacy unit of a table cannot be changed."
+            raise PolicyError(
+                msg, code="policy.unit", reason="What was released counted other people.",
+                next_step="Upload the table under another name.",
+            )  # fmt: skip
         identifier = old.facts.id if old else Datasets.new_id()
         return DatasetFacts(
             id=identifier,
@@ -145,23 +171,42 @@ class Sink:
             policy=policy,
             policy_version=old.facts.policy_version + 1 if old else 1,
             owner=self._principal.name,
-            unit=None if policy.unit == "row" else policy.unit,
+            unit=unit,
             unit_declared=policy.unit is not None,
             unit_domain=old.facts.unit_domain if old else identifier,
         )
 
-    def _register(self, facts: DatasetFacts, registration: Registration, sealed: SealedRef) -> DatasetRecord:
-        store, now = self._service.store, time.time()
-        try:
-            if self._old is not None:
-                return store.datasets.replace(
-                    facts, registration.facts, sealed, by=facts.owner, now=now, signed=self._body.signed
-                )
+    def _register(self, facts: DatasetFacts, registration: Registration) -> DatasetRecord:
+        """Seal to disk, write down, register; runs in a thread."""
+        service, store, now = self._service, self._service.store, time.time()
+        sealed = seal(store, registration.file, registration.size)
+
+        def change() -> tuple[DatasetRecord, list[Record]]:
+            if self._abandoned:
+                msg = "The upload was stopped."
+                raise Interrupted(msg, code="interrupted.cancelled")
             # INVARIANT: by default every identity with a key may see that the dataset exists and its columns; what may
             # leave is the policy's business. An owner narrows this with an access list.
-            return store.datasets.add(
-                facts, registration.facts, now=now, sealed=sealed, allow=(EVERYONE,), signed=self._body.signed
+            record = (
+                store.datasets.replace(
+                    facts, registration.facts, sealed, by=facts.owner, now=now, signed=self._body.signed
+                )
+                if self._old is not None
+                else store.datasets.add(
+                    facts, registration.facts, now=now, sealed=sealed, allow=(EVERYONE,), signed=self._body.signed
+                )
             )
+            details = {
+                "rows": registration.facts.rows, "units": registration.facts.units, "policy": self._body.policy,
+                "warnings": list(service.catalogue.warnings(record)),
+            }  # fmt: skip
+            return record, about(
+                [facts.id], now=now, kind="upload", who=facts.owner, summary=f"{facts.name} version {facts.version}",
+                red=bool(facts.policy.effective().open or facts.policy.weaken), details=details,
+            )  # fmt: skip
+
+        try:
+            return service.journal.change_blocking(change)
         except BaseException:
             store.sealed.remove(sealed.name)
             raise
@@ -170,19 +215,86 @@ class Sink:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
-            self._service.held -= self._body.size
+            held = self._service.held
+            held[self._principal.name] -= self._body.size
+            if not held[self._principal.name]:
+                del held[self._principal.name]
 
 
-def read_policy(body: UploadBegin) -> Policy:
+def read_policy(body: UploadBegin, old: DatasetRecord | None = None) -> Policy:
     """Return the policy an upload names, with its hidden columns and unit.
+
+    INVARIANT: new rows for a dataset, without a policy, keep the policy it has, its roles and hidden columns included;
+    a forgotten option never opens what was closed.
 
     Raises:
         PolicyError: it means nothing, or this release cannot enforce it.
     """
-    policy = from_toml(body.policy) if body.policy.strip() else Policy.default()
+    check_policy_size(body.policy)
+    if body.policy.strip():
+        policy = from_toml(body.policy)
+    else:
+        policy = Policy.default() if old is None else kept_policy(old.facts)
     if body.hidden:
         policy = policy.with_hidden(body.hidden)
     return enforceable(with_unit(policy, body.unit))
+
+
+def kept_policy(facts: DatasetFacts) -> Policy:
+    """Return the policy of a dataset with its confirmed roles written out."""
+    roles = {c.name: c.role for c in facts.columns if not c.inferred}
+    roles |= dict(facts.policy.roles or {})
+    unit = facts.policy.unit or (facts.unit or "row" if facts.unit_declared else None)
+    return msgspec.structs.replace(facts.policy, roles=roles or None, unit=unit)
+
+
+def check_dataset_name(name: str) -> None:
+    """Check the name of a table or saved frame.
+
+    Raises:
+        InputError: input.dataset.name.
+    """
+    if not name or len(name) > MAX_NAME or not name.isprintable() or name != name.strip():
+        msg = "This is not a name for a dataset."
+        raise InputError(
+            msg,
+            code="input.dataset.name",
+            reason=f"A name has 1 to {MAX_NAME} printable characters and no space around it.",
+        )
+
+
+def check_allow(names: tuple[str, ...]) -> None:
+    """Check an access list: names of identities, or "*" for everyone with a key.
+
+    Raises:
+        InputError: input.allow.
+    """
+    if len(names) > MAX_ALLOW:
+        msg = "The access list is too long."
+        raise InputError(msg, code="input.allow", reason=f"At most {MAX_ALLOW} names.")
+    for name in names:
+        if name != EVERYONE:
+            try:
+                check_name(name)
+            except InputError as error:
+                msg = f"{name[:80]!r} in the access list cannot be the name of an identity."
+                raise InputError(
+                    msg,
+                    code="input.allow",
+                    reason=error.reason,
+                    next_step='Use names as in `bastion keys list`, or "*".',
+                ) from None
+
+
+def check_policy_size(text: str) -> None:
+    """Refuse a policy text that would not fit into the audit log.
+
+    Raises:
+        PolicyError: policy.size.
+    """
+    if len(text.encode()) > MAX_POLICY:
+        msg = "The policy is too long."
+        raise PolicyError(msg, code="policy.size", reason=f"At most {MAX_POLICY // 1024} KiB of text.")
 
 
 def with_unit(policy: Policy, unit: str | None) -> Policy:
