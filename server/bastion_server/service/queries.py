@@ -306,7 +306,7 @@ class QueryService:
         self, request: Incoming, subject: Subject, result: Result, data: bytes | memoryview, elapsed: float
     ) -> None:
         table = Table(
-            schema=tuple((name, from_polars(dtype)) for name, dtype in schema_of(data).items()),
+            schema=tuple((name, from_polars(dtype)) for name, dtype in schema_of(result).items()),
             height=result.answer.height,
             size=len(data),
             plan_hash=subject.plan_hash,
@@ -392,9 +392,9 @@ def columns(answer: Answer) -> Measured:
     return found
 
 
-def schema_of(data: bytes | memoryview) -> Mapping[str, pl.DataType]:
-    """Return the schema of an Arrow IPC file."""
-    return pl.read_ipc_schema(io.BytesIO(data) if len(data) < (1 << 16) else data)  # type: ignore[arg-type]
+def schema_of(result: Result) -> Mapping[str, pl.DataType]:
+    """Return the schema of an Arrow IPC file, in memory or behind a descriptor."""
+    return pl.read_ipc_schema(f"/proc/self/fd/{result.fd}" if result.fd >= 0 else io.BytesIO(result.answer))
 
 
 def plain(facts: Mapping[str, Any]) -> dict[str, Any]:
