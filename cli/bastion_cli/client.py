@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import gzip
 import json
 import time
 from pathlib import Path
@@ -70,9 +72,9 @@ def read_table(file: Path) -> pl.DataFrame:
         InputError: input.file, with the place of the first broken row where it is known.
     """
     readers: dict[str, Any] = {
-        ".csv": lambda f: pl.read_csv(f, try_parse_dates=True, infer_schema_length=10_000),
-        ".tsv": lambda f: pl.read_csv(f, separator="\t", try_parse_dates=True, infer_schema_length=10_000),
-        ".gz": lambda f: pl.read_csv(f, try_parse_dates=True, infer_schema_length=10_000),
+        ".csv": read_text,
+        ".tsv": read_text,
+        ".gz": read_text,
         ".parquet": pl.read_parquet,
         ".arrow": pl.read_ipc,
         ".feather": pl.read_ipc,
@@ -83,17 +85,37 @@ def read_table(file: Path) -> pl.DataFrame:
     if reader is None:
         msg = f"{file.name} is not a kind of file that can be uploaded."
         raise InputError(
-            msg, code="input.file", next_step="Use .csv, .csv.gz, .tsv, .parquet, .arrow, .feather or .arrows."
+            msg, code="input.file", next_step="Use .csv, .tsv (also .gz), .parquet, .arrow, .feather or .arrows."
         )
     try:
         return reader(file)
-    except (pl.exceptions.PolarsError, OSError, ValueError) as error:
+    except (pl.exceptions.PolarsError, OSError, EOFError, ValueError, csv.Error) as error:
         msg = f"{file.name} cannot be read as a table."
         # the file is the owner's own and this is their terminal: the reader's words stay here
         reason = str(error).splitlines()[0][:300]
         raise InputError(
             msg, code="input.file", reason=reason, next_step="Correct the file, then upload it again."
         ) from None
+
+
+def read_text(file: Path) -> pl.DataFrame:
+    """Read CSV or, by its name, TSV, also gzipped.
+
+    Raises:
+        InputError: input.file.duplicate. (The reader would rename the second column, and hiding one would not hide the other.)
+    """
+    separator = "\t" if ".tsv" in file.suffixes else ","
+    opener: Any = gzip.open if file.suffix == ".gz" else open
+    with opener(file, "rt", encoding="utf-8-sig", errors="replace", newline="") as text:
+        header = next(csv.reader(text, delimiter=separator), [])
+    for name in header:
+        if header.count(name) > 1:
+            msg = f"{file.name} has two columns called {name!r}."
+            raise InputError(msg, code="input.file.duplicate", next_step="Rename one of them, then upload it again.")
+    frame = pl.read_csv(file, separator=separator, try_parse_dates=True, infer_schema_length=10_000)
+    if len(header) == frame.width:
+        frame.columns = header  # Polars keeps doubled quotes in names as they are
+    return frame
 
 
 def card_row(card: Any) -> dict[str, Any]:
@@ -196,7 +218,11 @@ def requests(
 @click.command()
 @click.argument("request")
 @click.option("--reason", default="", help="A word to the requester.")
-@click.option("--days", type=float, help="Approve this query until then, any number of times (default: once).")
+@click.option(
+    "--days",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Approve this query until then, any number of times (default: once).",
+)
 @client_options
 @json_option
 @reporting

@@ -13,6 +13,7 @@ import platformdirs
 from bastion_plan.errors import InputError, NotFound
 
 from bastion import Connection, Identity
+from bastion.client.endpoints import keys_directory
 
 
 def default_directory() -> Path:
@@ -23,8 +24,7 @@ def default_directory() -> Path:
 
 def identities_directory() -> Path:
     """Return where `keys create` puts identities: BASTION_KEYS, else below the user's configuration directory."""
-    given = os.environ.get("BASTION_KEYS")
-    return Path(given) if given else Path(platformdirs.user_config_dir("bastionlab")) / "keys"
+    return keys_directory()
 
 
 directory_option = click.option(
@@ -51,7 +51,7 @@ def find_identity(who: str | None) -> Identity | None:
     if who is None:
         return None
     path = Path(who).expanduser()
-    if path.suffix == ".key" or path.exists():
+    if path.suffix == ".key" or path.is_file():
         return Identity.load(path)
     stored = identities_directory() / f"{who}.key"
     if not stored.exists():

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from bastion_plan.errors import NotFound, ServerError
+from bastion_plan.errors import InputError, NotFound, ServerError
 from rich.markup import escape
 from rich.syntax import Syntax
 
@@ -25,6 +25,7 @@ from bastion_cli.output import console
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOK = Path("notebooks/01-quick-tour.ipynb")
 DATA = Path("notebooks/data/titanic.csv")
+OURS = {"server", "keys", "profile.toml"}
 ANSWER = "Fine for the tour. Please do not keep these rows."
 
 
@@ -51,6 +52,27 @@ def place() -> Path:
     )
 
 
+def clear(directory: Path) -> None:
+    """Take away what the last run of the demo left, and nothing else.
+
+    Raises:
+        InputError: input.demo.directory, something else is there. ServerError: a server runs there.
+    """
+    from bastion_server.store.lock import DirectoryLock
+
+    if not directory.exists():
+        return
+    left = {entry.name for entry in directory.iterdir()}
+    if not left <= OURS:
+        msg = f"{directory} holds something else than the demo."
+        raise InputError(
+            msg, code="input.demo.directory", next_step="Name another directory: bastion demo --directory NEW"
+        )
+    if (directory / "server").is_dir():
+        DirectoryLock(directory / "server").release()
+    shutil.rmtree(directory)
+
+
 @contextlib.contextmanager
 def stage(directory: Path, *, fresh: bool) -> Iterator[Any]:
     """Start the demo's server, with keys and the Titanic table; everything lives below `directory`."""
@@ -58,7 +80,7 @@ def stage(directory: Path, *, fresh: bool) -> Iterator[Any]:
 
     folder, directory = place(), directory.resolve()
     if fresh:
-        shutil.rmtree(directory, ignore_errors=True)
+        clear(directory)
     directory.mkdir(parents=True, exist_ok=True)
     keys = directory / "keys"
     if (keys / "olga.key").exists():

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from bastion_plan.errors import NotFound
 from bastion_wire.identity import PublicIdentity, fingerprint
 
 from bastion import Identity
@@ -110,7 +109,13 @@ def revoke(name: str, directory: Path | None, as_json: bool) -> None:
 @click.command()
 @click.argument("name")
 @click.option("--role", type=ROLES, default="user", show_default=True)
-@click.option("--days", type=float, default=7, show_default=True, help="How long the invitation holds.")
+@click.option(
+    "--days",
+    type=click.FloatRange(min=0, min_open=True),
+    default=7,
+    show_default=True,
+    help="How long the invitation holds.",
+)
 @click.option("--endpoint", help="The address the guest connects to, if it differs from the one the server listens on.")
 @context.directory_option
 @json_option
@@ -135,10 +140,7 @@ def invite(name: str, role: str, days: float, endpoint: str | None, directory: P
 
 def owner_exists(directory: Path) -> bool:
     """Whether a server directory knows an owner."""
-    try:
-        return any((directory / "keys" / "owners").glob("*.pub"))
-    except NotFound:
-        return False
+    return any((directory / "keys" / "owners").glob("*.pub"))
 
 
 COMMANDS = (keys, invite)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich.markup import escape
 
 from bastion_cli import context
 from bastion_cli.keys import owner_exists
@@ -24,8 +25,10 @@ from bastion_cli.output import console, json_option, reporting, say
     help="Address to listen on; * as port takes a free one.",
 )
 @click.option("--bootstrap", default=None, help="Address of the socket that tells this server's key to newcomers.")
-@click.option("--memory", type=float, default=2.0, show_default=True, help="GiB one query may use.")
-@click.option("--seconds", type=float, default=60.0, show_default=True, help="Wall clock of one query.")
+@click.option("--memory", type=click.FloatRange(min=0.1), default=2.0, show_default=True, help="GiB one query may use.")
+@click.option(
+    "--seconds", type=click.FloatRange(min=0.1), default=60.0, show_default=True, help="Wall clock of one query."
+)
 @reporting
 def serve(directory: Path | None, endpoint: str, bootstrap: str | None, memory: float, seconds: float) -> None:
     """Run a server until Ctrl-C.
@@ -42,7 +45,7 @@ def serve(directory: Path | None, endpoint: str, bootstrap: str | None, memory: 
         console.print(f"  server key   {facts['server_key']}", markup=False)
         console.print("  attested     no (evidence comes with a later release)")
         for warning in facts["warnings"]:
-            console.print(f"  [red]warning[/]      {warning}")
+            console.print(f"  [red]warning[/]      {escape(warning)}")
         if not owner_exists(folder):
             console.print(f"  no owner yet: bastion keys create NAME --role owner --dir {folder}", markup=False)
         console.print("  invite       bastion invite NAME        stop with Ctrl-C")
@@ -76,9 +79,9 @@ def check(file: Path, as_json: bool) -> None:
         for line in words:
             console.print(f"· {line}", markup=False)
         for line in warnings:
-            console.print("[yellow]look at this:[/]", line)
+            console.print(f"[yellow]look at this:[/] {escape(line)}")
         for line in unsupported:
-            console.print("[red]refused by this release:[/]", line)
+            console.print(f"[red]refused by this release:[/] {escape(line)}")
     if unsupported:
         sys.exit(1)
 

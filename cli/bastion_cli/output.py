@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, ParamSpec, TypeVar
 
 import click
-from bastion_plan.errors import BastionError
+from bastion_plan.errors import BastionError, InputError
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -24,24 +25,43 @@ errors = Console(stderr=True, highlight=False)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
 
 
-def fail(error: BastionError) -> None:
-    """Print an error on standard error."""
-    errors.print(f"[red]{escape(error.message)}[/]")
+def fail(error: BastionError, *, as_json: bool = False) -> None:
+    """Print an error: on standard error for people; as the JSON document on standard output for scripts."""
+    if as_json:
+        fields = {"code": error.code, "message": error.message, "reason": error.reason, "next_step": error.next_step}
+        click.echo(json.dumps({"error": fields}, indent=2, default=_plain))
+        return
+    errors.print(f"[red]{escape(error.message)}[/]", soft_wrap=True)
     for line in (error.reason, error.next_step):
         if line:
-            errors.print(f"  {escape(line)}")
-    errors.print(f"  [dim]{escape(f'[{error.code}]')}[/]")
+            errors.print(f"  {escape(line)}", soft_wrap=True)
+    errors.print(f"  [dim]{escape(f'[{error.code}]')}[/]", soft_wrap=True)
 
 
 def reporting(command: Callable[P, T]) -> Callable[P, T]:
-    """Turn our errors into a message and exit code 1, an interrupt into exit code 130."""
+    """Turn our errors, and files that cannot be used, into a message and exit code 1; an interrupt into exit code 130."""
 
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> T:
+        as_json = bool(kwargs.get("as_json"))
         try:
             return command(*args, **kwargs)
         except BastionError as error:
-            fail(error)
+            fail(error, as_json=as_json)
+            sys.exit(1)
+        except BrokenPipeError:  # | head
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(1)
+        except UnicodeDecodeError:
+            msg = "The file is not text in UTF-8."
+            fail(InputError(msg, code="input.file", next_step="Save it as UTF-8."), as_json=as_json)
+            sys.exit(1)
+        except OSError as error:
+            place = f"{error.filename}" if error.filename else "A file or directory"
+            msg = f"{place} cannot be used."
+            fail(
+                InputError(msg, code="input.file", reason=f"{error.strerror or type(error).__name__}."), as_json=as_json
+            )
             sys.exit(1)
         except KeyboardInterrupt:
             errors.print("Stopped.")
@@ -52,7 +72,14 @@ def reporting(command: Callable[P, T]) -> Callable[P, T]:
             )
             if extra is None:
                 raise
-            errors.print(f"[red]This command needs the extra {extra!r}.[/]\n  pip install 'bastionlab\\[{extra}]'")
+            fail(
+                InputError(
+                    f"This command needs the extra {extra!r}.",
+                    code="input.extra",
+                    next_step=f"pip install 'bastionlab[{extra}]'",
+                ),
+                as_json=as_json,
+            )
             sys.exit(1)
 
     return run

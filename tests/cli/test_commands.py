@@ -138,8 +138,66 @@ def test_broken_tables(shell, tmp_path):
     assert "input.file" in shell.run("upload", str(tmp_path / "x.xlsx"), "--as", "olga", code=1)
     twice = tmp_path / "twice.csv"
     twice.write_text("a,a\n" + "1,2\n" * 20)
-    assert "a_duplicated_0" in shell.run("upload", str(twice), "--as", "olga")
-    assert {d["name"] for d in shell.json("datasets", "--as", "olga")} == {"titanic", "twice"}
+    # renaming the second would leave it open when --hide names the first
+    assert "input.file.duplicate" in shell.run("upload", str(twice), "--hide", "a", "--as", "olga", code=1)
+    ragged = tmp_path / "ragged.csv"
+    ragged.write_text("a,b\n1,2\n1,2,3\n")
+    assert "input.file" in shell.run("upload", str(ragged), "--as", "olga", code=1)
+    nothing = tmp_path / "nothing.csv"
+    nothing.write_text("")
+    assert "input.file" in shell.run("upload", str(nothing), "--as", "olga", code=1)
+    assert [d["name"] for d in shell.json("datasets", "--as", "olga")] == ["titanic"]
+
+
+def test_odd_tables_go_through(shell, tmp_path):
+    odd = tmp_path / "odd.csv"
+    odd.write_text('"say ""a""","line\nbreak","ünï"\n', encoding="utf-8")
+    card = shell.json("upload", str(odd), "--name", "odd", "--unit", "row", "--as", "olga")
+    assert [c["name"] for c in card["columns"]] == ['say "a"', "line\nbreak", "ünï"]
+    nulls = tmp_path / "nulls.csv"
+    nulls.write_text("x,y\n" + ",\n" * 30)
+    assert shell.json("upload", str(nulls), "--unit", "row", "--as", "olga")["name"] == "nulls"
+
+
+def test_errors_are_json_where_json_was_asked(shell, tmp_path):
+    for words in (
+        ("datasets", "titanicc", "--as", "alice"),
+        ("datasets", "--as", "nobody"),
+        ("keys", "create", "zoe", "--out", str(Path(__file__))),
+        ("policy", "check", str(ROOT / "notebooks/data/titanic.csv")),
+    ):
+        done = subprocess.run(
+            [BASTION, *words, "--json"], env=shell.environment, capture_output=True, text=True, timeout=60, check=False
+        )
+        assert done.returncode in (1, 2), done.stderr
+        if done.returncode == 1:
+            assert set(json.loads(done.stdout)["error"]) == {"code", "message", "reason", "next_step"}
+
+
+def test_files_that_cannot_be_used_get_a_sentence(shell, tmp_path):
+    latin = tmp_path / "latin.toml"
+    latin.write_bytes(b"x = '\xe9'")
+    assert "input.file" in shell.run("policy", "check", str(latin), code=1)
+    (tmp_path / "f").write_text("")
+    environment = {"BASTION_DIRECTORY": str(tmp_path / "f")}
+    done = subprocess.run(
+        [BASTION, "serve"], env=shell.environment | environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 1
+    assert "server.store.directory" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_serving_twice_or_on_a_taken_port_says_so(shell, tmp_path):
+    assert "server.store.locked" in shell.run("serve", "--endpoint", "tcp://127.0.0.1:*", code=1)
+    taken = json.loads((shell.folder / "server/address.json").read_text())["endpoint"]
+    assert "server.bind" in shell.run("serve", "--endpoint", taken, "--dir", str(tmp_path / "other"), code=1)
+
+
+def test_the_demo_takes_nothing_away_that_is_not_its_own(shell, tmp_path):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    assert "input.demo.directory" in shell.run("demo", "--directory", str(tmp_path), code=1)
+    assert (tmp_path / "thesis.txt").exists()
 
 
 @pytest.mark.parametrize("sample", sorted((ROOT / "policy/samples").glob("*.toml")), ids=lambda p: p.stem)

@@ -179,6 +179,7 @@ def test_a_race_between_answers_and_a_closing_policy(world):
     plan = encode(world.user.client.polars.get_df("closing").head(7).plan)
     closed_at = []
     arrived = []
+    failures = set()
 
     def ask():
         connection = world.connect(world.alice)
@@ -187,7 +188,7 @@ def test_a_race_between_answers_and_a_closing_policy(world):
             try:
                 answer = connection._run(connection._open_session.query(m.Query(plan), None))
             except BastionError as error:
-                assert error.code in ("input.dataset.changed", "denied"), error.code
+                failures.add(error.code)
                 continue
             if isinstance(answer, tuple):
                 arrived.append(begun)
@@ -201,6 +202,7 @@ def test_a_race_between_answers_and_a_closing_policy(world):
     closed_at.append(time.monotonic())
     for thread in threads:
         thread.join(30)
+    assert failures <= {"input.dataset.changed"}
     assert arrived, "there were answers before"
     assert all(begun < closed_at[0] for begun in arrived)
 
