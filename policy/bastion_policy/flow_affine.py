@@ -10,14 +10,16 @@ def affine(value: Value, factor: float, shift: Value, sign: float, *, measured: 
     if value.form in (Form.NULLS, Form.BITS, Form.BINNED):
         return value.derived(Form.BINNED)
     steps = value.steps + shift.steps + 1
-    if value.form not in (Form.COLUMN, Form.COMBINATION) or not _ordinary(shift) or steps > MAX_STEPS:
+    if value.form not in (Form.COLUMN, Form.COMBINATION) or not ordinary(shift) or steps > MAX_STEPS:
         return None
     known = value.low is not None and value.high is not None and shift.low is not None and shift.high is not None
     if not known:
         # INVARIANT: a shift far beyond the column's range rounds it, which is a binning; so it must be known not to be
         return None if measured and value.form is Form.COLUMN else _linear(value, steps)
     assert value.low is not None and value.high is not None and shift.low is not None and shift.high is not None
-    if max(abs(shift.low), abs(shift.high)) > 1e6 * max(value.high - value.low, abs(value.low), abs(value.high)):
+    # INVARIANT: only the first shift is measured by the size of the values; shifts must not make room for larger shifts
+    size = value.high - value.low if value.steps else max(value.high - value.low, abs(value.low), abs(value.high))
+    if not max(abs(shift.low), abs(shift.high)) <= 1e3 * size or size > LARGEST:
         return None
     ends = sorted((factor * value.low, factor * value.high))
     moves = sorted((sign * shift.low, sign * shift.high))
@@ -29,11 +31,13 @@ def scaled(value: Value, by: Value) -> Value | None:
     if value.form in (Form.NULLS, Form.BITS, Form.BINNED):
         return value.derived(Form.BINNED)
     steps = value.steps + by.steps + 1
-    if value.form not in (Form.COLUMN, Form.COMBINATION) or not _ordinary(by) or steps > MAX_STEPS:
+    if value.form not in (Form.COLUMN, Form.COMBINATION) or not ordinary(by) or steps > MAX_STEPS:
         return None
     if value.low is None or value.high is None or by.low is None or by.low != by.high:
         return _linear(value, steps)
     low, high = sorted((by.low * value.low, by.low * value.high))
+    if max(abs(low), abs(high)) > LARGEST:
+        return None
     return _linear(value, steps, low, high)
 
 
@@ -41,12 +45,14 @@ def _linear(value: Value, steps: int, low: float | None = None, high: float | No
     return Value(value.sources, value.form, low, high, makes_nulls=value.makes_nulls, steps=steps)
 
 
+#: far from where floats overflow
+LARGEST = 1e150
 #: affine steps that may be stacked; with constants between 1e-9 and 1e9 the range of floats is never left
 MAX_STEPS = 12
 PLAIN_ARITHMETIC = frozenset({"add", "sub", "mul", "truediv", "neg", "abs", "sqrt"})
 
 
-def _ordinary(constant: Value) -> bool:
+def ordinary(constant: Value) -> bool:
     """Whether a constant is neither so large nor so small that floats lose the other operand."""
     if constant.low is None or constant.low != constant.high:
         return True

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
-from bastion_plan.dtypes import DType
+from bastion_plan.dtypes import FLOAT64, DType
 from bastion_plan.errors import BindError
 from bastion_plan.expressions import (
     Alias,
@@ -25,7 +25,7 @@ from bastion_plan.functions.spec import Shape
 from bastion_plan.typing import expr_dtype
 
 from bastion_policy.derived import parse_derived
-from bastion_policy.flow_affine import MAX_STEPS, PLAIN_ARITHMETIC, affine, scaled
+from bastion_policy.flow_affine import MAX_STEPS, PLAIN_ARITHMETIC, affine, ordinary, scaled
 from bastion_policy.flow_trees import columns_in, is_scalar, number, rewrite
 from bastion_policy.lineage import CONSTANT, Form, Frame, Source, Value, World
 
@@ -157,6 +157,77 @@ NULL_KEEPING = frozenset(
 )
 
 
+#: functions that fail at some values of a column, whatever their options
+FAILING = frozenset(
+    [
+        "pow",
+        "replace_strict",
+        "repeat_by",
+        "pl.date",
+        "pl.datetime",
+        "pl.time",
+        "pl.from_epoch",
+        "pl.business_day_count",
+        "pl.int_ranges",
+        "pl.date_ranges",
+        "pl.datetime_ranges",
+        "pl.time_ranges",
+        "dt.replace",
+        "dt.replace_time_zone",
+        "dt.add_business_days",
+        "dt.offset_by",
+        "dt.strftime",
+        "dt.to_string",
+        "str.json_decode",
+        "list.item",
+        "list.to_array",
+    ]
+)
+#: functions that take a column in every argument, and never fail; the arguments of others after the first are constant
+TAKES_COLUMNS = frozenset(
+    [
+        "add",
+        "sub",
+        "mul",
+        "truediv",
+        "floordiv",
+        "truncdiv",
+        "mod",
+        "eq",
+        "ne",
+        "lt",
+        "le",
+        "gt",
+        "ge",
+        "eq_missing",
+        "ne_missing",
+        "and_",
+        "or_",
+        "xor",
+        "is_between",
+        "is_close",
+        "fill_null",
+        "fill_nan",
+        "clip",
+        "pl.coalesce",
+        "pl.all_horizontal",
+        "pl.any_horizontal",
+        "pl.sum_horizontal",
+        "pl.mean_horizontal",
+        "pl.min_horizontal",
+        "pl.max_horizontal",
+        "pl.concat_str",
+        "pl.format",
+        "pl.struct",
+        "pl.concat_list",
+        "pl.arctan2",
+        "pl.duration",
+        "str.starts_with",
+        "str.ends_with",
+    ]
+)
+
+
 #: reductions of one unit's rows that give a column of the unit; other functions of a column are binnings
 PER_UNIT = frozenset(
     [
@@ -237,30 +308,46 @@ class ExpressionTyping:
 
     def _cast(self, expr: Cast) -> Value:
         inner = self.value(expr.input)
-        if inner.form in (Form.CONSTANT, Form.NULLS):
-            return replace(inner, low=None, high=None) if expr.dtype.kind == "String" else inner
-        if inner.form is Form.COMBINATION:
-            return inner if expr.dtype.is_float else inner.derived(Form.MIX, reason="a cast of a sum of columns")
-        if inner.form is not Form.COLUMN:
-            return inner.derived(inner.form, reason=inner.reason)
         source = self._dtype(expr.input)
         target = expr.dtype
+        if (
+            inner.sources
+            and target.is_temporal
+            and not (source is not None and source.is_temporal)
+            and (source is None or source.kind != "String")
+        ):
+            # numbers may be dates that calendars do not have
+            self.cross_row.append("!cast")
+        if inner.form in (Form.CONSTANT, Form.NULLS):
+            return inner if expr.dtype == FLOAT64 else replace(inner, low=None, high=None)
+        if inner.form is Form.COMBINATION:
+            same = expr.dtype == FLOAT64 or expr.dtype == self._dtype(expr.input)
+            return inner if same else inner.derived(Form.MIX, reason="a cast of a sum of columns")
+        if inner.form is not Form.COLUMN:
+            return inner.derived(inner.form, reason=inner.reason)
         if source is not None and source.kind == "Boolean" and target.is_numeric:
             return replace(inner, low=0.0, high=1.0, plain=None)
-        if target.is_float and (source is None or source.is_numeric or source.kind == "String"):
-            # widening, or reading a text column as numbers: which rows then are null is a property of the column
-            return replace(inner, plain=None)
         if source == target:
             return inner
+        narrow = {"Int8", "Int16", "UInt8", "UInt16", "Float16"}
+        # INVARIANT: floats of 32 bits overflow and underflow at thresholds that constants choose
+        fits = target == FLOAT64 or (target.kind == "Float32" and source is not None and source.kind in narrow)
+        if fits and source is not None and (source.is_numeric or (source.kind == "String" and inner.pristine)):
+            # widening, or reading a text column as numbers: which rows then are null is a property of the column
+            return replace(inner, plain=None)
         if inner.pristine and target.kind in {"Int64", "Int128", "String", "Categorical", "Date", "Datetime"}:
-            keep = target.is_numeric and source is not None and source.is_numeric
-            # floats are cut to whole numbers towards zero
-            low, high = (_outwards(inner.low, -1), _outwards(inner.high, 1)) if keep else (None, None)
-            if source is not None and source.is_integer and target.is_integer:
-                low, high = inner.low, inner.high
-            return replace(inner, low=low, high=high, plain=None, pristine=False)
+            whole = source is not None and source.is_integer and source.kind not in ("UInt64", "UInt128")
+            keep = whole and target.is_integer and (source is None or source.kind != "Int128")
+            if keep or not target.is_numeric:
+                low, high = (inner.low, inner.high) if keep else (None, None)
+                return replace(inner, low=low, high=high, plain=None, pristine=False)
+            # floats are cut to whole numbers: bins
         # narrow types make nulls where a value does not fit: a condition in disguise
         return inner.derived(Form.BINNED, makes_nulls=True)
+
+    def _is_number(self, expr: Expr) -> bool:
+        dtype = self._dtype(expr)
+        return dtype is not None and dtype.is_numeric
 
     def _dtype(self, expr: Expr) -> DType | None:
         try:
@@ -336,6 +423,11 @@ class ExpressionTyping:
             self.cross_row.append(expr.function)
             return self._mix(expr.args, "it reads other rows")
         values = [self.value(a) for a in expr.args]
+        picky = values if expr.function in FAILING else values[1:] if expr.function not in TAKES_COLUMNS else []
+        if any(v.sources for v in picky):
+            # INVARIANT: no value of a row may decide whether the query fails
+            self.cross_row.append(f"!{expr.function}")
+            return self._mix(expr.args, "it fails at some values, which tells of single rows")
         if all(v.form is Form.CONSTANT for v in values):
             return self._constant(expr, values)
         special = _SPECIAL.get(expr.function)
@@ -429,14 +521,26 @@ class ExpressionTyping:
         if value.form is not Form.COLUMN or not value.pristine:
             return None
         low, high = value.low, value.high
+        if expr.function in ("abs", "sqrt", "log1p") and (low is None or high is None) and self.world.measured:
+            return None
+        # INVARIANT: no bend and no edge within the values. Half of sum(abs(x)) - sum(x) is what is below 0, which may be
+        # one person's; and whether a population has a root tells of a single value.
         match expr.function:
             case "abs":
                 if low is not None and high is not None:
-                    low, high = (0.0 if low <= 0 <= high else min(abs(low), abs(high))), max(abs(low), abs(high))
+                    if low < 0 < high:
+                        return None
+                    low, high = sorted((abs(low), abs(high)))
             case "sqrt":
-                low, high = (None if b is None or b < 0 else math.sqrt(b) for b in (low, high))
+                if low is not None and high is not None:
+                    if low < 0:
+                        return None
+                    low, high = math.sqrt(low), math.sqrt(high)
             case "log1p":
-                low, high = (None if b is None or b <= -1 else math.log1p(b) for b in (low, high))
+                if low is not None and high is not None:
+                    if low <= -1:
+                        return None
+                    low, high = math.log1p(low), math.log1p(high)
             case "str.len_chars" | "str.len_bytes":
                 low, high = 0.0, None
             case _:
@@ -449,7 +553,10 @@ class ExpressionTyping:
         if value.plain is None or len(limits) != 2 or None in limits:
             return None
         role = self.world.role(value.plain)
-        if role.lower is not None and [role.lower, role.upper] == limits:
+        # INVARIANT: values outside are cut off by clip, so that the difference shows them; only where there are none it goes
+        within = value.low is not None and value.high is not None and role.lower is not None and role.upper is not None
+        within = within and role.lower <= value.low and value.high <= role.upper  # type: ignore[operator]
+        if within and [role.lower, role.upper] == limits:
             return value.derived(Form.COLUMN, low=role.lower, high=role.upper, own_scale=True)
         return None
 
@@ -466,6 +573,10 @@ class ExpressionTyping:
             known = all(v.low is not None and v.high is not None for v in edges)
             low = min(v.low for v in edges if v.low is not None) if known else None
             high = max(v.high for v in edges if v.high is not None) if known else None
+            # INVARIANT: a fill far outside moves the bounds from which deviations are taken, and so hides who dominates
+            far = known and high - low > 3 * (value.high - value.low)  # type: ignore[operator]
+            if far or (self.world.measured and not known and self._is_number(expr)):
+                return None
             return value.derived(Form.COLUMN, low=low, high=high)
         return None
 
@@ -481,11 +592,15 @@ def scalar_bounds(expr: Expr, typing: ExpressionTyping) -> Value:
     """Return what is known of a released number that is brought back to the rows."""
     below = [scalar_bounds(c, typing) if is_scalar(c) else CONSTANT for c in children(expr)]
     steps = sum(v.steps for v in below) + 1
+    if any(isinstance(c, Literal) and not ordinary(typing.value(c)) for c in children(expr)):
+        return Value(steps=MAX_STEPS + 1)
     match expr:
         case Literal():
             return typing.value(expr)
-        case Alias() | Cast():
+        case Alias():
             return below[0]
+        case Cast(dtype=dtype):
+            return below[0] if dtype == FLOAT64 else Value(steps=MAX_STEPS + 1)
         case Call(function="mean" | "median" | "min" | "max" | "quantile", args=(inner, *_)):
             value = typing.value(inner)
             return Value(low=value.low, high=value.high, steps=1)

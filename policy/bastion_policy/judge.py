@@ -221,7 +221,10 @@ def _world(facts: Mapping[str, DatasetFacts], private: Mapping[str, PrivateFacts
         if measured.low is not None and measured.high is not None
     }
     rows = {name: max(1, table.max_rows_per_unit) for name, table in private.items()}
-    return World(facts, observed, rows, measured=True)
+    nullable = frozenset(
+        (name, column) for name, table in private.items() for column, found in table.columns.items() if found.nulls
+    )
+    return World(facts, observed, rows, measured=True, nullable=nullable)
 
 
 def _released(typed: Typed, done: Mapping[int, Node]) -> AnyNode:

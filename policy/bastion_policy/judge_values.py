@@ -66,7 +66,7 @@ class ValueRules:
                             extra[f"{OWN}g{i}_{j}"] = call("sum", as_float(expr, term.dtype))
                         if self._two_valued(term):
                             extra[f"{OWN}h{i}"] = call("sum", call("gt", as_float(expr, term.dtype), self._low(term)))
-                    case Guard.HELD if term.value.form is Form.BITS:
+                    case Guard.HELD:
                         extra[f"{OWN}h{i}"] = call("sum", expr)
                         extra[f"{OWN}f{i}"] = call("sum", call("not_", expr))
                     case Guard.TIED:
@@ -156,7 +156,8 @@ class ValueRules:
             case Guard.PRODUCTS:
                 return (yield from self._leverage(m, s, shown))
             case Guard.HELD:
-                return (yield from self._held(m, table, i, s, shown))
+                found.swapped[i] = yield from self._held(m, table, i, s, shown)
+                return np.ones(m.size, bool)
             case Guard.TIED:
                 rows = floats(table[f"{OWN}e{i}"])
                 return (yield from self._tied(m, i, s, rows, shown))
@@ -310,35 +311,19 @@ class ValueRules:
         return ok
 
     def _held(self, m: Measurer, table: Measured, i: int, s: Statistic, shown: Flags) -> Steps:
-        """Every output value of the argument must be held by k units of the cell."""
+        """The sum or mean of a condition, whose two sides are populations inside the cell.
+
+        INVARIANT: fewer than k units on the side that meets it are answered as nobody, fewer than k on the other side as
+        everybody, and nothing else shows which it was.
+        """
         k = self.effective.k
-        condition = both(s.population)
-        term = s.terms[0]
-        if term.value.form is Form.BITS:
-            expr = where(condition, term.expr)
-            ones = yield from m.at_least(k, floats(table[f"{OWN}h{i}"]), shown, expr)
-            zeros = yield from m.at_least(k, floats(table[f"{OWN}f{i}"]), shown & ones, call("not_", expr))
-            return ones & zeros
-        rest = np.flatnonzero(shown)
-        ok = np.zeros(m.size, bool)
-        if not rest.size:
-            return ok
-        fewest = np.full(m.size, np.inf)
-        for occurrence in self.cut.occurrences:
-            plan, tables = self.cut.located(True, rest)
-            rows: AnyExpr = call("is_not_null", Column(occurrence.unit))
-            for part in s.population:
-                rows = call("and_", rows, lenient(part))
-            if not term.value.makes_nulls:
-                rows = call("and_", rows, call("is_not_null", lenient(term.expr)))
-            valued = n.WithColumns(n.Filter(plan, rows), (Alias(lenient(term.expr), X),))
-            per_value = n.GroupBy(
-                valued, (Column(INDEX), Column(X)), (Alias(call("n_unique", Column(occurrence.unit)), f"{X}u"),)
-            )
-            least = n.GroupBy(per_value, (Column(INDEX),), (Alias(call("min", Column(f"{X}u")), X),))
-            answer = yield from m.ask(least, tables)
-            fewest = np.minimum(fewest, m.spread(answer, X))
-        return fewest >= k
+        expr = lenient(where(both(s.population), s.terms[0].expr))
+        met, unmet = floats(table[f"{OWN}h{i}"]), floats(table[f"{OWN}f{i}"])
+        some = yield from m.at_least(k, met, shown, expr)
+        others = yield from m.at_least(k, unmet, shown & some, call("not_", expr))
+        everybody = met + unmet
+        answer = np.where(some, np.where(others, met, everybody), 0.0)
+        return answer if s.function == "sum" else answer / np.maximum(everybody, 1.0)
 
     def _tied(self, m: Measurer, i: int, s: Statistic, rows: Floats, shown: Flags) -> Steps:
         k, most = self.effective.k, self.cut.rows_per_unit

@@ -153,13 +153,14 @@ class World:
     """What typing may look at: the public facts and, in the judge, observed bounds.
 
     observed: (low, high) of numeric columns. rows_per_unit: at most, by dataset. measured: whether these two
-    are known; on the client they are not, and typing then assumes the best.
+    are known; on the client they are not, and typing then assumes the best. nullable: columns with missing values.
     """
 
     facts: Mapping[str, DatasetFacts]
     observed: Mapping[tuple[str, str], tuple[float, float]] = field(default_factory=dict)
     rows_per_unit: Mapping[str, int] = field(default_factory=dict)
     measured: bool = False
+    nullable: frozenset[tuple[str, str]] = frozenset()
 
     def role(self, source: Source) -> Role:
         """Return the role of a source column."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from bastion_plan.dtypes import UINT32, DType
+from bastion_plan.dtypes import FLOAT64, UINT32, DType
 from bastion_plan.errors import BindError
 from bastion_plan.expressions import Alias, AnyExpr, Call, Cast, Column, Expr, Literal, Over, Ternary, children
 from bastion_plan.functions.registry import find
@@ -13,9 +13,10 @@ from bastion_plan.functions.spec import Flow as FunctionFlow
 from bastion_plan.functions.spec import Shape
 from bastion_plan.typing import expr_dtype
 
-from bastion_policy.boundary import Guard, Output, Statistic, Term
+from bastion_policy.boundary import Guard, Output, Statistic, Term, call
 from bastion_policy.flow_expressions import ExpressionTyping
-from bastion_policy.flow_trees import is_scalar, number, with_children
+from bastion_policy.flow_linear import MAX_PARTS, Linear, linear
+from bastion_policy.flow_trees import is_scalar, with_children
 from bastion_policy.lineage import OWN, Form, Frame, Source, Value, World, is_string
 from bastion_policy.roles import RoleKind
 from bastion_policy.verdict import Finding
@@ -103,6 +104,17 @@ class StatisticsParser:
             found += check_condition(condition, self.world, "a condition")
         for value in values:
             found += check_argument(value, expr.function, self.world)
+        if not found:
+            apart = self._apart(expr, flow, args, values, population, found)
+            if apart is not None:
+                findings += found
+                return apart
+        if population and expr.function in ("pl.corr", "pl.cov"):
+            reason = f"{expr.function}() of filtered columns tells by an error whether equally many rows are left."
+            found.append(Finding("argument", reason, "Filter the table first.", self._labels(*args)))
+        if args != list(expr.args) and expr.function in ("pl.corr", "pl.cov") and not found:
+            reason = f"{expr.function}() of columns without their nulls may compare unlike rows."
+            found.append(Finding("argument", reason, "Use the columns themselves.", self._labels(*args)))
         guard = None if found else self._guard(expr, flow, args, values, found)
         if guard is None:
             findings += found or [self._not_allowed(expr, values)]
@@ -115,6 +127,84 @@ class StatisticsParser:
         if population:
             position = self._position(replace(alone, call=expr, population=tuple(population), without=position))
         return Column(f"{OWN}s{position}")
+
+    def _apart(
+        self,
+        expr: Call,
+        flow: FunctionFlow,
+        args: Sequence[Expr],
+        values: Sequence[Value],
+        population: Sequence[Expr],
+        findings: list[Finding],
+    ) -> AnyExpr | None:
+        """Return a statistic of a linear function as arithmetic over statistics of its parts; None: take it as it is."""
+        name = expr.function
+        if name not in ("sum", "mean", "var", "std", "pl.cov", "pl.corr") or not args:
+            return None
+        terms = [linear(a) for a in args]
+        if all(t.trivial for t in terms):
+            return None
+        combined = values[0].form is Form.COMBINATION
+        typing = ExpressionTyping(self.frame, self.world)
+        parts = [typing.value(p) for t in terms for p, _ in t.parts]
+        single = all(len(t.parts) == 1 for t in terms)
+        forms = {v.form for v in parts}
+        allowed = {Form.COLUMN, Form.BITS} if single else {Form.COLUMN, Form.CONSTANT}
+        if not forms <= allowed or (not single and (not combined or name not in ("sum", "mean"))):
+            return None
+        if any(v.form is Form.MIX for v in values):
+            return None  # its constants are out of all proportion
+        if not single and not self._complete(parts):
+            reason = "a sum of columns is only defined where all are known, which tells of single rows"
+            columns = labels(frozenset().union(*(v.sources for v in parts)))
+            fix = "Sum each column by itself: a.sum() + b.sum()."
+            findings.append(Finding("argument", f"The argument could single people out: {reason}.", fix, columns))
+            return expr
+
+        def of(function: str, *inner: Expr) -> AnyExpr:
+            filtered = tuple(call("filter", i, *population) if population else i for i in inner)
+            again = Call(function, filtered, () if function == "count" else expr.options)  # type: ignore[arg-type]
+            spec = find(function)
+            assert spec is not None
+            return Cast(self._statistic(again, spec.flow, findings), FLOAT64, strict=False)
+
+        return Cast(self._together(name, terms, of), self._dtype(expr), strict=False)
+
+    def _together(self, name: str, terms: Sequence[Linear], of: Callable[..., AnyExpr]) -> AnyExpr:
+        def times(value: AnyExpr, *factors: AnyExpr | None) -> AnyExpr:
+            for factor in factors:
+                value = value if factor is None else call("mul", value, Cast(factor, FLOAT64))
+            return value
+
+        factors = [t.parts[0][1] for t in terms]
+        firsts = [t.parts[0][0] for t in terms]
+        match name:
+            case "pl.cov":
+                return times(of(name, *firsts), *factors)
+            case "pl.corr":
+                return times(
+                    of(name, *firsts), *(None if f is None else call("sign", Cast(f, FLOAT64)) for f in factors)
+                )
+            case "var":
+                return times(of(name, *firsts), factors[0], factors[0])
+            case "std":
+                return times(of(name, *firsts), None if factors[0] is None else call("abs", Cast(factors[0], FLOAT64)))
+        total: AnyExpr | None = None
+        for part, factor in terms[0].parts:
+            value = times(of(name, part), factor)
+            total = value if total is None else call("add", total, value)
+        assert total is not None
+        if terms[0].shift is None:
+            return total
+        shift: AnyExpr = Cast(terms[0].shift, FLOAT64)
+        return call("add", total, shift if name == "mean" else times(of("count", firsts[0]), shift))
+
+    def _complete(self, parts: Sequence[Value]) -> bool:
+        """Whether the parts have values in the same rows: no missing ones, of one table."""
+        sources = frozenset().union(*(v.sources for v in parts))
+        missing = any((s.dataset, s.column) in self.world.nullable for s in sources)
+        one = len({s.occurrence for s in sources}) <= 1
+        return not missing and one and not any(v.makes_nulls for v in parts) and len(parts) <= MAX_PARTS
 
     def _position(self, statistic: Statistic) -> int:
         if statistic not in self.statistics:
@@ -161,18 +251,17 @@ class StatisticsParser:
             return Guard.SUM
         if form is Form.NULLS:
             return Guard.NOTHING
-        if form in (Form.BITS, Form.BINNED):
-            return Guard.HELD
-        if form is Form.COMBINATION:
-            return None if name in ("var", "std") else Guard.SUM
+        if form is Form.BITS and name in ("sum", "mean"):
+            # INVARIANT: conditions on several columns pick a person, whose value a threshold then finds; and nulls that a
+            # condition made are conditions themselves
+            one = len({(s.occurrence, s.column) for s in value.sources}) == 1
+            return Guard.HELD if one and not value.makes_nulls else None
         if form is Form.COLUMN:
             return Guard.SQUARES if name in ("var", "std") else Guard.SUM
         return None
 
     def _order_guard(self, arg: Expr, value: Value) -> Guard | None:
         dtype = self._dtype(arg)
-        if value.form in (Form.BITS, Form.BINNED):
-            return Guard.HELD
         if value.form is not Form.COLUMN or not value.own_scale:
             return None
         if is_string(dtype) or dtype.kind == "Boolean":
@@ -186,26 +275,7 @@ class StatisticsParser:
             return ()
         if expr.function in COUNTS:
             return ()
-        if values[0].form is Form.COMBINATION:
-            parts = [p for a in args for p in self._parts(a)]
-            typing = ExpressionTyping(self.frame, self.world)
-            return tuple(Term(p, typing.value(p), self._dtype(p)) for p in dict.fromkeys(parts))
         return tuple(Term(a, v, self._dtype(a)) for a, v in zip(args, values, strict=True))
-
-    def _parts(self, expr: Expr) -> list[Expr]:
-        """The columns of a linear combination, each with its factor."""
-        typing = ExpressionTyping(self.frame, self.world)
-        match expr:
-            case Alias(input=inner):
-                return self._parts(inner)
-            case Call(function="add" | "sub" | "mul" | "truediv" | "neg", args=args) if (
-                typing.value(expr).form is Form.COMBINATION
-            ):
-                return [p for a in args for p in self._parts(a) if number(a) is None]
-            case Cast(input=inner) if typing.value(expr).form is Form.COMBINATION:
-                return self._parts(inner)
-            case _:
-                return [expr] if typing.value(expr).sources else []
 
     def _not_allowed(self, expr: Call, values: Sequence[Value]) -> Finding:
         concerned = labels(frozenset().union(*(v.sources for v in values)))
@@ -213,6 +283,10 @@ class StatisticsParser:
         if mixed is not None:
             reason = f"The argument of {expr.function}() could single people out: {mixed.reason}."
             return Finding("argument", reason, FIX_ARGUMENT, concerned)
+        if values and values[0].form in (Form.BITS, Form.BINNED, Form.COMBINATION):
+            reason = f"{expr.function}() of computed bins or conditions could single people out."
+            fix = "Filter or group by the condition, or use the column itself."
+            return Finding("argument", reason, fix, concerned)
         if expr.function == "n_unique":
             reason = "n_unique() of a column that is not the privacy unit counts values that single people may hold."
             return Finding("row-level", reason, "Count the units, or group by the column.", concerned)
@@ -258,6 +332,9 @@ def unknown(name: str) -> Finding:
 
 def order_dependent(name: str) -> Finding:
     """Return the finding for a function that reads other people's rows."""
+    if name.startswith("!"):
+        reason = f"{name[1:]}() fails at some values, so that an error would tell of single people's rows."
+        return Finding("row-level", reason, "Use another function.")
     if name in _INSTEAD:
         return Finding("row-level", f"{name}() may show values or counts of single people.", _INSTEAD[name])
     reason = f"{name}() reads other people's rows, so its values depend on the order or choice of rows."
