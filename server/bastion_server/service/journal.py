@@ -61,10 +61,11 @@ class Journal:
                     future.result()
         except BaseException:
             with suppress(ServerError):
-                self.begin(
+                for future in self.begin(
                     msgspec.structs.replace(r, kind="note", summary=f"did not take effect: {r.summary}", details={})
                     for r in written
-                )
+                ):
+                    future.result()
             raise
         return made
 

@@ -120,8 +120,7 @@ class QueryService:
                 subject.plan_hash, subject.versions, who, subject.policy_versions, time.time()
             )
         )
-        if grant is not None:
-            await self._approved(request, subject, grant, started)
+        if grant is not None and await self._approved(request, subject, grant, started):
             return
         # INVARIANT: the intent is on the disk before the answer leaves (settled below); its sync overlaps the run
         intent = self.journal.begin(
@@ -204,8 +203,8 @@ class QueryService:
 
     # ---- the owner's way ---------------------------------------------------------------------------------------------
 
-    async def _approved(self, request: Incoming, subject: Subject, grant: Grant, started: float) -> None:
-        """Run a plan an owner approved. Hidden columns stay masked.
+    async def _approved(self, request: Incoming, subject: Subject, grant: Grant, started: float) -> bool:
+        """Run a plan an owner approved. Hidden columns stay masked. False, and nothing done, if the grant has ended.
 
         A grant for once ends when the answer has been handed over; a peer that goes away before that may ask again, and
         gets the same rows: the grant is bound to the dataset's version.
@@ -216,8 +215,10 @@ class QueryService:
             finding = Finding("owner-grant", f"The owner approved that this may be {part}.", "Ask the owner for both.")
             verdict = Verdict(Outcome.REVIEW, findings=(finding,))
             await self._deny(request, subject, verdict, StaticVerdict(Outcome.REVIEW, finding.reason, (finding,)))
-            return
-        async with self.review.using(grant):
+            return True
+        async with self.review.using(grant) as holds:
+            if not holds:
+                return False
             intent = self.journal.begin(
                 self._records(subject, "intent", who, f"approved query (grant {grant.id})", now=time.time())
             )
@@ -240,6 +241,7 @@ class QueryService:
                     request, subject, result, verdict, started, summary="released by approval", kind="grant_used"
                 )
             await asyncio.shield(asyncio.to_thread(self.store.grants.use, grant.id, time.time()))
+        return True
 
     async def _preview(self, request: Incoming, request_id: str) -> None:
         """Show an owner the first rows of what a request is about."""

@@ -43,21 +43,14 @@ class ReviewService:
         return any(owner.owner == who for owner in filed.owners)
 
     @asynccontextmanager
-    async def using(self, grant: Grant) -> AsyncIterator[None]:
-        """Let one run at a time use a grant.
-
-        Raises:
-            InputError: input.grant.ended, when an earlier run used it up meanwhile.
-        """
+    async def using(self, grant: Grant) -> AsyncIterator[bool]:
+        """Let one run at a time use a grant; False where an earlier run used it up meanwhile, or its date is past."""
         lock, users = self._using.get(grant.id, (asyncio.Lock(), 0))
         self._using[grant.id] = (lock, users + 1)
         try:
             async with lock:
                 current = self.store.grants.of_request(grant.request)
-                if current is None or current.ended or current.until <= time.time():
-                    msg = "The owner's approval no longer holds."
-                    raise InputError(msg, code="input.grant.ended", next_step="Ask the owner again.")
-                yield
+                yield current is not None and not current.ended and current.until > time.time()
         finally:
             _, users = self._using.pop(grant.id)
             if users > 1:
