@@ -8,13 +8,17 @@ from collections.abc import Callable
 from typing import Any
 
 
+PAUSE = 0.1  #: seconds between runs, as between a person's cells: single-use workers are made anew meanwhile
+
+
 def interleaved(runs: int, **sides: Callable[[], Any]) -> dict[str, list[float]]:
-    """Return seconds per run and side; one warm-up each, then in turns."""
+    """Return seconds per run and side; one warm-up each, then in turns, with a pause before each run."""
     for side in sides.values():
         side()
     found: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(runs):
         for name, side in sides.items():
+            time.sleep(PAUSE)
             begin = time.perf_counter()
             side()
             found[name].append(time.perf_counter() - begin)
