@@ -38,11 +38,23 @@ def scanned(bound: BoundPlan) -> tuple[str, ...]:
 
 
 def boundaries(typed: Typed) -> list[Typed]:
-    """Return the boundary nodes of a typed plan, those whose results others need first."""
-    found = [b for t in typed.inputs for b in boundaries(t)]
-    if isinstance(typed.boundary, Boundary) and not any(typed is b for b in found):
-        found.append(typed)
-    return list({id(b): b for b in found}.values())
+    """Return the boundary nodes of a typed plan, those whose results others need first.
+
+    Windows share the frame that they widen, so every node is visited once: a walk of all paths would take 2 ** windows.
+    """
+    found: list[Typed] = []
+    seen: set[int] = set()
+    stack = [(typed, False)]
+    while stack:
+        node, done = stack.pop()
+        if done:
+            found.append(node)
+        elif id(node) not in seen:
+            seen.add(id(node))
+            if isinstance(node.boundary, Boundary):
+                stack.append((node, True))
+            stack.extend((t, False) for t in reversed(node.inputs))
+    return found
 
 
 def allowed_outputs(bound: BoundPlan, facts: Mapping[str, DatasetFacts]) -> tuple[str, ...]:
