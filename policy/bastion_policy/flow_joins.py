@@ -6,15 +6,20 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from bastion_plan import nodes as n
-from bastion_plan.dtypes import Schema
+from bastion_plan.dtypes import DType, Schema
+from bastion_plan.errors import BindError
 from bastion_plan.expressions import AnyExpr, Column, Expr
+from bastion_plan.functions.rules import supertype
+from bastion_plan.typing import expr_dtype
 
 from bastion_policy.flow_expressions import ExpressionTyping, join_sources
-from bastion_policy.lineage import Form, Frame, Kind, Value, World
+from bastion_policy.lineage import Form, Frame, Kind, Value, World, is_string
 from bastion_policy.roles import RoleKind
 from bastion_policy.statistics import check_condition, check_key, labels
 from bastion_policy.verdict import Finding
 
+#: types whose constants are equal where they are written alike, besides whole numbers
+EXACT_KEYS = frozenset({"Boolean", "Date", "Datetime", "Duration", "Time", "String", "Categorical", "Enum"})
 FIX_UNIQUE = "Group the other table by the join key first, so that each key stands once."
 
 
@@ -29,8 +34,8 @@ def join_frames(
     left_on = node.left_on if isinstance(node, n.Join) else (node.left_on, *map(Column, node.by_left))
     right_on = node.right_on if isinstance(node, n.Join) else (node.right_on, *map(Column, node.by_right))
     if left.private and right.private:
-        return _both(how, left, right, left_on, right_on, schema, world)
-    return _one(how, left, right, left_on, right_on, schema, world)
+        return _both(node, how, left, right, left_on, right_on, schema, world)
+    return _one(node, how, left, right, left_on, right_on, schema, world)
 
 
 def _values(frame: Frame, exprs: Sequence[Expr], world: World, findings: list[Finding]) -> list[Value]:
@@ -51,19 +56,47 @@ def _opaque(left: Frame, right: Frame, schema: Schema) -> Frame:
     )
 
 
-def _columns(left: Frame, right: Frame, schema: Schema) -> dict[str, Value]:
-    """Match output columns to those of both sides: left ones first, the others in order."""
-    taken = {c: v for c, v in left.columns.items() if c in schema}
-    rest = [c for c in schema if c not in taken]
-    found = dict(taken)
-    for name in rest:
-        origin = next((c for c in right.columns if c == name or (name.startswith(c) and c in left.columns)), None)
-        everything = Value(join_sources(right.columns.values()), Form.MIX, reason="its origin in the join is not clear")
-        found[name] = right.columns[origin] if origin is not None else everything
-    return {c: found[c] for c in schema}
+def _origins(node: n.Join | n.JoinAsof, left: Frame, right: Frame) -> dict[str, tuple[bool, str]]:
+    """Return of every output column (whether it is the left side's, its name there).
+
+    INVARIANT: the same arithmetic as `join_schema` and `asof_schema`, from the bound schemas alone, never by likeness of
+    names: a column that is taken for another one has the other one's role and form.
+    """
+    gone_left: set[str] = set()
+    if isinstance(node, n.JoinAsof):
+        gone = set(node.by_right)
+        on_left, on_right = node.left_on, node.right_on
+        if node.coalesce and isinstance(on_left, Column) and isinstance(on_right, Column):
+            gone |= {on_right.name} if on_left.name == on_right.name else set()
+    else:
+        plain = all(isinstance(e, Column) for e in (*node.left_on, *node.right_on))
+        merged = plain and node.how != "cross" and (node.coalesce if node.coalesce is not None else node.how != "full")
+        gone = {e.name for e in node.right_on if isinstance(e, Column)} if merged else set()
+        if node.how == "right":
+            gone_left, gone = {e.name for e in node.left_on if isinstance(e, Column)} if merged else set(), set()
+    first = [c for c in left.schema if c not in gone_left]
+    found = {c: (True, c) for c in first}
+    for name in right.schema:
+        if name not in gone:
+            found[f"{name}{node.suffix}" if name in first else name] = (False, name)
+    return found
+
+
+def _columns(node: n.Join | n.JoinAsof, left: Frame, right: Frame, schema: Schema) -> dict[str, Value]:
+    """Match output columns to those of both sides."""
+    origins = _origins(node, left, right)
+    if list(origins) != list(schema):
+        value = Value(
+            join_sources((*left.columns.values(), *right.columns.values())),
+            Form.MIX,
+            reason="its origin in the join is not clear",
+        )
+        return dict.fromkeys(schema, value)
+    return {c: (left if first else right).columns[name] for c, (first, name) in origins.items()}
 
 
 def _both(
+    node: n.Join | n.JoinAsof,
     how: str,
     left: Frame,
     right: Frame,
@@ -80,10 +113,21 @@ def _both(
             found = check_condition(value, world, "a join key")
             findings += [f for f in found if not (f.rule == "identifier" and owned)]
     if how in ("semi", "anti"):
+        if right.narrowed or right.fanned or right.grouped or any(v.plain is None for v in others):
+            # INVARIANT: whose keys a chosen part of a table holds is data of the people in it
+            reason = f"A {how} join with a chosen part of a private table picks people by that table's values."
+            findings.append(Finding("join", reason, "Use the whole table on the right, and filter the left one."))
         return replace(left, narrowed=True), findings
-    if how == "asof":
-        findings.append(Finding("row-level", "join_asof of two private tables pairs single rows.", FIX_UNIQUE))
+    if how != "inner":
+        # INVARIANT: which rows find no partner is data of the other table, and the nulls would tell
+        reason = f"A {how} join of two private tables shows who is missing in one of them."
+        findings.append(Finding("join", reason, "Use an inner join."))
         return _opaque(left, right, schema), findings
+    shared = {o.dataset for o in left.occurrences} & {o.dataset for o in right.occurrences}
+    if shared and (left.narrowed or right.narrowed):
+        # INVARIANT: else one cell holds numbers of two populations of the same people, and their difference
+        reason = "A join of a table with a filtered part of itself puts two populations side by side."
+        findings.append(Finding("join", reason, "Filter after the join."))
     left_once, right_once = _once(left, ones, world), _once(right, others, world)
     if not left_once and not right_once:
         # INVARIANT: one side's keys are unique, else the other side's rows are repeated as often as one likes
@@ -91,7 +135,7 @@ def _both(
         findings.append(Finding("join", reason, FIX_UNIQUE))
     frame = Frame(
         Kind.PRIVATE,
-        _columns(left, right, schema),
+        _columns(node, left, right, schema),
         schema,
         (*left.occurrences, *right.occurrences),
         fanned=True,
@@ -114,6 +158,7 @@ def _once(frame: Frame, keys: Sequence[Value], world: World) -> bool:
 
 
 def _one(
+    node: n.Join | n.JoinAsof,
     how: str,
     left: Frame,
     right: Frame,
@@ -124,32 +169,67 @@ def _one(
 ) -> tuple[Frame, list[Finding]]:
     """A private frame with a table that is nobody's: released cells or the scientist's own."""
     findings: list[Finding] = []
-    private, other = (left, right) if left.private else (right, left)
-    keys, other_on = (left_on, right_on) if left.private else (right_on, left_on)
-    values = _values(private, keys, world, findings)
     swapped = not left.private
-    if how not in ("inner", "left", "semi", "anti", "asof") or (swapped and how != "inner"):
-        reason = f"A {how} join adds rows that are about nobody."
-        findings.append(Finding("join", reason, "Use an inner or left join, with the private table on the left."))
+    values = _values(right, right_on, world, findings) if swapped else _values(left, left_on, world, findings)
+    if how not in ("inner", "left", "semi", "anti") or swapped:
+        if how == "asof":
+            # INVARIANT: it fails where keys are not sorted, and an order that depends on a value would tell the value
+            reason = "join_asof fails or not by the order of people's rows."
+        elif swapped:
+            # rows that find no partner are left out of the private table, whatever the join is called
+            reason = "The private table stands on the right of the join."
+        else:
+            reason = f"A {how} join adds rows that are about nobody."
+        fix = "Use an inner or left join on equal keys, with the private table on the left."
+        findings.append(Finding("join", reason, fix))
+        findings += [f for v in values for f in check_condition(v, world, "a join key")]
+        return _opaque(left, right, schema), findings
+    _check_types(left, right, left_on, right_on, findings)
     if how in ("semi", "anti"):
         for value in values:
             findings += check_condition(value, world, "a join key")
         return replace(left, narrowed=True), findings
     for value in values:
-        checked = check_key(value, world) if how != "asof" else check_condition(value, world, "a join key")
-        findings += checked
-    if how != "asof":
-        names = {e.name for e in other_on if isinstance(e, Column)}
-        if other.unique is None or not other.unique <= names:
-            # INVARIANT: labels must not repeat private rows: repetitions are weights
-            reason = "The joined table may hold a key several times, which repeats people's rows."
-            findings.append(Finding("join", reason, FIX_UNIQUE))
+        findings += check_key(value, world)
+    names = {e.name for e in right_on if isinstance(e, Column)}
+    if right.unique is None or not right.unique <= names:
+        # INVARIANT: labels must not repeat private rows: repetitions are weights
+        reason = "The joined table may hold a key several times, which repeats people's rows."
+        findings.append(Finding("join", reason, FIX_UNIQUE))
     # the label of a row says as much as its key
     sources = join_sources(values)
     hidden = frozenset(s for s in sources if world.role(s).kind is RoleKind.HIDDEN)
     if hidden:
         findings.append(Finding("hidden-column", "A hidden column cannot be a join key.", "", labels(hidden)))
-    label = Value(sources | join_sources(other.columns.values()), Form.BINNED, makes_nulls=True)
-    brought = replace(other, columns=dict.fromkeys(other.columns, label))
-    columns = _columns(left if left.private else brought, brought if left.private else right, schema)
-    return replace(private.with_columns(columns, schema), narrowed=private.narrowed or how == "inner"), findings
+    label = Value(sources | join_sources(right.columns.values()), Form.BINNED, makes_nulls=True)
+    brought = replace(right, columns=dict.fromkeys(right.columns, label))
+    columns = _columns(node, left, brought, schema)
+    return replace(left.with_columns(columns, schema), narrowed=left.narrowed or how == "inner"), findings
+
+
+def _check_types(
+    private: Frame, other: Frame, keys: Sequence[AnyExpr], other_on: Sequence[AnyExpr], findings: list[Finding]
+) -> None:
+    """Keys must be compared as they are written.
+
+    INVARIANT: values that differ in the scientist's table differ in the join: no rounding to fewer digits, no not-a-numbers,
+    no change of unit. Else a key that looks unique repeats people's rows.
+    """
+    for one, two in zip(keys, other_on, strict=True):
+        try:
+            types = expr_dtype(one, private.schema), expr_dtype(two, other.schema)
+        except BindError:
+            types = None
+        if types is not None and _compared_exactly(*types):
+            continue
+        reason = "The join keys are fractions or of different types, which are rounded before they are compared."
+        findings.append(Finding("join", reason, "Join on text or whole numbers: cast the key to Int64 or String."))
+        return
+
+
+def _compared_exactly(one: DType, two: DType) -> bool:
+    if is_string(one) and is_string(two):
+        return True
+    if one.is_integer and two.is_integer:
+        return supertype(one, two).is_integer
+    return one == two and one.kind in EXACT_KEYS

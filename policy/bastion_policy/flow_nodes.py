@@ -9,14 +9,14 @@ import msgspec
 from bastion_plan import nodes as n
 from bastion_plan.bind import BoundPlan
 from bastion_plan.dtypes import Schema
-from bastion_plan.errors import BindError
+from bastion_plan.errors import BindError, LimitError
 from bastion_plan.expressions import Alias, AnyExpr, Call, Column, Expr, Over, children
 from bastion_plan.nodes import AnyNode
 from bastion_plan.typing import expr_dtype
 
 from bastion_policy.boundary import Boundary, Output
 from bastion_policy.flow_expressions import PER_UNIT, ExpressionTyping, join_sources, scalar_bounds
-from bastion_policy.flow_joins import join_frames
+from bastion_policy.flow_joins import EXACT_KEYS, join_frames
 from bastion_policy.flow_reshape import concat_frames, fill_frame, opaque, reshape_frame
 from bastion_policy.flow_trees import is_scalar, output_name, reduces, with_children
 from bastion_policy.lineage import CONSTANT, OWN, Form, Frame, Kind, Occurrence, Source, Typed, Value, World
@@ -41,6 +41,8 @@ CHOOSING = {
 }
 #: findings that no action can turn into an answer
 REFUSED = frozenset({"hidden-column", "reserved-name", "fan-out"})
+#: tables of cells in one plan: each is measured by plans of its own, which hold those it needs
+MAX_BOUNDARIES = 64
 #: of these, those that hold where the owner put no guard, too
 ALWAYS_REFUSED = frozenset({"hidden-column", "reserved-name"})
 
@@ -55,6 +57,7 @@ class FlowTyping:
     occurrences: list[Occurrence] = field(default_factory=list)
     used: set[Source] = field(default_factory=set)
     windows: int = 0
+    boundaries: int = 0
 
     def root(self) -> Typed:
         """Return the flow type of the whole plan."""
@@ -76,6 +79,13 @@ class FlowTyping:
     def _add(self, findings: Sequence[Finding]) -> None:
         self.findings += [f for f in findings if f not in self.findings]
 
+    @staticmethod
+    def _at_most(count: int) -> None:
+        if count > MAX_BOUNDARIES:
+            msg = f"The plan aggregates private rows in more than {MAX_BOUNDARIES} places."
+            fix = "Compute them in one group_by or select, or send several smaller queries."
+            raise LimitError(msg, code="plan.limit.aggregations", next_step=fix)
+
     def _open(self, node: AnyNode, below: tuple[Typed, ...], schema: Schema) -> Typed:
         """A node over released or public frames only: free."""
         kind = Kind.RELEASED if any(t.frame.kind is Kind.RELEASED for t in below) else Kind.PUBLIC
@@ -84,11 +94,7 @@ class FlowTyping:
         unique: frozenset[str] | None = None
         match node:
             case n.Inline(columns=columns):
-                names = [c.name for c in columns]
-                unique = next((frozenset({c.name}) for c in columns if len(set(c.values)) == len(c.values)), None)
-                rows = list(zip(*(c.values for c in columns), strict=True)) if columns else []
-                if unique is None and len(set(rows)) == len(rows):
-                    unique = frozenset(names)
+                unique = _unique_columns(columns)
             case n.GroupBy(keys=keys):
                 unique = frozenset(output_name(k) for k in keys)
             case n.Filter() | n.Sort() | n.Slice() | n.TopK() | n.Reverse() | n.DropNulls():
@@ -334,10 +340,13 @@ class FlowTyping:
         window: bool = False,
     ) -> Typed:
         frame = below.frame
+        self.boundaries += 1
+        self._at_most(self.boundaries)
         found_keys = []
         for key in keys:
             value = self._value(key, frame)
             self._add(check_key(value, self.world))
+            self._one_column(value, output_name(key))
             if schema[output_name(key)].is_nested:
                 self._find("row-level", "Lists and structs cannot be group keys here.", "Group by one of their values.")
             found_keys.append((output_name(key), _plain(key), value, schema[output_name(key)]))
@@ -352,6 +361,15 @@ class FlowTyping:
                     self._add([finding])
         for statistic in parser.statistics:
             self.used |= statistic.sources
+        for output in outputs:
+            terms = [t for i in output.statistics for t in parser.statistics[i].terms]
+            if any(not t.value.sources and t.value.form is not Form.CONSTANT for t in terms):
+                # INVARIANT: a number that differs from part to part of a concat is a weight
+                reason = f"{output.name!r} computes with which table or column a row comes from."
+                finding = Finding("argument", reason, "Use it as a group key.")
+                output.findings.append(finding)
+                if window:
+                    self._add([finding])
         boundary = Boundary(tuple(found_keys), parser.statistics, outputs, window)
         sources = join_sources(v for *_, v, _ in found_keys) | join_sources(Value(s.sources) for s in parser.statistics)
         value = Value(sources=sources)
@@ -359,6 +377,17 @@ class FlowTyping:
             Kind.RELEASED, dict.fromkeys(schema, value), schema, unique=frozenset(output_name(k) for k in keys)
         )
         return Typed(node, made, (below,), boundary=boundary)
+
+    def _one_column(self, value: Value, name: str) -> None:
+        """INVARIANT: a computed key bins one column; a condition on several could cut a single person out of a cell."""
+        if value.plain is not None:
+            return
+        stacked = value.form is Form.COLUMN  # of one name in several tables
+        columns = {("" if stacked else s.dataset, s.column) for s in value.sources}
+        if len(columns) > 1 or (not columns and value.form is Form.MIX):
+            reason = f"The group key {name!r} is computed from several columns, which can single people out."
+            fix = "Group by the columns themselves, or by bins of one column each."
+            self._find("key", reason, fix, value.sources)
 
     # -- aggregates inside row expressions
 
@@ -388,6 +417,7 @@ class FlowTyping:
 
         def note(keys: tuple[AnyExpr, ...], inner: AnyExpr) -> AnyExpr:
             if (keys, inner) not in found:
+                self._at_most(self.boundaries + len(found) + 1)
                 found.append((keys, inner))
             return Column(f"{OWN}w{self.windows + found.index((keys, inner))}")
 
@@ -433,6 +463,20 @@ class FlowTyping:
         value = Value(sources, Form.BINNED) if keys else scalar_bounds(inner, ExpressionTyping(frame, self.world))
         made = keyed.frame.with_columns({**keyed.frame.columns, name: value}, {**schema, name: dtype})
         return Typed(join, made, (keyed, cells))
+
+
+def _unique_columns(columns: Sequence[n.InlineColumn]) -> frozenset[str] | None:
+    """Return columns whose values are a row's own, as the engine compares them; None if there are none.
+
+    INVARIANT: only types whose constants are written in one way: not-a-numbers are equal to each other, fractions are
+    rounded to their type, and 1.0 and 1.00 are one decimal.
+    """
+    exact = [c for c in columns if c.dtype.is_integer or c.dtype.kind in EXACT_KEYS]
+    for column in exact:
+        if len(set(column.values)) == len(column.values):
+            return frozenset({column.name})
+    rows = list(zip(*(c.values for c in exact), strict=True))
+    return frozenset(c.name for c in exact) if exact and len(set(rows)) == len(rows) else None
 
 
 def _plain(expr: Expr) -> AnyExpr:

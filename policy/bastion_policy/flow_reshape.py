@@ -11,7 +11,7 @@ from bastion_plan.expressions import Call, Column, Expr, Literal
 
 from bastion_policy.flow_expressions import ExpressionTyping, join_sources
 from bastion_policy.flow_trees import output_name, reduces
-from bastion_policy.lineage import CONSTANT, Form, Frame, Kind, Value, World
+from bastion_policy.lineage import Form, Frame, Kind, Value, World
 from bastion_policy.verdict import Finding
 
 #: the new flow type, and what is wrong
@@ -53,18 +53,11 @@ def reshape_frame(node: n.Unpivot | n.Explode | n.Unnest, frame: Frame, schema: 
             names = [output_name(e) for e in on] if on is not None else [c for c in schema if c not in index_names]
             names = [c for c in names if c in frame.columns]
             parts = [frame.columns[c] for c in names]
-            sources = join_sources(parts)
-            known = all(v.form is Form.COLUMN and v.low is not None and v.high is not None for v in parts)
-            linear = all(v.form is Form.COLUMN for v in parts)
-            value = Value(
-                sources,
-                Form.COLUMN if linear else Form.MIX,
-                min((v.low for v in parts if v.low is not None), default=None) if known else None,
-                max((v.high for v in parts if v.high is not None), default=None) if known else None,
-                reason="" if linear else "it mixes several columns",
-            )
+            # INVARIANT: stored columns only: x beside -x cancels for everybody who is not filtered out
+            value = _stacked(parts, same_column=False, reason="it mixes several columns")
             columns = {c: frame.columns[c] for c in index_names}
-            columns |= {node.variable_name: CONSTANT, node.value_name: value}
+            # INVARIANT: which column a row came from differs from row to row: a constant it is not
+            columns |= {node.variable_name: TAG, node.value_name: value}
             columns = {c: columns.get(c, value) for c in schema}
         case n.Explode(columns=exploded):
             columns = dict(frame.columns)
@@ -75,10 +68,17 @@ def reshape_frame(node: n.Unpivot | n.Explode | n.Unnest, frame: Frame, schema: 
                     reason = "explode of computed lists repeats rows as often as one likes."
                     findings.append(Finding("fan-out", reason, fix))
                 columns[name] = columns[name].derived(Form.COLUMN, own_scale=True)
-        case _:
-            sources = join_sources(frame.columns.values())
-            unnested = Value(sources, Form.BINNED, makes_nulls=True)
-            columns = {c: frame.columns.get(c, unnested) for c in schema}
+            if len(exploded) != 1:
+                # INVARIANT: lists of unequal lengths fail, and no private value may decide whether a query fails
+                findings.append(Finding("fan-out", "Several lists cannot be exploded side by side.", "Explode one."))
+        case n.Unnest(columns=unnested):
+            structs = {output_name(e) for e in unnested}
+            parts = [frame.columns[c] for c in structs]
+            stored = all(v.plain is not None for v in parts)
+            # INVARIANT: a computed struct carries what it was made of, in whatever form
+            form = Form.BINNED if stored else Form.MIX
+            field = Value(join_sources(parts), form, makes_nulls=True, reason="it comes from a computed struct")
+            columns = {c: frame.columns[c] if c in frame.columns and c not in structs else field for c in schema}
             return frame.with_columns(columns, schema), []
     return replace(frame.with_columns(columns, schema), fanned=True, per_unit=False), findings
 
@@ -92,16 +92,14 @@ def concat_frames(node: n.Concat, frames: Sequence[Frame], schema: Schema) -> Ch
     columns: dict[str, Value] = {}
     for name in schema:
         parts = [t.columns[name] for t in frames if name in t.columns]
-        sources = join_sources(parts)
-        linear = all(v.form is Form.COLUMN for v in parts)
-        lows, highs = [v.low for v in parts], [v.high for v in parts]
-        low = min(v for v in lows if v is not None) if None not in lows and linear else None
-        high = max(v for v in highs if v is not None) if None not in highs and linear else None
-        form = Form.COLUMN if linear else Form.BINNED if all(_discrete(v) for v in parts) else Form.MIX
-        pristine = all(v.pristine for v in parts)
-        columns[name] = Value(
-            sources, form, low, high, pristine=pristine, own_scale=pristine, reason="it joins unlike columns"
-        )
+        if len(parts) == len(frames) and all(not v.sources and v.form is Form.CONSTANT for v in parts):
+            columns[name] = TAG
+        else:
+            whole = parts if len(parts) == len(frames) else []
+            columns[name] = replace(
+                _stacked(whole, same_column=True, reason="it is not one stored column in every part"),
+                sources=join_sources(parts),
+            )
     frame = Frame(
         Kind.PRIVATE,
         columns,
@@ -113,5 +111,22 @@ def concat_frames(node: n.Concat, frames: Sequence[Frame], schema: Schema) -> Ch
     return frame, findings
 
 
-def _discrete(value: Value) -> bool:
-    return value.form in (Form.BINNED, Form.BITS, Form.NULLS, Form.CONSTANT)
+#: says from which part a row comes: a group key or a condition, but no number to compute with
+TAG = Value(form=Form.BINNED)
+
+
+def _stacked(parts: Sequence[Value], *, same_column: bool, reason: str) -> Value:
+    """Return the value of columns put below each other.
+
+    INVARIANT: each is a stored column as it is, so that one part can never be taken away from another: x below -x is a
+    difference of two populations inside one cell.
+    """
+    sources = join_sources(parts)
+    plain = [v.plain for v in parts if v.plain is not None and v.form is Form.COLUMN]
+    alike = len({s.column for s in plain}) == 1 or not same_column
+    if not parts or len(plain) != len(parts) or not alike:
+        return Value(sources, Form.MIX, makes_nulls=True, reason=reason)
+    lows, highs = [v.low for v in parts if v.low is not None], [v.high for v in parts if v.high is not None]
+    known = len(lows) == len(highs) == len(parts)
+    low, high = (min(lows), max(highs)) if known else (None, None)
+    return Value(sources, Form.COLUMN, low, high, pristine=same_column, own_scale=same_column)

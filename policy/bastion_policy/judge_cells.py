@@ -96,9 +96,9 @@ class BoundaryJudge:
         table = yield Measure(cut.table(), cut.name, rules.returned())
         m = Measurer(cut, int(table["__height"]))
         rows = floats(table[ROWS])
-        own, whole = yield from self._populations(m, rows)
+        own, whole, mixed = yield from self._populations(m, rows)
         judged = yield from rules.judge(m, table, own)
-        small = ~own & ~whole & (rows > 0)
+        small = ~own & ~whole & ~mixed & (rows > 0)
         rest, members = yield from self._remainder(m, rows, own, small)
         everybody = None
         if whole.any() or (rest is not None and rest == "whole"):
@@ -120,26 +120,33 @@ class BoundaryJudge:
         return {f"{cut.name}.only": {"only": [int(i) for i in members]}}
 
     def _populations(self, m: Measurer, rows: Floats) -> Steps:
-        """Return (own, whole): cells that stand for themselves, and cells answered as the whole table."""
-        own, whole = np.ones(m.size, bool), np.zeros(m.size, bool)
+        """Return (own, whole, mixed): cells that stand for themselves, those answered as the whole table, those gone.
+
+        INVARIANT: with several tables (or one several times) in a plan, a cell stands for itself only if it is far from the
+        whole of each; near the whole of some alone it is neither, and nothing is shown.
+        """
+        own, whole, mixed = np.ones(m.size, bool), np.zeros(m.size, bool), np.zeros(m.size, bool)
         for stored in self.history.populations():
             match stored:
                 case EmptySet():
                     enough = yield from m.at_least(self.k, rows, own)
                     own &= enough
                 case WholeTable() if m.cut.keys or self._narrowed():
-                    near = yield from self._near_whole(m, rows, own)
-                    own &= ~near
+                    near, some = yield from self._near_whole(m, rows, own)
+                    own &= ~near & ~some
                     whole |= near
+                    mixed |= some
                 case _:
                     pass
-        return own, whole
+        return own, whole, mixed
 
     def _narrowed(self) -> bool:
         return self.frame.narrowed
 
     def _near_whole(self, m: Measurer, rows: Floats, own: Flags) -> Steps:
         """Return the cells that leave out fewer than k units (units with any row that is not in the cell).
+
+        First those near the whole in every occurrence, then those near it in some but not all.
 
         INVARIANT (tier bound): more than (k - 1) * M rows outside belong to at least k units.
         """
@@ -151,12 +158,13 @@ class BoundaryJudge:
         open_cells = own & ~far
         # whole rows of a pre-aggregated frame may hide that some of a unit's rows were left out
         if not open_cells.any() or (most == 1 and not self.frame.grouped):
-            return own & ~far
-        near = open_cells.copy()
+            return own & ~far, np.zeros(m.size, bool)
+        near, some = open_cells.copy(), np.zeros(m.size, bool)
         for occurrence in m.cut.occurrences:
             inside, everybody = yield from self._inside(m, occurrence, np.flatnonzero(open_cells))
             near &= everybody - inside < self.k
-        return near
+            some |= everybody - inside < self.k
+        return near, open_cells & some & ~near
 
     def _inside(self, m: Measurer, occurrence: Any, only: Indexes) -> Steps:
         """Return (units all of whose rows are in the cell, units of the whole table)."""
@@ -202,8 +210,8 @@ class BoundaryJudge:
             total = np.array([rows[chosen].sum()])
             enough = yield from one.at_least(self.k, total, np.ones(1, bool))
             if enough[0]:
-                near = yield from self._near_whole(one, total, np.ones(1, bool))
-                return ("whole" if near[0] else cut), chosen
+                near, some = yield from self._near_whole(one, total, np.ones(1, bool))
+                return (None, members) if some[0] else ("whole" if near[0] else cut, chosen)
         return None, members
 
     def _remainder_cut(self, cut: Cut, members: Indexes) -> Cut:

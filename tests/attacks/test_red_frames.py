@@ -1,0 +1,385 @@
+"""Attacks by the shape of frames: joins, concats, reshapes, keys. Each works where the owner put no guard, and not else.
+
+`first` is what an attacker reads off the answer, or off the safe part on offer. What is asserted is that the value is not
+obtained, not that an error was raised.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import polars
+import pytest
+from bastion_plan import nodes as n
+from bastion_plan.bind import bind
+from bastion_plan.dtypes import DType
+from bastion_plan.errors import LimitError
+from bastion_plan.expressions import Column
+from bastion_policy.flow import static_verdict
+from bastion_policy.model import Policy, Role, RoleKind
+from bastion_policy.verdict import Outcome
+from drive import World
+from query import Q, concat, inline
+
+import bastion.expressions as pl
+
+N = 600
+TARGET = 137
+MEASURE = Role(RoleKind.MEASURE)
+ROLES: dict[str, Role | str] = {
+    "id": "identifier", "name": "hidden", "age": "quasi", "sex": "quasi", "town": "quasi", "salary": MEASURE,
+    "hiv": "sensitive", "share": "quasi", "tags": "quasi", "marks": "quasi",
+}  # fmt: skip
+
+
+def people() -> polars.DataFrame:
+    rng = np.random.default_rng(11)
+    age = rng.integers(20, 80, N)
+    age[TARGET] = 97
+    salary = np.round(rng.normal(50_000, 9_000, N), 2)
+    salary[TARGET] = 81_234.56
+    hiv = rng.random(N) < 0.3
+    hiv[TARGET] = True
+    tags = [[int(i), int(i) + 1] for i in rng.integers(0, 9, N)]
+    return polars.DataFrame(
+        {
+            "id": np.arange(1000, 1000 + N), "name": [f"person {i}" for i in range(N)], "age": age,
+            "sex": ["f", "m"] * (N // 2), "town": rng.choice(["a", "b", "c"], N), "salary": salary, "hiv": hiv,
+            "share": np.where(age == 97, 1.0, 0.0).astype(np.float32), "tags": tags, "marks": tags,
+        }
+    )  # fmt: skip
+
+
+PEOPLE = people()
+SALARY = float(PEOPLE["salary"][TARGET])
+SEX = PEOPLE["sex"][TARGET]
+TOTAL = float(PEOPLE["salary"].sum())
+
+guarded = World().add("t", PEOPLE, Policy.default(), ROLES, unit="id")
+unguarded = World().add("t", PEOPLE, Policy.open(), ROLES | {"name": "quasi"}, unit="id")
+
+T = Q("t")
+salary, age = pl.col("salary"), pl.col("age")
+target = age == 97
+Ask = Callable[[Q], polars.DataFrame]
+Attack = Callable[[Ask], Any]
+ATTACKS: dict[str, tuple[Attack, Any]] = {}
+
+
+def attack(truth: Any = SALARY) -> Callable[[Attack], Attack]:
+    def note(function: Attack) -> Attack:
+        ATTACKS[function.__name__] = (function, truth)
+        return function
+
+    return note
+
+
+def first(table: polars.DataFrame) -> Any:
+    return table.row(0)[0] if table.height and table.width else None
+
+
+def minus(one: Any, two: Any) -> Any:
+    return None if one is None or two is None else one - two
+
+
+def tells(ask: Ask, make: Callable[[Any], Q]) -> bool:
+    """Whether the answers differ when the condition holds for the target and when it does not."""
+    return not ask(make(target & (salary > 80_000))).equals(ask(make(target & (salary > 90_000))))
+
+
+# -- joins
+
+
+@attack()
+def a_column_named_like_another(ask: Ask) -> Any:
+    labels = inline({"sex": ["f", "m"], "a": [0, 1]})
+    right = T.select("sex", a=age, ab=salary * target.cast(pl.Float64))
+    return first(ask(labels.join(right, on="sex").select(pl.col("ab").sum())))
+
+
+@attack()
+def a_column_named_like_another_on_the_right(ask: Ask) -> Any:
+    left = T.select("id", a=age)
+    right = T.select("id", a=age, ab=salary * target.cast(pl.Float64))
+    return first(ask(left.join(right, on="id").select(pl.col("ab").sum())))
+
+
+@attack(True)
+def a_sensitive_filter_by_likeness_of_names(ask: Ask) -> Any:
+    left, right = T.select("id", a=age), T.select("id", a=age, ab=pl.col("hiv"))
+    found = first(ask(left.join(right, on="id").filter(pl.col("ab")).select(pl.len())))
+    return found == int(PEOPLE["hiv"].sum())
+
+
+@attack()
+def repetition_by_rounded_labels(ask: Ask) -> Any:
+    keys = tuple([0.0] + [1.0 + i * 1e-12 for i in range(12)])
+    labels = Q(n.Inline((n.InlineColumn("share", DType("Float32"), keys),)))
+    return first(ask(T.join(labels, on="share").filter(target).select(salary.mean())))
+
+
+@attack()
+def repetition_by_not_a_numbers(ask: Ask) -> Any:
+    keys = (0.0, *[float("nan")] * 12)
+    labels = Q(n.Inline((n.InlineColumn("k", DType("Float64"), keys),)))
+    rows = T.with_columns(k=pl.when(target).then(pl.lit(float("nan"))).otherwise(0.0))
+    return first(ask(rows.join(labels, on="k").filter(target).select(salary.mean())))
+
+
+@attack(1.0)
+def repetition_by_decimals(ask: Ask) -> Any:
+    dtype = DType("Decimal", precision=10, scale=3)
+    keys = ("0", *["1." + "0" * i for i in range(1, 4)], "1")
+    labels = Q(n.Inline((n.InlineColumn("k", dtype, keys),)))
+    rows = T.with_columns(k=pl.when(target).then(1).otherwise(0).cast(pl.Decimal(10, 3)))
+    count = first(ask(rows.join(labels, on="k").select(pl.len())))
+    return None if count is None else (count - N) / 3
+
+
+@attack()
+def all_but_one_by_a_swapped_join(ask: Ask) -> Any:
+    labels = inline({"age": [i for i in range(130) if i != 97]})
+    return minus(TOTAL, first(ask(labels.join(T, on="age").select(salary.sum()))))
+
+
+@attack(True)
+def nulls_of_a_left_join(ask: Ask) -> Any:
+    def make(secret: Any) -> Q:
+        others = T.filter(~secret).group_by("id").agg(k=age.max())
+        return T.join(others, on="id", how="left").filter(pl.col("sex") == SEX).select(pl.col("k").null_count())
+
+    return tells(ask, make)
+
+
+@attack()
+def difference_across_a_left_join(ask: Ask) -> Any:
+    others = T.filter(~target).group_by("id").agg(k=salary.sum())
+    joined = T.join(others, on="id", how="left").filter(pl.col("sex") == SEX)
+    return first(ask(joined.select(salary.sum() - pl.col("k").sum())))
+
+
+@attack()
+def difference_across_an_inner_join(ask: Ask) -> Any:
+    """Two visits a person; the left side leaves out one visit of one person in one town."""
+    most = T.filter((pl.col("sex") == SEX) & (pl.col("visit") < 2) & ~(target & (pl.col("visit") == 1)))
+    totals = T.filter(pl.col("visit") < 2).group_by("id").agg(k=salary.sum())
+    joined = most.group_by("id").agg(y=salary.sum()).join(totals, on="id")
+    return first(ask(joined.select(pl.col("k").sum() - pl.col("y").sum())))
+
+
+@attack(True)
+def semi_join_with_a_chosen_part(ask: Ask) -> Any:
+    """Who is on the right decides who is counted: the order of a filter and a join must not matter."""
+    found = ask(T.join(T.filter(~target & (pl.col("sex") == SEX)), on="id", how="semi").select(salary.sum()))
+    rest = PEOPLE.filter((polars.col("age") != 97) & (polars.col("sex") == SEX))["salary"].sum()
+    return first(found) is not None and math.isclose(first(found), rest)
+
+
+@attack(True)
+def unsorted_rows_of_an_asof_join(ask: Ask) -> Any:
+    """Rows are out of order only if the secret holds, and the join fails then."""
+
+    def fails(secret: Any) -> bool:
+        rows = T.sort(pl.when(secret).then(-1).otherwise(age))
+        labels = n.Inline((n.InlineColumn("age", DType("Int64"), (0, 50)),))
+        plan = n.JoinAsof(rows.plan, labels, Column("age"), Column("age"))
+        try:
+            ask(Q(plan).select(pl.len()))
+        except polars.exceptions.PolarsError:
+            return True
+        return False
+
+    return fails(target & (salary > 80_000)) != fails(target & (salary > 90_000))
+
+
+# -- rows below rows
+
+
+@attack()
+def parts_with_opposite_signs(ask: Ask) -> Any:
+    parts = (
+        T.select(v=salary), T.filter(~target).select(v=salary * -1.0), T.filter(pl.col("sex") == "f").select(v=salary * 0.0)
+    )  # fmt: skip
+    return first(ask(concat(*parts).select(pl.col("v").sum())))
+
+
+@attack()
+def whole_beside_a_part(ask: Ask) -> Any:
+    """All but one person in one part, few in the other."""
+    women = T.filter(pl.col("sex") == "f").select("salary")
+    value = first(ask(concat(T.filter(~target).select("salary"), women).select(salary.sum())))
+    return minus(TOTAL + float(PEOPLE.filter(polars.col("sex") == "f")["salary"].sum()), value)
+
+
+@attack(1)
+def tags_with_opposite_signs(ask: Ask) -> Any:
+    some = pl.col("sex") == SEX
+    parts = T.filter(some).with_columns(v=pl.lit(1)), T.filter(some & ~target).with_columns(v=pl.lit(-1))
+    return first(ask(concat(*parts).select(pl.col("v").sum())))
+
+
+@attack()
+def columns_of_different_parts(ask: Ask) -> Any:
+    some = pl.col("sex") == SEX
+    one, two = T.filter(some).select(a=salary), T.filter(some & ~target).select(b=salary)
+    both = Q(n.Concat((one.plan, two.plan), "diagonal"))
+    return first(ask(both.select(pl.col("a").sum() - pl.col("b").sum())))
+
+
+# -- columns into rows and back
+
+
+@attack()
+def opposite_columns_as_rows(ask: Ask) -> Any:
+    wide = T.filter(pl.col("sex") == SEX).select("age", x=salary * 1.0, y=salary * -1.0)
+    rows = wide.unpivot(["x", "y"], ["age"]).filter((pl.col("variable") == "x") | (age != 97))
+    return first(ask(rows.select(pl.col("value").sum())))
+
+
+@attack()
+def signs_from_the_name_of_the_column(ask: Ask) -> Any:
+    wide = T.filter(pl.col("sex") == SEX).select("age", x=salary, y=salary)
+    rows = wide.unpivot(["x", "y"], ["age"]).filter((pl.col("variable") == "x") | (age != 97))
+    sign = (pl.col("variable") == "x").cast(pl.Float64) * 2 - 1
+    return first(ask(rows.select((pl.col("value") * sign).sum())))
+
+
+@attack(True)
+def a_struct_and_back(ask: Ask) -> Any:
+    def make(secret: Any) -> Q:
+        packed = T.select(z=pl.struct(pl.when(~secret).then(1).alias("m")))
+        return Q(n.Unnest(packed.plan, (Column("z"),))).select(pl.col("m").sum())
+
+    return tells(ask, make)
+
+
+@attack()
+def a_product_in_a_struct(ask: Ask) -> Any:
+    packed = T.select(z=pl.struct((salary * target.cast(pl.Float64)).alias("m")))
+    return first(ask(Q(n.Unnest(packed.plan, (Column("z"),))).select(pl.col("m").sum())))
+
+
+@attack(True)
+def lists_of_unequal_lengths(ask: Ask) -> Any:
+    def fails(secret: Any) -> bool:
+        marks = pl.when(secret).then(pl.concat_list(age)).otherwise(pl.col("marks"))
+        try:
+            ask(T.with_columns(marks=marks).explode("tags", "marks").select(pl.len()))
+        except polars.exceptions.PolarsError:
+            return True
+        return False
+
+    return fails(target & (salary > 80_000)) != fails(target & (salary > 90_000))
+
+
+# -- keys
+
+
+@attack(True)
+def remainder_by_a_condition_as_key(ask: Ask) -> Any:
+    return tells(ask, lambda secret: T.with_columns(k=secret).group_by("k", "sex").agg(pl.len()))
+
+
+@attack(True)
+def remainder_by_a_choice_as_key(ask: Ask) -> Any:
+    def make(secret: Any) -> Q:
+        key = pl.when(secret).then(pl.lit("c")).when(pl.col("sex") == "f").then(pl.lit("a")).otherwise(pl.lit("b"))
+        return T.with_columns(g=key).group_by("g").agg(pl.len()).sort("g")
+
+    return tells(ask, make)
+
+
+@attack(True)
+def remainder_by_a_window_over_a_condition(ask: Ask) -> Any:
+    def make(secret: Any) -> Q:
+        return (
+            T.with_columns(k=secret, m=pl.len().over(secret, "sex")).group_by("sex").agg(pl.col("m").sum()).sort("sex")
+        )
+
+    return tells(ask, make)
+
+
+def same(one: Any, two: Any) -> bool:
+    if isinstance(one, float | int) and isinstance(two, float | int) and not isinstance(two, bool):
+        return math.isclose(one, two, rel_tol=1e-6)
+    return one is not None and type(one) is type(two) and bool(one == two)
+
+
+def visits(world: World) -> World:
+    facts = world.facts["t"]
+    frame = polars.concat([PEOPLE.with_columns(visit=polars.lit(i)) for i in range(3)])
+    roles = {c.name: c.role for c in facts.columns} | {"visit": Role(RoleKind.QUASI)}
+    return World().add("t", frame, facts.policy, roles, unit="id")
+
+
+def _world(name: str, world: World) -> World:
+    return visits(world) if name == "difference_across_an_inner_join" else world
+
+
+def _ask(world: World, plan: Q) -> polars.DataFrame:
+    answer = world.ask(plan.plan)
+    if answer.table is None and answer.verdict.safe_part is not None:
+        answer = world.ask(plan.plan, safe_part=True)
+    return answer.table if answer.table is not None else polars.DataFrame()
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_attack_fails_under_the_default_policy(name: str) -> None:
+    function, truth = ATTACKS[name]
+    world = _world(name, guarded)
+    assert not same(function(lambda q: _ask(world, q)), truth)
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_attack_succeeds_without_a_guard(name: str) -> None:
+    function, truth = ATTACKS[name]
+    world = _world(name, unguarded)
+    assert same(function(lambda q: _ask(world, q)), truth)
+
+
+HARMLESS = {
+    "labels": T.join(inline({"town": ["a", "b"], "g": [1, 2]}), on="town").group_by("g").agg(salary.mean()),
+    "labels of all": T.join(inline({"town": ["a", "b"], "g": [1, 2]}), on="town", how="left").group_by("g").agg(pl.len()),
+    "parts": concat(T.filter(pl.col("town") == "a"), T.filter(pl.col("town") == "b")).group_by("sex").agg(salary.mean()),
+    "one column binned": T.group_by((age // 20).alias("k"), "sex").agg(pl.len(), salary.mean()),
+    "its own totals": T.join(T.group_by("id").agg(k=salary.sum()), on="id").group_by("sex").agg(pl.col("k").mean()),
+    "stored columns as rows": T.unpivot(["salary", "age"], ["sex"]).group_by("variable").agg(pl.col("value").mean()),
+    "lists": T.explode("tags").group_by("tags").agg(pl.len()),
+    "people of the table": T.join(T, on="id", how="semi").group_by("sex").agg(salary.mean()),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HARMLESS)
+def test_common_shapes_are_still_answered(name: str) -> None:
+    answer = guarded.ask(HARMLESS[name].plan)
+    assert answer.verdict.outcome is Outcome.RELEASE, answer.verdict.findings
+    assert answer.released.height >= 2
+
+
+# -- sizes
+
+
+def test_many_broadcast_aggregates_are_judged_in_no_time() -> None:
+    """Every window widens the frame that the next one reads: walking all paths would take 2 ** 60 steps."""
+    means = [(salary * float(i + 1)).mean() for i in range(60)]
+    summed = [a + b for a, b in zip(means[:30], means[30:], strict=True)]
+    for plan in (
+        T.with_columns([(salary + s).alias(f"z{i}") for i, s in enumerate(summed)]),
+        T.with_columns([m.over("sex").alias(f"m{i}") for i, m in enumerate(means)]),
+    ):
+        start = time.process_time()
+        static_verdict(bind(plan.select(salary.mean()).plan, guarded.facts), guarded.facts, "alice")
+        assert time.process_time() - start < 1
+
+
+def test_more_tables_of_cells_than_can_be_measured_are_refused() -> None:
+    plan = T.with_columns([(salary * float(i + 1)).mean().over("sex").alias(f"m{i}") for i in range(70)]).select(
+        salary.mean()
+    )
+    with pytest.raises(LimitError) as error:
+        static_verdict(bind(plan.plan, guarded.facts), guarded.facts, "alice")
+    assert error.value.code == "plan.limit.aggregations"
