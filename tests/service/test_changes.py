@@ -18,11 +18,12 @@ from bastion_server.service.server import Service
 from bastion_server.service.uploads import seal
 from bastion_server.store import Datasets, Store
 from bastion_server.workers import memfd
+from bastion_server.workers.errors import worker_error
 from bastion_server.workers.pool import WorkerPool
 from bastion_wire import messages as m
 
 from bastion import BastionError, Denied
-from bastion.policy import Policy
+from bastion.policy import Aggregation, Log, Policy
 
 
 class Asked:
@@ -240,3 +241,32 @@ def test_a_flood_of_requests_is_stopped_before_it_costs_a_run(world):
     with pytest.raises(BastionError):
         world.other._run(world.other._ask(m.RequestAccess(encode(frame.head(99).plan), "flood")))
     assert world.owner.verify_audit().size == size
+
+
+@pytest.mark.parametrize("reason", ["memory", "time", "crashed"])
+def test_a_run_that_was_killed_is_on_record_in_red_before_it_is_told(tmp_path, reason):
+    async def use(service, dataset):
+        async def killed(*arguments):
+            raise worker_error(reason)
+
+        service.queries._execute = killed
+        asked = Asked(m.Query(encode(Slice(Scan(dataset), 0, 5))), "alice")
+        with pytest.raises(ServerError):
+            await service.handle(asked)
+        intent, outcome = service.store.audit.show(limit=2)
+        assert intent.kind_of == "intent"
+        assert outcome.summary == f"failed: server.worker.{reason}"
+        assert outcome.red
+
+    asyncio.run(with_service(tmp_path, use))
+
+
+def test_what_leaves_unsafely_under_log_is_red(world):
+    world.owner.client.polars.send_df(
+        pl.DataFrame({"a": range(50)}), name="logged", policy=Policy(Aggregation(10), Log()), unit="row"
+    )
+    frame = world.user.client.polars.get_df("logged").head(3)
+    assert frame.fetch().height == 3
+    outcome = [r for r in world.owner.audit("logged", 20) if r.plan_hash == frame.plan_hash][-1]
+    assert outcome.red
+    assert "although unsafe" in outcome.summary
