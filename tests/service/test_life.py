@@ -113,3 +113,14 @@ def test_deleting_needs_the_owner(world):
     world.owner.client.polars.delete_df("short-lived")
     with pytest.raises(BastionError):
         world.owner.client.polars.get_df("short-lived")
+
+
+def test_a_taken_name_does_not_tell_of_others_datasets(world):
+    hidden = world.owner.client.polars.send_df(pl.DataFrame({"a": range(50)}), name="top secret", unit="row")
+    world.owner.set_policy("top secret", allow=[])
+    mine = world.user.client.polars.get_df("titanic").select(pl.len()).save("top secret")
+    assert mine.dataset_id != hidden.dataset_id
+    assert world.user.client.polars.get_df("top secret").dataset_id == mine.dataset_id
+    assert world.owner.client.polars.get_df("top secret").dataset_id == hidden.dataset_id
+    with pytest.raises(BastionError):
+        world.other.client.polars.get_df("top secret")

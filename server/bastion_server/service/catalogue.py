@@ -115,8 +115,8 @@ class Catalogue:
         Raises:
             NotFound: missing.dataset, whether it does not exist or may not be seen.
         """
-        record = self._store.datasets.find(ref)
-        if record is None or not record.visible_to(who):
+        record = self._store.datasets.find(ref, visible_to=who)
+        if record is None:
             msg = f"There is no dataset {ref!r} that you may see."
             raise NotFound(msg, code="missing.dataset")
         return record

@@ -93,10 +93,10 @@ class UploadService:
         return Sink(self, body, principal, policy, old)
 
     def _old(self, body: UploadBegin, principal: Principal) -> DatasetRecord | None:
-        old = self.store.datasets.find(body.name)
-        if old is None or old.facts.name != body.name:
+        old = self.store.datasets.find(body.name, visible_to=principal.name)
+        if old is None or old.facts.name != body.name or old.facts.owner != principal.name:
             return None
-        if not (body.replace and old.facts.owner == principal.name and old.kind == "table"):
+        if not (body.replace and old.kind == "table"):
             msg = f"There is already a dataset called {body.name!r}."
             raise InputError(
                 msg,

@@ -79,7 +79,7 @@ class Datasets:
         """Add a dataset: a table with `sealed`, or a saved frame with `plan`.
 
         Raises:
-            InputError: input.dataset.name-taken, when a live dataset has the name.
+            InputError: input.dataset.name-taken, when a live dataset of this owner has the name.
         """
         kind = "table" if plan is None else "saved"
         with self._database.transaction() as connection:
@@ -175,12 +175,18 @@ class Datasets:
             connection.execute("DELETE FROM dataset_allow WHERE dataset = ?", (dataset,))
             self._forget_rows(connection, old)
 
-    def find(self, ref: str) -> DatasetRecord | None:
-        """Return the live dataset with this id, else with this name, else None. Visibility is the caller's to check."""
-        row = self._database.row(f"{_SELECT} WHERE d.deleted IS NULL AND d.id = ?", (ref,)) or self._database.row(
-            f"{_SELECT} WHERE d.deleted IS NULL AND d.name = ?", (ref,)
+    def find(self, ref: str, visible_to: str | None = None) -> DatasetRecord | None:
+        """Return the live dataset with this id, else with this name, else None.
+
+        visible_to: only what this identity may see; of several with the name its own comes first, then the oldest.
+        """
+        rows = self._database.rows(
+            f"{_SELECT} WHERE d.deleted IS NULL AND (d.id = ? OR d.name = ?)"
+            " ORDER BY d.id = ? DESC, d.owner IS ? DESC, d.created, d.id",
+            (ref, ref, ref, visible_to),
         )
-        return None if row is None else self._record(row)
+        records = map(self._record, rows)
+        return next((r for r in records if visible_to is None or r.visible_to(visible_to)), None)
 
     def get(self, ref: str) -> DatasetRecord:
         """Return the live dataset with this id or name.

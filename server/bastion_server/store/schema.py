@@ -14,7 +14,8 @@ CREATE TABLE datasets (
     created REAL NOT NULL,
     deleted REAL
 ) STRICT;
-CREATE UNIQUE INDEX datasets_live_name ON datasets (name) WHERE deleted IS NULL;
+-- names are unique per owner: a name taken by someone else must not tell that their dataset exists
+CREATE UNIQUE INDEX datasets_live_name ON datasets (owner, name) WHERE deleted IS NULL;
 CREATE INDEX datasets_owner ON datasets (owner);
 
 CREATE TABLE dataset_allow (
