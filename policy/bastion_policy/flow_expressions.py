@@ -157,74 +157,44 @@ NULL_KEEPING = frozenset(
 )
 
 
-#: functions that fail at some values of a column, whatever their options
-FAILING = frozenset(
-    [
-        "pow",
-        "replace_strict",
-        "repeat_by",
-        "pl.date",
-        "pl.datetime",
-        "pl.time",
-        "pl.from_epoch",
-        "pl.business_day_count",
-        "pl.int_ranges",
-        "pl.date_ranges",
-        "pl.datetime_ranges",
-        "pl.time_ranges",
-        "dt.replace",
-        "dt.replace_time_zone",
-        "dt.add_business_days",
-        "dt.offset_by",
-        "dt.strftime",
-        "dt.to_string",
-        "str.json_decode",
-        "list.item",
-        "list.to_array",
-    ]
+#: INVARIANT: the functions that private columns may be given to at all: none fails at any value, whatever its options.
+#: An unlisted one may, and an error that depends on one row tells of that row.
+TOTAL = frozenset(
+    """
+    add sub mul truediv floordiv truncdiv mod neg abs sign sqrt cbrt exp log log10 log1p sin cos tan sinh cosh tanh
+    arcsin arccos arctan arctan2 degrees radians floor ceil round round_sig_figs truncate clip
+    eq ne lt le gt ge eq_missing ne_missing and_ or_ xor not_ is_in is_between is_close is_null is_not_null is_nan
+    is_not_nan is_finite is_infinite fill_null fill_nan cut bin_intervals replace
+    pl.coalesce pl.all_horizontal pl.any_horizontal pl.sum_horizontal pl.mean_horizontal pl.min_horizontal
+    pl.max_horizontal pl.concat_str pl.format pl.struct struct.field
+    str.contains str.contains_any str.starts_with str.ends_with str.len_bytes str.len_chars str.to_lowercase
+    str.to_uppercase str.to_titlecase str.reverse str.strip_chars str.strip_chars_start str.strip_chars_end
+    str.strip_prefix str.strip_suffix str.head str.tail str.slice str.replace str.replace_all str.replace_many
+    str.pad_start str.pad_end str.zfill str.extract str.count_matches str.find str.split str.split_exact str.splitn
+    str.to_integer str.to_date str.to_datetime str.to_time str.strptime str.normalize
+    cat.len_chars cat.len_bytes cat.starts_with cat.ends_with
+    dt.year dt.iso_year dt.century dt.millennium dt.quarter dt.month dt.week dt.weekday dt.day dt.ordinal_day
+    dt.days_in_month dt.hour dt.minute dt.second dt.millisecond dt.microsecond dt.nanosecond dt.date dt.time
+    dt.truncate dt.round dt.month_start dt.month_end dt.is_leap_year dt.is_business_day
+    dt.total_days dt.total_hours dt.total_minutes dt.total_seconds dt.total_milliseconds
+    list.len list.contains list.sum list.mean list.min list.max list.median list.get list.first list.last list.n_unique
+    list.count_matches list.unique list.sort list.any list.all list.std list.var list.join
+    arr.len arr.contains arr.sum arr.mean arr.min arr.max arr.median arr.get arr.first arr.last arr.n_unique
+    """.split()
 )
+#: of these, those that read the format off the rows where none is given
+GUESSES = frozenset({"str.to_date", "str.to_datetime", "str.to_time", "str.strptime"})
+#: of these, those that overflow with an error in decimals
+_DECIMAL = frozenset({"mul", "truediv", "floordiv", "truncdiv", "mod"})
+#: parts of one expression that are looked at
+MAX_NODES = 1000
 #: functions that take a column in every argument, and never fail; the arguments of others after the first are constant
 TAKES_COLUMNS = frozenset(
-    [
-        "add",
-        "sub",
-        "mul",
-        "truediv",
-        "floordiv",
-        "truncdiv",
-        "mod",
-        "eq",
-        "ne",
-        "lt",
-        "le",
-        "gt",
-        "ge",
-        "eq_missing",
-        "ne_missing",
-        "and_",
-        "or_",
-        "xor",
-        "is_between",
-        "is_close",
-        "fill_null",
-        "fill_nan",
-        "clip",
-        "pl.coalesce",
-        "pl.all_horizontal",
-        "pl.any_horizontal",
-        "pl.sum_horizontal",
-        "pl.mean_horizontal",
-        "pl.min_horizontal",
-        "pl.max_horizontal",
-        "pl.concat_str",
-        "pl.format",
-        "pl.struct",
-        "pl.concat_list",
-        "pl.arctan2",
-        "pl.duration",
-        "str.starts_with",
-        "str.ends_with",
-    ]
+    """
+    add sub mul truediv floordiv truncdiv mod eq ne lt le gt ge eq_missing ne_missing and_ or_ xor is_between is_close
+    fill_null fill_nan clip pl.coalesce pl.all_horizontal pl.any_horizontal pl.sum_horizontal pl.mean_horizontal
+    pl.min_horizontal pl.max_horizontal pl.concat_str pl.format pl.struct
+    """.split()
 )
 
 
@@ -273,10 +243,15 @@ class ExpressionTyping:
         self.frame = frame
         self.world = world
         self.unknown: list[str] = []  # functions that are not registered
+        self.seen = 0
         self.cross_row: list[str] = []  # cross-row functions outside a partition by unit
 
     def value(self, expr: Expr) -> Value:
         """Return what is known of the values of a row expression."""
+        self.seen += 1
+        if self.seen > MAX_NODES:
+            self.cross_row.append("!long")
+            return Value(join_sources(self.frame.columns.values()), Form.MIX, makes_nulls=True, reason="it is too long")
         match expr:
             case Column(name=name):
                 return self.frame.columns.get(name, Value(form=Form.MIX, reason=f"{name} is not known"))
@@ -319,7 +294,11 @@ class ExpressionTyping:
             # numbers may be dates that calendars do not have
             self.cross_row.append("!cast")
         if inner.form in (Form.CONSTANT, Form.NULLS):
-            return inner if expr.dtype == FLOAT64 else replace(inner, low=None, high=None)
+            whole = inner.low is not None and inner.low == math.floor(inner.low) and abs(inner.low) < 2**53
+            if inner.sources or (target == FLOAT64 and inner.low is not None) or (target.kind == "Int64" and whole):
+                return inner
+            # what number a conversion gives is not known
+            return replace(inner, low=None, high=None, steps=MAX_STEPS + 1)
         if inner.form is Form.COMBINATION:
             same = expr.dtype == FLOAT64 or expr.dtype == self._dtype(expr.input)
             return inner if same else inner.derived(Form.MIX, reason="a cast of a sum of columns")
@@ -332,13 +311,13 @@ class ExpressionTyping:
         narrow = {"Int8", "Int16", "UInt8", "UInt16", "Float16"}
         # INVARIANT: floats of 32 bits overflow and underflow at thresholds that constants choose
         fits = target == FLOAT64 or (target.kind == "Float32" and source is not None and source.kind in narrow)
-        if fits and source is not None and (source.is_numeric or (source.kind == "String" and inner.pristine)):
-            # widening, or reading a text column as numbers: which rows then are null is a property of the column
+        if fits and source is not None and source.is_numeric:
             return replace(inner, plain=None)
         if inner.pristine and target.kind in {"Int64", "Int128", "String", "Categorical", "Date", "Datetime"}:
             whole = source is not None and source.is_integer and source.kind not in ("UInt64", "UInt128")
             keep = whole and target.is_integer and (source is None or source.kind != "Int128")
-            if keep or not target.is_numeric:
+            text = target.kind in {"String", "Categorical"}
+            if keep or text or (target.is_temporal and source is not None and source.is_temporal):
                 low, high = (inner.low, inner.high) if keep else (None, None)
                 return replace(inner, low=low, high=high, plain=None, pristine=False)
             # floats are cut to whole numbers: bins
@@ -380,7 +359,8 @@ class ExpressionTyping:
         # which unit it is says nothing of the unit's values
         others = [k for k in keys if k not in units]
         sources = join_sources([value, *others, *(self.value(o) for o in expr.order_by)])
-        if name in PER_UNIT_WINDOWS and value.form is Form.COLUMN and not value.makes_nulls:
+        split = any(k.form is not Form.CONSTANT for k in others)
+        if name in PER_UNIT_WINDOWS and value.form is Form.COLUMN and not value.makes_nulls and not split:
             # INVARIANT: partitioned by unit, every value depends on the unit's own rows alone, so it is a column of its own.
             return Value(sources, Form.COLUMN, makes_nulls=True, own_scale=value.own_scale)
         if value.form in (Form.BITS, Form.BINNED, Form.NULLS):
@@ -423,7 +403,7 @@ class ExpressionTyping:
             self.cross_row.append(expr.function)
             return self._mix(expr.args, "it reads other rows")
         values = [self.value(a) for a in expr.args]
-        picky = values if expr.function in FAILING else values[1:] if expr.function not in TAKES_COLUMNS else []
+        picky = values if self._fails(expr) else values[1:] if expr.function not in TAKES_COLUMNS else []
         if any(v.sources for v in picky):
             # INVARIANT: no value of a row may decide whether the query fails
             self.cross_row.append(f"!{expr.function}")
@@ -436,6 +416,14 @@ class ExpressionTyping:
             if found is not None:
                 return found
         return self._other(expr, values)
+
+    def _fails(self, expr: Call) -> bool:
+        """Whether the function may fail at some values."""
+        if expr.function in GUESSES and expr.option("format", None) is None:
+            return True
+        if expr.function in _DECIMAL:
+            return any(d is None or d.kind == "Decimal" for d in map(self._dtype, expr.args))
+        return expr.function not in TOTAL
 
     @staticmethod
     def _constant(expr: Call, values: Sequence[Value]) -> Value:
@@ -477,7 +465,7 @@ class ExpressionTyping:
         if value is None or value.form not in (Form.COLUMN, Form.COMBINATION):
             return value
         limits = _INTEGER_LIMITS.get(dtype.kind if (dtype := self._dtype(expr)) is not None else "")
-        if limits is None or not self.world.measured or value.form is Form.COMBINATION:
+        if limits is None or not self.world.measured:
             return value
         fits = value.low is not None and value.high is not None and limits[0] <= value.low <= value.high <= limits[1]
         return value if fits else None
@@ -494,7 +482,12 @@ class ExpressionTyping:
             return affine(two, sign, one, 1.0, measured=self.world.measured)
         linear = {Form.COLUMN, Form.COMBINATION}
         if one.form in linear and two.form in linear:
-            return Value(one.sources | two.sources, Form.COMBINATION)
+            known = None not in (one.low, one.high, two.low, two.high)
+            low, high = (two.low, two.high) if sign > 0 else (two.high, two.low)
+            first, last = (one.low + sign * low, one.high + sign * high) if known else (None, None)  # type: ignore[operator]
+            return Value(
+                one.sources | two.sources, Form.COMBINATION, first, last, makes_nulls=one.makes_nulls or two.makes_nulls
+            )
         return None
 
     def _multiply(self, expr: Call, values: Sequence[Value]) -> Value | None:
@@ -573,9 +566,8 @@ class ExpressionTyping:
             known = all(v.low is not None and v.high is not None for v in edges)
             low = min(v.low for v in edges if v.low is not None) if known else None
             high = max(v.high for v in edges if v.high is not None) if known else None
-            # INVARIANT: a fill far outside moves the bounds from which deviations are taken, and so hides who dominates
-            far = known and high - low > 3 * (value.high - value.low)  # type: ignore[operator]
-            if far or (self.world.measured and not known and self._is_number(expr)):
+            # INVARIANT: fills are contributions that the scientist knows and takes off again: they would hide who dominates
+            if self._is_number(expr) and any((s.dataset, s.column) in self.world.nullable for s in value.sources):
                 return None
             return value.derived(Form.COLUMN, low=low, high=high)
         return None

@@ -48,8 +48,9 @@ def linear(expr: Expr) -> Linear:
             return _times(linear(two), one, "mul")
         case Call(function="truediv", args=(one, two)) if is_scalar(two):
             return _times(linear(one), two, "truediv")
-        case Cast(input=inner, dtype=dtype) if dtype == FLOAT64 and not linear(inner).trivial:
-            return linear(inner)
+        case Cast(input=inner, dtype=dtype) if dtype == FLOAT64:
+            below = linear(inner)
+            return Linear(((expr, None),)) if below.trivial else below
         case Ternary(predicate=condition, truthy=Literal() as one, falsy=Literal() as two) if number(two) == 0:
             if number(one) is not None:
                 return Linear(((call("fill_null", condition, Literal(BOOLEAN, False)), one),))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from bastion_plan import nodes as n
 from bastion_plan.dtypes import BOOLEAN, FLOAT64
-from bastion_plan.expressions import Alias, AnyExpr, Column, Expr, Literal, Over
+from bastion_plan.expressions import Alias, AnyExpr, Cast, Column, Expr, Literal, Over
 
 from bastion_policy.boundary import Guard, Statistic, Term, call
 from bastion_policy.facts import PrivateFacts
@@ -27,7 +27,8 @@ class Judged:
     """One table of cells after the value rules.
 
     shown: per statistic, in which cells it may leave. swapped: values shown instead (interval middles). without: where
-    the statistic is answered without its own conditions. failed: rules that failed, by statistic.
+    the statistic is answered without its own conditions. failed: rules that failed, by statistic. few: where fewer than k
+    units have a value at all.
     """
 
     height: int
@@ -36,6 +37,7 @@ class Judged:
     swapped: dict[int, Floats] = field(default_factory=dict)
     without: dict[int, Flags] = field(default_factory=dict)
     failed: list[tuple[int, str]] = field(default_factory=list)
+    few: dict[int, Flags] = field(default_factory=dict)
 
 
 @dataclass
@@ -67,8 +69,9 @@ class ValueRules:
                         if self._two_valued(term):
                             extra[f"{OWN}h{i}"] = call("sum", call("gt", as_float(expr, term.dtype), self._low(term)))
                     case Guard.HELD:
-                        extra[f"{OWN}h{i}"] = call("sum", expr)
-                        extra[f"{OWN}f{i}"] = call("sum", call("not_", expr))
+                        bits = Cast(expr, BOOLEAN, strict=False)
+                        extra[f"{OWN}h{i}"] = call("sum", bits)
+                        extra[f"{OWN}f{i}"] = call("sum", call("not_", bits))
                     case Guard.TIED:
                         extra[f"{OWN}e{i}"] = call("sum", call("eq", expr, lenient(s.call)))
                     case _:
@@ -128,7 +131,9 @@ class ValueRules:
                 population = yield from self._population(measurer, table, i, s, shown, found)
                 shown = population
             passed = yield from self._rule(measurer, table, i, s, shown, found)
-            if (shown & ~passed).any() and s.guard not in (Guard.INTERVAL, Guard.TIED):
+            few = found.few.get(i, np.zeros(measurer.size, bool))
+            passed = passed & ~few
+            if (shown & ~passed & ~few).any() and s.guard not in (Guard.INTERVAL, Guard.TIED):
                 found.failed.append((i, _RULES[s.guard]))
             found.shown.append(shown & passed)
         return found
@@ -185,7 +190,14 @@ class ValueRules:
             deviations = None
             if term.value.low is not None:
                 deviations = np.nan_to_num(floats(total), nan=np.nan) - counted * term.value.low
-            passed = yield from self._sum_rule(m, term, deviations, shown & ok, both(s.population))
+            few = np.zeros(m.size, bool)
+            if count is not None:
+                # INVARIANT: a sum of nobody and one of fewer than k look the same, whatever the value rules say
+                present = call("is_not_null", lenient(term.expr))
+                enough = yield from m.at_least(self.effective.k, counted, shown, both([*s.population, present]))
+                few = shown & ~enough
+                found.few[i] = found.few.get(i, np.zeros(m.size, bool)) | few
+            passed = yield from self._sum_rule(m, term, deviations, shown & ok & ~few, both(s.population))
             ok &= passed
             if self._two_valued(term):
                 passed = yield from self._homogeneous(m, table, i, term, counted, shown & ok, both(s.population))
@@ -317,7 +329,7 @@ class ValueRules:
         everybody, and nothing else shows which it was.
         """
         k = self.effective.k
-        expr = lenient(where(both(s.population), s.terms[0].expr))
+        expr = Cast(lenient(where(both(s.population), s.terms[0].expr)), BOOLEAN, strict=False)
         met, unmet = floats(table[f"{OWN}h{i}"]), floats(table[f"{OWN}f{i}"])
         some = yield from m.at_least(k, met, shown, expr)
         others = yield from m.at_least(k, unmet, shown & some, call("not_", expr))

@@ -16,7 +16,7 @@ from bastion_plan.typing import expr_dtype
 from bastion_policy.boundary import Guard, Output, Statistic, Term, call
 from bastion_policy.flow_expressions import ExpressionTyping
 from bastion_policy.flow_linear import MAX_PARTS, Linear, linear
-from bastion_policy.flow_trees import is_scalar, with_children
+from bastion_policy.flow_trees import is_scalar, number, with_children
 from bastion_policy.lineage import OWN, Form, Frame, Source, Value, World, is_string
 from bastion_policy.roles import RoleKind
 from bastion_policy.verdict import Finding
@@ -141,6 +141,9 @@ class StatisticsParser:
         name = expr.function
         if name not in ("sum", "mean", "var", "std", "pl.cov", "pl.corr") or not args:
             return None
+        filled = self._filled(name, args, population, findings)
+        if filled is not None:
+            return Cast(filled, self._dtype(expr), strict=False)
         terms = [linear(a) for a in args]
         if all(t.trivial for t in terms):
             return None
@@ -169,6 +172,30 @@ class StatisticsParser:
             return Cast(self._statistic(again, spec.flow, findings), FLOAT64, strict=False)
 
         return Cast(self._together(name, terms, of), self._dtype(expr), strict=False)
+
+    def _filled(
+        self, name: str, args: Sequence[Expr], population: Sequence[Expr], findings: list[Finding]
+    ) -> AnyExpr | None:
+        """The sum or mean of x.fill_null(c): what is known, plus c for each missing one."""
+        match args:
+            case [Call(function="fill_null", args=(inner, fill))] if (
+                name in ("sum", "mean") and number(fill) is not None
+            ):
+                value = ExpressionTyping(self.frame, self.world).value(inner)
+                if value.form is not Form.COLUMN or not self._dtype(inner).is_numeric:
+                    return None
+            case _:
+                return None
+
+        def of(function: str) -> AnyExpr:
+            again = Call(function, (call("filter", inner, *population) if population else inner,))
+            spec = find(function)
+            assert spec is not None
+            return Cast(self._statistic(again, spec.flow, findings), FLOAT64, strict=False)
+
+        missing = of("null_count")
+        total = call("add", of("sum"), call("mul", missing, Cast(fill, FLOAT64)))
+        return total if name == "sum" else call("truediv", total, call("add", of("count"), missing))
 
     def _together(self, name: str, terms: Sequence[Linear], of: Callable[..., AnyExpr]) -> AnyExpr:
         def times(value: AnyExpr, *factors: AnyExpr | None) -> AnyExpr:
@@ -332,6 +359,8 @@ def unknown(name: str) -> Finding:
 
 def order_dependent(name: str) -> Finding:
     """Return the finding for a function that reads other people's rows."""
+    if name == "!long":
+        return Finding("argument", "An expression of the plan is too long to be judged.", "Split it over columns.")
     if name.startswith("!"):
         reason = f"{name[1:]}() fails at some values, so that an error would tell of single people's rows."
         return Finding("row-level", reason, "Use another function.")
