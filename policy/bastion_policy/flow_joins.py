@@ -112,8 +112,12 @@ def _both(
         for value in (one, two):
             found = check_condition(value, world, "a join key")
             findings += [f for f in found if not (f.rule == "identifier" and owned)]
+    if any(v.plain is None for v in (*ones, *others)):
+        # INVARIANT: a computed key chooses who finds a partner
+        reason = "The keys of a join of two private tables must be stored columns."
+        findings.append(Finding("join", reason, "Join on columns, and filter the result."))
     if how in ("semi", "anti"):
-        if right.narrowed or right.fanned or right.grouped or any(v.plain is None for v in others):
+        if right.narrowed or right.fanned or right.grouped:
             # INVARIANT: whose keys a chosen part of a table holds is data of the people in it
             reason = f"A {how} join with a chosen part of a private table picks people by that table's values."
             findings.append(Finding("join", reason, "Use the whole table on the right, and filter the left one."))

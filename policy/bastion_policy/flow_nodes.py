@@ -152,12 +152,29 @@ class FlowTyping:
         return Typed(node, Frame(Kind.PRIVATE, columns, schema, (occurrence,)), occurrence=occurrence)
 
     def _value(self, expr: Expr, frame: Frame) -> Value:
+        self._windows_by_unit(expr, frame)
         typing = ExpressionTyping(frame, self.world)
         value = typing.value(expr)
         self._add([unknown(name) for name in dict.fromkeys(typing.unknown)])
         self._add([order_dependent(name) for name in dict.fromkeys(typing.cross_row)])
         self.used |= value.sources
         return value
+
+    def _windows_by_unit(self, expr: Expr, frame: Frame) -> None:
+        """INVARIANT: a unit's rows are taken together; parts of them, split by a condition, would count the condition."""
+        stack = [expr]
+        while stack:
+            item = stack.pop()
+            stack.extend(children(item))
+            if isinstance(item, Over) and len(item.partition_by) > 1:
+                keys = [frame.columns.get(k.name) if isinstance(k, Column) else None for k in item.partition_by]
+                units = [v for v in keys if v is not None and v.plain is not None and self.world.is_unit(v.plain)]
+                if units and len(units) < len(keys):
+                    self._parts_of_units()
+
+    def _parts_of_units(self) -> None:
+        reason = "Rows of one person are split by another key, which tells whose rows differ."
+        self._find("key", reason, "Group by the privacy unit alone, then by other columns.")
 
     def _no_hidden(self, value: Value, what: str) -> None:
         hidden = frozenset(s for s in value.sources if self.world.role(s).kind is RoleKind.HIDDEN)
@@ -297,7 +314,11 @@ class FlowTyping:
         columns = {output_name(e): v for e, v in zip(node.keys, keys, strict=True)}
         for value in keys:
             self._no_hidden(value, "a group key")
+            if value.plain is None or not self.world.is_unit(value.plain):
+                self._add(check_key(value, self.world))
+                self._parts_of_units()
         for expr in node.aggs:
+            self._windows_by_unit(expr, frame)
             columns[output_name(expr)] = self._per_unit(expr, frame)
         per_unit = len(node.keys) == 1 and len(frame.occurrences) == 1
         made = replace(frame.with_columns(columns, schema), per_unit=per_unit, grouped=True, fanned=frame.fanned)
@@ -354,6 +375,7 @@ class FlowTyping:
         outputs: list[Output] = []
         for expr in aggs:
             name = output_name(expr)
+            self._windows_by_unit(expr, frame)
             output = parser.output(name, expr, schema[name])
             outputs.append(output)
             for finding in output.findings:

@@ -12,19 +12,21 @@ from bastion_plan.dtypes import DATE, INT32, INT64, NULL, STRING, UINT32, DType
 from bastion_plan.expressions import Alias, AnyExpr, Call, Cast, Column, Expr, Literal, Ternary
 from bastion_plan.nodes import AnyNode, Node
 
-from bastion_policy.boundary import Boundary, Output, call
+from bastion_policy.boundary import Boundary, Guard, Output, call
 from bastion_policy.facts import DatasetFacts, PrivateFacts
 from bastion_policy.guard_cells import INDEX, ROWS, Cut, Flags, Floats, Indexes, Measurer, Steps, X, floats
 from bastion_policy.guard_plans import Rewriter, lenient
 from bastion_policy.history import EmptySet, History, WholeTable
 from bastion_policy.judge_values import Judged, ValueRules
-from bastion_policy.lineage import OWN, Typed, World
+from bastion_policy.lineage import OWN, Occurrence, Typed, World
 from bastion_policy.model import Effective
 from bastion_policy.verdict import Measure
 
 REMAINDER = "(other)"
 #: steps of adding a next cell to the remainder row that are counted exactly before it is given up
 MAX_ADDED = 40
+#: cells that are taken out besides those that fail, before all are
+MAX_HIDDEN = 12
 
 
 @dataclass
@@ -113,7 +115,7 @@ class BoundaryJudge:
             others = everybody
             own = own & ~np.isin(np.arange(m.size), members)
         if cut.keys:
-            self._hide_second(judged, own)
+            yield from self._hide_more(cut, judged, own)
         return (yield from self._compose(cut, m, judged, own, whole, members, everybody, others))
 
     def _only(self, cut: Cut, members: Indexes) -> dict[str, Any]:
@@ -160,11 +162,21 @@ class BoundaryJudge:
         if not open_cells.any() or (most == 1 and not self.frame.grouped):
             return own & ~far, np.zeros(m.size, bool)
         near, some = open_cells.copy(), np.zeros(m.size, bool)
+        lost = False
         for occurrence in m.cut.occurrences:
             inside, everybody = yield from self._inside(m, occurrence, np.flatnonzero(open_cells))
             near &= everybody - inside < self.k
             some |= everybody - inside < self.k
+            # INVARIANT: a join that leaves a few people out is near the whole table, and is not the whole table
+            lost |= 0 < self._people(occurrence) - everybody < self.k
+        near &= not lost
         return near, open_cells & some & ~near
+
+    def _people(self, occurrence: Occurrence) -> int:
+        """Return the number of units of the table an occurrence scans."""
+        private, unit = self.private[occurrence.dataset], self.facts[occurrence.dataset].unit
+        column = private.columns.get(unit) if unit is not None else None
+        return private.units - (1 if column is not None and column.nulls else 0)
 
     def _inside(self, m: Measurer, occurrence: Any, only: Indexes) -> Steps:
         """Return (units all of whose rows are in the cell, units of the whole table)."""
@@ -205,7 +217,7 @@ class BoundaryJudge:
         candidates = candidates[np.argsort(rows[candidates], kind="stable")]
         for added in range(min(candidates.size, MAX_ADDED) + 1):
             chosen = np.concatenate([members, candidates[:added]])
-            cut = self._remainder_cut(m.cut, chosen)
+            cut = self._union(m.cut, f"{self.name}r", chosen)
             one = Measurer(cut, 1, self._only(m.cut, chosen))
             total = np.array([rows[chosen].sum()])
             enough = yield from one.at_least(self.k, total, np.ones(1, bool))
@@ -214,10 +226,9 @@ class BoundaryJudge:
                 return (None, members) if some[0] else ("whole" if near[0] else cut, chosen)
         return None, members
 
-    def _remainder_cut(self, cut: Cut, members: Indexes) -> Cut:
-        return Cut(
-            f"{self.name}r", cut.members(members), self.boundary, (), cut.occurrences, cut.rows_per_unit, cut.row_units
-        )
+    def _union(self, cut: Cut, name: str, members: Indexes) -> Cut:
+        """Return some cells as one."""
+        return Cut(name, cut.members(members), self.boundary, (), cut.occurrences, cut.rows_per_unit, cut.row_units)
 
     def _single(self, cut: Cut, tables: dict[str, Any]) -> Steps:
         """Judge a cut of one cell: the whole table or the remainder; returns (cut, Judged)."""
@@ -228,19 +239,41 @@ class BoundaryJudge:
         judged = yield from rules.judge(m, table, enough)
         return cut, judged
 
-    @staticmethod
-    def _hide_second(judged: Judged, own: Flags) -> None:
-        """Where one cell of a column was taken out, take out the next smallest as well.
+    def _hide_more(self, cut: Cut, judged: Judged, own: Flags) -> Steps:
+        """Where cells of a column were taken out, take out the next smallest until all that is hidden passes as one cell.
 
-        INVARIANT: a single missing cell is the difference of a margin and the cells shown.
+        INVARIANT: what is missing is the difference of a margin and the cells shown. Where the margin itself does not pass,
+        there is nothing to subtract from, and a second cell is enough.
         """
-        for position, shown in enumerate(judged.shown):
-            without = own & ~shown
-            if position in judged.swapped or without.sum() != 1:
+        known: dict[bytes, Judged] = {}
+
+        def passes(position: int, hidden: Flags) -> Steps:
+            union = known.get(hidden.tobytes())
+            if union is None:
+                members = np.flatnonzero(hidden)
+                together = self._union(cut, f"{self.name}h{len(known)}", members)
+                _, union = yield from self._single(together, self._only(cut, members))
+                known[hidden.tobytes()] = union
+            return bool(union.shown[position][0])
+
+        for position, (statistic, shown) in enumerate(zip(self.boundary.statistics, judged.shown, strict=True)):
+            hidden = own & ~shown
+            if statistic.guard in (Guard.INTERVAL, Guard.TIED) or not hidden.any():
                 continue
             rest = np.flatnonzero(own & shown)
-            if rest.size:
-                shown[rest[np.argmin(judged.rows[rest])]] = False
+            rest = rest[np.argsort(judged.rows[rest], kind="stable")]
+            alone = 1 if hidden.sum() == 1 else 0
+            margin = yield from passes(position, own)
+            for added in range(alone, rest.size + 1 if margin else alone):
+                more = hidden.copy()
+                more[rest[:added]] = True
+                if added == alone + MAX_HIDDEN:
+                    alone = rest.size
+                    break
+                if (yield from passes(position, more)):
+                    alone = added
+                    break
+            shown[rest[:alone]] = False
 
     # -- what may leave
 

@@ -32,7 +32,7 @@ TARGET = 137
 MEASURE = Role(RoleKind.MEASURE)
 ROLES: dict[str, Role | str] = {
     "id": "identifier", "name": "hidden", "age": "quasi", "sex": "quasi", "town": "quasi", "salary": MEASURE,
-    "hiv": "sensitive", "share": "quasi", "tags": "quasi", "marks": "quasi",
+    "hiv": "sensitive", "share": "quasi", "tags": "quasi", "marks": "quasi", "debt": MEASURE, "place": "quasi",
 }  # fmt: skip
 
 
@@ -45,8 +45,12 @@ def people() -> polars.DataFrame:
     hiv = rng.random(N) < 0.3
     hiv[TARGET] = True
     tags = [[int(i), int(i) + 1] for i in rng.integers(0, 9, N)]
+    debt = np.round(rng.uniform(50, 70, N), 2)
+    debt[TARGET] = 98_765.43
     return polars.DataFrame(
         {
+            "debt": debt,
+            "place": np.arange(N) % 10,
             "id": np.arange(1000, 1000 + N), "name": [f"person {i}" for i in range(N)], "age": age,
             "sex": ["f", "m"] * (N // 2), "town": rng.choice(["a", "b", "c"], N), "salary": salary, "hiv": hiv,
             "share": np.where(age == 97, 1.0, 0.0).astype(np.float32), "tags": tags, "marks": tags,
@@ -61,6 +65,9 @@ TOTAL = float(PEOPLE["salary"].sum())
 
 guarded = World().add("t", PEOPLE, Policy.default(), ROLES, unit="id")
 unguarded = World().add("t", PEOPLE, Policy.open(), ROLES | {"name": "quasi"}, unit="id")
+for world in (guarded, unguarded):
+    others = PEOPLE.filter(polars.col("age") != 97).select("id", "sex")
+    world.add("u", others, world.facts["t"].policy, {"id": "identifier", "sex": "quasi"}, unit="id")
 
 T = Q("t")
 salary, age = pl.col("salary"), pl.col("age")
@@ -196,6 +203,18 @@ def unsorted_rows_of_an_asof_join(ask: Ask) -> Any:
     return fails(target & (salary > 80_000)) != fails(target & (salary > 90_000))
 
 
+@attack()
+def a_join_that_loses_one_person(ask: Ask) -> Any:
+    """The other table holds everybody but the target."""
+    return minus(TOTAL, first(ask(T.join(Q("u"), on="id").select(salary.sum()))))
+
+
+@attack()
+def a_join_on_computed_keys(ask: Ask) -> Any:
+    keyed = T.with_columns(k=pl.when(~target).then(pl.col("id")))
+    return minus(TOTAL, first(ask(keyed.join(T.select(k=pl.col("id")), on="k").select(salary.sum()))))
+
+
 # -- rows below rows
 
 
@@ -303,6 +322,46 @@ def remainder_by_a_window_over_a_condition(ask: Ask) -> Any:
     return tells(ask, make)
 
 
+# -- several rows of a person (every person has three visits)
+
+
+@attack(True)
+def visits_split_by_a_condition(ask: Ask) -> Any:
+    def make(secret: Any) -> Q:
+        return T.group_by("id", (secret & (pl.col("visit") == 1)).alias("p")).agg(n=pl.len()).select(pl.len())
+
+    return tells(ask, make)
+
+
+@attack()
+def sums_of_visits_split_by_a_condition(ask: Ask) -> Any:
+    split = (target & (pl.col("visit") == 1)).alias("p")
+    found = T.group_by("id", split).agg(m=salary.max()).select(pl.col("m").sum())
+    return minus(first(ask(found)), first(ask(T.group_by("id").agg(m=salary.max()).select(pl.col("m").sum()))))
+
+
+@attack()
+def windows_over_visits_split_by_a_condition(ask: Ask) -> Any:
+    split = T.with_columns(p=target & (pl.col("visit") == 1))
+    found = first(ask(split.select(pl.col("visit").max().over("id", "p").sum())))
+    everybody = first(ask(T.select(pl.col("visit").max().over("id").sum())))
+    return SALARY if minus(everybody, found) == 1 else None
+
+
+# -- margins
+
+
+@attack(True)
+def the_rest_of_cells_that_were_taken_out(ask: Ask) -> Any:
+    """A place is hidden for one dominating debt; the whole less the places that are shown must not tell the debt."""
+    found = ask(T.group_by("place").agg(pl.col("debt").sum()))
+    whole = first(ask(T.select(pl.col("debt").sum())))
+    if "debt" not in found.columns or whole is None:
+        return None
+    rest = whole - found.filter(polars.col("place") != PEOPLE["place"][TARGET])["debt"].sum()
+    return rest < 1.095 * PEOPLE["debt"][TARGET]
+
+
 def same(one: Any, two: Any) -> bool:
     if isinstance(one, float | int) and isinstance(two, float | int) and not isinstance(two, bool):
         return math.isclose(one, two, rel_tol=1e-6)
@@ -316,8 +375,11 @@ def visits(world: World) -> World:
     return World().add("t", frame, facts.policy, roles, unit="id")
 
 
+WORLDS = {world: (world, visits(world)) for world in (guarded, unguarded)}
+
+
 def _world(name: str, world: World) -> World:
-    return visits(world) if name == "difference_across_an_inner_join" else world
+    return WORLDS[world]["visits" in name or name == "difference_across_an_inner_join"]
 
 
 def _ask(world: World, plan: Q) -> polars.DataFrame:
@@ -348,6 +410,7 @@ HARMLESS = {
     "one column binned": T.group_by((age // 20).alias("k"), "sex").agg(pl.len(), salary.mean()),
     "its own totals": T.join(T.group_by("id").agg(k=salary.sum()), on="id").group_by("sex").agg(pl.col("k").mean()),
     "stored columns as rows": T.unpivot(["salary", "age"], ["sex"]).group_by("variable").agg(pl.col("value").mean()),
+    "both tables": T.join(Q("u"), on="id").group_by("sex").agg(salary.mean()),
     "lists": T.explode("tags").group_by("tags").agg(pl.len()),
     "people of the table": T.join(T, on="id", how="semi").group_by("sex").agg(salary.mean()),
 }  # fmt: skip
