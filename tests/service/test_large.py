@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import polars as pl
-from bastion.policy import Policy
 from polars.testing import assert_frame_equal
+
+from bastion.policy import Policy
 
 
 def test_a_large_answer_arrives_whole_with_progress(world):
