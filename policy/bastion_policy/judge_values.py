@@ -186,7 +186,8 @@ class ValueRules:
             if total is None:
                 total = floats(table[f"{OWN}s{i}"])
                 if s.function == "mean":
-                    total = np.where(counted > 0, np.nan_to_num(total) * counted, 0.0)
+                    with np.errstate(over="ignore"):
+                        total = np.where(counted > 0, np.nan_to_num(total) * counted, 0.0)
             deviations = None
             if term.value.low is not None:
                 deviations = np.nan_to_num(floats(total), nan=np.nan) - counted * term.value.low

@@ -144,6 +144,8 @@ class StatisticsParser:
         filled = self._filled(name, args, population, findings)
         if filled is not None:
             return Cast(filled, self._dtype(expr), strict=False)
+        if not all(self._dtype(a).is_numeric for a in args):
+            return None  # dates and times have units of their own
         terms = [linear(a) for a in args]
         if all(t.trivial for t in terms):
             return None
@@ -293,6 +295,10 @@ class StatisticsParser:
             return None
         if is_string(dtype) or dtype.kind == "Boolean":
             return Guard.TIED
+        # INVARIANT: one grid per column; the overlap of cells of two grids (of x and of abs(x)) may hold a single person
+        bounded = any(self.world.role(s).lower is not None for s in value.sources)
+        if value.plain is None and (bounded or not self.frame.grouped or not value.pristine):
+            return None
         if dtype.kind in ("Date", "Datetime") or (dtype.is_numeric and dtype.kind != "Decimal"):
             return Guard.INTERVAL
         return None
@@ -317,8 +323,8 @@ class StatisticsParser:
         if expr.function == "n_unique":
             reason = "n_unique() of a column that is not the privacy unit counts values that single people may hold."
             return Finding("row-level", reason, "Count the units, or group by the column.", concerned)
-        if values and values[0].form is Form.COLUMN and not values[0].own_scale:
-            reason = f"{expr.function}() is given as an interval of a public grid, which a shifted column would move."
+        if values and values[0].form is Form.COLUMN and expr.function in ("min", "max", "median", "quantile"):
+            reason = f"{expr.function}() is given as an interval of a public grid, which a changed column would move."
             fix = f"Take {expr.function}() of the column itself and do the arithmetic afterwards."
             return Finding("argument", reason, fix, concerned)
         reason = f"{expr.function}() of this argument carries values of single rows; no guard is defined for it."

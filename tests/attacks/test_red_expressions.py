@@ -23,7 +23,7 @@ MEASURE = Role(RoleKind.MEASURE)
 ROLES: dict[str, Role | str] = {
     "id": "identifier", "age": "quasi", "sex": "quasi", "salary": MEASURE, "debt": Role(RoleKind.MEASURE, 0, 1000),
     "hiv": "sensitive", "died": MEASURE, "gain": MEASURE, "bonus": MEASURE, "code": "sensitive", "a8": "quasi",
-    "p8": "quasi", "points": MEASURE,
+    "p8": "quasi", "points": MEASURE, "score": Role(RoleKind.MEASURE, 0, 930),
 }  # fmt: skip
 
 
@@ -58,6 +58,7 @@ def people() -> polars.DataFrame:
             "a8": age.astype(np.int8),
             "p8": rng.integers(0, 9, N).astype(np.int8),
             "points": rng.integers(0, 1000, N),
+            "score": rng.uniform(0, 930, N),
         }
     )
 
@@ -315,6 +316,13 @@ def window_over_unit_and_condition(ask: Ask) -> Any:
     over = Over(salary.sum().plan, (pl.col("id").plan, target.plan))
     split = T.with_columns(pl.Expr(over).alias("x")).filter(pl.col("x") > 0)
     return minus(ask(split.select(s=pl.col("x").sum())), float(PEOPLE["salary"].sum()) - SALARY)
+
+
+@attack(True)
+def two_grids_of_one_column(ask: Ask) -> Any:
+    """The same order statistic on two grids, whose cells overlap in a few people."""
+    one, two = ask(T.select(s=pl.col("score").median())), ask(T.select(s=pl.col("score").abs().median()))
+    return one is not None and two is not None and math.isclose(one, two, rel_tol=0.05)
 
 
 def _ask(world: World, plan: Q) -> Any:
