@@ -163,7 +163,7 @@ def watch_lab(process: Any) -> None:
         if found and not told and "token=" in line:
             console.print(f"[green]·[/] JupyterLab is at [bold]{found[1]}[/]", soft_wrap=True)
             told = True
-        elif re.match(r"\[[CE] ", line):
+        elif re.match(r"\[E ", line):
             console.print(line.rstrip(), markup=False)
 
 
