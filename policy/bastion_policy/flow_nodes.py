@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import msgspec
@@ -11,7 +11,7 @@ from bastion_plan.bind import BoundPlan
 from bastion_plan.dtypes import Schema
 from bastion_plan.errors import BindError, LimitError
 from bastion_plan.expressions import Alias, AnyExpr, Call, Column, Expr, Over, children
-from bastion_plan.nodes import AnyNode
+from bastion_plan.nodes import AnyNode, Node
 from bastion_plan.typing import expr_dtype
 
 from bastion_policy.boundary import Boundary, Output
@@ -43,6 +43,8 @@ CHOOSING = {
 REFUSED = frozenset({"hidden-column", "reserved-name", "fan-out"})
 #: tables of cells in one plan: each is measured by plans of its own, which hold those it needs
 MAX_BOUNDARIES = 64
+#: sizes of all sub-expressions of a plan together: typing looks at every sub-expression from each one above it
+MAX_WORK = 50_000
 #: of these, those that hold where the owner put no guard, too
 ALWAYS_REFUSED = frozenset({"hidden-column", "reserved-name"})
 
@@ -60,7 +62,20 @@ class FlowTyping:
     boundaries: int = 0
 
     def root(self) -> Typed:
-        """Return the flow type of the whole plan."""
+        """Return the flow type of the whole plan.
+
+        Raises:
+            LimitError: plan.limit.aggregations, plan.limit.nesting, where judging would hold up everybody else.
+        """
+        work, stack = 0, [self.bound.root]
+        while stack:
+            node = stack.pop()
+            stack.extend(n.inputs(node))
+            work += sum(_size_and_work(e)[1] for e in _expressions(node))
+            if work > MAX_WORK:
+                msg = "The expressions of the plan are nested too deeply for their number."
+                fix = "Use pl.sum_horizontal(...), or several with_columns or queries."
+                raise LimitError(msg, code="plan.limit.nesting", next_step=fix)
         return self.type(self.bound.root)  # type: ignore[arg-type]
 
     def type(self, node: AnyNode) -> Typed:
@@ -485,6 +500,23 @@ class FlowTyping:
         value = Value(sources, Form.BINNED) if keys else scalar_bounds(inner, ExpressionTyping(frame, self.world))
         made = keyed.frame.with_columns({**keyed.frame.columns, name: value}, {**schema, name: dtype})
         return Typed(join, made, (keyed, cells))
+
+
+def _expressions(node: Node) -> Iterator[Expr]:
+    for name in node.__struct_fields__:
+        value = getattr(node, name)
+        for item in value if isinstance(value, tuple) else (value,):
+            if isinstance(item, Expr):
+                yield item
+
+
+def _size_and_work(expr: Expr) -> tuple[int, int]:
+    """Return the number of sub-expressions, and the sum of theirs over all of them."""
+    size, work = 1, 0
+    for child in children(expr):
+        more = _size_and_work(child)
+        size, work = size + more[0], work + more[1]
+    return size, work + size
 
 
 def _unique_columns(columns: Sequence[n.InlineColumn]) -> frozenset[str] | None:

@@ -446,3 +446,15 @@ def test_more_tables_of_cells_than_can_be_measured_are_refused() -> None:
     with pytest.raises(LimitError) as error:
         static_verdict(bind(plan.plan, guarded.facts), guarded.facts, "alice")
     assert error.value.code == "plan.limit.aggregations"
+
+
+def test_deep_expressions_by_the_hundred_are_refused_in_no_time() -> None:
+    deep = salary
+    for _ in range(58):
+        deep = -deep
+    plan = bind(T.select([deep.sum().alias(f"s{i}") for i in range(150)]).plan, guarded.facts)
+    start = time.process_time()
+    with pytest.raises(LimitError) as error:
+        static_verdict(plan, guarded.facts, "alice")
+    assert time.process_time() - start < 1
+    assert error.value.code == "plan.limit.nesting"
