@@ -44,7 +44,7 @@ REFUSED = frozenset({"hidden-column", "reserved-name", "fan-out"})
 #: tables of cells in one plan: each is measured by plans of its own, which hold those it needs
 MAX_BOUNDARIES = 64
 #: sizes of all sub-expressions of a plan together: typing looks at every sub-expression from each one above it
-MAX_WORK = 50_000
+MAX_WORK = 60_000
 #: of these, those that hold where the owner put no guard, too
 ALWAYS_REFUSED = frozenset({"hidden-column", "reserved-name"})
 
