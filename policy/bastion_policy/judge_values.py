@@ -159,7 +159,7 @@ class ValueRules:
             case Guard.SUM | Guard.SQUARES:
                 return (yield from self._dominance(m, table, i, s, shown, found))
             case Guard.PRODUCTS:
-                return (yield from self._leverage(m, s, shown))
+                return (yield from self._leverage(m, i, s, shown, found))
             case Guard.HELD:
                 found.swapped[i] = yield from self._held(m, table, i, s, shown)
                 return np.ones(m.size, bool)
@@ -308,11 +308,16 @@ class ValueRules:
         zeros = yield from m.at_least(least, counted - high, shown, call("le", x, self._low(term)))
         return ones & zeros
 
-    def _leverage(self, m: Measurer, s: Statistic, shown: Flags) -> Steps:
+    def _leverage(self, m: Measurer, i: int, s: Statistic, shown: Flags, found: Judged) -> Steps:
         """Covariances are sums weighted by the other argument: nobody may have more than 1/k of either's squares."""
         ok = np.ones(m.size, bool)
         rest = np.flatnonzero(shown)
         present = both([call("is_not_null", t.expr) for t in s.terms] + list(s.population))
+        if rest.size:
+            counted = yield from m.fewest(rest, present)
+            found.few[i] = shown & (counted < self.effective.k)
+            shown = shown & ~found.few[i]
+            rest = np.flatnonzero(shown)
         for term in s.terms:
             for occurrence in self.cut.occurrences:
                 if not rest.size:
