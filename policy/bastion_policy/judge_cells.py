@@ -169,6 +169,12 @@ class BoundaryJudge:
             some |= everybody - inside < self.k
             # INVARIANT: a join that leaves a few people out is near the whole table, and is not the whole table
             lost |= 0 < self._people(occurrence) - everybody < self.k
+        for dataset in {o.dataset for o in m.cut.occurrences}:
+            together = [o for o in m.cut.occurrences if o.dataset == dataset]
+            if len(together) > 1:
+                # INVARIANT: parts of one table that are put together may leave out a few people only together
+                inside = yield from self._inside_together(m, together, np.flatnonzero(open_cells))
+                some |= self._people(together[0]) - inside < self.k
         near &= not lost
         return near, open_cells & some & ~near
 
@@ -192,6 +198,26 @@ class BoundaryJudge:
         answer = yield from m.ask(counted, tables)
         units = yield from m.ask(n.Select(everything, (Alias(Call("pl.len"), X),)))
         return m.spread(answer, X), float(floats(units[X])[0])
+
+    def _inside_together(self, m: Measurer, occurrences: list[Occurrence], only: Indexes) -> Steps:
+        """Return the units all of whose rows are in the cell, those of all occurrences of their table counted."""
+        first, weight = occurrences[0], f"{X}a"
+        whole = Rewriter(self.facts, self.done, True, True).build(self.below)
+        present = n.Filter(whole, call("is_not_null", Column(first.unit)))
+        everything = n.GroupBy(present, (Column(first.unit),), (Alias(call("sum", Column(first.weight)), f"{X}b"),))
+        located, tables = m.cut.located(True, only)
+        parts = []
+        for o in occurrences:
+            columns = (Column(INDEX), Alias(Column(o.unit), f"{X}u"), Alias(Column(o.weight), weight))
+            parts.append(n.Select(n.Filter(located, call("is_not_null", Column(o.unit))), columns))
+        stacked = n.Concat(tuple(parts), "vertical_relaxed")
+        keys = (Column(INDEX), Column(f"{X}u"))
+        in_cell = n.GroupBy(stacked, keys, (Alias(call("sum", Column(weight)), weight),))
+        joined = n.Join(in_cell, everything, left_on=(Column(f"{X}u"),), right_on=(Column(first.unit),))
+        full = n.Filter(joined, call("ge", Column(weight), Column(f"{X}b")))
+        counted = n.GroupBy(full, (Column(INDEX),), (Alias(Call("pl.len"), X),))
+        answer = yield from m.ask(counted, tables)
+        return m.spread(answer, X)
 
     def _whole_rows(self, m: Measurer) -> Steps:
         """Return the number of rows of the frame without predicates."""

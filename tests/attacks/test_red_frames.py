@@ -234,6 +234,12 @@ def whole_beside_a_part(ask: Ask) -> Any:
     return minus(TOTAL + float(PEOPLE.filter(polars.col("sex") == "f")["salary"].sum()), value)
 
 
+@attack()
+def parts_that_leave_out_one_person_together(ask: Ask) -> Any:
+    parts = T.filter(pl.col("sex") != SEX), T.filter((pl.col("sex") == SEX) & ~target)
+    return minus(TOTAL, first(ask(concat(*parts).select(salary.sum()))))
+
+
 @attack(1)
 def tags_with_opposite_signs(ask: Ask) -> Any:
     some = pl.col("sex") == SEX
