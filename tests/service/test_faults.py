@@ -73,7 +73,8 @@ def test_200_cancelled_queries_leave_nothing(world):
     world.user._run(storm())
     assert frame.select(pl.len()).fetch().item() == 891
     assert settled(pid, "memory", before["memory"]) <= before["memory"]
-    assert settled(pid, "all", before["all"] + 3) <= before["all"] + 3
+    # workers being made anew hold a few; 200 queries that each leaked one would show
+    assert settled(pid, "all", before["all"] + 12) <= before["all"] + 12
     assert world.owner.verify_audit().ok
 
 
