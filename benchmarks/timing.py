@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-
 PAUSE = 0.1  #: seconds between runs, as between a person's cells: single-use workers are made anew meanwhile
 
 
