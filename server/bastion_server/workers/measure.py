@@ -139,11 +139,17 @@ def _units(frame: pl.DataFrame, unit: str | None) -> tuple[int, int]:
     return int(sizes[0]), int(sizes[1])
 
 
+def _estimated(column: pl.Series) -> int:
+    """Return about how many distinct values there are."""
+    estimate = column.to_frame().select(pl.first().approx_n_unique()).item()
+    return min(int(estimate), len(column))
+
+
 def _measure(column: pl.Series) -> Measures:
     nulls = column.null_count()
     try:
         # only for guessing roles: an estimate within some per cent serves for large tables
-        distinct = column.n_unique() if len(column) <= EXACT_ROWS else min(column.approx_n_unique(), len(column))
+        distinct = column.n_unique() if len(column) <= EXACT_ROWS else _estimated(column)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
         # a type the engine cannot compare: as good as all different
         distinct = len(column)
