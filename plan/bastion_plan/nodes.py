@@ -301,3 +301,15 @@ def inputs(node: Node) -> tuple[Node, ...]:
             return several
         case _:
             return (node.input,)  # type: ignore[attr-defined]
+
+
+def scans(node: Node) -> tuple[str, ...]:
+    """Return the ids of the datasets a plan reads, each once, left to right."""
+    found: dict[str, None] = {}
+    stack = [node]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, Scan):
+            found[item.dataset] = None
+        stack.extend(reversed(inputs(item)))
+    return tuple(found)

@@ -27,14 +27,7 @@ def merged_policy(bound: BoundPlan, facts: Mapping[str, DatasetFacts]) -> Policy
 
 def scanned(bound: BoundPlan) -> tuple[str, ...]:
     """Return the ids of the datasets a plan scans, each once."""
-    found: dict[str, None] = {}
-    stack = [bound.root]
-    while stack:
-        node = stack.pop()
-        if isinstance(node, n.Scan):
-            found[node.dataset] = None
-        stack.extend(n.inputs(node))
-    return tuple(sorted(found))
+    return tuple(sorted(n.scans(bound.root)))
 
 
 def boundaries(typed: Typed) -> list[Typed]:

@@ -27,7 +27,7 @@ from bastion_policy.flow_nodes import ALWAYS_REFUSED, REFUSED, FlowTyping, used_
 from bastion_policy.guard_cells import Steps
 from bastion_policy.guard_plans import masked
 from bastion_policy.history import History
-from bastion_policy.judge_cells import BoundaryJudge, Cells
+from bastion_policy.judge_cells import REMAINDER, BoundaryJudge, Cells
 from bastion_policy.lineage import Form, Typed, World
 from bastion_policy.model import Effective, Policy
 from bastion_policy.verdict import Finding, Judgement, Outcome, ReleaseNote, Verdict
@@ -138,14 +138,13 @@ class _Judge:
         hidden = sum(c.hidden for c in self.notes)
         notes = []
         if merged:
+            # how many is in `merged`; here, how to tell such a row from the others
             notes.append(
-                f"{merged} row(s) stand for a larger population, because fewer than {self.effective.k} people would "
-                "have made the difference."
+                f"What is put together has the key {REMAINDER}, or null where keys are not text; a row that all but a few "
+                "people belong to shows the answer of the whole table."
             )
         if any(c.empty for c in self.notes):
             notes.append(f"Nothing is shown of populations of fewer than {self.effective.k} people, nobody included.")
-        if hidden:
-            notes.append(f"{hidden} cell(s) were taken out.")
         return ReleaseNote(suppressed=hidden, merged=merged, partial=bool(hidden), notes=tuple(notes))
 
     def _unsafe(self, findings: list[Finding], safe: AnyNode | None, facts: dict[str, Any]) -> Verdict:

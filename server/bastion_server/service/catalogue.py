@@ -11,23 +11,13 @@ from dataclasses import dataclass
 import msgspec
 from bastion_plan.bind import BoundPlan, bind
 from bastion_plan.errors import InputError, NotFound, ServerError
-from bastion_plan.nodes import Node, Scan, inputs
+from bastion_plan.nodes import Node, scans
 from bastion_policy.facts import DatasetFacts, PrivateFacts
 from bastion_policy.model import Policy
 from bastion_wire.messages import Dataset
 
 from bastion_server.channel.keys import Principal
 from bastion_server.store import DatasetRecord, SealedRef, Store
-
-
-def scans(node: Node) -> Iterator[str]:
-    """Yield the dataset ids a plan reads, left to right."""
-    stack = [node]
-    while stack:
-        item = stack.pop()
-        if isinstance(item, Scan):
-            yield item.dataset
-        stack.extend(reversed(inputs(item)))
 
 
 @dataclass(frozen=True)
@@ -129,8 +119,8 @@ class Catalogue:
         """
         visible = _Visible(self._store, who)
         bound = bind(plan, visible)
-        used = {key: visible.records[key] for key in dict.fromkeys(scans(bound.root))}
-        return Subject(plan, plan_hash, bound, used, tuple(dict.fromkeys(scans(plan))))
+        used = {key: visible.records[key] for key in scans(bound.root)}
+        return Subject(plan, plan_hash, bound, used, scans(plan))
 
     def check_unchanged(self, subject: Subject, who: str) -> None:
         """Check that what a query was judged by still holds.
