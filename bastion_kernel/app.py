@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+import threading
+from typing import Any, ClassVar
 
 from ipykernel.kernelapp import IPKernelApp
 from traitlets import Enum, Type
@@ -20,6 +21,22 @@ class BastionKernelApp(IPKernelApp):
         config=True
     )
     subcommands: ClassVar[dict[str, tuple[str, str]]] = {}
+
+    def init_iopub(self, context: Any) -> None:
+        """As ipykernel's, and `subscribed` is set when the first client listens.
+
+        A client dials all ports at once, but one that is refused is dialled again some 100 ms later: its first cell
+        can be answered before it hears anything, and `jupyter console` then waits for ever.
+        """
+        self.subscribed = threading.Event()
+        super().init_iopub(context)
+        thread = self.iopub_thread
+
+        def heard(frames: list[bytes]) -> None:
+            self.subscribed.set()
+            thread._handle_subscription(frames)
+
+        thread.io_loop.add_callback(lambda: thread._xpub_stream.on_recv(heard))
 
     def init_pdb(self) -> None:
         """Nothing: cells are never Python, so there is nothing to debug."""

@@ -7,6 +7,7 @@ import codeop
 import logging
 import signal
 import threading
+import time
 from typing import Any
 
 from ipykernel.kernelbase import Kernel
@@ -16,6 +17,7 @@ from bastion_kernel.cells import Outcome, Workbench
 
 VERSION = "0.1.0"
 ABORT_SECONDS = 0.1
+LISTENER_SECONDS = 2.0  # the first cell waits as long for somebody who hears its output
 
 
 class BastionKernel(Kernel):
@@ -42,6 +44,7 @@ class BastionKernel(Kernel):
         super().__init__(**kwargs)
         self._execute_sleep = 0
         self._cell: asyncio.Task[Outcome] | None = None
+        self._subscribed: threading.Event | None = getattr(self.parent, "subscribed", None)
         self._held: asyncio.Task[None] | None = None
         self.workbench = Workbench(self)
         comms.install(self)
@@ -83,6 +86,17 @@ class BastionKernel(Kernel):
             self.session.send(stream, "interrupt_reply", {"status": "ok"}, parent, ident=ident)
 
     # ---- cells ---------------------------------------------------------------------------------------------------
+
+    async def execute_request(self, stream: Any, ident: Any, parent: Any) -> None:
+        """As ipykernel's, but not before a client listens to the output (at most LISTENER_SECONDS, once)."""
+        await self._listener()
+        await super().execute_request(stream, ident, parent)
+
+    async def _listener(self) -> None:
+        subscribed, self._subscribed = self._subscribed, None
+        deadline = time.monotonic() + LISTENER_SECONDS
+        while subscribed is not None and not subscribed.is_set() and time.monotonic() < deadline:
+            await asyncio.sleep(0.005)
 
     async def do_execute(
         self,
