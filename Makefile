@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-warn-script-location
 CASES ?= 100000
+ALL_CASES ?= 200
 
 .DEFAULT_GOAL := help
 .PHONY: help demo lab test test-all check bench clean fuzz-plan fuzz-engine fuzz-wire
@@ -53,8 +54,8 @@ check: $(STAMP)-test  ## ruff, mypy --strict, import rules
 test: check  ## everything a change must pass (fixed-seed samples of the long suites)
 	$(BIN)/python -m pytest -m "not slow" -n 2
 
-test-all: check $(STAMP)-browser  ## all tests, the long suites whole, JupyterLab in a browser where there is chromium
-	BASTION_FUZZ_CASES=2000 $(BIN)/python -m pytest -n 2
+test-all: check $(STAMP)-browser  ## all tests, ALL_CASES cases per property, JupyterLab in a browser where there is chromium
+	BASTION_FUZZ_CASES=$(ALL_CASES) $(BIN)/python -m pytest -n 2
 
 fuzz-plan: $(STAMP)-test  ## canonical bytes against mutations, CASES times
 	BASTION_FUZZ_CASES=$(CASES) $(BIN)/python -m pytest --timeout 0 tests/plan

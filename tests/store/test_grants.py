@@ -155,22 +155,6 @@ def test_signed_statements_count_once(store: Store) -> None:
     store.statements.use("olga", b"m" * 16, 1000.0)
 
 
-def test_named_plans(store: Store) -> None:
-    plan = store.plans.put("h", b"plan", "alice", 1000.0)
-    again = store.plans.put("h", b"plan", "alice", 1001.0)
-    assert (again.id, again.created, again.used) == (plan.id, 1000.0, 1001.0)
-    other = store.plans.put("h", b"plan", "bob", 1000.0)
-    assert other.id != plan.id
-    assert store.plans.get(plan.id, "alice").plan == b"plan"
-    with pytest.raises(NotFound):
-        store.plans.get(plan.id, "bob")
-    assert not store.plans.delete(plan.id, "bob")
-    assert store.plans.prune(1000.5) == 1
-    assert [p.id for p in store.plans.list("alice")] == [plan.id]
-    assert store.plans.list("bob") == []
-    assert store.plans.delete(plan.id, "alice")
-
-
 def test_a_verdict_counts_only_against_the_history_it_was_reached_with(store: Store) -> None:
     history = store.populations
     assert history.entries("patients", "alice") == ()

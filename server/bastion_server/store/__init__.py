@@ -17,7 +17,7 @@ from bastion_server.store.files import DISK, Files
 from bastion_server.store.grants import Grant, Grants
 from bastion_server.store.keys import ServerKeys, load_or_create
 from bastion_server.store.lock import DirectoryLock
-from bastion_server.store.plans import NamedPlan, Plans, Populations
+from bastion_server.store.populations import Populations
 from bastion_server.store.requests import AccessRequest, Limits, RequestGroup, Requests, Shown
 from bastion_server.store.sealed import SealedFiles, SealedReader, SealedRef, SealedWriter
 from bastion_server.store.statements import Statements
@@ -31,8 +31,6 @@ __all__ = [
     "Grant",
     "Grants",
     "Limits",
-    "NamedPlan",
-    "Plans",
     "PolicyChange",
     "Populations",
     "Record",
@@ -62,7 +60,6 @@ class Store:
     datasets: Datasets
     grants: Grants
     requests: Requests
-    plans: Plans
     populations: Populations
     statements: Statements
     audit: AuditLog
@@ -127,7 +124,6 @@ class Store:
             datasets,
             grants,
             requests,
-            Plans(database),
             Populations(database),
             Statements(database),
             audit,

@@ -159,4 +159,6 @@ CREATE TRIGGER populations_stay BEFORE DELETE ON populations
 BEGIN SELECT RAISE(ABORT, 'history is append-only'); END;
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST,)
+_NO_NAMED_PLANS = "DROP TABLE plans;"
+
+MIGRATIONS: tuple[str, ...] = (_FIRST, _NO_NAMED_PLANS)
