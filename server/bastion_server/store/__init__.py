@@ -19,6 +19,7 @@ from bastion_server.store.keys import ServerKeys, load_or_create
 from bastion_server.store.lock import DirectoryLock
 from bastion_server.store.populations import Populations
 from bastion_server.store.requests import AccessRequest, Limits, RequestGroup, Requests, Shown
+from bastion_server.store.results import KeptResult, Results
 from bastion_server.store.sealed import SealedFiles, SealedReader, SealedRef, SealedWriter
 from bastion_server.store.statements import Statements
 from bastion_server.store.verify import verify
@@ -30,12 +31,14 @@ __all__ = [
     "Datasets",
     "Grant",
     "Grants",
+    "KeptResult",
     "Limits",
     "PolicyChange",
     "Populations",
     "Record",
     "RequestGroup",
     "Requests",
+    "Results",
     "SealedFiles",
     "SealedReader",
     "SealedRef",
@@ -60,6 +63,7 @@ class Store:
     datasets: Datasets
     grants: Grants
     requests: Requests
+    results: Results
     populations: Populations
     statements: Statements
     audit: AuditLog
@@ -102,9 +106,11 @@ class Store:
                 datasets = Datasets(database, sealed.remove)
                 grants = Grants(database)
                 requests = Requests(database, grants, limits)
-                sealed.sweep(datasets.files())
                 requests.expire(now)
                 grants.expire(now)
+                results = Results(database, sealed.remove)
+                results.prune()
+                sealed.sweep(datasets.files() | results.files())
             except BaseException:
                 audit.close()
                 raise
@@ -124,6 +130,7 @@ class Store:
             datasets,
             grants,
             requests,
+            results,
             Populations(database),
             Statements(database),
             audit,

@@ -161,4 +161,17 @@ BEGIN SELECT RAISE(ABORT, 'history is append-only'); END;
 
 _NO_NAMED_PLANS = "DROP TABLE plans;"
 
-MIGRATIONS: tuple[str, ...] = (_FIRST, _NO_NAMED_PLANS)
+_RESULTS = """
+-- what an approval gave, computed once; a row goes when its grant ends
+CREATE TABLE results (
+    grant_id TEXT PRIMARY KEY REFERENCES grants (id),
+    file TEXT NOT NULL,
+    wrapped_key BLOB NOT NULL,
+    size INTEGER NOT NULL,
+    sha256 BLOB NOT NULL,
+    height INTEGER NOT NULL,
+    created REAL NOT NULL
+) STRICT, WITHOUT ROWID;
+"""
+
+MIGRATIONS: tuple[str, ...] = (_FIRST, _NO_NAMED_PLANS, _RESULTS)
