@@ -21,6 +21,7 @@ class World:
     """One server and its people."""
 
     server: Handle
+    folder: Path
     olga: Identity
     alice: Identity
     bob: Identity
@@ -44,6 +45,6 @@ def world(tmp_path_factory: pytest.TempPathFactory, titanic: pl.DataFrame) -> It
     with start(folder, owners=[olga], users=[alice, bob]) as server:
         people = [Connection(server.endpoint, identity=who, server_key=server.server_key) for who in (olga, alice, bob)]
         people[0].client.polars.send_df(titanic, name="titanic", sanitized_columns=["Name"], unit="row")
-        yield World(server, olga, alice, bob, *people)
+        yield World(server, folder, olga, alice, bob, *people)
         for connection in people:
             connection.close()

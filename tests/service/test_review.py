@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import polars as pl
 import pytest
@@ -47,6 +48,26 @@ def test_an_approval_for_once_is_used_up(world):
     world.owner.approve(request.id)
     assert denied.wait(10).height == 6
     assert denial(titanic.head(6)).outcome == "review"
+
+
+def test_an_approval_gives_one_table_however_often_it_is_fetched(world):
+    """A sample without a seed would show other people at each run."""
+    titanic = world.user.client.polars.get_df("titanic")
+    sample = titanic.sample(20)
+    denied = denial(sample)
+    request = denied.request("twenty of them")
+    sealed = world.folder / "sealed"
+    before = set(sealed.iterdir())
+    world.owner.approve(request.id, until=time.time() + 600)
+    first = denied.wait(10)
+    (kept,) = set(sealed.iterdir()) - before
+    assert b"ARROW1" not in kept.read_bytes()
+    assert first.height == 20
+    for _ in range(3):
+        assert sample.fetch().equals(first)
+    world.owner.set_policy("titanic", roles={"Fare": "quasi"})
+    assert not kept.exists()
+    assert denial(world.user.client.polars.get_df("titanic").sample(20)).outcome == "review"
 
 
 def test_an_approval_is_for_one_plan_and_one_requester(world):

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import io
-import mmap
 import os
 import time
 from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import Future
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any
 
 import polars as pl
 from bastion_plan.canonical import decode, plan_hash
@@ -25,8 +23,10 @@ from bastion_wire.messages import Denial, Explained, Query, Table
 
 from bastion_server.channel.sessions import Incoming
 from bastion_server.engine.dtypes import from_polars
+from bastion_server.service.approved import ApprovedResults
 from bastion_server.service.catalogue import Catalogue, MemoryFiles, Subject
 from bastion_server.service.journal import Journal, about
+from bastion_server.service.result import Result
 from bastion_server.service.review import ReviewService
 from bastion_server.store import Grant, Store
 from bastion_server.workers.lease import Answer, Lease
@@ -36,23 +36,6 @@ PREVIEW_ROWS = 20
 SMALL = 8192  #: bytes of a plan up to which it is read and typed on the event loop
 _DATA_DEPENDENT = frozenset(f"server.worker.{how}" for how in ("memory", "time", "crashed", "refused", "answer"))
 LARGE = 50_000  #: guard rows from which the judge's arithmetic leaves the event loop
-
-
-@dataclass
-class Result:
-    """A table that may leave: bytes of an Arrow IPC file, or a memory file."""
-
-    answer: Answer
-    fd: int = -1
-    note: ReleaseNote = field(default_factory=ReleaseNote)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
 
 
 class QueryService:
@@ -69,6 +52,7 @@ class QueryService:
     ) -> None:
         self.store, self.pool, self.files = store, pool, files
         self.catalogue, self.journal, self.review = catalogue, journal, review
+        self.approved = ApprovedResults(store)
         self._reading = asyncio.Semaphore(2)
 
     async def subject(self, plan: bytes, who: str) -> tuple[Subject, StaticVerdict]:
@@ -206,8 +190,8 @@ class QueryService:
     async def _approved(self, request: Incoming, subject: Subject, grant: Grant, started: float) -> bool:
         """Run a plan an owner approved. Hidden columns stay masked. False, and nothing done, if the grant has ended.
 
-        A grant for once ends when the answer has been handed over; a peer that goes away before that may ask again, and
-        gets the same rows: the grant is bound to the dataset's version.
+        A grant for once ends when the answer has been handed over; a peer that goes away before that may ask again. A
+        grant gives one table: the plan runs once, and what it gave is kept.
         """
         who = request.principal.name
         if not (grant.may_run and grant.may_read):
@@ -222,17 +206,16 @@ class QueryService:
             intent = self.journal.begin(
                 self._records(subject, "intent", who, f"approved query (grant {grant.id})", now=time.time())
             )
-            async with (
-                self._outcome(subject, who, intent),
-                self.lease(subject, who, f"approved {subject.plan_hash[:12]} by {who}") as lease,
-            ):
-                request.progress("running")
-                result = await self._execute(
-                    lease,
-                    approved_plan(subject.bound, subject.facts),
-                    ReleaseNote(approved=True, notes=("Approved by the owner.",)),
-                )
+
+            async def run() -> Result:
+                async with self.lease(subject, who, f"approved {subject.plan_hash[:12]} by {who}") as lease:
+                    request.progress("running")
+                    return await self._execute(lease, approved_plan(subject.bound, subject.facts), ReleaseNote())
+
+            async with self._outcome(subject, who, intent):
+                result = await self.approved.of(grant, run)
             with result:
+                result.note = ReleaseNote(approved=True, notes=("Approved by the owner.",))
                 await self.journal.settle(intent)
                 verdict = Verdict(
                     Outcome.RELEASE, note=result.note, facts={"grant": grant.id, "rows": result.answer.height}
@@ -241,6 +224,7 @@ class QueryService:
                     request, subject, result, verdict, started, summary="released by approval", kind="grant_used"
                 )
             await asyncio.shield(asyncio.to_thread(self.store.grants.use, grant.id, time.time()))
+            await self.approved.prune()
         return True
 
     async def _preview(self, request: Incoming, request_id: str) -> None:
@@ -298,25 +282,17 @@ class QueryService:
             raise
 
     async def _send(self, request: Incoming, subject: Subject, result: Result, elapsed: float) -> None:
-        if result.fd < 0:
-            await self._stream(request, subject, result, result.answer, elapsed)
-            return
-        with mmap.mmap(result.fd, 0, prot=mmap.PROT_READ) as mapped, memoryview(mapped) as view:
-            await self._stream(request, subject, result, view, elapsed)
-
-    async def _stream(
-        self, request: Incoming, subject: Subject, result: Result, data: bytes | memoryview, elapsed: float
-    ) -> None:
-        table = Table(
-            schema=tuple((name, from_polars(dtype)) for name, dtype in schema_of(result).items()),
-            height=result.answer.height,
-            size=len(data),
-            plan_hash=subject.plan_hash,
-            note=result.note,
-            checkpoint=self.store.audit.checkpoint(time.time()),
-            elapsed=elapsed,
-        )
-        await request.stream(table, data)
+        with result.opened() as data:
+            table = Table(
+                schema=tuple((name, from_polars(dtype)) for name, dtype in result.schema.items()),
+                height=result.answer.height,
+                size=len(data),
+                plan_hash=subject.plan_hash,
+                note=result.note,
+                checkpoint=self.store.audit.checkpoint(time.time()),
+                elapsed=elapsed,
+            )
+            await request.stream(table, data)
 
     async def _deny(self, request: Incoming, subject: Subject, verdict: Verdict, static: StaticVerdict) -> None:
         who = request.principal.name
@@ -392,11 +368,6 @@ def columns(answer: Answer) -> Measured:
             plain_numbers = series.dtype.is_numeric() and not series.dtype.is_decimal() and not series.null_count()
             found[series.name] = series.to_numpy() if plain_numbers else series.to_list()
     return found
-
-
-def schema_of(result: Result) -> Mapping[str, pl.DataType]:
-    """Return the schema of an Arrow IPC file, in memory or behind a descriptor."""
-    return pl.read_ipc_schema(f"/proc/self/fd/{result.fd}" if result.fd >= 0 else io.BytesIO(result.answer))
 
 
 def plain(facts: Mapping[str, Any]) -> dict[str, Any]:

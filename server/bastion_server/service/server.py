@@ -85,7 +85,9 @@ class Service:
                 await self._delete(body, principal)
                 await request.send(m.Done())
             case m.SetPolicy():
-                await request.send(await self._set_policy(body, principal))
+                card = await self._set_policy(body, principal)
+                await self.queries.approved.prune()
+                await request.send(card)
             case m.RequestAccess():
                 await request.send(m.Request(await self.review.file(request, self.queries)))
             case m.ListRequests():
@@ -163,6 +165,7 @@ class Service:
 
         await self.journal.change(change)
         self.files.forget(record.facts.id)
+        await self.queries.approved.prune()
 
     async def _set_policy(self, body: m.SetPolicy, principal: Principal) -> m.Dataset:
         """Change policy, roles or access list. What is not named stays."""

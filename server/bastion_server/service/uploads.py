@@ -7,10 +7,11 @@ import mmap
 import os
 import time
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Any
 
 import msgspec
-from bastion_plan.errors import InputError, Interrupted, NotAuthorised, PolicyError
+from bastion_plan.errors import InputError, Interrupted, NotAuthorised, PolicyError, ServerError
 from bastion_policy.facts import DatasetFacts, column_facts
 from bastion_policy.model import Policy, from_toml
 from bastion_wire.identity import check_name
@@ -206,10 +207,13 @@ class Sink:
             )  # fmt: skip
 
         try:
-            return service.journal.change_blocking(change)
+            record = service.journal.change_blocking(change)
         except BaseException:
             store.sealed.remove(sealed.name)
             raise
+        with suppress(ServerError):  # tried again at the next change, and at the start
+            store.results.prune()
+        return record
 
     def _release(self) -> None:
         if self._fd >= 0:
