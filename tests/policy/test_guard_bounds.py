@@ -142,7 +142,7 @@ def test_intervals_hold_k_values_and_the_order_statistic(values: list[float], sh
     if not known[0]:
         return
     inside = (
-        array[(array > low[0]) & (array <= high[0])]
+        array[(array > low[0]) & (array <= high[0] + 1e-9)]
         if high[0] <= 0 and low[0] < high[0]
         else (array[(array >= low[0] - 1e-9) & (array < high[0])] if low[0] < high[0] else array[array == 0])
     )
