@@ -13,13 +13,13 @@ from bastion.client.denied import Denied, NotApproved
 from bastion.client.frames import RemoteLazyFrame
 from bastion.language import Environment, evaluate
 from bastion.language.inspection import describe_name
-from bastion.render import bundle
+from bastion.render import bundle, clipped_table
 from bastion_kernel.completion import complete, inspect_at
 from bastion_kernel.errors import describe
 from bastion_kernel.progress import ProgressLine
 
 if TYPE_CHECKING:
-    from bastion_widgets import AccessRequestWidget
+    from bastion_widgets import AccessRequestWidget, Shelf
     from bastion_wire.messages import Progress
 
     from bastion_kernel.kernel import BastionKernel
@@ -32,10 +32,11 @@ _ASKED = re.compile(r"\s*\?{1,2}\s*[\w.]+\s*\Z|\s*[\w.]+\s*\?{1,2}\s*\Z")
 class Outcome:
     """What a cell came to.
 
-    bundle: MIME data and metadata of its result. error: (name, message, traceback lines). payload: for the front end.
+    bundle: MIME data and metadata of its result. below: MIME data shown after it. error: (name, message, traceback lines). payload: for the front end.
     """
 
     bundle: Bundle | None = None
+    below: list[dict[str, Any]] = field(default_factory=list)
     error: tuple[str, str, list[str]] | None = None
     payload: list[dict[str, Any]] = field(default_factory=list)
 
@@ -49,6 +50,7 @@ class Workbench:
         self._silent = False
         self._progress: ProgressLine | None = None
         self._widgets: list[AccessRequestWidget] = []
+        self._shelf: Shelf | None = None
         self.environment = Environment()
         self.environment.on_connect = self._connected
         self.environment.on_print = self._print
@@ -96,7 +98,7 @@ class Workbench:
             case "frame":
                 return await self._run_frame(result.value)
             case _:
-                return Outcome((self._bundle(result.value), {}))
+                return self._outcome(result.value)
 
     async def _run_frame(self, frame: RemoteLazyFrame) -> Outcome:
         try:
@@ -108,13 +110,27 @@ class Workbench:
             # showing a frame asks for nothing and files nothing: a denial is an answer, not a failure of the cell
             self._show_denial(denied)
             return Outcome()
-        return Outcome((bundle(released), {}))
+        return self._outcome(released)
 
-    def _bundle(self, value: Any) -> dict[str, Any]:
+    def _outcome(self, value: Any) -> Outcome:
+        first, *below = self._outputs(value)
+        return Outcome((first, {}), below)
+
+    def _outputs(self, value: Any) -> list[dict[str, Any]]:
+        """Return what shows a value: its static view, and for a table that this cuts short a widget with all of it."""
+        value = self._with_note(value)
+        if self._silent or (table := clipped_table(value)) is None:
+            return [bundle(value)]
+        if self._shelf is None:
+            from bastion_widgets import Shelf
+
+            self._shelf = Shelf()
+        return self._shelf.outputs(table, value.note if isinstance(value, Released) else None)
+
+    def _with_note(self, value: Any) -> Any:
+        """Return the release that a table came with, if it is the last one."""
         last = self.environment.connection.last if self.environment.connection is not None else None
-        if last is not None and value is last.frame:
-            return bundle(last)
-        return bundle(value)
+        return last if last is not None and value is last.frame else value
 
     def _show_denial(self, denied: Denied) -> None:
         """Show the reason as static text, which survives anything, and the ways on as a widget below it."""
@@ -145,7 +161,8 @@ class Workbench:
 
     def _display(self, value: Any) -> None:
         if not self._silent:
-            self._kernel.show({"text/plain": value} if isinstance(value, str) else self._bundle(value))
+            for data in [{"text/plain": value}] if isinstance(value, str) else self._outputs(value):
+                self._kernel.show(data)
 
     def _connected(self, connection: Connection) -> None:
         connection._progress = self._heard
@@ -165,7 +182,7 @@ class Workbench:
         except BaseException as error:  # noqa: BLE001 - as in run()
             name, message, trace = describe(error, text)
             return {"status": "error", "ename": name, "evalue": message, "traceback": trace}
-        return {"status": "ok", "data": self._bundle(result.value), "metadata": {}}
+        return {"status": "ok", "data": bundle(self._with_note(result.value)), "metadata": {}}
 
     # ---- help and history ----------------------------------------------------------------------------------------
 

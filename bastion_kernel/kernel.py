@@ -136,6 +136,8 @@ class BastionKernel(Kernel):
                 "execute_result",
                 {"execution_count": self.execution_count, "data": data, "metadata": metadata},
             )
+            for below in outcome.below:
+                self.show(below)
         reply = self._ok(outcome.payload)
         reply["user_expressions"] = {
             name: await self.workbench.expression(text) for name, text in (user_expressions or {}).items()

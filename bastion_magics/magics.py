@@ -6,7 +6,7 @@ import contextlib
 import keyword
 import shlex
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 from bastion_plan.errors import BastionError, InputError
@@ -16,9 +16,12 @@ from IPython.display import publish_display_data
 from bastion.client.connection import Released
 from bastion.client.denied import Denied, NotApproved
 from bastion.client.frames import RemoteLazyFrame
-from bastion.render import bundle
+from bastion.render import bundle, clipped_table
 from bastion.render.cards import audit_list, dataset_card, dataset_list, request_list
 from bastion_magics.session import Session
+
+if TYPE_CHECKING:
+    from bastion_widgets import Shelf
 
 COMMANDS = {
     "connect": "%bastion connect [TOKEN|ENDPOINT [IDENTITY]]: connect; alone, as the saved profile says",
@@ -76,6 +79,7 @@ class BastionMagics(Magics):
     def __init__(self, shell: Any) -> None:
         super().__init__(shell)
         self.session = Session()
+        self._shelf: Shelf | None = None
 
     @line_cell_magic
     def bastion(self, line: str, cell: str | None = None) -> None:
@@ -124,7 +128,10 @@ class BastionMagics(Magics):
             if result.printed:
                 print(result.printed, end="")
             for shown in result.displayed:
-                self._publish({"text/plain": shown} if isinstance(shown, str) else bundle(shown))
+                if isinstance(shown, str):
+                    self._publish({"text/plain": shown})
+                else:
+                    self._show(shown)
             for note in result.notes:
                 print(note)
             if isinstance(value, RemoteLazyFrame):
@@ -142,7 +149,20 @@ class BastionMagics(Magics):
             print(value)
         elif value is not None:
             last = self.session.environment.connection.last if self.session.environment.connection else None
-            self._publish(bundle(last if last is not None and value is last.frame else value))
+            self._show(last if last is not None and value is last.frame else value)
+
+    def _show(self, value: Any) -> None:
+        """Show a value; a table that its static view cuts short with a widget below, as in the kernel."""
+        table = clipped_table(value)
+        if table is None:
+            self._publish(bundle(value))
+            return
+        if self._shelf is None:
+            from bastion_widgets import Shelf
+
+            self._shelf = Shelf()
+        for data in self._shelf.outputs(table, value.note if isinstance(value, Released) else None):
+            self._publish(data)
 
     def _release(self, frame: RemoteLazyFrame, *, wanted: bool) -> Released | None:
         """Run a frame. Without a variable that waits for it, a denial is an answer and not a failure of the cell."""

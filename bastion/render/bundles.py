@@ -18,18 +18,18 @@ from bastion.render import cards, denials, tables
 MAX_TEXT = 20_000
 
 
-def bundle(value: Any, note: ReleaseNote | None = None) -> dict[str, str]:
+def bundle(value: Any, note: ReleaseNote | None = None, *, twin: str = "") -> dict[str, str]:
     """Return text/plain, and text/html where there is more to show.
 
-    note: what the guard did to a released table.
+    note: what the guard did to a released table. twin: as `tables.table_html` has it.
     """
     match value:
         case Released():
-            return _both(tables.table_html(value.frame, value.note), tables.text(value.frame, value.note))
+            return bundle(value.frame, value.note, twin=twin)
         case pl.DataFrame():
-            return _both(tables.table_html(value, note), tables.text(value, note))
+            return _both(tables.table_html(value, note, twin=twin), tables.text(value, note))
         case pl.Series():
-            return bundle(value.to_frame(), note)
+            return bundle(value.to_frame(), note, twin=twin)
         case Denied():
             return _both(denials.denial_html(value), denials.denial_text(value))
         case BastionError():
@@ -51,6 +51,20 @@ def bundle(value: Any, note: ReleaseNote | None = None) -> dict[str, str]:
             return _both(f"<pre>{html.escape(text)}</pre>", text)
         case _:
             return {"text/plain": repr(value)[:MAX_TEXT]}
+
+
+def clipped_table(value: Any) -> pl.DataFrame | None:
+    """Return the table in `value`, if `bundle` does not show all of it."""
+    match value:
+        case Released():
+            table = value.frame
+        case pl.DataFrame():
+            table = value
+        case pl.Series():
+            table = value.to_frame()
+        case _:
+            return None
+    return table if tables.is_clipped(table) else None
 
 
 def _both(page: str, text: str) -> dict[str, str]:

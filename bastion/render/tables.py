@@ -26,6 +26,13 @@ STYLE = """<style>
 .bastion .red{color:#c53030}
 </style>"""
 
+#: What JupyterLab shows for a widget whose kernel is gone is an error in an output without elements. A widget that
+#: stands below a static table (TWIN) is not missed: say what to do instead.
+DEAD = """<style>
+.jp-OutputArea-child:has(.TWIN)+.jp-OutputArea-child>.jupyter-widgets:not(:has(*)){font-size:0}
+.jp-OutputArea-child:has(.TWIN)+.jp-OutputArea-child>.jupyter-widgets:not(:has(*))::after{font-size:11px;color:var(--jp-ui-font-color2,#666);content:"Run the cell again to page through the whole table."}
+</style>"""
+
 
 def footer(note: ReleaseNote | None) -> list[str]:
     """Return what a reader should know of a released table, one sentence each."""
@@ -55,38 +62,69 @@ def text(frame: pl.DataFrame, note: ReleaseNote | None = None) -> str:
     return "\n".join([body, *footer(note)])
 
 
-def table_html(frame: pl.DataFrame, note: ReleaseNote | None = None, *more: str) -> str:
-    """Return a table as scoped HTML, with `more` lines below it. Every string in it is escaped: none of it is ours."""
+def is_clipped(frame: pl.DataFrame) -> bool:
+    """Return whether `table_html` leaves out rows or columns of `frame`."""
+    return frame.height > MAX_ROWS or frame.width > MAX_COLUMNS
+
+
+def table_html(frame: pl.DataFrame, note: ReleaseNote | None = None, *more: str, twin: str = "") -> str:
+    """Return a table as scoped HTML, with `more` lines below it. Every string in it is escaped: none of it is ours.
+
+    twin: a CSS class that a widget showing the same table may name, to hide this one while it lives.
+    """
     columns = frame.columns
     wide = len(columns) > MAX_COLUMNS
     shown = [*columns[: MAX_COLUMNS // 2], *columns[-(MAX_COLUMNS // 2) :]] if wide else columns
-    tall = frame.height > MAX_ROWS
-    indices = (
-        [*range(MAX_ROWS // 2), *range(frame.height - MAX_ROWS // 2, frame.height)] if tall else range(frame.height)
-    )
     view = frame.select(shown)
-    left = {name for name in shown if view.schema[name] in (pl.String, pl.Categorical, pl.Enum)}
-    head = "".join(f'<th class="s">{_cell(n)}</th>' if n in left else f"<th>{_cell(n)}</th>" for n in shown)
-    kinds = "".join(
-        f'<th class="s">{html.escape(dtype_name(view.schema[n]))}</th>' if n in left
-        else f"<th>{html.escape(dtype_name(view.schema[n]))}</th>" for n in shown
-    )  # fmt: skip
+    half = MAX_ROWS // 2
+    if frame.height > MAX_ROWS:
+        gap = "<tr>" + "<td>…</td>" * len(shown) + "</tr>"
+        rows = rows_html(view.head(half)) + gap + rows_html(view.tail(half))
+    else:
+        rows = rows_html(view)
+    name, style = "bastion", STYLE
+    if twin:
+        name, style = f"bastion {html.escape(twin)}", STYLE + DEAD.replace("TWIN", html.escape(twin))
+    return (
+        f'{style}<div class="{name}"><div class="shape">shape: ({frame.height:_}, {frame.width:_})</div>'
+        f"<table>{head_html(view)}<tbody>{rows}</tbody></table>{foot_html(note, *more)}</div>"
+    )
+
+
+def head_html(view: pl.DataFrame) -> str:
+    """Return the head of a table: a line of names, a line of types."""
+    left = _left(view)
+    names, kinds = [], []
+    for name, dtype in view.schema.items():
+        start = '<th class="s">' if name in left else "<th>"
+        names.append(f"{start}{_cell(name)}</th>")
+        kinds.append(f"{start}{html.escape(dtype_name(dtype))}</th>")
+    return f"<thead><tr>{''.join(names)}</tr><tr>{''.join(kinds)}</tr></thead>"
+
+
+def rows_html(view: pl.DataFrame) -> str:
+    """Return all rows of `view` as HTML; the caller caps them."""
+    left = _left(view)
+    classes = ["s" if name in left else "" for name in view.columns]
     rows = []
-    for position, index in enumerate(indices):
-        if tall and position == MAX_ROWS // 2:
-            rows.append("<tr>" + "<td>…</td>" * len(shown) + "</tr>")
+    for row in view.iter_rows():
         cells = []
-        for name, value in zip(shown, view.row(index), strict=True):
-            kind = "n" if value is None else "s" if name in left else ""
+        for side, value in zip(classes, row, strict=True):
+            kind = "n" if value is None else side
             cells.append(
                 f'<td class="{kind}">{_cell(_value(value))}</td>' if kind else f"<td>{_cell(_value(value))}</td>"
             )
         rows.append(f"<tr>{''.join(cells)}</tr>")
-    foot = "".join(f'<div class="foot">{html.escape(line)}</div>' for line in [*footer(note), *more])
-    return (
-        f'{STYLE}<div class="bastion"><div class="shape">shape: ({frame.height:_}, {frame.width:_})</div>'
-        f"<table><thead><tr>{head}</tr><tr>{kinds}</tr></thead><tbody>{''.join(rows)}</tbody></table>{foot}</div>"
-    )
+    return "".join(rows)
+
+
+def foot_html(note: ReleaseNote | None, *more: str) -> str:
+    """Return the footer and `more` lines."""
+    return "".join(f'<div class="foot">{html.escape(line)}</div>' for line in [*footer(note), *more])
+
+
+def _left(view: pl.DataFrame) -> set[str]:
+    return {name for name, dtype in view.schema.items() if dtype in (pl.String, pl.Categorical, pl.Enum)}
 
 
 def dtype_name(dtype: pl.DataType) -> str:
