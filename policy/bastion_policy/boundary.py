@@ -11,6 +11,9 @@ from bastion_plan.expressions import AnyExpr, Call, Expr
 from bastion_policy.lineage import OWN, Source, Value
 from bastion_policy.verdict import Finding
 
+#: says of a cell whether it is the remainder row
+REST = f"{OWN}rest"
+
 
 class Guard(StrEnum):
     """What a statistic must pass besides the rules of its population."""
@@ -74,12 +77,14 @@ class Boundary:
 
     keys: what the cells are grouped by, one column each (none: one cell for all rows).
     window: the cells are brought back to private rows, so cells that are merged keep their keys.
+    marked: a column `REST` says which row is the remainder row, for steps behind that leave it out.
     """
 
     keys: tuple[tuple[str, AnyExpr, Value, DType], ...]
     statistics: list[Statistic]
     outputs: list[Output]
     window: bool = False
+    marked: bool = False
 
     @property
     def key_columns(self) -> tuple[str, ...]:

@@ -8,13 +8,14 @@ from dataclasses import dataclass, field, replace
 import msgspec
 from bastion_plan import nodes as n
 from bastion_plan.bind import BoundPlan
-from bastion_plan.dtypes import Schema
+from bastion_plan.dtypes import BOOLEAN, Schema
 from bastion_plan.errors import BindError, LimitError
 from bastion_plan.expressions import Alias, AnyExpr, Call, Column, Expr, Over, children
 from bastion_plan.nodes import AnyNode, Node
 from bastion_plan.typing import expr_dtype
 
-from bastion_policy.boundary import Boundary, Output
+from bastion_policy import flow_tied as tied
+from bastion_policy.boundary import REST, Boundary, Output
 from bastion_policy.flow_expressions import PER_UNIT, ExpressionTyping, join_sources, scalar_bounds
 from bastion_policy.flow_joins import EXACT_KEYS, join_frames
 from bastion_policy.flow_reshape import concat_frames, fill_frame, opaque, reshape_frame
@@ -80,7 +81,16 @@ class FlowTyping:
 
     def type(self, node: AnyNode) -> Typed:
         """Return the flow type of a node and everything below it."""
-        below = tuple(self.type(i) for i in n.inputs(node))  # type: ignore[arg-type]
+        chosen = tied.projected(node)
+        if chosen is not None:
+            rows = self.type(chosen.input)
+            below: tuple[Typed, ...] = (
+                tied.project(self, chosen, rows)
+                if rows.frame.private
+                else self._open(chosen, (rows,), self.bound.schemas[chosen]),
+            )
+        else:
+            below = tuple(self.type(i) for i in n.inputs(node))  # type: ignore[arg-type]
         schema = self.bound.schemas[node]
         if any(name.startswith(OWN) for name in schema):
             self._find("reserved-name", f"Column names must not start with {OWN!r}.", "Choose another name.")
@@ -206,11 +216,11 @@ class FlowTyping:
 
     def _select(self, node: n.Select, below: Typed, schema: Schema) -> Typed:
         exprs = node.exprs
+        values = self._tied(node, below, schema)
+        if values is not None:
+            return values
         if exprs and all(is_scalar(e) for e in exprs) and any(reduces(e) for e in exprs):
             return self._boundary(node, below, schema, (), exprs)
-        tied = self._tied(node, below, schema)
-        if tied is not None:
-            return tied
         base, lifted = self._lift(below, exprs)
         columns = self._columns(lifted, base.frame)
         return Typed(n.Select(base.node, lifted), base.frame.with_columns(columns, schema), (base,))
@@ -264,7 +274,7 @@ class FlowTyping:
                 pass
             case n.Unique(subset=None, keep="any" | "first" | "last"):
                 everything = tuple(Column(c) for c in schema)
-                return self._boundary(n.GroupBy(below.node, everything), below, schema, everything, ())
+                return tied.distinct(self, everything, below, schema)
             case n.Slice() | n.TopK() | n.Unique() | n.Sample():
                 self._choosing(node, frame)
             case n.WithRowIndex():
@@ -299,16 +309,26 @@ class FlowTyping:
     # -- boundaries
 
     def _tied(self, node: n.Select, below: Typed, schema: Schema) -> Typed | None:
-        """select(col.unique()) and select(col.value_counts()): groups by another name."""
-        if len(node.exprs) != 1:
+        """select(col.unique()), select(col.value_counts()) and the like: groups by another name."""
+        found = tied.leaf(node.exprs[0]) if len(node.exprs) == 1 else None
+        if found is None:
             return None
-        expr = node.exprs[0]
-        inner = expr.input if isinstance(expr, Alias) else expr
-        if not isinstance(inner, Call) or inner.function != "unique" or len(inner.args) != 1:
+        try:
+            dtype = expr_dtype(found.call, below.frame.schema)
+        except BindError:
             return None
-        name = output_name(expr)
-        keys = (_aliased(inner.args[0], name),)
-        return self._boundary(n.GroupBy(below.node, keys), below, schema, keys, ())
+        return tied.select(self, node.exprs[0], below, schema, dtype)
+
+    def cells(
+        self, below: Typed, keys: Sequence[AnyExpr], aggs: Sequence[AnyExpr], schema: Schema, *, marked: bool
+    ) -> Typed:
+        """Return the boundary of a group_by in other words; marked: with the column `REST`."""
+        node = n.GroupBy(below.node, tuple(keys), tuple(aggs))
+        return self._boundary(node, below, schema, keys, aggs, marked=marked)
+
+    def narrow(self, below: Typed, predicate: AnyExpr) -> Typed:
+        """Return the rows for which a predicate holds."""
+        return self._filter(n.Filter(below.node, predicate), below)
 
     def _group_by(self, node: n.GroupBy, below: Typed, schema: Schema) -> Typed:
         frame = below.frame
@@ -374,6 +394,7 @@ class FlowTyping:
         aggs: Sequence[AnyExpr],
         *,
         window: bool = False,
+        marked: bool = False,
     ) -> Typed:
         frame = below.frame
         self.boundaries += 1
@@ -407,7 +428,8 @@ class FlowTyping:
                 output.findings.append(finding)
                 if window:
                     self._add([finding])
-        boundary = Boundary(tuple(found_keys), parser.statistics, outputs, window)
+        boundary = Boundary(tuple(found_keys), parser.statistics, outputs, window, marked)
+        schema = {**schema, REST: BOOLEAN} if marked else schema
         sources = join_sources(v for *_, v, _ in found_keys) | join_sources(Value(s.sources) for s in parser.statistics)
         value = Value(sources=sources)
         made = Frame(

@@ -137,7 +137,12 @@ class _Judge:
         merged = sum(c.merged for c in self.notes)
         hidden = sum(c.hidden for c in self.notes)
         notes = []
-        if merged:
+        if any(c.left_out for c in self.notes):
+            notes.append(
+                f"Values and bins of fewer than {self.effective.k} people are put together, with as few of the smallest "
+                "others as needed, and are left out or shown as null."
+            )
+        if merged > sum(c.left_out for c in self.notes):
             # how many is in `merged`; here, how to tell such a row from the others
             notes.append(
                 f"What is put together has the key {REMAINDER}, or null where keys are not text; a row that all but a few "

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 from bastion_plan import nodes as n
-from bastion_plan.dtypes import DATE, INT32, INT64, NULL, STRING, UINT32, DType
+from bastion_plan.dtypes import BOOLEAN, DATE, INT32, INT64, NULL, STRING, UINT32, DType
 from bastion_plan.expressions import Alias, AnyExpr, Call, Cast, Column, Expr, Literal, Ternary
 from bastion_plan.nodes import AnyNode, Node
 
-from bastion_policy.boundary import Boundary, Guard, Output, call
+from bastion_policy.boundary import REST, Boundary, Guard, Output, call
 from bastion_policy.facts import DatasetFacts, PrivateFacts
 from bastion_policy.guard_cells import INDEX, ROWS, Cut, Flags, Floats, Indexes, Measurer, Steps, X, floats
 from bastion_policy.guard_plans import Rewriter, lenient
@@ -35,7 +35,7 @@ class Cells:
 
     plan: reads the cells that may leave. merged: rows answered as a stored population or folded into the remainder.
     hidden: cells whose statistics were taken out, total: all cells that could be shown. smallest: rows of the smallest
-    cell that is shown. empty: nothing is shown. failed: rules that failed, with the output columns concerned.
+    cell that is shown. empty: nothing is shown. left_out: steps behind leave the remainder row out. failed: rules that failed, with the output columns concerned.
     """
 
     plan: AnyNode
@@ -44,6 +44,7 @@ class Cells:
     total: int = 0
     smallest: int = 0
     empty: bool = False
+    left_out: bool = False
     failed: dict[str, set[str]] = field(default_factory=dict)
 
 
@@ -335,7 +336,10 @@ class BoundaryJudge:
         elif others is not None:
             parts.append(self._one_row(others, tables))
             merged += 1
-        cells = Cells(n.Scan(f"{self.name}o"), merged, empty=not parts)
+        left_out = others is not None and self.boundary.marked
+        if self.boundary.marked:
+            parts = [self._marked(p, rest=left_out and p is parts[-1]) for p in parts]
+        cells = Cells(n.Scan(f"{self.name}o"), merged, empty=not parts, left_out=left_out)
         plan = self._output(cut, parts)
         self._account(cells, judged, own, whole, everybody, others)
         if not tables:
@@ -412,15 +416,21 @@ class BoundaryJudge:
         keys = n.Select(chosen, tuple(Column(c) for c in self.boundary.key_columns))
         return n.Join(keys, row, how="cross")
 
+    @staticmethod
+    def _marked(part: AnyNode, *, rest: bool) -> AnyNode:
+        return n.WithColumns(part, (Alias(Literal(BOOLEAN, rest), REST),))
+
     def _output(self, cut: Cut, parts: list[AnyNode]) -> AnyNode:
         boundary = self.boundary
         if not parts:
-            parts = [n.Slice(self._stats(n.Scan(cut.name), cut.keys, {}, Judged(0, np.zeros(0))), 0, 0)]
+            none = n.Slice(self._stats(n.Scan(cut.name), cut.keys, {}, Judged(0, np.zeros(0))), 0, 0)
+            parts = [self._marked(none, rest=False) if boundary.marked else none]
         plan = parts[0] if len(parts) == 1 else n.Concat(tuple(parts), "vertical_relaxed")
         keys = tuple(Alias(Column(c), name) for (name, *_), c in zip(boundary.keys, boundary.key_columns, strict=True))
         if cut.keys and len(parts) > 1:
             plan = n.Sort(plan, tuple(Column(c) for c in boundary.key_columns))
-        return n.Select(plan, (*keys, *(self._column(o) for o in boundary.outputs)))
+        mark = (Column(REST),) if boundary.marked else ()
+        return n.Select(plan, (*keys, *(self._column(o) for o in boundary.outputs), *mark))
 
     def _column(self, output: Output) -> AnyExpr:
         value = output.expr
