@@ -15,6 +15,7 @@ from bastion_plan.nodes import AnyNode, Node
 from bastion_plan.typing import expr_dtype
 
 from bastion_policy import flow_tied as tied
+from bastion_policy import flow_windows as windows
 from bastion_policy.boundary import REST, Boundary, Output
 from bastion_policy.flow_expressions import PER_UNIT, ExpressionTyping, join_sources, scalar_bounds
 from bastion_policy.flow_joins import EXACT_KEYS, join_frames
@@ -281,14 +282,18 @@ class FlowTyping:
                 self._add([order_dependent("with_row_index")])
                 columns = {node.name: Value(form=Form.MIX, reason="it numbers the rows"), **frame.columns}
                 frame = frame.with_columns(columns, schema)
+            case n.GroupByDynamic() if (made := windows.dynamic(self, node, below, schema)) is not None:
+                return made
+            case n.Pivot() if (made := windows.pivot(self, node, below, schema)) is not None:
+                return made
             case n.GroupByDynamic() | n.Rolling():
                 what = "group_by_dynamic" if isinstance(node, n.GroupByDynamic) else "rolling"
                 fix = 'Group by a truncated date instead: .group_by(pl.col(...).dt.truncate("1mo")).agg(...).'
                 self._find("windows", f"The windows of {what} may hold single people's rows.", fix)
                 frame = opaque(frame, schema, f"it comes from {what}")
             case n.Pivot():
-                fix = "Use .group_by(...).agg(...) first, then pivot the released cells."
-                self._find("row-level", "pivot of private rows puts single rows into cells.", fix)
+                fix = "Use sum, mean, median, min, max or len, or group_by(...).agg(...) first and pivot its cells."
+                self._find("row-level", f"pivot with {node.aggregate} puts single rows into cells.", fix)
                 frame = opaque(frame, schema, "it comes from pivot")
             case _:
                 self._find("unknown-node", "The guard does not know this kind of step.")

@@ -29,7 +29,7 @@ from bastion_policy.lineage import OWN, Frame, Kind, Typed, Value
 TIED = frozenset({"value_counts", "mode", "unique", "hist"})
 #: edges of a histogram, at most
 MAX_EDGES = 1000
-_NOT_REST = call("not_", Column(REST))
+NOT_REST = call("not_", Column(REST))
 
 
 class Cells(Protocol):
@@ -137,7 +137,7 @@ def then(below: Typed, node: AnyNode, schema: Schema, *more: Typed) -> Typed:
 def distinct(typing: Cells, keys: Sequence[AnyExpr], below: Typed, schema: Schema) -> Typed:
     """Return the distinct values of some columns: the keys of a group_by, without the remainder row."""
     cells = typing.cells(below, keys, (), schema, marked=True)
-    shown = then(cells, n.Filter(cells.node, _NOT_REST), cells.frame.schema)
+    shown = then(cells, n.Filter(cells.node, NOT_REST), cells.frame.schema)
     chosen = n.Select(shown.node, tuple(Column(output_name(k)) for k in keys))
     made = then(shown, chosen, schema)
     return replace(made, frame=replace(made.frame, unique=frozenset(schema)))
@@ -172,7 +172,7 @@ def _mode(typing: Cells, _: Call, key: AnyExpr, below: Typed, name: str, dtype: 
     count = "len" if name != "len" else "count"
     schema = {name: dtype, count: UINT32}
     cells = typing.cells(below, (_named(key, name),), (Alias(Call("pl.len"), count),), schema, marked=True)
-    shown = then(cells, n.Filter(cells.node, _NOT_REST), cells.frame.schema)
+    shown = then(cells, n.Filter(cells.node, NOT_REST), cells.frame.schema)
     most = call("eq", Column(count), call("max", Column(count)))
     largest = then(shown, n.Filter(shown.node, most), cells.frame.schema)
     return then(largest, n.Select(largest.node, (Column(name),)), {name: dtype})
@@ -230,7 +230,7 @@ def _hist(typing: Cells, asked: Call, key: AnyExpr, below: Typed, name: str, dty
     counted = typing.cells(below, keys, aggs, schema, marked=True)
     unsure = call("any", call("or_", Column(REST), call("is_null", Column(count))))
     partly = then(counted, n.Select(counted.node, (Alias(unsure, _PARTLY),)), {_PARTLY: BOOLEAN})
-    shown = then(counted, n.Filter(counted.node, _NOT_REST), counted.frame.schema)
+    shown = then(counted, n.Filter(counted.node, NOT_REST), counted.frame.schema)
     number = Cast(Cast(Column(name), INT64, strict=False), UINT32, strict=False)
     found = then(shown, n.Select(shown.node, (Alias(number, _BIN), Column(count))), {_BIN: UINT32, count: UINT32})
     return _all_bins(asked, found, partly, count, name, dtype)

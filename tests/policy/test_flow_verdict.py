@@ -111,8 +111,8 @@ UNSAFE = {
     "repeating labels": (T.join(inline({"age": [1, 1]}), on="age").select(pl.len()), "join"),
     "outer labels": (T.join(inline({"age": [1, 2]}), on="age", how="full").select(pl.len()), "join"),
     "ids of their own": (T.join(inline({"id": [1]}), on="id", how="semi").select(pl.len()), "identifier"),
-    "rolling": (T.of(n.GroupByDynamic, Column("day"), "1d", (Alias(pay.mean().plan, "m"),)), "windows"),
-    "pivot": (T.of(n.Pivot, "age", (1, 2), ("day",), ("pay",)), "row-level"),
+    "rolling": (T.of(n.GroupByDynamic, Column("day"), "1d", (Alias(pay.mean().plan, "m"),), "2d"), "windows"),
+    "pivot": (T.of(n.Pivot, "age", (1, 2), ("day",), ("pay",), "first"), "row-level"),
 }  # fmt: skip
 
 
