@@ -158,7 +158,7 @@ class ResultWidget(w.VBox):
         view = rows.select(columns)
         place = f"rows {self._start + 1 if end else 0:_}–{end:_} of {height:_}"
         return (
-            f"{tables.STYLE}<style>.{self.twin} table,.{self.twin} .foot{{display:none}}</style>"
+            f"{tables.STYLE}<style>.bastion.{self.twin} table,.bastion.{self.twin} .foot{{display:none}}</style>"
             f'<div class="bastion"><div class="shape">{place}</div><table>{tables.head_html(view)}'
             f"<tbody>{tables.rows_html(view)}</tbody></table>{tables.foot_html(self._note)}{self._saved}</div>"
         )
