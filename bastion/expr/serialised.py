@@ -129,12 +129,24 @@ def _decimal(unscaled: Any, precision: int, scale: int) -> px.Literal:
 
 
 def _values(series: pl.Series, dtype: DType) -> px.Literal:
-    physical = (
-        series.dtype.is_nested() or series.dtype in (pl.Datetime("ns"), pl.Time) or series.dtype == pl.Duration("ns")
-    )
-    if physical and not series.dtype.is_nested():
-        return px.Literal(dtype, tuple(series.to_physical().to_list()))
-    return px.Literal(dtype, encode_value(series.to_list(), dtype))
+    return px.Literal(dtype, _plain(series, dtype))
+
+
+def _plain(series: pl.Series, dtype: DType) -> tuple[Any, ...]:
+    """Return the values of a list as a literal holds them. Times stay integers: Python's have no nanoseconds."""
+    inner = dtype.inner
+    if inner is None or series.is_empty():
+        return ()
+    if series.dtype.is_temporal():
+        return tuple(series.to_physical().to_list())
+    if inner.kind in ("List", "Array"):
+        return tuple(None if item is None else _plain(item, inner) for item in series)
+    if inner.kind == "Struct":
+        fields = [_plain(series.struct.field(name), dt.list_of(kind)) for name, kind in inner.fields]
+        rows = zip(*fields, strict=True)
+        return tuple(row if known else None for row, known in zip(rows, series.is_not_null(), strict=True))
+    plain: tuple[Any, ...] = encode_value(series.to_list(), dtype)
+    return plain
 
 
 def _zone(value: Any) -> str | None:

@@ -13,6 +13,7 @@ from bastion_plan.functions.calls import LEFT_OUT, make_call
 from bastion_plan.functions.registry import get
 
 from bastion.expr.core import MAX_LEVELS, NoPython
+from bastion.expr.literals import literal
 from bastion.expr.recognise import Tree, recognise, tree_of
 from bastion.expr.serialised import read_dtype, read_literal, read_selector, refuse
 
@@ -174,6 +175,10 @@ _READERS: dict[str, Callable[[Any, int], px.AnyExpr]] = {
 }
 
 
+#: Polars writes the first n as a slice from 0; where its length is null, it is a slice to the end
+_TO_THE_END = {"head": "slice", "list.head": "list.slice"}
+
+
 def _call(tree: Tree, kind: str, level: int) -> px.AnyExpr:
     found = recognise(tree)
     if found is None:
@@ -184,6 +189,8 @@ def _call(tree: Tree, kind: str, level: int) -> px.AnyExpr:
     args = [px.Literal(dt.NULL) if a is None else _expression(a, level + 1) for a in arguments]
     for index, (arg, given) in enumerate(zip(function.args, arguments, strict=False)):
         if arg.optional and not arg.variadic and given is not None and args[index] == LEFT_OUT:
+            if function.name in _TO_THE_END:
+                return make_call(_TO_THE_END[function.name], [args[0], literal(0)], {})
             args[index] = explicit_null(args, function.name)
     try:
         return make_call(function.name, args, options)

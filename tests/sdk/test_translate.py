@@ -42,7 +42,7 @@ LITERALS = [
     None, True, 0, -1, 2**40, 2**63, -(2**80), 1.5, -0.0, math.inf, -math.inf, "x", "", "日本", b"ab", date(1, 1, 1),
     date(9999, 12, 31), datetime(2020, 1, 2, 3, 4, 5, 6), datetime(2020, 1, 1, tzinfo=UTC), time(23, 59, 59, 999999),
     timedelta(days=-1, microseconds=5), Decimal("-1.50"), [1, 2], ["a", None], [[1], []], [date(2020, 1, 1)], [1.5, math.inf],
-    {"a": 1, "b": "x"}, [Decimal("1.5")],
+    {"a": 1, "b": "x"}, [Decimal("1.5")], [[date(2020, 1, 1)], None, []],
 ]  # fmt: skip
 
 
@@ -51,6 +51,31 @@ def test_literals_equal_the_builders_and_keep_their_value(value: Any) -> None:
     plan = translate(real.lit(value))
     assert plan == pl.lit(value).plan
     assert real.select(lowered(plan)).equals(real.select(real.lit(value)), null_equal=True)
+
+
+NANOSECOND = real.Series([1515180393098338421, None]).cast(real.Datetime("ns", "Europe/Berlin"))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        NANOSECOND,
+        NANOSECOND.implode(),
+        real.select(real.struct(a=NANOSECOND, b=1)).to_series(),
+        real.Series([1, 2**62], dtype=real.Duration("ns")),
+    ],
+    ids=["datetime", "list", "struct", "duration"],
+)
+def test_lists_keep_their_nanoseconds(values: real.Series) -> None:
+    found = real.select(lowered(translate(real.lit(values)))).to_series()
+    assert found.dtype == real.List(values.dtype)
+    assert found.explode().to_physical().to_list() == values.to_physical().to_list()
+
+
+def test_a_slice_to_the_end_is_not_the_first_ten() -> None:
+    frame = real.DataFrame({"a": range(30), "b": [list(range(30))] * 30})
+    for expr in (real.col("a").slice(0), real.col("b").list.slice(0), real.col("a").slice(0, None)):
+        assert frame.select(lowered(translate(expr))).equals(frame.select(expr))
 
 
 @pytest.mark.parametrize(("value", "test"), [(math.nan, math.isnan), (math.inf, lambda v: v > 0 and math.isinf(v))])
