@@ -1,0 +1,149 @@
+"""What a row space may not contain, and how much of it there may be."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from bastion_policy.audit.primes import Floats
+from bastion_policy.audit.rows import Units
+from bastion_policy.audit.space import Space, touched
+
+MOST_PAIRS = 20_000  # pairs of rows that are compared exactly; beyond: no clearance
+_TOLERANCE = 1e-7
+
+
+@dataclass(frozen=True, slots=True)
+class Isolated:
+    """A vector of the row space that must not be there: `rule` is unit, atom, support, pair, suppressed or leverage."""
+
+    rule: str
+    units: int
+
+
+def small_support(space: Space, sizes: Units, k: int) -> Isolated | None:
+    """Return a row of the echelon form with a support of fewer than k units, the smallest; complete for single atoms."""
+    mask, _ = _small_rows(space, sizes, k)
+    if not mask.shape[0]:
+        return None
+    support = mask @ _small_sizes(sizes, k)
+    worst = int(np.argmin(support))
+    if support[worst] >= k:
+        return None
+    atoms = int(mask[worst].sum())
+    units = int(support[worst])
+    return Isolated("unit" if units == 1 else "atom" if atoms == 1 else "support", units)
+
+
+def small_rows(space: Space, sizes: Units, k: int) -> int:
+    """Return how many rows live on atoms below k units."""
+    return int((sizes[space.pivots] < k).sum())
+
+
+def pairs(space: Space, sizes: Units, k: int) -> Isolated | None | bool:
+    """Return a combination of two rows with a support below k units, None if there is none, False: too many to compare.
+
+    A combination is nonzero wherever exactly one of the rows is; where both are, it can vanish on atoms of one ratio only.
+    """
+    mask, chosen = _small_rows(space, sizes, k)
+    if chosen.size < 2:
+        return None
+    weight = _small_sizes(sizes, k)
+    support = mask @ weight
+    weighted = mask * weight
+    close: list[tuple[int, int]] = []
+    for i in range(0, chosen.size, 256):
+        both = weighted[i : i + 256] @ mask.T
+        apart = support[i : i + 256, None] + support[None, :] - 2 * both
+        left, right = np.nonzero(apart < k)
+        close += [(int(a) + i, int(b)) for a, b in zip(left, right, strict=True) if a + i < b]
+        if len(close) > MOST_PAIRS:
+            return False
+    small = np.flatnonzero(sizes < k)
+    for a, b in close:
+        common = np.flatnonzero((mask[a] > 0) & (mask[b] > 0))
+        apart_units = int(support[a] + support[b] - 2 * weight[common].sum())
+        ratios = []
+        clear = np.ones(common.size, bool)
+        for rows, prime in zip(space.rows, space.primes, strict=True):
+            x = rows[chosen[a], small[common]].astype(np.int64) % prime
+            y = rows[chosen[b], small[common]].astype(np.int64) % prime
+            clear &= (x != 0) & (y != 0)
+            ratios.append(x * _inverses(y, prime) % prime)
+        left_over = apart_units
+        if clear.any():
+            # INVARIANT: an atom whose ratio is not known modulo every prime counts as one that vanishes
+            _, which = np.unique(np.stack(ratios)[:, clear], axis=1, return_inverse=True)
+            classes = np.bincount(which.reshape(-1), weights=weight[common[clear]])
+            left_over += int(classes.sum() - classes.max())
+        if left_over < k:
+            return Isolated("pair", left_over)
+    return None
+
+
+def suppressed(space: Space) -> bool:
+    """Return whether a hidden cell's own vector is in the space."""
+    return bool(space.hidden[0].shape[0]) and not bool(touched(space.hidden).any(axis=1).all())
+
+
+def budget(sizes: Units, k: int, share: float) -> float:
+    """Return the highest rank: `share` of the atoms, where an atom counts with its units, k at most (and 1 / share at least).
+
+    Atoms as such would refuse every first table (a group_by has as many rows as atoms); an atom of k units or more gives nobody
+    away, and is worth the k parts into which later releases may divide it. Once all atoms are single units, this is
+    exactly `share` times the atoms.
+    """
+    return share * float(np.minimum(sizes, max(k, math.ceil(1 / share))).sum())
+
+
+def leverage(rows: Floats, sizes: Units, tau: float) -> Isolated | None | bool:
+    """Return the unit with a leverage above tau if there is one, False: the numbers are not good enough to tell.
+
+    `rows` are the independent released rows over atoms. The leverage of a unit t is the squared length of e_t projected on
+    the row space (over units: an atom of s units counts s times). |v_t|**2 <= leverage * |v|**2 for all v of it, so a support
+    of s units needs s * tau >= 1. A tolerance of 1e-7 * tau does not change the smallest whole s.
+
+    INVARIANT: floating point may refuse and may not clear: what is not well conditioned is not cleared.
+    """
+    if not rows.shape[0]:
+        return None
+    scaled = rows / np.abs(rows).max(axis=1, keepdims=True) * np.sqrt(sizes)
+    basis, triangle = np.linalg.qr(scaled.T)
+    singular = np.linalg.svd(triangle, compute_uv=False)
+    if not np.isfinite(singular).all() or singular[-1] <= 0:
+        return False
+    error = singular[0] / singular[-1] * np.finfo(np.float64).eps * 100 * math.sqrt(rows.shape[0])
+    if error > _TOLERANCE * tau / 4:
+        return False
+    highest = float(((basis**2).sum(axis=1) / sizes).max())
+    return Isolated("leverage", 0) if highest + error > tau * (1 + _TOLERANCE) else None
+
+
+def _small_rows(space: Space, sizes: Units, k: int) -> tuple[Floats, Units]:
+    """Return the support (0 or 1) over small atoms of each row with a small pivot, and the numbers of these rows.
+
+    INVARIANT: large first, so these rows are zero on all other atoms, and all other rows touch an atom of k units.
+    """
+    chosen = np.flatnonzero(sizes[space.pivots] < k)
+    small = np.flatnonzero(sizes < k)
+    if not chosen.size:
+        return np.zeros((0, small.size)), chosen
+    return touched(tuple(r[np.ix_(chosen, small)] for r in space.rows)).astype(np.float64), chosen
+
+
+def _small_sizes(sizes: Units, k: int) -> Floats:
+    return sizes[sizes < k].astype(np.float64)
+
+
+def _inverses(values: Units, prime: int) -> Units:
+    """Return the inverses of residues below 2**23 (0 of 0)."""
+    result = np.ones_like(values)
+    power, exponent = values.copy(), prime - 2
+    while exponent:
+        if exponent & 1:
+            result = result * power % prime
+        power = power * power % prime
+        exponent >>= 1
+    return result
