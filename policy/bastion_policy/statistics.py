@@ -28,9 +28,9 @@ FIX_ARGUMENT = "Use the column itself, or a * column + b; bin it, or ask the own
 
 
 _INSTEAD = {
-    "hist": "Count by bins instead: .group_by(pl.col(...).cut([...])).agg(pl.len()).",
-    "value_counts": "Count by value instead: .group_by(...).agg(pl.len()).",
-    "mode": "Count by value instead: .group_by(...).agg(pl.len()).sort('len').",
+    "hist": "Give the edges as numbers, alone in a select: .select(pl.col(...).hist([0, 10, 20])).",
+    "value_counts": "Select it alone, .select(pl.col(...).value_counts()), or count by group: .group_by(...).agg(pl.len()).",
+    "mode": "Select it alone, .select(pl.col(...).mode()), or count by group: .group_by(...).agg(pl.len()).",
     "unique": "Select the column alone: .select(pl.col(...).unique()).",
 }
 
