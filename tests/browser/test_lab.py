@@ -1,5 +1,7 @@
 """The quick tour in a real JupyterLab: Run All, the table, the denial, a click on "Request access", and the rows arriving.
 
+And a long result: its pages, its CSV, and what is left of it without its kernel.
+
 With BASTION_SCREENSHOTS=FOLDER the screens are kept there (docs/images is made this way).
 """
 
@@ -24,6 +26,8 @@ CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 ROOT = Path(__file__).parents[2]
 #: cells of the tour up to the denial; the two after it ask and wait in code, which is done by clicks here
 LAST = "tour-13"
+LONG = 'dataset("long").select(pl.all())'
+EVIL = '<img src=x onerror="window.evil=1"> '
 NOTIFY = {"fetchNews": "false", "checkForUpdates": False, "doNotDisturbMode": True}
 
 pytest.importorskip("jupyterlab", reason="JupyterLab is not installed: pip install '.[lab]'")
@@ -45,6 +49,8 @@ def notebook(folder: Path) -> None:
     cells["tour-06"].source = 'titanic = dataset("titanic")\n' + cells["tour-06"].source
     book.cells = [cells[name] for name in ("tour-01", "tour-06", "tour-12", LAST)]
     nbformat.write(book, folder / "short.ipynb")
+    book.cells = [cells["tour-01"], nbformat.v4.new_code_cell(LONG), nbformat.v4.new_code_cell("1 + 1")]
+    nbformat.write(book, folder / "long.ipynb")
 
 
 @contextlib.contextmanager
@@ -86,6 +92,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, obje
 
     from bastion import Connection, Identity
     from bastion.client.endpoints import write_profile
+    from bastion.policy import Policy
     from bastion_kernel.install import install
 
     folder = tmp_path_factory.mktemp("lab")
@@ -100,6 +107,8 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, obje
         with Connection(server.endpoint, identity=olga, server_key=server.server_key) as owner:
             frame = pl.read_csv(ROOT / "notebooks" / "data" / "titanic.csv")
             owner.client.polars.send_df(frame, name="titanic", sanitized_columns=["Name"], unit="row")
+            long = pl.DataFrame({"n": range(891), EVIL: [EVIL + str(i) for i in range(891)]})
+            owner.client.polars.send_df(long, Policy.open(), name="long", unit="row")
             yield folder, owner
 
 
@@ -127,7 +136,7 @@ def address(stage) -> Iterator[str]:
 
 @contextlib.contextmanager
 def opened(address: str, name: str, width: int, height: int, scale: float = 1.0) -> Iterator[object]:
-    """Open a notebook in Chromium and run all its cells, up to the denial; give the page."""
+    """Open a notebook in Chromium and run all its cells, up to one with buttons; give the page."""
     with playwright.sync_playwright() as p:
         browser = p.chromium.launch(
             executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
@@ -136,7 +145,7 @@ def opened(address: str, name: str, width: int, height: int, scale: float = 1.0)
         page.goto(address.format(name))
         idle(page)
         page.evaluate("window.jupyterapp.commands.execute('notebook:run-all-cells')")
-        page.get_by_role("button", name="Request access").wait_for(timeout=60_000)
+        page.locator("button.widget-button").first.wait_for(timeout=60_000)
         idle(page)
         yield page
         browser.close()
@@ -175,6 +184,49 @@ def test_run_all_ask_and_get_the_rows(stage, address):
         idle(page)
         page.locator(".jp-Notebook .jp-CodeCell").last.get_by_text("The owner approved").wait_for(timeout=30_000)
         assert "single people" in page.locator(".jp-Notebook .jp-CodeCell").last.inner_text()
+
+
+def test_a_long_result_pages_while_its_kernel_lives_and_stays_as_a_table_after(stage, address):
+    from nbconvert import HTMLExporter
+
+    folder, _ = stage
+    with opened(address, "long", 1100, 1200) as page:
+        cell = page.locator(".jp-Notebook .jp-CodeCell").nth(1)
+        static = cell.locator(".jp-OutputArea-child").nth(0).locator("table")
+        paged = cell.locator(".jp-OutputArea-child").nth(1)
+        paged.get_by_text("rows 1–20 of 891").wait_for(timeout=10_000)
+        assert not static.is_visible()
+        page.get_by_role("button", name="›").click()
+        paged.get_by_text("rows 21–40 of 891").wait_for(timeout=10_000)
+        paged.locator("select").nth(1).select_option(index=1)
+        page.get_by_role("button", name="↑").click()
+        paged.locator("tbody tr").first.get_by_text("890", exact=True).wait_for(timeout=10_000)
+        page.get_by_role("button", name="CSV").click()
+        with page.expect_download() as download:
+            page.get_by_role("link", name="result.csv").click()
+        saved = pl.read_csv(download.value.path())
+        assert saved.shape == (891, 2)
+        assert saved["n"][0] == 890
+        assert page.evaluate("window.evil") is None
+        keep(page, "pages.png", cell.bounding_box())
+
+        page.evaluate("window.jupyterapp.commands.execute('docmanager:save')")
+        page.reload()
+        idle(page)
+        paged.get_by_text("rows 1–20 of 891").wait_for(timeout=30_000)
+        page.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()")
+        page.wait_for_timeout(500)
+        page.reload()
+        idle(page)
+        static.wait_for(timeout=30_000)
+        gone = paged.locator(".jp-OutputArea-output.jupyter-widgets")
+        gone.wait_for(timeout=30_000)
+        assert "Run the cell again" in gone.evaluate("node => getComputedStyle(node, '::after').content")
+        assert "shape: (891, 2)" in cell.inner_text()
+        assert page.evaluate("window.evil") is None
+    shown = HTMLExporter().from_filename(str(folder / "work" / "long.ipynb"))[0]
+    assert "shape: (891, 2)" in shown
+    assert "widget-view" not in shown
 
 
 @pytest.mark.skipif(
