@@ -14,6 +14,7 @@ from nbclient import NotebookClient
 
 from bastion import Connection, Identity
 from bastion.client.endpoints import write_profile
+from bastion.policy import Policy
 
 TITANIC = Path(__file__).parents[2] / "notebooks" / "data" / "titanic.csv"
 RATES = 'titanic = dataset("titanic")\ntitanic.group_by("Pclass").agg(pl.col("Survived").mean()).sort("Pclass")'
@@ -149,3 +150,24 @@ def test_clicks_work_beside_a_blocking_notebook(owner):
     (request,) = owner.requests("pending")
     assert request.reason == "from a notebook"
     owner.deny(request, "no")
+
+
+def test_a_long_result_has_pages_below_its_static_table(owner):
+    owner.client.polars.send_df(pl.DataFrame({"x": range(50)}), Policy.open(), name="long", unit="row")
+    click = (
+        "import ipywidgets\n"
+        "found = list(ipywidgets.Widget._instances.values() if hasattr(ipywidgets.Widget, '_instances') else ipywidgets.Widget.widgets.values())\n"
+        "[button] = [w for w in found if isinstance(w, ipywidgets.Button) and w.description == '›']\n"
+        "[page] = [w for w in found if isinstance(w, ipywidgets.HTML)]\n"
+        "button.click()\n"
+        "page.value"
+    )
+    short, long, paged = run(
+        f"%%bastion\n{RATES}", '%%bastion --as table\ndataset("long").select(pl.all())', click
+    )  # fmt: skip
+    assert len(short) == 1
+    static, view = (output["data"] for output in long)
+    assert "shape: (50, 1)" in static["text/html"]
+    assert "shape: (50, 1)" in static["text/plain"]
+    assert set(view) == {"application/vnd.jupyter.widget-view+json", "text/html", "text/plain"}
+    assert "rows 21–40 of 50" in shown(paged)
