@@ -103,6 +103,7 @@ def read_text(file: Path) -> pl.DataFrame:
 
     Raises:
         InputError: input.file.duplicate. (The reader would rename the second column, and hiding one would not hide the other.)
+            input.file.short, for a row with too few fields. (The reader would fill it up with nulls.)
     """
     separator = "\t" if ".tsv" in file.suffixes else ","
     opener: Any = gzip.open if file.suffix == ".gz" else open
@@ -113,6 +114,13 @@ def read_text(file: Path) -> pl.DataFrame:
             msg = f"{file.name} has two columns called {name!r}."
             raise InputError(msg, code="input.file.duplicate", next_step="Rename one of them, then upload it again.")
     frame = pl.read_csv(file, separator=separator, try_parse_dates=True, infer_schema_length=10_000)
+    if frame.width > 1 and frame[:, -1].null_count():  # a short row leaves its last column null
+        with opener(file, "rt", encoding="utf-8", errors="replace", newline="") as text:
+            rows = csv.reader(text, delimiter=separator)
+            short = next((rows.line_num for row in rows if 0 < len(row) < frame.width), 0)
+        if short:
+            msg = f"{file.name} has too few fields in line {short}: the header names {frame.width} columns."
+            raise InputError(msg, code="input.file.short", next_step="Complete the line, then upload the file again.")
     if len(header) == frame.width:
         frame.columns = header  # Polars keeps doubled quotes in names as they are
     return frame

@@ -143,6 +143,10 @@ def test_broken_tables(shell, tmp_path):
     ragged = tmp_path / "ragged.csv"
     ragged.write_text("a,b\n1,2\n1,2,3\n")
     assert "input.file" in shell.run("upload", str(ragged), "--as", "olga", code=1)
+    short = tmp_path / "short.csv"
+    short.write_text('a,b,c\n"x\ny",2,3\n4,5\n6,7,\n')
+    said = shell.run("upload", str(short), "--as", "olga", code=1)
+    assert "input.file.short" in said and "line 4" in " ".join(said.split())
     nothing = tmp_path / "nothing.csv"
     nothing.write_text("")
     assert "input.file" in shell.run("upload", str(nothing), "--as", "olga", code=1)
