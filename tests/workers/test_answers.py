@@ -56,7 +56,7 @@ def test_returns_choose_what_comes_back(pooling, table):
 
     nothing, one = asyncio.run(scenario())
     assert (bytes(nothing), nothing.height) == (b"", 4)
-    assert pl.read_ipc(bytes(one)).equals(DATA.select("v", "g"))
+    assert pl.read_ipc_stream(bytes(one)).equals(DATA.select("v", "g"))
 
 
 def test_a_kept_result_and_the_judges_tables_are_sources(pooling, table):
@@ -76,7 +76,7 @@ def test_a_kept_result_and_the_judges_tables_are_sources(pooling, table):
             return answer, empty
 
     answer, empty = asyncio.run(scenario())
-    assert pl.read_ipc(bytes(answer))["w"].to_list() == [10, 10]
+    assert pl.read_ipc_stream(bytes(answer))["w"].to_list() == [10, 10]
     assert empty.height == 0
 
 

@@ -162,7 +162,7 @@ class QueryService:
         try:
             async with await self.pool.acquire(who, label=label) as lease:
                 if descriptors:
-                    await lease.bind(descriptors)
+                    await lease.bind(descriptors, wait=False)
                 yield lease
         finally:
             for fd in descriptors.values():
@@ -364,7 +364,7 @@ def columns(answer: Answer) -> Measured:
     """Return guard columns as the judge reads them: numpy arrays where numeric and without nulls, else lists."""
     found: dict[str, Any] = {"__height": answer.height}
     if answer:
-        for series in pl.read_ipc(io.BytesIO(answer)):
+        for series in pl.read_ipc_stream(io.BytesIO(answer)):
             plain_numbers = series.dtype.is_numeric() and not series.dtype.is_decimal() and not series.null_count()
             found[series.name] = series.to_numpy() if plain_numbers else series.to_list()
     return found

@@ -13,17 +13,15 @@ import pickle
 import socket
 import traceback
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import IO, Any, ClassVar
 
 import msgspec
 import polars as pl
 from bastion_plan.canonical import Envelope
-from bastion_plan.dtypes import INT64
-from bastion_plan.expressions import Alias, Call, Column, Literal
-from bastion_plan.nodes import Filter, GroupBy, Node, Scan, Sort, WithRowIndex
+from bastion_plan.nodes import Node
 
 from bastion_server.engine.lower import lower
-from bastion_server.workers import measure, sandbox
+from bastion_server.workers import measure, sandbox, warming
 from bastion_server.workers.framing import MAX_BODY, BrokenFrame, pack, receive, send
 from bastion_server.workers.messages import (
     Bind,
@@ -40,20 +38,6 @@ from bastion_server.workers.messages import (
 from bastion_server.workers.visible import visible
 
 _plans = msgspec.msgpack.Decoder(Envelope)
-
-#: a query about nothing
-#: what most guarded queries are made of
-WARMING = Filter(
-    WithRowIndex(
-        Sort(
-            GroupBy(
-                Scan("#warm"), (Column("k"),), (Alias(Call("pl.len"), "n"), Alias(Call("mean", (Column("v"),)), "v"))
-            ),
-            (Column("k"),),
-        )
-    ),
-    Call("gt", (Column("v"), Literal(INT64, 0))),
-)
 
 
 class Refusal(Exception):
@@ -108,15 +92,18 @@ class Child:
         return sandbox.enclose(limits, parent)
 
     def warm(self, spare: int) -> None:
-        """Start the engine's threads and readers, and touch its code, by the way a query about nothing goes."""
-        buffer = io.BytesIO()
-        pl.DataFrame({"k": [1, 2], "v": [1.0, 2.0]}).write_ipc(buffer)
-        os.write(spare, buffer.getvalue())
-        for _ in range(3):
-            self.bind(("#warm",), (os.dup(spare),))
-            message, _ = self.run(WARMING, "#kept", None, {}, spare)
-            self.lower(Scan("#kept")).collect()
-            pack(message)
+        """Start the engine's threads and readers, and touch its code, by the way a guarded query goes.
+
+        INVARIANT: it reads constants only; no dataset is bound to a worker before it is lent.
+        """
+        with open(spare, "wb", buffering=0, closefd=False) as file:
+            warming.table().write_ipc(file, compression="uncompressed")
+        for _ in range(warming.ROUNDS):
+            self.bind((warming.SCAN,), (os.dup(spare),))
+            for encoded, body in warming.REQUESTS:
+                request = msgspec.msgpack.decode(encoded, type=self.requests)
+                message, data = self.handle(request, body, [os.dup(spare)])
+                pack(message, data)
             self.forget()
         os.close(spare)
         gc.collect()
@@ -189,8 +176,9 @@ class Child:
     ) -> tuple[Done, bytes]:
         """Run a plan; return its height and, where asked for, its columns (as body, or in `file` where they are large).
 
-        INVARIANT: a whole result (`returns` None) may be released, so it goes out through `visible`. Named columns are
-        the judge's guard columns: they stay in the server.
+        INVARIANT: a whole result (`returns` None) may be released, so it goes out through `visible`, as an Arrow IPC
+        file. Named columns are the judge's guard columns: they stay in the server, and go out as an Arrow IPC stream,
+        which is read and written in a tenth of the time.
         """
         for name, columns in tables.items():
             self.sources[name] = pl.DataFrame(dict(columns)).lazy()
@@ -203,20 +191,29 @@ class Child:
             frame = frame.select(returns)
         else:
             frame = visible(frame)
+        stream = returns is not None
         if frame.estimated_size() < MAX_BODY // 2:
             buffer = io.BytesIO()
-            frame.write_ipc(buffer)
+            write(frame, buffer, stream=stream)
             if buffer.tell() <= min(MAX_BODY, self.limits.answer):
                 return Done(height=frame.height), buffer.getvalue()
         if frame.estimated_size() > self.limits.answer:
             raise Refusal("answer")
-        return Done(height=frame.height, size=write_table(frame, file, self.limits.answer)), b""
+        return Done(height=frame.height, size=write_table(frame, file, self.limits.answer, stream=stream)), b""
 
 
-def write_table(frame: pl.DataFrame, fd: int, limit: int) -> int:
+def write(frame: pl.DataFrame, file: IO[bytes], *, stream: bool) -> None:
+    """Write a frame as an uncompressed Arrow IPC stream or file."""
+    if stream:
+        frame.write_ipc_stream(file, compression="uncompressed")
+    else:
+        frame.write_ipc(file, compression="uncompressed")
+
+
+def write_table(frame: pl.DataFrame, fd: int, limit: int, *, stream: bool = False) -> int:
     """Write a frame into a memory file and return its size in bytes; over `limit` it is refused."""
     with open(fd, "wb", buffering=0, closefd=False) as file:
-        frame.write_ipc(file, compression="uncompressed")
+        write(frame, file, stream=stream)
     size = os.fstat(fd).st_size
     if size > limit:
         raise Refusal("answer")

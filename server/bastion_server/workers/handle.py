@@ -47,13 +47,12 @@ class Handle:
         """Note the process behind the channel."""
         self.pid, self._pidfd = pid, pidfd
 
-    async def ask(self, message: Message, body: bytes = b"", fds: tuple[int, ...] = ()) -> tuple[FromChild, bytes]:
-        """Send one message and return (answer, body); BrokenFrame where the child is gone or talks nonsense."""
+    async def tell(self, message: Message, body: bytes = b"", fds: tuple[int, ...] = ()) -> None:
+        """Send one message; BrokenFrame where the child is gone."""
         await async_send(self.sock, message, body, fds)
-        return await self.listen()
 
     async def listen(self) -> tuple[FromChild, bytes]:
-        """Wait for one message and return (message, body)."""
+        """Wait for one message and return (message, body); BrokenFrame where the child is gone or talks nonsense."""
         message, body, _ = await async_receive(self.sock, FromChild)
         return message, body
 

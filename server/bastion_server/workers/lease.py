@@ -27,7 +27,7 @@ _NO_TABLES: Mapping[str, Mapping[str, Sequence[Any]]] = {}
 
 
 class Answer(bytes):
-    """An Arrow IPC file, as bytes; empty where no columns were asked for. height: rows of the whole result."""
+    """An Arrow IPC file (a stream for named columns), as bytes; empty where no columns were asked for. height: rows of the whole result."""
 
     height: int
 
@@ -69,6 +69,8 @@ class Lease:
         self._on_close = on_close
         self._label = label
         self._left = handle.limits.seconds
+        # answers to binds that nobody waited for
+        self._owed = 0
         self._closed = False
 
     @property
@@ -82,11 +84,12 @@ class Lease:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    async def bind(self, datasets: Mapping[str, int]) -> None:
+    async def bind(self, datasets: Mapping[str, int], *, wait: bool = True) -> None:
         """Make datasets available to plans as `Scan(id)`.
 
         Args:
             datasets: id -> descriptor of a sealed memory file with an Arrow IPC file. It is duplicated, not taken.
+            wait: False returns once they are sent; where one cannot be bound, the next run raises.
 
         Raises:
             ServerError: `server.worker.unsealed`, or how the worker ended.
@@ -99,7 +102,11 @@ class Lease:
         for start in range(0, len(items), 16):
             some = items[start : start + 16]
             self._handle.bound += sum(os.fstat(fd).st_size for _, fd in some)
-            await self._ask(Bind(tuple(name for name, _ in some)), fds=tuple(fd for _, fd in some))
+            message, fds = Bind(tuple(name for name, _ in some)), tuple(fd for _, fd in some)
+            if wait:
+                await self._ask(message, fds=fds)
+            else:
+                await self._tell(message, fds)
 
     async def run(
         self,
@@ -117,7 +124,8 @@ class Lease:
             tables: further tables by name: column -> values (lists or numpy arrays of plain values).
 
         Returns:
-            The bytes of an Arrow IPC file with the returned columns (empty for `returns=()`), and `.height`.
+            The bytes of an Arrow IPC file with all columns, or of an Arrow IPC stream with those named (empty for
+            `returns=()`), and `.height`.
 
         Raises:
             ServerError: `server.worker.memory`, `.time`, `.crashed`, `.answer`: the worker is gone or of no more use;
@@ -222,7 +230,15 @@ class Lease:
         with handle.in_use():
             self._watchdog.watch(handle)
             try:
-                answer, data = await handle.ask(message, body, fds)
+                await handle.tell(message, body, fds)
+                failed: Failed | None = None
+                while self._owed:
+                    early, _ = await handle.listen()
+                    self._owed -= 1
+                    if isinstance(early, Failed):
+                        failed = failed or early
+                answer, data = await handle.listen()
+                answer = failed or answer
             except asyncio.CancelledError:
                 handle.kill("stopped")
                 raise
@@ -239,6 +255,19 @@ class Lease:
             self._on_text(self._label, f"{answer.reason}: {answer.text}")
             raise worker_error(answer.reason)
         return answer, data
+
+    async def _tell(self, message: Message, fds: tuple[int, ...]) -> None:
+        """Send what the next `_ask` hears the answer to."""
+        if self._closed:
+            raise worker_error("closed")
+        with self._handle.in_use():
+            try:
+                await self._handle.tell(message, fds=fds)
+            except BrokenFrame:
+                reason, words = await cause_of_death(self._handle)
+                self._on_text(self._label, f"{reason}: {words}")
+                raise worker_error(reason) from None
+        self._owed += 1
 
     def _seal(self, file: int, size: int) -> None:
         """Take a file over from the child: immutable from here on, and as large as it says."""

@@ -22,8 +22,8 @@ from bastion_server.workers.watchdog import Watchdog
 
 __all__ = ["Answer", "Lease", "Limits", "Registration", "SandboxReport", "WorkerPool"]
 
-#: seconds a refill waits while spares are left
-_PAUSE = 0.02
+#: seconds a refill waits while spares are left: longer than a tiny query takes until it is on the screen
+_PAUSE = 0.05
 
 _log = logging.getLogger("bastion.workers")
 
@@ -54,6 +54,8 @@ class WorkerPool:
         self._watchdog = Watchdog()
         self._nursery: Nursery | None = None
         self._wake = asyncio.Event()
+        # set when no spare is left
+        self._short = asyncio.Event()
         self._failures = 0
         self._closing = False
         # done once a worker has become ready, or none could be started
@@ -173,6 +175,8 @@ class WorkerPool:
                 handle = self._ready.popleft()
                 self._lent.add(handle)
                 future.set_result(handle)
+        if not self._ready:
+            self._short.set()
         self._wake.set()
 
     async def _keep(self) -> None:
@@ -180,9 +184,12 @@ class WorkerPool:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            if self._lent and self._ready and not self._waiting:
-                # nobody is short of a worker: do not take the CPU from the query that just got one
-                await asyncio.sleep(_PAUSE)
+            if self._ready and not self._waiting:
+                # nobody is short of a worker: do not take the CPU from the query that just got one, or its answer
+                self._short.clear()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_PAUSE):
+                        await self._short.wait()
             free = self._concurrency - len(self._lent) - len(self._dying)
             wanted = self._spares + max(0, min(len(self._waiting), free))
             if self._failures and len(self._ready) + self._starting < wanted:
