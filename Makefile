@@ -8,7 +8,7 @@ CASES ?= 100000
 ALL_CASES ?= 200
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab test test-all check bench clean fuzz-plan fuzz-engine fuzz-wire
+.PHONY: help demo lab test test-all check bench clean fuzz-plan fuzz-engine fuzz-wire fuzz-audit
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -65,6 +65,10 @@ fuzz-engine: $(STAMP)-test  ## plans against real Polars, CASES times
 
 fuzz-wire: $(STAMP)-test  ## hostile bytes against codec and channel, CASES times
 	BASTION_FUZZ_CASES=$(CASES) $(BIN)/python -m pytest --timeout 0 tests/wire
+
+fuzz-audit: CASES := $(if $(filter command line,$(origin CASES)),$(CASES),10000)
+fuzz-audit: $(STAMP)-test  ## the linear audit against fractions on small worlds, CASES times (10000)
+	BASTION_FUZZ_CASES=$(CASES) $(BIN)/python -m pytest -s --timeout 0 tests/oracle
 
 bench: $(STAMP)-test  ## the numbers of docs/benchmarks.md, measured side by side
 	$(BIN)/python -m benchmarks

@@ -42,45 +42,67 @@ def small_rows(space: Space, sizes: Units, k: int) -> int:
     return int((sizes[space.pivots] < k).sum())
 
 
-def pairs(space: Space, sizes: Units, k: int) -> Isolated | None | bool:
+def pairs(space: Space, sizes: Units, k: int) -> Isolated | bool | None:
     """Return a combination of two rows with a support below k units, None if there is none, False: too many to compare.
 
-    A combination is nonzero wherever exactly one of the rows is; where both are, it can vanish on atoms of one ratio only.
+    A combination is nonzero wherever exactly one of the rows is; where both are, it can vanish on atoms of one ratio only. So
+    of any 2k-1 atoms of the first row, k or more must have one ratio: few pairs are left to compare in full.
     """
     mask, chosen = _small_rows(space, sizes, k)
-    if chosen.size < 2:
-        return None
     weight = _small_sizes(sizes, k)
-    support = mask @ weight
-    weighted = mask * weight
-    close: list[tuple[int, int]] = []
-    for i in range(0, chosen.size, 256):
-        both = weighted[i : i + 256] @ mask.T
-        apart = support[i : i + 256, None] + support[None, :] - 2 * both
-        left, right = np.nonzero(apart < k)
-        close += [(int(a) + i, int(b)) for a, b in zip(left, right, strict=True) if a + i < b]
-        if len(close) > MOST_PAIRS:
-            return False
     small = np.flatnonzero(sizes < k)
-    for a, b in close:
-        common = np.flatnonzero((mask[a] > 0) & (mask[b] > 0))
-        apart_units = int(support[a] + support[b] - 2 * weight[common].sum())
-        ratios = []
-        clear = np.ones(common.size, bool)
-        for rows, prime in zip(space.rows, space.primes, strict=True):
-            x = rows[chosen[a], small[common]].astype(np.int64) % prime
-            y = rows[chosen[b], small[common]].astype(np.int64) % prime
-            clear &= (x != 0) & (y != 0)
-            ratios.append(x * _inverses(y, prime) % prime)
-        left_over = apart_units
-        if clear.any():
-            # INVARIANT: an atom whose ratio is not known modulo every prime counts as one that vanishes
-            _, which = np.unique(np.stack(ratios)[:, clear], axis=1, return_inverse=True)
-            classes = np.bincount(which.reshape(-1), weights=weight[common[clear]])
-            left_over += int(classes.sum() - classes.max())
-        if left_over < k:
-            return Isolated("pair", left_over)
+    support = mask @ weight
+    compared = 0
+    for a in range(chosen.size - 1):
+        others = np.arange(a + 1, chosen.size)
+        at = np.flatnonzero(mask[a])
+        probe = at[: 2 * k - 1]
+        others = others[_agree(space, chosen[a], chosen[others], small[probe]) >= probe.size - (k - 1)]
+        apart = support[a] + support[others] - 2 * (mask[np.ix_(others, at)] @ weight[at])
+        others = others[apart < k]
+        compared += others.size
+        if compared > MOST_PAIRS:
+            return False
+        for b in others:
+            left = _left_over(space, chosen[[a, b]], small, weight)
+            if left < k:
+                return Isolated("pair", left)
     return None
+
+
+def _agree(space: Space, row: int, others: Units, atoms: Units) -> Units:
+    """Return, per other row, on how many of `atoms` (where `row` is nonzero) one ratio holds at most.
+
+    INVARIANT: where a residue vanishes modulo the first prime only, the atom counts as one that agrees.
+    """
+    prime = space.primes[0]
+    below = space.rows[0][row, atoms].astype(np.int64) % prime
+    above = space.rows[0][np.ix_(others, atoms)].astype(np.int64) % prime
+    known = (above != 0) & (below != 0)
+    ratios = above * _inverses(below, prime) % prime
+    unknown = touched(tuple(r[np.ix_(others, atoms)] for r in space.rows)) & ~known
+    most = np.zeros(others.size, np.int64)
+    for i in range(atoms.size):
+        most = np.maximum(most, ((ratios == ratios[:, i : i + 1]) & known & known[:, i : i + 1]).sum(axis=1))
+    return np.asarray(most + unknown.sum(axis=1), np.int64)
+
+
+def _left_over(space: Space, two: Units, small: Units, weight: Floats) -> int:
+    """Return the fewest units on which a combination of two rows is nonzero."""
+    values = [r[np.ix_(two, small)].astype(np.int64) % p for r, p in zip(space.rows, space.primes, strict=True)]
+    here = touched(tuple(v.astype(np.float64) for v in values))
+    both = here[0] & here[1]
+    units = int(weight[here[0] ^ here[1]].sum())
+    # INVARIANT: an atom whose ratio is not known modulo every prime counts as one that vanishes
+    clear = both & np.logical_and.reduce([(v != 0).all(axis=0) for v in values])
+    if clear.any():
+        pieces = zip(values, space.primes, strict=True)
+        ratios = np.stack([v[0, clear] * _inverses(v[1, clear], p) % p for v, p in pieces])
+        order = np.lexsort(ratios)
+        new = np.append(True, (np.diff(ratios[:, order], axis=1) != 0).any(axis=0))
+        classes = np.bincount(np.cumsum(new) - 1, weights=weight[clear][order])
+        units += int(classes.sum() - classes.max())
+    return units
 
 
 def suppressed(space: Space) -> bool:
@@ -98,7 +120,7 @@ def budget(sizes: Units, k: int, share: float) -> float:
     return share * float(np.minimum(sizes, max(k, math.ceil(1 / share))).sum())
 
 
-def leverage(rows: Floats, sizes: Units, tau: float) -> Isolated | None | bool:
+def leverage(rows: Floats, sizes: Units, tau: float) -> Isolated | bool | None:
     """Return the unit with a leverage above tau if there is one, False: the numbers are not good enough to tell.
 
     `rows` are the independent released rows over atoms. The leverage of a unit t is the squared length of e_t projected on

@@ -22,18 +22,19 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
+F = TypeVar("F", np.float32, np.float64)
 Residues = npt.NDArray[np.floating[Any]]
 
 LOW, HIGH = 1 << 22, 1 << 23
 INNER = 256  # products of residues that may be added: 256 * (2**22 + 2)**2 + 2**23 < 2**53
 _BLOCK = 16_384
-_COLUMNS = 1_024
+_ENTRIES = 1 << 17  # of a block: its passes stay in the processor's cache
 
 
 def is_prime(number: int) -> bool:
@@ -81,17 +82,16 @@ def product(left: Floats, right: Residues, prime: int) -> Floats:
     return subtract_product(np.zeros((left.shape[0], right.shape[1])), -left, right, prime)
 
 
-def subtract_product(base: Residues, left: Floats, right: Residues, prime: int) -> Floats:
-    """Return `base - left @ right` modulo `prime` as a new array, exactly; all hold residues."""
-    result = np.empty(base.shape)
-    for c in range(0, base.shape[1], _COLUMNS):
-        block = np.ascontiguousarray(base[:, c : c + _COLUMNS], dtype=np.float64)
-        if block is base or np.shares_memory(block, base):
-            block = block.copy()
+def subtract_product(base: npt.NDArray[F], left: Floats, right: Residues, prime: int) -> npt.NDArray[F]:
+    """Return `base - left @ right` modulo `prime` as a new array of the type of `base`, exactly; all hold residues."""
+    result = np.empty_like(base, order="C")
+    columns = max(64, _ENTRIES // max(1, base.shape[0]))
+    for c in range(0, base.shape[1], columns):
+        block = np.array(base[:, c : c + columns], dtype=np.float64, order="C")
         for i in range(0, left.shape[1], INNER):
-            block -= left[:, i : i + INNER] @ right[i : i + INNER, c : c + _COLUMNS].astype(np.float64, copy=False)
+            block -= left[:, i : i + INNER] @ right[i : i + INNER, c : c + columns].astype(np.float64, copy=False)
             shrink(block, prime)
-        result[:, c : c + _COLUMNS] = block
+        result[:, c : c + columns] = block
     return result
 
 

@@ -12,13 +12,13 @@ for its pivots. So checking the rows with small pivots finds *all* of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from bastion_policy.audit.primes import Floats, Weights, inverse, product, shrink, subtract_product
+from bastion_policy.audit.primes import Floats, Residues, Weights, inverse, product, shrink, subtract_product
 from bastion_policy.audit.rows import Units
 
 Flags = npt.NDArray[np.bool_]
@@ -27,9 +27,10 @@ CHUNK = 64  # rows that enter together: bounds the working memory at 64 x atoms 
 _WHICH = (0, 1, 2)
 
 
-def touched(residues: tuple[npt.NDArray[np.floating], ...] | list[Floats]) -> Flags:  # type: ignore[type-arg]
+def touched(residues: Sequence[Residues]) -> Flags:
     """Return where any of the three residues is nonzero: where the rational number is nonzero."""
-    return (residues[0] != 0) | (residues[1] != 0) | (residues[2] != 0)
+    found: Flags = (residues[0] != 0) | (residues[1] != 0) | (residues[2] != 0)
+    return found
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -127,7 +128,14 @@ class Space:
         for which, prime in enumerate(self.primes):
             for part, old in zip(parts, (self.rows[which], self.hidden[which]), strict=True):
                 head = np.ascontiguousarray(old[:, pivots], dtype=np.float64)
-                changed = subtract_product(old, head, rows[which], prime).astype(np.float32)
+                touching = np.flatnonzero(head.any(axis=1))
+                changed = old
+                if touching.size:
+                    changed = subtract_product(old[touching], head[touching], rows[which], prime).astype(np.float32)
+                    if touching.size < old.shape[0]:
+                        whole = old.copy()
+                        whole[touching] = changed
+                        changed = whole
                 part.append(changed)
             parts[0][which] = np.concatenate([parts[0][which], rows[which].astype(np.float32)])
         space = Space(self.primes, np.concatenate([self.pivots, pivots]), tuple(parts[0]), tuple(parts[1]))

@@ -62,7 +62,9 @@ class AuditRules:
     def __post_init__(self) -> None:
         ok = self.k >= 2 and (self.share is None or 0 < self.share <= 1) and (self.tau is None or 0 < self.tau <= 1)
         if not ok:
-            raise InputError("The audit's rules need k >= 2, 0 < share <= 1 and 0 < tau <= 1.", code="input.audit.rules")
+            raise InputError(
+                "The audit's rules need k >= 2, 0 < share <= 1 and 0 < tau <= 1.", code="input.audit.rules"
+            )
 
 
 class Clearance(enum.Enum):
@@ -209,9 +211,7 @@ class AuditState:
         if state.rank == self.rank:
             # what is released lies in the old row space: it tells nothing new
             state = self if len(state.concealed) == len(self.concealed) else state
-            return AuditVerdict(
-                Clearance.CLEARED, "", None, state.rank, state.atoms.sizes.size, exposed, self, state
-            )
+            return AuditVerdict(Clearance.CLEARED, "", None, state.rank, state.atoms.sizes.size, exposed, self, state)
         found = state._forbidden()
         if found is not None:
             return self._verdict(*found, 0 if len(rows) == 1 else None)
@@ -290,9 +290,7 @@ class AuditState:
                 tuple(np.concatenate([r, np.zeros((r.shape[0], 1), np.float32)], axis=1) for r in part)
                 for part in (self.space.rows, self.space.hidden)
             )
-            over = [
-                tuple(np.append(r, np.zeros(1, r.dtype)) for r in part) for part in (self.released, self.concealed)
-            ]
+            over = [tuple(np.append(r, np.zeros(1, r.dtype)) for r in part) for part in (self.released, self.concealed)]
             space = replace(self.space, rows=rows, hidden=hidden)
             sizes = np.append(self.atoms.sizes, 0)
             state = replace(
@@ -321,9 +319,9 @@ class AuditState:
             vectors = self._vectors(hidden[start : start + CHUNK])
             rest = space.remainder(vectors)
             fresh = []
-            for i, (vector, unknown) in enumerate(zip(vectors, touched(rest).any(axis=1), strict=True)):
+            for i, (vector, unknown) in enumerate(zip(vectors, (touched(v) for v in zip(*rest, strict=True)), strict=True)):
                 row = compact(vector)
-                if not unknown and vector.any():
+                if not unknown.any() and vector.any():
                     exposed.append(start + i)
                 elif vector.any() and row.tobytes() not in known:
                     known.add(row.tobytes())
