@@ -28,9 +28,12 @@ STYLE = """<style>
 
 #: What JupyterLab shows for a widget whose kernel is gone is an error in an output without elements. A widget that
 #: stands below a static table (TWIN) is not missed: say what to do instead.
-DEAD = """<style>
-.jp-OutputArea-child:has(.TWIN)+.jp-OutputArea-child>.jupyter-widgets:not(:has(*)){font-size:0}
-.jp-OutputArea-child:has(.TWIN)+.jp-OutputArea-child>.jupyter-widgets:not(:has(*))::after{font-size:11px;color:var(--jp-ui-font-color2,#666);content:"Run the cell again to page through the whole table."}
+AGAIN = (
+    "font-size:11px;color:var(--jp-ui-font-color2,#666);content:'Run the cell again to page through the whole table.'"
+)
+DEAD = f"""<style>
+.jp-OutputArea-child:has(.TWIN)+.jp-OutputArea-child>.jupyter-widgets:not(:has(*)){{font-size:0}}
+.jp-OutputArea-child:has(.TWIN)+.jp-OutputArea-child>.jupyter-widgets:not(:has(*))::after{{{AGAIN}}}
 </style>"""
 
 

@@ -215,7 +215,8 @@ def test_a_long_result_pages_while_its_kernel_lives_and_stays_as_a_table_after(s
         idle(page)
         paged.get_by_text("rows 1–20 of 891").wait_for(timeout=30_000)
         page.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()")
-        page.wait_for_timeout(500)
+        static.wait_for(timeout=30_000)
+        assert not paged.get_by_text("rows 1–20 of 891").is_visible()
         page.reload()
         idle(page)
         static.wait_for(timeout=30_000)
@@ -224,6 +225,7 @@ def test_a_long_result_pages_while_its_kernel_lives_and_stays_as_a_table_after(s
         assert "Run the cell again" in gone.evaluate("node => getComputedStyle(node, '::after').content")
         assert "shape: (891, 2)" in cell.inner_text()
         assert page.evaluate("window.evil") is None
+        keep(page, "gone.png", cell.bounding_box())
     shown = HTMLExporter().from_filename(str(folder / "work" / "long.ipynb"))[0]
     assert "shape: (891, 2)" in shown
     assert "widget-view" not in shown

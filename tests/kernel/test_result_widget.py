@@ -166,7 +166,8 @@ def test_the_widget_hides_the_static_table_while_it_lives():
         w for w in ipywidgets.widgets.widget._instances.values()
         if isinstance(w, ResultWidget) and w.model_id == second[VIEW]["model_id"]
     ]  # fmt: skip
-    assert f".bastion.{twin} table" in view._view.value
+    assert f".bastion.{twin} :is(table,.foot){{display:none}}" in view._view.value
+    assert f"{twin}-pages" in view._dom_classes
     assert VIEW not in first
     assert second["text/html"] == second["text/plain"] == ""
 

@@ -2,8 +2,8 @@
 
 A result is shown in two outputs. The first is the static table (HTML and text), as for any result. The second is this
 widget. A front end prefers a widget's MIME type over HTML within one output, and once the kernel is gone it has nothing
-but "model not found" to show for it: so the table must not stand in the widget's own output. While the widget lives, a
-style in its HTML hides the static table; when it is gone so is the style, and the static table is back.
+but "model not found" to show for it: so the table must not stand in the widget's own output. While the widget
+answers, a style in its HTML hides the static table; when it is gone so is the style, and the static table is back.
 """
 
 from __future__ import annotations
@@ -24,6 +24,13 @@ PAGE_SIZES = (10, 20, 50, 100)
 CSV_BYTES = 4 << 20
 MAX_WIDGETS = 16
 MAX_BYTES = 256 << 20
+#: A front end marks views that no kernel answers (after a restart, or restored from a notebook's saved widget state).
+#: While the widget answers, the static table is hidden; when it does not, the widget is.
+ALIVE = f"""<style>
+body:not(:has(.TWIN-pages.jupyter-widgets-disconnected)) .bastion.TWIN :is(table,.foot){{display:none}}
+.TWIN-pages.jupyter-widgets-disconnected::before,.TWIN-pages.jupyter-widgets-disconnected>*{{display:none!important}}
+.TWIN-pages.jupyter-widgets-disconnected::after{{{tables.AGAIN}}}
+</style>"""
 UNSORTED = "(as released)"
 _SORTABLE = (pl.Boolean, pl.String, pl.Categorical, pl.Enum, pl.Binary)
 _NESTED = (pl.List, pl.Array, pl.Struct, pl.Object, pl.Binary)
@@ -84,7 +91,7 @@ class ResultWidget(w.VBox):
             controls.append(self._columns)
         self._view = w.HTML(value=self._html(tables.MAX_ROWS), layout=narrow)
         bar = w.HBox(controls, layout=w.Layout(flex_flow="row wrap", width="auto"))
-        super().__init__([bar, self._view], layout=narrow)
+        super().__init__([bar, self._view], layout=narrow, _dom_classes=(f"{self.twin}-pages",))
         self._parts: list[w.Widget] = [
             *{id(part): part for c in (*controls, self._view, bar, self) for part in (c.layout, getattr(c, "style", None))
               if part is not None}.values(),
@@ -158,7 +165,7 @@ class ResultWidget(w.VBox):
         view = rows.select(columns)
         place = f"rows {self._start + 1 if end else 0:_}–{end:_} of {height:_}"
         return (
-            f"{tables.STYLE}<style>.bastion.{self.twin} table,.bastion.{self.twin} .foot{{display:none}}</style>"
+            f"{tables.STYLE}{ALIVE.replace('TWIN', self.twin)}"
             f'<div class="bastion"><div class="shape">{place}</div><table>{tables.head_html(view)}'
             f"<tbody>{tables.rows_html(view)}</tbody></table>{tables.foot_html(self._note)}{self._saved}</div>"
         )
