@@ -364,7 +364,9 @@ def columns(answer: Answer) -> Measured:
     """Return guard columns as the judge reads them: numpy arrays where numeric and without nulls, else lists."""
     found: dict[str, Any] = {"__height": answer.height}
     if answer:
-        for series in pl.read_ipc_stream(io.BytesIO(answer)):
+        # a measurement of all columns comes as a file
+        read = pl.read_ipc if answer.startswith(b"ARROW1") else pl.read_ipc_stream
+        for series in read(io.BytesIO(answer)):
             plain_numbers = series.dtype.is_numeric() and not series.dtype.is_decimal() and not series.null_count()
             found[series.name] = series.to_numpy() if plain_numbers else series.to_list()
     return found
