@@ -46,7 +46,12 @@ def measure(rank: int, atoms: int, pairs: bool, runs: int = 5) -> dict[str, floa
     decode(text, state.rules)
     loaded = time.perf_counter()
     result = {name: float(np.median(times)) for name, times in found.items()}
-    return result | {"store": stored - begin, "load": loaded - stored, "MB": state.size / 1e6, "bytes MB": len(text) / 1e6}
+    return result | {
+        "store": stored - begin,
+        "load": loaded - stored,
+        "MB": state.size / 1e6,
+        "bytes MB": len(text) / 1e6,
+    }
 
 
 def main() -> None:

@@ -83,6 +83,8 @@ def leverages(rows: Sequence[Vector]) -> list[Fraction]:
             factor = sum(a * b for a, b in zip(row, o, strict=True)) / sum(b * b for b in o)
             rest = [a - factor * b for a, b in zip(rest, o, strict=True)]
         orthogonal.append(rest)
-    return [
-        sum((o[i] ** 2 / sum(b * b for b in o) for o in orthogonal), Fraction(0)) for i in range(len(basis[0]))
-    ] if basis else []
+    return (
+        [sum((o[i] ** 2 / sum(b * b for b in o) for o in orthogonal), Fraction(0)) for i in range(len(basis[0]))]
+        if basis
+        else []
+    )

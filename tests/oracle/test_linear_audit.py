@@ -65,7 +65,9 @@ def play(seed: int, tally: Counter[str]) -> None:
         watched = [
             c for c in (over_units(r, units) for r in cells) if any(c) and not oracle.spans(rows, c)
         ]  # what is determined already cannot be protected
-        assert len(verdict.exposed) == 0 or any(oracle.spans(rows, over_units(cells[i], units)) for i in verdict.exposed)
+        assert len(verdict.exposed) == 0 or any(
+            oracle.spans(rows, over_units(cells[i], units)) for i in verdict.exposed
+        )
         found = False
         found |= any(0 < sum(map(bool, r)) < rules.k for r in new)
         fresh = oracle.rank(after) > oracle.rank(rows)

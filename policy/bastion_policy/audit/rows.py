@@ -46,7 +46,7 @@ class Row:
             raise InputError("A population has not one weight per unit.", code="input.audit.weights")
         if given.dtype.kind in "iu":
             # INVARIANT: a weight that float64 cannot hold is not replaced by its neighbour; the row is refused
-            exact = np.where(np.abs(exact) <= 2.0**53, exact, np.nan)
+            exact = np.where(np.abs(exact) < 2.0**53, exact, np.nan)
         kept = exact != 0
         return cls(found[kept], None if bool((exact[kept] == 1).all()) else exact[kept])
 

@@ -319,7 +319,9 @@ class AuditState:
             vectors = self._vectors(hidden[start : start + CHUNK])
             rest = space.remainder(vectors)
             fresh = []
-            for i, (vector, unknown) in enumerate(zip(vectors, (touched(v) for v in zip(*rest, strict=True)), strict=True)):
+            for i, (vector, unknown) in enumerate(
+                zip(vectors, (touched(v) for v in zip(*rest, strict=True)), strict=True)
+            ):
                 row = compact(vector)
                 if not unknown.any() and vector.any():
                     exposed.append(start + i)
