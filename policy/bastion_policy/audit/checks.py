@@ -152,6 +152,8 @@ def _small_rows(space: Space, sizes: Units, k: int) -> tuple[Floats, Units]:
     small = np.flatnonzero(sizes < k)
     if not chosen.size:
         return np.zeros((0, small.size)), chosen
+    if chosen.size == space.rank and small.size == sizes.size:
+        return touched(space.rows).astype(np.float64), chosen
     return touched(tuple(r[np.ix_(chosen, small)] for r in space.rows)).astype(np.float64), chosen
 
 

@@ -130,7 +130,9 @@ class Space:
                 head = np.ascontiguousarray(old[:, pivots], dtype=np.float64)
                 touching = np.flatnonzero(head.any(axis=1))
                 changed = old
-                if touching.size:
+                if touching.size == old.shape[0]:
+                    changed = subtract_product(old, head, rows[which], prime)
+                elif touching.size:
                     changed = subtract_product(old[touching], head[touching], rows[which], prime).astype(np.float32)
                     if touching.size < old.shape[0]:
                         whole = old.copy()
