@@ -96,6 +96,8 @@ def select(typing: Cells, expr: AnyExpr, below: Typed, schema: Schema, dtype: DT
     make = {"unique": _unique, "mode": _mode, "value_counts": _value_counts, "hist": _hist}[found.call.function]
     if make is _hist and _edges(found.call) is None:
         return None
+    if len({name for name, _ in dtype.fields}) < len(dtype.fields):
+        return None  # counts named like their values are an error
     for predicate in predicates:
         below = typing.narrow(below, predicate)
     name = output_name(expr)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 from bastion_plan import nodes as n
-from bastion_plan.dtypes import BOOLEAN, DYN_INT, STRING, Schema
+from bastion_plan.dtypes import BOOLEAN, DYN_INT, INT64, STRING, Schema
 from bastion_plan.expressions import Alias, AnyExpr, Call, Cast, Column, Expr, Literal, Ternary
 from bastion_plan.typing import expr_dtype
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from bastion_plan.dtypes import DType
 
 _EVERY = re.compile(r"([1-9][0-9]{0,8})(ns|us|ms|s|m|h|d|w|mo|q|y|i)")
-_LARGEST = 10**9
 #: units of whole days, the only ones that dates take
 _DAYS = frozenset({"d", "w", "mo", "q", "y"})
 #: what a pivot makes of its values, where the order of rows decides nothing
@@ -40,7 +39,7 @@ def dynamic(typing: Cells, node: n.GroupByDynamic, below: Typed, schema: Schema)
     if every is None or not plain or node.closed != "left" or node.label != "left" or reduces(node.index):
         return None
     length, unit, dtype = int(every[1]), every[2], expr_dtype(node.index, below.frame.schema)
-    if length > _LARGEST or not _fits(dtype, unit):
+    if not _fits(dtype, unit):
         return None
     index = node.index.input if isinstance(node.index, Alias) else node.index
     whole = dtype.is_integer
@@ -49,16 +48,17 @@ def dynamic(typing: Cells, node: n.GroupByDynamic, below: Typed, schema: Schema)
     keys = (*node.group_by, Alias(start, name))
     cells_schema = {c: t for c, t in schema.items() if not _edge(node, c)}
     made = typing.cells(below, keys, node.aggs, cells_schema, marked=False)
-    at: AnyExpr = Cast(call("mul", Column(name), step), dtype) if whole else Column(name)
+    # in wide numbers: the start of a narrow type's first window may lie below the type
+    at: AnyExpr = call("mul", Cast(Column(name), INT64), step) if whole else Column(name)
     shown: list[AnyExpr] = []
     for column, kind in schema.items():
         if _edge(node, column):
             after = (
                 call("add", at, step) if whole else call("dt.offset_by", Cast(at, kind), Literal(STRING, node.every))
             )
-            shown.append(Alias(Cast(at if column == "_lower_boundary" else after, kind), column))
+            shown.append(Alias(Cast(at if column == "_lower_boundary" else after, kind, strict=False), column))
         else:
-            shown.append(Alias(at, name) if column == name and whole else Column(column))
+            shown.append(Alias(Cast(at, kind, strict=False), name) if column == name and whole else Column(column))
     started = then(made, n.Select(made.node, tuple(shown)), schema)
     by = tuple(Column(output_name(k)) for k in keys)
     return then(started, n.Sort(started.node, by, nulls_last=(True,)), schema)

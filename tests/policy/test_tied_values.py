@@ -175,6 +175,7 @@ REVIEWED = {
     "hidden": (T.select(pl.col("name").mode()), "hidden-column"),
     "hist of an identifier": (T.select(pl.col("id").hist([0, 10, 20])), "identifier"),
     "hist of a secret": (T.select(pl.col("hiv").cast(pl.Int8).hist([0, 1])), "sensitive"),
+    "counts named like values": (T.select(pl.col("town").value_counts(name="town")), "row-level"),
     "edges of the data": (T.select(pl.col("pay").hist(bin_count=10)), "row-level"),
     "edges of the data by default": (T.select(pl.col("pay").hist()), "row-level"),
     "falling edges": (T.select(pl.col("pay").hist([10, 0])), "row-level"),

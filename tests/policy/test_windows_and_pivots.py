@@ -83,6 +83,16 @@ def test_windows_are_those_of_polars(index: str, every: str, by: tuple[str, ...]
     assert found["len"].sum() == N
 
 
+def test_narrow_numbers_have_their_first_window() -> None:
+    """The start of the window of -128 by hundreds is -200, which 8 bits do not hold."""
+    numbers = polars.Series("number", [-128] * 40 + [5] * 40 + [120] * 40, dtype=polars.Int8)
+    world = World().add("t", polars.DataFrame({"number": numbers, "pay": np.arange(120.0)}), None, {"number": "quasi"})
+    found = answered(dynamic("number", "100i"), world)
+    assert found.schema["number"] == polars.Int8
+    assert found["number"].to_list() == [0, 100, None]
+    assert found["len"].to_list() == [40, 40, 40]
+
+
 OTHER_WINDOWS = {
     "overlapping": (dynamic("day", "1mo", period="2mo"), "windows"),
     "gaps": (dynamic("day", "1mo", period="10d"), "windows"),
