@@ -176,6 +176,36 @@ def test_many_datasets_are_bound_at_once(pooling, table):
     assert asyncio.run(scenario()) == list(range(40))
 
 
+def test_a_bind_that_nobody_waits_for_comes_before_the_run(pooling, table):
+    datasets = {f"d{i}": table(pl.DataFrame({"v": [i]})) for i in range(40)}
+
+    async def scenario():
+        async with pooling(files=128) as pool, await pool.acquire() as lease:
+            await lease.bind(datasets, wait=False)
+            return [pl.read_ipc(bytes(await lease.run(Scan(name)))).item() for name in datasets]
+
+    assert asyncio.run(scenario()) == list(range(40))
+
+
+def test_a_bind_that_fails_unheard_fails_the_run(pooling, probe, table):
+    fd = table(DATA)
+    source = "def bind(*a):\n    raise MemoryError\nchild.bind = bind"
+
+    async def scenario():
+        async with pooling() as pool:
+            async with await pool.acquire() as lease:
+                await probe(lease, source)
+                await lease.bind({"d": fd}, wait=False)
+                with pytest.raises(ServerError) as caught:
+                    await lease.run(GroupBy(Scan("d"), (Column("g"),), (Alias(Call("len", (Column("v"),)), "n"),)))
+            async with await pool.acquire() as lease:
+                await lease.bind({"d": fd}, wait=False)
+                return caught.value.code, (await lease.run(Scan("d"))).height
+
+    code, height = asyncio.run(scenario())
+    assert (code, height) == ("server.worker.memory", 4)
+
+
 BROKEN = {
     "garbage": "child.sock.sendall(b'\\xff' * 64)",
     "a huge head": "import struct; child.sock.sendall(struct.pack('<II', 2**31, 0))",
