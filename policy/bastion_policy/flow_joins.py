@@ -200,6 +200,14 @@ def _one(
         # INVARIANT: labels must not repeat private rows: repetitions are weights
         reason = "The joined table may hold a key several times, which repeats people's rows."
         findings.append(Finding("join", reason, FIX_UNIQUE))
+    fanned = left.fanned
+    if right.kind is Kind.RELEASED:
+        # INVARIANT: a remainder row may have the key of a shown cell: null, or "(other)" where keys are text. Joined to it,
+        # a person's rows repeat, as often as the join does: a few people's would count as many.
+        if isinstance(node, n.Join) and node.nulls_equal:
+            reason = "Missing keys stand for what was put together as well, which repeats people's rows."
+            findings.append(Finding("join", reason, "Join without nulls_equal."))
+        fanned |= any(is_string(right.schema[name]) for name in names if name in right.schema)
     # the label of a row says as much as its key
     sources = join_sources(values)
     hidden = frozenset(s for s in sources if world.role(s).kind is RoleKind.HIDDEN)
@@ -208,7 +216,8 @@ def _one(
     label = Value(sources | join_sources(right.columns.values()), Form.BINNED, makes_nulls=True)
     brought = replace(right, columns=dict.fromkeys(right.columns, label))
     columns = _columns(node, left, brought, schema)
-    return replace(left.with_columns(columns, schema), narrowed=left.narrowed or how == "inner"), findings
+    frame = replace(left.with_columns(columns, schema), narrowed=left.narrowed or how == "inner")
+    return replace(frame, fanned=fanned, per_unit=left.per_unit and fanned == left.fanned), findings
 
 
 def _check_types(

@@ -25,6 +25,7 @@ TARGET = 137
 ROLES: dict[str, Role | str] = {
     "id": "identifier", "age": "quasi", "sex": "quasi", "town": "quasi", "salary": Role(RoleKind.MEASURE),
     "hiv": "sensitive", "debt": Role(RoleKind.MEASURE), "points": "quasi", "disease": "quasi",
+    "floor": "quasi", "ward": "quasi",
 }  # fmt: skip
 
 
@@ -38,11 +39,14 @@ def people() -> polars.DataFrame:
     debt[TARGET] = 98_765.43
     disease = [f"d{i}" for i in rng.integers(0, 3, N)]
     disease[TARGET] = "rare"
+    # two small groups, and a larger one of the key that the remainder row has
+    floor = [7] * 6 + [8] * 6 + [None if i % 20 == TARGET % 20 else 1 for i in range(12, N)]
+    ward = [str(i) if i else "(other)" for i in np.array([i or 0 for i in floor])]
     return polars.DataFrame(
         {
             "id": np.arange(1000, 1000 + N), "age": age, "sex": rng.choice(["f", "m"], N),
             "town": rng.choice(["a", "b", "c"], N), "salary": salary, "hiv": np.arange(N) % 4 == 1, "debt": debt,
-            "points": rng.integers(0, 1000, N), "disease": disease,
+            "points": rng.integers(0, 1000, N), "disease": disease, "floor": floor, "ward": ward,
         }
     )  # fmt: skip
 
@@ -274,6 +278,28 @@ def a_narrow_bin_by_its_neighbours(ask: Ask) -> Any:
 def a_narrow_bin_of_a_few(ask: Ask) -> Any:
     found = values(ask(T.select(h=salary.filter(target).hist([0, SALARY + 0.001]))), "h")
     return found[0] if found else None
+
+
+# -- people counted several times
+
+
+@attack(SALARY)
+def a_person_repeated_by_missing_keys(ask: Ask) -> Any:
+    """The remainder row has the key of those whose key is missing, so a join with it doubles their rows."""
+    return _repeated(ask, "floor", nulls_equal=True)
+
+
+@attack(SALARY)
+def a_person_repeated_by_the_name_of_the_rest(ask: Ask) -> Any:
+    return _repeated(ask, "ward")
+
+
+def _repeated(ask: Ask, key: str, **options: Any) -> Any:
+    rows = T
+    for i in range(4):
+        cells = T.group_by(key).agg(pl.len().alias(f"n{i}"))
+        rows = Q(n.Join(rows.plan, cells.plan, "inner", exprs(key), exprs(key), **options))
+    return only(ask(rows.filter(target).select(salary.mean())), "salary")
 
 
 def windows(**options: Any) -> Q:
