@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import polars
 import pytest
+from attacking import ask_part, same
 from bastion_plan import nodes as n
 from bastion_plan.expressions import Over
 from bastion_policy.model import Policy, Role, RoleKind
@@ -671,29 +672,16 @@ def row_index(ask: Ask) -> Any:
     return cell(found, "salary")
 
 
-def same(one: Any, two: Any) -> bool:
-    if isinstance(one, float | int) and isinstance(two, float | int) and not isinstance(two, bool):
-        return math.isclose(one, two, rel_tol=1e-6)
-    return one is not None and type(one) is type(two) and bool(one == two)
-
-
-def _ask(world: World, plan: Q) -> polars.DataFrame:
-    answer = world.ask(plan.plan)
-    if answer.table is None and answer.verdict.safe_part is not None:
-        answer = world.ask(plan.plan, safe_part=True)
-    return answer.table if answer.table is not None else polars.DataFrame()
-
-
 @pytest.mark.parametrize("name", ATTACKS)
 def test_attack_fails_under_the_default_policy(name: str) -> None:
     function, truth = ATTACKS[name]
-    assert not same(function(lambda q: _ask(guarded, q)), truth)
+    assert not same(function(lambda q: ask_part(guarded, q)), truth)
 
 
 @pytest.mark.parametrize("name", ATTACKS)
 def test_attack_succeeds_without_a_guard(name: str) -> None:
     function, truth = ATTACKS[name]
-    assert same(function(lambda q: _ask(unguarded, q)), truth)
+    assert same(function(lambda q: ask_part(unguarded, q)), truth)
 
 
 def test_there_are_enough_attacks() -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import polars
 import pytest
+from attacking import ask_part, same
 from bastion_plan import nodes as n
 from bastion_plan.bind import bind
 from bastion_plan.dtypes import DType
@@ -368,12 +369,6 @@ def the_rest_of_cells_that_were_taken_out(ask: Ask) -> Any:
     return rest < 1.095 * PEOPLE["debt"][TARGET]
 
 
-def same(one: Any, two: Any) -> bool:
-    if isinstance(one, float | int) and isinstance(two, float | int) and not isinstance(two, bool):
-        return math.isclose(one, two, rel_tol=1e-6)
-    return one is not None and type(one) is type(two) and bool(one == two)
-
-
 def visits(world: World) -> World:
     facts = world.facts["t"]
     frame = polars.concat([PEOPLE.with_columns(visit=polars.lit(i)) for i in range(3)])
@@ -388,25 +383,18 @@ def _world(name: str, world: World) -> World:
     return WORLDS[world]["visits" in name or name == "difference_across_an_inner_join"]
 
 
-def _ask(world: World, plan: Q) -> polars.DataFrame:
-    answer = world.ask(plan.plan)
-    if answer.table is None and answer.verdict.safe_part is not None:
-        answer = world.ask(plan.plan, safe_part=True)
-    return answer.table if answer.table is not None else polars.DataFrame()
-
-
 @pytest.mark.parametrize("name", ATTACKS)
 def test_attack_fails_under_the_default_policy(name: str) -> None:
     function, truth = ATTACKS[name]
     world = _world(name, guarded)
-    assert not same(function(lambda q: _ask(world, q)), truth)
+    assert not same(function(lambda q: ask_part(world, q)), truth)
 
 
 @pytest.mark.parametrize("name", ATTACKS)
 def test_attack_succeeds_without_a_guard(name: str) -> None:
     function, truth = ATTACKS[name]
     world = _world(name, unguarded)
-    assert same(function(lambda q: _ask(world, q)), truth)
+    assert same(function(lambda q: ask_part(world, q)), truth)
 
 
 HARMLESS = {
