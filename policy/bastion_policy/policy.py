@@ -38,7 +38,13 @@ from bastion_policy.rules import (
 
 DEFAULT_K = 10
 #: the rules of the default profile that hold besides Aggregation, whether or not a policy names them
-DEFAULT_RULES: tuple[Dominance | Homogeneity, ...] = (Dominance(p=0.10), Dominance(n=2, share=0.9), Homogeneity())
+DEFAULT_RULES: tuple[AnyRule, ...] = (
+    Dominance(p=0.10),
+    Dominance(n=2, share=0.9),
+    Homogeneity(),
+    LinearAudit(),
+    Saturation(),
+)
 STRICT_RULES: tuple[AnyRule, ...] = (
     Dominance(p=0.10),
     Dominance(n=2, share=0.9),
@@ -51,6 +57,17 @@ STRICT_RULES: tuple[AnyRule, ...] = (
 WEAKENABLE = {
     "dominance": "Dominance is off: one person may make up nearly all of a released sum.",
     "homogeneity": "Homogeneity is off: a cell may show that nearly everybody in it shares one sensitive value.",
+    "history": "The history is off: two answers that differ by one person may both be released.",
+    "linear_audit": "The linear audit is off: several answers together may give away one person.",
+    "saturation": "The rank budget is off: any number of overlapping answers may be released.",
+}
+#: names of the profile's rules as `weaken` gives them
+RULE_NAMES: dict[type[Rule], str] = {
+    Dominance: "dominance",
+    Homogeneity: "homogeneity",
+    LinearAudit: "linear_audit",
+    Saturation: "saturation",
+    Rounding: "rounding",
 }
 PROFILES = ("default", "strict")
 
@@ -64,7 +81,8 @@ class Effective:
     k: distinct units that every released number needs; 0 where open, DEFAULT_K where closed (for the safe part).
     p: the p% rule's p, or None. shares: (n, share) of the n-k rules.
     homogeneity: the rule in force, or None.
-    linear_audit, saturation, rounding, privacy: rules of later releases, or None (see Policy.unsupported).
+    linear_audit, saturation: the linear audit and its rank budget, or None.
+    rounding, privacy: rules of later releases, or None (see Policy.unsupported).
     profile: "default" or "strict".
     weakened: names of `weaken` in force.
     """
@@ -98,7 +116,8 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     derived: arithmetic over several columns that the owner allows, by name ({"bmi": "weight / height ** 2"}).
     audiences: identities that count as one, by name of the audience.
     profile: "default" or "strict": what an Aggregation brings with it.
-    weaken: rules of the profile that the owner switches off ("dominance", "homogeneity"); always logged.
+    weaken: rules of the profile that the owner switches off ("dominance", "homogeneity", "history", "linear_audit",
+        "saturation"); always logged.
 
     Rules that a policy names besides Aggregation only ever add to the profile; `weaken` alone takes away from it.
 
@@ -196,7 +215,7 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
                 k, needs_noise = _threshold(zone)
                 kind = "private" if needs_noise else "guarded"
         profile = STRICT_RULES if self.profile == "strict" else DEFAULT_RULES
-        rules += [rule for rule in profile if type(rule).__name__.lower() not in self.weaken]
+        rules += [rule for rule in profile if RULE_NAMES[type(rule)] not in self.weaken]
         return _resolve(kind, k, rules, self)
 
     def unsupported(self) -> tuple[str, ...]:

@@ -123,9 +123,15 @@ def test_aggregation_alone_means_the_whole_default_profile():
     assert found.homogeneity == Homogeneity(3, "sensitive")
 
 
-def test_this_release_claims_no_audit():
+def test_the_default_profile_audits_and_does_not_round():
     found = Policy.default().effective()
-    assert (found.linear_audit, found.saturation, found.rounding) == (None, None, None)
+    assert (found.linear_audit, found.saturation, found.rounding) == (LinearAudit(), Saturation(), None)
+
+
+def test_the_audit_can_be_switched_off_loudly():
+    policy = Policy(safe_zone=Aggregation(10), unsafe_handling=Review(), weaken=("history", "linear_audit", "saturation"))
+    assert (policy.effective().linear_audit, policy.effective().saturation) == (None, None)
+    assert len([w for w in policy.warnings() if "is off" in w]) == 3
     assert Policy.default().unsupported() == ()
 
 
