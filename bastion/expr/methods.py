@@ -51,7 +51,7 @@ def _method(function: Function, name: str, *, namespaced: bool) -> Callable[...,
 
     method.__name__ = name
     method.__qualname__ = f"Expr.{function.name}"
-    method.__doc__ = f"{function.doc}\n\nNulls: {function.nulls}."
+    method.__doc__ = f"{function.doc}\n\nNulls: {function.nulls}.\n\nGuard: {function.flow} - {function.flow_reason}"
     method.__signature__ = signature(function, bound=False)  # type: ignore[attr-defined]
     return method
 

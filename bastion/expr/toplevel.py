@@ -164,7 +164,7 @@ def _top(function: Function, name: str) -> Callable[..., Expr]:
         return build(function, (), args, kwargs)
 
     call.__name__ = call.__qualname__ = name
-    call.__doc__ = f"{function.doc}\n\nNulls: {function.nulls}."
+    call.__doc__ = f"{function.doc}\n\nNulls: {function.nulls}.\n\nGuard: {function.flow} - {function.flow_reason}"
     call.__signature__ = signature(function)  # type: ignore[attr-defined]
     return call
 

@@ -20,6 +20,7 @@ from bastion_policy.boundary import REST, Boundary, Output
 from bastion_policy.flow_expressions import PER_UNIT, ExpressionTyping, join_sources, scalar_bounds
 from bastion_policy.flow_joins import EXACT_KEYS, join_frames
 from bastion_policy.flow_reshape import concat_frames, fill_frame, opaque, reshape_frame
+from bastion_policy.flow_rules import rule_of
 from bastion_policy.flow_trees import is_scalar, output_name, reduces, with_children
 from bastion_policy.lineage import CONSTANT, OWN, Form, Frame, Kind, Occurrence, Source, Typed, Value, World
 from bastion_policy.roles import RoleKind
@@ -82,6 +83,7 @@ class FlowTyping:
 
     def type(self, node: AnyNode) -> Typed:
         """Return the flow type of a node and everything below it."""
+        rule_of(node)  # INVARIANT: no rule, no judgement
         chosen = tied.projected(node)
         if chosen is not None:
             rows = self.type(chosen.input)

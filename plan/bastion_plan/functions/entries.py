@@ -7,8 +7,6 @@ from typing import Any
 from bastion_plan.functions.rules import same
 from bastion_plan.functions.spec import Arg, DTypeRule, Flow, Function, Option, Shape
 
-OWN_ROW = "Each result depends on its own row alone; it can still be as telling as the value it is made of."
-
 
 def column(accepts: str = "any", name: str = "input") -> Arg:
     """Return an argument where a bare string means a column."""
@@ -25,9 +23,7 @@ def flag(name: str, default: bool = False, doc: str = "") -> Option:
     return Option(name, "bool", default, choices=(False, True), doc=doc)
 
 
-def elementwise(
-    name: str, accepts: str, result: DTypeRule, doc: str, *more: Arg, reason: str = OWN_ROW, **rest: Any
-) -> Function:
+def elementwise(name: str, accepts: str, result: DTypeRule, doc: str, *more: Arg, reason: str, **rest: Any) -> Function:
     """Return an entry that looks at one row at a time."""
     return Function(name, (column(accepts), *more), result, Flow.ELEMENTWISE, reason, doc, **rest)
 

@@ -63,7 +63,7 @@ register(
             (column("number"), value("base", "number", optional=True, string_is_column=True)),
             float_of,
             Flow.ELEMENTWISE,
-            MONOTONE,
+            "Row by row; with a constant base it is one to one, with a column as base it mixes their values.",
             "Logarithm; base e unless given.",
             sql=("ln", "log"),
         ),

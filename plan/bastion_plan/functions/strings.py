@@ -15,9 +15,10 @@ from bastion_plan.functions.spec import UNKNOWN, Arg, DTypeRule, Flow, Function,
 
 PART = "Row by row; a part of a text can be as telling as the whole."
 TEXT = "Row by row; the text passes through almost unchanged."
+REWRITTEN = "Row by row; a pattern that matches everything folds all texts together, one that matches nothing passes them through."
 LENGTH = "Row by row; a count of characters or matches is a binning of its column."
 MATCH = "Row by row; a pattern can name any single value, so the result acts as a predicate."
-PARSED = "Row by row and one to one; with strict a text that does not fit stops the query, which tells that it exists."
+PARSED = "Row by row; the result says what the text says, and with strict a text that does not fit stops the query, which tells that it exists."
 
 _PATTERN = value("pattern", "string")
 _LITERAL = flag("literal", doc="the pattern is plain text, not a regular expression")
@@ -276,7 +277,7 @@ register(
         text(
             "replace",
             _replaced,
-            TEXT,
+            REWRITTEN,
             "With the first n matches of a pattern replaced.",
             _PATTERN,
             value("value", "string"),
@@ -285,7 +286,7 @@ register(
         text(
             "replace_all",
             same,
-            TEXT,
+            REWRITTEN,
             "With all matches of a pattern replaced.",
             _PATTERN,
             value("value", "string"),
@@ -295,7 +296,7 @@ register(
         text(
             "replace_many",
             same,
-            TEXT,
+            REWRITTEN,
             "With several texts replaced.",
             value("patterns", "list of string", string_is_column=True),
             value("replace_with", "list of string"),

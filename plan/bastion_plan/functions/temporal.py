@@ -25,6 +25,17 @@ from bastion_plan.functions.spec import Arg, DTypeRule, Function, Given, Option
 
 PART = "Row by row; a part of a date is a binning of its column, coarse for years and fine for seconds."
 MOVED = "Row by row and one to one: knowing the result is knowing the value."
+SHIFTED = (
+    "Row by row; the move folds a few dates together (month ends, days off), all others stay as telling as they are."
+)
+UNITS = "Row by row; in a unit as fine as the column's it is one to one, in a coarser one a binning of its column."
+FORMATTED = "Row by row; the format decides how much of the value the text tells, up to all of it."
+WHOLE = (
+    "Row by row; what is less than a whole unit is cut off unless fractional, so it is a binning, fine for small units."
+)
+OFFSET = (
+    "Row by row; the zone's offset at a time tells which season or era the time lies in, so it is a coarse binning."
+)
 COARSER = "Row by row; neighbouring values become one, so it is a binning of its column."
 
 _UNIT = Option("time_unit", "str", "us", choices=("ms", "us", "ns"))
@@ -137,7 +148,7 @@ register(
             "offset_by",
             DATED,
             same,
-            MOVED,
+            SHIFTED,
             "Moved by a duration such as '1mo2d'.",
             value("by", "string"),
         ),
@@ -145,7 +156,7 @@ register(
             "add_business_days",
             DATED,
             same,
-            MOVED,
+            SHIFTED,
             "Moved by working days.",
             value("n", "integer", string_is_column=True),
             options=(_WEEK, _ROLL),
@@ -154,7 +165,7 @@ register(
             "combine",
             DATED,
             lambda g: datetime(g.options["time_unit"], g.first.zone),
-            MOVED,
+            "Row by row; the date passes through, the time of day is that of the argument.",
             "The date with another time of day.",
             value("time", "time"),
             options=(_UNIT,),
@@ -183,7 +194,7 @@ register(
             "replace_time_zone",
             "datetime",
             _zoned,
-            MOVED,
+            "Row by row; clock times that the zone skips or repeats fall together or are null, all others pass through.",
             "The same clock time in another time zone.",
             options=(Option("time_zone", "str", required=True, nullable=True), _AMBIGUOUS, _MISSING),
         ),
@@ -191,30 +202,30 @@ register(
             "base_utc_offset",
             "datetime",
             _zone_only(always(duration("ms"))),
-            PART,
+            OFFSET,
             "Offset from UTC, without summer time.",
         ),
         _dt(
             "dst_offset",
             "datetime",
             _zone_only(always(duration("ms"))),
-            PART,
+            OFFSET,
             "Offset that summer time adds.",
         ),
         _dt(
             "cast_time_unit",
             "datetime or duration",
             _with_unit,
-            MOVED,
+            UNITS,
             "The same time in another unit.",
             options=(Option("time_unit", "str", required=True, choices=("ms", "us", "ns")),),
         ),
-        _dt("timestamp", DATED, always(INT64), MOVED, "Time since 1970.", options=(_UNIT,)),
+        _dt("timestamp", DATED, always(INT64), UNITS, "Time since 1970.", options=(_UNIT,)),
         _dt(
             "epoch",
             DATED,
             _since,
-            MOVED,
+            UNITS,
             "Time since 1970, also in seconds or days.",
             options=(_EPOCH,),
             sql=("epoch",),
@@ -223,7 +234,7 @@ register(
             "strftime",
             "date or datetime or time",
             always(STRING),
-            MOVED,
+            FORMATTED,
             "As text in a format.",
             options=(Option("format", "str", required=True),),
             sql=("strftime",),
@@ -232,7 +243,7 @@ register(
             "to_string",
             "temporal",
             always(STRING),
-            MOVED,
+            FORMATTED,
             "As text.",
             options=(Option("format", "str", None, nullable=True),),
             sql=("to_char",),
@@ -242,7 +253,7 @@ register(
                 f"total_{unit}",
                 "duration",
                 _fraction(INT64),
-                MOVED,
+                WHOLE,
                 f"Length in whole {unit}.",
                 options=(_FRACTION,),
             )

@@ -10,6 +10,7 @@ from bastion_plan.functions.registry import register
 from bastion_plan.functions.rules import always, by_kind, difference, float_of, same, struct_of, summed
 from bastion_plan.functions.spec import Given, Option, Shape
 
+DIFFERS = "Each result is made of two or three neighbouring rows, chosen by the order of rows; one of them known, it gives the other."
 NEIGHBOUR = "Each result holds a value of another row, chosen by the order of rows."
 RUNNING = "Each result is an aggregate of all rows before it; two neighbours differ by exactly one row."
 RANKS = "Each result depends on all other values: their order gives them away step by step."
@@ -73,7 +74,7 @@ register(
             "diff",
             "numeric or temporal",
             difference,
-            NEIGHBOUR,
+            DIFFERS,
             "Value minus the one n rows before.",
             _N,
             nulls="null on either side gives null",
@@ -82,7 +83,7 @@ register(
             "pct_change",
             "number",
             float_of,
-            NEIGHBOUR,
+            DIFFERS,
             "Relative change since n rows before.",
             _N,
             nulls="nulls are filled forward first",
@@ -126,7 +127,7 @@ register(
             "interpolate",
             "number",
             _interpolated,
-            NEIGHBOUR,
+            DIFFERS,
             "Nulls replaced by values between their neighbours.",
             options=(Option("method", "str", "linear", choices=("linear", "nearest")),),
             nulls="nulls are replaced",
@@ -135,7 +136,7 @@ register(
             "interpolate_by",
             "wide number",
             float_of,
-            NEIGHBOUR,
+            DIFFERS,
             "Nulls replaced by values between their neighbours, spaced by another column.",
             value("by", "wide number or date or datetime", string_is_column=True),
             nulls="nulls are replaced",
@@ -217,14 +218,14 @@ register(
             "peak_min",
             "number",
             always(BOOLEAN),
-            NEIGHBOUR,
+            DIFFERS,
             "Whether the value is smaller than both neighbours.",
         ),
         window(
             "peak_max",
             "number",
             always(BOOLEAN),
-            NEIGHBOUR,
+            DIFFERS,
             "Whether the value is larger than both neighbours.",
         ),
         *(

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+from collections import Counter
+from datetime import UTC, date, datetime
+from typing import Any
 
+import polars
 import pytest
 from bastion_plan.errors import BindError
 from bastion_plan.functions.accepts import WORDS, fits, words
@@ -141,3 +146,69 @@ def test_the_classes_in_words_are_disjoint_where_they_should_be() -> None:
     assert not fits("numeric", STRING)
     with pytest.raises(KeyError):
         fits("numbrs", INT64)
+
+
+def test_a_reason_speaks_of_one_flow_class_and_is_no_form_letter() -> None:
+    by_reason: dict[str, set[Flow]] = {}
+    for function in FUNCTIONS:
+        by_reason.setdefault(function.flow_reason, set()).add(function.flow)
+    assert {reason for reason, flows in by_reason.items() if len(flows) > 1} == set()
+    assert all("\n" not in reason and 20 <= len(reason) <= 220 for reason in by_reason)
+    row_by_row = [r for r, flows in by_reason.items() if flows == {Flow.ELEMENTWISE}]
+    assert all(r.startswith("Row by row") for r in row_by_row)
+    assert not any(r.startswith("Row by row") for r in by_reason if r not in row_by_row)
+    # a family of more than a tenth of the register would say nothing about its members, but for elements of lists
+    families = Counter(f.flow_reason for f in FUNCTIONS)
+    large = {reason for reason, size in families.items() if size > len(FUNCTIONS) // 10}
+    assert large == {"Row by row: it reads the elements of its own row only."}
+
+
+#: pairs of inputs with one result, by function: where there is one, "one to one" would be a lie
+FOLDED = {
+    "abs": ([1.0], [-1.0]),
+    "floor": ([1.2], [1.7]),
+    "sin": ([0.0], [math.pi * 0]),
+    "str.to_uppercase": (["a"], ["A"]),
+    "dt.month_end": ([date(2020, 1, 1)], [date(2020, 1, 2)]),
+    "dt.year": ([date(2020, 1, 1)], [date(2020, 1, 2)]),
+    "str.len_chars": (["a"], ["b"]),
+    "is_null": ([1], [2]),
+}
+
+
+@pytest.mark.parametrize("name", FOLDED)
+def test_what_folds_values_together_does_not_claim_to_be_one_to_one(name: str) -> None:
+    one, two = (polars.Series("x", values) for values in FOLDED[name])
+    method = pl_method(name)
+    assert polars.select(method(polars.lit(one))).equals(polars.select(method(polars.lit(two))))
+    assert "one to one" not in get(name).flow_reason
+
+
+_ZONED = [datetime(2020, 1, d, 12, tzinfo=UTC) for d in range(1, 5)]
+#: inputs and options of what is not a function of one number
+DISTINCT: dict[str, tuple[Any, dict[str, Any]]] = {
+    "bin.encode": ([b"a", b"b", b"ab"], {"encoding": "hex"}),
+    "dt.convert_time_zone": (_ZONED, {"time_zone": "Asia/Tokyo"}),
+    "reinterpret": ([-2, -1, 1, 2], {"signed": False}),
+    "cat.physical": (polars.Series(["x", "y", "z"], dtype=polars.Categorical), {}),
+    "pl.from_epoch": ([1, 2, 3], {}),
+    "arccosh": ([1.0, 1.5, 2.0], {}),
+}
+
+
+@pytest.mark.parametrize("function", [f for f in FUNCTIONS if "and one to one:" in f.flow_reason], ids=lambda f: f.name)
+def test_what_claims_to_be_one_to_one_keeps_values_apart(function: Function) -> None:
+    values, options = DISTINCT.get(function.name, ([0.1, 0.25, 0.5, 0.9], {}))
+    made = polars.select(pl_method(function.name)(polars.lit(polars.Series("x", values)), **options)).to_series()
+    assert made.null_count() == 0
+    assert made.n_unique() == len(values)
+
+
+def pl_method(name: str) -> Any:
+    """The function of Polars itself, of one column."""
+    space, _, short = name.rpartition(".")
+    if space == "pl":
+        return getattr(polars, short)
+    if name == "cat.physical":
+        return lambda e: e.to_physical()
+    return lambda e, **options: getattr(getattr(e, space) if space else e, short)(**options)
