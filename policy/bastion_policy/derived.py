@@ -31,14 +31,21 @@ def parse_derived(name: str, text: str) -> Expr:
     """
     hint = 'Write arithmetic over columns, such as "weight / height ** 2" or "col(\'body weight\') / 2".'
     if not isinstance(text, str) or len(text) > MAX_LENGTH:
-        raise refuse("derived", f"derived.{name} must be a text of at most {MAX_LENGTH} characters.", next_step=hint)
+        raise refuse(
+            "derived",
+            f"derived.{name} must be a text of at most {MAX_LENGTH} characters.",
+            next_step=hint,
+            path=f"derived.{name}",
+        )
     try:
         tree = ast.parse(text.strip(), mode="eval").body
         found = _expression(tree)
     except (SyntaxError, ValueError, RecursionError, MemoryError, PlanError):
-        raise refuse("derived", f"derived.{name} is not arithmetic over columns.", next_step=hint) from None
+        raise refuse(
+            "derived", f"derived.{name} is not arithmetic over columns.", next_step=hint, path=f"derived.{name}"
+        ) from None
     if not columns_of(found):
-        raise refuse("derived", f"derived.{name} names no column.", next_step=hint)
+        raise refuse("derived", f"derived.{name} names no column.", next_step=hint, path=f"derived.{name}")
     return found
 
 

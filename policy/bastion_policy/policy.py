@@ -112,6 +112,7 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     unsafe_handling: the action for the others, as long as `review_zone` holds for them; outside both: refused.
     savable: whether results may be kept on the server under a name.
     unit: the column of the privacy unit (whom the data is about), "row" for one person per row, None: not declared.
+    rows_per_unit: how many rows one person has at most, checked at upload (1: the unit is unique); None: not declared.
     roles: role per column; strings are accepted ({"age": "quasi", "salary": measure(0, 500_000)}).
     derived: arithmetic over several columns that the owner allows, by name ({"bmi": "weight / height ** 2"}).
     audiences: identities that count as one, by name of the audience.
@@ -135,20 +136,26 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     audiences: dict[str, tuple[str, ...]] | None = None
     profile: str = "default"
     weaken: tuple[str, ...] = ()
+    rows_per_unit: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("safe_zone", "review_zone"):
             _check_zone(name, getattr(self, name))
         if not isinstance(self.unsafe_handling, Action) or type(self.unsafe_handling) is Action:
             msg = "unsafe_handling must be an action."
-            raise refuse("action", msg, next_step="Use Log(), Review(), Suppress() or Reject().")
+            raise refuse("action", msg, next_step="Use Log(), Review(), Suppress() or Reject().", path="unsafe")
         if not isinstance(self.savable, bool):
-            raise refuse("savable", "savable must be True or False.")
+            raise refuse("savable", "savable must be True or False.", path="savable")
         if self.unit is not None and (not isinstance(self.unit, str) or not self.unit):
-            raise refuse("unit", "unit must be the name of a column.", next_step='Or "row": one person per row.')
+            msg = "unit must be the name of a column."
+            raise refuse("unit", msg, next_step='Or "row": one person per row.', path="unit")
+        rows = self.rows_per_unit
+        if rows is not None and (isinstance(rows, bool) or not isinstance(rows, int) or rows < 1):
+            msg = f"rows_per_unit must be a whole number of at least 1, not {rows!r}."
+            raise refuse("unit.rows", msg, next_step="Write 1 where the unit is unique.", path="rows_per_unit")
         if self.profile not in PROFILES:
             msg = f"There is no profile {self.profile!r}."
-            raise refuse("profile", msg, next_step='Use "default" or "strict".')
+            raise refuse("profile", msg, next_step='Use "default" or "strict".', path="profile")
         self._set("roles", to_roles(self.roles) if self.roles else None)
         self._set("derived", dict(self.derived) if self.derived else None)
         self.derived_exprs()
@@ -167,15 +174,17 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
                     "weaken",
                     f"{name!r} is not a rule that can be switched off.",
                     next_step=did_you_mean(str(name), WEAKENABLE) or f"Known: {', '.join(WEAKENABLE)}.",
+                    path="weaken",
                 )
         if names and self.profile == "strict":
-            raise refuse("weaken", "The strict profile cannot be weakened.", next_step='Use profile="default".')
+            msg = "The strict profile cannot be weakened."
+            raise refuse("weaken", msg, next_step='Use profile="default".', path="weaken")
         return tuple(sorted(set(names)))
 
     def __hash__(self) -> int:
         tables = (self.roles, self.derived, self.audiences)
         flat = (self.safe_zone, self.unsafe_handling, self.savable, self.review_zone, self.unit, self.profile)
-        return hash((flat, self.weaken, tuple(frozenset(t.items()) if t else None for t in tables)))
+        return hash((flat, self.weaken, self.rows_per_unit, tuple(frozenset(t.items()) if t else None for t in tables)))
 
     # -- presets
 
@@ -277,6 +286,7 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
                     "column",
                     f"{where}: the table has no column {name!r}.",
                     next_step=did_you_mean(name, known) or f"Its columns are {', '.join(known[:20])}.",
+                    path=where,
                 )
 
 
@@ -291,10 +301,10 @@ UNSUPPORTED: dict[type[Rule], str] = {
 
 def _check_zone(name: str, rule: object) -> None:
     if not isinstance(rule, Rule) or type(rule) is Rule:
-        raise refuse("zone", f"{name} must be a rule.", next_step=f"Write {name}=Aggregation(10), for example.")
+        raise refuse("zone", f"{name} must be a rule.", next_step=f"Write {name}=Aggregation(10), for example.", path=name)
     if depth(rule) > MAX_DEPTH or sum(1 for _ in leaves(rule)) > MAX_RULES:
         msg = f"{name} has more than {MAX_RULES} rules or nests them more than {MAX_DEPTH} deep."
-        raise refuse("zone.size", msg)
+        raise refuse("zone.size", msg, path=name)
 
 
 def _check_aggregation(zone: Rule) -> None:
@@ -311,20 +321,23 @@ def _check_aggregation(zone: Rule) -> None:
                 "The safe zone would release numbers without asking how many people they are about.",
                 "Dominance, Homogeneity, LinearAudit, Saturation and Rounding only tighten an Aggregation.",
                 "Write AtLeastNOf(2, [Aggregation(10), Dominance(p=0.1)]), for example.",
+                path="safe_zone",
             )
 
 
 def _audiences(audiences: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
     seen: dict[str, str] = {}
     for audience, members in audiences.items():
+        path = f"audiences.{audience}"
         if isinstance(members, str) or not members:
-            raise refuse("audience", f"Audience {audience!r} must be a list of key names.")
+            raise refuse("audience", f"Audience {audience!r} must be a list of key names.", path=path)
         for member in members:
             if not isinstance(member, str) or not KEY_NAME.fullmatch(member):
-                raise refuse("audience", f"Audience {audience!r}: {member!r} is not a name that a key can have.")
+                msg = f"Audience {audience!r}: {member!r} is not a name that a key can have."
+                raise refuse("audience", msg, next_step="`bastion keys list` shows the names.", path=path)
             if seen.setdefault(member, audience) != audience:
                 msg = f"{member!r} is in two audiences, {seen[member]!r} and {audience!r}."
-                raise refuse("audience", msg, next_step="One identity is in one audience: join the two.")
+                raise refuse("audience", msg, next_step="One identity is in one audience: join the two.", path=path)
     return {name: tuple(sorted(set(members))) for name, members in audiences.items()}
 
 

@@ -232,19 +232,24 @@ def check_roles(columns: Mapping[str, DType], roles: Mapping[str, Role]) -> None
     for name, role in roles.items():
         if name not in columns:
             hint = did_you_mean(name, columns) or f"Its columns are {', '.join(list(columns)[:20])}."
-            raise refuse("role.column", f"roles.{name}: the table has no column {name!r}.", next_step=hint)
+            raise refuse(
+                "role.column", f"roles.{name}: the table has no column {name!r}.", next_step=hint, path=f"roles.{name}"
+            )
         dtype = columns[name]
         if role.kind is RoleKind.MEASURE and not (dtype.is_numeric or dtype.is_temporal):
             raise refuse(
                 "role.type",
                 f"roles.{name}: a measure is a number, and the column is {dtype}.",
                 next_step="Use quasi or sensitive.",
+                path=f"roles.{name}",
             )
         if role.bounded and not dtype.is_numeric:
-            raise refuse("role.type", f"roles.{name}: only numbers have bounds, and the column is {dtype}.")
+            msg = f"roles.{name}: only numbers have bounds, and the column is {dtype}."
+            raise refuse("role.type", msg, next_step="Leave the bounds out.", path=f"roles.{name}")
         for value in role.domain or ():
             if not _fits(value, dtype):
-                raise refuse("role.type", f"roles.{name}: {value!r} is not a value of a {dtype} column.")
+                msg = f"roles.{name}: {value!r} is not a value of a {dtype} column."
+                raise refuse("role.type", msg, next_step="Correct the domain, or leave it out.", path=f"roles.{name}")
 
 
 def _fits(value: Scalar, dtype: DType) -> bool:

@@ -17,9 +17,10 @@ MAX_DEPTH = 16
 MAX_RULES = 256
 
 
-def refuse(code: str, message: str, reason: str = "", next_step: str = "") -> PolicyError:
-    """Return a PolicyError with code `policy.<code>`."""
-    return PolicyError(message, reason=reason, next_step=next_step, code=f"policy.{code}")
+def refuse(code: str, message: str, reason: str = "", next_step: str = "", *, path: str = "") -> PolicyError:
+    """Return a PolicyError with code `policy.<code>`; path: of the key of the policy that it is about."""
+    details = {"path": path} if path else {}
+    return PolicyError(message, reason=reason, next_step=next_step, code=f"policy.{code}", details=details)
 
 
 def _whole(owner: str, name: str, value: Any, minimum: int) -> None:
@@ -53,7 +54,7 @@ class Aggregation(Rule, frozen=True, tag="aggregation"):
     min_agg_size: int
 
     def __post_init__(self) -> None:
-        _whole("Aggregation", "min_agg_size", self.min_agg_size, 0)
+        _whole("Aggregation", "min_agg_size", self.min_agg_size, 1)
 
 
 class Dominance(Rule, frozen=True, tag="dominance"):
@@ -161,6 +162,9 @@ class DifferentialPrivacy(Rule, frozen=True, tag="differential_privacy"):
     def __post_init__(self) -> None:
         epsilon = _number("DifferentialPrivacy", "epsilon", self.epsilon, 0, math.inf, open_low=True)
         delta = _number("DifferentialPrivacy", "delta", self.delta, 0, 1)
+        if delta == 1:
+            msg = "DifferentialPrivacy: delta must be below 1, and is best below one in the number of people."
+            raise refuse("rule.number", msg, "With delta 1 everything may be told.")
         msgspec.structs.force_setattr(self, "epsilon", epsilon)
         msgspec.structs.force_setattr(self, "delta", delta)
 

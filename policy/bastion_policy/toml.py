@@ -29,6 +29,7 @@ from bastion_policy.rules import (
     UserId,
     refuse,
 )
+from bastion_policy.toml_lines import line_of
 
 #: rules by their key: the class, and the field that may be written without a table (None: `true`)
 _RULES: dict[str, tuple[type[Rule], str | None]] = {
@@ -43,7 +44,11 @@ _RULES: dict[str, tuple[type[Rule], str | None]] = {
 }
 _KEYS: dict[type[Rule], str] = {kind: key for key, (kind, _) in _RULES.items()}
 _ACTIONS = {kind.__name__.lower(): kind for kind in BY_STRICTNESS}
-_TOP = ("safe_zone", "unsafe", "review_zone", "savable", "unit", "profile", "weaken", "roles", "derived", "audiences")
+_TOP = (
+    "safe_zone", "unsafe", "review_zone", "savable", "unit", "rows_per_unit", "profile", "weaken", "roles", "derived",
+    "audiences",
+)  # fmt: skip
+_LINE = re.compile(r"^Line \d+ of policy\.toml: ")
 _NUMBER_OF_LINE = re.compile(r"\(at line (\d+), column (\d+)\)")
 
 
@@ -59,6 +64,8 @@ def to_toml(policy: Policy, roles: Mapping[str, Role | str] | None = None) -> st
     lines: list[str] = []
     if policy.unit is not None:
         lines.append(f"unit = {_value(policy.unit)}")
+    if policy.rows_per_unit is not None:
+        lines.append(f"rows_per_unit = {policy.rows_per_unit}")
     lines.append(f"savable = {_value(policy.savable)}")
     lines.append(f'unsafe = "{action_name(policy.unsafe_handling)}"')
     if policy.profile != "default":
@@ -149,8 +156,7 @@ def from_toml(text: str) -> Policy:
     """Return the policy that `text` writes down.
 
     Raises:
-        PolicyError: policy.toml (not TOML: with line and column), or what is wrong with a key, with its path.
-            `details` holds `line` and `column`, or `path`.
+        PolicyError: policy.toml (not TOML), or what is wrong with a key. `details` holds `line`, and `column` or `path`.
     """
     try:
         table = tomllib.loads(text)
@@ -158,7 +164,7 @@ def from_toml(text: str) -> Policy:
         found = _NUMBER_OF_LINE.search(str(error))
         line, column = (int(found[1]), int(found[2])) if found else (text.count("\n") + 1, 1)
         raise PolicyError(
-            f"Line {line}, column {column}: this is not TOML.",
+            f"Line {line} of policy.toml, column {column}: this is not TOML.",
             reason=_NUMBER_OF_LINE.sub("", str(error)).strip().rstrip(".") + ".",
             next_step="Strings need quotes, tables are written [name].",
             code="policy.toml",
@@ -166,12 +172,43 @@ def from_toml(text: str) -> Policy:
         ) from None
     except RecursionError:
         raise refuse("toml", "The text is nested too deeply.") from None
+    try:
+        return _policy(table)
+    except PolicyError as error:
+        raise with_line(error, text, nearest=True) from None
+
+
+def with_line(error: PolicyError, text: str, *, nearest: bool = False) -> PolicyError:
+    """Return the error with the line of the key it is about; as it is, where the text has no such key.
+
+    nearest: of the key around it, then.
+    """
+    path = error.details.get("path")
+    if path is None or "line" in error.details:
+        return error
+    line = line_of(text, path, nearest=nearest) or (1 if nearest else None)
+    if line is None:
+        return error
+    return PolicyError(
+        f"Line {line} of policy.toml: {error.message}", reason=error.reason, next_step=error.next_step, code=error.code,
+        details={**error.details, "line": line},
+    )  # fmt: skip
+
+
+def without_line(error: PolicyError) -> PolicyError:
+    """Return the error for an owner who wrote no text: the line says nothing to them."""
+    message = _LINE.sub("", error.message)
+    details = {k: v for k, v in error.details.items() if k != "line"}
+    return PolicyError(message, reason=error.reason, next_step=error.next_step, code=error.code, details=details)
+
+
+def _policy(table: dict[str, Any]) -> Policy:
     _check_keys(table, _TOP, "")
     for name in ("safe_zone", "unsafe"):
         if name not in table:
             example = "[safe_zone]\naggregation = 10" if name == "safe_zone" else 'unsafe = "review"'
             raise _at("", refuse("toml.missing", f"The policy has no {name}.", next_step=f"Add {example!r}."))
-    fields: dict[str, Any] = {k: v for k, v in table.items() if k in ("savable", "unit", "profile")}
+    fields: dict[str, Any] = {k: v for k, v in table.items() if k in ("savable", "unit", "rows_per_unit", "profile")}
     fields["safe_zone"] = _read_rule(table["safe_zone"], "safe_zone")
     if "review_zone" in table:
         fields["review_zone"] = _read_rule(table["review_zone"], "review_zone")
@@ -187,10 +224,11 @@ def from_toml(text: str) -> Policy:
     return Policy(**fields)
 
 
-def _at(path: str, error: PolicyError) -> PolicyError:
-    """Return the error with the path of the key it is about."""
+def _at(path: str, error: PolicyError, key: str | None = None) -> PolicyError:
+    """Return the error with the path of the key it is about. key: of the line to show, where that is not `path`."""
     message = f"{path}: {error.message}" if path else error.message
-    return PolicyError(message, reason=error.reason, next_step=error.next_step, code=error.code, details={"path": path})
+    details = {"path": path if key is None else key}
+    return PolicyError(message, reason=error.reason, next_step=error.next_step, code=error.code, details=details)
 
 
 def _wrong(path: str, wanted: str) -> PolicyError:
@@ -209,7 +247,9 @@ def _check_keys(table: Mapping[str, Any], known: tuple[str, ...], path: str) -> 
     for key in table:
         if key not in known:
             hint = did_you_mean(key, known) or f"Known here: {', '.join(known)}."
-            raise _at(path, refuse("toml.key", f"there is no key {key!r} here.", next_step=hint))
+            raise _at(
+                path, refuse("toml.key", f"there is no key {key!r} here.", next_step=hint), f"{path}.{key}".lstrip(".")
+            )
 
 
 def _table(table: Mapping[str, Any], name: str) -> dict[str, Any]:

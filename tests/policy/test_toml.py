@@ -92,8 +92,8 @@ def test_rules(zone, rule):
         ("safe_zone = true", "policy.toml.missing", {"path": ""}, "review"),
         ("unsafe = 'reveiw'\nsafe_zone = true", "policy.action", {"path": "unsafe"}, "'review'"),
         ("unsafe = 3\nsafe_zone = true", "policy.action", {"path": "unsafe"}, "reject"),
-        ("unsafe = 'log'\nsafe_zone = true\nsavabel = true", "policy.toml.key", {"path": ""}, "'savable'"),
-        ("unsafe = 'log'\n[safe_zone]\nagregation = 1", "policy.toml.key", {"path": "safe_zone"}, "'aggregation'"),
+        ("unsafe = 'log'\nsafe_zone = true\nsavabel = true", "policy.toml.key", {"path": "savabel", "line": 3}, "'savable'"),
+        ("unsafe = 'log'\n[safe_zone]\nagregation = 1", "policy.toml.key", {"path": "safe_zone.agregation", "line": 3}, "'aggregation'"),
         ("unsafe = 'log'\nsafe_zone = 3", "policy.toml.type", {"path": "safe_zone"}, ""),
         ("unsafe = 'log'\n[safe_zone]", "policy.toml.type", {"path": "safe_zone"}, ""),
         ("unsafe = 'log'\nsafe_zone = { aggregation = true }", "policy.toml.type", {"path": "safe_zone.aggregation"}, ""),
@@ -119,7 +119,7 @@ def test_rules(zone, rule):
         ),
         ("unsafe = 'log'\nsafe_zone = true\n[derived]\na = 3", "policy.toml.type", {"path": "derived.a"}, ""),
         ("unsafe = 'log'\nsafe_zone = true\n[audiences]\na = 'b'", "policy.toml.type", {"path": "audiences.a"}, ""),
-        ("unsafe = 'log'\nsafe_zone = true\nsavable = 'yes'", "policy.savable", {}, ""),
+        ("unsafe = 'log'\nsafe_zone = true\nsavable = 'yes'", "policy.savable", {"line": 3}, ""),
     ],
 )  # fmt: skip
 def test_errors_say_where(text, code, where, hint):
@@ -128,8 +128,9 @@ def test_errors_say_where(text, code, where, hint):
     assert error.value.code == code
     assert where.items() <= error.value.details.items()
     assert hint in error.value.next_step + error.value.reason
-    if where.get("path"):
-        assert error.value.message.startswith(where["path"])
+    if where.get("path") and not code.endswith("key"):
+        assert f": {where['path']}" in error.value.message
+    assert error.value.message.startswith(f"Line {error.value.details['line']} of policy.toml")
 
 
 def test_a_deeply_nested_text_is_refused():

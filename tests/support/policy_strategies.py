@@ -36,7 +36,7 @@ from hypothesis import strategies as st
 USERS = ("alice", "bob", "carol")
 names = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=6)
 shares = st.sampled_from([0.05, 0.1, 0.2, 1 / 3, 0.5, 0.9])
-sizes = st.integers(0, 30)
+sizes = st.integers(1, 30)
 
 leaf_rules = st.one_of(
     st.builds(Aggregation, sizes),

@@ -1,0 +1,172 @@
+"""Whether a policy can be kept: rules that contradict each other, and promises that the data breaks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from bastion_plan.expressions import Expr
+
+from bastion_policy.actions import Reject, action_name
+from bastion_policy.derived import columns_of
+from bastion_policy.facts import ColumnFacts, PrivateFacts
+from bastion_policy.policy import Policy
+from bastion_policy.roles import RoleKind
+from bastion_policy.rules import (
+    AtLeastNOf,
+    Context,
+    DifferentialPrivacy,
+    FalseRule,
+    Rule,
+    TrueRule,
+    UserId,
+    evaluate,
+    leaves,
+    refuse,
+    simplify,
+)
+
+
+def check_rules(policy: Policy) -> None:
+    """Check that the rules of a policy go together. `details["path"]` of an error names the key it is about.
+
+    Raises:
+        PolicyError: policy.zone.impossible (rules that nobody's query can meet), policy.zone.always (rules that every query
+            meets), policy.zone.exact (noise that is never needed), policy.zone.review (an action for a review zone that
+            lets nothing through), policy.derived (arithmetic over a hidden column), policy.unit.rows.
+    """
+    for name in ("safe_zone", "review_zone"):
+        zone = getattr(policy, name)
+        users = {rule.id for rule in leaves(zone) if isinstance(rule, UserId)}
+        _check_zone(zone, name, ("", *sorted(users)))
+    noise: dict[Rule, bool | None] = {r: False for r in leaves(policy.safe_zone) if isinstance(r, DifferentialPrivacy)}
+    if noise and evaluate(policy.safe_zone, Context("", noise, otherwise=True)):
+        raise refuse(
+            "zone.exact",
+            "safe_zone: exact answers are released too, so the noise of DifferentialPrivacy protects nobody.",
+            "One exact answer voids what epsilon promises.",
+            "Make all of the rules necessary, or leave DifferentialPrivacy out.",
+            path="safe_zone",
+        )
+    if isinstance(policy.review_zone, FalseRule) and not isinstance(policy.unsafe_handling, Reject):
+        action = action_name(policy.unsafe_handling)
+        raise refuse(
+            "zone.review",
+            f'review_zone: nothing is in it, so unsafe = "{action}" never happens.',
+            "What is in neither zone is refused.",
+            'Write unsafe = "reject", or leave review_zone out.',
+            path="review_zone",
+        )
+    hidden = [name for name, role in (policy.roles or {}).items() if role.kind is RoleKind.HIDDEN]
+    _check_derived(policy.derived_exprs(), hidden)
+    if policy.unit == "row" and policy.rows_per_unit not in (None, 1):
+        raise refuse(
+            "unit.rows",
+            f"rows_per_unit: every row is someone of their own, so nobody has {policy.rows_per_unit} rows.",
+            next_step="Name the column of the unit, or leave rows_per_unit out.",
+            path="rows_per_unit",
+        )
+
+
+def _check_zone(rule: Rule, path: str, users: Iterable[str]) -> None:
+    if not isinstance(rule, AtLeastNOf):
+        return
+    outcomes = {simplify(rule, user) for user in users}
+    if outcomes == {FalseRule()}:
+        raise refuse(
+            "zone.impossible",
+            f"{path}: no query can meet {rule.n} of these {len(rule.of)} rules.",
+            "A query has one requester, and some of these rules are never true.",
+            "Lower at_least, or write false if nothing shall pass.",
+            path=path,
+        )
+    if outcomes == {TrueRule()}:
+        raise refuse(
+            "zone.always",
+            f"{path}: every query meets {rule.n} of these {len(rule.of)} rules, so the others ask nothing.",
+            next_step="Take true out of the list, or write true if everything shall pass.",
+            path=path,
+        )
+    for number, part in enumerate(rule.of):
+        _check_zone(part, f"{path}.of[{number}]", users)
+
+
+def _check_derived(derived: Mapping[str, Expr], hidden: Iterable[str]) -> None:
+    closed = set(hidden)
+    for name, expr in derived.items():
+        for column in columns_of(expr):
+            if column in closed:
+                raise refuse(
+                    "derived.hidden",
+                    f"derived.{name}: it is computed from {column!r}, which is hidden.",
+                    "A hidden column is never used.",
+                    "Give the column another role, or leave the arithmetic out.",
+                    path=f"derived.{name}",
+                )
+
+
+def check_data(policy: Policy, columns: Iterable[ColumnFacts], private: PrivateFacts) -> None:
+    """Check what the owner declares against what was measured of the table. Errors are for the owner's eyes only.
+
+    Raises:
+        PolicyError: policy.bounds (values outside the bounds of a measure), policy.unit.unique, policy.unit.rows (one unit
+            has more rows than declared).
+    """
+    most, declared = private.max_rows_per_unit, policy.rows_per_unit
+    if declared is not None and most > declared:
+        what = "is declared unique, and" if declared == 1 else f"is declared to have at most {declared} rows each, and"
+        raise refuse(
+            "unit.unique" if declared == 1 else "unit.rows",
+            f"rows_per_unit: the privacy unit {policy.unit!r} {what} one of its values has {most} rows.",
+            "What one person can change about an answer is worked out from this.",
+            f"Write rows_per_unit = {most}, leave it out, or correct the table.",
+            path="rows_per_unit",
+        )
+    for column in columns:
+        role, measured = column.role, private.columns.get(column.name)
+        if (
+            role.lower is None
+            or role.upper is None
+            or measured is None
+            or measured.low is None
+            or measured.high is None
+        ):
+            continue
+        if measured.low < role.lower or measured.high > role.upper:
+            wide = min(measured.low, role.lower), max(measured.high, role.upper)
+            raise refuse(
+                "bounds",
+                f"roles.{column.name}: the data does not keep to the bounds {role.lower:.15g} to {role.upper:.15g}.",
+                f"Its values go from {measured.low:.15g} to {measured.high:.15g}.",
+                f"Widen the bounds to {wide[0]:.15g} to {wide[1]:.15g} or beyond, or clip the column before the upload.",
+                path=f"roles.{column.name}",
+            )
+
+
+def check_people(policy: Policy, known: Callable[[str], bool]) -> None:
+    """Check that every member of an audience has a key or an invitation.
+
+    INVARIANT: a misspelt member would count as someone else, and what the real one was told would be forgotten.
+
+    Raises:
+        PolicyError: policy.audience.unknown.
+    """
+    for name, members in (policy.audiences or {}).items():
+        for member in members:
+            if not known(member):
+                raise refuse(
+                    "audience.unknown",
+                    f"audiences.{name}: nobody called {member!r} has a key or an invitation here.",
+                    "A name that is spelt otherwise than the key's would be counted as somebody else.",
+                    f"Correct the name, or invite them first (bastion invite {member}); the audience can be set later.",
+                    path=f"audiences.{name}",
+                )
+
+
+def strangers(policy: Policy, known: Callable[[str], bool]) -> tuple[str, ...]:
+    """Return a sentence for each key that a rule names and that nobody has yet: it may come later."""
+    named = {r.id for zone in (policy.safe_zone, policy.review_zone) for r in leaves(zone) if isinstance(r, UserId)}
+    return tuple(
+        f"A rule names {name!r}, and nobody has a key of that name: whoever gets it later is meant by the rule."
+        for name in sorted(named)
+        if not known(name)
+    )
