@@ -377,7 +377,7 @@ class ExpressionTyping:
         for name, text in ((facts.policy.derived or {}) if facts else {}).items():
             renamed = rewrite(expr, lambda e: Column(sources[e.name].column) if isinstance(e, Column) else e)
             if renamed == parse_derived(name, text):
-                return Value(frozenset(sources.values()), Form.COLUMN, own_scale=True)
+                return Value(frozenset(sources.values()), Form.COLUMN, own_scale=True, listed=True)
         return None
 
     def _plain_sources(self, expr: Expr) -> dict[str, Source] | None:

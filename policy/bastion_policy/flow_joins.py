@@ -111,7 +111,11 @@ def _both(
         owned = one.plain is not None and two.plain is not None
         for value in (one, two):
             found = check_condition(value, world, "a join key")
-            findings += [f for f in found if not (f.rule == "identifier" and owned)]
+            # INVARIANT: under the strict profile only the unit itself joins: whose rows find a partner is then a matter of
+            # who is in both tables, and of no other column that single people differ in
+            units = one.plain is not None and two.plain is not None and world.is_unit(one.plain) and world.is_unit(two.plain)
+            joins = owned and (units or not world.strict)
+            findings += [f for f in found if not (f.rule == "identifier" and joins)]
     if any(v.plain is None for v in (*ones, *others)):
         # INVARIANT: a computed key chooses who finds a partner
         reason = "The keys of a join of two private tables must be stored columns."

@@ -64,6 +64,9 @@ class FlowTyping:
     windows: int = 0
     boundaries: int = 0
 
+    def __post_init__(self) -> None:
+        self.world = self.world.decided(n.scans(self.bound.root))
+
     def root(self) -> Typed:
         """Return the flow type of the whole plan.
 
@@ -268,7 +271,7 @@ class FlowTyping:
                 for value in (frame.columns[c] for c in names):
                     self.used |= value.sources
                     found = check_condition(value, self.world, "a filter")
-                    if value.pristine and not value.makes_nulls and not nans:
+                    if value.pristine and not value.makes_nulls and not nans and not self.world.strict:
                         # which stored values are missing is public
                         found = [f for f in found if f.rule == "hidden-column" and subset is not None]
                     self._add(found)

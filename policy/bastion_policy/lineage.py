@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
@@ -55,6 +55,11 @@ class Occurrence:
         """The name under which the number of source rows is carried along after a pre-aggregation."""
         return f"{OWN}n{self.index}"
 
+    @property
+    def row(self) -> str:
+        """The name under which the number of the source row is carried along (after a pre-aggregation, a list of them)."""
+        return f"{OWN}r{self.index}"
+
 
 @dataclass(frozen=True, slots=True)
 class Source:
@@ -78,6 +83,7 @@ class Value:
     plain: the source column of which it is an unchanged copy.
     pristine: a plain column, or one value per unit made by a pre-aggregation: the only thing that non-linear functions
         may be taken of. (abs(x - c) for many c would give single values back.)
+    listed: arithmetic that the owner allows by name.
     own_scale: not shifted or stretched: order statistics are only given of such, because the same grid laid over a shifted
         column has other cells, and the overlap of two cells of k units may hold a single one.
     makes_nulls: null where the source is not.
@@ -94,7 +100,13 @@ class Value:
     own_scale: bool = False
     makes_nulls: bool = False
     steps: int = 0
+    listed: bool = False
     reason: str = ""
+
+    @property
+    def stored(self) -> bool:
+        """Whether it is a column as it stands: stored, one value per unit, or arithmetic that the owner listed."""
+        return self.form is Form.COLUMN and (self.pristine or self.listed)
 
     def derived(self, form: Form, **changes: object) -> Value:
         """Return a value of the same sources in another form."""
@@ -154,6 +166,7 @@ class World:
 
     observed: (low, high) of numeric columns. rows_per_unit: at most, by dataset. measured: whether these two
     are known; on the client they are not, and typing then assumes the best. nullable: columns with missing values.
+    strict: see `decided`.
     """
 
     facts: Mapping[str, DatasetFacts]
@@ -161,12 +174,28 @@ class World:
     rows_per_unit: Mapping[str, int] = field(default_factory=dict)
     measured: bool = False
     nullable: frozenset[tuple[str, str]] = frozenset()
+    strict: bool = False
+
+    def decided(self, datasets: Iterable[str]) -> World:
+        """Return the world in which a plan over these datasets is typed.
+
+        INVARIANT: under the strict profile no decision about a plan depends on what columns hold: bounds are the declared
+        ones, and which columns have missing values is not known.
+        """
+        if not any(self.facts[d].policy.profile == "strict" for d in datasets if d in self.facts):
+            return self
+        return replace(self, strict=True, measured=False, nullable=frozenset())
 
     def role(self, source: Source) -> Role:
         """Return the role of a source column."""
         return self.facts[source.dataset].column(source.column).role
 
     def bounds(self, source: Source) -> tuple[float | None, float | None]:
+        """Return what is known of a column's bounds: in a strict world the declared ones, else see `widest`."""
+        role = self.role(source)
+        return (role.lower, role.upper) if self.strict else self.widest(source)
+
+    def widest(self, source: Source) -> tuple[float | None, float | None]:
         """Return declared bounds, else observed ones.
 
         INVARIANT: no value lies outside; where the data breaks the owner's bounds, the wider ones count.

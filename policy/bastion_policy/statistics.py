@@ -13,6 +13,7 @@ from bastion_plan.functions.spec import Flow as FunctionFlow
 from bastion_plan.functions.spec import Shape
 from bastion_plan.typing import expr_dtype
 
+from bastion_policy import flow_strict as strict
 from bastion_policy.boundary import Guard, Output, Statistic, Term, call
 from bastion_policy.flow_expressions import ExpressionTyping
 from bastion_policy.flow_linear import MAX_PARTS, Linear, linear
@@ -94,6 +95,8 @@ class StatisticsParser:
     def _statistic(self, expr: Call, flow: FunctionFlow, findings: list[Finding]) -> AnyExpr:
         population: list[Expr] = []
         args = [_without_filters(a, population) for a in expr.args]
+        if self.world.strict and (bare := strict.uncast(expr, self._dtype)) != expr:
+            return Cast(self._statistic(bare, flow, findings), self._dtype(expr), strict=False)
         typing = ExpressionTyping(self.frame, self.world)
         values = [typing.value(a) for a in args]
         conditions = [typing.value(p) for p in population]
@@ -104,6 +107,11 @@ class StatisticsParser:
             found += check_condition(condition, self.world, "a condition")
         for value in values:
             found += check_argument(value, expr.function, self.world)
+        if self.world.strict and not found:
+            again = strict.counted(expr, values, self.world)
+            if again is not None:
+                return Cast(self._statistic(again, FunctionFlow.SUM, findings), self._dtype(expr), strict=False)
+            found += strict.check_arguments(expr, args, values, self._dtype, typing.value)
         if not found:
             apart = self._apart(expr, flow, args, values, population, found)
             if apart is not None:
@@ -279,7 +287,8 @@ class StatisticsParser:
         if form is Form.CONSTANT and not value.sources:
             return Guard.SUM
         if form is Form.NULLS:
-            return Guard.NOTHING
+            # under the strict profile, which values of secret columns are missing is secret, too
+            return Guard.HELD if self.world.strict and strict.secret(value.sources, self.world) else Guard.NOTHING
         if form is Form.BITS and name in ("sum", "mean"):
             # INVARIANT: conditions on several columns pick a person, whose value a threshold then finds; and nulls that a
             # condition made are conditions themselves
@@ -308,6 +317,8 @@ class StatisticsParser:
             return ()
         if expr.function in COUNTS:
             return ()
+        if self.world.strict:
+            values = [strict.with_bounds(v, self.world) for v in values]
         return tuple(Term(a, v, self._dtype(a)) for a, v in zip(args, values, strict=True))
 
     def _not_allowed(self, expr: Call, values: Sequence[Value]) -> Finding:
@@ -392,6 +403,10 @@ def check_condition(value: Value, world: World, what: str) -> list[Finding]:
     if secret := _of_role(value.sources, world, RoleKind.SENSITIVE):
         reason = f"{names(secret)} is sensitive: it may be aggregated, but not used in {what}."
         found.append(Finding("sensitive", reason, "Use quasi or public columns to choose and group.", labels(secret)))
+    if world.strict and (raw := _of_role(value.sources, world, RoleKind.MEASURE)):
+        # INVARIANT: under the strict profile who is in a population depends on quasi and public columns only
+        reason = f"{names(raw)} is a measure: under the strict profile it may be aggregated, but not used in {what}."
+        found.append(Finding("strict-role", reason, "Use quasi or public columns to choose and group.", labels(raw)))
     return found
 
 
@@ -399,7 +414,7 @@ def check_key(value: Value, world: World) -> list[Finding]:
     """Check a group key: quasi and public columns, and binned measures."""
     found = check_condition(value, world, "a group key")
     raw = _of_role(value.sources, world, RoleKind.MEASURE)
-    if raw and value.form not in (Form.BINNED, Form.BITS, Form.NULLS):
+    if raw and not world.strict and value.form not in (Form.BINNED, Form.BITS, Form.NULLS):
         reason = f"{names(raw)} is a measure: grouping by its exact values would show them."
         fix = "Group by bins of it, for example (pl.col(...) / 10).floor(), or ask the owner for the role quasi."
         found.append(Finding("measure-key", reason, fix, labels(raw)))

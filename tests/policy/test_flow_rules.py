@@ -40,8 +40,8 @@ def test_a_kind_of_node_without_a_rule_is_not_judged() -> None:
         rule_of(Unheard(n.Scan("t")))
 
 
-FRAME = polars.DataFrame({"g": ["a", "b"] * 20, "x": [float(i % 7) for i in range(40)]})
-W = World().add("t", FRAME, Policy.default(), {"g": "quasi", "x": "measure"})
+FRAME = polars.DataFrame({"g": ["a", "b"] * 20, "x": [float(i % 7) for i in range(40)], "i": range(40)})
+W = World().add("t", FRAME, Policy.default(), {"g": "quasi", "x": "measure", "i": "quasi"})
 T = Q("t")
 #: what each class comes to on private rows, with nothing behind it but what a scientist would add
 CHOICES = {n.Slice: T.head(3), n.TopK: T.top_k(3, "x"), n.Sample: T.sample(3)}
@@ -56,7 +56,7 @@ def test_choices_of_private_rows_are_not_released(kind: type[n.Node]) -> None:
 def test_numbered_rows_are_not_released(kind: type[n.Node]) -> None:
     aggs = (Alias(pl.col("x").mean().plan, "m"),)
     plan = {
-        n.Rolling: T.of(n.Rolling, Column("x"), "2i", aggs),
+        n.Rolling: T.of(n.Rolling, Column("i"), "2i", aggs),
         n.WithRowIndex: T.with_row_index().select(pl.col("index").mean()),
     }[kind]
     assert W.static(plan.plan).outcome is Outcome.REVIEW
