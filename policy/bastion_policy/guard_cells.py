@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from bastion_plan import nodes as n
@@ -22,6 +22,14 @@ Steps = Generator[Measure, Measured, Any]
 Indexes = np.ndarray[Any, np.dtype[np.int64]]
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 Flags = np.ndarray[Any, np.dtype[np.bool_]]
+
+
+class Plan(Protocol):
+    """Builds the plan of a private frame, with its units carried along, with the numbers of its rows, or without."""
+
+    def __call__(self, carry: bool, rows: bool = False) -> AnyNode:
+        """Return the plan."""
+        ...
 
 
 def floats(values: Any) -> Floats:
@@ -60,18 +68,21 @@ def both(conditions: Sequence[Expr]) -> Expr | None:
 class Cut:
     """A frame cut into cells: the boundary's own rows, the whole table, or a remainder.
 
-    plan: the private frame, with or without units. keys: one per key column (none: one cell). name: of the kept table.
-    rows_per_unit: an upper bound, None where there is none.
+    plan: the private frame, with or without units (and numbers of rows). keys: one per key column (none: one cell). name:
+    of the kept table. rows_per_unit: an upper bound, None where there is none. nested: by occurrence, how deeply numbers
+    of rows are lists. lists: columns that list the rows of cells.
     """
 
     name: str
-    plan: Callable[[bool], AnyNode]
+    plan: Plan
     boundary: Boundary
     keys: tuple[AnyExpr, ...]
     occurrences: tuple[Occurrence, ...]
     rows_per_unit: int | None
     row_units: bool
+    nested: Mapping[int, int] = field(default_factory=dict)
     extra: dict[str, AnyExpr] = field(default_factory=dict)
+    lists: dict[str, AnyExpr] = field(default_factory=dict)
 
     @property
     def key_columns(self) -> tuple[str, ...]:
@@ -83,21 +94,22 @@ class Cut:
         aggs: list[AnyExpr] = [Alias(Call("pl.len"), ROWS)]
         for position, statistic in enumerate(self.boundary.statistics):
             aggs.append(Alias(lenient(statistic.call), f"{OWN}s{position}"))
-        aggs += [Alias(e, name) for name, e in self.extra.items()]
+        aggs += [Alias(e, name) for name, e in (self.extra | self.lists).items()]
+        frame = self.plan(False, bool(self.lists))
         if not self.keys:
-            return n.WithRowIndex(n.Select(self.plan(False), tuple(aggs)), INDEX)
+            return n.WithRowIndex(n.Select(frame, tuple(aggs)), INDEX)
         keys = tuple(Alias(k, c) for k, c in zip(self.keys, self.key_columns, strict=True))
-        cells = n.GroupBy(self.plan(False), keys, tuple(aggs))
+        cells = n.GroupBy(frame, keys, tuple(aggs))
         # INVARIANT: cells are in the order of their keys, not of first appearance (which would tell whose row is first);
         # so equal cells are merged in the same way every time, else two answers would differ by a small cell.
         return n.WithRowIndex(n.Sort(cells, tuple(Column(c) for c in self.key_columns)), INDEX)
 
-    def keyed(self, carry: bool) -> AnyNode:
+    def keyed(self, carry: bool, rows: bool = False) -> AnyNode:
         """Return the frame with the key columns."""
         if not self.keys:
-            return self.plan(carry)
+            return self.plan(carry, rows)
         keys = tuple(Alias(k, c) for k, c in zip(self.keys, self.key_columns, strict=True))
-        return n.WithColumns(self.plan(carry), keys)
+        return n.WithColumns(self.plan(carry, rows), keys)
 
     def subset(self, only: Indexes | None, columns: Sequence[str] = ()) -> tuple[AnyNode, dict[str, Any]]:
         """Return the kept table of cells, or some rows of it, with the tables that this plan needs."""
@@ -123,13 +135,13 @@ class Cut:
         on = tuple(Column(c) for c in self.key_columns)
         return n.Join(self.keyed(carry), cells, left_on=on, right_on=on, nulls_equal=True), tables
 
-    def members(self, only: Indexes) -> Callable[[bool], AnyNode]:
+    def members(self, only: Indexes) -> Plan:
         """Return the plan of the rows in some of the cells; reads the table `<name>.only`."""
 
-        def plan(carry: bool) -> AnyNode:
+        def plan(carry: bool, rows: bool = False) -> AnyNode:
             cells, _ = self.subset(only)
             on = tuple(Column(c) for c in self.key_columns)
-            return n.Join(self.keyed(carry), cells, how="semi", left_on=on, right_on=on, nulls_equal=True)
+            return n.Join(self.keyed(carry, rows), cells, how="semi", left_on=on, right_on=on, nulls_equal=True)
 
         return plan
 

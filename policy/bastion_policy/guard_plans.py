@@ -72,12 +72,14 @@ class Rewriter:
     done: what stands in for boundaries below that were judged already, by identity.
     carry: whether units (and after pre-aggregations their numbers of source rows) are carried along.
     whole: whether predicates are left out, which gives the whole table.
+    rows: whether the numbers of source rows are carried along (lists of them after pre-aggregations).
     """
 
     facts: Mapping[str, DatasetFacts]
     done: Mapping[int, Node] = field(default_factory=dict)
     carry: bool = False
     whole: bool = False
+    rows: bool = False
 
     def build(self, typed: Typed) -> AnyNode:
         """Return the plan of a typed node."""
@@ -140,42 +142,44 @@ class Rewriter:
 
     def carried(self, typed: Typed) -> tuple[str, ...]:
         """Return the names of the columns that are carried along in a frame."""
-        units = [o.unit for o in typed.frame.occurrences]
-        return (*units, *(o.weight for o in typed.frame.occurrences)) if typed.frame.private else ()
+        occurrences = typed.frame.occurrences if typed.frame.private else ()
+        units = (*(o.unit for o in occurrences), *(o.weight for o in occurrences)) if self.carry else ()
+        return (*units, *(o.row for o in occurrences)) if self.rows else units
 
     def _carried(self, typed: Typed) -> tuple[Column, ...]:
-        return tuple(Column(c) for c in self.carried(typed)) if self.carry else ()
+        return tuple(Column(c) for c in self.carried(typed))
 
     def _scan(self, typed: Typed, scan: n.Scan) -> AnyNode:
         facts, occurrence = self.facts[scan.dataset], typed.occurrence
         assert isinstance(occurrence, Occurrence)
-        if not self.carry:
-            return masked_scan(scan, facts)
-        # taken before masking: the unit may be hidden itself
-        weight = Alias(Literal(INT64, 1), occurrence.weight)
-        if facts.unit is None:
-            return n.WithColumns(n.WithRowIndex(masked_scan(scan, facts), occurrence.unit), (weight,))
-        unit = n.WithColumns(scan, (Alias(Column(facts.unit), occurrence.unit), weight))
+        numbered: AnyNode = n.WithRowIndex(scan, occurrence.row) if self.rows else scan
         mask = masked_scan(scan, facts)
-        return n.WithColumns(unit, mask.exprs) if isinstance(mask, n.WithColumns) else unit
+        if self.carry:
+            weight = Alias(Literal(INT64, 1), occurrence.weight)
+            if facts.unit is None:
+                numbered = n.WithColumns(n.WithRowIndex(numbered, occurrence.unit), (weight,))
+            else:
+                # taken before masking: the unit may be hidden itself
+                numbered = n.WithColumns(numbered, (Alias(Column(facts.unit), occurrence.unit), weight))
+        return n.WithColumns(numbered, mask.exprs) if isinstance(mask, n.WithColumns) else numbered
 
     def _pre_aggregate(self, typed: Typed, node: n.GroupBy, below: AnyNode) -> AnyNode:
-        aggs = tuple(map(lenient, node.aggs))
-        if not self.carry:
-            return n.GroupBy(below, tuple(map(lenient, node.keys)), aggs)
-        units: list[AnyExpr] = []
-        weights: list[AnyExpr] = []
+        keys: list[AnyExpr] = [lenient(k) for k in node.keys]
+        aggs: list[AnyExpr] = [lenient(a) for a in node.aggs]
         for o in typed.frame.occurrences:
-            units.append(Column(o.unit))
-            weights.append(Alias(call("sum", Column(o.weight)), o.weight))
-        return n.GroupBy(below, (*map(lenient, node.keys), *units), (*aggs, *weights))
+            if self.carry:
+                keys.append(Column(o.unit))
+                aggs.append(Alias(call("sum", Column(o.weight)), o.weight))
+            if self.rows:
+                aggs.append(Alias(call("implode", Column(o.row)), o.row))
+        return n.GroupBy(below, tuple(keys), tuple(aggs))
 
     def _join(self, typed: Typed, node: n.Join, below: tuple[AnyNode, ...]) -> AnyNode:
         left, right = typed.inputs
         how = node.how
         if self.whole and how in ("semi", "anti"):
             return below[0]
-        if how in ("semi", "anti") and right.frame.private and self.carry:
+        if how in ("semi", "anti") and right.frame.private and (self.carry or self.rows):
             below = (below[0], Rewriter(self.facts, self.done, False, self.whole).build(right))
         if self.whole and how == "inner" and left.frame.private and not right.frame.private:
             how = "left"
@@ -190,15 +194,27 @@ class Rewriter:
         )
 
     def _concat(self, typed: Typed, node: n.Concat, below: tuple[AnyNode, ...]) -> AnyNode:
-        if not self.carry:
-            return msgspec.structs.replace(node, inputs=below)
         everything = self.carried(typed)
+        if not everything:
+            return msgspec.structs.replace(node, inputs=below)
         inputs = []
         for part, plan in zip(typed.inputs, below, strict=True):
             missing = [c for c in everything if c not in self.carried(part)]
             empty = tuple(Alias(Literal(NULL), c) for c in missing)
             inputs.append(n.WithColumns(plan, empty) if empty else plan)
         return n.Concat(tuple(inputs), "diagonal_relaxed")
+
+
+def nesting(typed: Typed) -> dict[int, int]:
+    """Return, by occurrence, how often its rows were put into lists on the way: once per pre-aggregation."""
+    if typed.occurrence is not None:
+        return {typed.occurrence.index: 0}
+    found: dict[int, int] = {}
+    for below in typed.inputs:
+        if below.frame.private:
+            found |= nesting(below)
+    more = 1 if isinstance(typed.node, n.GroupBy) and typed.frame.private else 0
+    return {index: depth + more for index, depth in found.items()}
 
 
 def is_row_unit(occurrence: Occurrence, facts: Mapping[str, DatasetFacts]) -> bool:

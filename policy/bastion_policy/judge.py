@@ -271,6 +271,14 @@ _SENTENCES = {
         "The value that {columns} would show is held by fewer than {k} people.",
         "Count the values by group instead.",
     ),
+    "history": (
+        "Some numbers of {columns} would differ by fewer than {k} people from what was answered to you before.",
+        "Ask about a population that differs by more people, or use what was answered before.",
+    ),
+    "linear-audit": (
+        "Some numbers of {columns} would, together with earlier answers, tell about fewer than {k} people.",
+        "Use larger groups, or the groups of earlier questions.",
+    ),
     "min-agg-size": ("Some cells of {columns} are about fewer than {k} people.", "Use larger groups."),
 }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,10 +14,11 @@ from bastion_plan.nodes import AnyNode, Node
 
 from bastion_policy.boundary import REST, Boundary, Guard, Output, call
 from bastion_policy.facts import DatasetFacts, PrivateFacts
-from bastion_policy.guard_cells import INDEX, ROWS, Cut, Flags, Floats, Indexes, Measurer, Steps, X, floats
-from bastion_policy.guard_plans import Rewriter, lenient
-from bastion_policy.history import EmptySet, History, WholeTable
-from bastion_policy.judge_values import Judged, ValueRules
+from bastion_policy.guard_cells import INDEX, ROWS, Cut, Flags, Floats, Indexes, Measurer, Plan, Steps, X, floats
+from bastion_policy.guard_plans import Rewriter, lenient, nesting
+from bastion_policy.history import History, Sets
+from bastion_policy.judge_history import MOST_SNAPPED, Memory, Standing
+from bastion_policy.judge_values import CELLS, Judged, ValueRules
 from bastion_policy.lineage import OWN, Occurrence, Typed, World
 from bastion_policy.model import Effective
 from bastion_policy.verdict import Measure
@@ -27,6 +28,8 @@ REMAINDER = "(other)"
 MAX_ADDED = 40
 #: cells that are taken out besides those that fail, before all are
 MAX_HIDDEN = 12
+#: times that cells which the audit refuses are put into the remainder row
+MAX_TRIES = 4
 
 
 @dataclass
@@ -48,6 +51,34 @@ class Cells:
     failed: dict[str, set[str]] = field(default_factory=dict)
 
 
+@dataclass(eq=False)
+class Past:
+    """What the history makes of the cells.
+
+    own: stand for themselves. whole: answered as the whole table. near: answered as a stored population. withheld: shown
+    without numbers, because of `rule`. rest, members: the remainder row and the cells in it.
+    """
+
+    own: Flags
+    whole: Flags
+    near: Flags
+    withheld: Flags
+    rest: Cut | str | None
+    members: Indexes
+    rule: str = ""
+    standing: Standing | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Near:
+    """Cells that are answered as stored populations: `numbers[i]` is the row of `cells[i]` in the stored ones' table."""
+
+    cut: Cut
+    judged: Judged
+    cells: Indexes
+    numbers: Indexes
+
+
 @dataclass
 class BoundaryJudge:
     """Judges one boundary of a typed plan."""
@@ -67,16 +98,21 @@ class BoundaryJudge:
         self.below = self.typed.inputs[0]
         self.frame = self.below.frame
         self.k = self.effective.k
+        self.memory = Memory(self.history, self.frame.occurrences, self.effective)
 
     # -- cuts
 
     def _cut(self, name: str, *, whole: bool = False, keys: bool = True) -> Cut:
-        def plan(carry: bool) -> AnyNode:
-            return Rewriter(self.facts, self.done, carry, whole).build(self.below)
+        def plan(carry: bool, rows: bool = False) -> AnyNode:
+            return Rewriter(self.facts, self.done, carry, whole, rows).build(self.below)
 
         exprs = tuple(lenient(e) for _, e, _, _ in self.boundary.keys) if keys else ()
+        return self._of(name, plan, exprs)
+
+    def _of(self, name: str, plan: Plan, keys: tuple[AnyExpr, ...] = ()) -> Cut:
         row_units = all(self.facts[o.dataset].unit is None for o in self.frame.occurrences)
-        return Cut(name, plan, self.boundary, exprs, self.frame.occurrences, self._rows_per_unit(), row_units)
+        nested = nesting(self.below)
+        return Cut(name, plan, self.boundary, keys, self.frame.occurrences, self._rows_per_unit(), row_units, nested)
 
     def _rows_per_unit(self) -> int | None:
         if self.frame.fanned or len(self.frame.occurrences) != 1:
@@ -85,9 +121,9 @@ class BoundaryJudge:
             return 1
         return max(1, self.private[self.frame.occurrences[0].dataset].max_rows_per_unit)
 
-    def _rules(self, cut: Cut) -> ValueRules:
-        rules = ValueRules(cut, self.effective, self.world, dict(self.private))
-        cut.extra = rules.guard_columns()
+    def _rules(self, cut: Cut, memory: Memory | None) -> ValueRules:
+        rules = ValueRules(cut, self.effective, self.world, dict(self.private), memory)
+        cut.extra, cut.lists = rules.guard_columns(), rules.lists()
         return rules
 
     # -- the judgement
@@ -95,29 +131,119 @@ class BoundaryJudge:
     def run(self) -> Steps:
         """Measure and judge; returns Cells."""
         cut = self._cut(self.name)
-        rules = self._rules(cut)
+        rules = self._rules(cut, self.memory)
         table = yield Measure(cut.table(), cut.name, rules.returned())
         m = Measurer(cut, int(table["__height"]))
         rows = floats(table[ROWS])
         own, whole, mixed = yield from self._populations(m, rows)
-        judged = yield from rules.judge(m, table, own)
         small = ~own & ~whole & ~mixed & (rows > 0)
-        rest, members = yield from self._remainder(m, rows, own, small)
+        past = yield from self._remembered(m, rows, own, whole, small)
+        judged = yield from rules.judge(m, table, past.own)
         everybody = None
-        if whole.any() or (rest is not None and rest == "whole"):
-            everybody = yield from self._single(self._cut(f"{self.name}w", whole=True, keys=False), {})
+        if past.whole.any() or past.rest == "whole":
+            everybody = yield from self._single(self._cut(f"{self.name}w", whole=True, keys=False), {}, self.memory)
         others = None
-        if isinstance(rest, Cut):
-            others = yield from self._single(rest, self._only(cut, members))
-            judged_own = own.copy()
-            judged_own[members] = False
-            own = judged_own
-        elif rest == "whole":
+        if isinstance(past.rest, Cut):
+            others = yield from self._single(past.rest, self._only(cut, past.members), self.memory)
+        elif past.rest == "whole":
             others = everybody
-            own = own & ~np.isin(np.arange(m.size), members)
+        near = yield from self._near(cut, past)
+        own = past.own | past.withheld
+        if past.withheld.any():
+            judged.failed += [(i, past.rule) for i in self._used()]
         if cut.keys:
-            yield from self._hide_more(cut, judged, own)
-        return (yield from self._compose(cut, m, judged, own, whole, members, everybody, others))
+            yield from self._hide_more(cut, judged, past.own)
+        return (yield from self._compose(cut, m, judged, own, past.whole, past.members, everybody, others, near))
+
+    # -- what was released before
+
+    def _remembered(self, m: Measurer, rows: Floats, own: Flags, whole: Flags, small: Flags) -> Steps:
+        """Compare the cells with what was released before, and find the remainder; returns Past.
+
+        INVARIANT: what the audit does not clear is put into the remainder row, which is audited in its turn; what it does
+        not clear even there is withheld.
+        """
+        memory, none = self.memory, np.zeros(m.size, bool)
+        if not memory.on:
+            rest, members = yield from self._remainder(m, rows, own, small, None)
+            return Past(own & ~self._in_rest(m, rest, members), whole, none, none, rest, members)
+        asked = yield from memory.members(m, CELLS)
+        stands = yield from memory.wholes(m)
+        standing = memory.standing(asked, own)
+        withheld = standing.blocked if stands else standing.blocked | whole
+        whole = whole if stands else none
+        own, rule = standing.far, "history"
+        before = dict(self.history.pasts)
+        refused, tries = none, MAX_TRIES if m.cut.keys and not self.boundary.window else 1
+        for last in [False] * (tries - 1) + [True]:
+            self.history.pasts.update(before)
+            rest, members = yield from self._remainder(m, rows, own & ~refused, small | refused, asked)
+            alone = own & ~refused & ~self._in_rest(m, rest, members)
+            cleared = memory.enter(asked, alone)
+            if isinstance(rest, Cut):
+                together = [sets.union(members) for sets in asked]
+                if not memory.enter(together, np.ones(1, bool)).all():
+                    rest = None
+            left = refused if rest is None else none
+            if not (alone & ~cleared).any() and (not left.any() or last):
+                break
+            if not last:
+                refused = refused | (alone & ~cleared)
+        bad = (alone & ~cleared) | left
+        if bad.any():
+            withheld, rule = withheld | bad, "linear-audit"
+        own = alone & cleared
+        return Past(own, whole, standing.near, withheld, rest, members, rule, standing)
+
+    @staticmethod
+    def _in_rest(m: Measurer, rest: Cut | str | None, members: Indexes) -> Flags:
+        """Return which cells are in the remainder."""
+        return np.isin(np.arange(m.size), members) if rest is not None else np.zeros(m.size, bool)
+
+    def _near(self, cut: Cut, past: Past) -> Steps:
+        """Evaluate the stored populations that cells are answered as; returns (cut, Judged, cells, numbers) or None.
+
+        INVARIANT: the statistic is evaluated on the stored population, all of it: the table without predicates, its rows
+        alone.
+        """
+        standing = past.standing
+        if standing is None or not past.near.any():
+            return None
+        cells = np.flatnonzero(past.near)
+        pairs = sorted({(int(standing.part[c]), int(standing.stored[c])) for c in cells})
+        found = (
+            {pair: self.memory.population(*pair) for pair in pairs[:MOST_SNAPPED]}
+            if not any(cut.nested.values())
+            else {}
+        )
+        here = {pair: rows for pair, rows in found.items() if rows is not None}
+        numbers = {pair: i for i, pair in enumerate(here)}
+        gone = np.array([(int(standing.part[c]), int(standing.stored[c])) not in here for c in cells])
+        past.withheld[cells[gone]] = True
+        cells = cells[~gone]
+        if not cells.size:
+            return None
+        (occurrence,) = self.frame.occurrences
+        name = f"{self.name}n"
+        tables: dict[str, Mapping[str, Any]] = {
+            f"{name}.rows": {
+                f"{OWN}row": np.concatenate(list(here.values())),
+                f"{OWN}q": np.repeat(np.arange(len(here)), [r.size for r in here.values()]),
+            }
+        }
+
+        def plan(carry: bool, rows: bool = False) -> AnyNode:
+            whole = Rewriter(self.facts, self.done, carry, True, True).build(self.below)
+            on = (Cast(Column(occurrence.row), INT64),)
+            return n.Join(whole, n.Scan(f"{name}.rows"), left_on=on, right_on=(Column(f"{OWN}row"),))
+
+        stored = self._of(name, plan, (Column(f"{OWN}q"),))
+        rules = self._rules(stored, self.memory)
+        table = yield Measure(stored.table(), name, rules.returned(), tables)
+        m = Measurer(stored, int(table["__height"]), tables)
+        judged = yield from rules.judge(m, table, np.ones(m.size, bool))
+        at = [numbers[int(standing.part[c]), int(standing.stored[c])] for c in cells]
+        return Near(stored, judged, cells, np.array(at, np.int64))
 
     def _only(self, cut: Cut, members: Indexes) -> dict[str, Any]:
         return {f"{cut.name}.only": {"only": [int(i) for i in members]}}
@@ -128,23 +254,12 @@ class BoundaryJudge:
         INVARIANT: with several tables (or one several times) in a plan, a cell stands for itself only if it is far from the
         whole of each; near the whole of some alone it is neither, and nothing is shown.
         """
-        own, whole, mixed = np.ones(m.size, bool), np.zeros(m.size, bool), np.zeros(m.size, bool)
-        for stored in self.history.populations():
-            match stored:
-                case EmptySet():
-                    enough = yield from m.at_least(self.k, rows, own)
-                    own &= enough
-                case WholeTable() if m.cut.keys or self._narrowed():
-                    near, some = yield from self._near_whole(m, rows, own)
-                    own &= ~near & ~some
-                    whole |= near
-                    mixed |= some
-                case _:
-                    pass
-        return own, whole, mixed
-
-    def _narrowed(self) -> bool:
-        return self.frame.narrowed
+        none = np.zeros(m.size, bool)
+        own = yield from m.at_least(self.k, rows, np.ones(m.size, bool))
+        if not m.cut.keys and not self.frame.narrowed:
+            return own, none, none
+        near, some = yield from self._near_whole(m, rows, own)
+        return own & ~near & ~some, near, some
 
     def _near_whole(self, m: Measurer, rows: Floats, own: Flags) -> Steps:
         """Return the cells that leave out fewer than k units (units with any row that is not in the cell).
@@ -231,8 +346,8 @@ class BoundaryJudge:
 
     # -- the remainder row
 
-    def _remainder(self, m: Measurer, rows: Floats, own: Flags, small: Flags) -> Steps:
-        """Return (a cut, "whole" or None; the cells in it).
+    def _remainder(self, m: Measurer, rows: Floats, own: Flags, small: Flags, asked: Sequence[Sets] | None) -> Steps:
+        """Return (a cut, "whole" or None; the cells in it). asked: who is in the cells, where there is a history.
 
         INVARIANT: what is hidden passes the population rule as one cell, or nothing of it is shown. Cells answered as the
         whole table are never added: whether 0 or 1 .. k - 1 units are outside such a cell must look the same.
@@ -250,16 +365,20 @@ class BoundaryJudge:
             enough = yield from one.at_least(self.k, total, np.ones(1, bool))
             if enough[0]:
                 near, some = yield from self._near_whole(one, total, np.ones(1, bool))
+                if asked is not None and not near[0] and not some[0]:
+                    together = [sets.union(chosen) for sets in asked]
+                    if not self.memory.standing(together, np.ones(1, bool)).far[0]:
+                        continue
                 return (None, members) if some[0] else ("whole" if near[0] else cut, chosen)
         return None, members
 
     def _union(self, cut: Cut, name: str, members: Indexes) -> Cut:
         """Return some cells as one."""
-        return Cut(name, cut.members(members), self.boundary, (), cut.occurrences, cut.rows_per_unit, cut.row_units)
+        return self._of(name, cut.members(members))
 
-    def _single(self, cut: Cut, tables: dict[str, Any]) -> Steps:
-        """Judge a cut of one cell: the whole table or the remainder; returns (cut, Judged)."""
-        rules = self._rules(cut)
+    def _single(self, cut: Cut, tables: dict[str, Any], memory: Memory | None = None) -> Steps:
+        """Judge a cut of one cell: the whole table or the remainder; returns (cut, Judged). memory: where it is released."""
+        rules = self._rules(cut, memory)
         table = yield Measure(cut.table(), cut.name, rules.returned(), tables)
         m = Measurer(cut, 1, tables)
         enough = yield from m.at_least(self.k, floats(table[ROWS]), np.ones(1, bool))
@@ -314,6 +433,7 @@ class BoundaryJudge:
         members: Indexes,
         everybody: tuple[Cut, Judged] | None,
         others: tuple[Cut, Judged] | None,
+        near: Near | None,
     ) -> Steps:
         tables: dict[str, Any] = {}
         parts: list[AnyNode] = []
@@ -331,6 +451,9 @@ class BoundaryJudge:
         if everybody is not None and whole.any():
             parts.append(self._spread(cut, f"{cut.name}.whole", np.flatnonzero(whole), everybody, tables))
             merged += int(whole.sum())
+        if near is not None:
+            parts.append(self._as_stored(cut, near, tables))
+            merged += near.cells.size
         if others is not None and self.boundary.window:
             parts.append(self._spread(cut, f"{cut.name}.others", members, others, tables))
         elif others is not None:
@@ -341,7 +464,7 @@ class BoundaryJudge:
             parts = [self._marked(p, rest=left_out and p is parts[-1]) for p in parts]
         cells = Cells(n.Scan(f"{self.name}o"), merged, empty=not parts, left_out=left_out)
         plan = self._output(cut, parts)
-        self._account(cells, judged, own, whole, everybody, others)
+        self._account(cells, judged, own, whole, everybody, others, near)
         if not tables:
             # nothing of the judge's own goes into it: what may leave is read straight from the kept table
             cells.plan = plan
@@ -364,9 +487,33 @@ class BoundaryJudge:
                 flags[f"{OWN}wo{i}"] = judged.without[i].tolist()
         return flags
 
-    def _stats(self, table: AnyNode, keys: tuple[AnyExpr, ...], flags: Mapping[str, Any], judged: Judged) -> AnyNode:
+    def _as_stored(self, cut: Cut, near: Near, tables: dict[str, Any]) -> AnyNode:
+        """Return the keys of cells beside the numbers of the stored populations they are answered as."""
+        flags = self._flags(near.judged, np.ones(near.judged.height, bool))
+        tables[f"{near.cut.name}.flags"] = flags
+        beside = n.Concat((n.Scan(near.cut.name), n.Scan(f"{near.cut.name}.flags")), "horizontal")
+        stats = self._stats(beside, (), flags, near.judged, (Alias(Cast(Column(INDEX), INT64), f"{OWN}q"),))
+        columns = (*(Column(f"{OWN}s{i}") for i in range(len(self.boundary.statistics))), Column(ROWS))
+        if not cut.keys:
+            return n.Select(stats, columns)
+        tables[f"{near.cut.name}.cells"] = {"only": near.cells, f"{OWN}q": near.numbers}
+        on = (Cast(Column(INDEX), INT64),)
+        chosen = n.Join(n.Scan(cut.name), n.Scan(f"{near.cut.name}.cells"), left_on=on, right_on=(Column("only"),))
+        keys = tuple(Column(c) for c in self.boundary.key_columns)
+        kept = n.Select(chosen, (*keys, Column(f"{OWN}q")))
+        joined = n.Join(kept, stats, left_on=(Column(f"{OWN}q"),), right_on=(Column(f"{OWN}q"),))
+        return n.Select(joined, (*keys, *columns))
+
+    def _stats(
+        self,
+        table: AnyNode,
+        keys: tuple[AnyExpr, ...],
+        flags: Mapping[str, Any],
+        judged: Judged,
+        more: tuple[AnyExpr, ...] = (),
+    ) -> AnyNode:
         """Return keys and statistics of a kept table, with what may not leave as null."""
-        exprs: list[AnyExpr] = [Column(c) for c in self.boundary.key_columns] if keys else []
+        exprs: list[AnyExpr] = [*(Column(c) for c in self.boundary.key_columns if keys), *more]
         shown: list[AnyExpr] = []
         for i, s in enumerate(self.boundary.statistics):
             value: AnyExpr = Column(f"{OWN}s{i}")
@@ -449,6 +596,7 @@ class BoundaryJudge:
         whole: Flags,
         everybody: tuple[Cut, Judged] | None,
         others: tuple[Cut, Judged] | None,
+        near: Near | None,
     ) -> None:
         outputs = [o for o in self.boundary.outputs if not o.findings]
         tables = [(judged, own)]
@@ -456,6 +604,8 @@ class BoundaryJudge:
             tables.append((everybody[1], np.ones(1, bool)))
         if others is not None:
             tables.append((others[1], np.ones(1, bool)))
+        if near is not None:
+            tables.append((near.judged, np.ones(near.judged.height, bool)))
         names = {i: {o.name for o in outputs if i in o.statistics} for i in range(len(self.boundary.statistics))}
         for part, stands in tables:
             for o in outputs:

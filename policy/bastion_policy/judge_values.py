@@ -13,12 +13,14 @@ from bastion_policy.boundary import Guard, Statistic, Term, call
 from bastion_policy.facts import PrivateFacts
 from bastion_policy.guard_cells import INDEX, ROWS, Cut, Flags, Floats, Measurer, Steps, X, both, floats, lit, where
 from bastion_policy.guard_plans import as_float, lenient
+from bastion_policy.judge_history import Memory, channel_of
 from bastion_policy.judge_intervals import intervals
-from bastion_policy.lineage import OWN, Form, Value, World
+from bastion_policy.lineage import OWN, Form, Source, Value, World
 from bastion_policy.model import Effective
 from bastion_policy.roles import RoleKind
 from bastion_policy.verdict import Measured
 
+CELLS = f"{OWN}l"
 _ONE = Value(form=Form.COLUMN, low=0.0, high=1.0)
 
 
@@ -28,7 +30,7 @@ class Judged:
 
     shown: per statistic, in which cells it may leave. swapped: values shown instead (interval middles). without: where
     the statistic is answered without its own conditions. failed: rules that failed, by statistic. few: where fewer than k
-    units have a value at all.
+    units have a value at all. settled: where a condition is answered as nobody or everybody.
     """
 
     height: int
@@ -38,6 +40,7 @@ class Judged:
     without: dict[int, Flags] = field(default_factory=dict)
     failed: list[tuple[int, str]] = field(default_factory=list)
     few: dict[int, Flags] = field(default_factory=dict)
+    settled: dict[int, Flags] = field(default_factory=dict)
 
 
 @dataclass
@@ -48,6 +51,10 @@ class ValueRules:
     effective: Effective
     world: World
     private: dict[str, PrivateFacts]
+    memory: Memory | None = None
+
+    def __post_init__(self) -> None:
+        self._names: list[Expr] = []
 
     # -- what is measured in the same pass
 
@@ -77,6 +84,49 @@ class ValueRules:
                     case _:
                         pass
         return extra
+
+    def lists(self) -> dict[str, AnyExpr]:
+        """Return the columns that list who is in the populations of the cells, for the history."""
+        if self.memory is None:
+            return {}
+        found = self.memory.columns(CELLS)
+        for name, condition, _ in {a[0]: a for s in self.cut.boundary.statistics for a in self._asked(s)}.values():
+            found |= self.memory.columns(name, condition)
+        return found
+
+    def _asked(self, s: Statistic) -> list[tuple[str, Expr, frozenset[Source]]]:
+        """Return the populations of a statistic besides its cell: (name, condition, sources of the channel).
+
+        INVARIANT: what a condition inside a statistic picks is a population; and so are those who have a value, where some
+        have none.
+        """
+        found: list[tuple[str, Expr, frozenset[Source]]] = []
+        conditions: list[Expr] = list(s.population)
+        if s.guard is Guard.HELD:
+            conditions.append(Cast(lenient(s.terms[0].expr), BOOLEAN, strict=False))
+        if conditions:
+            condition = both(conditions)
+            assert condition is not None
+            found.append((self._named(condition), condition, frozenset()))
+        if s.guard in (Guard.SUM, Guard.SQUARES, Guard.PRODUCTS) and s.function != "count":
+            missing = [t for t in s.terms if self._may_miss(t)]
+            if missing:
+                condition = both([*s.population, *(call("is_not_null", t.expr) for t in missing)])
+                assert condition is not None
+                found.append(
+                    (self._named(condition), condition, frozenset().union(*(t.value.sources for t in missing)))
+                )
+        return found
+
+    def _may_miss(self, term: Term) -> bool:
+        """Whether some rows may have no value of an argument."""
+        nulls = (self.private[s.dataset].columns[s.column].nulls for s in term.value.sources)
+        return self.cut.rows_per_unit is None or term.value.makes_nulls or any(nulls)
+
+    def _named(self, condition: Expr) -> str:
+        if condition not in self._names:
+            self._names.append(condition)
+        return f"{OWN}l{self._names.index(condition)}"
 
     def returned(self) -> tuple[str, ...]:
         """Return the columns that the judge needs to see."""
@@ -135,8 +185,32 @@ class ValueRules:
             passed = passed & ~few
             if (shown & ~passed & ~few).any() and s.guard not in (Guard.INTERVAL, Guard.TIED):
                 found.failed.append((i, _RULES[s.guard]))
-            found.shown.append(shown & passed)
+            shown = yield from self._remembered(measurer, i, s, shown & passed, found)
+            found.shown.append(shown)
         return found
+
+    def _remembered(self, m: Measurer, i: int, s: Statistic, shown: Flags, found: Judged) -> Steps:
+        """Return where the statistic's own populations stand beside what was released before."""
+        memory = self.memory
+        if memory is None or not memory.on:
+            return shown
+        for name, _, sources in self._asked(s):
+            # where the cell, nobody or everybody is answered instead, there is no population of its own
+            none = np.zeros(m.size, bool)
+            mine = shown & ~found.without.get(i, none) & ~found.settled.get(i, none)
+            if not mine.any():
+                continue
+            whole = yield from memory.wholes(m, sources)
+            asked = yield from memory.members(m, name)
+            channel = channel_of(sources)
+            standing = memory.standing(asked, mine, channel)
+            cleared = memory.enter(asked, standing.far, channel) if whole else np.zeros(m.size, bool)
+            if (mine & ~standing.far).any() or not whole:
+                found.failed.append((i, "history"))
+            if (standing.far & ~cleared).any() and whole:
+                found.failed.append((i, "linear-audit"))
+            shown = shown & (cleared | ~mine)
+        return shown
 
     def _population(self, m: Measurer, table: Measured, i: int, s: Statistic, own: Flags, found: Judged) -> Steps:
         """Inner filters choose a population of their own inside the cell.
@@ -161,7 +235,7 @@ class ValueRules:
             case Guard.PRODUCTS:
                 return (yield from self._leverage(m, i, s, shown, found))
             case Guard.HELD:
-                found.swapped[i] = yield from self._held(m, table, i, s, shown)
+                found.swapped[i] = yield from self._held(m, table, i, s, shown, found)
                 return np.ones(m.size, bool)
             case Guard.TIED:
                 rows = floats(table[f"{OWN}e{i}"])
@@ -328,7 +402,7 @@ class ValueRules:
                     ok &= ~shown | (np.isfinite(total) & (one * self.effective.k <= total))
         return ok
 
-    def _held(self, m: Measurer, table: Measured, i: int, s: Statistic, shown: Flags) -> Steps:
+    def _held(self, m: Measurer, table: Measured, i: int, s: Statistic, shown: Flags, found: Judged) -> Steps:
         """The sum or mean of a condition, whose two sides are populations inside the cell.
 
         INVARIANT: fewer than k units on the side that meets it are answered as nobody, fewer than k on the other side as
@@ -340,6 +414,7 @@ class ValueRules:
         some = yield from m.at_least(k, met, shown, expr)
         others = yield from m.at_least(k, unmet, shown & some, call("not_", expr))
         everybody = met + unmet
+        found.settled[i] = ~(some & others)
         answer = np.where(some, np.where(others, met, everybody), 0.0)
         return answer if s.function == "sum" else answer / np.maximum(everybody, 1.0)
 

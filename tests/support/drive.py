@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import secrets
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import polars as pl
 from bastion_plan.bind import bind
-from bastion_plan.nodes import Node
+from bastion_plan.nodes import Node, scans
 from bastion_policy.facts import ColumnFacts, ColumnMeasures, DatasetFacts, PrivateFacts
 from bastion_policy.flow import static_verdict
-from bastion_policy.history import FirstHistory
+from bastion_policy.history import History, Lens, Past, Roster, numbering_plan
 from bastion_policy.judge import approved_plan, judge
+from bastion_policy.lineage import OWN
 from bastion_policy.model import Policy, Role, RoleKind
 from bastion_policy.roles import measure
 from bastion_policy.verdict import Measure, Outcome, StaticVerdict, Verdict
@@ -36,12 +38,19 @@ class Answer:
 
 
 class World:
-    """Some datasets with their policies."""
+    """Some datasets with their policies.
 
-    def __init__(self) -> None:
+    remembers: whether queries know of those before (of the same requester's audience), as on the server; without, each
+    stands alone, for tests of single rules.
+    """
+
+    def __init__(self, *, remembers: bool = False) -> None:
+        self.remembers = remembers
         self.frames: dict[str, pl.DataFrame] = {}
         self.facts: dict[str, DatasetFacts] = {}
         self.private: dict[str, PrivateFacts] = {}
+        self.rosters: dict[str, Roster] = {}
+        self.pasts: dict[tuple[str, str], Past] = {}
 
     def add(
         self,
@@ -64,8 +73,8 @@ class World:
         return self
 
     def with_policy(self, policy: Policy) -> World:
-        """The same data under another policy."""
-        other = World()
+        """The same data under another policy, with no history."""
+        other = World(remembers=self.remembers)
         for name, frame in self.frames.items():
             facts = self.facts[name]
             roles = {c.name: c.role for c in facts.columns}
@@ -75,8 +84,37 @@ class World:
     def static(self, plan: Node, requester: str = "alice") -> StaticVerdict:
         return static_verdict(bind(plan, self.facts), self.facts, requester)
 
-    def ask(self, plan: Node, requester: str = "alice", *, safe_part: bool = False) -> Answer:
+    def history(self, requester: str, datasets: Iterable[str]) -> History:
+        """What was released to a requester's audience, as the server keeps it."""
+        lenses, domains, pasts = {}, {}, {}
+        for name in datasets:
+            facts = self.facts[name]
+            domain, audience = facts.audience(requester)
+            roster = self.rosters.get(domain, Roster())
+            if (name, facts.version) not in roster.versions:
+                numbers = lower(numbering_plan(facts), {name: self.frames[name].lazy()}).collect()
+                unit = numbers[f"{OWN}unit"].to_numpy() if facts.unit is not None else None
+                roster = roster.entered(name, facts.version, unit, numbers[f"{OWN}content"].to_numpy())
+                self.rosters[domain] = roster
+        for name in datasets:
+            domain, audience = self.facts[name].audience(requester)
+            domains[name] = domain
+            pasts[domain] = self.pasts.get((domain, audience), Past())
+            lenses[name] = Lens(self.rosters[domain], name, self.facts[name].version)
+        return History(lenses, domains, pasts, secrets.token_bytes)
+
+    def keep(self, requester: str, history: History) -> None:
+        """Remember what a release added."""
+        for name, domain in history.domains.items():
+            self.pasts[domain, self.facts[name].audience(requester)[1]] = history.pasts[domain]
+
+    def ask(
+        self, plan: Node, requester: str = "alice", *, safe_part: bool = False, history: bool | None = None
+    ) -> Answer:
+        """Ask; `history` False: the query stands alone (default: as the world is set)."""
         bound = bind(plan, self.facts)
+        keeps = self.remembers if history is None else history
+        past = self.history(requester, sorted(scans(bound.root))) if keeps else History()
         tables: dict[str, pl.DataFrame] = {}
         measures: list[Measure] = []
 
@@ -85,7 +123,7 @@ class World:
             sources |= {k: pl.DataFrame(v, strict=False).lazy() for k, v in extra.items()}
             return lower(node, sources).collect()
 
-        steps = judge(bound, self.facts, self.private, requester, FirstHistory())
+        steps = judge(bound, self.facts, self.private, requester, past)
         answer: dict[str, Any] | None = None
         try:
             while True:
@@ -100,6 +138,8 @@ class World:
         except StopIteration as stop:
             verdict: Verdict = stop.value
         plan_out = verdict.safe_part if safe_part else verdict.release
+        if plan_out is not None:
+            self.keep(requester, past)
         return Answer(verdict, None if plan_out is None else run(plan_out, {}), measures)
 
     def approved(self, plan: Node) -> pl.DataFrame:

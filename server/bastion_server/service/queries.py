@@ -16,7 +16,7 @@ from bastion_plan.canonical import decode, plan_hash
 from bastion_plan.errors import BastionError, InputError, NotFound, ServerError
 from bastion_plan.nodes import Node, Slice
 from bastion_policy.flow import static_verdict
-from bastion_policy.history import FirstHistory
+from bastion_policy.history import History
 from bastion_policy.judge import approved_plan, judge
 from bastion_policy.verdict import Finding, Judgement, Measured, Outcome, ReleaseNote, StaticVerdict, Verdict
 from bastion_wire.messages import Denial, Explained, Query, Table
@@ -170,7 +170,7 @@ class QueryService:
 
     async def judge(self, lease: Lease, subject: Subject, who: str, request: Incoming | None = None) -> Verdict:
         """Drive the judge: it asks for measurements, the worker makes them, nothing but guard columns comes back."""
-        judgement = judge(subject.bound, subject.facts, subject.private, who, FirstHistory())
+        judgement = judge(subject.bound, subject.facts, subject.private, who, History())
         if request is not None:
             request.progress("judging")
         measured: Measured | None = None

@@ -1,0 +1,68 @@
+"""What was released before, per unit domain and audience: the snap rule and the linear audit of what is asked now."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from bastion_policy.history.past import FAR, FULL, NEAR, SAME, Channel, Distances, Past, Sets, audited, rows
+from bastion_policy.history.roster import Roster, numbering_plan
+
+__all__ = [
+    "FAR",
+    "FULL",
+    "NEAR",
+    "SAME",
+    "Channel",
+    "Distances",
+    "History",
+    "Lens",
+    "Past",
+    "Roster",
+    "Sets",
+    "audited",
+    "numbering_plan",
+    "rows",
+]
+
+
+@dataclass(eq=False)
+class Lens:
+    """One table's view of its domain's history."""
+
+    roster: Roster
+    dataset: str
+    version: int
+
+    def __post_init__(self) -> None:
+        self.items = self.roster.versions[self.dataset, self.version]
+        rows = np.full(self.roster.size, -1, np.int64)
+        rows[self.items] = np.arange(self.items.size)
+        self.rows = rows  #: per item, its row in this version; -1: it has none
+        #: items per unit, at most
+        self.most = int(np.unique(self.roster.unit, return_counts=True)[1].max()) if self.roster.size else 1
+
+
+@dataclass(eq=False)
+class History:
+    """What one query may know of what was released before to the audience that asks, and what it adds to that.
+
+    Without arguments: nothing is remembered (every query stands alone; tests of single rules).
+
+    lenses: by dataset id. domains: the unit domain of each dataset. pasts: by unit domain. draw: secret random bytes.
+    """
+
+    lenses: Mapping[str, Lens] = field(default_factory=dict)
+    domains: Mapping[str, str] = field(default_factory=dict)
+    pasts: dict[str, Past] = field(default_factory=dict)
+    draw: Callable[[int], bytes] = bytes
+
+    def __post_init__(self) -> None:
+        self.before = dict(self.pasts)
+
+    @property
+    def changes(self) -> dict[str, Past]:
+        """The pasts that this query changes, by unit domain."""
+        return {domain: past for domain, past in self.pasts.items() if past is not self.before.get(domain)}

@@ -1,0 +1,260 @@
+"""The snap rule: a population close to one that was released is answered as that one.
+
+**The rule.** The *distance* of two populations is the number of units with an item in exactly one of them. A population
+within fewer than k units of a stored one is answered as the stored one (the earliest); only one that is k or more away from
+all is evaluated as itself, and stored. So the difference of any two answers is nothing, or about k or more units.
+
+**Channels.** A number about a column with missing values tells only of those who have one, so such a column has stored
+populations of its own, the *contributors*: two populations of people, k apart, whose contributors are one apart, would give
+that one's value. Which values are missing counts as known. The channel "" holds the populations as such.
+
+**Exactness.** Populations are kept as sets of *atoms*, the classes of items that no stored population tells apart: each
+stored partition is one number per atom. Splitting an atom copies its column. Distances are exact counts, not estimates.
+
+INVARIANT: every doubt ends in "not far": what is too large to be compared is not released.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from bastion_policy.audit import AuditRules, AuditState, Row
+
+Ints = npt.NDArray[np.int64]
+Items = npt.NDArray[np.int32]
+Hashes = npt.NDArray[np.uint64]
+FAR, SAME, NEAR, FULL = 0, 1, 2, 3
+#: entries (stored partitions times atoms) of one channel; beyond it the history is full, and nothing new is released
+CAPACITY = 1 << 28
+#: cells that share items, which are kept as partitions of their own
+MOST_OVERLAPPING = 64
+
+
+@dataclass(frozen=True, eq=False)
+class Sets:
+    """Populations that are asked about at once: `cell[i]` (0 <= cell < count) holds `item[i]`; each pair once."""
+
+    count: int
+    cell: Ints
+    item: Items
+
+    @classmethod
+    def of(cls, count: int, cell: npt.ArrayLike, item: npt.ArrayLike) -> Sets:
+        """Return the sets of some memberships, repeated ones once."""
+        cells, items = np.asarray(cell, np.int64), np.asarray(item, np.int64)
+        top = int(items.max()) + 1 if items.size else 1
+        code = np.unique(cells * top + items)
+        return cls(count, code // top, (code % top).astype(np.int32))
+
+    @property
+    def sizes(self) -> Ints:
+        """Items per cell."""
+        return np.bincount(self.cell, minlength=self.count)
+
+    @property
+    def disjoint(self) -> bool:
+        """Whether no item is in two cells."""
+        return not self.item.size or int(np.bincount(self.item).max()) <= 1
+
+    def members(self, cell: int) -> Items:
+        """Return the items of one cell, ascending."""
+        return np.sort(self.item[self.cell == cell])
+
+    def union(self, cells: npt.ArrayLike) -> Sets:
+        """Return some cells as one."""
+        inside = np.isin(self.cell, cells)
+        return Sets.of(1, np.zeros(int(inside.sum()), np.int64), self.item[inside])
+
+    def where(self, flags: npt.NDArray[np.bool_]) -> Sets:
+        """Return the sets with the cells that are not flagged empty."""
+        inside = flags[self.cell]
+        return Sets(self.count, self.cell[inside], self.item[inside])
+
+
+@dataclass(frozen=True, eq=False)
+class Distances:
+    """What the snap rule says of cells. state: FAR, SAME, NEAR or FULL. part, stored: of the population that decides."""
+
+    state: npt.NDArray[np.int8]
+    part: Ints
+    stored: Ints
+
+
+@dataclass(frozen=True, eq=False)
+class Channel:
+    """The stored populations of one channel, in the order of their release. Never changed in place.
+
+    labels: the atom of each item. sizes: items per atom. parts: one row per stored partition, one column per atom: the
+    cell that the atom is in, -1 for none. audit: the linear audit of the same releases, None where it is off.
+    """
+
+    labels: Items
+    sizes: Ints
+    parts: Items
+    audit: AuditState | None = None
+
+    @classmethod
+    def empty(cls, items: int) -> Channel:
+        """Return a channel in which nothing was released about `items` items."""
+        return cls(np.zeros(items, np.int32), np.array([items], np.int64), np.zeros((0, 1), np.int32))
+
+    def grown(self, items: int) -> Channel:
+        """Return the channel for a domain of that many items; no release has touched the new ones."""
+        more = items - self.labels.size
+        if more <= 0:
+            return self
+        labels = np.concatenate([self.labels, np.full(more, self.sizes.size, np.int32)])
+        parts = np.concatenate([self.parts, np.full((self.parts.shape[0], 1), -1, np.int32)], axis=1)
+        audit = self.audit.grown(more) if self.audit is not None else None
+        return Channel(labels, np.append(self.sizes, more), parts, audit)
+
+    # -- the snap rule
+
+    def distances(self, asked: Sets, k: int, most: int, unit: Hashes) -> Distances:
+        """Say of each cell whether it is far from all stored populations, the same as one, or near one.
+
+        k: units. most: items per unit at most. unit: whose each item is.
+
+        INVARIANT (tier bound): more than (k - 1) * most items are of at least k units. Where fewer differ, units are counted.
+        """
+        state = np.full(asked.count, FAR, np.int8)
+        part, stored = np.full(asked.count, -1, np.int64), np.full(asked.count, -1, np.int64)
+        if not asked.item.size:
+            return Distances(state, part, stored)
+        atoms = self.sizes.size
+        code, lengths = _counted(asked.cell * atoms + self.labels[asked.item], asked.count * atoms)
+        cell, atom = code // atoms, code % atoms
+        sizes = asked.sizes
+        for p in range(self.parts.shape[0]):
+            row = self.parts[p]
+            inside = row[atom]
+            hit = inside >= 0
+            if not hit.any():
+                continue
+            cells = int(row.max()) + 1
+            pair, common = _weighed(cell[hit] * cells + inside[hit], lengths[hit])
+            c, s = pair // cells, pair % cells
+            whole = np.bincount(row[row >= 0], self.sizes[row >= 0], cells).astype(np.int64)
+            apart = sizes[c] + whole[s] - 2 * common
+            for at in np.flatnonzero((apart <= (k - 1) * most) & (state[c] != SAME)):
+                where = int(c[at])
+                if apart[at] == 0:
+                    # INVARIANT: a population that was released as itself is answered so again, whatever else is near
+                    state[where], part[where], stored[where] = SAME, p, s[at]
+                elif state[where] == FAR and self._units_apart(asked, where, p, int(s[at]), k, most, unit):
+                    state[where], part[where], stored[where] = NEAR, p, s[at]
+        return Distances(state, part, stored)
+
+    def _units_apart(self, asked: Sets, cell: int, part: int, stored: int, k: int, most: int, unit: Hashes) -> bool:
+        """Whether fewer than k units have an item in exactly one of two populations."""
+        if most == 1:
+            return True
+        apart = np.setxor1d(asked.members(cell), self.population(part, stored), assume_unique=True)
+        return int(np.unique(unit[apart]).size) < k
+
+    def population(self, part: int, stored: int) -> Items:
+        """Return the items of a stored population, ascending."""
+        return np.flatnonzero((self.parts[part] == stored)[self.labels]).astype(np.int32)
+
+    # -- releases
+
+    def room(self, asked: Sets) -> bool:
+        """Whether there is room for one more release."""
+        few = asked.disjoint or asked.count <= MOST_OVERLAPPING
+        most = min(self.labels.size, self.sizes.size + np.unique(self.labels[asked.item]).size * 2 + asked.count)
+        return few and (self.parts.shape[0] + 1) * most <= CAPACITY
+
+    def released(self, asked: Sets) -> Channel:
+        """Return the channel with these populations stored (empty cells are none)."""
+        if not asked.item.size:
+            return self
+        if asked.disjoint:
+            return self._stored(asked.cell, asked.item)
+        channel = self
+        for cell in range(asked.count):
+            items = asked.members(cell)
+            if items.size:
+                channel = channel._stored(np.zeros(items.size, np.int64), items)
+        return channel
+
+    def _stored(self, cell: Ints, item: Items) -> Channel:
+        labels, sizes, parent = _split(self.labels, self.sizes.size, cell, item)
+        row = np.full(sizes.size, -1, np.int32)
+        row[labels[item]] = cell
+        return replace(self, labels=labels, sizes=sizes, parts=np.vstack([self.parts[:, parent], row[None, :]]))
+
+
+@dataclass(frozen=True, eq=False)
+class Past:
+    """What was released to one audience about one unit domain.
+
+    channels: by name; see the module's page. wholes: whether a (table id, version, channel) as a whole stands for itself.
+    releases: how many. voided: an owner released what the rules would not have.
+    """
+
+    channels: dict[str, Channel] = field(default_factory=dict)
+    wholes: dict[tuple[str, int, str], bool] = field(default_factory=dict)
+    releases: int = 0
+    voided: bool = False
+
+    def channel(self, name: str, items: int) -> Channel:
+        """Return a channel for a domain of so many items."""
+        found = self.channels.get(name)
+        return Channel.empty(items) if found is None else found.grown(items)
+
+    def with_channel(self, name: str, channel: Channel) -> Past:
+        """Return the past with a channel replaced."""
+        return replace(self, channels={**self.channels, name: channel})
+
+
+def audited(channel: Channel, rules: AuditRules, seed: bytes) -> AuditState:
+    """Return the channel's audit under `rules`; where there is none yet, one that knows the stored populations."""
+    if channel.audit is not None:
+        return channel.audit if channel.audit.rules == rules else replace(channel.audit, rules=rules)
+    state = AuditState.start(channel.labels.size, rules, seed)
+    for p in range(channel.parts.shape[0]):
+        cells = range(int(channel.parts[p].max()) + 1)
+        found = state.releasable([Row.of(channel.population(p, c)) for c in cells])
+        state = state.commit(found)
+    return state
+
+
+def rows(asked: Sets, cells: Sequence[int]) -> list[Row]:
+    """Return the audit's rows of some cells."""
+    order = np.lexsort((asked.item, asked.cell))
+    cell, item = asked.cell[order], asked.item[order]
+    starts, ends = np.searchsorted(cell, cells, "left"), np.searchsorted(cell, cells, "right")
+    return [Row(item[a:b].astype(np.int64)) for a, b in zip(starts, ends, strict=True)]
+
+
+def _counted(code: Ints, top: int) -> tuple[Ints, Ints]:
+    """Return the distinct codes (0 <= code < top) and how often each occurs."""
+    if top <= 8 * code.size:
+        counts = np.bincount(code, minlength=top)
+        found = np.flatnonzero(counts)
+        return found, counts[found]
+    return np.unique(code, return_counts=True)
+
+
+def _weighed(code: Ints, weight: Ints) -> tuple[Ints, Ints]:
+    found, at = np.unique(code, return_inverse=True)
+    return found, np.bincount(at, weight, found.size).astype(np.int64)
+
+
+def _split(labels: Items, atoms: int, cell: Ints, item: Items) -> tuple[Items, Ints, Ints]:
+    """Return (labels, sizes, parent) of the atoms that a partition leaves."""
+    cells = int(cell.max()) + 2
+    code = labels.astype(np.int64) * cells
+    code[item] += cell + 1
+    if atoms * cells <= 8 * max(labels.size, 1024):
+        counts = np.bincount(code, minlength=atoms * cells)
+        found = np.flatnonzero(counts)
+        number = np.zeros(counts.size, np.int32)
+        number[found] = np.arange(found.size, dtype=np.int32)
+        return number[code], counts[found], found // cells
+    found, at, counts = np.unique(code, return_inverse=True, return_counts=True)
+    return at.astype(np.int32), counts, found // cells

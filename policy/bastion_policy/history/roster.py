@@ -1,0 +1,121 @@
+"""The roster of a unit domain: one number per row of a person, the same in every table and version that it is in.
+
+An *item* is what populations are made of: a person where a table has one row per person, else one row of a person.
+
+INVARIANT: a row that is in two tables or versions of the domain has one number, so that two populations that differ by one
+person differ by that person's items, whichever table they were asked of. A row whose content changed between versions of one
+table is another item: its values are other unknowns, and an answer before and one after it differ by that person.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import numpy.typing as npt
+from bastion_plan import nodes as n
+from bastion_plan.expressions import Alias, AnyExpr, Call, Column
+from bastion_plan.nodes import AnyNode
+
+from bastion_policy.boundary import call
+from bastion_policy.facts import DatasetFacts
+from bastion_policy.lineage import OWN
+
+Hashes = npt.NDArray[np.uint64]
+Items = npt.NDArray[np.int32]
+UNIT, CONTENT = f"{OWN}unit", f"{OWN}content"
+
+
+def numbering_plan(facts: DatasetFacts) -> AnyNode:
+    """Return the plan that gives, per row of a table, a 64-bit hash of its unit (if it has one) and of all its values."""
+    content: AnyExpr | None = None
+    for i, column in enumerate(facts.columns):
+        part = Call("hash", (Column(column.name),), (("seed", i + 1),))
+        content = part if content is None else call("add", content, part)
+    assert content is not None
+    columns: list[AnyExpr] = [Alias(content, CONTENT)]
+    if facts.unit is not None:
+        columns.append(Alias(Call("hash", (Column(facts.unit),), (("seed", 0),)), UNIT))
+    return n.Select(n.Scan(facts.id), tuple(columns))
+
+
+@dataclass(frozen=True, eq=False)
+class Roster:
+    """The items of one unit domain. Never changed in place.
+
+    keys: what identifies an item, sorted (uint64). order: the item of each key. unit: per item, a hash of whose it is.
+    content: per item, a hash of its row. table: per item, the number of the table that gave the content.
+    tables: ids of the tables, by number. versions: per (table id, version), the item of each row.
+    """
+
+    keys: Hashes = field(default_factory=lambda: np.zeros(0, np.uint64))
+    order: Items = field(default_factory=lambda: np.zeros(0, np.int32))
+    unit: Hashes = field(default_factory=lambda: np.zeros(0, np.uint64))
+    content: Hashes = field(default_factory=lambda: np.zeros(0, np.uint64))
+    table: Items = field(default_factory=lambda: np.zeros(0, np.int32))
+    tables: tuple[str, ...] = ()
+    versions: dict[tuple[str, int], Items] = field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        """The number of items."""
+        return self.unit.size
+
+    def entered(self, dataset: str, version: int, unit: Hashes | None, content: Hashes) -> Roster:
+        """Return the roster with the rows of a version of a table in it; `unit` None: every row is its own unit."""
+        if (dataset, version) in self.versions:
+            return self
+        tables = self.tables if dataset in self.tables else (*self.tables, dataset)
+        number = tables.index(dataset)
+        rows = content.size
+        unit = _mixed(np.arange(rows, dtype=np.uint64) + np.uint64(1)) if unit is None else unit
+        turn = _turns(unit)
+        # INVARIANT: tables of the same people share their items: the first row of a person in one is that in all, and so on
+        key = np.where(turn == 0, unit, _mixed(unit ^ _mixed(turn)))
+        at = np.searchsorted(self.keys, key)
+        known = at < self.keys.size
+        known[known] = self.keys[at[known]] == key[known]
+        item = np.full(rows, -1, np.int32)
+        item[known] = self.order[at[known]]
+        changed = known.copy()
+        changed[known] &= (self.table[item[known]] == number) & (self.content[item[known]] != content[known])
+        new = changed | ~known
+        item[new] = self.size + np.arange(int(new.sum()), dtype=np.int32)
+        keys = np.concatenate([np.delete(self.keys, at[changed]), key[new]])
+        order = np.concatenate([np.delete(self.order, at[changed]), item[new]])
+        sort = np.argsort(keys, kind="stable")
+        return Roster(
+            keys[sort],
+            order[sort],
+            np.concatenate([self.unit, unit[new]]),
+            np.concatenate([self.content, content[new]]),
+            np.concatenate([self.table, np.full(int(new.sum()), number, np.int32)]),
+            tables,
+            {**self.versions, (dataset, version): item},
+        )
+
+    def without(self, live: set[tuple[str, int]]) -> Roster:
+        """Return the roster that knows the rows of the versions `live` only; items stay."""
+        kept = {key: rows for key, rows in self.versions.items() if key in live}
+        return self if len(kept) == len(self.versions) else replace(self, versions=kept)
+
+
+def _turns(unit: Hashes) -> Hashes:
+    """Return, per row, how many rows of the same unit come before it."""
+    order = np.argsort(unit, kind="stable")
+    ordered = unit[order]
+    first = np.ones(unit.size, bool)
+    first[1:] = ordered[1:] != ordered[:-1]
+    starts = np.maximum.accumulate(np.where(first, np.arange(unit.size), 0))
+    turn = np.empty(unit.size, np.uint64)
+    turn[order] = (np.arange(unit.size) - starts).astype(np.uint64)
+    return turn
+
+
+def _mixed(values: Hashes) -> Hashes:
+    """Spread 64-bit numbers (splitmix64, Steele, Lea and Flood 2014)."""
+    with np.errstate(over="ignore"):
+        mixed = values + np.uint64(0x9E3779B97F4A7C15)
+        mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return np.asarray(mixed ^ (mixed >> np.uint64(31)))

@@ -1,0 +1,218 @@
+"""The history, as the judge of one boundary asks it: which populations stand, and what their release adds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from bastion_plan import nodes as n
+from bastion_plan.expressions import AnyExpr, Column, Expr
+
+from bastion_policy.audit import AuditRules
+from bastion_policy.boundary import call
+from bastion_policy.guard_cells import INDEX, Flags, Indexes, Measurer, Steps, X, both, ints
+from bastion_policy.guard_plans import lenient
+from bastion_policy.history import FULL, NEAR, SAME, Channel, History, Lens, Sets, audited, rows
+from bastion_policy.lineage import Occurrence, Source
+from bastion_policy.model import Effective
+
+#: populations that one boundary may be answered as, besides its own
+MOST_SNAPPED = 256
+
+
+@dataclass(frozen=True, eq=False)
+class Standing:
+    """What the snap rule says of the cells of a cut.
+
+    far: stand for themselves. near: are answered as the stored population `part`, `stored` of the only table.
+    blocked: near a stored population that cannot be evaluated here, or the history is full.
+    """
+
+    far: Flags
+    near: Flags
+    blocked: Flags
+    part: Indexes
+    stored: Indexes
+
+
+@dataclass
+class Memory:
+    """The history of the tables whose rows a boundary counts."""
+
+    history: History
+    occurrences: tuple[Occurrence, ...]
+    effective: Effective
+
+    def __post_init__(self) -> None:
+        known = bool(self.occurrences) and all(o.dataset in self.history.lenses for o in self.occurrences)
+        #: whether populations are compared at all
+        self.snaps = known and "history" not in self.effective.weakened
+        self.audits = known and self.effective.linear_audit is not None
+        self.on = self.snaps or self.audits
+        self.k = self.effective.k
+
+    def lens(self, occurrence: Occurrence) -> Lens:
+        """Return the view of the table that an occurrence scans."""
+        return self.history.lenses[occurrence.dataset]
+
+    # -- who is in a cell
+
+    def columns(self, name: str, condition: Expr | None = None) -> dict[str, AnyExpr]:
+        """Return the guard columns that list the rows of a cell (those that meet a condition), one per occurrence."""
+        if not self.on:
+            return {}
+        found: dict[str, AnyExpr] = {}
+        for o in self.occurrences:
+            row: AnyExpr = Column(o.row)
+            if condition is not None:
+                row = call("filter", row, lenient(condition))
+            found[f"{name}_{o.index}"] = call("implode", row)
+        return found
+
+    def members(self, m: Measurer, name: str) -> Steps:
+        """Return the items of every cell, per occurrence, as listed under `name`."""
+        found: list[Sets] = []
+        for o in self.occurrences:
+            column = f"{name}_{o.index}"
+            plan = n.Explode(n.Select(n.Scan(m.cut.name), (Column(INDEX), Column(column))), (Column(column),))
+            for _ in range(m.cut.nested.get(o.index, 0)):
+                plan = n.Explode(plan, (Column(column),))
+            listed = n.Filter(plan, call("is_not_null", Column(column)))
+            answer = yield from m.ask(listed)
+            found.append(Sets.of(m.size, ints(answer[INDEX]), self.lens(o).items[ints(answer[column])]))
+        return found
+
+    # -- the snap rule
+
+    def standing(self, asked: Sequence[Sets], flags: Flags, channel: str = "") -> Standing:
+        """Compare populations with those that were released before.
+
+        INVARIANT: with several tables in a plan a cell stands only if it does in each; there is no one stored population
+        that could be answered instead.
+        """
+        count = flags.size
+        near, blocked = np.zeros(count, bool), np.zeros(count, bool)
+        part, stored = np.full(count, -1), np.full(count, -1)
+        if self.snaps:
+            for o, sets in zip(self.occurrences, asked, strict=True):
+                lens = self.lens(o)
+                found = self._channel(o, channel).distances(sets.where(flags), self.k, lens.most, lens.roster.unit)
+                near |= found.state == NEAR
+                blocked |= found.state == FULL
+                part, stored = found.part, found.stored
+        if len(self.occurrences) != 1:
+            blocked, near = blocked | near, np.zeros(count, bool)
+        near &= flags & ~blocked
+        blocked &= flags
+        return Standing(flags & ~near & ~blocked, near, blocked, part, stored)
+
+    def population(self, part: int, stored: int) -> Indexes | None:
+        """Return the rows of a stored population in the only table; None: not all of it is there.
+
+        INVARIANT: a stored population is answered whole or not at all; what it has lost meanwhile would be a difference.
+        """
+        (o,) = self.occurrences
+        found = self.lens(o).rows[self._channel(o, "").population(part, stored)]
+        return None if (found < 0).any() else found
+
+    # -- releases
+
+    def enter(self, asked: Sequence[Sets], flags: Flags, channel: str = "") -> Flags:
+        """Audit populations and store them; returns which of them are cleared.
+
+        INVARIANT: what is not cleared is not stored, and must not be released.
+        """
+        cleared = flags.copy()
+        if not self.on or not flags.any():
+            return cleared
+        for o, sets in zip(self.occurrences, asked, strict=True):
+            cleared &= self._cleared(o, sets, cleared, channel)
+        for o, sets in zip(self.occurrences, asked, strict=True):
+            self._store(o, sets.where(cleared), channel)
+        return cleared
+
+    def _cleared(self, o: Occurrence, sets: Sets, flags: Flags, channel: str) -> Flags:
+        held = self._channel(o, channel)
+        asked = sets.where(flags)
+        if not held.room(asked):
+            return np.zeros(flags.size, bool)
+        if not self.audits:
+            return flags
+        rules = self._rules(o)
+        state = audited(held, rules, self.history.draw(32))
+        chosen = np.flatnonzero(flags)
+        found = state.releasable(rows(asked, list(chosen)))
+        self._put(o, channel, replace(held, audit=state.commit(found)))
+        cleared = np.zeros(flags.size, bool)
+        cleared[chosen[list(found.accepted)]] = True
+        return cleared
+
+    def _rules(self, o: Occurrence) -> AuditRules:
+        """Return the audit's rules in items.
+
+        INVARIANT (tier bound): a support of more than (k - 1) * M items is of at least k units.
+        """
+        audit, most = self.effective.linear_audit, self.lens(o).most
+        assert audit is not None
+        share = self.effective.saturation.share if self.effective.saturation is not None else None
+        return AuditRules(max(2, (self.k - 1) * most + 1), audit.pairs, share)
+
+    def _store(self, o: Occurrence, sets: Sets, channel: str) -> None:
+        held = self._channel(o, channel)
+        if self.snaps and sets.item.size:
+            known = held.distances(sets, 1, 1, self.lens(o).roster.unit).state == SAME
+            sets = sets.where(~known)
+        self._put(o, channel, held.released(sets))
+
+    def _channel(self, o: Occurrence, channel: str) -> Channel:
+        past = self.history.pasts[self.history.domains[o.dataset]]
+        return past.channel(channel, self.lens(o).roster.size)
+
+    def _put(self, o: Occurrence, name: str, channel: Channel) -> None:
+        domain = self.history.domains[o.dataset]
+        self.history.pasts[domain] = self.history.pasts[domain].with_channel(name, channel)
+
+    # -- the whole tables
+
+    def wholes(self, m: Measurer, sources: frozenset[Source] = frozenset()) -> Steps:
+        """Enter the whole tables (of a channel: those who have values) unless they are; returns whether each stands.
+
+        INVARIANT: the whole table counts as released from the start, in every channel.
+        """
+        channel, stands = channel_of(sources), True
+        if not self.on:
+            return True
+        for o in self.occurrences:
+            mine = frozenset(s for s in sources if s.occurrence == o.index)
+            past = self.history.pasts[self.history.domains[o.dataset]]
+            lens = self.lens(o)
+            key = (lens.dataset, lens.version, channel)
+            if key not in past.wholes:
+                items = lens.items
+                if mine:
+                    kept = yield from self._present(m, o, mine)
+                    items = lens.items[kept]
+                asked = Sets.of(1, np.zeros(items.size, np.int64), items)
+                alone = Memory(self.history, (o,), self.effective)
+                one = np.ones(1, bool)
+                fits = bool(alone.standing([asked], one, channel).far[0]) and bool(
+                    alone.enter([asked], one, channel)[0]
+                )
+                domain = self.history.domains[o.dataset]
+                past = self.history.pasts[domain]
+                self.history.pasts[domain] = past = replace(past, wholes={**past.wholes, key: fits})
+            stands &= past.wholes[key]
+        return stands
+
+    def _present(self, m: Measurer, o: Occurrence, sources: frozenset[Source]) -> Steps:
+        present = both([call("is_not_null", Column(s.column)) for s in sorted(sources, key=lambda s: s.column)])
+        assert present is not None
+        listed = n.Filter(n.WithRowIndex(n.Scan(o.dataset), X), present)  # type: ignore[arg-type]
+        answer = yield from m.ask(n.Select(listed, (Column(X),)))
+        return ints(answer[X])
+
+
+def channel_of(sources: frozenset[Source]) -> str:
+    """Return the name of the channel of some source columns."""
+    return "+".join(sorted({f"{s.dataset}.{s.column}" for s in sources}))
