@@ -7,17 +7,18 @@ import hashlib
 import io
 import threading
 import weakref
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 
 import polars as pl
 from bastion_plan.canonical import encode
-from bastion_plan.errors import BastionError, InputError, Interrupted, WireError, did_you_mean
+from bastion_plan.errors import BastionError, InputError, Interrupted, PolicyError, WireError, did_you_mean
 from bastion_plan.nodes import Inline, Node, Scan
 from bastion_policy.facts import DatasetFacts
 from bastion_policy.model import Policy
-from bastion_policy.toml import to_toml
+from bastion_policy.toml import to_toml, without_line
 from bastion_policy.verdict import Outcome, ReleaseNote, StaticVerdict
 from bastion_wire import messages as m
 from bastion_wire.identity import Identity
@@ -383,7 +384,8 @@ class Connection:
         }
         signed = self._sign({"action": "upload", **terms, "hidden": list(terms["hidden"])})  # type: ignore[call-overload]
         begin = m.UploadBegin(**terms, signed=signed)  # type: ignore[arg-type]
-        answer = await self._open_session.upload(begin, memoryview(data), on_progress or self._progress)
+        with _line_of_text(policy):
+            answer = await self._open_session.upload(begin, memoryview(data), on_progress or self._progress)
         return self._frame_of(answer)
 
     async def _save(self, plan: Node, name: str | None) -> FetchableLazyFrame:
@@ -550,7 +552,8 @@ class Connection:
                 "roles": None if roles is None else dict(roles), "allow": None if people is None else list(people),
             }  # fmt: skip
             body = m.SetPolicy(key, text, None if roles is None else dict(roles), people, self._sign(statement))
-            answer: m.Dataset = await self._ask(body)
+            with _line_of_text(policy):
+                answer: m.Dataset = await self._ask(body)
             self._datasets[answer.facts.id] = answer
             return answer
 
@@ -715,6 +718,15 @@ def policy_text(policy: Any) -> str:
     raise InputError(
         msg, code="input.policy", next_step="Use bastion.policy: Policy.default(), Policy.strict(unit=…), Policy(…)."
     )
+
+
+@contextmanager
+def _line_of_text(policy: Any) -> Iterator[None]:
+    """Leave the line out of errors about a policy that was given as an object: its text was never seen."""
+    try:
+        yield
+    except PolicyError as error:
+        raise (error if isinstance(policy, str) else without_line(error)) from None
 
 
 def _closed() -> BastionError:

@@ -68,10 +68,18 @@ def check(file: Path, as_json: bool) -> None:
     \b
     Example:  bastion policy check policy.toml
     """
+    from bastion_plan.errors import PolicyError
+    from bastion_policy.checks import check_rules
     from bastion_policy.model import from_toml
+    from bastion_policy.toml import with_line
     from bastion_policy.words import policy_words
 
-    found = from_toml(file.read_text(encoding="utf-8"))
+    text = file.read_text(encoding="utf-8")
+    found = from_toml(text)
+    try:
+        check_rules(found)
+    except PolicyError as error:
+        raise with_line(error, text) from None
     words, warnings, unsupported = list(policy_words(found)), list(found.warnings()), list(found.unsupported())
     if as_json:
         click.echo(json.dumps({"words": words, "warnings": warnings, "unsupported": unsupported}, indent=2))

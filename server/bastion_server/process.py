@@ -259,7 +259,9 @@ async def serve(
         pool = await WorkerPool.start(Limits(memory=memory, seconds=seconds), on_engine_text=_engine_log(directory))
         try:
             warnings = pool.sandbox_report.warnings if pool.sandbox_report is not None else ()
-            service = Service(store, pool, lambda name, push: channel.push(name, push), notices=warnings)
+            service = Service(
+                store, pool, lambda name, push: channel.push(name, push), notices=warnings, known=lambda name: channel.keys.knows(name),
+            )  # fmt: skip
             channel = Channel(service, directory / "keys", store.keys.curve_secret, endpoint)
             async with contextlib.AsyncExitStack() as stack:
                 stack.push_async_callback(service.close)

@@ -94,6 +94,12 @@ class KeyDirectory:
         """Return the identity of this name, or None."""
         return self._by_name.get(name)
 
+    def knows(self, name: str) -> bool:
+        """Return whether this name has a key, or an invitation that can still be used."""
+        with suppress(OSError):  # what was known before serves
+            self.refresh()
+        return name in self._by_name or any(guest.name == name for guest in self.guests())
+
     def principals(self) -> tuple[Principal, ...]:
         """Return all, by name."""
         return tuple(self._by_name[name] for name in sorted(self._by_name))

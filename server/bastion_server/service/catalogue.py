@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import msgspec
 from bastion_plan.bind import BoundPlan, bind
 from bastion_plan.errors import InputError, NotFound, ServerError
 from bastion_plan.nodes import Node, scans
+from bastion_policy.checks import strangers
 from bastion_policy.facts import DatasetFacts, PrivateFacts
 from bastion_policy.model import Policy
 from bastion_wire.messages import Dataset
@@ -92,8 +93,9 @@ class Catalogue:
     INVARIANT: what an identity may not see is answered exactly like what does not exist.
     """
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, store: Store, known: Callable[[str], bool] = lambda name: True) -> None:
+        """Take the store. known: whether a name has a key or an invitation."""
+        self._store, self._known = store, known
 
     def visible(self, who: str) -> dict[str, DatasetRecord]:
         """Return the datasets this identity may see, by id."""
@@ -163,12 +165,12 @@ class Catalogue:
             allow=record.allow if mine else (),
         )
 
-    @staticmethod
-    def warnings(record: DatasetRecord) -> tuple[str, ...]:
+    def warnings(self, record: DatasetRecord) -> tuple[str, ...]:
         """Return what the owner should look at, one sentence each."""
         found = [] if record.kind == "saved" else list(record.facts.policy.warnings())
         if record.facts.unit_declared:
             found = [text for text in found if "privacy unit" not in text]
+        found += strangers(record.facts.policy, self._known)
         if unconfirmed := record.facts.unconfirmed:
             found.append(
                 f"Roles were inferred for {', '.join(unconfirmed)}: look at them, then confirm or change them."

@@ -11,6 +11,7 @@ import msgspec
 from bastion_plan.canonical import encode
 from bastion_plan.errors import InputError, NotAuthorised, PolicyError
 from bastion_plan.nodes import Node
+from bastion_policy.checks import check_data, check_people, check_rules
 from bastion_policy.facts import ColumnFacts, DatasetFacts
 from bastion_policy.merge import merge
 from bastion_policy.model import from_toml
@@ -33,6 +34,7 @@ from bastion_server.service.uploads import (
     check_dataset_name,
     check_policy_size,
     enforceable,
+    lines,
 )
 from bastion_server.store import DatasetRecord, Datasets, Record, Store
 from bastion_server.store.verify import verify
@@ -50,14 +52,16 @@ class Service:
         *,
         memory: int = MAX_HELD,
         notices: tuple[str, ...] = (),
+        known: Callable[[str], bool] = lambda name: True,
     ) -> None:
-        self.store, self.pool, self.push, self.notices = store, pool, push, notices
-        self.catalogue = Catalogue(store)
+        """Take what it works with. known: whether a name has a key or an invitation."""
+        self.store, self.pool, self.push, self.notices, self.known = store, pool, push, notices, known
+        self.catalogue = Catalogue(store, known)
         self.files = MemoryFiles(store, memory)
         self.journal = Journal(store)
         self.review = ReviewService(store, self.catalogue, self.journal, push)
         self.queries = QueryService(store, pool, self.files, self.catalogue, self.journal, self.review)
-        self.uploads = UploadService(store, pool, self.files, self.catalogue, self.journal)
+        self.uploads = UploadService(store, pool, self.files, self.catalogue, self.journal, known)
 
     async def begin(self, request: Incoming) -> Sink:
         """Accept an upload, or raise."""
@@ -187,13 +191,19 @@ class Service:
         policy = record.facts.policy if body.policy is None else from_toml(body.policy)
         if body.roles:
             policy = msgspec.structs.replace(policy, roles={**(policy.roles or {}), **body.roles})
-        facts = record.facts.with_policy(enforceable(policy))
-        if facts.unit != record.facts.unit:
-            msg = "The privacy unit of a table cannot be changed."
-            raise PolicyError(
-                msg, code="policy.unit", reason="What was released counted other people.",
-                next_step="Upload the table again under another name.",
-            )  # fmt: skip
+        with lines(body.policy):
+            check_rules(policy)
+            if body.policy is not None:
+                check_people(policy, self.known)
+            facts = record.facts.with_policy(enforceable(policy))
+            if facts.unit != record.facts.unit:
+                msg = "The privacy unit of a table cannot be changed."
+                raise PolicyError(
+                    msg, code="policy.unit", reason="What was released counted other people.",
+                    next_step="Upload the table again under another name.", details={"path": "unit"},
+                )  # fmt: skip
+            if record.private is not None and (body.policy is not None or body.roles):
+                check_data(policy, facts.columns, record.private)
 
         what = [
             n for n, v in (("policy", body.policy), ("roles", body.roles), ("access list", body.allow)) if v is not None

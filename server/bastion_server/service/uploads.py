@@ -6,14 +6,16 @@ import asyncio
 import mmap
 import os
 import time
-from collections.abc import Coroutine
-from contextlib import suppress
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import msgspec
-from bastion_plan.errors import InputError, Interrupted, NotAuthorised, PolicyError, ServerError
+from bastion_plan.errors import BastionError, InputError, Interrupted, NotAuthorised, PolicyError, ServerError
+from bastion_policy.checks import check_data, check_people, check_rules
 from bastion_policy.facts import DatasetFacts, column_facts
 from bastion_policy.model import Policy, from_toml
+from bastion_policy.toml import with_line
 from bastion_wire.identity import check_name
 from bastion_wire.messages import AnyAnswer, UploadBegin
 
@@ -39,9 +41,16 @@ class UploadService:
     """Accepts uploads. Implements the channel's `Uploads`."""
 
     def __init__(
-        self, store: Store, pool: WorkerPool, files: MemoryFiles, catalogue: Catalogue, journal: Journal
+        self,
+        store: Store,
+        pool: WorkerPool,
+        files: MemoryFiles,
+        catalogue: Catalogue,
+        journal: Journal,
+        known: Callable[[str], bool],
     ) -> None:
         self.store, self.pool, self.files, self.catalogue, self.journal = store, pool, files, catalogue, journal
+        self.known = known
         self.held: dict[str, int] = {}  #: announced bytes under way, by owner
         self._keeping: set[asyncio.Task[DatasetRecord]] = set()
 
@@ -83,7 +92,7 @@ class UploadService:
             raise NotAuthorised(msg, code="wire.auth.role", next_step="Ask the server's admin for an owner's key.")
         check_dataset_name(body.name)
         old = self._old(body, principal)
-        policy = read_policy(body, old)
+        policy = read_policy(body, self.known, old)
         self._check_room(principal.name, body.size)
         terms = {
             "action": "upload", "name": body.name, "size": body.size, "sha256": body.sha256, "policy": body.policy,
@@ -137,7 +146,10 @@ class Sink:
         os.lseek(self._fd, 0, os.SEEK_SET)
         unit = self._policy.unit
         async with await service.pool.acquire(principal.name, label=f"upload by {principal.name}") as lease:
-            registration = await lease.register(self._fd, None if unit in (None, "row") else unit)
+            try:
+                registration = await lease.register(self._fd, None if unit in (None, "row") else unit)
+            except InputError as error:
+                raise _unit_error(error, unit, self._body.policy) from None
         # shielded: threads work on the memory file, so it must not be closed when the peer goes away
         record = await asyncio.shield(service.keep(self._keep(registration)))
         self._release()
@@ -157,18 +169,21 @@ class Sink:
     def _facts(self, registration: Registration) -> DatasetFacts:
         policy, old = self._policy, self._old
         unit = None if policy.unit == "row" else policy.unit
-        if old is not None and unit != old.facts.unit:
-            msg = "The privacy unit of a table cannot be changed."
-            raise PolicyError(
-                msg, code="policy.unit", reason="What was released counted other people.",
-                next_step="Upload the table under another name.",
-            )  # fmt: skip
+        with lines(self._body.policy):
+            if old is not None and unit != old.facts.unit:
+                msg = "The privacy unit of a table cannot be changed."
+                raise PolicyError(
+                    msg, code="policy.unit", reason="What was released counted other people.",
+                    next_step="Upload the table under another name.", details={"path": "unit"},
+                )  # fmt: skip
+            columns = column_facts(registration.schema, registration.facts, policy)
+            check_data(policy, columns, registration.facts)
         identifier = old.facts.id if old else Datasets.new_id()
         return DatasetFacts(
             id=identifier,
             name=self._body.name,
             version=old.facts.version + 1 if old else 1,
-            columns=column_facts(registration.schema, registration.facts, policy),
+            columns=columns,
             policy=policy,
             policy_version=old.facts.policy_version + 1 if old else 1,
             owner=self._principal.name,
@@ -225,14 +240,43 @@ class Sink:
                 del held[self._principal.name]
 
 
-def read_policy(body: UploadBegin, old: DatasetRecord | None = None) -> Policy:
+@contextmanager
+def lines(text: str | None) -> Iterator[None]:
+    """Add to errors about a policy the line of its text that they are about."""
+    try:
+        yield
+    except PolicyError as error:
+        raise with_line(error, text or "") from None
+
+
+def _unit_error(error: InputError, unit: str | None, text: str) -> BastionError:
+    """Return what a table without its unit, or with people it does not name, means for the policy."""
+    if error.code == "input.upload.unit":
+        wrong = PolicyError(
+            f"unit: the table has no column {unit!r}.", next_step=error.next_step, code="policy.column",
+            details={"path": "unit"},
+        )  # fmt: skip
+    elif error.code == "input.upload.unit_null":
+        wrong = PolicyError(
+            f"unit: the column {unit!r} is null in some rows.", reason=error.reason, next_step=error.next_step,
+            code="policy.unit.null", details={"path": "unit"},
+        )  # fmt: skip
+    else:
+        return error
+    return with_line(wrong, text)
+
+
+def read_policy(body: UploadBegin, known: Callable[[str], bool], old: DatasetRecord | None = None) -> Policy:
     """Return the policy an upload names, with its hidden columns and unit.
 
     INVARIANT: new rows for a dataset, without a policy, keep the policy it has, its roles and hidden columns included;
     a forgotten option never opens what was closed.
 
+    Args:
+        known: whether a name has a key or an invitation.
+
     Raises:
-        PolicyError: it means nothing, or this release cannot enforce it.
+        PolicyError: it means nothing, contradicts itself, or this release cannot enforce it.
     """
     check_policy_size(body.policy)
     if body.policy.strip():
@@ -241,7 +285,12 @@ def read_policy(body: UploadBegin, old: DatasetRecord | None = None) -> Policy:
         policy = Policy.default() if old is None else kept_policy(old.facts)
     if body.hidden:
         policy = policy.with_hidden(body.hidden)
-    return enforceable(with_unit(policy, body.unit))
+    with lines(body.policy):
+        policy = with_unit(policy, body.unit)
+        check_rules(policy)
+        if body.policy.strip():
+            check_people(policy, known)
+    return enforceable(policy)
 
 
 def kept_policy(facts: DatasetFacts) -> Policy:
@@ -312,7 +361,7 @@ def with_unit(policy: Policy, unit: str | None) -> Policy:
         return policy
     if policy.unit is not None:
         msg = f"The policy says the privacy unit is {policy.unit!r}, the upload says {unit!r}."
-        raise PolicyError(msg, code="policy.unit", next_step="Say it in one place.")
+        raise PolicyError(msg, code="policy.unit", next_step="Say it in one place.", details={"path": "unit"})
     return msgspec.structs.replace(policy, unit=unit)
 
 

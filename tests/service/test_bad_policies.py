@@ -1,0 +1,157 @@
+"""Policies that cannot be kept are refused at upload and at every change, with the line of their text and what to do."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+
+from bastion import BastionError
+from bastion.policy import Aggregation, AtLeastNOf, Policy, Review, UserId, measure
+
+FRAME = pl.DataFrame(
+    {"who": [i // 2 for i in range(60)], "age": [20.0 + i for i in range(60)], "ward": ["a", "b"] * 30,
+     "part": [None, *range(59)]}
+)  # fmt: skip
+HEAD = 'unsafe = "review"\n'
+ZONE = HEAD + "\n[safe_zone]\naggregation = 10\n"
+
+#: TOML, its options -> code, line, a word of the reason and of the fix
+BAD = {
+    "no TOML": ('unsafe = "review\n', {}, "policy.toml", 1, "quotes"),
+    "no zone": (HEAD, {}, "policy.toml.missing", 1, "safe_zone"),
+    "unknown key": (ZONE + "agregation = 5\n", {}, "policy.toml.key", 5, "aggregation"),
+    "k of zero": (HEAD + "[safe_zone]\n# few\naggregation = 0\n", {}, "policy.rule.number", 4, "min_agg_size=10"),
+    "negative k": (HEAD + "safe_zone = { aggregation = -1 }\n", {}, "policy.rule.number", 2, "min_agg_size=10"),
+    "epsilon of zero": (HEAD + "[safe_zone]\ndifferential_privacy = { epsilon = 0 }\n", {}, "policy.rule.number", 3, "above 0"),
+    "negative epsilon": (HEAD + "[safe_zone]\ndifferential_privacy = { epsilon = -1 }\n", {}, "policy.rule.number", 3, "above 0"),
+    "delta of one": (
+        HEAD + "[safe_zone]\ndifferential_privacy = { epsilon = 1, delta = 1 }\n", {}, "policy.rule.number", 3, "below 1"
+    ),
+    "two askers at once": (
+        HEAD + '[safe_zone]\nat_least = 2\nof = [\n  { user_id = "alice" },\n  { user_id = "bob" },\n]\n', {},
+        "policy.zone.impossible", 2, "at_least",
+    ),
+    "more than there are": (HEAD + "[safe_zone]\nat_least = 3\nof = [true]\n", {}, "policy.rule.n", 3, "1 to 1"),
+    "nested nonsense": (
+        HEAD + '[safe_zone]\nat_least = 1\nof = [\n  { aggregation = 10 },\n  { at_least = 2, of = [false, true] },\n]\n', {},
+        "policy.zone.impossible", 6, "false",
+    ),
+    "a zone that is open after all": (
+        HEAD + "[safe_zone]\nat_least = 1\nof = [true, { aggregation = 10 }]\n", {}, "policy.zone.always", 2, "true"
+    ),
+    "noise nobody needs": (
+        HEAD + "[safe_zone]\nat_least = 1\nof = [{ differential_privacy = { epsilon = 1 } }, { aggregation = 10 }]\n", {},
+        "policy.zone.exact", 2, "necessary",
+    ),
+    "a review of nothing": ("review_zone = false\n" + ZONE, {}, "policy.zone.review", 1, "reject"),
+    "unknown column": (ZONE + '[roles]\n\nagee = "quasi"\n', {}, "policy.column", 7, "'age'"),
+    "unknown column in arithmetic": (ZONE + '[derived]\nd = "age / heigth"\n', {}, "policy.column", 6, "columns are"),
+    "unknown unit": ('unit = "whoo"\n' + ZONE, {}, "policy.column", 1, "column 'whoo'"),
+    "unit with nulls": ("savable = true\nunit = 'part'\n" + ZONE, {}, "policy.unit.null", 2, "drop"),
+    "unit that is not unique": ('unit = "who"\nrows_per_unit = 1\n' + ZONE, {}, "policy.unit.unique", 2, "rows_per_unit = 2"),
+    "rows per row": ('unit = "row"\nrows_per_unit = 3\n' + ZONE, {}, "policy.unit.rows", 2, "leave"),
+    "bounds": (
+        ZONE + '[roles]\nward = "quasi"\nage = { role = "measure", lower = 0, upper = 70 }\n', {}, "policy.bounds", 7, "0 to 79"
+    ),
+    "bounds upside down": (
+        ZONE + '[roles]\nage = { role = "measure", lower = 9, upper = 7 }\n', {}, "policy.role.bounds", 6, "lower < upper"
+    ),
+    "a measure of text": (ZONE + '[roles]\nward = "measure"\n', {}, "policy.role.type", 6, "quasi"),
+    "hidden arithmetic": (
+        ZONE + '[roles]\nage = "hidden"\n[derived]\nd = "age * 2"\n', {}, "policy.derived.hidden", 8, "another role"
+    ),
+    "an audience of nobody": (ZONE + "[audiences]\nward = []\n", {}, "policy.audience", 6, ""),
+    "an audience of strangers": (ZONE + '[audiences]\nward = ["alice", "alcie"]\n', {}, "policy.audience.unknown", 6, "invite alcie"),
+    "two audiences": (
+        ZONE + '[audiences]\na = ["alice"]\n\nb = ["alice"]\n', {}, "policy.audience", 8, "join"
+    ),
+    "two units": ('\nunit = "who"\n' + ZONE, {"unit": "row"}, "policy.unit", 2, "one place"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_refused_at_upload_with_the_line_and_the_fix(world, case):
+    text, options, code, line, fix = BAD[case]
+    with pytest.raises(BastionError) as caught:
+        world.owner.client.polars.send_df(FRAME, name="bad", policy=text, **options)
+    error = caught.value
+    assert error.code == code
+    assert error.message.startswith(f"Line {line} of policy.toml")
+    assert error.details["line"] == line
+    assert fix in f"{error.message} {error.reason} {error.next_step}"
+    assert "bad" not in {card.facts.name for card in world.owner.cards()}
+
+
+@pytest.fixture(scope="module")
+def kept(world):
+    return world.owner.client.polars.send_df(FRAME, name="kept", policy=ZONE, unit="who")
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        case
+        for case, (_, options, code, *_) in BAD.items()
+        if not options and code not in ("policy.unit.null",) and case != "rows per row"
+    ],
+)
+def test_refused_at_a_change_too(world, kept, case):
+    text, _, code, line, fix = BAD[case]
+    before = world.owner.dataset("kept").dataset.facts
+    with pytest.raises(BastionError) as caught:
+        world.owner.set_policy("kept", text)
+    assert (caught.value.code, caught.value.details["line"]) == (code, line)
+    assert fix in str(caught.value)
+    assert world.owner.dataset("kept").dataset.facts == before
+
+
+def test_a_policy_object_has_no_line(world, kept):
+    policy = Policy(Aggregation(10), Review(), unit="who", roles={"age": measure(0, 70)})
+    for refused in (
+        lambda: world.owner.client.polars.send_df(FRAME, name="bad", policy=policy),
+        lambda: world.owner.set_policy("kept", policy),
+    ):
+        with pytest.raises(BastionError) as caught:
+            refused()
+        assert caught.value.code == "policy.bounds"
+        assert caught.value.message.startswith("roles.age")
+        assert "line" not in caught.value.details
+
+
+def test_what_the_data_holds_is_told_to_its_owner_only(world, kept):
+    with pytest.raises(BastionError, match="20 to 79"):
+        world.owner.set_policy("kept", ZONE + "[roles]\nage = { role = 'measure', lower = 30, upper = 40 }\n")
+    with pytest.raises(BastionError) as caught:
+        world.user.set_policy("kept", ZONE + "[roles]\nage = { role = 'measure', lower = 30, upper = 40 }\n")
+    assert caught.value.code == "wire.auth.owner"
+    assert "79" not in str(caught.value)
+
+
+def test_new_rows_keep_to_the_promises_of_the_policy(world):
+    text = 'unit = "who"\nrows_per_unit = 2\n' + ZONE + "[roles]\nage = { role = 'measure', lower = 0, upper = 100 }\n"
+    world.owner.client.polars.send_df(FRAME, name="promised", policy=text)
+    older = FRAME.with_columns(age=pl.col("age") + 40)
+    crowded = FRAME.with_columns(who=pl.col("who") // 2)
+    for frame, code in ((older, "policy.bounds"), (crowded, "policy.unit.rows")):
+        with pytest.raises(BastionError) as caught:
+            world.owner.client.polars.send_df(frame, name="promised", unit="who", replace=True)
+        assert caught.value.code == code
+    assert world.owner.dataset("promised").dataset.facts.version == 1
+    world.owner.client.polars.send_df(FRAME.head(40), name="promised", unit="who", replace=True)
+    assert world.owner.dataset("promised").dataset.facts.version == 2
+
+
+def test_a_declared_unique_unit_that_is_unique(world):
+    text = 'unit = "who"\nrows_per_unit = 1\n' + ZONE
+    card = world.owner.client.polars.send_df(FRAME.unique("who"), name="unique", policy=text).dataset
+    assert card.facts.policy.rows_per_unit == 1
+
+
+def test_a_rule_for_a_key_that_may_come_later_is_a_warning(world):
+    policy = Policy(AtLeastNOf(1, [UserId("zoe"), Aggregation(10)]), Review(), unit="who")
+    card = world.owner.client.polars.send_df(FRAME, name="for-zoe", policy=policy).dataset
+    assert any("'zoe'" in text for text in card.warnings)
+    card = world.owner.set_policy(
+        "for-zoe", Policy(AtLeastNOf(1, [UserId("bob"), Aggregation(10)]), Review(), unit="who")
+    )
+    assert not any("bob" in text for text in card.warnings)
