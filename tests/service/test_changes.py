@@ -3,77 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import time
 
 import polars as pl
 import pytest
 from bastion_plan.canonical import encode
 from bastion_plan.errors import InputError, ServerError
 from bastion_plan.nodes import Scan, Slice
-from bastion_policy.facts import DatasetFacts, column_facts
 from bastion_policy.model import Policy as Rules
-from bastion_server.channel.keys import Principal
 from bastion_server.service.journal import Journal, about
-from bastion_server.service.server import Service
-from bastion_server.service.uploads import seal
-from bastion_server.store import Datasets, Store
-from bastion_server.workers import memfd
 from bastion_server.workers.errors import worker_error
-from bastion_server.workers.pool import WorkerPool
 from bastion_wire import messages as m
+from in_process import Asked, with_service
 
 from bastion import BastionError, Denied
 from bastion.policy import Aggregation, Log, Policy
-
-
-class Asked:
-    """A request without a network."""
-
-    def __init__(self, body: m.AnyRequest, who: str) -> None:
-        self.body = body
-        self.principal = Principal(who, ("user",), "", b"")
-        self.answers: list[object] = []
-
-    def progress(self, stage: str, done: int = 0, total: int = 0) -> None:
-        pass
-
-    async def send(self, body: object, data: object = None) -> None:
-        self.answers.append(body)
-
-    async def stream(self, table: object, data: object) -> None:
-        self.answers.append(table)
-
-
-async def with_service(folder, use) -> None:
-    """Call `use(service, dataset id)` with a service that has one open table of olga's."""
-    store = Store.open(folder, time.time())
-    try:
-        async with await WorkerPool.start() as pool:
-            service = Service(store, pool, lambda name, push: 0)
-            file = memfd.sealed(_ipc(pl.DataFrame({"a": range(100)})))
-            async with await pool.acquire() as lease:
-                found = await lease.register(file)
-            policy = Rules.open()
-            facts = DatasetFacts(
-                id=Datasets.new_id(), name="t", version=1, columns=column_facts(found.schema, found.facts, policy),
-                policy=policy, owner="olga",
-            )  # fmt: skip
-            sealed = seal(store, found.file, found.size)
-            store.datasets.add(facts, found.facts, now=1.0, sealed=sealed, allow=("*",))
-            try:
-                await use(service, facts.id)
-            finally:
-                await service.close()
-    finally:
-        store.close()
-
-
-def _ipc(frame: pl.DataFrame) -> bytes:
-    import io
-
-    out = io.BytesIO()
-    frame.write_ipc(out)
-    return out.getvalue()
 
 
 def closing(service, dataset):

@@ -13,7 +13,7 @@ from typing import Any
 
 import polars as pl
 from bastion_plan.canonical import decode, plan_hash
-from bastion_plan.errors import BastionError, InputError, NotFound, ServerError
+from bastion_plan.errors import BastionError, InputError, NotFound, PolicyError, ServerError
 from bastion_plan.nodes import Node, Slice
 from bastion_policy.flow import static_verdict
 from bastion_policy.history import History
@@ -21,10 +21,12 @@ from bastion_policy.judge import approved_plan, judge
 from bastion_policy.verdict import Finding, Judgement, Measured, Outcome, ReleaseNote, StaticVerdict, Verdict
 from bastion_wire.messages import Denial, Explained, Query, Table
 
+from bastion_server.channel.failures import log_incident
 from bastion_server.channel.sessions import Incoming
 from bastion_server.engine.dtypes import from_polars
 from bastion_server.service.approved import ApprovedResults
 from bastion_server.service.catalogue import Catalogue, MemoryFiles, Subject
+from bastion_server.service.histories import HistoryService
 from bastion_server.service.journal import Journal, about
 from bastion_server.service.result import Result
 from bastion_server.service.review import ReviewService
@@ -33,6 +35,7 @@ from bastion_server.workers.lease import Answer, Lease
 from bastion_server.workers.pool import WorkerPool
 
 PREVIEW_ROWS = 20
+RULE_FAILED = "rule-failed"
 SMALL = 8192  #: bytes of a plan up to which it is read and typed on the event loop
 _DATA_DEPENDENT = frozenset(f"server.worker.{how}" for how in ("memory", "time", "crashed", "refused", "answer"))
 LARGE = 50_000  #: guard rows from which the judge's arithmetic leaves the event loop
@@ -53,6 +56,7 @@ class QueryService:
         self.store, self.pool, self.files = store, pool, files
         self.catalogue, self.journal, self.review = catalogue, journal, review
         self.approved = ApprovedResults(store)
+        self.histories = HistoryService(store)
         self._reading = asyncio.Semaphore(2)
 
     async def subject(self, plan: bytes, who: str) -> tuple[Subject, StaticVerdict]:
@@ -64,7 +68,13 @@ class QueryService:
 
         def read() -> tuple[Subject, StaticVerdict]:
             subject = self.catalogue.subject(decode(plan), plan_hash(plan), who)
-            return subject, static_verdict(subject.bound, subject.facts, who)
+            try:
+                return subject, static_verdict(subject.bound, subject.facts, who)
+            except BastionError:
+                raise
+            except Exception:  # noqa: BLE001 - as in _advance
+                (finding,) = _rule_failed().findings
+                raise PolicyError(finding.reason, next_step=finding.fix, code=f"policy.{RULE_FAILED}") from None
 
         if len(plan) <= SMALL:
             return read()
@@ -113,13 +123,15 @@ class QueryService:
         result: Result | None = None
         async with (
             self._outcome(subject, who, intent),
+            self.histories.turn(subject, who),
             self.lease(subject, who, f"query {subject.plan_hash[:12]} by {who}") as lease,
         ):
-            verdict = await self.judge(lease, subject, who, request)
+            history = await self.histories.of(subject, who, lambda plan: _measured(lease, plan))
+            verdict = await self.judge(lease, subject, who, history, request)
             plan = verdict.safe_part if safe_part and verdict.release is None else verdict.release
             if plan is not None:
                 request.progress("running")
-                result = await self._execute(lease, plan, verdict.note)
+                result = await self._kept(history, lease, plan, verdict.note)
         if result is None:
             await self.journal.settle(intent)
             await self._deny(request, subject, verdict, static)
@@ -168,9 +180,11 @@ class QueryService:
             for fd in descriptors.values():
                 os.close(fd)
 
-    async def judge(self, lease: Lease, subject: Subject, who: str, request: Incoming | None = None) -> Verdict:
+    async def judge(
+        self, lease: Lease, subject: Subject, who: str, history: History, request: Incoming | None = None
+    ) -> Verdict:
         """Drive the judge: it asks for measurements, the worker makes them, nothing but guard columns comes back."""
-        judgement = judge(subject.bound, subject.facts, subject.private, who, History())
+        judgement = judge(subject.bound, subject.facts, subject.private, who, history)
         if request is not None:
             request.progress("judging")
         measured: Measured | None = None
@@ -180,6 +194,24 @@ class QueryService:
                 return verdict
             answer = await lease.run(step.plan, step.keep, step.returns, step.tables)
             measured = columns(answer)
+
+    async def _kept(self, history: History, lease: Lease, plan: Node, note: ReleaseNote) -> Result:
+        """Run what may leave, while what its release adds to the history is written.
+
+        INVARIANT: both are done before anything leaves.
+        """
+        keeping = asyncio.ensure_future(self.histories.keep(history))
+        try:
+            result = await self._execute(lease, plan, note)
+        except BaseException:
+            await asyncio.wait([keeping])
+            raise
+        try:
+            await keeping
+        except BaseException:
+            result.__exit__()
+            raise
+        return result
 
     async def _execute(self, lease: Lease, plan: Node, note: ReleaseNote) -> Result:
         answer, fd = await lease.run_to_file(plan)
@@ -300,7 +332,7 @@ class QueryService:
         lead = public[0] if public else Finding("policy", "The policy does not release this.")
         await self.journal.write(
             self._records(
-                subject, "outcome", who, f"denied: {lead.rule} ({verdict.outcome})", now=time.time(),
+                subject, "outcome", who, f"denied: {lead.rule} ({verdict.outcome})", now=time.time(), red=lead.rule == RULE_FAILED,
                 details={"findings": [f"{f.rule}: {f.reason}" for f in verdict.findings], **plain(verdict.facts)},
             )
         )  # fmt: skip
@@ -346,6 +378,11 @@ class QueryService:
         )
 
 
+async def _measured(lease: Lease, plan: Node) -> Measured:
+    """Measure a plan whose columns come back."""
+    return columns(await lease.run(plan))
+
+
 async def _advance(judgement: Judgement, measured: Measured | None) -> tuple[Any, Verdict | None]:
     """One step of the judge; large guard tables are judged off the event loop."""
 
@@ -354,10 +391,22 @@ async def _advance(judgement: Judgement, measured: Measured | None) -> tuple[Any
             return (next(judgement) if measured is None else judgement.send(measured)), None
         except StopIteration as stop:
             return None, stop.value
+        except BastionError:
+            raise
+        except Exception:  # noqa: BLE001 - INVARIANT: a rule that cannot be evaluated releases nothing, whatever it died of
+            return None, _rule_failed()
 
     if measured is not None and measured["__height"] > LARGE:
         return await asyncio.to_thread(step)
     return step()
+
+
+def _rule_failed() -> Verdict:
+    """Refuse because of the current exception; it is in the server's log, without its text."""
+    reason = "A rule of the policy could not be evaluated, so nothing is released."
+    incident = log_incident("a rule failed")
+    fix = f"Tell the server's owner the incident number {incident}."
+    return Verdict(Outcome.REFUSE, (Finding(RULE_FAILED, reason, fix),), facts={"incident": incident})
 
 
 def columns(answer: Answer) -> Measured:
