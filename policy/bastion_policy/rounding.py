@@ -1,0 +1,116 @@
+"""Rounded statistics as plan expressions over the kept columns of a table of cells.
+
+Counts and sums of whole numbers are rounded to a multiple of `base`, other numbers to `digits` significant digits; a mean
+is the rounded sum divided by the rounded count, a standard deviation the root of the rounded variance.
+
+INVARIANT: what is rounded is the statistic of the plain column, and every other number is arithmetic over rounded ones:
+1000 * x + 7 is 1000 times the rounded sum of x plus 7 times the rounded count. And the same statistic of the same
+population is rounded in one way wherever it appears: as a cell, as a margin, as a remainder row, in a sum or in a mean.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from bastion_plan.dtypes import FLOAT64, INT64, INT128, NULL, DType
+from bastion_plan.expressions import AnyExpr, Cast, Expr, Literal, Ternary
+
+from bastion_policy.boundary import Guard, Statistic, call
+from bastion_policy.rules import Rounding
+
+#: counts of rows, values and people
+COUNTS = frozenset({"pl.len", "len", "count", "null_count", "n_unique"})
+#: whole numbers beyond which 64 bits with a sign do not reach
+_WIDE = frozenset({"UInt64", "Int128", "UInt128"})
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What the table of cells holds beside a statistic: expressions over it.
+
+    rows: rows of its population. count: values that are not null. total: their sum. variance: theirs.
+    """
+
+    rows: AnyExpr
+    count: AnyExpr
+    total: AnyExpr | None = None
+    variance: AnyExpr | None = None
+
+
+def rounded(s: Statistic, value: AnyExpr, kept: Kept, rule: Rounding) -> AnyExpr:
+    """Return a statistic as it may be shown, in its own type.
+
+    Intervals and tied values are shown as they are: they are of a public grid, or held by many.
+    """
+    if s.guard in (Guard.INTERVAL, Guard.TIED):
+        return value
+    if s.function in COUNTS or s.guard is Guard.NOTHING:
+        if s.function == "mean":
+            # the share of rows in which a value is missing
+            total = whole(call("round", call("mul", value, _float(kept.rows))), rule.base)
+            return Cast(_ratio(total, whole(kept.rows, rule.base)), s.dtype, strict=False)
+        return Cast(whole(value, rule.base, s.dtype), s.dtype, strict=False)
+    if not s.terms:
+        # a constant: only the number of its rows is data
+        if s.function != "sum":
+            return value
+        each = call("truediv", _float(value), _float(kept.rows))
+        return Cast(call("mul", each, _float(whole(kept.rows, rule.base))), s.dtype, strict=False)
+    argument = s.terms[0].dtype
+    match s.function:
+        case "sum":
+            return _total(value, argument, s.dtype, rule)
+        case "mean" if kept.total is not None and not argument.is_temporal:
+            top = whole(call("round", kept.total), rule.base) if _discrete(argument) else significant(kept.total, rule)
+            return Cast(_ratio(top, whole(kept.count, rule.base)), s.dtype, strict=False)
+        case "std" if kept.variance is not None:
+            return Cast(call("sqrt", significant(_float(kept.variance), rule)), s.dtype, strict=False)
+        case _:
+            return _number(value, s.dtype, rule)
+
+
+def whole(value: Expr, base: int, dtype: DType = INT64) -> AnyExpr:
+    """Return a whole number rounded to the nearest multiple of a base, halves upwards."""
+    wide = Cast(value, INT128 if dtype.kind in _WIDE else INT64, strict=False)  # type: ignore[arg-type]
+    step = Literal(DType("DynInt"), base)
+    return call("mul", call("floordiv", call("add", wide, Literal(DType("DynInt"), base // 2)), step), step)
+
+
+def significant(value: Expr, rule: Rounding) -> AnyExpr:
+    """Return a floating-point number rounded to significant digits; 0, NaN and infinity stay."""
+    return call("round_sig_figs", value, digits=rule.digits)
+
+
+def round_whole(values: Any, base: int) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Return measured counts rounded like `whole`."""
+    return np.floor((np.asarray(values, dtype=np.float64) + base // 2) / base) * base
+
+
+def _total(value: AnyExpr, argument: DType, dtype: DType, rule: Rounding) -> AnyExpr:
+    if _discrete(argument):
+        return Cast(whole(value, rule.base, dtype), dtype, strict=False)
+    return _number(value, dtype, rule)
+
+
+def _number(value: AnyExpr, dtype: DType, rule: Rounding) -> AnyExpr:
+    """Return a number of any type to significant digits; times as their number of ticks."""
+    if dtype.is_temporal:
+        ticks = Cast(value, INT64, strict=False)
+        return Cast(Cast(significant(_float(ticks), rule), INT64, strict=False), dtype, strict=False)
+    return Cast(significant(_float(value), rule), dtype, strict=False)
+
+
+def _ratio(top: AnyExpr, bottom: AnyExpr) -> AnyExpr:
+    """Return a quotient; null where the divisor is rounded to 0."""
+    nobody = call("eq", bottom, Literal(DType("DynInt"), 0))
+    return Ternary(nobody, Literal(NULL), call("truediv", _float(top), _float(bottom)))
+
+
+def _discrete(dtype: DType) -> bool:
+    return dtype.is_integer or dtype.kind == "Boolean"
+
+
+def _float(value: Expr) -> AnyExpr:
+    return Cast(value, FLOAT64, strict=False)  # type: ignore[arg-type]
