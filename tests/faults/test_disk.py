@@ -181,12 +181,12 @@ done = 0
 codes = set()
 for i in range(400):
     try:
-        assert store.populations.append("people", "alice", [bytes(2000)], expected=done, plan_hash=f"h{i}", now=1000.0)
+        store.statements.use("olga", i.to_bytes(16, "big"), 1000.0)
         done += 1
     except ServerError as error:
         codes.add(error.code)
 assert codes and codes <= {"server.store.full", "server.store.io"}, codes
-assert len(store.populations.entries("people", "alice")) == done, "what failed is not there, what succeeded is"
+assert len(store.database.rows("SELECT * FROM statements")) == done, "what failed is not there, what succeeded is"
 print(done, flush=True)
 import os
 os._exit(0)  # no clean shutdown
@@ -200,6 +200,6 @@ def test_the_catalogue_on_a_disk_that_takes_no_more(tmp_path: Path) -> None:
     )
     assert run.returncode == 0, run.stderr
     store = Store.open(tmp_path, 2000.0)
-    assert len(store.populations.entries("people", "alice")) == int(run.stdout) > 10
-    assert store.populations.append("people", "alice", [b"x"], expected=int(run.stdout), plan_hash="more", now=2000.0)
+    assert len(store.database.rows("SELECT * FROM statements")) == int(run.stdout) > 10
+    store.statements.use("olga", b"m" * 16, 2000.0)
     store.close()

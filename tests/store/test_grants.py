@@ -153,17 +153,3 @@ def test_signed_statements_count_once(store: Store) -> None:
     with pytest.raises(NotFound):
         order()
     store.statements.use("olga", b"m" * 16, 1000.0)
-
-
-def test_a_verdict_counts_only_against_the_history_it_was_reached_with(store: Store) -> None:
-    history = store.populations
-    assert history.entries("patients", "alice") == ()
-    assert history.append("patients", "alice", [b"1", b"2"], expected=0, plan_hash="h", now=1000.0)
-    assert not history.append("patients", "alice", [b"x"], expected=0, plan_hash="h", now=1000.0)
-    assert history.append("patients", "bob", [b"x"], expected=0, plan_hash="h", now=1000.0)
-    assert history.append("patients", "alice", [b"3"], expected=2, plan_hash="h", now=999.0)
-    assert history.entries("patients", "alice") == (b"1", b"2", b"3")
-    with store.database.transaction() as connection:
-        for statement in ("DELETE FROM populations", "UPDATE populations SET entry = x''"):
-            with pytest.raises(sqlite3.IntegrityError, match="append-only"):
-                connection.execute(statement)

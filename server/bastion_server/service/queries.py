@@ -180,6 +180,12 @@ class QueryService:
             for fd in descriptors.values():
                 os.close(fd)
 
+    async def considered(self, subject: Subject, who: str, label: str) -> Verdict:
+        """Return the verdict that a query would get now; nothing is released."""
+        async with self.histories.turn(subject, who), self.lease(subject, who, label) as lease:
+            history = await self.histories.of(subject, who, lambda plan: _measured(lease, plan))
+            return await self.judge(lease, subject, who, history)
+
     async def judge(
         self, lease: Lease, subject: Subject, who: str, history: History, request: Incoming | None = None
     ) -> Verdict:

@@ -116,8 +116,7 @@ class ReviewService:
         findings = static.findings
         if static.outcome is not Outcome.REFUSE:
             try:
-                async with queries.lease(subject, who, f"request by {who}") as lease:
-                    verdict = await queries.judge(lease, subject, who)
+                verdict = await queries.considered(subject, who, f"request by {who}")
             except BastionError:
                 verdict = None  # the owner may decide without measured figures
             if verdict is not None:

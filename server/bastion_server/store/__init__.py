@@ -15,9 +15,9 @@ from bastion_server.store.database import Database
 from bastion_server.store.datasets import DatasetRecord, Datasets, PolicyChange
 from bastion_server.store.files import DISK, Files
 from bastion_server.store.grants import Grant, Grants
+from bastion_server.store.histories import Histories
 from bastion_server.store.keys import ServerKeys, load_or_create
 from bastion_server.store.lock import DirectoryLock
-from bastion_server.store.populations import Populations
 from bastion_server.store.requests import AccessRequest, Limits, RequestGroup, Requests, Shown
 from bastion_server.store.results import KeptResult, Results
 from bastion_server.store.sealed import SealedFiles, SealedReader, SealedRef, SealedWriter
@@ -34,7 +34,7 @@ __all__ = [
     "KeptResult",
     "Limits",
     "PolicyChange",
-    "Populations",
+    "Histories",
     "Record",
     "RequestGroup",
     "Requests",
@@ -64,7 +64,7 @@ class Store:
     grants: Grants
     requests: Requests
     results: Results
-    populations: Populations
+    histories: Histories
     statements: Statements
     audit: AuditLog
     _lock: DirectoryLock
@@ -110,7 +110,9 @@ class Store:
                 grants.expire(now)
                 results = Results(database, sealed.remove)
                 results.prune()
-                sealed.sweep(datasets.files() | results.files())
+                histories = Histories(database, sealed)
+                histories.prune()
+                sealed.sweep(datasets.files() | results.files() | histories.files())
             except BaseException:
                 audit.close()
                 raise
@@ -131,7 +133,7 @@ class Store:
             grants,
             requests,
             results,
-            Populations(database),
+            histories,
             Statements(database),
             audit,
             lock,

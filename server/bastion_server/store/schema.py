@@ -174,4 +174,20 @@ CREATE TABLE results (
 ) STRICT, WITHOUT ROWID;
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST, _NO_NAMED_PLANS, _RESULTS)
+_HISTORIES = """
+DROP TABLE populations;
+-- what was released before, by unit domain and audience (no audience: the items of the unit domain)
+CREATE TABLE histories (
+    unit_domain TEXT NOT NULL,
+    audience TEXT NOT NULL,
+    seq INTEGER NOT NULL,
+    file TEXT NOT NULL,
+    wrapped_key BLOB NOT NULL,
+    size INTEGER NOT NULL,
+    sha256 BLOB NOT NULL,
+    updated REAL NOT NULL,
+    PRIMARY KEY (unit_domain, audience)
+) STRICT, WITHOUT ROWID;
+"""
+
+MIGRATIONS: tuple[str, ...] = (_FIRST, _NO_NAMED_PLANS, _RESULTS, _HISTORIES)

@@ -1,0 +1,160 @@
+"""The histories of the audiences, one query at a time: read, judged against, kept before the answer leaves."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TypeVar
+
+import numpy as np
+from bastion_plan.nodes import Node
+from bastion_policy.facts import DatasetFacts
+from bastion_policy.history import History, Lens, Past, Roster, numbering_plan
+from bastion_policy.history.encoding import pack_past, pack_roster, unpack_past, unpack_roster
+from bastion_policy.history.roster import CONTENT, UNIT
+from bastion_policy.verdict import Measured
+
+from bastion_server.service.catalogue import Subject
+from bastion_server.store import Store
+from bastion_server.store.histories import ROSTER
+
+#: histories and rosters that are held in memory, besides those in use
+HELD = 16
+#: separates a unit domain and an audience; neither may hold it
+_BETWEEN = "\x00"
+
+_T = TypeVar("_T")
+Measurement = Callable[[Node], Awaitable[Measured]]
+
+
+class HistoryService:
+    """Keeps what every audience was told.
+
+    INVARIANT: queries of one audience about one unit domain are judged one after the other, each against all that was
+    released before it, and what a release adds is on the disk before the answer leaves.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
+        self._rosters: OrderedDict[str, tuple[int, Roster]] = OrderedDict()
+        self._pasts: OrderedDict[str, tuple[int, Past]] = OrderedDict()
+
+    @asynccontextmanager
+    async def turn(self, subject: Subject, who: str) -> AsyncIterator[None]:
+        """Wait for the turn of a query of one audience."""
+        async with AsyncExitStack() as stack:
+            # INVARIANT: always in one order, so that two joins never wait for each other
+            for key in sorted({_key(facts, who) for facts in subject.facts.values()}):
+                await stack.enter_async_context(self._lock(key))
+            yield
+
+    async def of(self, subject: Subject, who: str, measure: Measurement) -> History:
+        """Return what a query may know of the past; to be asked in its turn.
+
+        measure: runs a plan beside the data; used once per version of a table.
+
+        Raises:
+            ServerError: server.history.*, server.sealed.*: a history that cannot be read releases nothing.
+        """
+        lenses, domains, pasts = {}, {}, {}
+        for dataset, facts in sorted(subject.facts.items()):
+            if facts.effective(who).open:
+                continue
+            roster = await self._roster(facts, measure)
+            key = _key(facts, who)
+            domains[dataset] = key
+            lenses[dataset] = Lens(roster, dataset, facts.version)
+            pasts[key] = await self._past(key)
+        return History(lenses, domains, pasts, secrets.token_bytes)
+
+    async def keep(self, history: History) -> None:
+        """Keep what a release adds, in its turn, before it leaves.
+
+        Raises:
+            ServerError: it cannot be kept; then nothing may leave.
+        """
+        for key, past in history.changes.items():
+            domain, audience = key.split(_BETWEEN)
+            number = self._pasts[key][0] if key in self._pasts else 0
+
+            def write(past: Past = past, domain: str = domain, audience: str = audience, number: int = number) -> int:
+                text = pack_past(past)
+                return self._store.histories.put(domain, audience, text, expected=number, now=time.time())
+
+            try:
+                number = await asyncio.shield(asyncio.to_thread(write))
+            except BaseException:
+                # what the disk holds now is read again
+                self._pasts.pop(key, None)
+                raise
+            _held(self._pasts, key, (number, past))
+
+    async def _roster(self, facts: DatasetFacts, measure: Measurement) -> Roster:
+        domain = facts.domain
+        async with self._lock(domain):
+            number, roster = await self._read_roster(domain)
+            if (facts.id, facts.version) in roster.versions:
+                return roster
+            measured = await measure(numbering_plan(facts))
+
+            def enter() -> tuple[int, Roster]:
+                unit = np.asarray(measured[UNIT]) if facts.unit is not None else None
+                older = {key for key in roster.versions if key[0] != facts.id or key[1] >= facts.version}
+                entered = roster.without(older).entered(facts.id, facts.version, unit, np.asarray(measured[CONTENT]))
+                text = pack_roster(entered)
+                return self._store.histories.put(domain, ROSTER, text, expected=number, now=time.time()), entered
+
+            found = await asyncio.shield(asyncio.to_thread(enter))
+            _held(self._rosters, domain, found)
+            return found[1]
+
+    async def _read_roster(self, domain: str) -> tuple[int, Roster]:
+        if domain not in self._rosters:
+
+            def read() -> tuple[int, Roster]:
+                number, text = self._store.histories.get(domain, ROSTER)
+                return number, unpack_roster(text) if text else Roster()
+
+            _held(self._rosters, domain, await asyncio.to_thread(read))
+        return self._rosters[domain]
+
+    async def _past(self, key: str) -> Past:
+        if key not in self._pasts:
+            domain, audience = key.split(_BETWEEN)
+
+            def read() -> tuple[int, Past]:
+                number, text = self._store.histories.get(domain, audience)
+                return number, unpack_past(text) if text else Past()
+
+            _held(self._pasts, key, await asyncio.to_thread(read))
+        return self._pasts[key][1]
+
+    @asynccontextmanager
+    async def _lock(self, key: str) -> AsyncIterator[None]:
+        """Hold the lock of a name; locks that nobody waits for are forgotten."""
+        lock, waiting = self._locks.get(key, (asyncio.Lock(), 0))
+        self._locks[key] = (lock, waiting + 1)
+        try:
+            async with lock:
+                yield
+        finally:
+            lock, waiting = self._locks.pop(key)
+            if waiting > 1:
+                self._locks[key] = (lock, waiting - 1)
+
+
+def _key(facts: DatasetFacts, who: str) -> str:
+    return _BETWEEN.join(facts.audience(who))
+
+
+def _held(memory: OrderedDict[str, _T], key: str, value: _T) -> None:
+    """Hold a value in memory; the one that was not used for longest makes room."""
+    memory[key] = value
+    memory.move_to_end(key)
+    while len(memory) > HELD:
+        memory.popitem(last=False)

@@ -1,0 +1,102 @@
+"""What was released before: one sealed file per (unit domain, audience), and one with the items of each unit domain."""
+
+from __future__ import annotations
+
+import contextlib
+
+from bastion_plan.errors import ServerError
+
+from bastion_server.store.database import Database
+from bastion_server.store.sealed import SealedFiles, SealedRef
+
+#: the audience under which a unit domain's items are kept; no audience has this name
+ROSTER = ""
+
+
+class Histories:
+    """Repository of histories.
+
+    INVARIANT: a history is replaced in one step by the next one, and only by one that was made of it: a release that was
+    judged against an older history does not get in, and a crash leaves the one before or the one after.
+    """
+
+    def __init__(self, database: Database, sealed: SealedFiles) -> None:
+        self._database, self._sealed = database, sealed
+
+    def get(self, unit_domain: str, audience: str) -> tuple[int, bytes]:
+        """Return (number, bytes) of the history; (0, b"") where nothing was kept yet.
+
+        Raises:
+            ServerError: server.sealed.*, the file is damaged or gone. Then nothing is released.
+        """
+        row = self._database.row(
+            "SELECT * FROM histories WHERE unit_domain = ? AND audience = ?", (unit_domain, audience)
+        )
+        if row is None:
+            return 0, b""
+        ref = SealedRef(row["file"], row["wrapped_key"], row["size"], row["sha256"])
+        reader = self._sealed.reader(ref)
+        try:
+            return row["seq"], reader.read(0, reader.size)
+        finally:
+            reader.close()
+
+    def put(self, unit_domain: str, audience: str, text: bytes, *, expected: int, now: float) -> int:
+        """Keep the next history after the one numbered `expected`; returns its number.
+
+        Raises:
+            ServerError: server.history.stale, another release came in between; nothing was kept.
+        """
+        with self._sealed.writer() as writer:
+            for start in range(0, len(text), 8 << 20):
+                writer.write(text[start : start + (8 << 20)])
+            ref = writer.commit()
+        old = ""
+        try:
+            with self._database.transaction() as connection:
+                row = connection.execute(
+                    "SELECT seq, file FROM histories WHERE unit_domain = ? AND audience = ?", (unit_domain, audience)
+                ).fetchone()
+                if (0 if row is None else row["seq"]) != expected:
+                    msg = "Another answer was released at the same time."
+                    raise ServerError(msg, code="server.history.stale", next_step="Ask again.")
+                old = "" if row is None else row["file"]
+                connection.execute(
+                    "INSERT OR REPLACE INTO histories VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                    (unit_domain, audience, expected + 1, ref.name, ref.wrapped_key, ref.size, ref.sha256, now),
+                )
+        except BaseException:
+            self._remove(ref.name)
+            raise
+        if old:
+            self._remove(old)
+        return expected + 1
+
+    def audiences(self, unit_domain: str) -> tuple[str, ...]:
+        """Return the audiences that something was released to."""
+        rows = self._database.rows(
+            "SELECT audience FROM histories WHERE unit_domain = ? AND audience <> ? ORDER BY audience",
+            (unit_domain, ROSTER),
+        )
+        return tuple(row["audience"] for row in rows)
+
+    def prune(self) -> int:
+        """Forget the histories of unit domains that were one deleted table's own; return how many."""
+        gone = self._database.rows(
+            "SELECT unit_domain, file FROM histories WHERE unit_domain IN "
+            "(SELECT id FROM datasets WHERE deleted IS NOT NULL)"
+        )
+        for row in gone:
+            with self._database.transaction() as connection:
+                connection.execute("DELETE FROM histories WHERE file = ?", (row["file"],))
+            self._remove(row["file"])
+        return len(gone)
+
+    def files(self) -> set[str]:
+        """Return the names of all sealed files that are referred to."""
+        return {row["file"] for row in self._database.rows("SELECT file FROM histories")}
+
+    def _remove(self, name: str) -> None:
+        # its key is gone with the row; a file the disk would not delete now is swept away at the next start
+        with contextlib.suppress(OSError):
+            self._sealed.remove(name)
