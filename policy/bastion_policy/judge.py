@@ -111,6 +111,9 @@ class _Judge:
         safe = yield from self._safe(typed)
         facts["smallest_cell"] = min((c.smallest for c in self.notes if c.smallest), default=0)
         facts["units"] = max((self.private[d].units for d in scanned(self.bound)), default=0)
+        facts["cells"] = sum(c.total - c.hidden for c in self.notes)
+        facts["hidden_cells"] = sum(c.hidden for c in self.notes)
+        facts["merged_cells"] = sum(c.merged for c in self.notes)
         failed: dict[str, set[str]] = {}
         for cells in self.notes:
             for rule, columns in cells.failed.items():

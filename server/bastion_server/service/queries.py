@@ -18,6 +18,7 @@ from bastion_plan.nodes import Node, Slice
 from bastion_policy.flow import static_verdict
 from bastion_policy.history import History
 from bastion_policy.judge import approved_plan, judge
+from bastion_policy.uses import column_uses
 from bastion_policy.verdict import Finding, Judgement, Measured, Outcome, ReleaseNote, StaticVerdict, Verdict
 from bastion_wire.messages import Denial, Explained, Query, Table
 
@@ -299,6 +300,7 @@ class QueryService:
         details: dict[str, Any] = {
             "columns": [f"{subject.names[d]}.{c}" for d, c in _columns(subject, verdict)],
             "findings": [f"{f.rule}: {f.reason}" for f in verdict.findings],
+            "uses": plain(await asyncio.to_thread(column_uses, subject.bound, subject.facts)),
             **plain(verdict.facts),
         }
         await self.journal.write(
