@@ -12,7 +12,6 @@ from bastion_policy.roles import Role, RoleKind
 from bastion_policy.rules import (
     Aggregation,
     AtLeastNOf,
-    DifferentialPrivacy,
     Dominance,
     FalseRule,
     Homogeneity,
@@ -23,6 +22,7 @@ from bastion_policy.rules import (
     TrueRule,
     UserId,
     refuse,
+    strictest_noise,
 )
 
 #: roles from the most permissive to the strictest
@@ -119,9 +119,9 @@ def _strictest(parts: Iterable[Rule]) -> Iterator[Rule]:
     rounded = [r for r in parts if isinstance(r, Rounding)]
     if rounded:
         yield Rounding(max(r.base for r in rounded), min(r.digits for r in rounded))
-    noise = [r for r in parts if isinstance(r, DifferentialPrivacy)]
-    if noise:
-        yield DifferentialPrivacy(min(r.epsilon for r in noise), min(r.delta for r in noise))
+    noise = strictest_noise(parts)
+    if noise is not None:
+        yield noise
     yield from (r for r in parts if isinstance(r, AtLeastNOf | UserId | FalseRule))
 
 

@@ -34,6 +34,7 @@ from bastion_policy.rules import (
     leaves,
     refuse,
     simplify,
+    strictest_noise,
 )
 
 DEFAULT_K = 10
@@ -204,10 +205,25 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
         return cls(safe_zone=Aggregation(DEFAULT_K), unsafe_handling=Suppress(), unit=unit, profile="strict")
 
     @classmethod
-    def private(cls, epsilon: float, delta: float = 1e-6, unit: str | None = None) -> Policy:
-        """Return the differential privacy preset. This release cannot enforce it yet: see unsupported()."""
-        zone = DifferentialPrivacy(epsilon, delta)
-        return cls(safe_zone=zone, unsafe_handling=Reject(), savable=False, review_zone=FalseRule(), unit=unit)
+    def private(
+        cls,
+        epsilon: float,
+        delta: float = 1e-6,
+        unit: str | None = None,
+        *,
+        roles: dict[str, Role] | None = None,
+        max_rows: int = 1,
+        max_groups: int = 1,
+    ) -> Policy:
+        """Return the differential privacy preset: answers carry noise, all together at most (epsilon, delta).
+
+        max_rows, max_groups: how much of one person counts, see DifferentialPrivacy. roles: sums and means need the bounds
+        of `measure(lower, upper)`, group keys that shall always be shown a domain.
+        """
+        zone = DifferentialPrivacy(epsilon, delta, max_rows, max_groups)
+        return cls(
+            safe_zone=zone, unsafe_handling=Reject(), savable=False, review_zone=FalseRule(), unit=unit, roles=roles
+        )
 
     # -- what it comes to
 
@@ -231,6 +247,8 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
         """Return why this release cannot enforce the policy, one sentence per reason; empty if it can."""
         found = {type(rule) for zone in (self.safe_zone, self.review_zone) for rule in leaves(zone)}
         reasons = [text for kind, text in UNSUPPORTED.items() if kind in found]
+        if DifferentialPrivacy in found:
+            reasons += _noise_problems(self)
         if self.profile == "strict":
             reasons.append("This release does not enforce the strict profile yet.")
         return tuple(reasons)
@@ -295,8 +313,39 @@ UNSUPPORTED: dict[type[Rule], str] = {
     LinearAudit: "This release does not enforce LinearAudit yet.",
     Saturation: "This release does not enforce Saturation yet.",
     Rounding: "This release does not enforce Rounding yet.",
-    DifferentialPrivacy: "This release does not enforce DifferentialPrivacy yet.",
 }
+
+
+#: below this, the delta of an account is not told apart from 0
+MIN_DELTA = 1e-12
+
+
+def noise_alone(zone: Rule) -> bool:
+    """Whether the zone holds of a noisy answer whatever exact rules would say of it."""
+    noise: dict[Rule, bool | None] = {r: True for r in leaves(zone) if isinstance(r, DifferentialPrivacy)}
+    return bool(noise) and bool(evaluate(zone, Context("", noise, otherwise=False)))
+
+
+def _noise_problems(policy: Policy) -> list[str]:
+    reasons = []
+    rules = [r for z in (policy.safe_zone, policy.review_zone) for r in leaves(z) if isinstance(r, DifferentialPrivacy)]
+    if any(r.delta < MIN_DELTA for r in rules):
+        reasons.append(
+            "DifferentialPrivacy needs a delta of at least 1e-12: costs are added up as zero-concentrated differential "
+            "privacy, which has no epsilon without one."
+        )
+    if any(isinstance(r, DifferentialPrivacy) for r in leaves(policy.review_zone)):
+        reasons.append("DifferentialPrivacy is a rule of the safe zone: noise needs no review.")
+    users = {r.id for r in leaves(policy.safe_zone) if isinstance(r, UserId)}
+    for requester in (*sorted(users), ""):
+        zone = simplify(policy.safe_zone, requester)
+        if policy.effective(requester).zone == "private" and not noise_alone(zone):
+            reasons.append(
+                "A zone cannot ask for noise and for an exact rule of the same answer: whether the exact rule holds would "
+                "be told without noise."
+            )
+            break
+    return reasons
 
 
 def _check_zone(name: str, rule: object) -> None:
@@ -365,7 +414,6 @@ def _resolve(zone: str, k: int, rules: Iterable[Rule], policy: Policy) -> Effect
     audits = [r for r in found if isinstance(r, LinearAudit)]
     saturation = [r for r in found if isinstance(r, Saturation)]
     rounding = [r for r in found if isinstance(r, Rounding)]
-    noise = [r for r in found if isinstance(r, DifferentialPrivacy)]
     return Effective(
         zone,
         k,
@@ -380,7 +428,7 @@ def _resolve(zone: str, k: int, rules: Iterable[Rule], policy: Policy) -> Effect
         linear_audit=LinearAudit(any(r.pairs for r in audits)) if audits else None,
         saturation=Saturation(min(r.share for r in saturation)) if saturation else None,
         rounding=Rounding(max(r.base for r in rounding), min(r.digits for r in rounding)) if rounding else None,
-        privacy=DifferentialPrivacy(min(r.epsilon for r in noise), min(r.delta for r in noise)) if noise else None,
+        privacy=strictest_noise(found),
         profile=policy.profile,
         weakened=policy.weaken,
     )

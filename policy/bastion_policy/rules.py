@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,8 @@ from bastion_plan.errors import PolicyError
 KEY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 MAX_DEPTH = 16
 MAX_RULES = 256
+#: largest number of rows, and of groups, of one unit that count under DifferentialPrivacy
+MAX_CONTRIBUTION = 1_000
 
 
 def refuse(code: str, message: str, reason: str = "", next_step: str = "", *, path: str = "") -> PolicyError:
@@ -154,12 +156,23 @@ class FalseRule(Rule, frozen=True, tag="false"):
 
 
 class DifferentialPrivacy(Rule, frozen=True, tag="differential_privacy"):
-    """Answers carry noise; all of them together spend at most (epsilon, delta) per unit domain."""
+    """Answers carry noise; all of them together spend at most (epsilon, delta) per unit domain.
+
+    max_rows: rows of one unit that count in one cell, the first ones. max_groups: cells of one table in which a unit
+    counts. Whole numbers from 1 to 1,000; where every row is a unit they do not matter.
+    """
 
     epsilon: float
     delta: float = 1e-6
+    max_rows: int = 1
+    max_groups: int = 1
 
     def __post_init__(self) -> None:
+        for name in ("max_rows", "max_groups"):
+            _whole("DifferentialPrivacy", name, getattr(self, name), 1)
+            if getattr(self, name) > MAX_CONTRIBUTION:
+                msg = f"DifferentialPrivacy: {name} must be at most {MAX_CONTRIBUTION}."
+                raise refuse("rule.number", msg, "Noise grows with it.")
         epsilon = _number("DifferentialPrivacy", "epsilon", self.epsilon, 0, math.inf, open_low=True)
         delta = _number("DifferentialPrivacy", "delta", self.delta, 0, 1)
         if delta == 1:
@@ -258,6 +271,19 @@ def simplify(rule: Rule, requester: str) -> Rule:
             return AtLeastNOf(need, open_parts)  # type: ignore[arg-type]
         case _:
             return rule
+
+
+def strictest_noise(rules: Iterable[Rule]) -> DifferentialPrivacy | None:
+    """Return the rule that holds where all DifferentialPrivacy among `rules` hold, None if there is none."""
+    found = [r for r in rules if isinstance(r, DifferentialPrivacy)]
+    if not found:
+        return None
+    return DifferentialPrivacy(
+        min(r.epsilon for r in found),
+        min(r.delta for r in found),
+        min(r.max_rows for r in found),
+        min(r.max_groups for r in found),
+    )
 
 
 def leaves(rule: Rule) -> Iterator[Rule]:

@@ -205,7 +205,6 @@ def test_presets():
     ("policy", "named"),
     [
         (Policy.strict(unit="pid"), "strict"),
-        (Policy.private(epsilon=1.0), "DifferentialPrivacy"),
         (Policy(AtLeastNOf(2, [Aggregation(5), LinearAudit()]), Log()), "LinearAudit"),
         (Policy(AtLeastNOf(2, [Aggregation(5), Saturation()]), Log()), "Saturation"),
         (Policy(AtLeastNOf(2, [Aggregation(5), Rounding()]), Log()), "Rounding"),

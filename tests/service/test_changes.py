@@ -157,7 +157,7 @@ def test_an_empty_change_and_a_policy_that_cannot_be_enforced(world):
         world.owner._run(world.owner._ask(m.SetPolicy("titanic")))
     assert caught.value.code == "input.policy.nothing"
     with pytest.raises(BastionError) as caught:
-        world.owner.set_policy("titanic", policy=Policy.private(epsilon=1.0))
+        world.owner.set_policy("titanic", policy=Policy.private(epsilon=1.0, delta=0))
     assert caught.value.code == "policy.unsupported"
 
 

@@ -30,7 +30,7 @@ def test_bad_names(world, name):
 
 
 def test_a_policy_that_cannot_be_enforced_is_refused(world):
-    for policy in (Policy.strict(unit="a"), Policy.private(epsilon=1.0)):
+    for policy in (Policy.strict(unit="a"), Policy.private(epsilon=1.0, delta=0)):
         with pytest.raises(BastionError) as caught:
             world.owner.client.polars.send_df(pl.DataFrame({"a": [1, 2]}), name="strict", policy=policy)
         assert caught.value.code == "policy.unsupported"

@@ -1,0 +1,141 @@
+"""Zero-concentrated differential privacy: what answers cost, and what they come to together.
+
+Neighbours are two worlds that differ by all rows of one privacy unit, added or removed. What a person is promised is
+(epsilon, delta)-differential privacy of everything that leaves; what is added up is rho, of zero-concentrated
+differential privacy (Bun and Steinke 2016), for three reasons:
+
+- A Gaussian of deviation sigma over a vector whose length changes by D at most costs exactly rho = D^2 / (2 sigma^2), and
+  rho simply adds up. A hundred answers then need ten times the noise of one; with epsilons added up, it is a hundred times.
+- It holds for queries chosen after seeing earlier answers, and for budgets that are a cap on the sum of adaptively
+  chosen costs: a privacy filter (Feldman and Zrnic 2021, "Individual privacy accounting via a Renyi filter").
+- Selection by noisy scores (quantiles) has a rho of its own, so one currency serves all mechanisms.
+
+Keys that are not declared public may only be named where a noisy count passes a threshold. That fails with a small
+probability, which adds up apart: (delta, rho)-approximate zCDP (Bun and Steinke 2016, section 8). Half of the owner's
+delta is for that, half for reading rho as an epsilon.
+
+INVARIANT: everything that decides is a whole number: costs are rounded up to RHO_UNIT and DELTA_UNIT, caps down.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+RHO_UNIT = 1e-12
+DELTA_UNIT = 1e-18
+#: of the owner's epsilon, what an answer costs where its asker does not say; some seventy-five such answers fit
+DEFAULT_SHARE = 0.1
+#: below this, the noise would drown everything
+MIN_RHO = 1e-9
+MAX_EPSILON = 1000.0
+
+
+@lru_cache(maxsize=4096)
+def epsilon_of(rho: float, delta: float) -> float:
+    """Return an epsilon such that rho-zCDP implies (epsilon, delta)-DP.
+
+    Canonne, Kamath and Steinke 2020, "The discrete Gaussian for differential privacy", proposition 12: every alpha > 1
+    gives a valid epsilon, so how well the best one is found is no matter of privacy.
+    """
+    if rho <= 0:
+        return 0.0
+
+    def at(log_order: float) -> float:
+        order = 1 + math.exp(log_order)
+        tail = (math.log(1 / delta) + (order - 1) * math.log1p(-1 / order) - math.log(order)) / (order - 1)
+        return rho * order + tail
+
+    low, high = math.log(1e-6), math.log(1e9)
+    for _ in range(80):  # the bound has one minimum in the order
+        first, second = low + (high - low) / 3, high - (high - low) / 3
+        if at(first) < at(second):
+            high = second
+        else:
+            low = first
+    return max(0.0, at((low + high) / 2))
+
+
+@lru_cache(maxsize=1024)
+def rho_for(epsilon: float, delta: float) -> float:
+    """Return a rho, close to the largest, that implies (epsilon, delta)-DP; never one that does not."""
+    low, high = 0.0, max(1.0, epsilon)
+    while epsilon_of(high, delta) <= epsilon:
+        high *= 2
+    for _ in range(60):
+        middle = (low + high) / 2
+        if epsilon_of(middle, delta) <= epsilon:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What an answer costs, or what a ledger holds, in whole units: rho in RHO_UNIT, delta of keys in DELTA_UNIT."""
+
+    rho: int
+    delta: int = 0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(self.rho + other.rho, self.delta + other.delta)
+
+    def fits(self, cap: Cost) -> bool:
+        """Whether it stays within a cap."""
+        return self.rho <= cap.rho and self.delta <= cap.delta
+
+    @property
+    def rho_value(self) -> float:
+        """As a number."""
+        return self.rho * RHO_UNIT
+
+    @property
+    def delta_value(self) -> float:
+        """As a number."""
+        return self.delta * DELTA_UNIT
+
+
+NOTHING = Cost(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """An owner's (epsilon, delta), 0 < delta < 1, as a cap on costs."""
+
+    epsilon: float
+    delta: float
+
+    @property
+    def reading(self) -> float:
+        """The part of delta for reading rho as an epsilon."""
+        return self.delta / 2
+
+    @property
+    def cap(self) -> Cost:
+        """All that may be spent."""
+        rho = rho_for(self.epsilon, self.reading)
+        return Cost(math.floor(rho / RHO_UNIT), math.floor(self.delta / 2 / DELTA_UNIT))
+
+    def price(self, epsilon: float) -> Cost:
+        """Return what an answer of this epsilon costs, with its share of the delta for keys.
+
+        An answer that spends a tenth of rho may use a tenth of that delta, so that the two run out together.
+        """
+        cap = self.cap
+        rho = min(math.ceil(rho_for(epsilon, self.reading) / RHO_UNIT), cap.rho)
+        return Cost(rho, cap.delta * rho // cap.rho if cap.rho else 0)
+
+    def epsilon_of(self, cost: Cost) -> float:
+        """Return the epsilon of what has been spent (with `delta`, half of which is for keys)."""
+        return epsilon_of(cost.rho_value, self.reading)
+
+    def left(self, spent: Cost) -> float:
+        """Return the epsilon of the largest single answer that still fits."""
+        return self.epsilon_of(Cost(max(0, self.cap.rho - spent.rho)))
+
+    @property
+    def default(self) -> float:
+        """The epsilon of an answer whose asker names none."""
+        return self.epsilon * DEFAULT_SHARE
