@@ -122,11 +122,6 @@ def present(value: AnyExpr, dtype: DType) -> AnyExpr:
 _FALSE = Literal(DType("Boolean"), False)
 
 
-def bit(condition: AnyExpr) -> AnyExpr:
-    """Return 1 where a condition holds, else 0 (also where it is null)."""
-    return Cast(call("fill_null", condition, _FALSE), INT64, strict=False)
-
-
 def where(part: AnyExpr, conditions: Sequence[AnyExpr]) -> AnyExpr:
     """Return a part that is 0 in rows that do not meet all conditions."""
     for condition in conditions:

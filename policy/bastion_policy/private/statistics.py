@@ -19,7 +19,7 @@ from bastion_plan.typing import expr_dtype
 from bastion_policy.boundary import call
 from bastion_policy.flow_trees import is_scalar, with_children
 from bastion_policy.lineage import OWN
-from bastion_policy.private.cells import Part, bit, candidates, fixed_point, plain_name, present, where
+from bastion_policy.private.cells import Part, candidates, fixed_point, plain_name, present, where
 from bastion_policy.private.functions import Interval, interval
 from bastion_policy.private.rows import Refused, Rows, RowTyping
 
@@ -136,7 +136,7 @@ class Parser:
         counting = name in ("len", "count", "null_count")
         checked = self.typing.checked(arg, self.rows, "a statistic", identifiers=counting)
         dtype = self._dtype(arg)
-        about = plain_name(arg) or "expression"
+        about = plain_name(arg) or self._output
         if name == "len":
             return self._count("len", about, tuple(conditions))
         there = present(checked, dtype)
@@ -220,7 +220,7 @@ class Parser:
             return _vector(position)
         # the mean as its distance from the middle of the bounds: half the noise, or less
         centre, reach = (low + high) / 2, (high - low) / 2
-        counted = self.vector(Part(where(bit(present(value, dtype)), conditions), 0, 1))
+        counted = self.vector(Part(where(Literal(INT64, 1), (*conditions, present(value, dtype))), 0, 1))
         summed = vector(centre)
         people = at_least(_vector(counted), 1)
         mean = call("truediv", _vector(summed), people)

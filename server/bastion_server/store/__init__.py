@@ -17,6 +17,7 @@ from bastion_server.store.files import DISK, Files
 from bastion_server.store.grants import Grant, Grants
 from bastion_server.store.histories import Histories
 from bastion_server.store.keys import ServerKeys, load_or_create
+from bastion_server.store.ledger import Charge, Ledger, NoisyAnswer, Overspent, Standing
 from bastion_server.store.lock import DirectoryLock
 from bastion_server.store.requests import AccessRequest, Limits, RequestGroup, Requests, Shown
 from bastion_server.store.results import KeptResult, Results
@@ -27,12 +28,16 @@ from bastion_server.store.verify import verify
 __all__ = [
     "AccessRequest",
     "AuditLog",
+    "Charge",
     "DatasetRecord",
     "Datasets",
     "Grant",
     "Grants",
     "KeptResult",
+    "Ledger",
     "Limits",
+    "NoisyAnswer",
+    "Overspent",
     "PolicyChange",
     "Histories",
     "Record",
@@ -45,6 +50,7 @@ __all__ = [
     "SealedWriter",
     "ServerKeys",
     "Shown",
+    "Standing",
     "Statements",
     "Store",
     "load_or_create",
@@ -66,6 +72,7 @@ class Store:
     results: Results
     histories: Histories
     statements: Statements
+    ledger: Ledger
     audit: AuditLog
     _lock: DirectoryLock
 
@@ -135,6 +142,7 @@ class Store:
             results,
             histories,
             Statements(database),
+            Ledger(database),
             audit,
             lock,
         )

@@ -190,4 +190,46 @@ CREATE TABLE histories (
 ) STRICT, WITHOUT ROWID;
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST, _NO_NAMED_PLANS, _RESULTS, _HISTORIES)
+_LEDGER = """
+-- what noisy answers cost, in whole units: rho in 1e-12, delta in 1e-18; nothing is paid back
+CREATE TABLE ledger (
+    unit_domain TEXT NOT NULL,
+    seq INTEGER NOT NULL,
+    rho INTEGER NOT NULL CHECK (rho >= 0),
+    delta INTEGER NOT NULL CHECK (delta >= 0),
+    epsilon REAL NOT NULL,
+    plan_hash TEXT NOT NULL,
+    requester TEXT NOT NULL,
+    created REAL NOT NULL,
+    PRIMARY KEY (unit_domain, seq)
+) STRICT, WITHOUT ROWID;
+CREATE TRIGGER ledger_is_history BEFORE UPDATE ON ledger
+BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
+CREATE TRIGGER ledger_stays BEFORE DELETE ON ledger
+BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
+-- why a stated epsilon no longer holds
+CREATE TABLE ledger_void (
+    unit_domain TEXT NOT NULL,
+    seq INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    created REAL NOT NULL,
+    PRIMARY KEY (unit_domain, seq)
+) STRICT, WITHOUT ROWID;
+CREATE TRIGGER ledger_void_is_history BEFORE UPDATE ON ledger_void
+BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
+CREATE TRIGGER ledger_void_stays BEFORE DELETE ON ledger_void
+BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
+-- noise is drawn once for a plan, versions and epsilon
+CREATE TABLE noisy_answers (
+    plan_hash TEXT NOT NULL,
+    binding BLOB NOT NULL,
+    epsilon REAL NOT NULL,
+    data BLOB NOT NULL,
+    height INTEGER NOT NULL,
+    note BLOB NOT NULL,
+    created REAL NOT NULL,
+    PRIMARY KEY (plan_hash, binding, epsilon)
+) STRICT;
+"""
+
+MIGRATIONS: tuple[str, ...] = (_FIRST, _NO_NAMED_PLANS, _RESULTS, _HISTORIES, _LEDGER)
