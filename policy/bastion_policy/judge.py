@@ -28,6 +28,7 @@ from bastion_policy.guard_cells import Steps
 from bastion_policy.guard_plans import masked
 from bastion_policy.history import History
 from bastion_policy.judge_cells import REMAINDER, BoundaryJudge, Cells
+from bastion_policy.judge_strict import discreet
 from bastion_policy.lineage import Form, Typed, World
 from bastion_policy.model import Effective, Policy
 from bastion_policy.verdict import Finding, Judgement, Outcome, ReleaseNote, Verdict
@@ -67,7 +68,7 @@ def judge(
     if policy is None:
         return Verdict(Outcome.RELEASE, release=bound.root)
     verdict: Verdict = yield from _Judge(bound, facts, private, requester, history, policy).run()
-    return verdict
+    return discreet(verdict, policy.effective(requester))
 
 
 class _Judge:

@@ -18,6 +18,7 @@ from bastion_policy.guard_cells import INDEX, ROWS, Cut, Flags, Floats, Indexes,
 from bastion_policy.guard_plans import Rewriter, lenient, nesting
 from bastion_policy.history import History, Sets
 from bastion_policy.judge_history import MOST_SNAPPED, Memory, Standing
+from bastion_policy.judge_strict import as_shown
 from bastion_policy.judge_values import CELLS, Judged, ValueRules
 from bastion_policy.lineage import OWN, Occurrence, Typed, World
 from bastion_policy.model import Effective
@@ -124,6 +125,7 @@ class BoundaryJudge:
     def _rules(self, cut: Cut, memory: Memory | None) -> ValueRules:
         rules = ValueRules(cut, self.effective, self.world, dict(self.private), memory)
         cut.extra, cut.lists = rules.guard_columns(), rules.lists()
+        self.kept = frozenset(cut.extra)
         return rules
 
     # -- the judgement
@@ -519,6 +521,7 @@ class BoundaryJudge:
             value: AnyExpr = Column(f"{OWN}s{i}")
             if i in judged.swapped:
                 value = _from_middle(Column(f"{OWN}sw{i}"), s.dtype)
+            value = as_shown(i, s, value, self.kept, self.effective)
             if flags:
                 value = Ternary(Column(f"{OWN}ok{i}"), value, Literal(NULL))
             shown.append(value)

@@ -15,9 +15,11 @@ from bastion_policy.guard_cells import INDEX, ROWS, Cut, Flags, Floats, Measurer
 from bastion_policy.guard_plans import as_float, lenient
 from bastion_policy.judge_history import Memory, channel_of
 from bastion_policy.judge_intervals import intervals
+from bastion_policy.judge_strict import JUDGED, ColumnVerdicts, guard_columns
 from bastion_policy.lineage import OWN, Form, Source, Value, World
 from bastion_policy.model import Effective
 from bastion_policy.roles import RoleKind
+from bastion_policy.rounding import round_whole
 from bastion_policy.verdict import Measured
 
 CELLS = f"{OWN}l"
@@ -83,7 +85,7 @@ class ValueRules:
                         extra[f"{OWN}e{i}"] = call("sum", call("eq", expr, lenient(s.call)))
                     case _:
                         pass
-        return extra
+        return extra | guard_columns(self.cut.boundary.statistics, self.effective)
 
     def lists(self) -> dict[str, AnyExpr]:
         """Return the columns that list who is in the populations of the cells, for the history."""
@@ -175,6 +177,7 @@ class ValueRules:
     def judge(self, measurer: Measurer, table: Measured, own: Flags) -> Steps:
         """Return what may be shown of the cells `own`; the others are not looked at."""
         found = Judged(measurer.size, floats(table[ROWS]))
+        strict = ColumnVerdicts(self) if self.effective.profile == "strict" else None
         for i, s in enumerate(self.cut.boundary.statistics):
             shown = own.copy()
             if s.population:
@@ -183,7 +186,14 @@ class ValueRules:
             passed = yield from self._rule(measurer, table, i, s, shown, found)
             few = found.few.get(i, np.zeros(measurer.size, bool))
             passed = passed & ~few
-            if (shown & ~passed & ~few).any() and s.guard not in (Guard.INTERVAL, Guard.TIED):
+            if strict is not None:
+                # INVARIANT: whatever fails looks the same, too few values included
+                if s.guard in JUDGED:
+                    verdict = yield from strict.passes(measurer, table, i, s, shown, found.without.get(i))
+                    passed = passed & verdict
+                if (shown & ~passed).any():
+                    found.failed.append((i, _RULES.get(s.guard, "held-values")))
+            elif (shown & ~passed & ~few).any() and s.guard not in (Guard.INTERVAL, Guard.TIED):
                 found.failed.append((i, _RULES[s.guard]))
             shown = yield from self._remembered(measurer, i, s, shown & passed, found)
             found.shown.append(shown)
@@ -230,6 +240,8 @@ class ValueRules:
 
     def _rule(self, m: Measurer, table: Measured, i: int, s: Statistic, shown: Flags, found: Judged) -> Steps:
         match s.guard:
+            case Guard.SUM | Guard.SQUARES if s.terms and self.effective.profile == "strict":
+                return np.ones(m.size, bool)  # its columns are judged, whatever the statistic
             case Guard.SUM | Guard.SQUARES:
                 return (yield from self._dominance(m, table, i, s, shown, found))
             case Guard.PRODUCTS:
@@ -416,6 +428,9 @@ class ValueRules:
         everybody = met + unmet
         found.settled[i] = ~(some & others)
         answer = np.where(some, np.where(others, met, everybody), 0.0)
+        if self.effective.rounding is not None:
+            base = self.effective.rounding.base
+            answer, everybody = round_whole(answer, base), round_whole(everybody, base)
         return answer if s.function == "sum" else answer / np.maximum(everybody, 1.0)
 
     def _tied(self, m: Measurer, i: int, s: Statistic, rows: Floats, shown: Flags) -> Steps:

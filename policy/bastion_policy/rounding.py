@@ -42,9 +42,10 @@ class Kept:
 def rounded(s: Statistic, value: AnyExpr, kept: Kept, rule: Rounding) -> AnyExpr:
     """Return a statistic as it may be shown, in its own type.
 
-    Intervals and tied values are shown as they are: they are of a public grid, or held by many.
+    Intervals and tied values are shown as they are: they are of a public grid, or held by many. Shares of a condition are
+    made of rounded counts by the judge.
     """
-    if s.guard in (Guard.INTERVAL, Guard.TIED):
+    if s.guard in (Guard.INTERVAL, Guard.TIED) or (s.guard is Guard.HELD and s.function == "mean"):
         return value
     if s.function in COUNTS or s.guard is Guard.NOTHING:
         if s.function == "mean":

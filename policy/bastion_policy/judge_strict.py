@@ -1,0 +1,237 @@
+"""The strict profile's verdict on values: one per population and column, whatever statistic asked for it.
+
+INVARIANT: the verdict is the same function of a population and a column whether its sum, its mean, its variance, its
+median or its covariance with another column is asked, alone or together; what fails any rule shows no statistic of that
+column in that population. So no choice of statistics tells which rule failed, or that one would have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+import msgspec
+import numpy as np
+from bastion_plan import nodes as n
+from bastion_plan.dtypes import BOOLEAN
+from bastion_plan.expressions import Alias, AnyExpr, Column, Expr, Literal
+from bastion_plan.nodes import AnyNode
+
+from bastion_policy.boundary import Guard, Statistic, Term, call
+from bastion_policy.guard_cells import INDEX, ROWS, Cut, Flags, Floats, Indexes, Measurer, Steps, X, both, floats, where
+from bastion_policy.guard_plans import as_float, lenient
+from bastion_policy.lineage import OWN
+from bastion_policy.model import Effective
+from bastion_policy.rounding import Kept, rounded
+from bastion_policy.verdict import Finding, Measured, Verdict
+
+#: guards of statistics that speak of a column's values
+JUDGED = frozenset({Guard.SUM, Guard.SQUARES, Guard.PRODUCTS, Guard.INTERVAL, Guard.TIED})
+#: rules that look at values, or at what was released before
+MEASURED = frozenset(
+    {"dominance", "leverage", "held-values", "tied-values", "homogeneity", "history", "linear-audit", "min-agg-size"}
+)
+SUPPRESSED = Finding(
+    "suppressed", "Some numbers are withheld, by one of the rules about values.", "Use larger groups, or other columns."
+)
+#: mark of the guard columns of a condition's other side
+OTHER = "o"
+
+
+class Rules(Protocol):
+    """What is needed of the rules about values."""
+
+    cut: Cut
+    effective: Effective
+
+    def _dominance_on(self) -> bool: ...
+
+    def _proven(self, total: Floats, width: float) -> Flags: ...
+
+    def _exact(self, m: Measurer, rest: Indexes, contribution: AnyExpr, ok: Flags) -> Steps: ...
+
+    def _sum_rule(
+        self, m: Measurer, term: Term, deviations: Floats | None, shown: Flags, condition: Expr | None
+    ) -> Steps: ...
+
+    def _squares(self, term: Term, condition: Expr | None) -> AnyExpr: ...
+
+
+def is_number(term: Term) -> bool:
+    """Whether sums of the argument mean something."""
+    return term.dtype.is_numeric or term.dtype.kind == "Boolean"
+
+
+def other_side(s: Statistic) -> AnyExpr:
+    """Return the condition that the rows outside a statistic's own population meet."""
+    condition = both(s.population)
+    assert condition is not None
+    return call("not_", call("fill_null", condition, Literal(BOOLEAN, False)))
+
+
+def sides(s: Statistic) -> list[tuple[str, Expr | None]]:
+    """Return the conditions whose rows are judged: a statistic's own, and the other side of it.
+
+    INVARIANT: a condition inside a statistic is judged on both its sides or neither: the other side is the cell less it.
+    """
+    return [("", both(s.population)), *([(OTHER, other_side(s))] if s.population else [])]
+
+
+def guard_columns(statistics: Sequence[Statistic], effective: Effective) -> dict[str, AnyExpr]:
+    """Return what is measured in the same pass: counts, sums and variances of arguments, also for rounding."""
+    extra: dict[str, AnyExpr] = {}
+    for i, s in enumerate(statistics):
+        strict = effective.profile == "strict" and s.guard in JUDGED
+        shown = effective.rounding is not None and s.guard in (Guard.SUM, Guard.SQUARES)
+        for j, term in enumerate(s.terms):
+            for side, condition in sides(s) if strict else sides(s)[:1]:
+                if not (strict or shown):
+                    continue
+                expr = lenient(where(condition, term.expr))
+                extra[f"{OWN}c{i}_{j}{side}"] = call("count", expr)
+                if is_number(term):
+                    number = as_float(expr, term.dtype)
+                    extra[f"{OWN}g{i}_{j}{side}"] = call("sum", number)
+                    if strict or s.function == "std":
+                        ddof = int(getattr(s.call, "option", lambda *_: 1)("ddof", 1)) if s.function == "std" else 1
+                        extra[f"{OWN}v{i}_{j}{side}"] = call("var", number, **({"ddof": ddof} if ddof != 1 else {}))
+    return extra
+
+
+@dataclass
+class ColumnVerdicts:
+    """Judges columns in the populations of one cut, each once."""
+
+    rules: Rules
+    known: dict[Hashable, Flags] = field(default_factory=dict)
+
+    def passes(self, m: Measurer, table: Measured, i: int, s: Statistic, own: Flags, without: Flags | None) -> Steps:
+        """Return in which cells every column that a statistic speaks of passes all rules.
+
+        own: cells whose population is large enough. without: where the cell is answered instead of the condition, so that
+        there is no other side.
+        """
+        ok = np.ones(m.size, bool)
+        for j, term in enumerate(s.terms):
+            for side, condition in sides(s):
+                judged = own if not side or without is None else own & ~without
+                key = (term.value.plain or term.expr, s.population, side, judged.tobytes())
+                if key not in self.known:
+                    self.known[key] = yield from self._judge(m, table, f"{i}_{j}{side}", s, term, condition, judged)
+                ok &= self.known[key]
+        return ok
+
+    def _judge(
+        self,
+        m: Measurer,
+        table: Measured,
+        name: str,
+        s: Statistic,
+        term: Term,
+        condition: Expr | None,
+        own: Flags,
+    ) -> Steps:
+        rules, ddof = self.rules, 1
+        counted = floats(table[f"{OWN}c{name}"])
+        present = both([*([condition] if condition is not None else []), call("is_not_null", lenient(term.expr))])
+        shown = own & (yield from m.at_least(rules.effective.k, counted, own, present))
+        squares: Floats | None = None
+        low, high = term.value.low, term.value.high
+        width = high - low if low is not None and high is not None else None
+        if is_number(term):
+            if s.function == "std":
+                ddof = int(getattr(s.call, "option", lambda *_: 1)("ddof", 1))
+            squares = np.nan_to_num(floats(table[f"{OWN}v{name}"]), nan=np.nan) * (counted - ddof)
+            total = floats(table[f"{OWN}g{name}"])
+            deviations = total - counted * low if low is not None else None
+            passed = yield from rules._sum_rule(m, term, deviations, shown, condition)
+            shown = shown & passed
+            passed = yield from self._spread(m, term, squares, width, shown, condition)
+            shown = shown & passed
+        passed = yield from self._differing(m, term, squares, width, shown, condition)
+        return (shown & passed) | ~own
+
+    def _spread(
+        self, m: Measurer, term: Term, squares: Floats, width: float | None, shown: Flags, condition: Expr | None
+    ) -> Steps:
+        """Dominance of the squares of deviations from the mean, which a variance sums."""
+        rules = self.rules
+        ok = np.zeros(m.size, bool)
+        if not rules._dominance_on():
+            return ~ok
+        if width is not None:
+            ok = rules._proven(squares, width**2)
+        rest = np.flatnonzero(shown & ~ok)
+        if rest.size:
+            ok = yield from rules._exact(m, rest, rules._squares(term, condition), ok)
+        return ok | ~shown
+
+    def _differing(
+        self,
+        m: Measurer,
+        term: Term,
+        squares: Floats | None,
+        width: float | None,
+        shown: Flags,
+        condition: Expr | None,
+    ) -> Steps:
+        """Homogeneity of any column: how many people hold another value than the commonest one.
+
+        INVARIANT (proof by spread): deviations from the mean are the smallest sum of squares, and rows that hold the
+        commonest value add nothing to the squares about it; so squares > d * width ** 2 means more than d rows differ, and
+        more than (m - 1) * M rows are of at least m people.
+        """
+        rule, most = self.rules.effective.homogeneity, m.cut.rows_per_unit
+        if rule is None:
+            return np.ones(m.size, bool)
+        ok = np.zeros(m.size, bool)
+        if squares is not None and width is not None and width > 0 and most is not None:
+            with np.errstate(invalid="ignore"):
+                ok = squares > (rule.min_differing - 1) * most * width**2 * (1 + 1e-6)
+        rest = np.flatnonzero(shown & ~ok)
+        if not rest.size:
+            return ok | ~shown
+        passed = np.ones(m.size, bool)
+        for occurrence in m.cut.occurrences:
+            plan, tables = m.cut.located(True, rest)
+            unit = Column(occurrence.unit)
+            valued: AnyNode = n.WithColumns(plan, (Alias(lenient(where(condition, term.expr)), X),))
+            valued = n.Filter(valued, call("and_", call("is_not_null", unit), call("is_not_null", Column(X))))
+            people = Alias(call("n_unique", unit), f"{X}p")
+            holders = n.GroupBy(valued, (Column(INDEX), Column(X)), (people,))
+            most_held = n.GroupBy(holders, (Column(INDEX),), (Alias(call("max", Column(f"{X}p")), f"{X}p"),))
+            held = yield from m.ask(most_held, tables)
+            everybody = yield from m.ask(n.GroupBy(valued, (Column(INDEX),), (people,)), tables)
+            passed &= m.spread(everybody, f"{X}p") - m.spread(held, f"{X}p") >= rule.min_differing
+        ok[rest] = passed[rest]
+        return ok | ~shown
+
+
+def as_shown(i: int, s: Statistic, value: AnyExpr, kept: frozenset[str], effective: Effective) -> AnyExpr:
+    """Return a statistic of a kept table as it may be shown: rounded, where the policy rounds."""
+    if effective.rounding is None:
+        return value
+
+    def column(name: str) -> AnyExpr | None:
+        return Column(f"{OWN}{name}") if f"{OWN}{name}" in kept else None
+
+    rows = column(f"p{i}") or Column(ROWS)
+    parts = Kept(rows, column(f"c{i}_0") or rows, column(f"g{i}_0"), column(f"v{i}_0"))
+    return rounded(s, value, parts, effective.rounding)
+
+
+def discreet(verdict: Verdict, effective: Effective) -> Verdict:
+    """Return a verdict as the strict profile tells it: one code for all rules about values, no numbers of cells.
+
+    Details stay in the private findings and the facts, for the owner's log.
+    """
+    if effective.profile != "strict" or effective.open:
+        return verdict
+    told = tuple(f for f in verdict.findings if f.rule not in MEASURED)
+    kept = tuple(msgspec.structs.replace(f, private=True) for f in verdict.findings if f.rule in MEASURED)
+    if kept:
+        told = (*told, SUPPRESSED)
+    public = tuple(f for f in told if not f.private)
+    note = msgspec.structs.replace(verdict.note, findings=public, suppressed=None)
+    return replace(verdict, findings=(*told, *kept), note=note, safe_cells=0, total_cells=0)
