@@ -337,7 +337,7 @@ def policy(k: int = 10, weaken: tuple[str, ...] = ()) -> Policy:
 def explore(data: Data, seed: int, queries: int = 40, k: int = 10, weaken: tuple[str, ...] = ()) -> Session:
     """Return a session of random tables, driven through the judge with its history."""
     rng = np.random.default_rng([seed, 40])
-    world = World().add("t", data.frame, policy(k, weaken), data.roles)
+    world = World(remembers=True).add("t", data.frame, policy(k, weaken), data.roles)
     session = Session(data, k)
     for _ in range(queries):
         query = random_query(data, rng)

@@ -216,7 +216,7 @@ def _shown(served: World, plan: Q) -> polars.DataFrame:
 
 def serve(world: SmallWorld, policy: Policy) -> World:
     """Return the world as it is served under a policy."""
-    return World().add("t", world.frame, policy, ROLES)
+    return World(remembers=True).add("t", world.frame, policy, ROLES)
 
 
 def default(weaken: tuple[str, ...] = ()) -> Policy:
