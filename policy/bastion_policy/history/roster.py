@@ -35,7 +35,7 @@ def numbering_plan(facts: DatasetFacts) -> AnyNode:
     assert content is not None
     columns: list[AnyExpr] = [Alias(content, CONTENT)]
     if facts.unit is not None:
-        columns.append(Alias(Call("hash", (Column(facts.unit),), (("seed", 0),)), UNIT))
+        columns.append(Alias(Call("hash", (Column(facts.unit),)), UNIT))
     return n.Select(n.Scan(facts.id), tuple(columns))
 
 
