@@ -24,6 +24,7 @@ from bastion_policy.rules import (
     refuse,
     simplify,
 )
+from bastion_policy.toml import roles_text
 
 
 def check_rules(policy: Policy) -> None:
@@ -108,9 +109,11 @@ def check_data(policy: Policy, columns: Iterable[ColumnFacts], private: PrivateF
     """Check what the owner declares against what was measured of the table. Errors are for the owner's eyes only.
 
     Raises:
-        PolicyError: policy.bounds (values outside the bounds of a measure), policy.unit.unique, policy.unit.rows (one unit
+        PolicyError: policy.role.undeclared (see check_declared), policy.bounds (values outside the bounds of a measure), policy.unit.unique, policy.unit.rows (one unit
             has more rows than declared).
     """
+    columns = tuple(columns)
+    check_declared(policy, columns)
     most, declared = private.max_rows_per_unit, policy.rows_per_unit
     if declared is not None and most > declared:
         what = "is declared unique, and" if declared == 1 else f"is declared to have at most {declared} rows each, and"
@@ -140,6 +143,27 @@ def check_data(policy: Policy, columns: Iterable[ColumnFacts], private: PrivateF
                 f"Widen the bounds to {wide[0]:.15g} to {wide[1]:.15g} or beyond, or clip the column before the upload.",
                 path=f"roles.{column.name}",
             )
+
+
+def check_declared(policy: Policy, columns: Iterable[ColumnFacts]) -> None:
+    """Check that under the strict profile every column but the unit has a role that the owner declared.
+
+    INVARIANT: what may choose people is the owner's word, never a guess from the data.
+
+    Raises:
+        PolicyError: policy.role.undeclared, with the inferred roles to copy.
+    """
+    guessed = {column.name: column.role for column in columns if column.inferred}
+    if policy.profile != "strict" or not guessed:
+        return
+    few = ", ".join(map(repr, list(guessed)[:20])) + (f" and {len(guessed) - 20} more" if len(guessed) > 20 else "")
+    raise refuse(
+        "role.undeclared",
+        f"roles: the strict profile needs a declared role for every column, and these have none: {few}.",
+        "Quasi and public columns may choose people; a guess from the data must not decide that.",
+        f"Check these suggestions and add them to the policy:\n{roles_text(guessed)}",
+        path="roles",
+    )
 
 
 def check_people(policy: Policy, known: Callable[[str], bool]) -> None:

@@ -201,7 +201,7 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
 
     @classmethod
     def strict(cls, unit: str) -> Policy:
-        """Return the strict preset. This release cannot enforce it yet: see unsupported()."""
+        """Return the strict preset: declared roles for every column, rounded numbers, one reason for what is withheld."""
         return cls(safe_zone=Aggregation(DEFAULT_K), unsafe_handling=Suppress(), unit=unit, profile="strict")
 
     @classmethod
@@ -249,8 +249,6 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
         reasons = [text for kind, text in UNSUPPORTED.items() if kind in found]
         if DifferentialPrivacy in found:
             reasons += _noise_problems(self)
-        if self.profile == "strict":
-            reasons.append("This release does not enforce the strict profile yet.")
         return tuple(reasons)
 
     def warnings(self) -> tuple[str, ...]:
@@ -312,7 +310,6 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
 UNSUPPORTED: dict[type[Rule], str] = {
     LinearAudit: "This release does not enforce LinearAudit yet.",
     Saturation: "This release does not enforce Saturation yet.",
-    Rounding: "This release does not enforce Rounding yet.",
 }
 
 

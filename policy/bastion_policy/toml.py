@@ -94,6 +94,11 @@ def to_toml(policy: Policy, roles: Mapping[str, Role | str] | None = None) -> st
     return "\n".join([*lines, *later]) + "\n"
 
 
+def roles_text(roles: Mapping[str, Role]) -> str:
+    """Return roles as the table of a policy file, one line per column."""
+    return "\n".join(["[roles]", *(f"{_key(name)} = {_role(role)}" for name, role in roles.items())])
+
+
 def _key(name: str) -> str:
     return tomli_w.dumps({name: 0}).removesuffix(" = 0\n")
 

@@ -35,6 +35,10 @@ NOT_AUDITED = (
     "Answers are not yet audited together in this release: someone who compares many overlapping answers may still "
     "learn something about one person."
 )
+STRICT = (
+    "Only quasi and public columns may choose people, and statistics are of columns, of a * column + b, and of the "
+    "arithmetic that is allowed; why a number is withheld is not told."
+)
 
 
 def policy_words(policy: Policy, requester: str | None = None) -> tuple[str, ...]:
@@ -68,6 +72,8 @@ def policy_words(policy: Policy, requester: str | None = None) -> tuple[str, ...
     for members in (policy.audiences or {}).values():
         if requester is None and len(members) > 1:
             words.append(f"{_list(members)} count as one: what one of them was told, all of them know.")
+    if effective.zone == "guarded" and policy.profile == "strict":
+        words.append(STRICT)
     if effective.zone == "guarded" and policy.profile == "default":
         words.append(NOT_AUDITED)
     return (*words, *policy.unsupported())

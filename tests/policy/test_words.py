@@ -336,7 +336,7 @@ def test_the_default_policy_does_not_claim_an_audit():
         (Policy(Aggregation(5), Review(), audiences={"t": ("a", "b")}), "a and b count as one"),
         (Policy(AtLeastNOf(2, [Aggregation(5), Dominance(p=0.5)]), Review()), "50 % of the largest"),
         (Policy(AtLeastNOf(2, [Aggregation(5), Homogeneity(columns="all")]), Review()), "in any column"),
-        (Policy.strict(unit="pid"), "This release does not enforce the strict profile yet."),
+        (Policy.strict(unit="pid"), "Only quasi and public columns may choose people"),
         (Policy.private(1.0), "epsilon 1"),
     ],
 )

@@ -29,6 +29,7 @@ from bastion_server.service.approved import ApprovedResults
 from bastion_server.service.catalogue import Catalogue, MemoryFiles, Subject
 from bastion_server.service.histories import HistoryService
 from bastion_server.service.journal import Journal, about
+from bastion_server.service.latency import paced
 from bastion_server.service.result import Result
 from bastion_server.service.review import ReviewService
 from bastion_server.store import Grant, Store
@@ -97,7 +98,8 @@ class QueryService:
                 schema = tuple(subject.bound.schema.items())
                 await request.send(Explained(subject.plan_hash, static, schema))
             case "run" | "safe_part":
-                await self._run(request, subject, static, safe_part=body.mode == "safe_part", started=started)
+                async with paced(request, subject.facts, started) as timed:
+                    await self._run(timed, subject, static, safe_part=body.mode == "safe_part", started=started)
             case _:
                 msg = f"There is no query mode {body.mode!r}."
                 raise InputError(msg, code="input.mode", next_step='Use "run", "safe_part" or "explain".')
