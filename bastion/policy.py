@@ -18,6 +18,8 @@ from bastion_policy.model import (
     TrueRule,
     UserId,
     measure,
+    public,
+    quasi,
 )
 from bastion_policy.toml import from_toml, to_toml
 
@@ -40,5 +42,7 @@ __all__ = [
     "UserId",
     "from_toml",
     "measure",
+    "public",
+    "quasi",
     "to_toml",
 ]

@@ -15,6 +15,8 @@ from bastion_policy.flow_nodes import ALWAYS_REFUSED, REFUSED, FlowTyping, examp
 from bastion_policy.lineage import Typed, World
 from bastion_policy.merge import merge
 from bastion_policy.model import Policy, TrueRule, evaluate
+from bastion_policy.private.rows import Refused
+from bastion_policy.private.verdicts import ask, sentence
 from bastion_policy.rules import Context
 from bastion_policy.verdict import Finding, Outcome, StaticVerdict
 
@@ -115,18 +117,39 @@ def static_verdict(bound: BoundPlan, facts: Mapping[str, DatasetFacts], requeste
         return StaticVerdict(
             Outcome.RELEASE, "Released automatically: the owner put no guard on this data.", (), columns
         )
-    if effective.zone in ("closed", "private"):
-        reason = (
-            "The owner releases nothing of this data automatically to you."
-            if effective.zone == "closed"
-            else "This data is only released with noise, which this version cannot add."
-        )
+    if effective.zone == "private":
+        return _with_noise(bound, facts, policy, requester)
+    if effective.zone == "closed":
+        reason = "The owner releases nothing of this data automatically to you."
         findings = [Finding("closed-zone", reason), *findings]
     if not findings:
         summary = f"Released automatically, as far as every number is about at least {effective.k} people."
         return StaticVerdict(Outcome.RELEASE, summary, (), columns)
     outcome = unsafe_outcome(policy, requester, findings)
     return StaticVerdict(outcome, _summary(policy, outcome, findings), tuple(findings), columns)
+
+
+def _with_noise(
+    bound: BoundPlan, facts: Mapping[str, DatasetFacts], policy: Policy, requester: str
+) -> StaticVerdict:
+    try:
+        answer = ask(bound, facts, policy, requester)
+    except Refused as refused:
+        found = [refused.finding]
+        outcome = unsafe_outcome(policy, requester, found)
+        return StaticVerdict(outcome, _summary(policy, outcome, found), tuple(found), refused.finding.columns)
+    return StaticVerdict(Outcome.RELEASE, sentence(answer), (), answer.draft.columns)
+
+
+def noise_findings(
+    bound: BoundPlan, facts: Mapping[str, DatasetFacts], policy: Policy, requester: str
+) -> list[Finding]:
+    """Return why a query of the private zone is not answered exactly: what keeps it from noise, or that it gets some."""
+    try:
+        ask(bound, facts, policy, requester)
+    except Refused as refused:
+        return [refused.finding]
+    return [Finding("closed-zone", "This data is only released with noise.", "Run the query: it needs no approval.")]
 
 
 def _summary(policy: Policy, outcome: Outcome, findings: list[Finding]) -> str:

@@ -20,6 +20,7 @@ from bastion_policy.flow import (
     boundaries,
     in_review_zone,
     merged_policy,
+    noise_findings,
     release_findings,
     scanned,
 )
@@ -101,7 +102,8 @@ class _Judge:
             return Verdict(Outcome.RELEASE, release=approved_plan(self.bound, self.facts), facts=facts)
         closed = _closed(self.effective)
         if self.effective.zone == "private":
-            return self._unsafe([*closed, *findings], None, facts)
+            # answered with noise, or for these reasons not at all; the exact rules say nothing of it
+            return self._unsafe(noise_findings(self.bound, self.facts, self.policy, self.requester), None, facts)
         static = [f for f in typing.findings if f in findings]
         if typed.frame.private or static:
             safe = yield from self._summary() if typed.frame.private else _nothing()
@@ -253,8 +255,6 @@ def _statistics(typed: Typed) -> list[str]:
 def _closed(effective: Effective) -> list[Finding]:
     if effective.zone == "closed":
         return [Finding("closed-zone", "The owner releases nothing of this data automatically to you.")]
-    if effective.zone == "private":
-        return [Finding("closed-zone", "This data is only released with noise, which this version cannot add.")]
     return []
 
 
@@ -265,6 +265,10 @@ _SENTENCES = {
     ),
     "leverage": (
         "In some cells of {columns} a single person decides most of the result.",
+        "Use larger groups.",
+    ),
+    "homogeneity": (
+        "In some cells of {columns} nearly everybody has the same value.",
         "Use larger groups.",
     ),
     "held-values": (

@@ -10,6 +10,8 @@ from typing import Any
 import msgspec
 from bastion_plan.nodes import Node
 
+from bastion_policy.private.budget import Budget
+
 
 class Outcome(StrEnum):
     """What happens to a query."""
@@ -51,6 +53,8 @@ class ReleaseNote(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
 
     suppressed: number of cells taken out, None where the policy does not let it be told.
     merged: number of rows answered with a stored population or folded into the remainder row.
+    noisy: noise was added. cost: the epsilon that this answer was charged, 0 where it is one given before. budget: what is
+    left of the budgets concerned.
     """
 
     findings: tuple[Finding, ...] = ()
@@ -60,6 +64,9 @@ class ReleaseNote(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
     approved: bool = False
     logged_unsafe: bool = False
     notes: tuple[str, ...] = ()
+    noisy: bool = False
+    cost: float = 0.0
+    budget: tuple[Budget, ...] = ()
 
 
 @dataclass(frozen=True)

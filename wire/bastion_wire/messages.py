@@ -12,6 +12,8 @@ from typing import Any
 import msgspec
 from bastion_plan.dtypes import DType
 from bastion_policy.facts import DatasetFacts
+from bastion_policy.private.budget import Budget
+from bastion_policy.private.pricing import ErrorBar
 from bastion_policy.verdict import ReleaseNote, StaticVerdict
 
 PROTOCOL_VERSION = 1
@@ -56,15 +58,18 @@ class GetDataset(Body, frozen=True, tag="get_dataset"):
 
 
 class Query(Body, frozen=True, tag="query"):
-    """Run a plan. mode: "run" (release, or a denial), "safe_part" (only what may leave now), "explain" (no run).
+    """Run a plan. mode: "run" (release, or a denial), "safe_part" (only what may leave now), "explain" (no run),
+    "summarize" (no run and nothing spent: error bars and the price of an answer with noise).
 
-    Answered by Progress*, then Table with data frames, or Denial, or Explained, or Failed.
+    Answered by Progress*, then Table with data frames, or Denial, or Explained, or Summary, or Failed.
+    epsilon: what an answer with noise may cost; 0 for the default share, and for an answer given before.
     preview (owners only): run without the guard, first rows of a filed request `request`.
     """
 
     plan: bytes
     mode: str = "run"
     request: str | None = None
+    epsilon: float = 0.0
 
 
 class Cancel(Body, frozen=True, tag="cancel"):
@@ -187,6 +192,16 @@ class AuditShow(Body, frozen=True, tag="audit_show"):
 
     dataset: str | None = None
     limit: int = 100
+
+
+class Exposure(Body, frozen=True, tag="exposure"):
+    """Owner: what has been released of a dataset, by id or name, so far. Answered by Exposed."""
+
+    dataset: str
+
+
+class GetBudget(Body, frozen=True, tag="get_budget"):
+    """What is left of the privacy budgets of the datasets one may see. Answered by Budgets."""
 
 
 class AuditVerify(Body, frozen=True, tag="audit_verify"):
@@ -317,6 +332,30 @@ class Explained(Body, frozen=True, tag="explained"):
     schema: tuple[tuple[str, DType], ...]
 
 
+class Summary(Body, frozen=True, tag="summary"):
+    """What an answer with noise would cost, and how exact it would be; from public facts only.
+
+    noisy: False where this query is not answered with noise (verdict says why); then nothing else is set.
+    epsilon: of the answer. cost: what it is charged, 0 where it was given before. affordable: whether that is left.
+    """
+
+    plan_hash: str
+    verdict: StaticVerdict
+    noisy: bool
+    epsilon: float = 0.0
+    cost: float = 0.0
+    bars: tuple[ErrorBar, ...] = ()
+    budget: tuple[Budget, ...] = ()
+    affordable: bool = False
+    notes: tuple[str, ...] = ()
+
+
+class Budgets(Body, frozen=True, tag="budgets"):
+    """One budget per population of people."""
+
+    budgets: tuple[Budget, ...]
+
+
 class UploadReady(Body, frozen=True, tag="upload_ready"):
     """Send chunks; window of `credit` in flight."""
 
@@ -382,6 +421,70 @@ class Records(Body, frozen=True, tag="records"):
     records: tuple[AuditRecord, ...]
 
 
+class ColumnExposure(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What one audience was told of one column. column: empty for numbers of people.
+
+    uses: use -> number of answers; a statistic ("mean"), "group key", "condition" or "single rows". answers: all of them
+    together. cells: shown in answers that this column went into. smallest_cell: people or rows in the smallest of these, 0 if
+    unknown. approved, unsafe: answers by approval, and by the action Log. coverage: the largest share (0 to 1) of all people
+    that one of the answers was about, None if unknown. last: seconds since 1970.
+    """
+
+    audience: str
+    column: str
+    role: str = ""
+    uses: dict[str, int] = {}
+    answers: int = 0
+    cells: int = 0
+    smallest_cell: int = 0
+    approved: int = 0
+    unsafe: int = 0
+    coverage: float | None = None
+    last: float = 0.0
+
+
+class AudienceExposure(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What one audience was told in all. members: identities that asked or are counted as it.
+
+    answers, approved, unsafe, denied: numbers of queries. coverage: share (0 to 1) of all people who are in some population
+    of the history, None if there is no history. rank, rank_limit: of the linear audit of people, independent answers so far
+    and at most (None: no audit, or no limit). epsilon: what its answers with noise come to, None if there were none.
+    """
+
+    audience: str
+    members: tuple[str, ...] = ()
+    answers: int = 0
+    approved: int = 0
+    unsafe: int = 0
+    denied: int = 0
+    coverage: float | None = None
+    rank: int | None = None
+    rank_limit: float | None = None
+    epsilon: float | None = None
+    last: float = 0.0
+
+
+class Exposed(Body, frozen=True, tag="exposed"):
+    """What has been released of a dataset, all versions together, for its owner.
+
+    untouched: columns that nothing was released of. people: privacy units in the current version. epsilon, delta: the cap
+    where the policy adds noise; spent: of it, by all audiences together and over all tables of these people; void: why the
+    stated epsilon no longer holds, empty while it does.
+    """
+
+    dataset: str
+    name: str
+    version: int
+    people: int
+    columns: tuple[ColumnExposure, ...] = ()
+    audiences: tuple[AudienceExposure, ...] = ()
+    untouched: tuple[str, ...] = ()
+    epsilon: float | None = None
+    delta: float | None = None
+    spent: float | None = None
+    void: str = ""
+
+
 class Verified(Body, frozen=True, tag="verified"):
     """Whether the chain holds; problem in words where it does not."""
 
@@ -404,11 +507,11 @@ class Push(Body, frozen=True, tag="push"):
 
 AnyRequest = (
     Hello | Ping | ListDatasets | GetDataset | Query | Cancel | Credit | Save | Delete | UploadBegin | UploadChunk | UploadEnd
-    | SetPolicy | RequestAccess | ListRequests | GetRequest | Withdraw | Decide | AuditShow | AuditVerify
+    | SetPolicy | RequestAccess | ListRequests | GetRequest | Withdraw | Decide | AuditShow | AuditVerify | GetBudget | Exposure
 )
 AnyAnswer = (
-    Failed | Done | Welcome | Dataset | Datasets | Progress | Table | Chunk | Denial | Explained | UploadReady | Request
-    | Requests | Records | Verified | Push | Credit
+    Failed | Done | Welcome | Dataset | Datasets | Progress | Table | Chunk | Denial | Explained | Summary | Budgets | UploadReady | Request
+    | Requests | Records | Verified | Exposed | Push | Credit
 )
 
 

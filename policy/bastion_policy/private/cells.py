@@ -40,7 +40,7 @@ MAX_ROWS = 2**32
 MAX_CELLS = 20_000
 #: candidates of a quantile: equal steps between the bounds
 STEPS = 256
-FIRST, RANK, POSITION, BIN = f"{OWN}f", f"{OWN}r", f"{OWN}p", f"{OWN}b"
+FIRST, RANK, POSITION, BIN, COUNT = (f"{OWN}{letter}" for letter in "frpbn")
 
 
 @dataclass(frozen=True)
@@ -216,7 +216,7 @@ def bins(rows: Rows, keys: Sequence[Key], caps: Caps, value: AnyExpr, dtype: DTy
     counted = bounded(rows, keys, caps, [(BIN, Ternary(known, index, Literal(DType("Null"))))])
     there = n.Filter(counted, call("is_not_null", Column(BIN)))
     return n.GroupBy(
-        there, (*(Column(k.column) for k in keys), Column(BIN)), (Alias(call("count", Column(BIN)), f"{OWN}n"),)
+        there, (*(Column(k.column) for k in keys), Column(BIN)), (Alias(call("count", Column(BIN)), COUNT),)
     )
 
 

@@ -30,6 +30,7 @@ from bastion_server.service.catalogue import Catalogue, MemoryFiles, Subject
 from bastion_server.service.histories import HistoryService
 from bastion_server.service.journal import Journal, about
 from bastion_server.service.latency import paced
+from bastion_server.service.private import PrivateService
 from bastion_server.service.result import Result
 from bastion_server.service.review import ReviewService
 from bastion_server.store import Grant, Store
@@ -59,6 +60,7 @@ class QueryService:
         self.catalogue, self.journal, self.review = catalogue, journal, review
         self.approved = ApprovedResults(store)
         self.histories = HistoryService(store)
+        self.private = PrivateService(self)
         self._reading = asyncio.Semaphore(2)
 
     async def subject(self, plan: bytes, who: str) -> tuple[Subject, StaticVerdict]:
@@ -97,12 +99,14 @@ class QueryService:
             case "explain":
                 schema = tuple(subject.bound.schema.items())
                 await request.send(Explained(subject.plan_hash, static, schema))
+            case "summarize":
+                await request.send(await self.private.summarize(request, subject, static, body.epsilon))
             case "run" | "safe_part":
                 async with paced(request, subject.facts, started) as timed:
                     await self._run(timed, subject, static, safe_part=body.mode == "safe_part", started=started)
             case _:
                 msg = f"There is no query mode {body.mode!r}."
-                raise InputError(msg, code="input.mode", next_step='Use "run", "safe_part" or "explain".')
+                raise InputError(msg, code="input.mode", next_step='Use "run", "safe_part", "explain" or "summarize".')
 
     # ---- the guarded way ---------------------------------------------------------------------------------------------
 
@@ -118,6 +122,8 @@ class QueryService:
             )
         )
         if grant is not None and await self._approved(request, subject, grant, started):
+            return
+        if await self.private.answer(request, subject, static, started):
             return
         # INVARIANT: the intent is on the disk before the answer leaves (settled below); its sync overlaps the run
         intent = self.journal.begin(
@@ -312,6 +318,7 @@ class QueryService:
             )
         )  # fmt: skip
         result.note = note
+        await self.private.exact(subject, note)
         await self._unchanged(subject, who)
         await self._send(request, subject, result, time.monotonic() - started)
 

@@ -83,6 +83,8 @@ class Service:
                 await request.send(self.catalogue.card(self.catalogue.find(ref, who), principal))
             case m.Query():
                 await self.queries.handle(request)
+            case m.GetBudget():
+                await request.send(self.queries.private.budgets(who))
             case m.Save():
                 await request.send(await self._save(body, principal))
             case m.Delete():

@@ -129,10 +129,10 @@ class Ledger:
     def answer(self, plan_hash: str, binding: bytes, epsilon: float | None) -> NoisyAnswer | None:
         """Return the stored answer to a plan about these versions; None where it has not been given.
 
-        epsilon: of the answer that is wanted; None for the one with the least noise.
+        epsilon: that is wanted, or more; None for the answer with the least noise.
         """
         row = self._database.row(
-            "SELECT * FROM noisy_answers WHERE plan_hash = ? AND binding = ? AND (? IS NULL OR epsilon = ?) "
+            "SELECT * FROM noisy_answers WHERE plan_hash = ? AND binding = ? AND (? IS NULL OR epsilon >= ?) "
             "ORDER BY epsilon DESC LIMIT 1",
             (plan_hash, binding, epsilon, epsilon),
         )

@@ -1,0 +1,333 @@
+"""The way of a query that is answered with noise: price, pay, measure, draw, keep, answer.
+
+What fails, and what that tells. Everything up to the payment is a function of public facts and of the ledger. A query
+that can be refused is refused there, and pays nothing. From the payment on the answer must not depend on the data but
+through the noise:
+
+- A measurement that fails (memory, time, an engine's error) is answered as if it had found nobody: a table of the same
+  kind, with the same noise, at the same price. Nothing says so to the asker; the owner finds a red line in the log.
+  Plans that may be measured are such that no value of a row makes them fail (functions.TOTAL, no growing joins), so this
+  is what is left of a risk, not a way of working: how often it happened is the owner's to watch.
+- Rows are declared keys, or keys that pass a noisy threshold, in the order of the keys; numbers are never null.
+- What the asker computes from noisy cells runs in a worker that has no data at all.
+- When the answer leaves is kept to steps (latency.py).
+
+INVARIANT: payment is on the disk before anything is measured, and is never given back: not after a crash, not after an
+error, not where the asker went away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import weakref
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from bastion_plan.errors import BastionError, InputError
+from bastion_policy.flow import merged_policy
+from bastion_policy.private.budget import Budget, budget_of, shown
+from bastion_policy.private.cells import BIN, COUNT
+from bastion_policy.private.plans import Cells
+from bastion_policy.private.pricing import Priced
+from bastion_policy.private.rows import Refused
+from bastion_policy.private.verdicts import account_of, ask
+from bastion_policy.verdict import Finding, Outcome, ReleaseNote, StaticVerdict, Verdict
+from bastion_wire.messages import Budgets, Query, Summary
+
+from bastion_server.channel.sessions import Incoming
+from bastion_server.service.catalogue import Subject
+from bastion_server.service.result import Result
+from bastion_server.store import Charge, NoisyAnswer, Overspent
+from bastion_server.store.binding import binding
+from bastion_server.workers.lease import Lease
+
+if TYPE_CHECKING:
+    from bastion_server.private.release import Columns, Exact
+    from bastion_server.service.queries import QueryService
+
+SMALL = 8192  #: bytes
+SPENT = "guard.budget.spent"
+_Tables = dict[str, dict[str, list[Any]]]
+
+
+class PrivateService:
+    """Answers with noise, and the budgets that pay for them."""
+
+    def __init__(self, queries: QueryService) -> None:
+        self._queries = queries
+        self._ledger = queries.store.ledger
+        self._locks: weakref.WeakValueDictionary[tuple[str, bytes], asyncio.Lock] = weakref.WeakValueDictionary()
+
+    def price(self, subject: Subject, who: str, epsilon: float = 0.0) -> Priced | None:
+        """Return how a query is answered with noise; None where it is not the private zone's, or not answered so.
+
+        Raises:
+            Refused: an epsilon that means nothing.
+        """
+        policy = merged_policy(subject.bound, subject.facts)
+        if policy is None or policy.effective(who).zone != "private":
+            return None
+        try:
+            return ask(subject.bound, subject.facts, policy, who, epsilon or None)
+        except Refused as refused:
+            if refused.finding.rule == "epsilon":
+                raise
+            return None  # the ordinary way says why, and what may be done about it
+
+    async def answer(self, request: Incoming, subject: Subject, static: StaticVerdict, started: float) -> bool:
+        """Answer a query of the private zone; False, and nothing done, where it is not one."""
+        body = request.body
+        assert isinstance(body, Query)
+        epsilon = body.epsilon
+        try:
+            # small plans are priced at once; large ones off the event loop
+            who = request.principal.name
+            priced = (
+                self.price(subject, who, epsilon)
+                if len(body.plan) <= SMALL
+                else await asyncio.to_thread(self.price, subject, who, epsilon)
+            )
+        except Refused as refused:
+            await self._deny(request, subject, static, refused.finding)
+            return True
+        if priced is None:
+            return False
+        await self._answer(request, subject, static, priced, started, chosen=bool(epsilon))
+        return True
+
+    async def _answer(
+        self,
+        request: Incoming,
+        subject: Subject,
+        static: StaticVerdict,
+        priced: Priced,
+        started: float,
+        *,
+        chosen: bool,
+    ) -> None:
+        who, queries = request.principal.name, self._queries
+        bound_to = binding(subject.versions, subject.policy_versions)
+        wanted = priced.epsilon if chosen else None
+        key = (subject.plan_hash, bound_to)
+        lock = self._locks.setdefault(key, asyncio.Lock())
+        async with lock:
+            kept = await asyncio.to_thread(self._ledger.answer, *key, wanted)
+            paid = 0.0
+            if kept is None:
+                try:
+                    kept = await self._draw(subject, who, priced, key)
+                except Overspent as over:
+                    finding = self._overspent(subject, priced, over)
+                    await self._deny(request, subject, static, finding)
+                    return
+                paid = priced.epsilon
+        result = await self._last(subject, who, priced, kept)
+        with result:
+            note: ReleaseNote = msgspec.json.decode(kept.note, type=ReleaseNote)
+            budgets = self._budgets(subject, who)
+            result.note = msgspec.structs.replace(note, cost=paid, budget=budgets)
+            how = "released with noise" if paid else "released again, with the noise drawn before"
+            await queries.journal.write(
+                queries._records(
+                    subject, "outcome", who, how, now=time.time(),
+                    details={
+                        "epsilon": paid, "of": kept.epsilon, "left": [b.left for b in budgets],
+                        "columns": list(priced.draft.columns),
+                    },
+                )
+            )  # fmt: skip
+            await queries._unchanged(subject, who)
+            await queries._send(request, subject, result, time.monotonic() - started)
+
+    # -- paying
+
+    def _accounts(self, datasets: Iterable[str], subject: Subject) -> dict[str, Any]:
+        """Return the account of every unit domain that an answer is about: the strictest of all its live tables."""
+        domains = dict.fromkeys(subject.records[d].facts.domain for d in datasets)
+        live: dict[str, list[Any]] = {domain: [] for domain in domains}
+        for record in self._queries.store.datasets.list():
+            if record.facts.domain in live and record.facts.plan is None:
+                live[record.facts.domain].append(record.facts.policy)
+        found = {domain: account_of(policies) for domain, policies in live.items()}
+        return {domain: account for domain, account in found.items() if account is not None}
+
+    def _charges(self, subject: Subject, priced: Priced) -> dict[str, Charge]:
+        accounts = self._accounts(priced.draft.datasets, subject)
+        return {domain: Charge(priced.cost, account.cap) for domain, account in accounts.items()}
+
+    def _overspent(self, subject: Subject, priced: Priced, over: Overspent) -> Finding:
+        account = self._accounts(priced.draft.datasets, subject)[over.domain]
+        names = [r.facts.name for r in subject.records.values() if r.facts.domain == over.domain]
+        left = account.left(over.spent)
+        reason = (
+            f"The privacy budget of {' and '.join(sorted(names))} does not suffice: epsilon {shown(left)} is left of "
+            f"{shown(account.epsilon)}, and this query would cost {shown(priced.epsilon)}."
+        )
+        fix = (
+            f"Ask it at a smaller cost, with fetch(epsilon={left * 0.9:.2g}), or ask again what was answered before."
+            if left > account.epsilon / 100
+            else "What was answered before can be asked again for nothing; for more, ask the owner."
+        )
+        return Finding(SPENT, reason, fix)
+
+    # -- drawing
+
+    async def _draw(self, subject: Subject, who: str, priced: Priced, key: tuple[str, bytes]) -> NoisyAnswer:
+        """Pay, measure, draw the noise, keep it.
+
+        Raises:
+            Overspent: nothing was paid, nothing measured.
+        """
+        queries, now = self._queries, time.time()
+        records = queries._records(
+            subject, "intent", who, f"query with noise, epsilon {shown(priced.epsilon)}", now=now
+        )
+        await queries.journal.write(records)
+        # a worker first: that none is free says nothing of the data, and costs nothing
+        async with queries.lease(subject, who, f"noisy {subject.plan_hash[:12]} by {who}") as lease:
+            await asyncio.to_thread(
+                self._ledger.spend, self._charges(subject, priced), epsilon=priced.epsilon, plan_hash=subject.plan_hash,
+                requester=who, now=now,
+            )  # fmt: skip
+            exact = await self._measured(lease, subject, who, priced)
+        tables = await asyncio.to_thread(_drawn, priced, exact)
+        notes = (f"Noise was added, epsilon {shown(priced.epsilon)}.", *_bars(priced), *priced.draft.notes)
+        answer = NoisyAnswer(
+            msgspec.msgpack.encode(tables), 0, msgspec.json.encode(ReleaseNote(noisy=True, notes=notes)), priced.epsilon
+        )
+        return await asyncio.to_thread(self._ledger.keep, *key, answer, now)
+
+    async def _measured(self, lease: Lease, subject: Subject, who: str, priced: Priced) -> list[Exact]:
+        """Run the exact sums beside the data. INVARIANT: how that fails never shows in the answer."""
+        from bastion_server.private.release import Exact, read
+
+        found: list[Exact] = []
+        try:
+            for cells in priced.draft.cells:
+                sums = await asyncio.to_thread(read, await lease.run(cells.plan, None, _columns(cells)))
+                bins = [
+                    await asyncio.to_thread(read, await lease.run(plan, None, _bin_columns(cells)))
+                    for _, plan in cells.quantiles
+                ]
+                found.append(Exact(sums, tuple(bins)))
+        except Exception as error:  # noqa: BLE001 - whatever it is, it must not be told
+            code = error.code if isinstance(error, BastionError) else "server.internal"
+            summary = f"failed: {code}; answered with noise as if nobody were in the table"
+            await self._queries.journal.write(
+                self._queries._records(subject, "note", who, summary, now=time.time(), red=True)
+            )
+            return [Exact(None, (None,) * len(c.quantiles)) for c in priced.draft.cells]
+        return found
+
+    async def _last(self, subject: Subject, who: str, priced: Priced, kept: NoisyAnswer) -> Result:
+        """Run what the asker makes of the noisy cells, in a worker without data."""
+        tables = msgspec.msgpack.decode(kept.data, type=_Tables)
+        async with await self._queries.pool.acquire(who, label=f"noisy {subject.plan_hash[:12]} by {who}") as lease:
+            answer, fd = await lease.run_to_file(priced.draft.last, None, None, tables)
+            return Result(answer, fd)
+
+    # -- before and after spending
+
+    async def summarize(self, request: Incoming, subject: Subject, static: StaticVerdict, epsilon: float) -> Summary:
+        """Return what a query would cost and how exact it would be; nothing is spent, no data is touched.
+
+        Raises:
+            InputError: input.epsilon.
+        """
+        who = request.principal.name
+        try:
+            priced = self.price(subject, who, epsilon)
+        except Refused as refused:
+            found = refused.finding
+            raise InputError(found.reason, code="input.epsilon", next_step=found.fix) from None
+        if priced is None:
+            return Summary(subject.plan_hash, static, noisy=False)
+        bound_to = binding(subject.versions, subject.policy_versions)
+        wanted = priced.epsilon if epsilon else None
+        kept = await asyncio.to_thread(self._ledger.answer, subject.plan_hash, bound_to, wanted)
+        return Summary(
+            subject.plan_hash,
+            static,
+            noisy=True,
+            epsilon=priced.epsilon,
+            cost=0.0 if kept is not None else priced.epsilon,
+            bars=priced.bars,
+            budget=self._budgets(subject, who),
+            affordable=kept is not None or self._affordable(subject, priced),
+            notes=priced.draft.notes,
+        )
+
+    def _affordable(self, subject: Subject, priced: Priced) -> bool:
+        charges = self._charges(subject, priced)
+        return all((self._ledger.standing(d).spent + c.cost).fits(c.cap) for d, c in charges.items())
+
+    def _budgets(self, subject: Subject, who: str) -> tuple[Budget, ...]:
+        return self._of_domains({r.facts.domain for r in subject.records.values()}, who)
+
+    def _of_domains(self, wanted: set[str] | None, who: str) -> tuple[Budget, ...]:
+        policies: dict[str, list[Any]] = {}
+        names: dict[str, list[str]] = {}
+        for record in self._queries.store.datasets.list():
+            domain = record.facts.domain
+            if record.facts.plan is not None or (wanted is not None and domain not in wanted):
+                continue
+            policies.setdefault(domain, []).append(record.facts.policy)
+            if record.visible_to(who):
+                names.setdefault(domain, []).append(record.facts.name)
+        found = []
+        for domain in sorted(names):
+            account = account_of(policies[domain])
+            if account is not None:
+                stands = self._ledger.standing(domain)
+                seen = tuple(sorted(names[domain]))
+                found.append(budget_of(account, stands.spent, seen, stands.answers, stands.void))
+        return tuple(found)
+
+    def budgets(self, who: str) -> Budgets:
+        """Return the budgets of all tables one may see that are answered with noise."""
+        return Budgets(self._of_domains(None, who))
+
+    async def exact(self, subject: Subject, note: ReleaseNote) -> None:
+        """Something leaves without noise: where tables of these people promise noise, say from here on that it did.
+
+        Called before the answer leaves. An owner's own look at single tables is no release.
+        """
+        if note.noisy:
+            return
+        accounts = self._accounts(subject.records, subject)
+        if not accounts:
+            return
+        how = "an answer approved by the owner" if note.approved else "an exact answer"
+        how = "an unsafe answer that is only logged" if note.logged_unsafe else how
+        day = time.strftime("%Y-%m-%d", time.gmtime())
+        for domain in accounts:
+            await asyncio.to_thread(self._ledger.void, domain, f"{how} left without noise on {day}.", time.time())
+
+    async def _deny(self, request: Incoming, subject: Subject, static: StaticVerdict, finding: Finding) -> None:
+        verdict = Verdict(Outcome.REFUSE, findings=(finding,))
+        await self._queries._deny(request, subject, verdict, static)
+
+
+def _drawn(priced: Priced, exact: list[Exact]) -> _Tables:
+    from bastion_server.private.release import noisy
+
+    pairs = zip(priced.draft.cells, priced.noise, exact, strict=True)
+    return {cells.table: _plain(noisy(cells, noise, found)) for cells, noise, found in pairs}
+
+
+def _plain(columns: Columns) -> dict[str, list[Any]]:
+    return {name: values.tolist() if hasattr(values, "tolist") else list(values) for name, values in columns.items()}
+
+
+def _columns(cells: Cells) -> tuple[str, ...]:
+    return (*(k.column for k in cells.keys), *(f"#~v{i}" for i in range(len(cells.parts))))
+
+
+def _bin_columns(cells: Cells) -> tuple[str, ...]:
+    return (*(k.column for k in cells.keys), BIN, COUNT)
+
+
+def _bars(priced: Priced) -> list[str]:
+    return [f"{bar.column}: {bar.words} (95 %)." for bar in priced.bars[:8]]
