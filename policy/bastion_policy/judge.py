@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 from bastion_plan import nodes as n
 from bastion_plan.bind import BoundPlan
 from bastion_plan.dtypes import FLOAT64, UINT32
@@ -167,9 +168,7 @@ class _Judge:
         )
         if self.effective.zone in ("closed", "private"):
             offer = {}
-        note = ReleaseNote(
-            tuple(findings), suppressed=total - shown, merged=sum(c.merged for c in self.notes), partial=True
-        )
+        note = msgspec.structs.replace(self._note(), findings=tuple(findings), partial=True)
         common: dict[str, Any] = {"findings": tuple(findings), "facts": facts, "note": note, **offer}
         if any(f.rule in REFUSED for f in findings) or not in_review_zone(self.policy, self.requester):
             return Verdict(Outcome.REFUSE, **common)
