@@ -28,6 +28,7 @@ COMMANDS = {
     "whoami": "%bastion whoami: as whom one is connected, and where",
     "datasets": "%bastion datasets: what there is to explore",
     "policy": "%bastion policy NAME: a dataset's columns, and its policy in words",
+    "budget": "%bastion budget: what is left of the privacy budgets",
     "requests": "%bastion requests [STATE]: access requests and their states",
     "audit": "%bastion audit [DATASET]: for owners, the last records of the audit log",
 }
@@ -111,6 +112,8 @@ class BastionMagics(Magics):
                     self._publish(_both(*dataset_card(frame.dataset)))
             case "requests":
                 self._publish(_both(*request_list(self.session.run(env.requests(*arguments)))))
+            case "budget":
+                self._publish(bundle(self.session.run(env.budget())))
             case "audit":
                 records = self.session.run(env.require_connection().audit(*arguments[:1]))
                 self._publish(_both(*audit_list(records)))

@@ -26,6 +26,7 @@ from bastion_wire.identity import Identity
 from bastion.client import endpoints
 from bastion.client.denied import AccessRequest, Denied
 from bastion.client.frames import FetchableLazyFrame, RemoteLazyFrame, inline_table
+from bastion.client.spending import Estimate, budget_table
 
 if TYPE_CHECKING:
     from bastion.client.transport import Session
@@ -398,14 +399,20 @@ class Connection:
     # ---- queries -----------------------------------------------------------------------------------------------------
 
     async def _run_plan(
-        self, plan: Node, mode: str = "run", *, request: str | None = None, on_progress: ProgressCallback | None = None
+        self,
+        plan: Node,
+        mode: str = "run",
+        *,
+        request: str | None = None,
+        on_progress: ProgressCallback | None = None,
+        epsilon: float = 0.0,
     ) -> Released:
-        """Run a plan.
+        """Run a plan. epsilon: what an answer with noise may cost, 0 for the default share of the budget.
 
         Raises:
             Denied: the guard does not release it.
         """
-        answer = await self._open_session.query(m.Query(encode(plan), mode, request), on_progress or self._progress)
+        answer = await self._open_session.query(m.Query(encode(plan), mode, request, epsilon), on_progress or self._progress)
         if isinstance(answer, m.Denial):
             if answer.request is not None:
                 self._heard(answer.request)
@@ -418,6 +425,22 @@ class Connection:
         released = Released(frame, table.note, table.plan_hash, table.elapsed, plan, table.checkpoint)
         self.last = released
         return released
+
+    async def _summarize(self, plan: Node, epsilon: float) -> Estimate:
+        answer: m.Summary = await self._ask(m.Query(encode(plan), "summarize", epsilon=epsilon))
+        return Estimate(answer)
+
+    def budget(self) -> Any:
+        """Return the privacy budgets of the datasets one may see, as a `polars.DataFrame`.
+
+        Columns: datasets (about the same people), epsilon and delta (the owner's cap), spent (what all answers so far come
+        to), left (the largest single answer that still fits), answers (paid for), void (why the epsilon no longer holds).
+        """
+
+        async def work() -> pl.DataFrame:
+            return budget_table((await self._ask(m.GetBudget())).budgets)
+
+        return self._run(work())
 
     async def _explain(self, plan: Node) -> m.Explained:
         answer = await self._open_session.query(m.Query(encode(plan), "explain"), self._progress)

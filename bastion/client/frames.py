@@ -19,6 +19,7 @@ from bastion.client.joins import Joins
 from bastion.client.old_names import OldNames
 from bastion.client.reshape import Reshape
 from bastion.client.shortcuts import Shortcuts
+from bastion.client.spending import checked_epsilon
 from bastion.client.verbs import Verbs
 from bastion.expr.core import NotAValue, no_member, refuse_python
 from bastion.expr.dtypes import polars_schema, to_dtype
@@ -60,6 +61,8 @@ class RemoteLazyFrame(Verbs, Joins, Reshape, Shortcuts, OldNames):
         self._dataset = dataset
         self._bound = bound
         self._verdict: StaticVerdict | None = None
+        #: what an answer with noise may cost; 0 for the default share of the budget
+        self._epsilon = 0.0
 
     # ---- plan --------------------------------------------------------------------------------------------------------
 
@@ -189,37 +192,53 @@ class RemoteLazyFrame(Verbs, Joins, Reshape, Shortcuts, OldNames):
 
     # ---- running -----------------------------------------------------------------------------------------------------
 
-    def collect(self, **_options: Any) -> Any:
+    def collect(self, *, epsilon: float | None = None, **_options: Any) -> Any:
         """Have the server check the query; return a handle that names it and stays chainable. Nothing leaves.
+
+        Args:
+            epsilon: what the answer may cost, of data that is answered with noise; None for the default share.
 
         Raises:
             BindError: the server does not know a name, or a type does not fit.
         """
-        return self._connection._run(self._collect())
+        return self._connection._run(self._collect(checked_epsilon(epsilon)))
 
-    async def _collect(self) -> FetchableLazyFrame:
+    async def _collect(self, epsilon: float = 0.0) -> FetchableLazyFrame:
         explained = await self._connection._explain(self._plan)
         frame = FetchableLazyFrame(self._connection, self._plan, dataset=self._dataset, bound=self._bound)
         frame._verdict = explained.verdict
+        frame._epsilon = epsilon
         return frame
 
-    def fetch(self, wait: bool | float | None = None, *, reason: str | None = None) -> Any:
+    def summarize(self, epsilon: float | None = None) -> Any:
+        """Return what an answer with noise would cost and how exact it would be (an `Estimate`); nothing is spent.
+
+        Args:
+            epsilon: what the answer may cost; None for the default share of the budget, a tenth of its epsilon.
+        """
+        return self._connection._run(self._connection._summarize(self._plan, checked_epsilon(epsilon) or self._epsilon))
+
+    def fetch(
+        self, wait: bool | float | None = None, *, reason: str | None = None, epsilon: float | None = None
+    ) -> Any:
         """Run the query beside the data and bring what may leave, as a `polars.DataFrame`.
 
         Args:
             wait: None to raise at once where it is not released; True or seconds to wait for the owner's decision.
             reason: files an access request with this reason where there is none yet (with `wait` only).
+            epsilon: what the answer may cost, of data that is answered with noise; None for a tenth of the budget's
+                epsilon. What was answered before is given again and costs nothing.
 
         Raises:
             Denied: the guard does not release it, or the owner said no.
         """
-        return self._connection._run(self._fetch(wait, reason))
+        return self._connection._run(self._fetch(wait, reason, checked_epsilon(epsilon) or self._epsilon))
 
-    async def _fetch(self, wait: bool | float | None, reason: str | None) -> pl.DataFrame:
+    async def _fetch(self, wait: bool | float | None, reason: str | None, epsilon: float = 0.0) -> pl.DataFrame:
         from bastion.client.denied import Denied
 
         try:
-            return (await self._connection._run_plan(self._plan)).frame
+            return (await self._connection._run_plan(self._plan, epsilon=epsilon)).frame
         except Denied as denied:
             if wait is None or wait is False:
                 raise
@@ -235,7 +254,7 @@ class RemoteLazyFrame(Verbs, Joins, Reshape, Shortcuts, OldNames):
         Raises:
             Denied: the guard does not release it.
         """
-        return await self._connection._run_plan(self._plan, on_progress=on_progress)
+        return await self._connection._run_plan(self._plan, on_progress=on_progress, epsilon=self._epsilon)
 
     def safe_part(self) -> Any:
         """Bring only what may leave now, as a `polars.DataFrame`.

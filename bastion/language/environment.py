@@ -107,6 +107,8 @@ class Environment:
             "sql": SafeFunction("sql", self.sql),
             "upload": SafeFunction("upload", self.upload),
             "requests": SafeFunction("requests", self.requests),
+            "budget": SafeFunction("budget", self.budget),
+            "summarize": SafeFunction("summarize", self.summarize),
             "concat": SafeFunction("concat", concat),
             "display": SafeFunction("display", self.display),
             "print": SafeFunction("print", self.print, metered=True),
@@ -172,6 +174,17 @@ class Environment:
     async def requests(self, *states: str) -> Any:
         """Access requests and their states."""
         return await self.require_connection().requests(*states)
+
+    async def budget(self) -> Any:
+        """Privacy budgets of the datasets one may see: what was spent of them and what is left."""
+        return await self.require_connection().budget()
+
+    async def summarize(self, frame: Any, epsilon: float | None = None) -> Any:
+        """What the answer to a query would cost with noise, and how exact it would be; nothing is spent."""
+        if not isinstance(frame, RemoteLazyFrame):
+            msg = "summarize takes a frame of the server."
+            raise InputError(msg, code="input.frame", next_step="Write summarize(titanic.select(pl.len())).")
+        return await frame.summarize(epsilon)
 
     def display(self, *values: Any) -> None:
         """Show values in the middle of a cell."""

@@ -17,6 +17,7 @@ from bastion.client.connection import Connection
 from bastion.client.denied import AccessRequest, Denied
 from bastion.client.frames import FetchableLazyFrame, RemoteLazyFrame
 from bastion.client.grouping import DynamicGroupBy, RemoteGroupBy, RollingGroupBy
+from bastion.client.spending import Estimate
 from bastion.expr.core import Expr
 from bastion.expr.methods import NAMESPACES, SPECIAL, SPECIAL_IN, Namespace
 from bastion.expr.selectors import SelectorExpr
@@ -136,6 +137,7 @@ FRAME = [
     "delete",
     "sql",
     "safe_part",
+    "summarize",
     "columns",
     "dtypes",
     "width",
@@ -178,6 +180,7 @@ MEMBERS: dict[type, Table] = {
             "sql",
             "frame",
             "requests",
+            "budget",
             "request",
             "approve",
             "deny",
@@ -226,6 +229,7 @@ MEMBERS: dict[type, Table] = {
             "plan_hash",
         ]
     ),
+    Estimate: _table(["noisy", "epsilon", "cost", "left", "affordable", "bars"]),
     pl.DataFrame: _table(["columns", "width", "height", "shape", "head", "tail", "item", "row", "get_column"])
     | {
         "schema": lambda table: dict(table.schema),

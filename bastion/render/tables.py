@@ -55,6 +55,10 @@ def footer(note: ReleaseNote | None) -> list[str]:
     if note.logged_unsafe:
         lines.append("Released although unsafe: the owner's policy logs it.")
     lines += [text for text in note.notes if text not in lines]
+    if note.noisy:
+        cost = f"epsilon {note.cost:.3g}" if note.cost else "nothing: it was answered before, with the same noise"
+        lines.append(f"This answer cost {cost}.")
+    lines += [budget.sentence for budget in note.budget]
     return lines
 
 
