@@ -11,6 +11,7 @@ from bastion_plan.expressions import Alias, AnyExpr, Cast, Column, Expr, Literal
 
 from bastion_policy.boundary import Guard, Statistic, Term, call
 from bastion_policy.facts import PrivateFacts
+from bastion_policy.flow_strict import secret
 from bastion_policy.guard_cells import INDEX, ROWS, Cut, Flags, Floats, Measurer, Steps, X, both, floats, lit, where
 from bastion_policy.guard_plans import as_float, lenient
 from bastion_policy.judge_history import Memory, channel_of
@@ -109,7 +110,7 @@ class ValueRules:
         if conditions:
             condition = both(conditions)
             assert condition is not None
-            found.append((self._named(condition), condition, frozenset()))
+            found.append((self._named(condition), condition, self._secret(s)))
         if s.guard in (Guard.SUM, Guard.SQUARES, Guard.PRODUCTS) and s.function != "count":
             missing = [t for t in s.terms if self._may_miss(t)]
             if missing:
@@ -119,6 +120,15 @@ class ValueRules:
                     (self._named(condition), condition, frozenset().union(*(t.value.sources for t in missing)))
                 )
         return found
+
+    def _secret(self, s: Statistic) -> frozenset[Source]:
+        """Return the secret columns whose missing values a statistic counts under the strict profile.
+
+        INVARIANT: what they pick is no population of cells, else those of later questions would depend on secret values.
+        """
+        if self.effective.profile != "strict" or s.guard is not Guard.HELD:
+            return frozenset()
+        return frozenset(x for x in s.sources if secret(frozenset({x}), self.world))
 
     def _may_miss(self, term: Term) -> bool:
         """Whether some rows may have no value of an argument."""
@@ -195,8 +205,10 @@ class ValueRules:
                     found.failed.append((i, _RULES.get(s.guard, "held-values")))
             elif (shown & ~passed & ~few).any() and s.guard not in (Guard.INTERVAL, Guard.TIED):
                 found.failed.append((i, _RULES[s.guard]))
-            shown = yield from self._remembered(measurer, i, s, shown & passed, found)
-            found.shown.append(shown)
+            # INVARIANT (strict): what is stored depends on who is in a population alone, not on whether its values pass
+            asked = shown if strict is not None else shown & passed
+            remembered = yield from self._remembered(measurer, i, s, asked, found)
+            found.shown.append(remembered & passed)
         return found
 
     def _remembered(self, m: Measurer, i: int, s: Statistic, shown: Flags, found: Judged) -> Steps:
