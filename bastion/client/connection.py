@@ -25,6 +25,7 @@ from bastion_wire.identity import Identity
 
 from bastion.client import endpoints
 from bastion.client.denied import AccessRequest, Denied
+from bastion.client.exposure import Exposure
 from bastion.client.frames import FetchableLazyFrame, RemoteLazyFrame, inline_table
 from bastion.client.spending import Estimate, budget_table
 
@@ -587,6 +588,15 @@ class Connection:
 
         async def work() -> list[m.AuditRecord]:
             return list((await self._ask(m.AuditShow(dataset, limit))).records)
+
+        return self._run(work())
+
+    def exposure(self, dataset: RemoteLazyFrame | str) -> Any:
+        """Owner: return what has been released of a dataset so far, per column and audience, as an `Exposure`."""
+
+        async def work() -> Exposure:
+            ref = dataset if isinstance(dataset, str) else dataset.dataset_id
+            return Exposure(await self._ask(m.Exposure(ref)))
 
         return self._run(work())
 

@@ -377,6 +377,13 @@ class FetchableLazyFrame(RemoteLazyFrame):
             raise InputError(msg, code="input.not-a-dataset", next_step="Ask its datasets.")
         return self._dataset.facts.policy
 
+    def exposure(self) -> Any:
+        """Owner: what has been released of this dataset so far, per column and audience."""
+        if self._dataset is None:
+            msg = "What was released is added up for datasets."
+            raise InputError(msg, code="input.not-a-dataset", next_step="Ask its datasets.")
+        return self._connection.exposure(self._dataset.facts.id)
+
 
 #: steps of one frame's plan, and how many may follow one another
 MAX_STEPS, MAX_CHAIN = 1_000, 60

@@ -15,6 +15,7 @@ from bastion_plan.functions import registry
 
 from bastion.client.connection import Connection
 from bastion.client.denied import AccessRequest, Denied
+from bastion.client.exposure import Exposure
 from bastion.client.frames import FetchableLazyFrame, RemoteLazyFrame
 from bastion.client.grouping import DynamicGroupBy, RemoteGroupBy, RollingGroupBy
 from bastion.client.spending import Estimate
@@ -169,7 +170,7 @@ MEMBERS: dict[type, Table] = {
     Then: _table({*_expression_names(), "when", "otherwise"}),
     When: _table(["then"]),
     RemoteLazyFrame: _table(FRAME) | {"schema": lambda frame: dict(frame.schema)},
-    FetchableLazyFrame: _table([*FRAME, "id", "name", "identifier"]) | {"schema": lambda frame: dict(frame.schema)},
+    FetchableLazyFrame: _table([*FRAME, "id", "name", "identifier", "exposure"]) | {"schema": lambda frame: dict(frame.schema)},
     RemoteGroupBy: _table([*GROUPS, "having", "all", "head", "tail"]),
     DynamicGroupBy: _table(GROUPS),
     RollingGroupBy: _table(GROUPS),
@@ -186,6 +187,7 @@ MEMBERS: dict[type, Table] = {
             "deny",
             "audit",
             "verify_audit",
+            "exposure",
             "set_policy",
             "identity",
             "endpoint",
@@ -196,6 +198,7 @@ MEMBERS: dict[type, Table] = {
             "ping",
         ]
     ),
+    Exposure: _table(["name", "untouched", "columns", "audiences", "to_dict"]),
     AccessRequest: _table(
         [
             "id",

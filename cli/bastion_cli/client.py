@@ -307,6 +307,74 @@ def audit_show(
     )
 
 
+@audit.command("exposure")
+@click.argument("dataset")
+@client_options
+@json_option
+@reporting
+def audit_exposure(
+    dataset: str, endpoint: str | None, who: str | None, server_key: str | None, as_json: bool
+) -> None:
+    """Show what has been released of a dataset of yours: per audience and column, how often, how small, how much.
+
+    \b
+    Example:  bastion audit exposure titanic --as olga
+    """
+    with open_connection(endpoint, who, server_key) as connection:
+        found = connection.exposure(dataset)
+    if as_json:
+        click.echo(json.dumps(found.to_dict(), indent=2))
+        return
+    from bastion.client.exposure import uses_text
+
+    m = found.message
+    console.print(f"[bold]{escape(m.name)}[/], {m.people} people: what has been released so far")
+    if m.epsilon is not None:
+        console.print(f"budget: epsilon {m.spent or 0:.3g} of {m.epsilon:g} spent, delta {m.delta:g}", markup=False)
+    if m.void:
+        console.print(f"[red]the stated epsilon no longer holds:[/] {escape(m.void)}")
+    if not m.audiences:
+        console.print("Nothing yet.")
+        return
+    show(
+        [
+            {"audience": a.audience, "members": [n for n in a.members if n != a.audience], "answers": a.answers, "denied": a.denied,
+             "approved": a.approved, "unsafe": a.unsafe, "coverage": percent(a.coverage), "rank": rank(a.rank, a.rank_limit),
+             "epsilon": "-" if a.epsilon is None else f"{a.epsilon:.3g}", "last": when(a.last)}
+            for a in m.audiences
+        ],
+        {"audience": "audience", "members": "of", "answers": "answers", "denied": "denied", "approved": "approved",
+         "unsafe": "unsafe", "coverage": "people covered", "rank": "rank", "epsilon": "epsilon", "last": "last"},
+        as_json=False, empty="",
+    )  # fmt: skip
+    console.print()
+    show(
+        [
+            {"audience": c.audience, "column": c.column or "(people)", "role": c.role, "uses": uses_text(c.uses),
+             "answers": c.answers, "cells": c.cells or "-", "smallest": c.smallest_cell or "-", "coverage": percent(c.coverage),
+             "last": when(c.last)}
+            for c in m.columns
+        ],
+        {"audience": "audience", "column": "column", "role": "role", "uses": "released", "answers": "answers", "cells": "cells",
+         "smallest": "smallest cell", "coverage": "people covered", "last": "last"},
+        as_json=False, empty="",
+    )  # fmt: skip
+    if m.untouched:
+        console.print(f"Nothing was released of {', '.join(m.untouched)}.", markup=False)
+
+
+def percent(share: float | None) -> str:
+    """Return a share of people; a dash where it is not known."""
+    return "-" if share is None else f"{100 * share:.3g} %"
+
+
+def rank(number: int | None, limit: float | None) -> str:
+    """Return how much of the rank budget is used up."""
+    if number is None:
+        return "-"
+    return str(number) if limit is None else f"{number} of {limit:.0f}"
+
+
 @audit.command("verify")
 @click.option("--offline", is_flag=True, help="Read the log of --dir instead of asking its server.")
 @directory_option

@@ -102,6 +102,26 @@ def test_audit(shell):
     assert "auditors" in shell.run("audit", "show", "--as", "alice", code=1)
 
 
+def test_audit_exposure(shell):
+    code = (
+        "import sys; from bastion import Connection, Identity; import polars as pl\n"
+        "a = __import__('json').load(open(sys.argv[1]))\n"
+        "with Connection(a['endpoint'], identity=Identity.load(sys.argv[2]), server_key=a['server_key']) as c:\n"
+        "    c.dataset('titanic').group_by('Sex').agg(pl.col('Age').mean(), pl.len()).fetch()\n"
+    )
+    address, key = shell.folder / "server/address.json", shell.folder / "keys/alice.key"
+    subprocess.run([sys.executable, "-c", code, address, key], timeout=60, check=True)
+    found = shell.json("audit", "exposure", "titanic", "--as", "olga")
+    rows = {(c["audience"], c["column"]): c for c in found["columns"]}
+    assert rows["alice", "Age"]["uses"]["mean"] >= 1
+    assert rows["alice", "Sex"]["uses"]["group key"] >= 1
+    assert "Name" in found["untouched"]
+    assert found["audiences"][0]["audience"] == "alice"
+    text = shell.run("audit", "exposure", "titanic", "--as", "olga")
+    assert "(people)" in text and "smallest cell" in text and "Nothing was released of" in text
+    assert "wire.auth.owner" in shell.run("audit", "exposure", "titanic", "--as", "alice", code=1)
+
+
 def test_invitation_enrols_once(shell):
     token = shell.run("invite", "bob").strip()
     assert "\n" not in token
@@ -225,7 +245,7 @@ def test_version_and_kernel(shell, tmp_path):
 
 COMMANDS = [
     ("demo",), ("serve",), ("keys", "create"), ("keys", "list"), ("keys", "revoke"), ("invite",), ("upload",), ("datasets",),
-    ("requests",), ("approve",), ("deny",), ("audit", "show"), ("audit", "verify"), ("policy", "check"), ("kernel", "install"),
+    ("requests",), ("approve",), ("deny",), ("audit", "show"), ("audit", "verify"), ("audit", "exposure"), ("policy", "check"), ("kernel", "install"),
     ("version",),
 ]  # fmt: skip
 

@@ -22,6 +22,7 @@ from bastion_server import __version__
 from bastion_server.channel.keys import Principal
 from bastion_server.channel.sessions import Incoming
 from bastion_server.service.catalogue import Catalogue, MemoryFiles, Subject
+from bastion_server.service.exposure import ExposureService
 from bastion_server.service.journal import Journal, about
 from bastion_server.service.queries import QueryService
 from bastion_server.service.review import ReviewService
@@ -61,6 +62,7 @@ class Service:
         self.journal = Journal(store)
         self.review = ReviewService(store, self.catalogue, self.journal, push)
         self.queries = QueryService(store, pool, self.files, self.catalogue, self.journal, self.review)
+        self.exposure = ExposureService(store)
         self.uploads = UploadService(store, pool, self.files, self.catalogue, self.journal, known)
 
     async def begin(self, request: Incoming) -> Sink:
@@ -106,6 +108,8 @@ class Service:
                 await request.send(m.Request(await self.review.decide(body, principal)))
             case m.AuditShow():
                 await request.send(m.Records(await self._audit(body, principal)))
+            case m.Exposure(dataset=ref):
+                await request.send(await self.exposure.of(self._own(ref, principal)))
             case m.AuditVerify():
                 await request.send(await self._verify(principal))
             case _:

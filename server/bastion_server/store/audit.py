@@ -184,12 +184,19 @@ class AuditLog:
         red: bool | None = None,
         plan_hash: str | None = None,
         limit: int = 100,
+        first: int = 0,
+        below: int | None = None,
+        kinds: Iterable[str] | None = None,
     ) -> list[AuditRecord]:
-        """Return the last `limit` records that match every argument given, oldest first."""
+        """Return the last `limit` records that match every argument given, oldest first.
+
+        first, below: only records from the one number on and below the other.
+        """
         assert self._index is not None
         found = self._index.find(
-            len(self), dataset=dataset, datasets=datasets, who=who, kind=kind, red=red, plan_hash=plan_hash, limit=limit
-        )
+            min(len(self), len(self) if below is None else below), dataset=dataset, datasets=datasets, who=who, kind=kind,
+            red=red, plan_hash=plan_hash, limit=limit, first=first, kinds=kinds,
+        )  # fmt: skip
         return [self.record(index) for index in found]
 
     def inclusion_proof(self, index: int, size: int | None = None) -> list[bytes]:

@@ -59,8 +59,10 @@ class AuditIndex:
         red: bool | None,
         plan_hash: str | None,
         limit: int,
+        first: int = 0,
+        kinds: Iterable[str] | None = None,
     ) -> list[int]:
-        """Return the numbers of the last `limit` matching records among the first `size`, ascending."""
+        """Return the numbers of the last `limit` matching records from number `first` to below `size`, ascending."""
         wanted = {"dataset": dataset, "who": who, "kind": kind, "red": red, "plan_hash": plan_hash}
         conditions = [f"{name} = ?" for name, value in wanted.items() if value is not None]
         values: list[str | int] = [value for value in wanted.values() if value is not None]
@@ -68,13 +70,19 @@ class AuditIndex:
             several = list(datasets)
             conditions.append(f"dataset IN ({', '.join('?' * len(several))})")
             values += several
-        query = f"SELECT idx FROM records WHERE {' AND '.join([*conditions, 'idx < ?'])} ORDER BY idx DESC LIMIT ?"  # noqa: S608 - only placeholders
+        if kinds is not None:
+            chosen = list(kinds)
+            conditions.append(f"kind IN ({', '.join('?' * len(chosen))})")
+            values += chosen
+        conditions += ["idx >= ?", "idx < ?"]
+        values += [first, size]
+        query = f"SELECT idx FROM records WHERE {' AND '.join(conditions)} ORDER BY idx DESC LIMIT ?"  # noqa: S608 - only placeholders
         with self._lock:
             try:
-                found = self._catch_up(size).execute(query, (*values, size, limit)).fetchall()
+                found = self._catch_up(size).execute(query, (*values, limit)).fetchall()
             except sqlite3.DatabaseError:
                 self._discard()  # it holds nothing of its own
-                found = self._catch_up(size).execute(query, (*values, size, limit)).fetchall()
+                found = self._catch_up(size).execute(query, (*values, limit)).fetchall()
         return [row[0] for row in reversed(found)]
 
     def close(self) -> None:

@@ -1,0 +1,111 @@
+"""What has been released of a dataset: for its owner to read, as tables and as plain data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import polars as pl
+from bastion_wire.messages import Exposed
+
+_COLUMNS = {
+    "audience": pl.String, "column": pl.String, "role": pl.String, "released": pl.String, "answers": pl.Int64,
+    "cells": pl.Int64, "smallest_cell": pl.Int64, "coverage": pl.Float64, "approved": pl.Int64, "unsafe": pl.Int64,
+    "last": pl.Datetime("us", "UTC"),
+}  # fmt: skip
+_AUDIENCES = {
+    "audience": pl.String, "members": pl.List(pl.String), "answers": pl.Int64, "denied": pl.Int64, "approved": pl.Int64,
+    "unsafe": pl.Int64, "coverage": pl.Float64, "rank": pl.Int64, "rank_limit": pl.Float64, "epsilon": pl.Float64,
+    "last": pl.Datetime("us", "UTC"),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """What has been released of one dataset, over all its versions. Only its owner can ask.
+
+    message: the answer as it came.
+    """
+
+    message: Exposed
+
+    @property
+    def name(self) -> str:
+        """The dataset's name."""
+        return self.message.name
+
+    @property
+    def untouched(self) -> tuple[str, ...]:
+        """Columns that nothing was released of."""
+        return self.message.untouched
+
+    @property
+    def columns(self) -> pl.DataFrame:
+        """One row per audience and column (null: numbers of people).
+
+        released: statistics, keys, conditions and rows with the number of answers each. smallest_cell: people or rows in the
+        smallest cell of an answer that the column went into. coverage: the largest share of all people that one of these
+        answers was about. Null where it is not known.
+        """
+        rows = [
+            {
+                "audience": c.audience, "column": c.column or None, "role": c.role or None, "released": uses_text(c.uses),
+                "answers": c.answers, "cells": c.cells, "smallest_cell": c.smallest_cell or None, "coverage": c.coverage,
+                "approved": c.approved, "unsafe": c.unsafe, "last": moment(c.last),
+            }
+            for c in self.message.columns
+        ]  # fmt: skip
+        return pl.DataFrame(rows, schema=_COLUMNS)
+
+    @property
+    def audiences(self) -> pl.DataFrame:
+        """One row per audience.
+
+        coverage: share of all people who are in some released population. rank, rank_limit: independent released numbers of
+        people, and at most. epsilon: what answers with noise come to. Null where it is not known.
+        """
+        rows = [
+            {
+                "audience": a.audience, "members": list(a.members), "answers": a.answers, "denied": a.denied,
+                "approved": a.approved, "unsafe": a.unsafe, "coverage": a.coverage, "rank": a.rank,
+                "rank_limit": a.rank_limit, "epsilon": a.epsilon, "last": moment(a.last),
+            }
+            for a in self.message.audiences
+        ]  # fmt: skip
+        return pl.DataFrame(rows, schema=_AUDIENCES)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all of it as plain data; times as ISO 8601, None for what is not known."""
+        plain = {name: getattr(self.message, name) for name in self.message.__struct_fields__}
+        plain |= {"columns": [], "audiences": [], "untouched": list(self.message.untouched)}
+        for kind in ("columns", "audiences"):
+            for row in getattr(self.message, kind):
+                fields = {name: getattr(row, name) for name in row.__struct_fields__}
+                fields["last"] = when.isoformat() if (when := moment(row.last)) is not None else None
+                if "members" in fields:
+                    fields["members"] = list(fields["members"])
+                else:
+                    fields["smallest_cell"] = fields["smallest_cell"] or None
+                plain[kind].append(fields)
+        return plain
+
+    def __repr__(self) -> str:
+        m = self.message
+        lines = [f"What has been released of {m.name} ({m.people} people)"]
+        if m.epsilon is not None:
+            lines.append(f"  budget: epsilon {m.spent or 0:.3g} of {m.epsilon:g} spent (delta {m.delta:g})")
+        if m.void:
+            lines.append(f"  the stated epsilon no longer holds: {m.void}")
+        lines += [str(self.audiences), str(self.columns)] if m.audiences else ["  nothing yet"]
+        return "\n".join(lines)
+
+
+def uses_text(uses: dict[str, int]) -> str:
+    """Return uses in a line, e.g. "mean 3, group key"."""
+    return ", ".join(f"{use} {number}" if number > 1 else use for use, number in uses.items())
+
+
+def moment(seconds: float) -> datetime | None:
+    """Return a time in UTC, None for none."""
+    return datetime.fromtimestamp(seconds, UTC) if seconds else None

@@ -1,0 +1,58 @@
+"""How much of a table the populations that were released to one audience cover, for its owner."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from bastion_policy.audit import checks
+from bastion_policy.history.past import Channel, Past
+from bastion_policy.history.roster import Roster
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """Figures of one history.
+
+    share: of the units of one version of a table, those who are in some released population besides a whole table (0 to 1).
+    rank: independent released numbers of people, None without an audit. limit: the highest rank that may be released, None
+    if there is none.
+    """
+
+    share: float
+    rank: int | None = None
+    limit: float | None = None
+
+
+def coverage(past: Past, roster: Roster, dataset: str, version: int) -> Coverage | None:
+    """Return the figures of a history, None where the version is not on the roster (nothing was asked of it yet)."""
+    items = roster.versions.get((dataset, version))
+    if items is None:
+        return None
+    channel = past.channel("", roster.size)
+    released: npt.NDArray[np.bool_] = np.any(channel.parts[_narrower(channel, roster)] >= 0, axis=0)
+    told = released[channel.labels[items]]
+    # a person counts once, with any row in a released population
+    unit = roster.unit[items]
+    everybody = np.unique(unit).size
+    share = np.unique(unit[told]).size / everybody if everybody else 0.0
+    audit = channel.audit
+    if audit is None:
+        return Coverage(share)
+    rules = audit.rules
+    limit = checks.budget(audit.atoms.sizes, rules.k, rules.share) if rules.share is not None else None
+    return Coverage(share, audit.rank, limit)
+
+
+def _narrower(channel: Channel, roster: Roster) -> list[int]:
+    """Return the stored partitions that are not one whole table: these count as released from the start."""
+    found = []
+    for number, row in enumerate(channel.parts):
+        inside = row >= 0
+        size = int(channel.sizes[inside].sum())
+        tables = (items for items in roster.versions.values() if items.size == size)
+        if row.max() > 0 or not any(inside[channel.labels[items]].all() for items in tables):
+            found.append(number)
+    return found

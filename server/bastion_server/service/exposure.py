@@ -1,0 +1,259 @@
+"""What has been released of a dataset: added up from the audit log, per column and audience, for its owner."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from bastion_policy.facts import DatasetFacts
+from bastion_policy.history.coverage import Coverage, coverage
+from bastion_policy.history.encoding import unpack_past, unpack_roster
+from bastion_policy.private.accounting import NOTHING, Account, Cost
+from bastion_policy.uses import CONDITION, PEOPLE
+from bastion_wire.messages import AudienceExposure, AuditRecord, ColumnExposure, Exposed
+
+from bastion_server.store import DatasetRecord, Store
+from bastion_server.store.histories import ROSTER
+
+#: records that are read at once
+_STEP = 2000
+_KINDS = ("outcome", "grant_used")
+#: datasets whose sums are kept in memory
+_KEPT = 64
+
+
+@dataclass
+class _Sum:
+    """What one identity was told, of one column or in all."""
+
+    uses: dict[str, int] = field(default_factory=dict)
+    answers: int = 0
+    cells: int = 0
+    smallest: int = 0
+    approved: int = 0
+    unsafe: int = 0
+    denied: int = 0
+    coverage: float | None = None
+    last: float = 0.0
+
+    def add(self, other: _Sum) -> None:
+        for use, number in other.uses.items():
+            self.uses[use] = self.uses.get(use, 0) + number
+        self.answers += other.answers
+        self.cells += other.cells
+        self.smallest = min(filter(None, (self.smallest, other.smallest)), default=0)
+        self.approved += other.approved
+        self.unsafe += other.unsafe
+        self.denied += other.denied
+        self.coverage = _largest(self.coverage, other.coverage)
+        self.last = max(self.last, other.last)
+
+
+@dataclass
+class _Sums:
+    """Sums of one dataset by identity, up to record `next`."""
+
+    next: int = 0
+    people: dict[str, _Sum] = field(default_factory=dict)
+    columns: dict[tuple[str, str], _Sum] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Budget:
+    """What a ledger says, None where the policy adds no noise."""
+
+    epsilon: float | None = None
+    delta: float | None = None
+    spent: float | None = None
+    void: str = ""
+    by_audience: Mapping[str, float] = field(default_factory=dict)
+
+
+class ExposureService:
+    """Adds up the log as it grows; a dataset that was looked at before costs what is new of it."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._kept: dict[str, _Sums] = {}
+        self._lock = threading.Lock()
+
+    async def of(self, record: DatasetRecord) -> Exposed:
+        """Return what has been released of a dataset. Who may know is the caller's to check.
+
+        Raises:
+            ServerError: the log or a history is damaged.
+        """
+        return await asyncio.to_thread(self._of, record)
+
+    def _of(self, record: DatasetRecord) -> Exposed:
+        facts = record.facts
+        with self._lock:
+            sums = self._up_to_date(facts.id)
+            people: dict[str, _Sum] = {}
+            members: dict[str, set[str]] = {}
+            columns: dict[tuple[str, str], _Sum] = {}
+            for who, one in sums.people.items():
+                audience = facts.policy.audience(who)
+                people.setdefault(audience, _Sum()).add(one)
+                members.setdefault(audience, set()).add(who)
+            for (who, column), one in sums.columns.items():
+                columns.setdefault((facts.policy.audience(who), column), _Sum()).add(one)
+        told = {column for (_, column), one in columns.items() if one.answers}
+        budget = self._budget(facts)
+        return Exposed(
+            dataset=facts.id,
+            name=facts.name,
+            version=facts.version,
+            people=record.private.units if record.private is not None else 0,
+            columns=tuple(_column(facts, *key, columns[key]) for key in sorted(columns)),
+            audiences=tuple(
+                _audience(
+                    name,
+                    self._members(facts, name, members[name]),
+                    people[name],
+                    self._coverage(facts, name),
+                    budget.by_audience.get(name),
+                )
+                for name in sorted(people)
+            ),
+            untouched=tuple(c.name for c in facts.columns if c.name not in told),
+            epsilon=budget.epsilon,
+            delta=budget.delta,
+            spent=budget.spent,
+            void=budget.void,
+        )
+
+    def _budget(self, facts: DatasetFacts) -> _Budget:
+        """Read the ledger of the unit domain: one for all tables of these people."""
+        rule = facts.policy.effective().privacy
+        if rule is None:
+            return _Budget()
+        account, ledger = Account(rule.epsilon, rule.delta), self._store.ledger
+        costs: dict[str, Cost] = {}
+        for entry in ledger.entries(facts.domain):
+            audience = facts.policy.audience(entry.requester)
+            costs[audience] = costs.get(audience, NOTHING) + entry.cost
+        standing = ledger.standing(facts.domain)
+        by_audience = {audience: account.epsilon_of(cost) for audience, cost in costs.items()}
+        return _Budget(rule.epsilon, rule.delta, account.epsilon_of(standing.spent), standing.void, by_audience)
+
+    @staticmethod
+    def _members(facts: DatasetFacts, audience: str, asked: set[str]) -> tuple[str, ...]:
+        listed = (facts.policy.audiences or {}).get(audience.removeprefix("@"), ()) if audience[:1] == "@" else ()
+        return tuple(sorted({*asked, *listed}))
+
+    def _coverage(self, facts: DatasetFacts, audience: str) -> Coverage | None:
+        histories = self._store.histories
+        number, past = histories.get(facts.domain, audience)
+        if not number:
+            return None
+        _, roster = histories.get(facts.domain, ROSTER)
+        return coverage(unpack_past(past), unpack_roster(roster), facts.id, facts.version) if roster else None
+
+    def _up_to_date(self, dataset: str) -> _Sums:
+        sums = self._kept.pop(dataset, None) or _Sums()
+        size = len(self._store.audit)
+        while sums.next < size:
+            # the last `limit` below `end`: steps small enough never to leave any out
+            end = min(size, sums.next + _STEP)
+            for record in self._store.audit.show(
+                dataset=dataset, kinds=_KINDS, first=sums.next, below=end, limit=_STEP
+            ):
+                _add(sums, record, dataset)
+            sums.next = end
+        self._kept[dataset] = sums
+        while len(self._kept) > _KEPT:
+            del self._kept[next(iter(self._kept))]
+        return sums
+
+
+def _add(sums: _Sums, record: AuditRecord, dataset: str) -> None:
+    details = record.details
+    whole = sums.people.setdefault(record.who, _Sum())
+    if record.summary.startswith("denied"):
+        whole.add(_Sum(denied=1))
+        return
+    if not record.summary.startswith("released"):
+        return
+    one = _Sum(
+        answers=1,
+        cells=int(details.get("cells", 0) or 0),
+        smallest=int(details.get("smallest_cell", 0) or 0),
+        approved=int(record.kind_of == "grant_used"),
+        unsafe=int(record.red and record.kind_of == "outcome"),
+        coverage=_covered(details),
+        last=record.time,
+    )
+    whole.add(one)
+    for column, uses in _uses(details, dataset).items():
+        found = sums.columns.setdefault((record.who, column), _Sum())
+        found.add(one)
+        found.add(_Sum(uses=dict.fromkeys(uses, 1)))
+
+
+def _uses(details: Mapping[str, Any], dataset: str) -> dict[str, tuple[str, ...]]:
+    """Return the uses of this dataset's columns in one answer."""
+    found = {}
+    for label, uses in (details.get("uses") or {}).items():
+        source, _, column = str(label).partition(".")
+        if source == dataset:
+            found[column] = tuple(map(str, uses))
+    if "uses" not in details:  # written by an earlier release
+        for label in details.get("columns") or ():
+            source, _, column = str(label).partition(".")
+            if source == dataset:
+                found[column] = (CONDITION,)
+    return found
+
+
+def _covered(details: Mapping[str, Any]) -> float | None:
+    """Return the share of all people that an answer was about, None if that is not on record."""
+    share = details.get("coverage")
+    if isinstance(share, int | float):
+        return float(share)
+    # a number of the whole table is in no cell of its own
+    whole = details.get("cells") and not details.get("smallest_cell") and not details.get("merged_cells")
+    return 1.0 if whole else None
+
+
+def _largest(one: float | None, other: float | None) -> float | None:
+    known = [value for value in (one, other) if value is not None]
+    return max(known, default=None)
+
+
+def _column(facts: DatasetFacts, audience: str, column: str, one: _Sum) -> ColumnExposure:
+    role = facts.roles.get(column)
+    return ColumnExposure(
+        audience=audience,
+        column=column,
+        role=str(role) if role is not None and column != PEOPLE else "",
+        uses=dict(sorted(one.uses.items())),
+        answers=one.answers,
+        cells=one.cells,
+        smallest_cell=one.smallest,
+        approved=one.approved,
+        unsafe=one.unsafe,
+        coverage=one.coverage,
+        last=one.last,
+    )
+
+
+def _audience(
+    name: str, members: tuple[str, ...], one: _Sum, history: Coverage | None, epsilon: float | None
+) -> AudienceExposure:
+    return AudienceExposure(
+        audience=name,
+        members=members,
+        answers=one.answers,
+        approved=one.approved,
+        unsafe=one.unsafe,
+        denied=one.denied,
+        coverage=_largest(one.coverage, history.share if history is not None else None),
+        rank=history.rank if history is not None else None,
+        rank_limit=history.limit if history is not None else None,
+        epsilon=epsilon,
+        last=one.last,
+    )

@@ -1,0 +1,58 @@
+"""How much of a table the released populations cover."""
+
+from __future__ import annotations
+
+import polars
+import pytest
+from bastion_policy.history import Past, Roster
+from bastion_policy.history.coverage import coverage
+from bastion_policy.model import Aggregation, Policy, Review
+from drive import World
+from query import Q
+
+import bastion.expressions as pl
+
+ROWS = polars.DataFrame(
+    {"who": [i // 2 for i in range(200)], "age": [i // 2 for i in range(200)], "x": [float(i % 7) for i in range(200)]}
+)
+RULES = Policy(Aggregation(5), Review(), weaken=("dominance",))
+ROLES = {"who": "identifier", "age": "quasi", "x": "measure"}
+T = Q("t")
+
+
+def world(unit: str | None) -> World:
+    return World(remembers=True).add("t", ROWS, RULES, ROLES, unit)
+
+
+def share(w: World, requester: str = "alice") -> float:
+    domain, audience = w.facts["t"].audience(requester)
+    found = coverage(w.pasts.get((domain, audience), Past()), w.rosters[domain], "t", 1)
+    assert found is not None
+    return found.share
+
+
+@pytest.mark.parametrize("unit", [None, "who"])
+def test_the_union_of_what_was_released(unit):
+    w = world(unit)
+    assert w.ask(T.select(pl.col("x").mean()).plan).released.height
+    # the whole table counts as known from the start
+    assert share(w) == 0.0
+    for low, high, union in ((0, 20, 0.2), (10, 40, 0.4), (60, 80, 0.6)):
+        plan = T.filter((pl.col("age") >= low) & (pl.col("age") < high)).select(pl.col("x").mean())
+        assert w.ask(plan.plan).released.height
+        assert share(w) == pytest.approx(union)
+    assert share(w, "bob") == 0.0
+
+
+def test_a_table_that_nobody_asked_has_no_figures():
+    assert coverage(Past(), Roster(), "t", 1) is None
+
+
+def test_the_rank_is_told_with_its_limit():
+    w = world(None)
+    w.ask(T.group_by(pl.col("age") // 25).agg(pl.len()).plan)
+    found = coverage(w.pasts[w.facts["t"].audience("alice")], w.rosters["t"], "t", 1)
+    assert found is not None
+    assert found.rank is not None
+    assert found.limit is not None
+    assert 1 <= found.rank <= found.limit
