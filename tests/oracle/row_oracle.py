@@ -1,0 +1,889 @@
+"""A slow, independent judge: what the guard's promise allows of an answer, decided from contributors row by row.
+
+It shares no code with the product's judge. A released table is *explained*: every value must be the statistic of a
+population that may be released as itself, of a stored population that lies nearby, or of nobody. What has no
+explanation is a finding. The populations that explain an answer enter the oracle's own history.
+
+Where the promise leaves room the oracle decides for the data subjects:
+
+- k and the shares are the strictest of all tables of a plan; every scan occurrence must bring k units or none.
+- dominance holds for the deviations from the lower and from the upper bound, and for numbers of rows; where all
+  contributions are zero its ratio means nothing, and it does not hold.
+- a sensitive Boolean column is summed under dominance and homogeneity; a condition, and a Boolean column that could be one,
+  needs k true and k false ones, else it is the condition of nobody or of everybody.
+- a mean counts as the sum in the audit, a variance as the sum and the sum of squares.
+- abs, sqrt, log1p, date parts and text length are allowed of plain columns only, not of shifted ones.
+- n_unique of anything but units and identifiers needs k units per value.
+- a measure is no key, an identifier no key of the scientist's own table.
+- of two populations in one answer that lie within k units, at most one may be shown as itself.
+- which values are missing is public, as the default profile says.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import itertools
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from bastion_plan.bind import BoundPlan
+from bastion_plan.expressions import Call, Expr
+from bastion_policy.model import RoleKind
+from row_audit import Systems
+from row_frames import Behind, Boundary, Dataset, Foreign, Form, Frame, Leaf, Reader, Reading
+from row_statistics import compute, known, selected, total
+from row_values import Unknown, same
+
+OTHER = "(other)"
+MISSING = object()
+Rows = Counter[int]
+TIES = ("unique", "value_counts", "mode")
+
+
+@dataclass
+class Limits:
+    """The strictest rules of all tables of a plan."""
+
+    k: int
+    p: float | None
+    shares: tuple[tuple[int, float], ...]
+    differing: int
+    of_all: bool
+    audited: bool
+    history: bool
+    closed: bool
+
+
+@dataclass
+class Choice:
+    """One permitted answer. value, or `accept` where several are. population: rows it tells about, if as itself."""
+
+    value: Any
+    kind: str  # own, stored, nobody, everybody
+    population: tuple[int, ...] = ()
+    accept: Callable[[Any], bool] | None = None
+    vectors: list[tuple[Any, dict[tuple[str, int], Any]]] = field(default_factory=list)
+
+    def fits(self, value: Any) -> bool:
+        """Whether a released value is this answer."""
+        return self.accept(value) if self.accept is not None else same(self.value, value)
+
+
+@dataclass
+class Finding:
+    """A released value that the oracle does not allow. leak: it is what an unguarded engine would say."""
+
+    rule: str
+    where: str
+    value: Any = None
+    reasons: tuple[str, ...] = ()
+    leak: bool = False
+
+
+@dataclass
+class Explained:
+    """What became of an answer. cells: values that the oracle allows; shown, merged: of these, in the answer."""
+
+    findings: list[Finding] = field(default_factory=list)
+    allowed: int = 0
+    shown: int = 0
+    merged: int = 0
+    promised: bool = True
+    values: int = 0
+    hidden: list[tuple[str, str]] = field(default_factory=list)
+
+
+class Oracle:
+    """Judges the answers to one audience, one after another."""
+
+    def __init__(
+        self, datasets: Mapping[str, Dataset], requester: str, foreign: Foreign | None = None, *, history: bool = True
+    ) -> None:
+        self.datasets, self.requester, self.foreign, self.remembers = datasets, requester, foreign, history
+        self.stored: dict[str, list[Rows]] = {name: [] for name in datasets}
+        self.systems = Systems({name: [d.unit(i) for i in range(len(d.rows))] for name, d in datasets.items()})
+
+    # -- reading
+
+    def read(self, bound: BoundPlan) -> Reading:
+        """Evaluate a plan without releasing anything; raises Unknown where the oracle has no definition."""
+        self.reader = Reader(self.datasets, bound, self._window, self.foreign)
+        return self.reader.read(bound.root)
+
+    def limits(self, frame: Frame) -> Limits:
+        found = [self.datasets[d].facts.effective(self.requester) for d in set(frame.occurrences.values())]
+        return Limits(
+            k=max(e.k for e in found),
+            p=max((e.p for e in found if e.p is not None), default=None),
+            shares=tuple(s for e in found for s in e.shares),
+            differing=max((e.homogeneity.min_differing for e in found if e.homogeneity), default=0),
+            of_all=any(e.homogeneity is not None and e.homogeneity.columns == "all" for e in found),
+            audited=self.remembers and any(e.linear_audit is not None for e in found),
+            history=self.remembers and any("history" not in e.weakened for e in found),
+            closed=any(e.zone in ("closed", "private") for e in found),
+        )
+
+    # -- populations
+
+    def base(self, frame: Frame, rows: Iterable[int]) -> dict[str, Rows]:
+        """How often each row of each dataset is in a population."""
+        found: dict[str, Rows] = {d: Counter() for d in frame.occurrences.values()}
+        for i in rows:
+            for occurrence, row in frame.rows[i].origin:
+                found[frame.occurrences[occurrence]][row] += 1
+        return found
+
+    def units(self, dataset: str, rows: Iterable[int]) -> int:
+        return len({self.datasets[dataset].unit(r) for r in rows})
+
+    def people(self, frame: Frame, rows: Iterable[int], datasets: Iterable[str] = ()) -> int:
+        """The fewest units that one of the scan occurrences brings (of those that bring any)."""
+        by: dict[int, set[Any]] = {}
+        for i in rows:
+            for occurrence, row in frame.rows[i].origin:
+                dataset = frame.occurrences[occurrence]
+                if not datasets or dataset in datasets:
+                    by.setdefault(occurrence, set()).add(self.datasets[dataset].unit(row))
+        return min((len(u) for u in by.values()), default=0)
+
+    def everybody(self, frame: Frame, rows: Iterable[int]) -> int:
+        """The fewest units of one dataset, over all its occurrences."""
+        return min((self.units(d, base) for d, base in self.base(frame, rows).items() if base), default=0)
+
+    def apart(self, dataset: str, one: Rows, two: Rows) -> int:
+        """Number of units whose rows differ."""
+        return self.units(dataset, (r for r in one.keys() | two.keys() if one[r] != two[r]))
+
+    def whole(self, dataset: str, times: int = 1) -> Rows:
+        return Counter(dict.fromkeys(range(len(self.datasets[dataset].rows)), times))
+
+    def target(self, frame: Frame, rows: Sequence[int], limits: Limits, peers: Sequence[Sequence[int]]) -> list[Any]:
+        """As which populations a population may be answered: "own", "nobody", or positions of a stored one's rows."""
+        if self.people(frame, rows) < limits.k:
+            return ["nobody"]
+        own, found = True, []
+        for dataset, base in self.base(frame, rows).items():
+            times = sum(d == dataset for d in frame.occurrences.values())
+            near = [self.whole(dataset, t) for t in range(1, times + 1)]
+            near += self.stored[dataset] if limits.history else []
+            for s in near:
+                distance = self.apart(dataset, base, s)
+                if distance == 0:
+                    continue
+                if distance < limits.k:
+                    own = False
+                    positions = self.rows_for(frame, dataset, s)
+                    if positions is not None:
+                        found.append(positions)
+        for peer in peers:
+            base, other = self.base(frame, rows), self.base(frame, peer)
+            if any(0 < self.apart(d, base[d], other[d]) < limits.k for d in base):
+                found.append(list(peer))
+        return (["own"] if own else []) + found
+
+    def rows_for(self, frame: Frame, dataset: str, wanted: Rows) -> list[int] | None:
+        """Positions (ghosts included) that make up a population of the dataset, if the frame has them."""
+        occurrences = [o for o, d in frame.occurrences.items() if d == dataset]
+        if len(occurrences) != 1:
+            return self._several(frame, dataset, wanted)
+        left, found = Counter(wanted), []
+        candidates = sorted(range(len(frame.rows)), key=lambda i: (-len(frame.rows[i].origin), not frame.rows[i].alive))
+        for i in candidates:
+            mine = Counter(r for o, r in frame.rows[i].origin if o == occurrences[0])
+            if mine and all(left[r] >= c for r, c in mine.items()):
+                left -= mine
+                found.append(i)
+        return None if +left else sorted(found)
+
+    def _several(self, frame: Frame, dataset: str, wanted: Rows) -> list[int] | None:
+        left, found = Counter(wanted), []
+        for i in sorted(range(len(frame.rows)), key=lambda i: not frame.rows[i].alive):
+            mine = Counter(r for o, r in frame.rows[i].origin if frame.occurrences[o] == dataset)
+            if mine and all(left[r] >= c for r, c in mine.items()):
+                left -= mine
+                found.append(i)
+        return None if +left else sorted(found)
+
+    # -- choices of one statistic
+
+    def choices(
+        self, boundary: Boundary, leaf: Leaf, cell: Sequence[int], limits: Limits, peers: Sequence[Sequence[int]] = ()
+    ) -> list[Choice]:
+        """What may be said of one statistic in one cell, besides null."""
+        if boundary.forbidden or leaf.forbidden or limits.closed:
+            return []
+        rows = selected(leaf, cell)
+        found: list[Choice] = []
+        for target in self.target(boundary.frame, rows, limits, peers):
+            if target == "nobody":
+                found.append(nobody(leaf))
+            elif target == "own":
+                found += self._valued(boundary.frame, leaf, rows, limits, "own", peers)
+            else:
+                found += self._valued(boundary.frame, leaf, target, limits, "stored", peers)
+        return found
+
+    def _valued(
+        self, frame: Frame, leaf: Leaf, rows: Sequence[int], limits: Limits, kind: str, peers: Sequence[Sequence[int]]
+    ) -> list[Choice]:
+        """The statistic over a population that may be told about."""
+        name = leaf.function
+        columns = [[a.values[i] for i in rows] for a in leaf.args]
+        height = len(rows)
+
+        def own(value: Any = None, vectors: Any = (), accept: Any = None) -> Choice:
+            return Choice(value, kind, tuple(rows), accept, list(vectors))
+
+        if name in ("pl.len", "len"):
+            fine = self._nobody_dominates(frame, rows, lambda _: 1.0, limits)
+            return [own(height, [self._ones(frame, rows)])] if fine else []
+        if name == "has_nulls":
+            return [own(accept=lambda _: True)]
+        full = [i for i in rows if all(a.values[i] is not None for a in leaf.args)]
+        if name in ("count", "null_count"):
+            return self._nulls(frame, leaf, rows, full, limits, own)
+        if name in ("n_unique", "approx_n_unique"):
+            held = self._held(frame, leaf.args[0].values, rows, limits.k)
+            if self._counted(leaf) or held:
+                return [own(compute(name, columns, height, leaf.options), accept=rough if "approx" in name else None)]
+            return []
+        if name in TIES:
+            raise Unknown(name)
+        if self.people(frame, full) < limits.k:
+            return [nobody(leaf)]
+        if name in ("pl.cov", "pl.corr"):
+            fine = all(a.lineage.form in (Form.COLUMN, Form.FUNCTION) for a in leaf.args)
+            if fine and all(self._leverage(frame, a.values, full, limits.k) for a in leaf.args):
+                return [own(compute(name, columns, height, leaf.options))]
+            return []
+        return self._of_column(frame, leaf, rows, full, limits, kind, peers)
+
+    def _nulls(
+        self, frame: Frame, leaf: Leaf, rows: Sequence[int], full: list[int], limits: Limits, own: Callable[..., Choice]
+    ) -> list[Choice]:
+        """Counts of what is there and what is missing: which, is public, so that a small one may be told or not."""
+        few = self.people(frame, full) < limits.k
+        missing = [i for i in rows if i not in set(full)]
+        counted = full if leaf.function == "count" else missing
+        if self.people(frame, counted) >= limits.k and not self._nobody_dominates(frame, counted, lambda _: 1.0, limits):
+            return []
+        n = len(full) if leaf.function == "count" else len(missing)
+        found = [own(n)]
+        if few or self.people(frame, missing) < limits.k:
+            found += [Choice(0, "nobody"), Choice(len(rows), "everybody")]
+        return found
+
+    def _of_column(
+        self,
+        frame: Frame,
+        leaf: Leaf,
+        rows: Sequence[int],
+        full: list[int],
+        limits: Limits,
+        kind: str,
+        peers: Sequence[Sequence[int]],
+    ) -> list[Choice]:
+        """Statistics of one column's values."""
+        name, arg = leaf.function, leaf.args[0]
+        some = [arg.values[i] for i in full]
+        value = compute(name, [[arg.values[i] for i in rows]], len(rows), leaf.options) if some else None
+        form, truth = arg.lineage.form, all(isinstance(x, bool) or (x in (0, 1) and arg.lineage.form is Form.BITS) for x in some)
+        if form is Form.MIX:
+            return []
+        if self._bit(leaf) and set(some) <= {0, 1}:
+            return self._condition(frame, leaf, full, limits, kind, peers)
+        if truth and (form in (Form.BITS, Form.NULLS) or name in ("any", "all", "min", "max")):
+            return self._condition(frame, leaf, full, limits, kind, peers)
+        if not self._differ(frame, leaf, full, limits):
+            return []
+        if name in ("min", "max", "nan_min", "nan_max", "median", "quantile"):
+            return [self._ordered(frame, leaf, full, limits, kind, rows)]
+        if form in (Form.BINNED, Form.BITS, Form.NULLS):
+            return [Choice(value, kind, tuple(rows))] if self._held(frame, arg.values, full, limits.k) else []
+        if not self._numbers(some) or not self._dominated(frame, leaf, full, limits, squares=name in ("var", "std")):
+            return []
+        system = self._system(leaf)
+        vectors = [(system, self._weights(frame, full))]
+        if name in ("var", "std"):
+            vectors.append(((system, "squares"), self._weights(frame, full)))
+        return [Choice(value, kind, tuple(rows), None, vectors)]
+
+    def _bit(self, leaf: Leaf) -> bool:
+        """Whether an argument is a Boolean column that could choose rows: its sum is a count of those."""
+        lineage = leaf.args[0].lineage
+        facts = [self.datasets[d].facts.column(c) for d, c in lineage.columns]
+        return lineage.form is Form.COLUMN and bool(facts) and all(f.dtype.kind == "Boolean" and f.role.predicates for f in facts)
+
+    def _numbers(self, values: Iterable[Any]) -> bool:
+        return all(isinstance(x, int | float) and abs(x) < float("inf") for x in values)
+
+    def _condition(
+        self, frame: Frame, leaf: Leaf, full: list[int], limits: Limits, kind: str, peers: Sequence[Sequence[int]]
+    ) -> list[Choice]:
+        """A bit per row: its true rows are a population of their own."""
+        values, name = leaf.args[0].values, leaf.function
+        true = [i for i in full if values[i]]
+        false = [i for i in full if not values[i]]
+        few, all_but = self.people(frame, true) < limits.k, self.people(frame, false) < limits.k
+        if name in ("any", "max"):
+            return [Choice(not few, kind, tuple(full))] + ([Choice(True, "everybody")] if all_but else [])
+        if name in ("all", "min"):
+            return [Choice(all_but, kind, tuple(full))] + ([Choice(False, "nobody")] if few else [])
+        n = len(full)
+        found: list[Choice] = []
+
+        def answer(t: int, how: str, population: Sequence[int], vectors: Any = ()) -> Choice:
+            bits: list[Any] = [True] * t + [False] * (n - t)
+            if t > n:
+                return Choice(t if name == "sum" else t / n, how, tuple(population), None, list(vectors))
+            if name not in ("sum", "mean", "var", "std"):
+                raise Unknown(f"{name} of a condition")
+            return Choice(compute(name, [bits], n, leaf.options), how, tuple(population), None, list(vectors))
+
+        if few:
+            found.append(answer(0, "nobody", ()))
+        if all_but:
+            found.append(answer(n, "everybody", ()))
+        if not few and not all_but:
+            for target in self.target(frame, true, limits, peers):
+                if target == "own":
+                    found.append(answer(len(true), kind, true, [self._ones(frame, true)]))
+                elif target != "nobody":
+                    found.append(answer(len(target), "stored", ()))
+        return found
+
+    def _ordered(
+        self, frame: Frame, leaf: Leaf, full: list[int], limits: Limits, kind: str, rows: Sequence[int]
+    ) -> Choice:
+        """Order statistics: intervals of a public grid for numbers, held values for categories."""
+        values, name = leaf.args[0].values, leaf.function
+        holders: dict[Any, list[int]] = {}
+        for i in full:
+            holders.setdefault(values[i], []).append(i)
+        held = {x for x, who in holders.items() if self.people(frame, who) >= limits.k}
+        some = [values[i] for i in full]
+        if all(isinstance(x, str) for x in some):
+            end = min if name in ("min", "nan_min") else max
+            among = {end(some) if end(some) in held else None, end(held) if held else None}
+            value = end(some) if end(some) in held else MISSING
+            return Choice(value, kind, tuple(rows), lambda x: x in among)
+        ordered = self._numbers(some) or all(isinstance(x, dt.date) for x in some)
+        if not ordered or leaf.args[0].lineage.form not in (Form.COLUMN, Form.FUNCTION):
+            return Choice(None, kind, tuple(rows), lambda x: x in held)
+        bounds = leaf.args[0].lineage.bounds
+        position = {"min": 0.0, "max": 1.0, "nan_min": 0.0, "nan_max": 1.0, "median": 0.5}.get(name, leaf.options.get("quantile", 0.0))
+        at = position * (len(some) - 1)
+        near = {sorted(some)[math.floor(at)], sorted(some)[math.ceil(at)]}
+        dates = isinstance(some[0], dt.date)
+        integers = dates or all(isinstance(y, int) for y in some)
+        numbers = {i: days(values[i]) if dates else values[i] for i in full}
+
+        def accept(x: Any) -> bool:
+            middle = days(x) if dates else x
+            if isinstance(middle, bool) or not isinstance(middle, int | float):
+                return False
+            for truth in near:
+                for low, high, shown in grid(days(truth) if dates else truth, bounds, integers, whole=dates):
+                    inside = [i for i, y in numbers.items() if low <= y < high or y == low]
+                    texts = {float(shown), float(math.floor(shown)), float(round(shown))} if integers else {float(shown)}
+                    if any(same(t, float(middle)) for t in texts) and self.people(frame, inside) >= limits.k:
+                        return True
+            return False
+
+        wide = [g for truth in near for g in grid(days(truth) if dates else truth, bounds, integers, whole=dates)]
+        there = any(
+            self.people(frame, [i for i, y in numbers.items() if low <= y < high or y == low]) >= limits.k
+            for low, high, _ in wide
+        )
+        return Choice(None if there else MISSING, kind, tuple(rows), accept)
+
+    # -- rules of values
+
+    def _by_unit(self, frame: Frame, rows: Iterable[int], weights: Callable[[int], float]) -> list[dict[Any, float]]:
+        """Contributions per unit, one table per scan occurrence."""
+        found: dict[int, dict[Any, float]] = {}
+        for i in rows:
+            seen = set()
+            for occurrence, row in frame.rows[i].origin:
+                unit = self.datasets[frame.occurrences[occurrence]].unit(row)
+                if (occurrence, unit) in seen:
+                    continue
+                seen.add((occurrence, unit))
+                mine = found.setdefault(occurrence, {})
+                mine[unit] = mine.get(unit, 0.0) + weights(i)
+        return list(found.values())
+
+    def _dominated(self, frame: Frame, leaf: Leaf, rows: list[int], limits: Limits, *, squares: bool) -> bool:
+        """Whether no unit makes up a sum, seen from either bound."""
+        if limits.p is None and not limits.shares:
+            return True
+        arg = leaf.args[0]
+        observed = [x for x in arg.values if x is not None and self._numbers([x])]
+        low, high = min(observed), max(observed)
+        if isinstance(call := leaf.call.args[0], Call) and call.function.startswith("str.len"):
+            low = 0  # a public fact
+        if arg.lineage.bounds is not None:
+            low, high = min(low, arg.lineage.bounds[0]), max(high, arg.lineage.bounds[1])
+        sides = self._sides(arg.values, low, high)
+        if squares:
+            mean = total([arg.values[i] for i in rows]) / len(rows)
+            sides.append(lambda i: (arg.values[i] - mean) ** 2)
+        return all(self._nobody_dominates(frame, rows, side, limits) for side in sides)
+
+    def _sides(self, values: Sequence[Any], low: float, high: float) -> list[Callable[[int], float]]:
+        """Deviations from the bounds."""
+        return [lambda i: values[i] - low, lambda i: high - values[i]]
+
+    def _nobody_dominates(
+        self, frame: Frame, rows: Iterable[int], contribution: Callable[[int], float], limits: Limits
+    ) -> bool:
+        """The p% rule and the n-k rules for contributions that are not negative."""
+        if limits.p is None and not limits.shares:
+            return True
+        for shares in self._by_unit(frame, rows, contribution):
+            parts = sorted(shares.values(), reverse=True)
+            everything = total(parts)
+            slack = 1e-9 * max(1.0, abs(everything))
+            if parts[0] <= 0:
+                return False  # the ratio means nothing
+            if limits.p is not None and everything - sum(parts[:2]) < limits.p * parts[0] - slack:
+                return False
+            if any(sum(parts[:m]) > share * everything + slack for m, share in limits.shares):
+                return False
+        return True
+
+    def _leverage(self, frame: Frame, values: Sequence[Any], rows: list[int], k: int) -> bool:
+        """Whether no unit has more than 1/k of a column's spread."""
+        some = [values[i] for i in rows]
+        if not self._numbers(some):
+            return False
+        mean = total(some) / len(some)
+        spread = total([(x - mean) ** 2 for x in some])
+        each = self._by_unit(frame, rows, lambda i: (values[i] - mean) ** 2)
+        return spread > 0 and all(max(u.values()) <= spread / k * (1 + 1e-9) for u in each)
+
+    def _held(self, frame: Frame, values: Sequence[Any], rows: Iterable[int], k: int) -> bool:
+        """Whether k units hold every value."""
+        holders: dict[Any, list[int]] = {}
+        for i in rows:
+            holders.setdefault(values[i], []).append(i)
+        return all(self.people(frame, who) >= k for who in holders.values())
+
+    def _differ(self, frame: Frame, leaf: Leaf, rows: list[int], limits: Limits) -> bool:
+        """Homogeneity: enough units differ from the most common value."""
+        if not limits.differing:
+            return True
+        arg = leaf.args[0]
+        watched = limits.of_all
+        for dataset, column in arg.lineage.columns:
+            facts = self.datasets[dataset].facts.column(column)
+            kinds = ("Boolean", "String", "Categorical", "Enum")
+            watched |= facts.role.kind is RoleKind.SENSITIVE and facts.dtype.kind in kinds
+        if not watched:
+            return True
+        for occurrence in frame.occurrences:
+            values: dict[Any, set[Any]] = {}
+            for i in rows:
+                for o, row in frame.rows[i].origin:
+                    if o == occurrence:
+                        values.setdefault(arg.values[i], set()).add(self.datasets[frame.occurrences[o]].unit(row))
+            if values:
+                most = max(values, key=lambda x: len(values[x]))
+                others = set[Any]().union(*(who for x, who in values.items() if x != most))
+                if len(others) < limits.differing:
+                    return False
+        return True
+
+    def _counted(self, leaf: Leaf) -> bool:
+        """Whether an argument is one that is counted distinct."""
+        lineage = leaf.args[0].lineage
+        return lineage.plain and all(
+            self.datasets[d].facts.unit == c or self.datasets[d].facts.column(c).role.kind is RoleKind.IDENTIFIER
+            for d, c in lineage.columns
+        )
+
+    # -- rows of the audit
+
+    def _weights(self, frame: Frame, rows: Iterable[int]) -> dict[tuple[str, int], int]:
+        found: Counter[tuple[str, int]] = Counter()
+        for i in rows:
+            for occurrence, row in frame.rows[i].origin:
+                found[frame.occurrences[occurrence], row] += 1
+        return dict(found)
+
+    def _ones(self, frame: Frame, rows: Iterable[int]) -> tuple[Any, dict[tuple[str, int], int]]:
+        return "ones", self._weights(frame, rows)
+
+    def _system(self, leaf: Leaf) -> Any:
+        """Which column's values a sum is about: affine functions are their column."""
+        lineage = leaf.args[0].lineage
+        return lineage.columns if lineage.form is Form.COLUMN else (lineage.columns, leaf.call.args[0])
+
+    # -- whole answers
+
+    def release(self, boundary: Boundary) -> tuple[dict[tuple[Any, ...], list[list[Choice] | None]], list[Any]]:
+        """The oracle's own answer: choices per shown key and output (None: unknown), and the keys in the remainder."""
+        limits = self.limits(boundary.frame)
+        frame, cells = boundary.frame, boundary.cells
+        if boundary.forbidden or limits.closed:
+            return {}, []
+        targets = {key: self.target(frame, rows, limits, ()) for key, rows in cells.items()}
+        covered = {i for t in targets.values() if "own" not in t for rows in t if rows != "nobody" for i in rows}
+        small = [key for key, t in targets.items() if t == ["nobody"]]
+        merged = [key for key in small if not covered.issuperset(cells[key])]
+        small = list(merged)
+        if small:
+            others = sorted((k for k in cells if k not in small), key=lambda k: self.people(frame, cells[k]))
+            while others and self.people(frame, [i for k in merged for i in cells[k]]) < limits.k:
+                merged.append(others.pop(0))
+        shown = {}
+        for key, rows in cells.items():
+            if key not in merged and targets[key] != ["nobody"]:
+                shown[key] = [self._outputs(boundary, expr, rows, limits) for _, expr in boundary.outputs]
+        return shown, merged
+
+    def _away(
+        self, boundary: Boundary, expr: Expr, shown: Mapping[tuple[Any, ...], list[list[Choice] | None]],
+        merged: list[Any], at: int, limits: Limits,
+    ) -> set[Any]:  # fmt: skip
+        """Cells hidden so that what is hidden of a statistic passes the rules as one."""
+        leaf = boundary.leaves.get(expr)  # type: ignore[call-overload]
+        if leaf is None:
+            return set()
+        hidden = {key for key, outputs in shown.items() if not any(map(countable, outputs[at] or ()))}
+        together = [i for key in merged for i in boundary.cells[key]]
+        if not any(map(countable, self.choices(boundary, leaf, together, limits))):
+            hidden |= set(merged)
+        others = sorted(set(shown) - hidden, key=lambda k: self.people(boundary.frame, selected(leaf, boundary.cells[k])))
+        while True:
+            rows = [i for key in hidden for i in boundary.cells[key]]
+            chosen = selected(leaf, rows)
+            if not others or not chosen or any(map(countable, self.choices(boundary, leaf, rows, limits))):
+                return hidden
+            hidden.add(others.pop(0))
+
+    def _outputs(self, boundary: Boundary, expr: Expr, rows: Sequence[int], limits: Limits) -> list[Choice] | None:
+        """The permitted values of one output in one cell; None where they cannot be listed."""
+        peers = [list(rows)] + [selected(leaf, rows) for leaf in boundary.leaves.values() if leaf.conditions]
+        inside = [c for c in boundary.leaves if occurs(c, expr)]
+        if inside == [expr]:
+            return self.choices(boundary, boundary.leaves[inside[0]], rows, limits, peers)
+        options = [self.choices(boundary, boundary.leaves[c], rows, limits, peers) for c in inside]
+        if any(o.accept is not None for few in options for o in few):
+            return None
+        found = []
+        for combination in itertools.islice(itertools.product(*options), 64):
+            value = self.reader.arithmetic(expr, dict(zip(inside, (c.value for c in combination), strict=True)))
+            kind = next((c.kind for c in combination if c.kind != "own"), "own")
+            population = next((c.population for c in combination if c.kind == "own"), ())
+            found.append(Choice(value, kind, population, None, [x for c in combination for x in c.vectors]))
+            found[-1].parts = combination  # type: ignore[attr-defined]
+        return found
+
+    def _window(self, boundary: Boundary) -> dict[tuple[Any, ...], list[Any]]:
+        """Values of a window: what the oracle itself would release; merged cells keep their keys."""
+        shown, merged = self.release(boundary)
+        limits = self.limits(boundary.frame)
+        values = {}
+        if merged:
+            together = [i for k in merged for i in boundary.cells[k]]
+            rest = [self._outputs(boundary, e, together, limits) for _, e in boundary.outputs]
+            shown = shown | {key: rest for key in merged}
+        for key, outputs in shown.items():
+            if any(o is None or any(c.accept is not None for c in o) for o in outputs):
+                raise Unknown("window of an order statistic")
+            values[key] = [o[0].value if o else None for o in outputs]
+        return values
+
+    def explain(self, boundary: Boundary, table: list[dict[str, Any]]) -> Explained:
+        """Explain a released table (empty: nothing was released), and remember it."""
+        limits = self.limits(boundary.frame)
+        odd = any(leaf.cautious or leaf.forbidden for leaf in boundary.leaves.values())
+        found = Explained(promised=not (boundary.cautious or odd))
+        if boundary.tied:
+            self._tied(boundary, table, limits, found)
+            return found
+        scenarios = [self._scenario(boundary, table, limits, split) for split in self._splits(boundary, table)]
+        best = min(scenarios, key=lambda s: len(s[0]))
+        found.findings += best[0]
+        chosen: list[Choice] = best[1]
+        found.values = sum(1 for row in table for name, _ in boundary.outputs if row[name] is not None)
+        self._near(boundary.frame, chosen, limits, found)
+        self._count(boundary, table, best[2], limits, found)
+        self._remember(boundary.frame, chosen, limits, found)
+        return found
+
+    def _splits(self, boundary: Boundary, table: list[dict[str, Any]]) -> list[dict[int, tuple[Any, ...] | None]]:
+        """Ways to read the rows of a table: key by position, None for the remainder row."""
+        if not boundary.keys:
+            return [dict.fromkeys(range(len(table)), ())]
+        keys = [tuple(row[k] for k in boundary.keys) for row in table]
+        unclear = [i for i, key in enumerate(keys) if all(x is None or x == OTHER for x in key)]
+        plain: dict[int, tuple[Any, ...] | None] = {i: key for i, key in enumerate(keys) if i not in unclear}
+        found = [plain | {i: keys[i] for i in unclear}]
+        found += [plain | {i: keys[i] for i in unclear if i != rest} | {rest: None} for rest in unclear]
+        return found
+
+    def _scenario(
+        self, boundary: Boundary, table: list[dict[str, Any]], limits: Limits, split: dict[int, tuple[Any, ...] | None]
+    ) -> tuple[list[Finding], list[Choice], dict[int, tuple[Any, ...] | None]]:
+        findings: list[Finding] = []
+        chosen: list[Choice] = []
+        shown = {key for key in split.values() if key is not None}
+        if len(shown) < sum(key is not None for key in split.values()):
+            findings.append(Finding("rows", "a key is shown twice"))
+        rest = [i for key, rows in boundary.cells.items() if key not in shown for i in rows]
+        for at, key in split.items():
+            if key is not None and key not in boundary.cells and boundary.keys:
+                findings.append(Finding("key", f"{key} is nobody's key"))
+                continue
+            cell = rest if key is None else boundary.cells.get(key, [])
+            values = {name: table[at][name] for name, _ in boundary.outputs}
+            if boundary.keys and self.target(boundary.frame, cell, limits, ()) == ["nobody"]:
+                n = self.people(boundary.frame, cell)
+                findings.append(Finding("key of few", f"{key}: {n} units", values, leak=True))
+                continue
+            if boundary.keys and (boundary.forbidden or limits.closed):
+                reasons = tuple(sorted(boundary.forbidden)) or ("closed",)
+                findings.append(Finding("forbidden", str(key), values, reasons, leak=True))
+                continue
+            for name, expr in boundary.outputs:
+                if values[name] is None:
+                    continue
+                found = self._match(boundary, expr, cell, limits, values[name])
+                if isinstance(found, Finding):
+                    found.where = f"{key if key is not None else OTHER}.{name}"
+                    findings.append(found)
+                elif found is not None:
+                    chosen.append(found)
+        if boundary.keys and shown and None not in split.values():
+            covered = {i for c in flat(chosen) if c.kind == "stored" for i in c.population}
+            n = self.everybody(boundary.frame, [i for i in rest if i not in covered])
+            if 0 < n < limits.k:
+                findings.append(Finding("hidden rest", f"{n} units in {len(set(boundary.cells) - shown)} cells"))
+        for name, expr in boundary.outputs:
+            self._hidden_together(boundary, name, expr, table, split, rest, limits, findings)
+        return findings, chosen, split
+
+    def _hidden_together(
+        self, boundary: Boundary, name: str, expr: Expr, table: list[dict[str, Any]],
+        split: dict[int, tuple[Any, ...] | None], rest: list[int], limits: Limits, findings: list[Finding],
+    ) -> None:  # fmt: skip
+        """What is hidden of one column passes the threshold as one: a margin less what is shown must not tell of few."""
+        leaf = boundary.leaves.get(expr)  # type: ignore[call-overload]
+        if leaf is None or not boundary.keys or leaf.function not in ("pl.len", "len", "sum", "mean", "count"):
+            return
+        values = {key: table[at][name] for at, key in split.items()}
+        if all(x is None for x in values.values()):
+            return
+        hidden = [] if values.get(None) is not None else list(rest)
+        for key, cell in boundary.cells.items():
+            if key in values and values[key] is None:
+                hidden += cell
+        rows = known(leaf, hidden)
+        n = self.everybody(boundary.frame, rows)
+        if 0 < n < limits.k:
+            found = [c for key, cell in boundary.cells.items() if key in values for c in self.choices(boundary, leaf, cell, limits)]
+            if not any(c.kind == "stored" for c in found):
+                findings.append(Finding("hidden together", f"{name}: {n} units", leak=False))
+
+    def _match(
+        self, boundary: Boundary, expr: Expr, cell: Sequence[int], limits: Limits, value: Any
+    ) -> Choice | Finding | None:
+        options = self._outputs(boundary, expr, cell, limits)
+        if options is None:
+            return None
+        fitting = [o for o in options if o.fits(value)]
+        if fitting:
+            return min(fitting, key=lambda o: o.kind == "own")
+        reasons = set(boundary.forbidden)
+        for c in boundary.leaves:
+            if occurs(c, expr):
+                reasons |= boundary.leaves[c].forbidden
+        leak = False
+        try:
+            from row_statistics import statistic
+
+            leaves = {c: statistic(leaf, cell) for c, leaf in boundary.leaves.items() if occurs(c, expr)}
+            leak = same(self.reader.arithmetic(expr, leaves), value)
+        except Unknown:
+            pass
+        reasons |= {f"allowed: {o.kind} {o.value!r}" for o in options}
+        return Finding("value", "", value, tuple(sorted(reasons)), leak)
+
+    def _near(self, frame: Frame, chosen: list[Choice], limits: Limits, found: Explained) -> None:
+        """No two populations of one answer within k units, both as themselves."""
+        if not limits.history:
+            return
+        own: dict[tuple[int, ...], Choice] = {}
+        for c in flat(chosen):
+            if c.kind == "own" and c.population:
+                own[c.population] = c
+        for (a, one), (b, two) in itertools.combinations(own.items(), 2):
+            left, right = self.base(frame, a), self.base(frame, b)
+            for d in left:
+                distance = self.apart(d, left[d], right[d])
+                if 0 < distance < limits.k:
+                    where = f"{len(a)} and {len(b)} rows of {d} differ by {distance} units"
+                    found.findings.append(Finding("near", where, (one.value, two.value), leak=True))
+
+    def _remember(self, frame: Frame, chosen: list[Choice], limits: Limits, found: Explained) -> None:
+        for c in flat(chosen):
+            if c.kind != "own":
+                continue
+            for d, base in self.base(frame, c.population).items():
+                if base and base not in self.stored[d]:
+                    self.stored[d].append(base)
+            for system, weights in c.vectors:
+                self.systems.add(system, weights)
+        if limits.audited and not found.findings:
+            for system, rows in self.systems.isolated(limits.k):
+                found.findings.append(Finding("audit", f"{system}: rows {rows}", leak=True))
+
+    # -- tied values
+
+    def _tied(self, boundary: Boundary, table: list[dict[str, Any]], limits: Limits, found: Explained) -> None:
+        (name, expr), *_ = boundary.outputs
+        (leaf,) = boundary.leaves.values()
+        if boundary.keys or leaf.call != expr:
+            raise Unknown("tied values in cells")
+        rows = selected(leaf, boundary.frame.alive)
+        cells: dict[Any, list[int]] = {}
+        for i in rows:
+            cells.setdefault(leaf.args[0].values[i], []).append(i)
+        reasons = tuple(boundary.forbidden | leaf.forbidden | (frozenset({"closed"}) if limits.closed else frozenset()))
+        safe = {x: c for x, c in cells.items() if self.target(boundary.frame, c, limits, ()) != ["nobody"]}
+        shown = 0
+        for row in table:
+            item = row[name]
+            value = next(iter(item.values())) if leaf.function == "value_counts" else item
+            count = list(item.values())[1] if leaf.function == "value_counts" else None
+            shown += 1
+            if value is None and value not in safe:
+                continue  # the remainder row bears no value
+            if reasons:
+                found.findings.append(Finding("forbidden", name, item, reasons, leak=True))
+            elif value not in safe and value == OTHER:
+                continue
+            elif value not in safe:
+                found.findings.append(Finding("tied value of few", name, item, leak=True))
+            elif count is not None and value is not None:
+                fine = {len(safe[value]), len(rows)} if leaf.options.get("normalize") is False else None
+                if fine is not None and count not in fine:
+                    found.findings.append(Finding("value", name, item, (f"allowed: {sorted(fine)}",)))
+            elif leaf.function == "mode" and len(safe[value]) < max(map(len, safe.values())):
+                found.findings.append(Finding("value", name, item, ("not the most frequent",)))
+        if leaf.function != "mode" and not reasons and None not in cells:
+            found.allowed, found.shown = len(safe), min(shown, len(safe))
+        found.promised = found.promised and not leaf.cautious
+        found.values = shown
+
+    # -- what could have been shown
+
+    def _count(
+        self, boundary: Boundary, table: list[dict[str, Any]], split: dict[int, tuple[Any, ...] | None],
+        limits: Limits, found: Explained,
+    ) -> None:  # fmt: skip
+        """Count the values that the oracle allows, and how many of them are in the answer."""
+        shown, merged = self.release(boundary)
+        away = {name: self._away(boundary, expr, shown, merged, i, limits) for i, (name, expr) in enumerate(boundary.outputs)}
+        at = {key: i for i, key in split.items()}
+        for key, outputs in shown.items():
+            for (name, expr), options in zip(boundary.outputs, outputs, strict=True):
+                cautious = any(boundary.leaves[c].cautious for c in boundary.leaves if occurs(c, expr))
+                kinds = ("own",) if len(boundary.frame.occurrences) > 1 else ("own", "stored")
+                if cautious or key in away.get(name, ()) or not any(countable(o, kinds) for o in options or ()):
+                    continue
+                found.allowed += 1
+                if key in at and table[at[key]][name] is not None:
+                    found.shown += 1
+                elif None in at and key not in at and table[at[None]][name] is not None:
+                    found.merged += 1
+                else:
+                    inside = [leaf for c, leaf in boundary.leaves.items() if occurs(c, expr)]
+                    words = [f"{x.function} of {'/'.join(a.lineage.form.name for a in x.args)}" for x in inside]
+                    where = " of a condition" if any(x.conditions for x in inside) else ""
+                    found.hidden.append((" and ".join(words) + where, f"{key}.{name}"))
+
+
+def countable(choice: Choice, kinds: Sequence[str] = ("own", "stored")) -> bool:
+    """Whether a choice says something."""
+    there = choice.value is not MISSING and (choice.value is not None or choice.accept is not None)
+    return choice.kind in kinds and there
+
+
+def flat(chosen: Iterable[Choice]) -> Iterable[Choice]:
+    """Choices, those of compound outputs one by one."""
+    for c in chosen:
+        yield from getattr(c, "parts", (c,))
+
+
+def nobody(leaf: Leaf) -> Choice:
+    """The answer about nobody."""
+    return Choice(compute(leaf.function, [[] for _ in leaf.args], 0, leaf.options), "nobody")
+
+
+def rough(_: Any) -> bool:
+    return True
+
+
+def occurs(part: Expr, whole: Expr) -> bool:
+    from row_frames import descend
+
+    return any(e == part for e in descend(whole))
+
+
+def days(x: Any) -> Any:
+    """Days since 1970 of a date or a time."""
+    if isinstance(x, dt.datetime):
+        x = x.date()
+    return (x - dt.date(1970, 1, 1)).days if isinstance(x, dt.date) else x
+
+
+def grid(
+    x: Any, bounds: tuple[float, float] | None, integers: bool, *, whole: bool
+) -> Iterable[tuple[float, float, float]]:
+    """Cells of the public grid around a value, with the number that stands for them: low <= x < high.
+
+    Between bounds: 1, 2, 5, 10, 20, 50 or 100 hundredths of the range. Else widths of 1, 2 or 5 times a power of ten, from
+    the second significant digit upwards (for dates: from one day); below zero mirrored.
+    """
+    if bounds is not None:
+        step = (bounds[1] - bounds[0]) / 100
+        place = min(99, max(0, math.floor((x - bounds[0]) / step + 1e-9)))
+        for width in (1, 2, 5, 10, 20, 50, 100):
+            first = place // width * width
+            low, high = bounds[0] + first * step, bounds[0] + (first + width) * step
+            middle = (low + high) / 2
+            edge = high if first + width < 100 else math.inf
+            yield low - 1e-9, edge - 1e-9, float(round(middle)) if integers else middle
+        return
+    if x < 0 and not whole:
+        for low, high, middle in grid(-x, None, integers, whole=False):
+            yield math.nextafter(-high, 0), math.nextafter(-low, math.inf), -middle
+        return
+    if x == 0:
+        yield 0, 0, 0
+    exponent = 0 if whole else math.floor(math.log10(x)) - 1 if x else -3
+    for power in range(exponent, 5 if whole else exponent + 12):
+        for digit in (1, 2, 5):
+            width = digit * 10.0**power
+            if whole and width > 10_000:
+                return
+            low = math.floor(x / width + 1e-9) * width
+            end = max(low, low + width - 1) if integers else low + width
+            middle = (low + end) / 2
+            yield low - 1e-9, low + width - 1e-9, math.floor(middle) if whole else middle
+
+
+def judged(reading: Reading) -> Boundary | None:
+    """The boundary whose cells leave, None for a plan of single rows."""
+    if isinstance(reading, Behind):
+        return reading.inner
+    return reading if isinstance(reading, Boundary) else None
+
+
+__all__ = ["Explained", "Finding", "Oracle", "judged", "known"]
