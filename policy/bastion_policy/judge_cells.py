@@ -181,7 +181,8 @@ class BoundaryJudge:
             self.history.pasts.update(before)
             rest, members = yield from self._remainder(m, rows, own & ~refused, small | refused, asked)
             alone = own & ~refused & ~self._in_rest(m, rest, members)
-            cleared = memory.enter(asked, alone)
+            # INVARIANT: cells of too few people are withheld, alone and whatever else is asked
+            cleared = memory.enter(asked, alone, hidden=small & (rows > 0))
             if isinstance(rest, Cut):
                 together = [sets.union(members) for sets in asked]
                 if not memory.enter(together, np.ones(1, bool)).all():
@@ -192,10 +193,15 @@ class BoundaryJudge:
             if not last:
                 refused = refused | (alone & ~cleared)
         bad = (alone & ~cleared) | left
+        near = standing.near.copy()
+        for cell in np.flatnonzero(bad):
+            found = memory.instead(asked, int(cell))
+            if found is not None:
+                standing.part[cell], standing.stored[cell] = found
+                near[cell], bad[cell] = True, False
         if bad.any():
             withheld, rule = withheld | bad, "linear-audit"
-        own = alone & cleared
-        return Past(own, whole, standing.near, withheld, rest, members, rule, standing)
+        return Past(alone & cleared, whole, near, withheld, rest, members, rule, standing)
 
     @staticmethod
     def _in_rest(m: Measurer, rest: Cut | str | None, members: Indexes) -> Flags:

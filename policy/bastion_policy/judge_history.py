@@ -9,7 +9,7 @@ import numpy as np
 from bastion_plan import nodes as n
 from bastion_plan.expressions import AnyExpr, Column, Expr
 
-from bastion_policy.audit import AuditRules
+from bastion_policy.audit import AuditRules, Row
 from bastion_policy.boundary import call
 from bastion_policy.guard_cells import INDEX, Flags, Indexes, Measurer, Steps, X, both, ints
 from bastion_policy.guard_plans import lenient
@@ -118,35 +118,71 @@ class Memory:
 
     # -- releases
 
-    def enter(self, asked: Sequence[Sets], flags: Flags, channel: str = "") -> Flags:
-        """Audit populations and store them; returns which of them are cleared.
+    def enter(self, asked: Sequence[Sets], flags: Flags, channel: str = "", hidden: Flags | None = None) -> Flags:
+        """Audit populations and store them; returns which of them are cleared. hidden: cells whose numbers are withheld.
 
-        INVARIANT: what is not cleared is not stored, and must not be released.
+        INVARIANT: what is not cleared is not stored, and must not be released; what is withheld must not follow from the rest.
         """
         cleared = flags.copy()
         if not self.on or not flags.any():
             return cleared
+        veiled = flags & False if hidden is None else hidden
         for o, sets in zip(self.occurrences, asked, strict=True):
-            cleared &= self._cleared(o, sets, cleared, channel)
-        for o, sets in zip(self.occurrences, asked, strict=True):
-            self._store(o, sets.where(cleared), channel)
+            cleared &= self._cleared(o, sets, cleared, channel, veiled)
         return cleared
 
-    def _cleared(self, o: Occurrence, sets: Sets, flags: Flags, channel: str) -> Flags:
-        held = self._channel(o, channel)
-        asked = sets.where(flags)
+    def _cleared(self, o: Occurrence, sets: Sets, flags: Flags, channel: str, hidden: Flags) -> Flags:
+        held, lens = self._channel(o, channel), self.lens(o)
+        new = flags
+        if self.snaps:
+            # what was released as itself tells nothing new
+            new = flags & (held.distances(sets.where(flags), 1, 1, lens.roster.unit).state != SAME)
+        asked = sets.where(new)
         if not held.room(asked):
-            return np.zeros(flags.size, bool)
+            return flags & ~new
+        following = held.released(asked)
         if not self.audits:
+            self._put(o, channel, following)
             return flags
         rules = self._rules(o)
+        more = tuple(sets.members(int(c)) for c in np.flatnonzero(hidden))
+        following = replace(following, hidden=held.hidden + more)
+        if following.coarse(rules.k) and bool((sets.sizes[new] >= rules.k).all()):
+            self._put(o, channel, replace(following, audit=None))
+            return flags
         state = audited(held, rules, self.history.draw(32))
-        chosen = np.flatnonzero(flags)
-        found = state.releasable(rows(asked, list(chosen)))
-        self._put(o, channel, replace(held, audit=state.commit(found)))
-        cleared = np.zeros(flags.size, bool)
-        cleared[chosen[list(found.accepted)]] = True
-        return cleared
+        if state is None:
+            return flags & ~new
+        chosen = np.flatnonzero(new)
+        found = state.releasable(rows(asked, list(chosen)), [Row.of(items) for items in more])
+        accepted = np.zeros(flags.size, bool)
+        accepted[chosen[list(found.accepted)]] = True
+        following = following if len(found.accepted) == chosen.size else held.released(sets.where(accepted))
+        self._put(o, channel, replace(following, hidden=held.hidden + more, audit=state.commit(found)))
+        return flags & (~new | accepted)
+
+    def instead(self, asked: Sequence[Sets], cell: int) -> tuple[int, int] | None:
+        """Return (part, stored) of a population made of whole atoms that may be answered instead of a cell.
+
+        INVARIANT: it is a population like any other: far from the stored ones or one of them, audited, and stored.
+        """
+        if len(self.occurrences) != 1:
+            return None
+        (o,), (sets,) = self.occurrences, asked
+        items = sets.members(cell)
+        held, one = self._channel(o, ""), np.ones(1, bool)
+        for inside in (True, False):
+            union = held.around(items, inside=inside)
+            if abs(int(union.size) - items.size) * 2 > items.size:
+                continue
+            candidate = [Sets.of(1, np.zeros(union.size, np.int64), union)]
+            standing = self.standing(candidate, one)
+            if standing.near[0] and self.population(int(standing.part[0]), int(standing.stored[0])) is not None:
+                return int(standing.part[0]), int(standing.stored[0])
+            if standing.far[0] and self.enter(candidate, one)[0]:
+                found = self._channel(o, "").distances(candidate[0], 1, 1, self.lens(o).roster.unit)
+                return int(found.part[0]), int(found.stored[0])
+        return None
 
     def _rules(self, o: Occurrence) -> AuditRules:
         """Return the audit's rules in items.
@@ -157,13 +193,6 @@ class Memory:
         assert audit is not None
         share = self.effective.saturation.share if self.effective.saturation is not None else None
         return AuditRules(max(2, (self.k - 1) * most + 1), audit.pairs, share)
-
-    def _store(self, o: Occurrence, sets: Sets, channel: str) -> None:
-        held = self._channel(o, channel)
-        if self.snaps and sets.item.size:
-            known = held.distances(sets, 1, 1, self.lens(o).roster.unit).state == SAME
-            sets = sets.where(~known)
-        self._put(o, channel, held.released(sets))
 
     def _channel(self, o: Occurrence, channel: str) -> Channel:
         past = self.history.pasts[self.history.domains[o.dataset]]

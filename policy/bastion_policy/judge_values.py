@@ -121,6 +121,11 @@ class ValueRules:
                 )
         return found
 
+    def _declared(self, term: Term) -> bool:
+        """Whether the upper bound of an argument is known to everybody; an observed one is known to nobody."""
+        roles = [self.world.role(s) for s in term.value.sources]
+        return term.dtype.kind == "Boolean" or bool(roles and all(r.upper is not None for r in roles))
+
     def _secret(self, s: Statistic) -> frozenset[Source]:
         """Return the secret columns whose missing values a statistic counts under the strict profile.
 
@@ -288,7 +293,7 @@ class ValueRules:
                         total = np.where(counted > 0, np.nan_to_num(total) * counted, 0.0)
             deviations = None
             if term.value.low is not None:
-                deviations = np.nan_to_num(floats(total), nan=np.nan) - counted * term.value.low
+                deviations = floats(total) - counted * term.value.low
             few = np.zeros(m.size, bool)
             if count is not None:
                 # INVARIANT: a sum of nobody and one of fewer than k look the same, whatever the value rules say
@@ -296,7 +301,8 @@ class ValueRules:
                 enough = yield from m.at_least(self.effective.k, counted, shown, both([*s.population, present]))
                 few = shown & ~enough
                 found.few[i] = found.few.get(i, np.zeros(m.size, bool)) | few
-            passed = yield from self._sum_rule(m, term, deviations, shown & ok & ~few, both(s.population))
+            above = counted if s.function not in ("count", "null_count") and self._declared(term) else None
+            passed = yield from self._sum_rule(m, term, deviations, shown & ok & ~few, both(s.population), above)
             ok &= passed
             if self._two_valued(term):
                 passed = yield from self._homogeneous(m, table, i, term, counted, shown & ok, both(s.population))
@@ -307,21 +313,40 @@ class ValueRules:
         return ok
 
     def _sum_rule(
-        self, m: Measurer, term: Term, deviations: Floats | None, shown: Flags, condition: Expr | None
+        self,
+        m: Measurer,
+        term: Term,
+        deviations: Floats | None,
+        shown: Flags,
+        condition: Expr | None,
+        counted: Floats | None = None,
     ) -> Steps:
-        """Dominance of one argument: first by bounds, then exactly where they prove nothing."""
-        ok = np.zeros(m.size, bool)
+        """Dominance of one argument: first by bounds, then exactly where they prove nothing.
+
+        INVARIANT: it holds of the deviations from the lower bound and of those from the upper one: a sum tells as much of who
+        is far below the top as of who is far above the bottom.
+        """
+        if not self._dominance_on():
+            return np.ones(m.size, bool)
         low, high = term.value.low, term.value.high
-        if deviations is not None and low is not None and high is not None:
-            ok = self._proven(deviations, high - low)
-        rest = np.flatnonzero(shown & ~ok)
-        if not self._dominance_on() or not rest.size:
-            return np.ones(m.size, bool) if not self._dominance_on() else ok | ~shown
-        if low is None:
-            low = yield from self._lowest(m, term)
+        bounded = low is not None and high is not None
+        proven = np.zeros(m.size, bool)
         x = as_float(lenient(where(condition, term.expr)), term.dtype)
-        contribution = call("sub", x, Literal(FLOAT64, float(low)))
-        return (yield from self._exact(m, rest, contribution, ok)) | ~shown
+        ok = np.ones(m.size, bool)
+        for side in ("low", "high") if bounded and counted is not None else ("low",):
+            if bounded and deviations is not None:
+                total = deviations if side == "low" or counted is None else counted * (high - low) - deviations  # type: ignore[operator]
+                proven = self._proven(total, high - low)  # type: ignore[operator]
+            rest = np.flatnonzero(shown & ok & ~proven)
+            if not rest.size:
+                continue
+            if side == "low":
+                edge = low if low is not None else (yield from self._lowest(m, term))
+                contribution = call("sub", x, Literal(FLOAT64, float(edge)))
+            else:
+                contribution = call("sub", Literal(FLOAT64, float(high)), x)  # type: ignore[arg-type]
+            ok &= (yield from self._exact(m, rest, contribution, proven)) | ~shown
+        return ok
 
     def _square_rule(
         self, m: Measurer, table: Measured, i: int, s: Statistic, term: Term, counted: Floats, shown: Flags
@@ -439,6 +464,14 @@ class ValueRules:
         others = yield from m.at_least(k, unmet, shown & some, call("not_", expr))
         everybody = met + unmet
         found.settled[i] = ~(some & others)
+        if self.effective.profile != "strict" and self._two_valued(s.terms[0]):
+            # INVARIANT: where fewer than so many differ, neither side of the condition is told
+            least = self.effective.homogeneity.min_differing  # type: ignore[union-attr]
+            ones = yield from m.at_least(least, met, shown, expr)
+            zeros = yield from m.at_least(least, unmet, shown, call("not_", expr))
+            if (shown & ~(ones & zeros)).any():
+                found.failed.append((i, "homogeneity"))
+            found.few[i] = found.few.get(i, shown & False) | (shown & ~(ones & zeros))
         answer = np.where(some, np.where(others, met, everybody), 0.0)
         if self.effective.rounding is not None:
             base = self.effective.rounding.base

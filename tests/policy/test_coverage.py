@@ -51,8 +51,13 @@ def test_a_table_that_nobody_asked_has_no_figures():
 def test_the_rank_is_told_with_its_limit():
     w = world(None)
     w.ask(T.group_by(pl.col("age") // 25).agg(pl.len()).plan)
-    found = coverage(w.pasts[w.facts["t"].audience("alice")], w.rosters["t"], "t", 1)
+    domain_audience = w.facts["t"].audience("alice")
+    found = coverage(w.pasts[domain_audience], w.rosters["t"], "t", 1)
     assert found is not None
-    assert found.rank is not None
+    assert (found.rank, found.limit) == (4, None), "all atoms are large: nothing to audit yet"
+    for edge in (26, 40):
+        w.ask(T.filter(pl.col("age") > edge).select(pl.len()).plan)
+    found = coverage(w.pasts[domain_audience], w.rosters["t"], "t", 1)
+    assert found is not None
     assert found.limit is not None
-    assert 1 <= found.rank <= found.limit
+    assert 4 <= found.rank <= found.limit

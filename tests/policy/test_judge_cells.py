@@ -158,11 +158,21 @@ def test_actions_decide_about_cells_that_fail() -> None:
 
 
 def test_homogeneity_of_sensitive_booleans() -> None:
-    frame = polars.DataFrame({"g": ["a"] * 30 + ["b"] * 30, "sick": [True] * 29 + [False] + [True, False] * 15})
+    frame = polars.DataFrame({"g": ["a"] * 30 + ["b"] * 30, "sick": [True] * 30 + [True, False] * 15})
     world = World().add("t", frame, roles={"g": "quasi", "sick": "sensitive"})
+    for sick in (pl.col("sick"), ~pl.col("sick"), pl.col("sick").cast(int)):
+        plan = T.group_by("g").agg(sick.mean()).plan
+        assert world.ask(plan).verdict.outcome is Outcome.REVIEW
     plan = T.group_by("g").agg(pl.col("sick").mean()).plan
-    assert world.ask(plan).verdict.outcome is Outcome.REVIEW
     assert World().add("t", frame, roles={"g": "quasi", "sick": "quasi"}).ask(plan).verdict.outcome is Outcome.RELEASE
+
+
+def test_dominance_counts_from_both_bounds() -> None:
+    frame = polars.DataFrame({"x": [100.0] * 29 + [20.0] + [50.0] * 30, "g": ["a"] * 30 + ["b"] * 30})
+    world = World().add("t", frame, roles={"x": Role(RoleKind.MEASURE, 0, 100), "g": "quasi"})
+    answer = world.ask(T.group_by("g").agg(pl.col("x").sum()).plan)
+    assert answer.verdict.outcome is Outcome.REVIEW, "all but one at the top: the sum is that one's value"
+    assert [f.rule for f in answer.verdict.findings] == ["dominance"]
 
 
 def test_conditions_are_judged_on_both_sides() -> None:

@@ -260,6 +260,27 @@ class AuditState:
                 waiting += [part[half:], part[:half]]
         return Released(tuple(sorted(accepted)), refused, alone.exposed if alone else (), self, state)
 
+    def knowing(self, rows: Sequence[Row], hidden: Sequence[Row] = ()) -> AuditState | None:
+        """Return the state in which `rows` are released already, whatever the rules say of them; None: beyond capacity.
+
+        For what was released without the audit: while all atoms had k units or more, or by the owner.
+        """
+        split = self.atoms.split([*rows, *hidden], self.rules.capacity.atoms)
+        if split is None or any(row.units.size and row.units[-1] >= self.atoms.labels.size for row in [*rows, *hidden]):
+            return None
+        atoms, parent = split
+        space = self.space.split(parent, atoms.sizes).settled(atoms.sizes, self.rules.k)
+        if space is None:
+            return None
+        released, concealed = self._over(parent)
+        state = AuditState(self.rules, self.seed, atoms, space, released, concealed)
+        for i in range(0, len(rows), CHUNK):
+            entered = state._release(rows[i : i + CHUNK])
+            if isinstance(entered, tuple):
+                return None
+            state = entered
+        return state._conceal(hidden)[0]
+
     def reserve(self, rows: Sequence[Row]) -> AuditVerdict:
         """Consider margins that must stay answerable: committed, they count as released, so that asking them is free.
 

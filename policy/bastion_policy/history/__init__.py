@@ -41,8 +41,7 @@ class Lens:
         rows = np.full(self.roster.size, -1, np.int64)
         rows[self.items] = np.arange(self.items.size)
         self.rows = rows  #: per item, its row in this version; -1: it has none
-        #: items per unit, at most
-        self.most = int(np.unique(self.roster.unit, return_counts=True)[1].max()) if self.roster.size else 1
+        self.most = self.roster.most
 
 
 @dataclass(eq=False)

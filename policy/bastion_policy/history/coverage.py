@@ -17,12 +17,12 @@ class Coverage:
     """Figures of one history.
 
     share: of the units of one version of a table, those who are in some released population besides a whole table (0 to 1).
-    rank: independent released numbers of people, None without an audit. limit: the highest rank that may be released, None
-    if there is none.
+    rank: independent released numbers of people, at most (exactly once the audit is needed). limit: the highest rank that
+    may be released; None without an audit, or while all atoms are large and nothing needs auditing.
     """
 
     share: float
-    rank: int | None = None
+    rank: int
     limit: float | None = None
 
 
@@ -40,7 +40,8 @@ def coverage(past: Past, roster: Roster, dataset: str, version: int) -> Coverage
     share = np.unique(unit[told]).size / everybody if everybody else 0.0
     audit = channel.audit
     if audit is None:
-        return Coverage(share)
+        cells = int((channel.parts.max(axis=1) + 1).sum()) if channel.parts.size else 0
+        return Coverage(share, min(cells, int((channel.sizes > 0).sum())))
     rules = audit.rules
     limit = checks.budget(audit.atoms.sizes, rules.k, rules.share) if rules.share is not None else None
     return Coverage(share, audit.rank, limit)

@@ -45,7 +45,9 @@ def pack_roster(roster: Roster) -> bytes:
     """Return a roster as bytes."""
     arrays = {name: _array(getattr(roster, name)) for name in ("keys", "order", "unit", "content", "table")}
     versions = [[dataset, version, _array(items)] for (dataset, version), items in roster.versions.items()]
-    return msgspec.msgpack.encode({"v": VERSION, **arrays, "tables": roster.tables, "versions": versions})
+    return msgspec.msgpack.encode(
+        {"v": VERSION, **arrays, "most": roster.most, "tables": roster.tables, "versions": versions}
+    )
 
 
 def unpack_roster(text: bytes) -> Roster:
@@ -58,7 +60,7 @@ def unpack_roster(text: bytes) -> Roster:
     try:
         versions = {(d, v): _read(items) for d, v, items in body["versions"]}
         arrays = {name: _read(body[name]) for name in ("keys", "order", "unit", "content", "table")}
-        return Roster(tables=tuple(body["tables"]), versions=versions, **arrays)
+        return Roster(most=body["most"], tables=tuple(body["tables"]), versions=versions, **arrays)
     except (KeyError, TypeError, ValueError) as error:
         raise _damaged() from error
 
@@ -70,6 +72,7 @@ def _channel(channel: Channel) -> dict[str, Any]:
         "labels": _array(channel.labels),
         "sizes": _array(channel.sizes),
         "parts": _array(channel.parts),
+        "hidden": [_array(items) for items in channel.hidden],
         "rules": rules,
         "audit": b"" if audit is None else encode(audit),
     }
@@ -79,10 +82,11 @@ def _read_channel(found: dict[str, Any]) -> Channel:
     labels, sizes, parts = (_read(found[name]) for name in ("labels", "sizes", "parts"))
     if sizes.sum() != labels.size or parts.shape[1:] != sizes.shape or (labels.size and labels.max() >= sizes.size):
         raise _damaged()
+    hidden = tuple(_read(items) for items in found["hidden"])
     if found["rules"] is None:
-        return Channel(labels, sizes, parts)
+        return Channel(labels, sizes, parts, hidden)
     k, pairs, share, tau = found["rules"]
-    return Channel(labels, sizes, parts, decode(found["audit"], AuditRules(k, pairs, share, tau)))
+    return Channel(labels, sizes, parts, hidden, decode(found["audit"], AuditRules(k, pairs, share, tau)))
 
 
 def _array(values: np.ndarray) -> list[Any]:

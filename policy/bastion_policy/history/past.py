@@ -36,7 +36,10 @@ MOST_OVERLAPPING = 64
 
 @dataclass(frozen=True, eq=False)
 class Sets:
-    """Populations that are asked about at once: `cell[i]` (0 <= cell < count) holds `item[i]`; each pair once."""
+    """Populations that are asked about at once: `cell[i]` (0 <= cell < count) holds `item[i]`.
+
+    Ordered by cell and item, each pair once.
+    """
 
     count: int
     cell: Ints
@@ -44,10 +47,13 @@ class Sets:
 
     @classmethod
     def of(cls, count: int, cell: npt.ArrayLike, item: npt.ArrayLike) -> Sets:
-        """Return the sets of some memberships, repeated ones once."""
-        cells, items = np.asarray(cell, np.int64), np.asarray(item, np.int64)
+        """Return the sets of some memberships, in any order, repeated ones once."""
+        cells, items = np.asarray(cell, np.int64), np.asarray(item, np.int32)
+        if bool(((np.diff(cells) > 0) | ((np.diff(cells) == 0) & (np.diff(items) > 0))).all()):
+            return cls(count, cells, items)
         top = int(items.max()) + 1 if items.size else 1
-        code = np.unique(cells * top + items)
+        code = np.sort(cells * top + items)
+        code = code[np.append(True, np.diff(code) > 0)]
         return cls(count, code // top, (code % top).astype(np.int32))
 
     @property
@@ -62,7 +68,8 @@ class Sets:
 
     def members(self, cell: int) -> Items:
         """Return the items of one cell, ascending."""
-        return np.sort(self.item[self.cell == cell])
+        start, end = np.searchsorted(self.cell, [cell, cell + 1])
+        return self.item[start:end]
 
     def union(self, cells: npt.ArrayLike) -> Sets:
         """Return some cells as one."""
@@ -89,12 +96,14 @@ class Channel:
     """The stored populations of one channel, in the order of their release. Never changed in place.
 
     labels: the atom of each item. sizes: items per atom. parts: one row per stored partition, one column per atom: the
-    cell that the atom is in, -1 for none. audit: the linear audit of the same releases, None where it is off.
+    cell that the atom is in, -1 for none. hidden: items of cells whose own number was withheld. audit: the linear audit of
+    the same releases; None where it is off, or not needed yet.
     """
 
     labels: Items
     sizes: Ints
     parts: Items
+    hidden: tuple[Items, ...] = ()
     audit: AuditState | None = None
 
     @classmethod
@@ -110,7 +119,7 @@ class Channel:
         labels = np.concatenate([self.labels, np.full(more, self.sizes.size, np.int32)])
         parts = np.concatenate([self.parts, np.full((self.parts.shape[0], 1), -1, np.int32)], axis=1)
         audit = self.audit.grown(more) if self.audit is not None else None
-        return Channel(labels, np.append(self.sizes, more), parts, audit)
+        return Channel(labels, np.append(self.sizes, more), parts, self.hidden, audit)
 
     # -- the snap rule
 
@@ -165,8 +174,22 @@ class Channel:
     def room(self, asked: Sets) -> bool:
         """Whether there is room for one more release."""
         few = asked.disjoint or asked.count <= MOST_OVERLAPPING
-        most = min(self.labels.size, self.sizes.size + np.unique(self.labels[asked.item]).size * 2 + asked.count)
+        most = min(self.labels.size, self.sizes.size * (asked.count + 1))
         return few and (self.parts.shape[0] + 1) * most <= CAPACITY
+
+    def coarse(self, least: int) -> bool:
+        """Whether no atom is smaller than `least` items.
+
+        INVARIANT: every combination of released numbers is constant on atoms, so where all atoms are large none of them tells
+        about fewer people: there is nothing to audit.
+        """
+        return bool((self.sizes[self.sizes > 0] >= least).all())
+
+    def around(self, items: Items, *, inside: bool) -> Items:
+        """Return the atoms that lie inside a set of items (or that touch it), as items."""
+        here = np.bincount(self.labels[items], minlength=self.sizes.size)
+        chosen = (here == self.sizes) & (here > 0) if inside else here > 0
+        return np.flatnonzero(chosen[self.labels]).astype(np.int32)
 
     def released(self, asked: Sets) -> Channel:
         """Return the channel with these populations stored (empty cells are none)."""
@@ -211,24 +234,22 @@ class Past:
         return replace(self, channels={**self.channels, name: channel})
 
 
-def audited(channel: Channel, rules: AuditRules, seed: bytes) -> AuditState:
-    """Return the channel's audit under `rules`; where there is none yet, one that knows the stored populations."""
+def audited(channel: Channel, rules: AuditRules, seed: bytes) -> AuditState | None:
+    """Return the channel's audit under `rules`, made of the stored populations where there is none yet; None: too large."""
     if channel.audit is not None:
         return channel.audit if channel.audit.rules == rules else replace(channel.audit, rules=rules)
-    state = AuditState.start(channel.labels.size, rules, seed)
+    state: AuditState | None = AuditState.start(channel.labels.size, rules, seed)
     for p in range(channel.parts.shape[0]):
-        cells = range(int(channel.parts[p].max()) + 1)
-        found = state.releasable([Row.of(channel.population(p, c)) for c in cells])
-        state = state.commit(found)
-    return state
+        if state is not None:
+            cells = range(int(channel.parts[p].max()) + 1)
+            state = state.knowing([Row.of(channel.population(p, c)) for c in cells])
+    return state if state is None else state.knowing((), [Row.of(items) for items in channel.hidden])
 
 
 def rows(asked: Sets, cells: Sequence[int]) -> list[Row]:
     """Return the audit's rows of some cells."""
-    order = np.lexsort((asked.item, asked.cell))
-    cell, item = asked.cell[order], asked.item[order]
-    starts, ends = np.searchsorted(cell, cells, "left"), np.searchsorted(cell, cells, "right")
-    return [Row(item[a:b].astype(np.int64)) for a, b in zip(starts, ends, strict=True)]
+    starts, ends = np.searchsorted(asked.cell, cells, "left"), np.searchsorted(asked.cell, cells, "right")
+    return [Row(asked.item[a:b].astype(np.int64)) for a, b in zip(starts, ends, strict=True)]
 
 
 def _counted(code: Ints, top: int) -> tuple[Ints, Ints]:

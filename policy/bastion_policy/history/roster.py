@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 from bastion_plan import nodes as n
-from bastion_plan.expressions import Alias, AnyExpr, Call, Column
+from bastion_plan.expressions import Alias, AnyExpr, Column
 from bastion_plan.nodes import AnyNode
 
 from bastion_policy.boundary import call
@@ -30,12 +30,12 @@ def numbering_plan(facts: DatasetFacts) -> AnyNode:
     """Return the plan that gives, per row of a table, a 64-bit hash of its unit (if it has one) and of all its values."""
     content: AnyExpr | None = None
     for i, column in enumerate(facts.columns):
-        part = Call("hash", (Column(column.name),), (("seed", i + 1),))
+        part = call("hash", Column(column.name), seed=i + 2)
         content = part if content is None else call("add", content, part)
     assert content is not None
     columns: list[AnyExpr] = [Alias(content, CONTENT)]
     if facts.unit is not None:
-        columns.append(Alias(Call("hash", (Column(facts.unit),)), UNIT))
+        columns.append(Alias(call("hash", Column(facts.unit), seed=1), UNIT))
     return n.Select(n.Scan(facts.id), tuple(columns))
 
 
@@ -45,7 +45,7 @@ class Roster:
 
     keys: what identifies an item, sorted (uint64). order: the item of each key. unit: per item, a hash of whose it is.
     content: per item, a hash of its row. table: per item, the number of the table that gave the content.
-    tables: ids of the tables, by number. versions: per (table id, version), the item of each row.
+    most: items per unit, at most. tables: ids of the tables, by number. versions: per (table id, version), the item of each row.
     """
 
     keys: Hashes = field(default_factory=lambda: np.zeros(0, np.uint64))
@@ -53,6 +53,7 @@ class Roster:
     unit: Hashes = field(default_factory=lambda: np.zeros(0, np.uint64))
     content: Hashes = field(default_factory=lambda: np.zeros(0, np.uint64))
     table: Items = field(default_factory=lambda: np.zeros(0, np.int32))
+    most: int = 1
     tables: tuple[str, ...] = ()
     versions: dict[tuple[str, int], Items] = field(default_factory=dict)
 
@@ -90,6 +91,7 @@ class Roster:
             np.concatenate([self.unit, unit[new]]),
             np.concatenate([self.content, content[new]]),
             np.concatenate([self.table, np.full(int(new.sum()), number, np.int32)]),
+            max(int(turn.max()) + 1 if rows else 1, self.most + bool(changed.any())),
             tables,
             {**self.versions, (dataset, version): item},
         )
