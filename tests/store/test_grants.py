@@ -153,3 +153,65 @@ def test_signed_statements_count_once(store: Store) -> None:
     with pytest.raises(NotFound):
         order()
     store.statements.use("olga", b"m" * 16, 1000.0)
+
+
+def test_reading_may_be_allowed_later(store: Store) -> None:
+    grant = approved(store, may_read=False)
+    assert (grant.may_run, grant.may_read) == (True, False)
+    later = store.grants.decide_reading(grant.id, owner="olga", allow=True, now=1002.0, answer="go on", signed=b"s")
+    assert later.may_read
+    assert later == find(store) == store.grants.of_request(grant.request)
+    assert [(r.owner, r.allow, r.answer) for r in store.grants.readings(grant.id)] == [("olga", True, "go on")]
+    with pytest.raises(InputError) as caught:
+        store.grants.decide_reading(grant.id, owner="olga", allow=False, now=1003.0)
+    assert caught.value.code == "input.request.decided"
+    assert store.grants.use(grant.id, 1004.0).ended == "used"
+
+
+def test_reading_may_be_denied_for_good(store: Store) -> None:
+    grant = approved(store, may_read=False, until=2000.0)
+    ended = store.grants.decide_reading(grant.id, owner="olga", allow=False, now=1002.0)
+    assert (ended.may_read, ended.ended) == (False, "revoked")
+    assert find(store) is None
+    with pytest.raises(InputError) as caught:
+        store.grants.decide_reading(grant.id, owner="olga", allow=True, now=1003.0)
+    assert caught.value.code == "input.grant.ended"
+
+
+def test_who_allowed_reading_at_once_has_no_later_word(store: Store) -> None:
+    grant = approved(store)
+    with pytest.raises(InputError) as caught:
+        store.grants.decide_reading(grant.id, owner="olga", allow=False, now=1002.0)
+    assert caught.value.code == "input.request.decided"
+    assert find(store) == grant
+
+
+def test_every_owner_who_left_it_open_must_allow_reading(store: Store) -> None:
+    for dataset, owner in (("d-1", "olga"), ("d-2", "oscar")):
+        store.datasets.add(facts(dataset, owner=owner), PRIVATE, sealed=seal(store.sealed, b"x"), now=1000.0)
+    request, _ = store.requests.file(
+        plan_hash="h", plan=b"plan", versions={"d-1": 1, "d-2": 1}, policy_versions={"d-1": 1, "d-2": 1},
+        requester="alice", owners=("olga", "oscar"), reason="", now=1000.0,
+    )  # fmt: skip
+    store.requests.decide(request.id, owner="olga", approve=True, may_read=False, now=1001.0)
+    grant = store.requests.decide(request.id, owner="oscar", approve=True, may_read=False, now=1001.0).grant
+    assert grant is not None
+    assert not store.grants.decide_reading(grant.id, owner="olga", allow=True, now=1002.0).may_read
+    assert store.grants.decide_reading(grant.id, owner="oscar", allow=True, now=1003.0).may_read
+
+
+def test_an_approval_past_its_date_cannot_be_read_later(store: Store) -> None:
+    grant = approved(store, may_read=False, until=2000.0)
+    for now in (2000.0, 1500.0):
+        with pytest.raises(InputError) as caught:
+            store.grants.decide_reading(grant.id, owner="olga", allow=True, now=now)
+        assert caught.value.code == "input.grant.ended"
+
+
+def test_a_word_on_reading_stays_as_it_is(store: Store) -> None:
+    grant = approved(store, may_read=False)
+    store.grants.decide_reading(grant.id, owner="olga", allow=True, now=1002.0)
+    with store.database.transaction() as connection:
+        for statement in ("UPDATE grant_readings SET allow = 1", "DELETE FROM grant_readings"):
+            with pytest.raises(sqlite3.IntegrityError, match="once"):
+                connection.execute(statement)

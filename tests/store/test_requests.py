@@ -178,8 +178,8 @@ def test_a_join_needs_all_owners_and_takes_the_strictest_terms(store: Store, fil
     assert store.requests.decide(other.id, owner="oscar", approve=False, now=1005.0).state == "denied"
 
     nothing, _ = file(store, **both, owners=("olga", "oscar"), plan_hash="h3")
-    store.requests.decide(nothing.id, owner="olga", approve=True, may_read=False, now=1004.0)
-    left = store.requests.decide(nothing.id, owner="oscar", approve=True, may_run=False, now=1005.0)
+    store.requests.decide(nothing.id, owner="olga", approve=True, until=1004.5, now=1004.0)
+    left = store.requests.decide(nothing.id, owner="oscar", approve=True, now=1005.0)
     assert (left.state, left.grant) == ("expired", None)
 
 
@@ -188,8 +188,9 @@ def test_decisions_that_mean_nothing(store: Store, filed: AccessRequest) -> None
         with pytest.raises(InputError) as caught:
             store.requests.decide(filed.id, owner="olga", approve=True, until=until, now=1001.0)
         assert code(caught) == "input.request.until"
-    with pytest.raises(InputError):
-        store.requests.decide(filed.id, owner="olga", approve=True, may_run=False, may_read=False, now=1001.0)
+    for may_read in (False, True):  # reading what did not run means nothing
+        with pytest.raises(InputError):
+            store.requests.decide(filed.id, owner="olga", approve=True, may_run=False, may_read=may_read, now=1001.0)
     with pytest.raises(ValueError, match="owner"):
         file(store, plan_hash="h2", owners=())
     with pytest.raises(ValueError, match="same datasets"):

@@ -16,8 +16,9 @@ from bastion_server.store.database import Database
 class Grant:
     """An approval in force.
 
-    may_run: the plan may run and be saved. may_read: its result may be fetched. until: seconds since 1970, the first
-    moment at which it no longer holds. single_use: ends with its first use. ended: "", "used", "expired", "revoked".
+    may_run: the plan may run, once; what it gives is kept sealed. may_read: that may be fetched; where it was not approved
+    with the run, every owner who left it open may allow it later. until: seconds since 1970, the first moment at which it no
+    longer holds. single_use: ends when the result has been fetched. ended: "", "used", "expired", "revoked".
     """
 
     id: str
@@ -33,6 +34,16 @@ class Grant:
     created: float
     ended: str = ""
     uses: int = 0
+
+
+@dataclass(frozen=True)
+class Reading:
+    """An owner's later word on reading what was run."""
+
+    owner: str
+    allow: bool
+    decided_at: float
+    answer: str
 
 
 class Grants:
@@ -58,7 +69,7 @@ class Grants:
         A grant found to be past its date is ended for good, so that setting the clock back does not revive it.
         """
         rows = self._database.rows(
-            "SELECT * FROM grants WHERE requester = ? AND plan_hash = ? AND binding = ? AND ended = ''"
+            f"{_SELECT} WHERE requester = ? AND plan_hash = ? AND binding = ? AND ended = ''"
             " ORDER BY single_use, until DESC, id",
             (requester, plan_hash, binding(versions, policy_versions)),
         )
@@ -80,17 +91,50 @@ class Grants:
                 (now, grant, now),
             )
             changed = connection.execute("SELECT changes()").fetchone()[0]
-            row = connection.execute("SELECT * FROM grants WHERE id = ?", (grant,)).fetchone()
+            row = connection.execute(f"{_SELECT} WHERE id = ?", (grant,)).fetchone()
         # raised outside the transaction, so that an expiry seen here stays recorded
         if not changed:
-            msg = "The owner's approval no longer holds."
-            raise InputError(
-                msg,
-                code="input.grant.ended",
-                reason="It was used, revoked, or is past its date.",
-                next_step="Ask the owner again.",
-            )
+            raise _ended()
         return _grant(row)
+
+    def decide_reading(
+        self, grant: str, *, owner: str, allow: bool, now: float, answer: str = "", signed: bytes = b""
+    ) -> Grant:
+        """Record an owner's word on reading what may only be run so far; a no ends the grant.
+
+        Who is an owner of the request is the caller's to check.
+
+        Raises:
+            InputError: input.grant.ended; input.request.decided (this owner approved the reading, or has decided on it).
+        """
+        with self._database.transaction() as connection:
+            connection.execute(_EXPIRE, (now, now))
+            row = connection.execute(f"{_SELECT} WHERE id = ?", (grant,)).fetchone()
+            if not row["ended"]:
+                open_still = connection.execute(
+                    "SELECT 1 FROM request_owners o WHERE o.request = ? AND o.owner = ? AND o.may_read = 0 AND NOT EXISTS"
+                    " (SELECT 1 FROM grant_readings r WHERE r.grant_id = ? AND r.owner = o.owner)",
+                    (row["request"], owner, grant),
+                ).fetchone()
+                if open_still is None:
+                    msg = "You have decided on reading this result already."
+                    raise InputError(msg, code="input.request.decided")
+                connection.execute(
+                    "INSERT INTO grant_readings VALUES (?, ?, ?, ?, ?, ?)", (grant, owner, allow, now, answer, signed)
+                )
+                if not allow:
+                    self.revoke(grant, now)
+                row = connection.execute(f"{_SELECT} WHERE id = ?", (grant,)).fetchone()
+                return _grant(row)
+        # raised outside the transaction, so that an expiry seen here stays recorded
+        raise _ended()
+
+    def readings(self, grant: str) -> tuple[Reading, ...]:
+        """Return the owners' later words on reading, in order."""
+        rows = self._database.rows(
+            "SELECT * FROM grant_readings WHERE grant_id = ? ORDER BY decided_at, owner", (grant,)
+        )
+        return tuple(Reading(r["owner"], bool(r["allow"]), r["decided_at"], r["answer"]) for r in rows)
 
     def revoke(self, grant: str, now: float) -> bool:
         """End a grant. Return whether it was in force."""
@@ -114,10 +158,18 @@ class Grants:
 
     def of_request(self, request: str) -> Grant | None:
         """Return the grant an approved request gave, ended or not."""
-        row = self._database.row("SELECT * FROM grants WHERE request = ?", (request,))
+        row = self._database.row(f"{_SELECT} WHERE request = ?", (request,))
         return None if row is None else _grant(row)
 
 
+# INVARIANT: it may be read once every owner has said so, with the approval or later
+_SELECT = """
+SELECT g.*, NOT EXISTS (
+    SELECT 1 FROM request_owners o WHERE o.request = g.request AND o.may_read = 0 AND NOT EXISTS (
+        SELECT 1 FROM grant_readings r WHERE r.grant_id = g.id AND r.owner = o.owner AND r.allow = 1
+    )
+) AS readable FROM grants g
+"""
 _EXPIRE = "UPDATE grants SET ended = 'expired', ended_at = ? WHERE ended = '' AND until <= ?"
 
 
@@ -131,10 +183,20 @@ def _grant(row: sqlite3.Row) -> Grant:
         versions={name: version for name, version, _ in bound},
         policy_versions={name: version for name, _, version in bound},
         may_run=bool(row["may_run"]),
-        may_read=bool(row["may_read"]),
+        may_read=bool(row["readable"]),
         single_use=bool(row["single_use"]),
         until=row["until"],
         created=row["created"],
         ended=row["ended"],
         uses=row["uses"],
+    )
+
+
+def _ended() -> InputError:
+    msg = "The owner's approval no longer holds."
+    return InputError(
+        msg,
+        code="input.grant.ended",
+        reason="It was used, revoked, or is past its date.",
+        next_step="Ask the owner again.",
     )

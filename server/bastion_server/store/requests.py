@@ -34,13 +34,20 @@ class Limits:
 
 
 class Shown(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What owner and requester are shown of a request. findings_private: owner only."""
+    """What owner and requester are shown of a request.
+
+    roles: of the columns it uses, and what it does with each, by "dataset.column". expressions: in plain words, one by one.
+    findings_private, figures (cells, people): owner only.
+    """
 
     code: str = ""
     words: str = ""
     columns: tuple[str, ...] = ()
     findings: tuple[str, ...] = ()
     findings_private: tuple[str, ...] = ()
+    roles: dict[str, str] = {}
+    expressions: tuple[str, ...] = ()
+    figures: dict[str, float] = {}
 
 
 class OwnerDecision(msgspec.Struct, frozen=True):
@@ -182,9 +189,11 @@ class Requests:
         if approve and until != 0 and not until > now:
             msg = "The date until which the approval holds is past."
             raise InputError(msg, code="input.request.until", next_step="Give a later date.")
-        if approve and not (may_run or may_read):
-            msg = "An approval must allow running or reading."
-            raise InputError(msg, code="input.request.nothing", next_step="Deny the request instead.")
+        if approve and not may_run:
+            msg = "What may not run cannot be read."
+            raise InputError(
+                msg, code="input.request.nothing", next_step="Approve the run, with or without reading, or deny the request."
+            )
         with self._database.transaction() as connection:
             self._expire(connection, now)
             found = connection.execute(
@@ -344,7 +353,7 @@ class Requests:
         elif all(d["decision"] == "approve" for d in decisions):
             until = min(d["until"] for d in decisions)
             may_run, may_read = (all(d[name] for d in decisions) for name in ("may_run", "may_read"))
-            if until <= now or not (may_run or may_read):  # the owners' terms leave nothing in common
+            if until <= now:  # the owners' terms leave nothing in common
                 self._move(connection, request, EXPIRED, by=owner, now=now, answer=answer)
                 return
             self._move(connection, request, APPROVED, by=owner, now=now, answer=answer)

@@ -13,10 +13,11 @@ from bastion_server.store.sealed import SealedRef
 
 @dataclass(frozen=True)
 class KeptResult:
-    """An approved result. sealed: its Arrow IPC file. height: its rows."""
+    """An approved result. sealed: its Arrow IPC file. height: its rows. created: when it was computed, seconds since 1970."""
 
     sealed: SealedRef
     height: int
+    created: float = 0.0
 
 
 class Results:
@@ -35,7 +36,7 @@ class Results:
         row = self._database.row("SELECT * FROM results WHERE grant_id = ?", (grant,))
         if row is None:
             return None
-        return KeptResult(SealedRef(row["file"], row["wrapped_key"], row["size"], row["sha256"]), row["height"])
+        return KeptResult(SealedRef(row["file"], row["wrapped_key"], row["size"], row["sha256"]), row["height"], row["created"])
 
     def put(self, grant: str, result: KeptResult, now: float) -> None:
         """Keep the result of a grant."""

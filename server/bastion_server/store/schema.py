@@ -232,4 +232,21 @@ CREATE TABLE noisy_answers (
 ) STRICT;
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST, _NO_NAMED_PLANS, _RESULTS, _HISTORIES, _LEDGER)
+_READINGS = """
+-- whether what ran under a grant that let it run only may be read: one word of each owner who did not say so before
+CREATE TABLE grant_readings (
+    grant_id TEXT NOT NULL REFERENCES grants (id),
+    owner TEXT NOT NULL,
+    allow INTEGER NOT NULL,
+    decided_at REAL NOT NULL,
+    answer TEXT NOT NULL,
+    signed BLOB NOT NULL,
+    PRIMARY KEY (grant_id, owner)
+) STRICT, WITHOUT ROWID;
+CREATE TRIGGER grant_readings_once BEFORE UPDATE ON grant_readings
+BEGIN SELECT RAISE(ABORT, 'an owner decides once'); END;
+CREATE TRIGGER grant_readings_stay BEFORE DELETE ON grant_readings
+BEGIN SELECT RAISE(ABORT, 'an owner decides once'); END;
+"""
+
+MIGRATIONS: tuple[str, ...] = (_FIRST, _NO_NAMED_PLANS, _RESULTS, _HISTORIES, _LEDGER, _READINGS)
