@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bastion_server.store.binding import parts
 from bastion_server.store.database import Database
@@ -17,7 +17,7 @@ class KeptResult:
 
     sealed: SealedRef
     height: int
-    created: float = 0.0
+    created: float = field(default=0.0, compare=False)
 
 
 class Results:
