@@ -20,6 +20,7 @@ import polars
 from bastion_policy.model import Policy, Role
 from drive import World
 from harness_algebra import Leaks, Mask, leaks, people_by_svd
+from harness_populations import stored_populations
 from query import Q
 
 import bastion.expressions as pl
@@ -137,6 +138,7 @@ class Session:
     small: dict[str, list[Mask]] = field(default_factory=dict)
     hidden: dict[str, list[Mask]] = field(default_factory=dict)
     known: dict[bytes, Mask] = field(default_factory=dict)
+    stored: dict[bytes, Mask] = field(default_factory=dict)
     unexplained: list[str] = field(default_factory=list)
     small_tables: int = 0
     queries: int = 0
@@ -149,11 +151,15 @@ class Session:
             m: self.data.frame[m].cast(polars.Float64).fill_null(math.nan).to_numpy() for m in self.data.measures
         }
         self._seen: dict[tuple[str, bytes], None] = {}
+        self._parts = 0
 
     # -- reconstructing
 
-    def note(self, query: Query, table: polars.DataFrame) -> None:
-        """Take in one answer (an empty table: nothing was shown)."""
+    def note(self, query: Query, table: polars.DataFrame, world: World) -> None:
+        """Take in one answer (an empty table: nothing was shown) of a world."""
+        more, self._parts = stored_populations(world, self._parts)
+        for mask in more:
+            self.stored.setdefault(np.packbits(mask).tobytes(), mask)
         self.queries += 1
         cells = self._cells(query)
         sizes = {key: int(mask.sum()) for key, mask in cells.items()}
@@ -235,6 +241,7 @@ class Session:
         if found is not None:
             return found
         fitting = [mask for mask in self.known.values() if self._fits(query, row, mask)]
+        fitting = fitting or [mask for mask in self.stored.values() if self._fits(query, row, mask)]
         return min(fitting, key=lambda mask: int((mask ^ first[0]).sum()) if len(first) else 0, default=None)
 
     def _fits(self, query: Query, row: dict[str, Any], mask: Mask) -> bool:
@@ -344,5 +351,5 @@ def explore(data: Data, seed: int, queries: int = 40, k: int = 10, weaken: tuple
         start = time.perf_counter()
         answer = world.ask(query.plan.plan)
         session.seconds += time.perf_counter() - start
-        session.note(query, polars.DataFrame() if answer.table is None else answer.table)
+        session.note(query, polars.DataFrame() if answer.table is None else answer.table, world)
     return session

@@ -21,6 +21,7 @@ import polars
 from bastion_policy.model import Aggregation, Policy, Role, RoleKind, Suppress
 from drive import World
 from harness_algebra import Mask, leaks, solve
+from harness_populations import nearest, stored_populations
 from query import Q
 
 import bastion.expressions as pl
@@ -128,6 +129,7 @@ class Attacker:
     unexplained: list[str] = field(default_factory=list)
     known: dict[bytes, Mask] = field(default_factory=dict)
     asked: int = 0
+    rounded: bool = False
 
     def __post_init__(self) -> None:
         self._know(np.ones(self.world.height, bool))
@@ -171,10 +173,16 @@ class Attacker:
         salaries = self.world.frame["salary"].to_numpy()
 
         def fits(mask: Mask) -> bool:
-            right = size is None or int(mask.sum()) == size
-            return right and (total is None or math.isclose(float(salaries[mask].sum()), total, rel_tol=1e-9, abs_tol=1e-6))
+            # rounded answers: counts to 5, sums to three digits, and once more where a mean is multiplied
+            right = size is None or abs(int(mask.sum()) - size) <= (5 if self.rounded else 0)
+            close = 0.15 if self.rounded else 1e-9
+            return right and (total is None or math.isclose(float(salaries[mask].sum()), total, rel_tol=close, abs_tol=1e-6))
 
-        found = next((m for m in (*candidates, *self.known.values()) if fits(m)), None)
+        order = [self._stored(m) for m in candidates] if self.rounded else list(candidates)
+        # what is answered as itself, or as one that was seen before; else as one that is stored, the nearest first
+        found = next((m for m in (*order, *self.known.values()) if fits(m)), None)
+        if found is None:
+            found = next((m for m in nearest(stored_populations(self.served)[0], literal) if fits(m)), None)
         if found is None:
             self.unexplained.append(f"{row}")
             found = literal
@@ -186,6 +194,11 @@ class Attacker:
             self.literal.append(literal)
             self.informed.append(found)
             self.values.append(float(total))
+
+    def _stored(self, mask: Mask) -> Mask:
+        """Return the population that this one is answered as by the snap rule (rounded numbers do not tell)."""
+        stored = nearest(stored_populations(self.served)[0], mask)
+        return stored[0] if stored else mask
 
     # -- what follows
 
@@ -216,12 +229,17 @@ def _shown(served: World, plan: Q) -> polars.DataFrame:
 
 def serve(world: SmallWorld, policy: Policy) -> World:
     """Return the world as it is served under a policy."""
-    return World(remembers=True).add("t", world.frame, policy, ROLES)
+    return World(remembers=True).add("t", world.frame, policy, ROLES, unit="id" if policy.unit == "id" else None)
 
 
 def default(weaken: tuple[str, ...] = ()) -> Policy:
     """The default profile with a threshold of K, so that small worlds have something to tell."""
     return Policy(Aggregation(K), Suppress(), weaken=weaken)
+
+
+def strict() -> Policy:
+    """The strict profile with a threshold of K."""
+    return Policy(Aggregation(K), Suppress(), unit="id", profile="strict")
 
 
 # -- the attacks -------------------------------------------------------------------------------------------------------
@@ -355,7 +373,7 @@ def run(name: str, seeds: Sequence[int], policy: Policy) -> Tally:
     tally = Tally()
     for seed in seeds:
         world = small_world(seed)
-        attacker = Attacker(world, serve(world, policy))
+        attacker = Attacker(world, serve(world, policy), rounded=policy.profile == "strict")
         wanted = ATTACKS[name](world, attacker, np.random.default_rng([seed, 2]))
         tally.worlds += 1
         tally.numbers += len(attacker.values)
