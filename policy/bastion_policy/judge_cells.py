@@ -471,7 +471,7 @@ class BoundaryJudge:
         if self.boundary.marked:
             parts = [self._marked(p, rest=left_out and p is parts[-1]) for p in parts]
         cells = Cells(n.Scan(f"{self.name}o"), merged, empty=not parts, left_out=left_out)
-        plan = self._output(cut, parts)
+        plan = self._output(cut, parts, joined=near is not None)
         self._account(cells, judged, own, whole, everybody, others, near)
         if not tables:
             # nothing of the judge's own goes into it: what may leave is read straight from the kept table
@@ -576,14 +576,14 @@ class BoundaryJudge:
     def _marked(part: AnyNode, *, rest: bool) -> AnyNode:
         return n.WithColumns(part, (Alias(Literal(BOOLEAN, rest), REST),))
 
-    def _output(self, cut: Cut, parts: list[AnyNode]) -> AnyNode:
+    def _output(self, cut: Cut, parts: list[AnyNode], *, joined: bool) -> AnyNode:
         boundary = self.boundary
         if not parts:
             none = n.Slice(self._stats(n.Scan(cut.name), cut.keys, {}, Judged(0, np.zeros(0))), 0, 0)
             parts = [self._marked(none, rest=False) if boundary.marked else none]
         plan = parts[0] if len(parts) == 1 else n.Concat(tuple(parts), "vertical_relaxed")
         keys = tuple(Alias(Column(c), name) for (name, *_), c in zip(boundary.keys, boundary.key_columns, strict=True))
-        if cut.keys and len(parts) > 1:
+        if cut.keys and (len(parts) > 1 or joined):
             plan = n.Sort(plan, tuple(Column(c) for c in boundary.key_columns))
         mark = (Column(REST),) if boundary.marked else ()
         return n.Select(plan, (*keys, *(self._column(o) for o in boundary.outputs), *mark))

@@ -147,10 +147,11 @@ class Memory:
         rules = self._rules(o)
         more = tuple(sets.members(int(c)) for c in np.flatnonzero(hidden))
         following = replace(following, hidden=held.hidden + more)
-        if following.coarse(rules.k) and bool((sets.sizes[new] >= rules.k).all()):
+        owner = lens.roster.owner
+        if following.coarse(self.k, owner):
             self._put(o, channel, replace(following, audit=None))
             return flags
-        state = audited(held, rules, self.history.draw(32))
+        state = audited(held, rules, self.history.draw(32), owner)
         if state is None:
             return flags & ~new
         chosen = np.flatnonzero(new)
@@ -187,12 +188,12 @@ class Memory:
     def _rules(self, o: Occurrence) -> AuditRules:
         """Return the audit's rules in items.
 
-        INVARIANT (tier bound): a support of more than (k - 1) * M items is of at least k units.
+        INVARIANT (tier bound): a support of more than (k - 1) * M items is of at least k people.
         """
         audit, most = self.effective.linear_audit, self.lens(o).most
         assert audit is not None
         share = self.effective.saturation.share if self.effective.saturation is not None else None
-        return AuditRules(max(2, (self.k - 1) * most + 1), audit.pairs, share)
+        return AuditRules(max(2, (self.k - 1) * most + 1), audit.pairs, share, people=max(2, self.k))
 
     def _channel(self, o: Occurrence, channel: str) -> Channel:
         past = self.history.pasts[self.history.domains[o.dataset]]

@@ -77,6 +77,34 @@ def plan_words(plan: Node, names: Mapping[str, str] | None = None) -> str:
     return f"From {source}: {', then '.join(steps)}." if steps else f"All rows of {source}."
 
 
+def expressions_words(plan: Node) -> tuple[str, ...]:
+    """Return every expression of a plan in words, one line each, those that are computed first first."""
+    lines: dict[str, None] = {}
+    seen: set[int] = set()
+    stack: list[tuple[Node, bool]] = [(plan, False)]
+    while stack:
+        node, below = stack.pop()
+        if below:
+            lines |= dict.fromkeys(_expressions(node))
+        elif id(node) not in seen:
+            seen.add(id(node))
+            stack.append((node, True))
+            stack.extend((i, False) for i in reversed(nodes.inputs(node)))
+    return tuple(lines)
+
+
+def _expressions(node: Node) -> list[str]:
+    match node:
+        case nodes.Scan() | nodes.Inline() | nodes.Concat() | nodes.Join() | nodes.JoinAsof():
+            return []
+        case nodes.Select(exprs=exprs) | nodes.WithColumns(exprs=exprs):
+            return [expr_words(e) for e in exprs]
+        case nodes.GroupBy(keys=keys, aggs=aggs):
+            return [f"{expr_words(e)} for each {_list(keys)}" for e in aggs]
+        case _:
+            return [_step(node)]
+
+
 def expr_words(expr: Expr) -> str:
     """Return an expression in words, e.g. "mean of Survived"."""
     match expr:

@@ -47,6 +47,8 @@ class AuditRules:
 
     Attributes:
         k: smallest number of units a released combination may tell about; k >= 2.
+        people: where several units of the system belong to one person (see AuditState.owner), the smallest number of people;
+            k is then what proves it: more units than (people - 1) * M, with M of a person at most.
         pairs: also combine the rows of the echelon form two by two (strict).
         share: rank budget, as a share of the atoms (see `checks.budget`); None: none.
         tau: leverage cap; None: none.
@@ -58,6 +60,7 @@ class AuditRules:
     share: float | None = 0.33
     tau: float | None = None
     capacity: Capacity = field(default_factory=Capacity)
+    people: int | None = None
 
     def __post_init__(self) -> None:
         ok = self.k >= 2 and (self.share is None or 0 < self.share <= 1) and (self.tau is None or 0 < self.tau <= 1)
@@ -133,6 +136,7 @@ class AuditState:
         space: row space of what was released.
         released: the independent released rows over atoms (uint8, weighted: float64).
         concealed: the hidden cells over atoms, as `released`.
+        owner: whose each unit is (small whole numbers), where several units belong to one person; else None.
     """
 
     rules: AuditRules
@@ -141,6 +145,7 @@ class AuditState:
     space: Space
     released: tuple[np.ndarray, ...] = ()
     concealed: tuple[np.ndarray, ...] = ()
+    owner: np.ndarray | None = None
 
     @classmethod
     def start(cls, units: int, rules: AuditRules, seed: bytes) -> AuditState:
@@ -160,13 +165,38 @@ class AuditState:
     def complete(self) -> bool:
         """Whether it is certain that no vector of the row space has a support below k (see the package's page)."""
         most = 2 if self.rules.pairs else 1
-        return checks.small_rows(self.space, self.atoms.sizes, self.rules.k) <= most
+        return checks.small_rows(self.space, self.sizes(self.atoms), self.rules.k) <= most
 
     @property
     def size(self) -> int:
         """Bytes of memory that the state holds."""
         arrays = [*self.space.rows, *self.space.hidden, *self.released, *self.concealed, self.atoms.labels]
         return sum(a.nbytes for a in arrays)
+
+    def people(self, atoms: Atoms) -> Units:
+        """Return the distinct people of each atom."""
+        if self.owner is None:
+            return atoms.sizes
+        owners = int(self.owner.max()) + 1 if self.owner.size else 1
+        found = np.unique(atoms.labels.astype(np.int64) * owners + self.owner) // owners
+        return np.bincount(found, minlength=atoms.sizes.size)
+
+    def sizes(self, atoms: Atoms) -> Units:
+        """Return what an atom counts for in a support.
+
+        INVARIANT: a support that touches an atom of k people is of k people at least; the others have at most M units of a
+        person, so k units (see `AuditRules.people`) prove it. Units of several small atoms may be one person's.
+        """
+        rules = self.rules
+        if self.owner is None or rules.people is None:
+            return atoms.sizes
+        return np.where(self.people(atoms) >= rules.people, np.maximum(atoms.sizes, rules.k), atoms.sizes)
+
+    def _enough(self, row: Row) -> bool:
+        """Whether a row alone is of enough people."""
+        if row.units.size >= self.rules.k or self.owner is None or self.rules.people is None:
+            return row.units.size >= self.rules.k
+        return int(np.unique(self.owner[row.units]).size) >= self.rules.people
 
     # -- asking
 
@@ -186,7 +216,7 @@ class AuditState:
             if not row.exact:
                 return self._refused("weights", mine)
             # INVARIANT: a population below k is refused by itself, whatever the row space says of it
-            if mine is not None and 0 < row.units.size < self.rules.k:
+            if mine is not None and row.units.size and not self._enough(row):
                 return self._refused("population", mine)
         split = self.atoms.split(asked, capacity.atoms)
         if split is None:
@@ -194,11 +224,12 @@ class AuditState:
         atoms, parent = split
         if (self.rank + len(self.concealed) + len(hidden)) * atoms.sizes.size > capacity.entries:
             return self._beyond("entries")
-        space: Space | None = self.space.split(parent, atoms.sizes).settled(atoms.sizes, self.rules.k)
+        sizes = self.sizes(atoms)
+        space: Space | None = self.space.split(parent, sizes).settled(sizes, self.rules.k)
         if space is None:
             return self._refused("doubt")
         released, concealed = self._over(parent)
-        state = AuditState(self.rules, self.seed, atoms, space, released, concealed)
+        state = AuditState(self.rules, self.seed, atoms, space, released, concealed, self.owner)
         state, exposed = state._conceal(hidden)
         if len(state.concealed) > capacity.hidden:
             return self._beyond("hidden")
@@ -269,11 +300,12 @@ class AuditState:
         if split is None or any(row.units.size and row.units[-1] >= self.atoms.labels.size for row in [*rows, *hidden]):
             return None
         atoms, parent = split
-        space = self.space.split(parent, atoms.sizes).settled(atoms.sizes, self.rules.k)
+        sizes = self.sizes(atoms)
+        space = self.space.split(parent, sizes).settled(sizes, self.rules.k)
         if space is None:
             return None
         released, concealed = self._over(parent)
-        state = AuditState(self.rules, self.seed, atoms, space, released, concealed)
+        state = AuditState(self.rules, self.seed, atoms, space, released, concealed, self.owner)
         for i in range(0, len(rows), CHUNK):
             entered = state._release(rows[i : i + CHUNK])
             if isinstance(entered, tuple):
@@ -359,7 +391,7 @@ class AuditState:
 
     def entered(self, vectors: Floats) -> AuditState | tuple[Clearance, str]:
         """Return the state with rows over its atoms added, unchecked but for capacity and doubt."""
-        entered = self.space.enter(self.space.remainder(vectors), self.atoms.sizes, self.rules.k)
+        entered = self.space.enter(self.space.remainder(vectors), self.sizes(self.atoms), self.rules.k)
         if entered is None:
             return Clearance.REFUSED, "doubt"
         space, independent = entered
@@ -374,8 +406,9 @@ class AuditState:
 
     def _forbidden(self) -> tuple[Clearance, str] | None:
         """Return why this state must not come to be."""
-        rules, space, sizes = self.rules, self.space, self.atoms.sizes
-        if rules.share is not None and space.rank > checks.budget(sizes, rules.k, rules.share):
+        rules, space, sizes = self.rules, self.space, self.sizes(self.atoms)
+        people = self.people(self.atoms)
+        if rules.share is not None and space.rank > checks.budget(people, rules.people or rules.k, rules.share):
             return Clearance.REFUSED, "saturation"
         if checks.suppressed(space):
             return Clearance.REFUSED, "suppressed"

@@ -67,7 +67,7 @@ def unpack_roster(text: bytes) -> Roster:
 
 def _channel(channel: Channel) -> dict[str, Any]:
     audit = channel.audit
-    rules = None if audit is None else [audit.rules.k, audit.rules.pairs, audit.rules.share, audit.rules.tau]
+    rules = None if audit is None else [audit.rules.k, audit.rules.pairs, audit.rules.share, audit.rules.tau, audit.rules.people]
     return {
         "labels": _array(channel.labels),
         "sizes": _array(channel.sizes),
@@ -85,8 +85,8 @@ def _read_channel(found: dict[str, Any]) -> Channel:
     hidden = tuple(_read(items) for items in found["hidden"])
     if found["rules"] is None:
         return Channel(labels, sizes, parts, hidden)
-    k, pairs, share, tau = found["rules"]
-    return Channel(labels, sizes, parts, hidden, decode(found["audit"], AuditRules(k, pairs, share, tau)))
+    k, pairs, share, tau, people = found["rules"]
+    return Channel(labels, sizes, parts, hidden, decode(found["audit"], AuditRules(k, pairs, share, tau, people=people)))
 
 
 def _array(values: np.ndarray) -> list[Any]:

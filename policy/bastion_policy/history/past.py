@@ -177,13 +177,17 @@ class Channel:
         most = min(self.labels.size, self.sizes.size * (asked.count + 1))
         return few and (self.parts.shape[0] + 1) * most <= CAPACITY
 
-    def coarse(self, least: int) -> bool:
-        """Whether no atom is smaller than `least` items.
+    def coarse(self, k: int, owner: Ints | None = None) -> bool:
+        """Whether every atom is of k people at least. owner: whose each item is, where people have several.
 
         INVARIANT: every combination of released numbers is constant on atoms, so where all atoms are large none of them tells
         about fewer people: there is nothing to audit.
         """
-        return bool((self.sizes[self.sizes > 0] >= least).all())
+        if owner is None:
+            return bool((self.sizes[self.sizes > 0] >= k).all())
+        owners = int(owner.max()) + 1 if owner.size else 1
+        found = np.unique(self.labels.astype(np.int64) * owners + owner) // owners
+        return bool((np.bincount(found, minlength=self.sizes.size)[self.sizes > 0] >= k).all())
 
     def around(self, items: Items, *, inside: bool) -> Items:
         """Return the atoms that lie inside a set of items (or that touch it), as items."""
@@ -234,11 +238,14 @@ class Past:
         return replace(self, channels={**self.channels, name: channel})
 
 
-def audited(channel: Channel, rules: AuditRules, seed: bytes) -> AuditState | None:
-    """Return the channel's audit under `rules`, made of the stored populations where there is none yet; None: too large."""
+def audited(channel: Channel, rules: AuditRules, seed: bytes, owner: Ints | None = None) -> AuditState | None:
+    """Return the channel's audit under `rules`, made of the stored populations where there is none yet; None: too large.
+
+    owner: whose each item is, where people have several.
+    """
     if channel.audit is not None:
-        return channel.audit if channel.audit.rules == rules else replace(channel.audit, rules=rules)
-    state: AuditState | None = AuditState.start(channel.labels.size, rules, seed)
+        return replace(channel.audit, rules=rules, owner=owner)
+    state: AuditState | None = replace(AuditState.start(channel.labels.size, rules, seed), owner=owner)
     for p in range(channel.parts.shape[0]):
         if state is not None:
             cells = range(int(channel.parts[p].max()) + 1)

@@ -10,6 +10,7 @@ table is another item: its values are other unknowns, and an answer before and o
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -61,6 +62,11 @@ class Roster:
     def size(self) -> int:
         """The number of items."""
         return self.unit.size
+
+    @cached_property
+    def owner(self) -> npt.NDArray[np.int64] | None:
+        """Whose each item is, as small whole numbers; None where everybody has one item."""
+        return None if self.most == 1 else np.unique(self.unit, return_inverse=True)[1]
 
     def entered(self, dataset: str, version: int, unit: Hashes | None, content: Hashes) -> Roster:
         """Return the roster with the rows of a version of a table in it; `unit` None: every row is its own unit."""
