@@ -1,0 +1,167 @@
+"""No person moves the exact sums by more than the noise is made for, whatever their rows; checked on random tables."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from bastion_policy.model import Policy
+from bastion_policy.roles import measure, quasi
+from hypothesis import given
+from hypothesis import strategies as st
+from noisy import Desk, Table
+from query import Q, inline
+
+from bastion import pl as b
+
+ODD = st.one_of(
+    st.floats(-1e6, 1e6),
+    st.sampled_from([math.nan, math.inf, -math.inf, 1e308, -1e308, 5e-324, -0.0, 1e16, 2.0**53 + 2, None]),
+)
+WHOLE = st.one_of(st.integers(-20, 20), st.sampled_from([2**63 - 1, -(2**63), 0, None]))
+ROW = st.tuples(st.integers(0, 4), st.sampled_from(["a", "b", "c", "d", None]), ODD, WHOLE, st.booleans() | st.none())
+ROLES = {
+    "pid": "identifier", "g": quasi("a", "b", "c"), "x": measure(-100, 300), "i": measure(-5, 10), "yes": quasi(),
+}  # fmt: skip
+SCHEMA = {"pid": pl.Int64, "g": pl.String, "x": pl.Float64, "i": pl.Int64, "yes": pl.Boolean}
+
+
+def labels() -> Q:
+    return inline({"g": ["a", "b", "d"], "label": ["one", "two", "one"], "w": [1, 2, 3]})
+
+
+QUERIES = {
+    "all": lambda: Q("t").select(b.len(), b.col("x").sum().alias("s"), b.col("i").sum(), b.col("pid").n_unique()),
+    "moments": lambda: Q("t").select(b.col("x").mean().alias("m"), b.col("x").var().alias("v"), b.col("i").std()),
+    "groups": lambda: Q("t").group_by("g").agg(b.len(), b.col("x").sum(), b.col("yes").mean()),
+    "open groups": lambda: Q("t").group_by("i", "g").agg(b.len(), b.col("x").mean()),
+    "conditions": lambda: Q("t").filter(b.col("yes")).select(
+        b.col("x").filter(b.col("i") > 0).sum(), b.col("x").count().alias("c"), b.col("x").null_count().alias("n")
+    ),
+    "arithmetic": lambda: Q("t").with_columns(((b.col("x") * 3 - b.col("i")) / 7).alias("y")).select(b.col("y").sum()),
+    "asker's bounds": lambda: Q("t").select((b.col("x") * b.col("x")).clip(0, 50).sum()),
+    "histogram": lambda: Q("t").select(b.col("x").hist([-50, 0, 10, 200])),
+    "labels": lambda: Q("t").join(labels(), on="g").group_by("label").agg(b.len(), (b.col("w") * 1.0).clip(0, 3).sum()),
+    "per person": lambda: Q("t").group_by("pid").agg(b.col("i").sum(), b.len().alias("n")).select(
+        b.col("n").clip(0, 3).mean(), b.col("i").clip(0, 9).sum()
+    ),
+    "joined": lambda: Q("t").join(Q("u"), on="pid").group_by("g").agg(b.len(), b.col("y").sum()),
+    "left joined": lambda: Q("t").join(Q("u"), on="pid", how="left").select(b.len(), b.col("y").sum()),
+    "semi": lambda: Q("t").join(Q("u").filter(b.col("y") > 1), on="pid", how="semi").select(b.len()),
+    "sorted": lambda: Q("t").sort("x").select(b.len(), b.col("x").sum()),
+}  # fmt: skip
+
+
+def world(rows: list[Any], others: list[Any], max_rows: int, max_groups: int) -> Desk:
+    policy = Policy.private(1.0, 1e-6, unit="pid", max_rows=max_rows, max_groups=max_groups, roles=ROLES)
+    other = Policy.private(
+        1.0, 1e-6, unit="pid", max_rows=max_rows, max_groups=max_groups,
+        roles={"pid": "identifier", "y": measure(0, 5)},
+    )  # fmt: skip
+    frame = pl.DataFrame(rows, schema=SCHEMA, orient="row")
+    second = pl.DataFrame(others, schema={"pid": pl.Int64, "y": pl.Float64}, orient="row")
+    return Desk({"t": Table(frame, policy, "pid"), "u": Table(second, other, "pid")})
+
+
+def vectors(desk: Desk, priced: Any) -> list[tuple[Any, dict[Any, np.ndarray]]]:
+    """Per table of cells: exact sums by key."""
+    found = []
+    for cells, exact in zip(priced.draft.cells, desk.measured(priced), strict=True):
+        keys = [k.column for k in cells.keys]
+        columns = [f"#~v{i}" for i in range(len(cells.parts))]
+        rows = exact.sums.select(*keys, *columns).rows()
+        found.append((cells, {row[: len(keys)]: np.array(row[len(keys) :], dtype=object) for row in rows}))
+    return found
+
+
+@pytest.mark.parametrize("name", QUERIES)
+@given(
+    rows=st.lists(ROW, max_size=14), others=st.lists(st.tuples(st.integers(0, 4), st.floats(-3, 9)), max_size=8),
+    max_rows=st.integers(1, 3), max_groups=st.integers(1, 3), gone=st.integers(0, 4),
+)  # fmt: skip
+def test_one_person_moves_no_sum_by_more_than_noise_is_made_for(name, rows, others, max_rows, max_groups, gone):
+    here = world(rows, others, max_rows, max_groups)
+    priced = here.priced(QUERIES[name](), 1.0)
+    there = here.without(gone)
+    for (cells, with_them), (_, without) in zip(vectors(here, priced), vectors(there, priced), strict=True):
+        size = len(cells.parts)
+        nothing = np.zeros(size, dtype=object)
+        keys = with_them.keys() | without.keys()
+        changes = np.array([with_them.get(k, nothing) - without.get(k, nothing) for k in keys], dtype=object)
+        if not len(changes):
+            continue
+        for i, part in enumerate(cells.parts):
+            moved = [int(v) for v in changes[:, i]]
+            rows_counted = cells.caps.rows if part.per_row else 1
+            assert max(map(abs, moved)) <= rows_counted * part.bound
+            assert sum(v != 0 for v in moved) <= cells.caps.groups
+            assert math.sqrt(sum(v * v for v in moved)) <= cells.l2(i)
+
+
+@given(
+    rows=st.lists(ROW, max_size=14), max_rows=st.integers(1, 3), max_groups=st.integers(1, 2), gone=st.integers(0, 4),
+    share=st.sampled_from([0.01, 0.25, 0.5, 0.9]),
+)  # fmt: skip
+def test_one_person_moves_no_score_of_a_quantile_by_more_than_noise_is_made_for(
+    rows, max_rows, max_groups, gone, share
+):
+    from bastion_policy.private.statistics import DENOMINATOR
+    from bastion_server.private.mechanisms import quantile_scores
+    from bastion_server.private.release import _histograms
+
+    here = world(rows, [], max_rows, max_groups)
+    query = Q("t").group_by("g").agg(b.col("x").quantile(share), b.col("i").median())
+    priced = here.priced(query, 1.0)
+    (cells,) = priced.draft.cells
+    place = {key: i for i, key in enumerate(cells.domain)}
+    (first,), (second,) = here.measured(priced), here.without(gone).measured(priced)
+    for i, (quantile, _) in enumerate(cells.quantiles):
+        changed = 0
+        counts = [_histograms(cells, quantile, exact.bins[i], place) for exact in (first, second)]
+        for a, c in zip(*counts, strict=True):
+            scores = [quantile_scores(x, quantile.numerator, DENOMINATOR) for x in (a, c)]
+            assert np.max(np.abs(scores[0] - scores[1])) <= cells.linf(i)
+            changed += not np.array_equal(a, c)
+        assert changed <= cells.caps.groups
+
+
+def test_of_many_rows_of_one_person_only_so_many_count():
+    frame = pl.DataFrame({"pid": [1] * 1_000 + [2, 3], "x": [100.0] * 1_000 + [1.0, 2.0]})
+    policy = Policy.private(1.0, unit="pid", max_rows=2, roles={"pid": "identifier", "x": measure(0, 50)})
+    desk = Desk.of(frame, policy, "pid")
+    priced = desk.priced(Q("t").select(b.len(), b.col("x").sum(), b.col("pid").n_unique().alias("people")))
+    (exact,) = desk.measured(priced)
+    steps = [part.step for part in priced.draft.cells[0].parts]
+    found = [value * step for value, step in zip(exact.sums.row(0), steps, strict=True)]
+    assert found == pytest.approx([4, 103, 3], abs=1e-6), "two rows of the first, clipped to 50"
+
+
+def test_rows_that_count_are_a_persons_first_whoever_else_is_there():
+    """Which rows count must not hang on other people: their rows may be many, and stand anywhere between."""
+    own = [(7, float(v)) for v in (5, 1, 4, 2, 3)]
+    policy = Policy.private(1.0, unit="pid", max_rows=2, roles={"pid": "identifier", "x": measure(0, 10)})
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        rows = [(int(p), 0.0) for p in rng.integers(100, 130, 200)]
+        for place, row in zip(sorted(rng.integers(0, 200, len(own))), own, strict=True):
+            rows.insert(int(place) + own.index(row), row)
+        desk = Desk.of(pl.DataFrame(rows, schema={"pid": pl.Int64, "x": pl.Float64}, orient="row"), policy, "pid")
+        priced = desk.priced(Q("t").select(b.col("x").sum()))
+        (exact,) = desk.measured(priced)
+        assert exact.sums.item() * priced.draft.cells[0].parts[0].step == pytest.approx(6.0, abs=1e-6)
+
+
+def test_a_person_takes_part_in_so_many_groups_only():
+    frame = pl.DataFrame({"pid": [1] * 4 + [2], "g": ["a", "b", "c", "a", "c"]})
+    for most in (1, 2, 3):
+        policy = Policy.private(
+            1.0, unit="pid", max_rows=5, max_groups=most, roles={"pid": "identifier", "g": quasi("a", "b", "c")}
+        )
+        desk = Desk.of(frame, policy, "pid")
+        priced = desk.priced(Q("t").group_by("g").agg(b.len()))
+        (exact,) = desk.measured(priced)
+        found = dict(exact.sums.rows())
+        assert found == {1: {"a": 2, "c": 1}, 2: {"a": 2, "b": 1, "c": 1}, 3: {"a": 2, "b": 1, "c": 2}}[most]
