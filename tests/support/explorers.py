@@ -306,7 +306,9 @@ class Session:
         Watched are the cells below the threshold and then those that were hidden: see `recovered`.
         """
         units = self.data.frame.height
-        return {c: leaks(r, units, self.k, [*self.small.get(c, []), *self.hidden.get(c, [])]) for c, r in self.rows.items()}
+        return {
+            c: leaks(r, units, self.k, [*self.small.get(c, []), *self.hidden.get(c, [])]) for c, r in self.rows.items()
+        }
 
     def recovered(self) -> Recovered:
         """Return how many people, small cells and hidden cells are exactly recoverable, over all columns."""

@@ -49,14 +49,21 @@ def eliminate(rows: np.ndarray, watched: np.ndarray, large: int) -> tuple[np.nda
         if not found.size:
             continue
         # the row with the fewest entries is the cheapest to subtract
-        at = done + int(found[np.argmin((work[done + found] != 0).sum(axis=1))]) if column < large else done + int(found[0])
+        at = (
+            done + int(found[np.argmin((work[done + found] != 0).sum(axis=1))])
+            if column < large
+            else done + int(found[0])
+        )
         work[[done, at]] = work[[at, done]]
         inverse = pow(int(work[done, column]), PRIME - 2, PRIME)
         here = np.flatnonzero(work[done])
         pivot = work[done, here] * inverse % PRIME
         work[done, here] = pivot
         start = done + 1 if column < large else first_small
-        for part, others in ((work, start + np.flatnonzero(work[start:, column])), (rest, np.flatnonzero(rest[:, column]))):
+        for part, others in (
+            (work, start + np.flatnonzero(work[start:, column])),
+            (rest, np.flatnonzero(rest[:, column])),
+        ):
             others = others[others != done] if part is work else others
             if others.size:
                 block = np.ix_(others, here)
@@ -88,21 +95,26 @@ def leaks(rows: Sequence[Mask], units: int, k: int, watched: Sequence[Mask] = ()
 
     Complete for units and atoms: a vector that lives on one atom of the row space is a row of its reduced echelon form.
     """
-    both = _stack([*rows, *watched], units)
-    over, sizes, atom = compress(both)
+    over, sizes, atom = compress(_stack([*rows, *watched], units))
     released, asked = over[: len(rows)], over[len(rows) :]
+    # watched cells may cut an atom of the rows in parts, which stay equal in all rows
+    _, whole, parent = compress(_stack(rows, units))
+    parents = np.zeros(sizes.size, np.int64)
+    parents[atom] = parent
     # large atoms first: a row whose pivot is a small atom lives on small atoms alone
-    order = np.argsort(-sizes, kind="stable")
-    large = int((sizes >= k).sum())
+    order = np.lexsort((parents, -whole[parents]))
+    large = int((whole[parents] >= k).sum())
     form, pivots, rest, rank = eliminate(released[:, order], asked[:, order], large)
     touched = form != 0
     people, small = [], []
-    for row in np.flatnonzero(touched.sum(axis=1) == 1):
-        members = np.flatnonzero(atom == order[pivots[row]])
-        if members.size == 1:
-            people.append(int(members[0]))
-        else:
-            small.append(tuple(int(i) for i in members))
+    for row in range(len(pivots)):
+        inside = set(parents[order[touched[row]]].tolist())
+        if len(inside) == 1:
+            members = tuple(int(i) for i in np.flatnonzero(parent == inside.pop()))
+            if len(members) == 1:
+                people.append(members[0])
+            else:
+                small.append(members)
     cells = tuple(int(i) for i in np.flatnonzero(asked.any(axis=1) & ~rest.any(axis=1)))
     supports = int(((touched * sizes[order]).sum(axis=1) < k).sum())
     return Leaks(tuple(sorted(people)), tuple(sorted(small)), cells, supports, rank)
@@ -127,7 +139,7 @@ def solve(rows: Sequence[Mask], values: Sequence[float], wanted: Mask, tolerance
     if not rows:
         return None
     both = np.stack([np.asarray(r, np.float64) for r in (*rows, wanted)])
-    over, sizes, _ = compress(both)
+    over, _, _ = compress(both)
     system, target = over[:-1].T.astype(np.float64), over[-1].astype(np.float64)
     weights = np.linalg.lstsq(system, target, rcond=None)[0]
     left = np.abs(system @ weights - target).max()

@@ -15,7 +15,7 @@ import numpy as np
 import polars
 from bastion_policy.model import Policy
 from drive import World
-from harness_trackers import K, Condition, SmallWorld, default, serve, small_world, strict
+from harness_trackers import Condition, K, SmallWorld, default, serve, small_world, strict
 from query import Q
 
 import bastion.expressions as pl

@@ -11,7 +11,9 @@ from drive import World
 from harness_algebra import Mask
 
 
-def stored_populations(world: World, after: int = 0, table: str = "t", requester: str = "alice") -> tuple[list[Mask], int]:
+def stored_populations(
+    world: World, after: int = 0, table: str = "t", requester: str = "alice"
+) -> tuple[list[Mask], int]:
     """Return the populations stored from partition `after` on, and the number of partitions now."""
     facts = world.facts[table]
     domain, audience = facts.audience(requester)

@@ -25,8 +25,6 @@ import bastion.expressions as pl
 
 PEOPLE = 80
 COLUMNS = tuple("abcdefghij")
-#: seconds that the mixed-integer solver may search for one world
-PATIENCE = 5.0
 
 
 @dataclass
@@ -116,22 +114,22 @@ def by_least_squares(rows: Sequence[Mask], sums: Sequence[float]) -> Mask:
     return np.asarray(offset > 0)
 
 
-def by_integers(rows: Sequence[Mask], sums: Sequence[float]) -> Mask:
-    """Return a table of bits that agrees with every answer, the likeliest first by least squares."""
+def by_integers(rows: Sequence[Mask], sums: Sequence[float], patience: float = 5.0) -> Mask:
+    """Return a table of bits that agrees with every answer, the likeliest by least squares; `patience`: seconds to search."""
     if not rows:
         return np.zeros(PEOPLE, bool)
     system, exact = np.stack(rows).astype(np.float64), np.asarray(sums)
     offset = np.linalg.lstsq(system, exact - system.sum(axis=1) / 2, rcond=None)[0]
     found = milp(
         -offset, integrality=np.ones(PEOPLE), bounds=Bounds(0, 1), constraints=LinearConstraint(system, exact, exact),
-        options={"time_limit": PATIENCE, "mip_rel_gap": 0.02},
+        options={"time_limit": patience, "mip_rel_gap": 0.02},
     )  # fmt: skip
     return np.asarray(found.x > 0.5) if found.x is not None else np.asarray(offset > 0)
 
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """One world's outcome. accuracies: share of people whose bit is guessed. exact: people whose bit follows linearly."""
+    """One world's outcome. least_squares, integers: share of people whose bit is right."""
 
     asked: int
     answered: int
@@ -141,8 +139,8 @@ class Reconstruction:
     unexplained: int
 
 
-def reconstruct(seed: int, policy: Policy, queries: Sequence[int], integers: bool = True) -> list[Reconstruction]:
-    """Return how well the secret is known after so many queries (ascending)."""
+def reconstruct(seed: int, policy: Policy, queries: Sequence[int], patience: float = 5.0) -> list[Reconstruction]:
+    """Return how well the secret is known after so many queries (ascending); `patience`: of the solver, in seconds."""
     world = bits(seed, policy)
     rng = np.random.default_rng([seed, 4])
     found = []
@@ -151,7 +149,7 @@ def reconstruct(seed: int, policy: Policy, queries: Sequence[int], integers: boo
             world.ask(random_half(world, rng))
         rank = int(np.linalg.matrix_rank(np.stack(world.rows).astype(float))) if world.rows else 0
         guess = by_least_squares(world.rows, world.sums)
-        better = by_integers(world.rows, world.sums) if integers else guess
+        better = by_integers(world.rows, world.sums, patience)
         right = [float((g == world.secret).mean()) for g in (guess, better)]
         found.append(Reconstruction(world.asked, len(world.rows), rank, *right, world.unexplained))
     return found

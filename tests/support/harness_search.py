@@ -25,7 +25,6 @@ from bastion_plan.errors import BastionError
 from bastion_plan.expressions import Alias, Call, Column, Expr, Over, Ternary, children
 from bastion_plan.functions.registry import all_functions
 from bastion_plan.nodes import Node
-from bastion_plan.typing import describe
 from bastion_policy.flow_trees import with_children
 from bastion_policy.model import Aggregation, Policy, Role, Suppress
 from bastion_policy.roles import measure
@@ -75,7 +74,22 @@ SCHEMA: Schema = {c: from_polars(t) for c, t in people("x", 1.0, 0).schema.items
 
 # -- plans -------------------------------------------------------------------------------------------------------------
 
-_AGGREGATES = ("sum", "mean", "count", "min", "max", "median", "var", "std", "n_unique", "any", "all", "first", "last", "product")
+_AGGREGATES = (
+    "sum",
+    "mean",
+    "count",
+    "min",
+    "max",
+    "median",
+    "var",
+    "std",
+    "n_unique",
+    "any",
+    "all",
+    "first",
+    "last",
+    "product",
+)
 _FUNCTIONS = list(all_functions())
 
 
@@ -105,7 +119,9 @@ def _expression(rng: Random, depth: int) -> Expr:
     if style < 0.42:
         return Call("filter", (_expression(rng, depth - 1), _masks(rng)))
     if style < 0.5:
-        return Call(rng.choice(["mul", "add", "sub", "truediv"]), (_expression(rng, depth - 1), _expression(rng, depth - 1)))
+        return Call(
+            rng.choice(["mul", "add", "sub", "truediv"]), (_expression(rng, depth - 1), _expression(rng, depth - 1))
+        )
     if style < 0.56:
         return Over(_expression(rng, depth - 1), (Column(rng.choice(["town", "size", "age", "id"])),))
     if style < 0.66:
@@ -141,7 +157,11 @@ def random_plan(rng: Random) -> Node:
     if style < 0.5:
         plan = n.Select(plan, outputs)
     elif style < 0.85:
-        keys = (Column(rng.choice(["town", "size", "age", "day"])),) if rng.random() < 0.7 else (Alias(_expression(rng, 2), "key"),)
+        keys = (
+            (Column(rng.choice(["town", "size", "age", "day"])),)
+            if rng.random() < 0.7
+            else (Alias(_expression(rng, 2), "key"),)
+        )
         plan = n.GroupBy(plan, keys, outputs)
     else:
         plan = n.WithColumns(plan, outputs)
@@ -191,7 +211,7 @@ def _features(worlds: World, plans: Sequence[Node]) -> dict[str, Any]:
         except BastionError as error:
             found[f"{p} error"] = error.code
             continue
-        except Exception as error:  # an engine's error: a scientist is told that it failed, not why
+        except Exception as error:  # noqa: BLE001 - an engine's error: a scientist is told that it failed, not why
             found[f"{p} error"] = type(error).__name__
             continue
         found[f"{p} outcome"] = answer.verdict.outcome.value
@@ -215,7 +235,7 @@ def _features(worlds: World, plans: Sequence[Node]) -> dict[str, Any]:
     return found
 
 
-def _separates(groups: Sequence[Sequence[Any]]) -> bool:
+def separates(groups: Sequence[Sequence[Any]]) -> bool:
     """Whether a feature tells the secrets apart: in order without overlap, or as disjoint sets of few values."""
     flat = [v for g in groups for v in g]
     if all(isinstance(v, float) for v in flat):
@@ -251,7 +271,9 @@ class Search:
     findings: list[Finding] = field(default_factory=list)
 
 
-def _told(plans: Sequence[Node], policy: Policy, secret: str, draws: int, first: int, most: int | None = None) -> tuple[str, ...]:
+def _told(
+    plans: Sequence[Node], policy: Policy, secret: str, draws: int, first: int, most: int | None = None
+) -> tuple[str, ...]:
     """Return the features that determine the secret."""
     groups: list[list[dict[str, Any]]] = []
     for value in SECRETS[secret]:
@@ -263,7 +285,7 @@ def _told(plans: Sequence[Node], policy: Policy, secret: str, draws: int, first:
                 return ("",)  # nothing is shown, whatever the data
     names = set.intersection(*(set(f) for g in groups for f in g)) if groups else set()
     names |= {f for g in groups for found in g for f in found if f.endswith(("error", "outcome", "shape", "null"))}
-    return tuple(sorted(f for f in names if _separates([[found.get(f) for found in g] for g in groups])))
+    return tuple(sorted(f for f in names if separates([[found.get(f) for found in g] for g in groups])))
 
 
 def binds(plans: Sequence[Node]) -> bool:
@@ -312,6 +334,11 @@ def search(seeds: Sequence[int], policy: Policy, note: Callable[[Finding], None]
 def default(weaken: tuple[str, ...] = ()) -> Policy:
     """The default profile with a threshold of K, whose unsafe cells are left out."""
     return Policy(Aggregation(K), Suppress(), weaken=weaken)
+
+
+def open_policy() -> Policy:
+    """No guard."""
+    return Policy.open()
 
 
 CASES = int(os.environ.get("BASTION_FUZZ_CASES", "60"))

@@ -176,7 +176,9 @@ class Attacker:
             # rounded answers: counts to 5, sums to three digits, and once more where a mean is multiplied
             right = size is None or abs(int(mask.sum()) - size) <= (5 if self.rounded else 0)
             close = 0.15 if self.rounded else 1e-9
-            return right and (total is None or math.isclose(float(salaries[mask].sum()), total, rel_tol=close, abs_tol=1e-6))
+            return right and (
+                total is None or math.isclose(float(salaries[mask].sum()), total, rel_tol=close, abs_tol=1e-6)
+            )
 
         order = [self._stored(m) for m in candidates] if self.rounded else list(candidates)
         # what is answered as itself, or as one that was seen before; else as one that is stored, the nearest first
@@ -270,7 +272,13 @@ def double_tracker(world: SmallWorld, attacker: Attacker, rng: np.random.Generat
     for _ in range(2):
         inner = world.some(rng, K, world.height // 2)
         outer = inner | world.some(rng, 2 * K, world.height - 2 * K)
-        for asked in (outer, inner | world.is_target(), inner, outer & ~(world.is_target() & inner), outer & ~world.is_target()):
+        for asked in (
+            outer,
+            inner | world.is_target(),
+            inner,
+            outer & ~(world.is_target() & inner),
+            outer & ~world.is_target(),
+        ):
             attacker.ask(asked)
     return None
 
@@ -300,7 +308,9 @@ def three_cover(world: SmallWorld, attacker: Attacker, rng: np.random.Generator)
             found = ~_any(world, column, g)
             covers.append(found)
         at = int(parts[0])
-        covers[at] = covers[at] & ~world.is_target() if covers[at].mask[world.target] else covers[at] | world.is_target()
+        covers[at] = (
+            covers[at] & ~world.is_target() if covers[at].mask[world.target] else covers[at] | world.is_target()
+        )
         for asked in (*covers, None):
             attacker.ask(asked)
     return None
@@ -331,7 +341,9 @@ def margins(world: SmallWorld, attacker: Attacker, rng: np.random.Generator) -> 
 
 
 def _small_cell(world: SmallWorld, first: str, second: str) -> Mask | None:
-    cells = world.frame.with_columns(i=polars.int_range(polars.len())).group_by(first, second, maintain_order=True).agg("i")
+    cells = (
+        world.frame.with_columns(i=polars.int_range(polars.len())).group_by(first, second, maintain_order=True).agg("i")
+    )
     small = [m for m in cells["i"].to_list() if len(m) < K]
     if not small:
         return None
@@ -342,7 +354,9 @@ def _small_cell(world: SmallWorld, first: str, second: str) -> Mask | None:
 
 def everything(world: SmallWorld, attacker: Attacker, rng: np.random.Generator) -> Mask | None:
     """A longer session that mixes all of them, with random sets beside."""
-    for attack in rng.permutation(np.array([individual_tracker, general_tracker, double_tracker, additive, three_cover])):
+    for attack in rng.permutation(
+        np.array([individual_tracker, general_tracker, double_tracker, additive, three_cover])
+    ):
         attack(world, attacker, rng)
         attacker.ask(world.some(rng, K, world.height))
     attacker.table(*(str(c) for c in rng.permutation(COLUMNS)[:2]))
