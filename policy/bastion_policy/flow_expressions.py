@@ -354,7 +354,10 @@ class ExpressionTyping:
         alone = all(isinstance(a, Literal) for a in args[1:])
         value = self.value(args[0]) if args and alone else self._mix(args, "a window over several columns")
         units = [k for k in keys if k.plain is not None and self.world.is_unit(k.plain)]
-        if not units:
+        if units:
+            # it reads that person's rows alone, whatever it is; only some of them make a column of the person
+            self.cross_row = [f"={f}" if f == name else f for f in self.cross_row]
+        else:
             self.cross_row.append("over")
         # which unit it is says nothing of the unit's values
         others = [k for k in keys if k not in units]

@@ -381,6 +381,9 @@ def order_dependent(name: str) -> Finding:
     if name.startswith("!"):
         reason = f"{name[1:]}() fails at some values, so that an error would tell of single people's rows."
         return Finding("row-level", reason, "Use another function.")
+    if name.startswith("="):
+        reason = f"{name[1:]}() within one person's rows is no function that a guard is defined for."
+        return Finding("order-dependent", reason, "Use shift, diff, cum_sum, rank or rolling_mean over the unit.")
     if name in _INSTEAD:
         return Finding("row-level", f"{name}() may show values or counts of single people.", _INSTEAD[name])
     reason = f"{name}() reads other people's rows, so its values depend on the order or choice of rows."
