@@ -51,8 +51,16 @@ class Rules(Protocol):
 
     def _exact(self, m: Measurer, rest: Indexes, contribution: AnyExpr, ok: Flags) -> Steps: ...
 
+    def _declared(self, term: Term) -> bool: ...
+
     def _sum_rule(
-        self, m: Measurer, term: Term, deviations: Floats | None, shown: Flags, condition: Expr | None
+        self,
+        m: Measurer,
+        term: Term,
+        deviations: Floats | None,
+        shown: Flags,
+        condition: Expr | None,
+        counted: Floats | None = None,
     ) -> Steps: ...
 
     def _squares(self, term: Term, condition: Expr | None) -> AnyExpr: ...
@@ -142,10 +150,11 @@ class ColumnVerdicts:
         if is_number(term):
             if s.function == "std":
                 ddof = int(getattr(s.call, "option", lambda *_: 1)("ddof", 1))
-            squares = np.nan_to_num(floats(table[f"{OWN}v{name}"]), nan=np.nan) * (counted - ddof)
+            squares = floats(table[f"{OWN}v{name}"]) * (counted - ddof)
             total = floats(table[f"{OWN}g{name}"])
             deviations = total - counted * low if low is not None else None
-            passed = yield from rules._sum_rule(m, term, deviations, shown, condition)
+            above = counted if rules._declared(term) else None
+            passed = yield from rules._sum_rule(m, term, deviations, shown, condition, above)
             shown = shown & passed
             passed = yield from self._spread(m, term, squares, width, shown, condition)
             shown = shown & passed
@@ -188,7 +197,7 @@ class ColumnVerdicts:
         ok = np.zeros(m.size, bool)
         if squares is not None and width is not None and width > 0 and most is not None:
             with np.errstate(invalid="ignore"):
-                ok = squares > (rule.min_differing - 1) * most * width**2 * (1 + 1e-6)
+                ok = np.isfinite(squares) & (squares > (rule.min_differing - 1) * most * width**2 * (1 + 1e-6))
         rest = np.flatnonzero(shown & ~ok)
         if not rest.size:
             return ok | ~shown

@@ -268,3 +268,20 @@ def test_people_are_counted_where_they_have_several_rows() -> None:
     there = World(remembers=False).add("t", frame, strict(), ROLES, unit="id")
     shown = there.ask(T.select(x=pay.mean(), d=debt.mean()).plan).released
     assert shown["x"].item() is None
+
+
+def test_who_is_far_below_the_top_dominates_too() -> None:
+    """All but one have the most that is possible: the sum says what the one has."""
+    frame = BASE.with_columns(pay=polars.when(polars.col("id") < 4).then(polars.col("id") * 3.0).otherwise(100.0))
+    only = frame.with_columns(pay=polars.when(polars.col("id") == 3).then(2.0).otherwise(99.0 + polars.col("id") % 2))
+    assert world(only).ask(T.select(x=pay.mean()).plan).released["x"].to_list() == [None]
+
+
+def test_numbers_that_are_none_prove_nothing() -> None:
+    for wrong in (math.inf, math.nan):
+        frame = BASE.with_columns(pay=polars.when(polars.col("id") == 5).then(wrong).otherwise(polars.col("pay")))
+        there = world(frame)
+        for asked, expr in ASKED.items():
+            if asked in ("median", "max"):
+                continue
+            assert there.ask(T.select(x=expr).plan).released["x"].to_list() == [None], asked
