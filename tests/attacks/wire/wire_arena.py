@@ -1,0 +1,294 @@
+"""The server under attack, its owner, the tables under each policy, and the attackers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import msgspec
+import polars
+import zmq
+from attack_list import ATTACKS, Attack, right
+from bastion_plan.canonical import encode
+from bastion_plan.errors import BastionError
+from bastion_plan.nodes import Node
+from bastion_policy.model import Aggregation, Log, Policy, Review, Suppress, TrueRule
+from bastion_policy.policy import WEAKENABLE
+from bastion_policy.roles import Role, RoleKind
+from bastion_server import start
+from bastion_wire import messages as m
+from query import Q
+from wire_line import Line
+from wire_worlds import EVERYBODY_ELSE, SECRETS, TABLES, role_of
+
+from bastion import Connection, Identity
+
+EPSILON = 0.5
+ROUNDS = 8  #: how often in a row a guess must be right in both worlds where answers are noisy
+_AUDIT = ("history", "linear_audit", "saturation")
+
+
+class NotServed(Exception):
+    """The server refuses a policy: it does not enforce this profile yet."""
+
+
+def policy_of(setting: str, roles: dict[str, Role], unit: str) -> Policy:
+    """Return the policy of a profile or switch."""
+    zone, review = Aggregation(10), Review()
+    match setting:
+        case "default" | "alone" | "shared" | "self" | "approved":
+            return Policy(zone, review, unit=unit, roles=roles)
+        case "strict":
+            return Policy(zone, Suppress(), unit=unit, roles=roles, profile="strict")
+        case "private":
+            return msgspec.structs.replace(Policy.private(epsilon=EPSILON, unit=unit), roles=roles)
+        case "open":
+            return Policy(TrueRule(), Log(), unit=unit, roles=roles)
+        case "names":
+            return Policy(TrueRule(), Log(), unit=unit, roles=roles | {"name": Role(RoleKind.QUASI)})
+        case "k":
+            return Policy(Aggregation(1), review, unit=unit, roles=roles, weaken=tuple(WEAKENABLE))
+        case "dominance" | "homogeneity":
+            return Policy(zone, review, unit=unit, roles=roles, weaken=(setting,))
+        case "history":
+            return Policy(zone, review, unit=unit, roles=roles, weaken=_AUDIT)
+        case "unit":
+            return Policy(zone, review, unit="row", roles=roles)
+    raise AssertionError(setting)
+
+
+class Arena:
+    """One server with all tables. A context manager."""
+
+    def __init__(self, folder: Path, names: Sequence[str] = ()) -> None:
+        self.olga = Identity.create("olga")
+        self.people = {
+            f"{name}-{i}": Identity.create(f"{name.replace('_', '-')}-{i}"[:60])
+            for name in names or ATTACKS
+            for i in "ab"
+        }
+        # written as the owner's shell would; adding them one by one reads all of them each time
+        keys = folder / "keys" / "users"
+        keys.mkdir(mode=0o700, parents=True)
+        for who in self.people.values():
+            (keys / f"{who.name}.pub").write_text(who.public.to_text())
+        self.server = start(folder, owners=[self.olga])
+        self.context: zmq.Context[Any] = zmq.Context()
+        self.owner = Connection(self.server.endpoint, identity=self.olga, server_key=self.server.server_key)
+        self._tables: dict[tuple[Any, ...], str] = {}
+        self._refused: dict[str, str] = {}
+        self._count = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.owner.close()
+        self.context.destroy(linger=0)
+        self.server.stop()
+
+    def upload(self, setting: str, frame: polars.DataFrame, unit: str, **changes: Any) -> tuple[str, str]:
+        """Upload a table under a policy; return its id and name.
+
+        Raises:
+            NotServed: the server does not enforce the policy.
+        """
+        if setting in self._refused:
+            raise NotServed(self._refused[setting])
+        self._count += 1
+        roles = {c: role_of(c) for c in frame.columns}
+        policy = msgspec.structs.replace(policy_of(setting, roles, unit), **changes)
+        name = f"table-{self._count}"
+        try:
+            sent = self.owner.client.polars.send_df(frame, policy, name=name)
+        except BastionError as error:
+            if error.code != "policy.unsupported":
+                raise
+            self._refused[setting] = f"the server refuses the {setting} profile: {error.reason}"
+            raise NotServed(self._refused[setting]) from None
+        return sent.dataset_id, name
+
+    def table(self, setting: str, world: int, name: str, key: object = None) -> tuple[str, str]:
+        """Return id and name of one of the worlds' tables, uploaded at its first use; a fresh one for each key."""
+        place = (setting, world, name, key)
+        if place not in self._tables:
+            make, unit = TABLES[name]
+            self._tables[place] = self.upload(setting, make(world), unit)  # type: ignore[assignment]
+        return self._tables[place]  # type: ignore[return-value]
+
+    def attacker(self, attack: Attack, setting: str, world: int, turn: int = 0) -> Attacker:
+        """Return a fresh attacker: an identity that has asked nothing of these tables yet."""
+        return Attacker(self, attack, setting, world, turn)
+
+    def play(self, attack: Attack, setting: str) -> Played:
+        """Play an attack until it fails, or has been right in both worlds (ROUNDS times where answers are noisy)."""
+        told: list[str] = []
+        for turn in range(ROUNDS if setting == "private" else 1):
+            for world in (0, 1):
+                with self.attacker(attack, setting, world, turn) as attacker:
+                    found = attack.run(attacker)
+                told += attacker.told
+                if not right(attack, world, found):
+                    return Played(False, tuple(told), (world, found))
+        return Played(True, tuple(told), None)
+
+
+@dataclass(frozen=True)
+class Played:
+    """How an attack went. told: what the server said, in codes; missed: the world and the wrong guess."""
+
+    got: bool
+    told: tuple[str, ...]
+    missed: tuple[int, Any] | None
+
+
+@dataclass
+class Attacker:
+    """A scientist who is after one person's secret. A context manager: it hangs up."""
+
+    arena: Arena
+    attack: Attack
+    setting: str
+    world: int
+    turn: int = 0
+    told: list[str] = field(default_factory=list)
+    lines: dict[str, Line] = field(default_factory=dict)
+    others: polars.DataFrame = field(default_factory=lambda: EVERYBODY_ELSE)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for line in self.lines.values():
+            line.close()
+
+    # -- tables
+
+    @property
+    def key(self) -> object:
+        """Tables of one's own where the attack changes them or spends what all share."""
+        return (self.attack.name, self.turn) if self.attack.own or self.setting == "private" else None
+
+    def table(self, name: str) -> Q:
+        """Return one of the worlds' tables as a plan."""
+        return Q(self.arena.table(self.setting, self.world, name, self.key)[0])
+
+    @property
+    def T(self) -> Q:
+        """The table of people."""
+        return self.table("people")
+
+    def upload(self, frame: polars.DataFrame, unit: str = "id", **changes: Any) -> tuple[str, str]:
+        """The owner uploads a further table under the same policy; returns its id and name."""
+        return self.arena.upload(self.setting, frame, unit, **changes)
+
+    @property
+    def secret(self) -> dict[str, object]:
+        """The secrets of this world (for what the owner does, never for the attacker)."""
+        return SECRETS[self.world]
+
+    # -- asking
+
+    def identity(self, who: str = "a") -> Identity:
+        """Return an identity of this attack: "a" or "b"."""
+        return self.arena.people[f"{self.attack.name}-{who}"]
+
+    def line(self, who: str = "a") -> Line:
+        """Return the session of an identity of this attack."""
+        if who not in self.lines:
+            server = self.arena.server
+            self.lines[who] = Line(self.arena.context, server.endpoint, server.server_key, self.identity(who))
+        return self.lines[who]
+
+    def say(self, body: Any, who: str = "a") -> Any:
+        """Send any message; return the body of its answer."""
+        answer = self.line(who).ask(body)[0]
+        if isinstance(answer, m.Failed):
+            self.told.append(f"failed: {answer.code}")
+        return answer
+
+    def ask(self, plan: Q | Node, who: str = "a") -> polars.DataFrame:
+        """Return the answer, else its safe part, else an empty table."""
+        node = plan.plan if isinstance(plan, Q) else plan
+        body, table = self.line(who).query(node)
+        if isinstance(body, m.Denial):
+            self.told.append(f"{body.outcome}: {body.rule}")
+            if body.has_safe_part:
+                body, table = self.line(who).query(node, "safe_part")
+        if isinstance(body, m.Failed):
+            self.told.append(f"failed: {body.code}")
+        if table is not None:
+            self.told.append("answered")
+        return table if table is not None else polars.DataFrame()
+
+    def failed(self, plan: Q) -> bool:
+        """Whether the server says that the plan failed, which no denial is."""
+        body, _ = self.line().query(plan.plan)
+        self.told.append(f"failed: {body.code}" if isinstance(body, m.Failed) else "answered or denied")
+        return isinstance(body, m.Failed)
+
+    def value(self, plan: Q, column: str | None = None, who: str = "a") -> Any:
+        """Return the only value of an answer, None where there is none."""
+        table = self.ask(plan, who)
+        if not table.height or not table.width:
+            return None
+        return table[column or table.columns[0]][0]
+
+    # -- asking the owner
+
+    @property
+    def thief(self) -> str:
+        """Who uses what identity "a" was given: somebody else, unless the binding is switched off."""
+        return "a" if self.setting == "self" else "b"
+
+    def approve(self, plan: Q, **grant: Any) -> bool:
+        """File a request for a plan, which the owner approves at once; False where it cannot be filed."""
+        filed = self.say(m.RequestAccess(encode(plan.plan), "for the study"))
+        if not isinstance(filed, m.Request):
+            return False
+        self.arena.owner.approve(filed.info.id, **grant)
+        return True
+
+    def approved(self, plan: Q, **grant: Any) -> polars.DataFrame:
+        """Return the answer that the owner approved, else an empty table."""
+        return (
+            self.ask(plan) if self.setting in ("open", "names") or self.approve(plan, **grant) else polars.DataFrame()
+        )
+
+    def again(self, plan: Q) -> polars.DataFrame:
+        """Ask for what was not approved; where that rule is off the owner approves it too."""
+        return self.approved(plan) if self.setting == "approved" else self.ask(plan)
+
+    def replace(self, frame: polars.DataFrame) -> None:
+        """The owner uploads a new version of the table of people."""
+        _, name = self.arena.table(self.setting, self.world, "people", self.key)
+        self.arena.owner.client.polars.send_df(frame, name=name, replace=True)
+
+    def second(self, frame: polars.DataFrame) -> Q:
+        """The owner uploads a second table of the same people."""
+        return Q(self.upload(frame)[0])
+
+    def tells(self, make: Any) -> bool:
+        """Whether the answers differ between two thresholds that have the target's salary between them, or not."""
+        one, two = self.ask(make(81_000.0)), self.ask(make(82_000.0))
+        return not one.equals(two)
+
+
+def values(table: polars.DataFrame, name: str) -> list[Any]:
+    """Return a column as a list, empty where there is none."""
+    return table[name].to_list() if name in table.columns else []
+
+
+def where(table: polars.DataFrame, column: str, value: Any, wanted: str) -> Any:
+    """Return the value of `wanted` in the row where `column` is `value`, None where there is none."""
+    if column not in table.columns or wanted not in table.columns:
+        return None
+    found = table.filter(polars.col(column) == value)[wanted]
+    return found[0] if len(found) else None
+
+
+def minus(one: Any, *rest: Any) -> Any:
+    """Return a difference, None where a part is missing."""
+    return None if one is None or any(r is None for r in rest) else one - sum(rest)

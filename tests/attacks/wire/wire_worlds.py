@@ -1,0 +1,139 @@
+"""The tables that are attacked, twice: equal but for what is secret about one person.
+
+An attack that is right must be right in both worlds; who guesses is not. The attacker knows the person's public traits
+(`AGE`, `SEX`, `TOWN`, `ID`), and everybody else's rows where an attack says so.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import polars
+from bastion_policy.model import Role, RoleKind
+
+N = 600
+TARGET = 137
+AGE, ID, SEX, TOWN, PLACE, CLINIC = 97, 1000 + TARGET, "f", "a", TARGET % 10, 3
+LOW, HIGH = 81_000.0, 82_000.0  #: the target's salary lies between them in the first world only
+
+#: secrets of the target in the two worlds
+SECRETS: tuple[dict[str, object], dict[str, object]] = (
+    {
+        "salary": 81_234.56, "debt": 98_765.43, "rent": 98_765.43, "hiv": True, "disease": "rare", "bonus": 7777.77,
+        "died": 2020.0, "gain": -4321.5, "code": "x", "name": "person 137", "clinic": True, "spend": 951.23, "job": "astronaut",
+    },
+    {
+        "salary": 74_321.12, "debt": 43_210.98, "rent": 43_210.98, "hiv": False, "disease": "d1", "bonus": 1234.56,
+        "died": 1999.0, "gain": -1234.5, "code": "5", "name": "somebody else 9", "clinic": False, "spend": 412.77, "job": "clerk",
+    },
+)  # fmt: skip
+
+_BOUNDS = {
+    "salary": (0, 120_000), "debt": (0, 100_000), "rent": (0, 100_000), "bonus": (0, 10_000), "died": (1900, 2030),
+    "gain": (-5000, 5000), "points": (0, 1000), "score": (0, 930), "spend": (0, 1000),
+}  # fmt: skip
+
+
+def role_of(column: str) -> Role:
+    """Return the declared role of a column of any of the tables."""
+    if column in _BOUNDS:
+        lower, upper = _BOUNDS[column]
+        return Role(RoleKind.MEASURE, float(lower), float(upper))
+    if column in ("id", "card"):
+        return Role(RoleKind.IDENTIFIER)
+    if column == "name":
+        return Role(RoleKind.HIDDEN)
+    if column in ("hiv", "disease", "code", "grade"):
+        return Role(RoleKind.SENSITIVE)
+    return Role(RoleKind.QUASI)
+
+
+def people(world: int) -> polars.DataFrame:
+    """Return one row per person."""
+    secret, rng = SECRETS[world], np.random.default_rng(7)
+
+    def with_target(values: np.ndarray, column: str) -> list[object]:
+        found: list[object] = values.tolist()
+        found[TARGET] = secret[column]
+        return found
+
+    age = rng.integers(20, 80, N)
+    age[TARGET] = AGE
+    sex = np.array(["m", "f"])[np.arange(N) % 2]
+    town = rng.choice(["a", "b", "c", "d"], N)
+    town[TARGET] = TOWN
+    clinic = rng.choice([1, 2, 4, 5, 6, 7, 8], N)
+    members = [TARGET, *range(200, 214)]
+    clinic[members] = CLINIC
+    hiv = rng.random(N) < 0.3
+    hiv[members] = bool(secret["clinic"])
+    grade = np.array(["hi", "mid", "lo"])[(np.arange(N) * 7) % 3]
+    grade[members] = "hi" if secret["clinic"] else "lo"
+    floor = [7] * 6 + [8] * 6 + [None if i % 20 == TARGET % 20 else 1 for i in range(12, N)]
+    tags = [[int(i), int(i) + 1] for i in rng.integers(0, 9, N)]
+    columns: dict[str, object] = {
+        "id": np.arange(1000, 1000 + N),
+        "name": with_target(np.array([f"person {i}" for i in range(N)]), "name"),
+        "age": age,
+        "sex": sex,
+        "town": town,
+        "place": np.arange(N) % 10,
+        "clinic": clinic,
+        "floor": floor,
+        "ward": [str(f) if f else "(other)" for f in floor],
+        "job": with_target(rng.choice(["clerk", "cook", "nurse"], N), "job"),
+        "tags": tags,
+        "marks": tags,
+        "share": np.where(age == AGE, 1.0, 0.0).astype(np.float32),
+        "a8": age.astype(np.int8),
+        "p8": rng.integers(0, 9, N).astype(np.int8),
+        "salary": with_target(np.round(rng.normal(50_000, 9_000, N).clip(10_000, 73_000), 2), "salary"),
+        "debt": with_target(np.round(rng.exponential(100, N), 2), "debt"),
+        "rent": with_target(np.round(rng.uniform(50, 70, N), 2), "rent"),
+        "points": rng.integers(0, 1000, N),
+        "score": rng.uniform(0, 930, N),
+        "bonus": with_target(np.zeros(N), "bonus"),
+        "died": [secret["died"] if i == TARGET else None for i in range(N)],
+        "gain": with_target(np.round(rng.uniform(0, 100, N), 2), "gain"),
+        "hiv": with_target(hiv, "hiv"),
+        "disease": with_target(np.array([f"d{i}" for i in rng.integers(0, 3, N)]), "disease"),
+        "grade": grade,
+        "code": with_target(rng.integers(0, 9, N).astype(str), "code"),
+    }
+    return polars.DataFrame(columns, strict=False)
+
+
+def visits(world: int) -> polars.DataFrame:
+    """Return three rows per person."""
+    rows = people(world).select("id", "age", "sex", "town", "salary", "hiv")
+    return polars.concat([rows.with_columns(day=polars.lit(i)) for i in range(3)])
+
+
+def payments(world: int) -> polars.DataFrame:
+    """Return 12 to 20 rows per person, whose town is a market of its own for the target."""
+    rng = np.random.default_rng(3)
+    rows = []
+    for i, count in enumerate(rng.integers(12, 21, 80)):
+        each = np.round(rng.uniform(0, 40, count), 2).tolist() if i else [float(SECRETS[world]["spend"])] * 15  # type: ignore[arg-type]
+        rows += [(1000 + i, "x" if i == 0 else "abc"[i % 3], value) for value in each]
+    return polars.DataFrame(rows, schema=["card", "town", "spend"], orient="row")
+
+
+def others(world: int) -> polars.DataFrame:
+    """Return a second table of all people but the target."""
+    return people(world).filter(polars.col("age") != AGE).select("id", "sex")
+
+
+def unnamed(world: int) -> polars.DataFrame:
+    """Return one row per person, without the hidden column: a hidden column in a join would be refused by itself."""
+    return people(world).drop("name")
+
+
+#: how each table is made, and the column of whom its rows are about
+TABLES = {
+    "people": (unnamed, "id"),
+    "named": (people, "id"),
+    "visits": (visits, "id"),
+    "payments": (payments, "card"),
+    "others": (others, "id"),
+}
+EVERYBODY_ELSE = people(0).filter(polars.col("age") != AGE)
