@@ -144,9 +144,8 @@ class ColumnVerdicts:
         counted = floats(table[f"{OWN}c{name}"])
         present = both([*([condition] if condition is not None else []), call("is_not_null", lenient(term.expr))])
         shown = own & (yield from m.at_least(rules.effective.k, counted, own, present))
-        squares: Floats | None = None
+        spread: Floats | None = None
         low, high = term.value.low, term.value.high
-        width = high - low if low is not None and high is not None else None
         if is_number(term):
             if s.function == "std":
                 ddof = int(getattr(s.call, "option", lambda *_: 1)("ddof", 1))
@@ -156,21 +155,18 @@ class ColumnVerdicts:
             above = counted if rules._declared(term) else None
             passed = yield from rules._sum_rule(m, term, deviations, shown, condition, above)
             shown = shown & passed
-            passed = yield from self._spread(m, term, squares, width, shown, condition)
+            spread = _relative(squares, total, counted, low, high)
+            passed = yield from self._spread(m, term, spread, shown, condition)
             shown = shown & passed
-        passed = yield from self._differing(m, term, squares, width, shown, condition)
+        passed = yield from self._differing(m, term, spread, counted, shown, condition)
         return (shown & passed) | ~own
 
-    def _spread(
-        self, m: Measurer, term: Term, squares: Floats, width: float | None, shown: Flags, condition: Expr | None
-    ) -> Steps:
+    def _spread(self, m: Measurer, term: Term, spread: Floats, shown: Flags, condition: Expr | None) -> Steps:
         """Dominance of the squares of deviations from the mean, which a variance sums."""
         rules = self.rules
-        ok = np.zeros(m.size, bool)
         if not rules._dominance_on():
-            return ~ok
-        if width is not None:
-            ok = rules._proven(squares, width**2)
+            return np.ones(m.size, bool)
+        ok = rules._proven(spread, 1.0)
         rest = np.flatnonzero(shown & ~ok)
         if rest.size:
             ok = yield from rules._exact(m, rest, rules._squares(term, condition), ok)
@@ -180,26 +176,38 @@ class ColumnVerdicts:
         self,
         m: Measurer,
         term: Term,
-        squares: Floats | None,
-        width: float | None,
+        spread: Floats | None,
+        counted: Floats,
         shown: Flags,
         condition: Expr | None,
     ) -> Steps:
         """Homogeneity of any column: how many people hold another value than the commonest one.
 
-        INVARIANT (proof by spread): deviations from the mean are the smallest sum of squares, and rows that hold the
-        commonest value add nothing to the squares about it; so squares > d * width ** 2 means more than d rows differ, and
-        more than (m - 1) * M rows are of at least m people.
+        INVARIANT (proof by spread): let S be the sum of squared deviations from the mean of n rows, all within D of it, and
+        s = S / D**2. For a value at distance t of the mean the squares about it come to S + n t**2; rows that hold it add
+        nothing, others at most (D + t)**2. So at least (S + n t**2) / (D + t)**2 rows differ, which is smallest at
+        t = S / (n D), where it is s / (1 + s / n). More than (m - 1) * M rows are of at least m people. Where that proves
+        nothing, rows are counted per value, and only where that proves nothing, people.
         """
         rule, most = self.rules.effective.homogeneity, m.cut.rows_per_unit
         if rule is None:
             return np.ones(m.size, bool)
         ok = np.zeros(m.size, bool)
-        if squares is not None and width is not None and width > 0 and most is not None:
-            with np.errstate(invalid="ignore"):
-                ok = np.isfinite(squares) & (squares > (rule.min_differing - 1) * most * width**2 * (1 + 1e-6))
+        if spread is not None and most is not None:
+            with np.errstate(invalid="ignore", divide="ignore"):
+                ok = np.isfinite(spread) & (spread / (1 + spread / counted) > (rule.min_differing - 1) * most)
         rest = np.flatnonzero(shown & ~ok)
-        if not rest.size:
+        if rest.size and most is not None:
+            plan, tables = m.cut.located(False, None if rest.size == m.size else rest)
+            value = Alias(lenient(where(condition, term.expr)), X)
+            rows = n.GroupBy(
+                n.WithColumns(plan, (value,)), (Column(INDEX), Column(X)), (Alias(call("count", Column(X)), f"{X}n"),)
+            )
+            both_counts = (Alias(call("sum", Column(f"{X}n")), f"{X}a"), Alias(call("max", Column(f"{X}n")), f"{X}b"))
+            answer = yield from m.ask(n.GroupBy(rows, (Column(INDEX),), both_counts), tables)
+            ok |= m.spread(answer, f"{X}a") - m.spread(answer, f"{X}b") > (rule.min_differing - 1) * most
+            rest = np.flatnonzero(shown & ~ok)
+        if not rest.size or most == 1:
             return ok | ~shown
         passed = np.ones(m.size, bool)
         for occurrence in m.cut.occurrences:
@@ -215,6 +223,21 @@ class ColumnVerdicts:
             passed &= m.spread(everybody, f"{X}p") - m.spread(held, f"{X}p") >= rule.min_differing
         ok[rest] = passed[rest]
         return ok | ~shown
+
+
+def _relative(squares: Floats, total: Floats, counted: Floats, low: float | None, high: float | None) -> Floats:
+    """Return sums of squared deviations from the mean in units of the largest that bounds allow; NaN where none are known.
+
+    A little less than it is, so that rounding errors prove nothing.
+    """
+    if low is None or high is None:
+        return np.full(squares.shape, np.nan)
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        mean = total / counted
+        reach = np.maximum(mean - low, high - mean)
+        found = squares / reach**2 * (1 - 1e-6)
+        inside = (low <= mean) & (mean <= high) & (reach > 0)
+    return np.where(inside, found, np.nan)
 
 
 def as_shown(i: int, s: Statistic, value: AnyExpr, kept: frozenset[str], effective: Effective) -> AnyExpr:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import polars
 import pytest
+from bastion_policy.judge_strict import _relative
 from bastion_policy.model import (
     Aggregation,
     AtLeastNOf,
@@ -23,6 +24,8 @@ from bastion_policy.model import (
 )
 from bastion_policy.verdict import Outcome
 from drive import World
+from hypothesis import given
+from hypothesis import strategies as st
 from query import Q
 
 import bastion.expressions as pl
@@ -285,3 +288,21 @@ def test_numbers_that_are_none_prove_nothing() -> None:
             if asked in ("median", "max"):
                 continue
             assert there.ask(T.select(x=expr).plan).released["x"].to_list() == [None], asked
+
+
+@given(
+    st.lists(st.lists(st.integers(0, 12), min_size=1, max_size=4), min_size=1, max_size=25),
+    st.sampled_from([1, 2, 3]),
+)
+def test_proofs_by_spread_prove_what_they_say(units: list[list[int]], scale: int) -> None:
+    """Against counting: rows that differ from every value, and dominance of squares."""
+    rows = np.array([v * scale for unit in units for v in unit], float)
+    counted, most = np.array([float(rows.size)]), max(map(len, units))
+    squares = np.array([((rows - rows.mean()) ** 2).sum()])
+    spread = _relative(squares, np.array([rows.sum()]), counted, 0.0, 12.0 * scale)
+    differ = min(int((rows != v).sum()) for v in np.unique(rows))
+    if np.isfinite(spread[0]):
+        assert spread[0] / (1 + spread[0] / counted[0]) <= differ
+        parts = sorted((((np.array(u) * scale - rows.mean()) ** 2).sum() for u in units), reverse=True)
+        if spread[0] >= 2.1 * most and len(parts) > 2:
+            assert squares[0] - parts[0] - parts[1] >= 0.1 * parts[0] - 1e-9
