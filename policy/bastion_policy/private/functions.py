@@ -12,8 +12,9 @@ with extreme values and lists those of the register that are left out.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+from bastion_plan.dtypes import DType
 from bastion_plan.expressions import Alias, Call, Cast, Expr, Literal, Ternary
 from bastion_plan.expressions import Column as ColumnExpr
 
@@ -32,12 +33,13 @@ str.strip_chars_start str.strip_chars_end str.strip_prefix str.strip_suffix str.
 dt.year dt.iso_year dt.quarter dt.month dt.week dt.weekday dt.day dt.ordinal_day dt.hour dt.minute dt.second
 dt.millisecond dt.microsecond dt.nanosecond dt.is_leap_year dt.date dt.century dt.millennium
 dt.total_days dt.total_hours dt.total_minutes dt.total_seconds dt.total_milliseconds dt.total_microseconds
-cat.len_bytes cat.len_chars cat.starts_with cat.ends_with
+cat.len_bytes cat.len_chars
 """
 #: functions of one row that may stand before noise; each has stability 1
 TOTAL: frozenset[str] = frozenset(_WORDS.split())
 #: types whose arithmetic cannot fail
 _PLAIN = frozenset("Int8 Int16 Int32 Int64 UInt8 UInt16 UInt32 UInt64 Float32 Float64 Boolean String Date".split())
+_MEETING = (_PLAIN - {"Date"}) | {"DynInt", "DynFloat", "Null", "Categorical", "Enum"}
 CASTS = _PLAIN | {"Datetime", "Duration", "Time"}
 
 #: values of calendar parts, which are public: months exist whether or not anyone was born in one
@@ -54,8 +56,7 @@ CALENDAR: Mapping[str, tuple[int, int]] = {
 }
 _BITS = frozenset(
     "eq ne lt le gt ge eq_missing ne_missing and_ or_ xor not_ is_in is_between is_null is_not_null is_nan is_not_nan "
-    "is_finite is_infinite pl.all_horizontal pl.any_horizontal str.starts_with str.ends_with dt.is_leap_year "
-    "cat.starts_with cat.ends_with".split()
+    "is_finite is_infinite pl.all_horizontal pl.any_horizontal str.starts_with str.ends_with dt.is_leap_year".split()
 )
 _LITERAL_ONLY = {"str.slice", "str.head", "str.tail"}
 
@@ -67,6 +68,39 @@ def problem_of(expr: Call) -> str:
         return f"{name.removeprefix('pl.')}() may fail, or sees other rows than one"
     if name in _LITERAL_ONLY and not all(isinstance(a, Literal) or number(a) is not None for a in expr.args[1:]):
         return f"{name}() takes numbers here, not columns"
+    return ""
+
+
+def castable(source: DType, target: DType) -> bool:
+    """Whether a cast gives a value or null for every row; others the engine refuses, or fails to write as text."""
+    numbers = source.is_numeric or source.kind == "Boolean"
+    if target.kind not in CASTS or (source.kind not in CASTS and source.kind not in ("Decimal", "Categorical", "Enum")):
+        return False
+    if target.kind == "String":
+        return not source.is_temporal
+    if target.is_numeric:
+        return numbers or source.kind == "String" or (source.is_temporal and target.kind == "Int64")
+    if target.kind == "Boolean":
+        return numbers
+    days = {"Date", "Datetime"}
+    return source.kind == target.kind or (source.kind in days and target.kind in days)
+
+
+def unlike(args: Sequence[tuple[Expr, DType]]) -> str:
+    """Return why values of these types may not meet in one function, in words; empty if they may.
+
+    Numbers are widened without loss of a row. A date beyond the year 294,000 does not fit into a datetime, and a text
+    that is no member not into an Enum: the engine fails where it has to bring such types together.
+    """
+    for _, dtype in args:
+        if dtype.kind == "List" and any(isinstance(a, Literal) for a, d in args if d == dtype):
+            continue  # is_in takes its values as a list
+        if not (dtype.kind in _MEETING or dtype.is_temporal):
+            return f"values of type {dtype} are not computed with; cast them first"
+    narrow = {d for a, d in args if d.is_temporal or (d.kind in ("Categorical", "Enum"))}
+    texts = {d for a, d in args if d.kind == "String" and not isinstance(a, Literal)}
+    if len(narrow) > 1 or (narrow and texts):
+        return f"values of types {' and '.join(sorted(map(str, narrow | texts)))} do not meet; cast them to one type"
     return ""
 
 

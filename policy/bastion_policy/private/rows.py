@@ -19,16 +19,18 @@ import msgspec
 from bastion_plan import nodes as n
 from bastion_plan.bind import BoundPlan
 from bastion_plan.dtypes import FLOAT64, INT64, DType, Schema
+from bastion_plan.errors import BindError
 from bastion_plan.expressions import Alias, AnyExpr, Call, Cast, Column, Expr, Literal, Over, Ternary, children
 from bastion_plan.nodes import AnyNode, Node
 from bastion_plan.schemas import fills
+from bastion_plan.typing import expr_dtype
 
 from bastion_policy.boundary import call
 from bastion_policy.facts import DatasetFacts
 from bastion_policy.flow_trees import output_name
 from bastion_policy.guard_plans import lenient, masked_scan
 from bastion_policy.lineage import OWN
-from bastion_policy.private.functions import CASTS, Interval, interval, problem_of
+from bastion_policy.private.functions import Interval, castable, interval, problem_of, unlike
 from bastion_policy.roles import RoleKind
 from bastion_policy.verdict import Finding
 
@@ -190,16 +192,29 @@ class RowTyping:
             case Over():
                 raise Refused("private-window", "over() gives each row a number about other people's rows.", FIX_NODE)
             case Call():
-                if why := problem_of(expr):
+                why = problem_of(expr) or unlike([(a, self._dtype(a, rows)) for a in expr.args])
+                if why:
                     raise Refused("private-function", f"Before noise is added, {why}.", "Use simpler functions.")
-            case Cast(dtype=dtype) if dtype.kind not in CASTS:
-                raise Refused("private-function", f"A cast to {dtype} may fail for some people's rows.")
-            case Cast() | Ternary() | Alias():
+            case Cast(input=inner, dtype=dtype) if not castable(self._dtype(inner, rows), dtype):
+                source = self._dtype(inner, rows)
+                reason = f"A cast of {source} to {dtype} may fail for some people's rows."
+                raise Refused("private-function", reason, "Cast numbers to numbers or text, and dates to dates.")
+            case Ternary(truthy=truthy, falsy=falsy):
+                if why := unlike([(a, self._dtype(a, rows)) for a in (truthy, falsy)]):
+                    raise Refused("private-function", f"Before noise is added, {why}.", "Cast both to one type.")
+            case Cast() | Alias():
                 pass
             case _:
                 raise Refused("private-function", "The expression is of a kind that is unknown here.")
         for child in children(expr):
             self._check(child, rows)
+
+    @staticmethod
+    def _dtype(expr: Expr, rows: Rows) -> DType:
+        try:
+            return expr_dtype(expr, rows.schema)
+        except BindError:
+            raise Refused("private-function", "The type of an expression is not known here.") from None
 
     def held(self, expr: Expr, rows: Rows, dtype: DType) -> Held:
         """Return what is known of an expression's values."""
