@@ -72,6 +72,12 @@ def policy_words(policy: Policy, requester: str | None = None) -> tuple[str, ...
     for members in (policy.audiences or {}).values():
         if requester is None and len(members) > 1:
             words.append(f"{_list(members)} count as one: what one of them was told, all of them know.")
+    if effective.zone == "guarded" and effective.rounding is not None:
+        base, digits = effective.rounding.base, effective.rounding.digits
+        words.append(
+            f"Counts and sums of whole numbers are rounded to multiples of {base}, other numbers to {digits} significant "
+            "digits; a mean is the rounded sum divided by the rounded count."
+        )
     if effective.zone == "guarded" and policy.profile == "strict":
         words.append(STRICT)
     if effective.zone == "guarded" and policy.profile == "default":

@@ -26,6 +26,7 @@ from bastion_policy.model import (
     Policy,
     Reject,
     Review,
+    Rounding,
     Suppress,
     UserId,
 )
@@ -337,6 +338,8 @@ def test_the_default_policy_does_not_claim_an_audit():
         (Policy(AtLeastNOf(2, [Aggregation(5), Dominance(p=0.5)]), Review()), "50 % of the largest"),
         (Policy(AtLeastNOf(2, [Aggregation(5), Homogeneity(columns="all")]), Review()), "in any column"),
         (Policy.strict(unit="pid"), "Only quasi and public columns may choose people"),
+        (Policy.strict(unit="pid"), "rounded to multiples of 5, other numbers to 3 significant digits"),
+        (Policy(AtLeastNOf(2, [Aggregation(5), Rounding(10, 2)]), Review()), "multiples of 10, other numbers to 2"),
         (Policy.private(1.0), "epsilon 1"),
     ],
 )
