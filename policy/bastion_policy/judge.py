@@ -73,6 +73,33 @@ def judge(
     return discreet(verdict, policy.effective(requester))
 
 
+def witness(
+    bound: BoundPlan,
+    facts: Mapping[str, DatasetFacts],
+    private: Mapping[str, PrivateFacts],
+    requester: str,
+    history: History,
+) -> Judgement:
+    """Enter the populations of a plan that an owner releases unguarded into the history; returns an empty release.
+
+    INVARIANT: what was shown by approval, or by Log, counts as released: later answers are compared with it. Where the audit
+    would not have cleared it, later answers near it are withheld, and the past is marked as voided.
+    """
+    policy = merged_policy(bound, facts)
+    if policy is not None and not policy.effective(requester).open:
+        world = _world(facts, private)
+        typed = FlowTyping(bound, world).root()
+        nodes = boundaries(typed)
+        if typed.frame.private:
+            # single rows: everybody in them is one population
+            nodes.append(Typed(typed.node, typed.frame, (typed,), Boundary((), [], [])))
+        effective = policy.effective(requester)
+        for number, node in enumerate(nodes):
+            judge = BoundaryJudge(node, facts, private, effective, world, history, {}, f"#v{number}")
+            yield from judge.witness()
+    return Verdict(Outcome.RELEASE)
+
+
 class _Judge:
     def __init__(
         self,

@@ -157,6 +157,21 @@ class BoundaryJudge:
             yield from self._hide_more(cut, judged, past.own)
         return (yield from self._compose(cut, m, judged, own, past.whole, past.members, everybody, others, near))
 
+    def witness(self) -> Steps:
+        """Enter the cells into the history as released, whatever the rules say of them."""
+        if not self.memory.on:
+            return
+        cut = self._cut(self.name)
+        keys = tuple(Alias(k, c) for k, c in zip(cut.keys, cut.key_columns, strict=True))
+        cut.lists = self.memory.columns(CELLS)
+        lists = tuple(Alias(e, name) for name, e in cut.lists.items())
+        frame = cut.plan(False, True)
+        cells = n.GroupBy(frame, keys, lists) if keys else n.Select(frame, lists)
+        table = yield Measure(n.WithRowIndex(cells, INDEX), cut.name, (INDEX,))
+        m = Measurer(cut, int(table["__height"]))
+        yield from self.memory.wholes(m)
+        self.memory.approve((yield from self.memory.members(m, CELLS)))
+
     # -- what was released before
 
     def _remembered(self, m: Measurer, rows: Floats, own: Flags, whole: Flags, small: Flags) -> Steps:

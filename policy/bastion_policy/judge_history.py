@@ -17,6 +17,8 @@ from bastion_policy.history import FULL, NEAR, SAME, Channel, History, Lens, Set
 from bastion_policy.lineage import Occurrence, Source
 from bastion_policy.model import Effective
 
+#: the channel of what an owner released although the audit would not have cleared it
+APPROVED = "~approved"
 #: populations that one boundary may be answered as, besides its own
 MOST_SNAPPED = 256
 
@@ -101,6 +103,9 @@ class Memory:
                 near |= found.state == NEAR
                 blocked |= found.state == FULL
                 part, stored = found.part, found.stored
+                if not channel:
+                    owners = self._channel(o, APPROVED).distances(sets.where(flags), self.k, lens.most, lens.roster.unit)
+                    blocked |= owners.state == NEAR
         if len(self.occurrences) != 1:
             blocked, near = blocked | near, np.zeros(count, bool)
         near &= flags & ~blocked
@@ -161,6 +166,20 @@ class Memory:
         following = following if len(found.accepted) == chosen.size else held.released(sets.where(accepted))
         self._put(o, channel, replace(following, hidden=held.hidden + more, audit=state.commit(found)))
         return flags & (~new | accepted)
+
+    def approve(self, asked: Sequence[Sets]) -> None:
+        """Enter populations that the owner released, whatever the rules say of them.
+
+        INVARIANT: those that the audit does not clear are kept apart, so that it can go on; what comes near them is withheld.
+        """
+        for o, sets in zip(self.occurrences, asked, strict=True):
+            every = sets.sizes > 0
+            alone = Memory(self.history, (o,), self.effective)
+            cleared = alone.enter([sets], alone.standing([sets], every).far)
+            if (every & ~cleared).any():
+                self._put(o, APPROVED, self._channel(o, APPROVED).released(sets.where(every & ~cleared)))
+                domain = self.history.domains[o.dataset]
+                self.history.pasts[domain] = replace(self.history.pasts[domain], voided=True)
 
     def instead(self, asked: Sequence[Sets], cell: int) -> tuple[int, int] | None:
         """Return (part, stored) of a population made of whole atoms that may be answered instead of a cell.

@@ -43,8 +43,8 @@ def merge(policies: Iterable[Policy]) -> Policy:
     Both zones must hold in every table (so a review needs all owners), the strictest action counts, a result may be
     saved if every table allows it, the strict profile wins, and a rule stays switched off only where all switched it
     off. Where two tables give one column name different roles, the strictest counts; arithmetic is allowed where all
-    allow it; audiences that share a member become one. `unit` is kept where all agree: the unit of a derived frame
-    follows the lineage of its rows, not this field.
+    allow it; audiences that share a member become one. `unit` and `unit_domain` are kept where all agree: the unit of a
+    derived frame follows the lineage of its rows, not this field.
 
     INVARIANT: merge is commutative, associative and idempotent, and for no requester more permissive than any input.
 
@@ -62,6 +62,7 @@ def merge(policies: Iterable[Policy]) -> Policy:
         savable=all(p.savable for p in distinct),
         review_zone=conjunction([p.review_zone for p in distinct]),  # type: ignore[arg-type]
         unit=distinct[0].unit if len({p.unit for p in distinct}) == 1 else None,
+        unit_domain=distinct[0].unit_domain if len({p.unit_domain for p in distinct}) == 1 else None,
         roles=_roles(p.roles or {} for p in distinct),
         derived=dict(sorted(set.intersection(*(set((p.derived or {}).items()) for p in distinct)))),
         audiences=_audiences(members for p in distinct for members in (p.audiences or {}).values()),

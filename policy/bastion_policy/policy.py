@@ -114,6 +114,7 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     savable: whether results may be kept on the server under a name.
     unit: the column of the privacy unit (whom the data is about), "row" for one person per row, None: not declared.
     rows_per_unit: how many rows one person has at most, checked at upload (1: the unit is unique); None: not declared.
+    unit_domain: names the people whom several of the owner's tables are about; what was released of one then counts in all.
     roles: role per column; strings are accepted ({"age": "quasi", "salary": measure(0, 500_000)}).
     derived: arithmetic over several columns that the owner allows, by name ({"bmi": "weight / height ** 2"}).
     audiences: identities that count as one, by name of the audience.
@@ -132,6 +133,7 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     savable: bool = True
     review_zone: AnyRule = TrueRule()
     unit: str | None = None
+    unit_domain: str | None = None
     roles: dict[str, Role] | None = None
     derived: dict[str, str] | None = None
     audiences: dict[str, tuple[str, ...]] | None = None
@@ -150,6 +152,11 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
         if self.unit is not None and (not isinstance(self.unit, str) or not self.unit):
             msg = "unit must be the name of a column."
             raise refuse("unit", msg, next_step='Or "row": one person per row.', path="unit")
+        if self.unit_domain is not None and not (
+            isinstance(self.unit_domain, str) and KEY_NAME.fullmatch(self.unit_domain)
+        ):
+            msg = f"unit_domain: {self.unit_domain!r} is not a name of up to 64 letters, digits or . _ @ -."
+            raise refuse("unit.domain", msg, next_step='Write unit_domain = "patients", for example.', path="unit_domain")
         rows = self.rows_per_unit
         if rows is not None and (isinstance(rows, bool) or not isinstance(rows, int) or rows < 1):
             msg = f"rows_per_unit must be a whole number of at least 1, not {rows!r}."
@@ -185,7 +192,7 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     def __hash__(self) -> int:
         tables = (self.roles, self.derived, self.audiences)
         flat = (self.safe_zone, self.unsafe_handling, self.savable, self.review_zone, self.unit, self.profile)
-        return hash((flat, self.weaken, self.rows_per_unit, tuple(frozenset(t.items()) if t else None for t in tables)))
+        return hash((flat, self.weaken, self.rows_per_unit, self.unit_domain, tuple(frozenset(t.items()) if t else None for t in tables)))
 
     # -- presets
 
@@ -246,10 +253,7 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     def unsupported(self) -> tuple[str, ...]:
         """Return why this release cannot enforce the policy, one sentence per reason; empty if it can."""
         found = {type(rule) for zone in (self.safe_zone, self.review_zone) for rule in leaves(zone)}
-        reasons = [text for kind, text in UNSUPPORTED.items() if kind in found]
-        if DifferentialPrivacy in found:
-            reasons += _noise_problems(self)
-        return tuple(reasons)
+        return tuple(_noise_problems(self)) if DifferentialPrivacy in found else ()
 
     def warnings(self) -> tuple[str, ...]:
         """Return what an owner should know before the table is served, one sentence each; empty if there is nothing."""
@@ -307,11 +311,6 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
 
 
 #: rules that can be written down but are delivered with a later release
-UNSUPPORTED: dict[type[Rule], str] = {
-    LinearAudit: "This release does not enforce LinearAudit yet.",
-    Saturation: "This release does not enforce Saturation yet.",
-}
-
 
 #: below this, the delta of an account is not told apart from 0
 MIN_DELTA = 1e-12

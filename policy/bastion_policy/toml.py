@@ -45,7 +45,7 @@ _RULES: dict[str, tuple[type[Rule], str | None]] = {
 _KEYS: dict[type[Rule], str] = {kind: key for key, (kind, _) in _RULES.items()}
 _ACTIONS = {kind.__name__.lower(): kind for kind in BY_STRICTNESS}
 _TOP = (
-    "safe_zone", "unsafe", "review_zone", "savable", "unit", "rows_per_unit", "profile", "weaken", "roles", "derived",
+    "safe_zone", "unsafe", "review_zone", "savable", "unit", "unit_domain", "rows_per_unit", "profile", "weaken", "roles", "derived",
     "audiences",
 )  # fmt: skip
 _LINE = re.compile(r"^Line \d+ of policy\.toml: ")
@@ -64,6 +64,8 @@ def to_toml(policy: Policy, roles: Mapping[str, Role | str] | None = None) -> st
     lines: list[str] = []
     if policy.unit is not None:
         lines.append(f"unit = {_value(policy.unit)}")
+    if policy.unit_domain is not None:
+        lines.append(f"unit_domain = {_value(policy.unit_domain)}")
     if policy.rows_per_unit is not None:
         lines.append(f"rows_per_unit = {policy.rows_per_unit}")
     lines.append(f"savable = {_value(policy.savable)}")
@@ -213,7 +215,7 @@ def _policy(table: dict[str, Any]) -> Policy:
         if name not in table:
             example = "[safe_zone]\naggregation = 10" if name == "safe_zone" else 'unsafe = "review"'
             raise _at("", refuse("toml.missing", f"The policy has no {name}.", next_step=f"Add {example!r}."))
-    fields: dict[str, Any] = {k: v for k, v in table.items() if k in ("savable", "unit", "rows_per_unit", "profile")}
+    fields: dict[str, Any] = {k: v for k, v in table.items() if k in ("savable", "unit", "unit_domain", "rows_per_unit", "profile")}
     fields["safe_zone"] = _read_rule(table["safe_zone"], "safe_zone")
     if "review_zone" in table:
         fields["review_zone"] = _read_rule(table["review_zone"], "review_zone")

@@ -60,13 +60,14 @@ def test_an_approval_gives_one_table_however_often_it_is_fetched(world):
     before = set(sealed.iterdir())
     world.owner.approve(request.id, until=time.time() + 600)
     first = denied.wait(10)
-    (kept,) = set(sealed.iterdir()) - before
-    assert b"ARROW1" not in kept.read_bytes()
+    new = set(sealed.iterdir()) - before  # the result, and the history that it entered
+    assert new
+    assert not any(b"ARROW1" in path.read_bytes() for path in new)
     assert first.height == 20
     for _ in range(3):
         assert sample.fetch().equals(first)
     world.owner.set_policy("titanic", roles={"Fare": "quasi"})
-    assert not kept.exists()
+    assert len(new - set(sealed.iterdir())) == 1, "the result is gone"
     assert denial(world.user.client.polars.get_df("titanic").sample(20)).outcome == "review"
 
 
@@ -151,3 +152,96 @@ def test_the_owner_previews(world):
     shown = world.owner.request(request.id).preview()
     assert 0 < shown.height <= 20
     assert shown["Name"].unique().to_list() == ["*"]
+
+
+def test_an_approval_ends_with_its_date_even_if_it_ran(world):
+    titanic = world.user.client.polars.get_df("titanic")
+    denied = denial(titanic.head(41))
+    request = denied.request("until soon")
+    world.owner.approve(request.id, until=time.time() + 1.5)
+    assert denied.wait(10).height == 41
+    assert titanic.head(41).fetch().height == 41
+    time.sleep(1.6)
+    assert denial(titanic.head(41)).rule == "row-level"
+    info = world.owner.request(request.id).info
+    assert (info.state, info.ended) == ("approved", "expired")
+
+
+def test_an_approval_is_for_one_version(world):
+    frame = pl.DataFrame({"a": [float(i) for i in range(60)]})
+    world.owner.client.polars.send_df(frame, name="versions", unit="row")
+    rows = world.user.dataset("versions").head(4)
+    denied = denial(rows)
+    request = denied.request("four")
+    world.owner.approve(request.id, until=time.time() + 600)
+    assert denied.wait(10).height == 4
+    world.owner.client.polars.send_df(frame.reverse(), name="versions", unit="row", replace=True)
+    fresh = world.user.dataset("versions").head(4)
+    assert denial(fresh).rule == "row-level"
+    assert denial(rows).rule == "row-level"
+
+
+def test_a_request_decided_after_new_rows_came_is_outdated(world):
+    frame = pl.DataFrame({"a": [float(i) for i in range(60)]})
+    world.owner.client.polars.send_df(frame, name="moving", unit="row")
+    request = denial(world.user.dataset("moving").head(4)).request("four")
+    world.owner.client.polars.send_df(frame.reverse(), name="moving", unit="row", replace=True)
+    with pytest.raises(BastionError) as caught:
+        world.owner.approve(request.id)
+    assert caught.value.code == "input.request.outdated"
+    assert world.user.request(request.id).state == "expired"
+
+
+def test_naming_the_request_does_not_open_another_plan_or_user(world):
+    titanic = world.user.client.polars.get_df("titanic")
+    request = denial(titanic.head(42)).request("mine")
+    world.owner.approve(request.id)
+    mine, other = titanic.head(42).plan, titanic.head(43).plan
+    for connection, plan in ((world.user, other), (world.other, mine), (world.other, other)):
+        with pytest.raises(Denied) as caught:
+            connection._run(connection._run_plan(plan, "run", request=request.id))
+        assert caught.value.rule == "row-level"
+    assert titanic.head(42).fetch().height == 42
+
+
+def test_a_decision_is_signed_for_one_request_plan_and_term(world):
+    titanic = world.user.client.polars.get_df("titanic")
+    one, two = (world.owner.request(denial(titanic.head(n)).request("why").id).info for n in (44, 45))
+
+    def decide(info, **signed):
+        terms = {"action": "decide", "request": info.id, "decision": "approve", "plan_hash": info.plan_hash, "reason": "",
+                 "until": 0.0, "may_run": True, "may_read": True}  # fmt: skip
+        body = m.Decide(info.id, "approve", "", 0.0, True, True, world.owner._sign(terms | signed))
+        with pytest.raises(BastionError) as caught:
+            world.owner._run(world.owner._ask(body))
+        return caught.value.code
+
+    other = {"request": two.id, "plan_hash": two.plan_hash}
+    later = {"until": time.time() + 86400 * 365}
+    for signed in (
+        other,
+        {"plan_hash": two.plan_hash},
+        {"request": two.id},
+        later,
+        {"may_read": False},
+        {"decision": "deny"},
+    ):
+        assert decide(one, **signed) == "wire.auth.statement"
+    assert [world.user.request(i.id).state for i in (one, two)] == ["pending", "pending"]
+
+
+def test_a_statement_of_another_day_or_server_does_not_count(world, monkeypatch):
+    titanic = world.user.client.polars.get_df("titanic")
+    info = world.owner.request(denial(titanic.head(46)).request("why").id).info
+    terms = {"action": "decide", "request": info.id, "decision": "approve", "plan_hash": info.plan_hash, "reason": "",
+             "until": 0.0, "may_run": True, "may_read": True}  # fmt: skip
+    foreign = world.olga.sign_statement(terms, audience="0" * 40)
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() - 86400)
+    stale = world.owner._sign(terms)
+    monkeypatch.undo()
+    for signed, code in ((foreign, "wire.auth.audience"), (stale, "wire.auth.stale")):
+        with pytest.raises(BastionError) as caught:
+            world.owner._run(world.owner._ask(m.Decide(info.id, "approve", "", 0.0, True, True, signed)))
+        assert caught.value.code == code
+    assert world.user.request(info.id).state == "pending"

@@ -19,12 +19,13 @@ from bastion_plan.dtypes import INT64, UINT32, DType
 from bastion_plan.expressions import Alias, AnyExpr, Call, Cast, Column, Expr, Literal, Ternary
 from bastion_plan.inlining import with_inputs
 from bastion_plan.nodes import AnyNode, Node
+from bastion_plan.typing import expr_dtype
 
 from bastion_policy.boundary import call
 from bastion_policy.facts import DatasetFacts
 from bastion_policy.flow_trees import is_scalar, output_name, reduces
 from bastion_policy.lineage import OWN
-from bastion_policy.private.cells import MAX_CELLS, Caps, Key, Part, bins, key_of, sums
+from bastion_policy.private.cells import MAX_CELLS, Caps, Key, Part, bins, key_of, number_of, sums
 from bastion_policy.private.functions import CALENDAR
 from bastion_policy.private.rows import Held, Refused, Rows, RowTyping
 from bastion_policy.private.statistics import PEOPLE, Parser, Quantile, Shown, at_least, l2_sensitivity
@@ -33,6 +34,8 @@ from bastion_policy.rules import DifferentialPrivacy
 #: whole numbers between the owner's bounds that are few enough to be keys of their own accord
 FEW = 120
 MAX_RELEASES = 16
+#: candidates of a quantile over all its declared groups
+MAX_BINS = 4_000_000
 
 
 @dataclass(frozen=True)
@@ -224,6 +227,9 @@ class _Drafting:
     def _cells(
         self, rows: Rows, keys: tuple[Key, ...], caps: Caps, parser: Parser, threshold: bool, people: int
     ) -> Cells:
+        shown = 1 if threshold else prod(len(k.domain or ()) for k in keys)
+        if any(shown * len(q.grid) > MAX_BINS for q in parser.quantiles):
+            raise Refused("private-key", f"Quantiles of {shown} groups are too many.", "Ask for fewer groups at once.")
         parts = [(f"{OWN}v{i}", part) for i, part in enumerate(parser.parts)]
         quantiles = tuple(
             (q, bins(rows, keys, caps, q.value, q.dtype, q.bounds, q.grid, q.conditions)) for q in parser.quantiles
@@ -239,12 +245,12 @@ class _Drafting:
         self, node: Node, rows: Rows, typing: RowTyping, name: str, arg: AnyExpr, edges: tuple[float, ...]
     ) -> AnyNode:
         """Counts per bin: the bins are keys with a declared domain."""
-        checked = typing.checked(arg, rows, "a statistic")
+        checked = number_of(typing.checked(arg, rows, "a statistic"), expr_dtype(arg, rows.schema))
         bins_of: AnyExpr = Literal(INT64, 0)
         for edge in edges[1:-1]:
             above = call("gt", checked, Literal(DType("Float64"), edge))
             bins_of = call("add", bins_of, Cast(above, INT64))
-        inside = call("is_between", Cast(checked, DType("Float64"), strict=False), _float(edges[0]), _float(edges[-1]))
+        inside = call("is_between", checked, _float(edges[0]), _float(edges[-1]))
         inside = call("and_", inside, call("is_not_null", checked))
         place = Ternary(call("fill_null", inside, Literal(DType("Boolean"), False)), bins_of, Literal(INT64, -1))
         domain = tuple(range(len(edges) - 1))

@@ -15,6 +15,8 @@ from bastion_policy.private.statistics import DENOMINATOR, Shown
 
 #: 95 % of a normal variable lie within so many deviations
 NORMAL_95 = 1.959964
+#: of the owner's epsilon, the smallest share that an answer may cost
+SMALLEST = 200
 #: of a person's table: for how many people bars that shrink with their number are given
 PEOPLE_SHOWN = 1_000
 
@@ -75,6 +77,12 @@ def priced(draft: Draft, account: Account, epsilon: float | None) -> Priced:
     if not (math.isfinite(wanted) and 0 < wanted <= MAX_EPSILON):
         raise Refused("epsilon", "The epsilon of an answer is a number above 0.", f"Use {account.default:.3g}, say.")
     wanted = min(wanted, account.epsilon)
+    if wanted < account.epsilon / SMALLEST:
+        # bounds how many answers there can be, and with them what is kept of them
+        raise Refused(
+            "epsilon", "With so small an epsilon the answer would be noise alone.",
+            f"Use at least {account.epsilon / SMALLEST:.3g}.",
+        )  # fmt: skip
     cost = account.price(wanted)
     each = cost.rho_value / max(1, draft.weights)
     if each < MIN_RHO:

@@ -66,6 +66,8 @@ _WHY = {
 }
 #: tables of people in one query; places of joined rows stay whole numbers under 2**63
 MAX_TABLES = 4
+#: rows that joins of people's tables may make of one
+MAX_GROWTH = 1_000
 FIX_NODE = "Filter, select, with_columns and joins on the privacy unit may come before the statistics."
 _PER_UNIT = frozenset({"sum", "min", "max", "count", "len", "pl.len"})
 
@@ -362,6 +364,11 @@ class RowTyping:
         if not any(self._is_unit(a, left) and self._is_unit(b, right) for a, b in pairs):
             raise Refused("private-join", "Tables of people are joined on the privacy unit, so that nobody's rows "
                           "meet another's.", "Join on the columns that say whom the rows are about.")  # fmt: skip
+        pairing = node.how in ("inner", "left")
+        grown = self.max_rows ** (len(left.datasets) + len(right.datasets) - 1)
+        if pairing and grown > MAX_GROWTH:
+            raise Refused("private-join", f"One row could become {grown}: of one person {self.max_rows} rows count.",
+                          "Group one of the tables by the privacy unit first, or use a semi join.")  # fmt: skip
         own = f"{OWN}j"
         # INVARIANT: one row meets at most max_rows rows, whoever's they are: no join grows without bound
         met = n.Filter(
@@ -370,7 +377,6 @@ class RowTyping:
         )
         visible = tuple(Column(c) for c in right.columns)
         side: AnyNode = n.Select(met, (*visible, Column(own)))
-        pairing = node.how in ("inner", "left")
         plan: AnyNode = msgspec.structs.replace(
             node,
             left=left.plan,

@@ -33,6 +33,7 @@ from bastion_policy.private.plans import Cells
 from bastion_policy.private.pricing import Priced
 from bastion_policy.private.rows import Refused
 from bastion_policy.private.verdicts import account_of, ask
+from bastion_policy.uses import column_uses
 from bastion_policy.verdict import Finding, Outcome, ReleaseNote, StaticVerdict, Verdict
 from bastion_wire.messages import Budgets, Query, Summary
 
@@ -58,6 +59,8 @@ class PrivateService:
     def __init__(self, queries: QueryService) -> None:
         self._queries = queries
         self._ledger = queries.store.ledger
+        #: unit domains of which it is on record that something left without noise
+        self._told: set[str] = set()
         self._locks: weakref.WeakValueDictionary[tuple[str, bytes], asyncio.Lock] = weakref.WeakValueDictionary()
 
     def price(self, subject: Subject, who: str, epsilon: float = 0.0) -> Priced | None:
@@ -134,7 +137,8 @@ class PrivateService:
                     subject, "outcome", who, how, now=time.time(),
                     details={
                         "epsilon": paid, "of": kept.epsilon, "left": [b.left for b in budgets],
-                        "columns": list(priced.draft.columns),
+                        "columns": _named(subject, priced.draft.columns),
+                        "uses": await asyncio.to_thread(column_uses, subject.bound, subject.facts),
                     },
                 )
             )  # fmt: skip
@@ -290,20 +294,19 @@ class PrivateService:
         return Budgets(self._of_domains(None, who))
 
     async def exact(self, subject: Subject, note: ReleaseNote) -> None:
-        """Something leaves without noise: where tables of these people promise noise, say from here on that it did.
+        """Something leaves without noise: where tables of these people promise noise, now or later, their budget says so.
 
-        Called before the answer leaves. An owner's own look at single tables is no release.
+        Called before the answer leaves. Written once per unit domain. An owner's own look at a table is no release.
         """
-        if note.noisy:
-            return
-        accounts = self._accounts(subject.records, subject)
-        if not accounts:
+        domains = {record.facts.domain for record in subject.records.values()} - self._told
+        if note.noisy or not domains:
             return
         how = "an answer approved by the owner" if note.approved else "an exact answer"
         how = "an unsafe answer that is only logged" if note.logged_unsafe else how
         day = time.strftime("%Y-%m-%d", time.gmtime())
-        for domain in accounts:
+        for domain in domains:
             await asyncio.to_thread(self._ledger.void, domain, f"{how} left without noise on {day}.", time.time())
+            self._told.add(domain)
 
     async def _deny(self, request: Incoming, subject: Subject, static: StaticVerdict, finding: Finding) -> None:
         verdict = Verdict(Outcome.REFUSE, findings=(finding,))
@@ -327,6 +330,12 @@ def _columns(cells: Cells) -> tuple[str, ...]:
 
 def _bin_columns(cells: Cells) -> tuple[str, ...]:
     return (*(k.column for k in cells.keys), BIN, COUNT)
+
+
+def _named(subject: Subject, columns: tuple[str, ...]) -> list[str]:
+    """Return `dataset.column` by name instead of id, for the owner's log."""
+    parts = (label.partition(".") for label in columns)
+    return [f"{subject.names.get(dataset, dataset)}.{column}" for dataset, _, column in parts]
 
 
 def _bars(priced: Priced) -> list[str]:

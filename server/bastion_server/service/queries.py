@@ -6,7 +6,7 @@ import asyncio
 import io
 import os
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import Future
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -17,8 +17,7 @@ from bastion_plan.errors import BastionError, InputError, NotFound, PolicyError,
 from bastion_plan.nodes import Node, Slice
 from bastion_policy.flow import static_verdict
 from bastion_policy.history import History
-from bastion_policy.judge import approved_plan, judge
-from bastion_policy.uses import column_uses
+from bastion_policy.judge import approved_plan, judge, witness
 from bastion_policy.verdict import Finding, Judgement, Measured, Outcome, ReleaseNote, StaticVerdict, Verdict
 from bastion_wire.messages import Denial, Explained, Query, Table
 
@@ -27,6 +26,7 @@ from bastion_server.channel.sessions import Incoming
 from bastion_server.engine.dtypes import from_polars
 from bastion_server.service.approved import ApprovedResults
 from bastion_server.service.catalogue import Catalogue, MemoryFiles, Subject
+from bastion_server.service.dossier import query_words, released_uses
 from bastion_server.service.histories import HistoryService
 from bastion_server.service.journal import Journal, about
 from bastion_server.service.latency import paced
@@ -199,9 +199,14 @@ class QueryService:
         self, lease: Lease, subject: Subject, who: str, history: History, request: Incoming | None = None
     ) -> Verdict:
         """Drive the judge: it asks for measurements, the worker makes them, nothing but guard columns comes back."""
-        judgement = judge(subject.bound, subject.facts, subject.private, who, history)
         if request is not None:
             request.progress("judging")
+        verdict = await self._driven(lease, judge(subject.bound, subject.facts, subject.private, who, history))
+        if verdict.note.logged_unsafe:
+            await self._witness(lease, subject, who, history)
+        return verdict
+
+    async def _driven(self, lease: Lease, judgement: Judgement) -> Verdict:
         measured: Measured | None = None
         while True:
             step, verdict = await _advance(judgement, measured)
@@ -241,26 +246,23 @@ class QueryService:
         grant gives one table: the plan runs once, and what it gave is kept.
         """
         who = request.principal.name
-        if not (grant.may_run and grant.may_read):
-            part = "run but not read" if grant.may_run else "read once it has been run"
-            finding = Finding("owner-grant", f"The owner approved that this may be {part}.", "Ask the owner for both.")
-            verdict = Verdict(Outcome.REVIEW, findings=(finding,))
-            await self._deny(request, subject, verdict, StaticVerdict(Outcome.REVIEW, finding.reason, (finding,)))
-            return True
         async with self.review.using(grant) as holds:
             if not holds:
                 return False
             intent = self.journal.begin(
                 self._records(subject, "intent", who, f"approved query (grant {grant.id})", now=time.time())
             )
-
-            async def run() -> Result:
-                async with self.lease(subject, who, f"approved {subject.plan_hash[:12]} by {who}") as lease:
-                    request.progress("running")
-                    return await self._execute(lease, approved_plan(subject.bound, subject.facts), ReleaseNote())
-
+            # INVARIANT: told by what holds now, not when the grant was found: an owner may have decided meanwhile
+            current = self.store.grants.of_request(grant.request)
+            may_read = current is not None and current.may_read
+            ran = self.store.results.get(grant.id) is not None
             async with self._outcome(subject, who, intent):
-                result = await self.approved.of(grant, run)
+                result = await self.approved.of(grant, self._run_approved(request, subject, grant.requester))
+            if not may_read:
+                with result:
+                    await self.journal.settle(intent)
+                await self._sealed(request, subject, grant, ran=ran)
+                return True
             with result:
                 result.note = ReleaseNote(approved=True, notes=("Approved by the owner.",))
                 await self.journal.settle(intent)
@@ -274,8 +276,56 @@ class QueryService:
             await self.approved.prune()
         return True
 
+    def _run_approved(self, request: Incoming, subject: Subject, who: str) -> Callable[[], Awaitable[Result]]:
+        """Return what runs an approved plan of `who`, hidden columns masked; its populations enter their history."""
+
+        async def run() -> Result:
+            async with (
+                self.histories.turn(subject, who),
+                self.lease(subject, who, f"approved {subject.plan_hash[:12]} by {who}") as lease,
+            ):
+                request.progress("running")
+                history = await self.histories.of(subject, who, lambda plan: _measured(lease, plan))
+                await self._witness(lease, subject, who, history)
+                return await self._kept(history, lease, approved_plan(subject.bound, subject.facts), ReleaseNote())
+
+        return run
+
+    async def _witness(self, lease: Lease, subject: Subject, who: str, history: History) -> None:
+        """Enter the populations of what an owner releases unguarded into the history of who gets it."""
+        await self._driven(lease, witness(subject.bound, subject.facts, subject.private, who, history))
+
+    async def _sealed(self, request: Incoming, subject: Subject, grant: Grant, *, ran: bool) -> None:
+        """Say that what may be run only has been run, and that its result waits for the owner. Nothing of it leaves."""
+        who = request.principal.name
+        if not ran:
+            await self.journal.write(
+                self._records(
+                    subject,
+                    "outcome",
+                    who,
+                    "ran by approval, kept sealed",
+                    now=time.time(),
+                    details={"grant": grant.id},
+                )
+            )
+            self.review.told(self.store.requests.get(grant.request), f"{who}'s query has run: its result waits for you")
+        finding = Finding(
+            "owner-grant",
+            "It has been run, and the owner has yet to let you read the result.",
+            "Wait: the result is kept sealed for you.",
+        )
+        verdict = Verdict(Outcome.REVIEW, findings=(finding,))
+        await self._deny(request, subject, verdict, StaticVerdict(Outcome.REVIEW, finding.reason, (finding,)))
+
+    async def approved_rows(self, subject: Subject, who: str) -> int:
+        """Return how many rows an approval would show, for the owner's eyes."""
+        async with self.lease(subject, who, f"rows of a request by {who}") as lease:
+            answer = await lease.run(approved_plan(subject.bound, subject.facts), None, ())
+        return answer.height
+
     async def _preview(self, request: Incoming, request_id: str) -> None:
-        """Show an owner the first rows of what a request is about."""
+        """Show an owner the first rows of what a request is about; once it was approved, what is or will be handed out."""
         filed = self.store.requests.get(request_id)
         who = request.principal.name
         subject, _ = await self.subject(filed.plan, filed.requester)
@@ -285,6 +335,13 @@ class QueryService:
         await self.journal.write(
             self._records(subject, "note", who, f"preview of request {request_id}", now=time.time())
         )
+        if filed.grant is not None:
+            async with self.review.using(filed.grant) as holds:
+                if holds:
+                    with await self.approved.of(filed.grant, self._run_approved(request, subject, filed.requester)) as result:
+                        result.note = ReleaseNote(notes=("The sealed result, for the owner.",))
+                        await self._send(request, subject, result, 0.0)
+                    return
         async with self.lease(subject, who, f"preview {request_id} by {who}") as lease:
             plan = Slice(approved_plan(subject.bound, subject.facts), 0, PREVIEW_ROWS)  # type: ignore[arg-type]
             result = await self._execute(lease, plan, ReleaseNote(partial=True, notes=("Preview for the owner.",)))
@@ -308,7 +365,8 @@ class QueryService:
         details: dict[str, Any] = {
             "columns": [f"{subject.names[d]}.{c}" for d, c in _columns(subject, verdict)],
             "findings": [f"{f.rule}: {f.reason}" for f in verdict.findings],
-            "uses": plain(await asyncio.to_thread(column_uses, subject.bound, subject.facts)),
+            "uses": plain(await asyncio.to_thread(released_uses, subject)),
+            "words": query_words(subject),
             **plain(verdict.facts),
         }
         await self.journal.write(
@@ -350,7 +408,10 @@ class QueryService:
         await self.journal.write(
             self._records(
                 subject, "outcome", who, f"denied: {lead.rule} ({verdict.outcome})", now=time.time(), red=lead.rule == RULE_FAILED,
-                details={"findings": [f"{f.rule}: {f.reason}" for f in verdict.findings], **plain(verdict.facts)},
+                details={
+                    "findings": [f"{f.rule}: {f.reason}" for f in verdict.findings], "words": query_words(subject),
+                    **plain(verdict.facts),
+                },
             )
         )  # fmt: skip
         filed = self.store.requests.find(subject.plan_hash, subject.versions, who, subject.policy_versions)

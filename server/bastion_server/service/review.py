@@ -5,17 +5,16 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 from bastion_plan.errors import BastionError, InputError, NotFound
-from bastion_policy.code import plan_code
 from bastion_policy.verdict import Outcome, StaticVerdict
-from bastion_policy.words import plan_words
-from bastion_wire.messages import Decide, ListRequests, Push, RequestAccess, RequestInfo
+from bastion_wire.messages import Decide, ListRequests, PastEvent, Push, RequestAccess, RequestInfo
 
 from bastion_server.channel.keys import Principal
 from bastion_server.channel.sessions import Incoming
+from bastion_server.service import dossier
 from bastion_server.service.catalogue import Catalogue, Subject
 from bastion_server.service.journal import Journal, about
 from bastion_server.service.statements import check_signed
@@ -96,8 +95,9 @@ class ReviewService:
 
         filed, new = await self.journal.change(change)
         if new:
+            past = await asyncio.to_thread(dossier.past, self.store, filed)
             for owner in subject.owners:
-                self.push(owner, Push("request", self.info(filed, owner), text=f"{who} asks: {reason}"))
+                self.push(owner, Push("request", self.info(filed, owner, past), text=f"{who} asks: {reason}"))
         return self.info(filed, who)
 
     def _check_open(self, who: str) -> None:
@@ -113,7 +113,7 @@ class ReviewService:
             )
 
     async def _shown(self, subject: Subject, static: StaticVerdict, who: str, queries: QueryService) -> Shown:
-        findings = static.findings
+        findings, verdict, rows = static.findings, None, None
         if static.outcome is not Outcome.REFUSE:
             try:
                 verdict = await queries.considered(subject, who, f"request by {who}")
@@ -131,20 +131,16 @@ class ReviewService:
                 msg, code="input.request.refused", reason=findings[0].reason if findings else "",
                 next_step=findings[0].fix if findings else "",
             )  # fmt: skip
-        return Shown(
-            code=plan_code(subject.bound.root, subject.names),
-            words=plan_words(subject.bound.root, subject.names),
-            columns=static.columns,
-            findings=tuple(f"{f.rule}: {f.reason}" for f in findings if not f.private),
-            findings_private=tuple(f"{f.rule}: {f.reason}" for f in findings if f.private),
-        )
+        with suppress(BastionError):  # as above
+            rows = await queries.approved_rows(subject, who)
+        return await asyncio.to_thread(dossier.shown, subject, findings, verdict, rows)
 
     async def decide(self, body: Decide, principal: Principal) -> RequestInfo:
         """Record an owner's signed decision and tell the requester."""
         now = time.time()
-        if body.decision not in ("approve", "deny"):
+        if body.decision not in ("approve", "deny", "read", "withhold"):
             msg = f"There is no decision {body.decision!r}."
-            raise InputError(msg, code="input.decision", next_step='Use "approve" or "deny".')
+            raise InputError(msg, code="input.decision", next_step='Use "approve", "deny", "read" or "withhold".')
         filed = self.get(body.request, principal.name)
         expected = {
             "action": "decide", "request": body.request, "decision": body.decision, "plan_hash": filed.plan_hash,
@@ -157,12 +153,25 @@ class ReviewService:
         records = about(
             filed.versions, now=now, kind="decision", who=principal.name, plan_hash=filed.plan_hash,
             summary=f"{body.decision} {filed.id} of {filed.requester}" + (f": {body.reason}" if body.reason else ""),
-            details={"request": filed.id, "until": body.until, "may_run": body.may_run, "may_read": body.may_read},
+            details={
+                "request": filed.id, "requester": filed.requester, "until": body.until, "may_run": body.may_run,
+                "may_read": body.may_read,
+            },
         )  # fmt: skip
+        reading = body.decision in ("read", "withhold")
+        if reading:
+            self._check_reading(body, filed, principal.name)
 
         def change() -> tuple[AccessRequest | BastionError, list[Record]]:
             check_signed(self.store, principal, body.signed, expected, now)
             try:
+                if reading:
+                    assert filed.grant is not None
+                    self.store.grants.decide_reading(
+                        filed.grant.id, owner=principal.name, allow=body.decision == "read", now=now, answer=body.reason,
+                        signed=body.signed,
+                    )  # fmt: skip
+                    return self.store.requests.get(body.request), records
                 decided = self.store.requests.decide(
                     body.request, owner=principal.name, approve=approve, now=now, answer=body.reason, until=body.until,
                     may_run=body.may_run, may_read=body.may_read, signed=body.signed,
@@ -179,6 +188,31 @@ class ReviewService:
             for owner in {o.owner for o in decided.owners}:
                 self.push(owner, Push("request", self.info(decided, owner)))
         return self.info(decided, principal.name)
+
+    def _check_reading(self, body: Decide, filed: AccessRequest, who: str) -> None:
+        """Check that there is something whose reading may be decided, by its owner.
+
+        Raises:
+            NotFound: missing.request. InputError: input.request.reading, input.request.outdated.
+        """
+        if all(owner.owner != who for owner in filed.owners):
+            msg = f"There is no access request {body.request!r} that you may decide."
+            raise NotFound(msg, code="missing.request")
+        if filed.grant is None:
+            msg = f"This request is {filed.state}: nothing of it waits to be read."
+            raise InputError(
+                msg, code="input.request.reading", next_step="Approve it, with may_read=False to look first."
+            )
+        for dataset, version in filed.versions.items():
+            record = self.store.datasets.find(dataset)
+            now = None if record is None else (record.facts.version, record.facts.policy_version)
+            if now != (version, filed.policy_versions[dataset]):
+                msg = "The data or its policy changed after this request was filed."
+                raise InputError(
+                    msg,
+                    code="input.request.outdated",
+                    next_step="The scientist can ask again about the data as it is now.",
+                )
 
     async def withdraw(self, request: str, who: str) -> RequestInfo:
         """Take back one's own open request."""
@@ -218,9 +252,26 @@ class ReviewService:
             found |= {r.id: r for r in self.store.requests.list(owner=who, states=body.states)}
         return tuple(self.info(r, who) for r in sorted(found.values(), key=lambda r: (r.created, r.id)))
 
-    def info(self, filed: AccessRequest, who: str) -> RequestInfo:
-        """Return a request as `who` may see it: private findings and history for owners only."""
+    async def whole(self, request: str, who: str) -> RequestInfo:
+        """Return a request with all that `who` may see of it."""
+        filed = self.get(request, who)
+        past = await asyncio.to_thread(dossier.past, self.store, filed)
+        return self.info(filed, who, past)
+
+    def told(self, filed: AccessRequest, text: str) -> None:
+        """Tell the owners of a request what became of it."""
+        for owner in {o.owner for o in filed.owners}:
+            self.push(owner, Push("request", self.info(filed, owner), text=text))
+
+    def info(self, filed: AccessRequest, who: str, past: tuple[PastEvent, ...] = ()) -> RequestInfo:
+        """Return a request as `who` may see it.
+
+        INVARIANT: figures, private findings and the past are for owners only.
+        """
         decides = any(owner.owner == who for owner in filed.owners)
+        grant = filed.grant
+        kept = self.store.results.get(grant.id) if grant is not None and not grant.ended else None
+        answers = [r.answer for r in self.store.grants.readings(grant.id) if r.answer] if grant is not None else []
         return RequestInfo(
             id=filed.id,
             state=filed.state,
@@ -236,10 +287,19 @@ class ReviewService:
             findings_private=filed.shown.findings_private if decides else (),
             decided_by=filed.decided_by,
             decided_at=filed.decided_at,
-            answer=filed.answer,
-            until=filed.grant.until if filed.grant else 0.0,
+            answer=answers[-1] if answers else filed.answer,
+            until=grant.until if grant is not None else 0.0,
             history=self._history(filed) if decides else (),
             plan=filed.plan,
+            expressions=filed.shown.expressions,
+            roles=filed.shown.roles,
+            uses=filed.shown.uses,
+            figures=filed.shown.figures if decides else {},
+            past=past if decides else (),
+            may_run=grant.may_run if grant is not None else True,
+            may_read=grant.may_read if grant is not None else True,
+            ran=kept.created if kept is not None else 0.0,
+            ended=grant.ended if grant is not None else "",
         )
 
     def _name(self, dataset: str) -> str:

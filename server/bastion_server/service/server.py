@@ -34,6 +34,7 @@ from bastion_server.service.uploads import (
     check_allow,
     check_dataset_name,
     check_policy_size,
+    check_unit_domain,
     enforceable,
     lines,
 )
@@ -101,11 +102,13 @@ class Service:
             case m.ListRequests():
                 await request.send(m.Requests(self.review.list(body, principal)))
             case m.GetRequest(request=ref):
-                await request.send(m.Request(self.review.info(self.review.get(ref, who), who)))
+                await request.send(m.Request(await self.review.whole(ref, who)))
             case m.Withdraw(request=ref):
                 await request.send(m.Request(await self.review.withdraw(ref, who)))
             case m.Decide():
-                await request.send(m.Request(await self.review.decide(body, principal)))
+                decided = await self.review.decide(body, principal)
+                await self.queries.approved.prune()
+                await request.send(m.Request(decided))
             case m.AuditShow():
                 await request.send(m.Records(await self._audit(body, principal)))
             case m.Exposure(dataset=ref):
@@ -201,6 +204,7 @@ class Service:
             check_rules(policy)
             if body.policy is not None:
                 check_people(policy, self.known)
+            check_unit_domain(record.facts, policy)
             facts = record.facts.with_policy(enforceable(policy))
             if facts.unit != record.facts.unit:
                 msg = "The privacy unit of a table cannot be changed."

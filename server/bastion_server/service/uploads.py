@@ -176,6 +176,8 @@ class Sink:
                     msg, code="policy.unit", reason="What was released counted other people.",
                     next_step="Upload the table under another name.", details={"path": "unit"},
                 )  # fmt: skip
+            if old is not None:
+                check_unit_domain(old.facts, policy)
             columns = column_facts(registration.schema, registration.facts, policy)
             check_data(policy, columns, registration.facts)
         identifier = old.facts.id if old else Datasets.new_id()
@@ -189,7 +191,7 @@ class Sink:
             owner=self._principal.name,
             unit=unit,
             unit_declared=policy.unit is not None,
-            unit_domain=old.facts.unit_domain if old else identifier,
+            unit_domain=old.facts.unit_domain if old else unit_domain(policy, self._principal.name) or identifier,
         )
 
     def _register(self, facts: DatasetFacts, registration: Registration) -> DatasetRecord:
@@ -391,3 +393,22 @@ def seal(store: Store, fd: int, size: int) -> SealedRef:
             with view[start : start + (8 << 20)] as part:
                 writer.write(part)
         return writer.commit()
+
+
+def unit_domain(policy: Policy, owner: str) -> str:
+    """Return the name of the people that a policy declares, which no other owner's tables share; "" if it declares none."""
+    return f"{owner}/{policy.unit_domain}" if policy.unit_domain is not None else ""
+
+
+def check_unit_domain(facts: DatasetFacts, policy: Policy) -> None:
+    """Check that a changed policy leaves a table with its people.
+
+    Raises:
+        PolicyError: policy.unit.domain: what was released would be forgotten.
+    """
+    if policy.unit_domain is not None and unit_domain(policy, facts.owner) != facts.unit_domain:
+        msg = "The unit domain of a table cannot be changed."
+        raise PolicyError(
+            msg, code="policy.unit.domain", reason="What was released is remembered under the old one.",
+            next_step="Upload the table under another name.", details={"path": "unit_domain"},
+        )  # fmt: skip

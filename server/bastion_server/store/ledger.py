@@ -117,7 +117,9 @@ class Ledger:
                 )
 
     def void(self, domain: str, reason: str, now: float) -> None:
-        """Write down that the stated epsilon of a unit domain no longer holds: something left without noise."""
+        """Write down, once, that the stated epsilon of a unit domain no longer holds: something left without noise."""
+        if self.standing(domain).void:
+            return
         with self._database.transaction() as connection:
             (seq,) = connection.execute(
                 "SELECT coalesce(max(seq), 0) FROM ledger_void WHERE unit_domain = ?", (domain,)

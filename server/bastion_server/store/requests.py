@@ -36,7 +36,7 @@ class Limits:
 class Shown(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What owner and requester are shown of a request.
 
-    roles: of the columns it uses, and what it does with each, by "dataset.column". expressions: in plain words, one by one.
+    roles, uses: of the columns, by "dataset.column". expressions: in plain words, one by one.
     findings_private, figures (cells, people): owner only.
     """
 
@@ -46,6 +46,7 @@ class Shown(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     findings: tuple[str, ...] = ()
     findings_private: tuple[str, ...] = ()
     roles: dict[str, str] = {}
+    uses: dict[str, tuple[str, ...]] = {}
     expressions: tuple[str, ...] = ()
     figures: dict[str, float] = {}
 

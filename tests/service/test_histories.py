@@ -1,0 +1,217 @@
+"""The history of an audience on a real server: it holds through races, restarts, versions, second tables and approvals."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import polars
+import pytest
+from bastion_server import start
+
+import bastion.policy as bp
+from bastion import BastionError, Connection, Denied, Identity, pl
+
+N = 200
+PEOPLE = polars.DataFrame(
+    {
+        "id": range(N),
+        "age": [20 + i % 50 for i in range(N)],
+        "town": ["abcd"[i % 4] for i in range(N)],
+        "pay": [1000.0 + (i * 37) % 500 for i in range(N)],
+    }
+)
+TARGET = 7
+ROLES = {"id": "quasi", "age": "quasi", "town": "quasi", "pay": bp.measure(0, 2000)}
+
+
+def policy(**changes: Any) -> bp.Policy:
+    fields: dict[str, Any] = {
+        "unit": "id",
+        "unit_domain": "people",
+        "roles": ROLES,
+        "audiences": {"team": ("bob", "carol")},
+    }
+    return bp.Policy(bp.Aggregation(10), bp.Review(), **(fields | changes))
+
+
+class Place:
+    """A server with some people; it can be stopped and started again."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.olga = Identity.create("olga")
+        self.users = {name: Identity.create(name) for name in ("alice", "bob", "carol")}
+        self.running: Any = None
+        self.start()
+
+    def start(self) -> None:
+        self.running = start(self.folder, owners=[self.olga], users=list(self.users.values()))
+        self.server = self.running.__enter__()
+        self.open: list[Connection] = []
+        self.owner = self.connect(self.olga)
+        self.people = {name: self.connect(identity) for name, identity in self.users.items()}
+
+    def connect(self, who: Identity) -> Connection:
+        connection = Connection(self.server.endpoint, identity=who, server_key=self.server.server_key)
+        self.open.append(connection)
+        return connection
+
+    def stop(self) -> None:
+        for connection in self.open:
+            connection.close()
+        self.running.__exit__(None, None, None)
+
+    def send(self, frame: polars.DataFrame, name: str, **changes: Any) -> None:
+        self.owner.client.polars.send_df(frame, name=name, policy=policy(**changes), unit="id")
+
+    def frame(self, who: str, name: str) -> Any:
+        return self.people[who].dataset(name)
+
+
+@pytest.fixture
+def place(tmp_path: Path):
+    found = Place(tmp_path / "server")
+    yield found
+    found.stop()
+
+
+def total(frame: Any) -> float | None:
+    """The sum that leaves, if any."""
+    try:
+        table = frame.select(pl.col("pay").sum(), pl.len()).fetch()
+    except Denied:
+        return None
+    return table["pay"][0] if table.height else None
+
+
+WHOLE = PEOPLE["pay"].sum()
+PAY = PEOPLE["pay"][TARGET]
+
+
+def test_a_population_near_another_is_answered_as_that_one(place):
+    place.send(PEOPLE, "people")
+    people = place.frame("alice", "people")
+    young = total(people.filter(pl.col("age") < 45))
+    assert young == PEOPLE.filter(polars.col("age") < 45)["pay"].sum()
+    without = total(people.filter((pl.col("age") < 45) & (pl.col("id") != TARGET)))
+    assert without == young
+    assert total(people.filter(pl.col("id") != TARGET)) == WHOLE
+    assert total(people.filter(pl.col("age") < 45)) == young
+
+
+def test_it_survives_a_restart(place):
+    place.send(PEOPLE, "people")
+    young = total(place.frame("alice", "people").filter(pl.col("age") < 45))
+    place.stop()
+    place.start()
+    people = place.frame("alice", "people")
+    assert total(people.filter((pl.col("age") < 45) & (pl.col("id") != TARGET))) == young
+
+
+def test_members_of_an_audience_share_it_and_others_do_not(place):
+    place.send(PEOPLE, "people")
+    young = total(place.frame("bob", "people").filter(pl.col("age") < 45))
+    near = (pl.col("age") < 45) & (pl.col("id") != TARGET)
+    assert total(place.frame("carol", "people").filter(near)) == young
+    assert total(place.frame("alice", "people").filter(near)) == young - PAY, "alice was told nothing before"
+
+
+def test_two_at_once_are_judged_one_after_the_other(place):
+    place.send(PEOPLE, "people")
+    for round_ in range(4):
+        edge = 30 + 5 * round_
+        answers: dict[str, float | None] = {}
+
+        def ask(who: str, condition: Any, answers: dict[str, float | None] = answers) -> None:
+            answers[who] = total(place.frame(who, "people").filter(condition))
+
+        young = pl.col("age") < edge
+        pair = {"bob": young, "carol": young & (pl.col("id") != TARGET)}
+        threads = [threading.Thread(target=ask, args=item) for item in pair.items()]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+        assert answers["bob"] == answers["carol"] is not None, "the difference is one person's pay"
+
+
+def test_it_runs_on_through_a_new_version(place):
+    place.send(PEOPLE, "people")
+    people = place.frame("alice", "people")
+    assert total(people) == WHOLE
+    young = total(people.filter(pl.col("age") < 45))
+    rest = PEOPLE.filter(polars.col("id") != TARGET)
+    place.owner.client.polars.send_df(rest, name="people", policy=policy(), unit="id", replace=True)
+    people = place.frame("alice", "people")
+    assert total(people) in (None, WHOLE), "the whole table less one person"
+    assert total(people.filter(pl.col("age") < 45)) in (None, young)
+
+
+def test_a_changed_value_is_another_person(place):
+    place.send(PEOPLE, "people")
+    young = total(place.frame("alice", "people").filter(pl.col("age") < 45))
+    pay = polars.when(polars.col("id") == TARGET).then(1999.0).otherwise(polars.col("pay")).alias("pay")
+    place.owner.client.polars.send_df(PEOPLE.with_columns(pay), name="people", policy=policy(), unit="id", replace=True)
+    people = place.frame("alice", "people")
+    assert total(people.filter(pl.col("age") < 45)) in (None, young), "the change is one person's"
+    assert total(people) in (None, WHOLE)
+
+
+def test_it_counts_in_a_second_table_of_the_same_people(place):
+    place.send(PEOPLE, "people")
+    place.send(PEOPLE.filter(polars.col("id") != TARGET).reverse(), "again")
+    assert total(place.frame("alice", "people")) == WHOLE
+    assert total(place.frame("alice", "again")) in (None, WHOLE)
+    young = total(place.frame("alice", "people").filter(pl.col("age") < 45))
+    assert total(place.frame("alice", "again").filter(pl.col("age") < 45)) in (None, young)
+    place.send(PEOPLE.filter(polars.col("id") != TARGET), "apart", unit_domain=None)
+    assert total(place.frame("alice", "apart")) == WHOLE - PAY, "declared as other people"
+
+
+def test_it_counts_in_saved_frames(place):
+    place.send(PEOPLE, "people")
+    people = place.frame("alice", "people")
+    young = total(people.filter(pl.col("age") < 45))
+    people.filter(pl.col("id") != TARGET).save("others")
+    others = place.frame("alice", "others")
+    assert total(others) == WHOLE
+    assert total(others.filter(pl.col("age") < 45)) == young
+
+
+def test_what_was_approved_counts(place):
+    place.send(PEOPLE, "people")
+    people = place.frame("alice", "people")
+    some = people.filter((pl.col("age") < 45) & (pl.col("id") != TARGET))
+    asked = some.select(pl.col("pay").sum(), pl.col("pay").product().alias("p"))
+    with pytest.raises(Denied) as denied:
+        asked.fetch()
+    request = denied.value.request("for the report")
+    place.owner.approve(request.id)
+    told = denied.value.wait(10)["pay"][0]
+    assert total(people.filter(pl.col("age") < 45)) == told, "answered as what was approved"
+
+
+def test_a_history_that_cannot_be_read_releases_nothing(place):
+    place.send(PEOPLE, "people")
+    assert total(place.frame("alice", "people").filter(pl.col("age") < 45)) is not None
+    dataset = max((place.folder / "sealed").iterdir(), key=lambda p: p.stat().st_size)
+    place.stop()
+    for path in (place.folder / "sealed").iterdir():
+        if path != dataset:
+            path.write_bytes(path.read_bytes()[:-1])
+    place.start()
+    with pytest.raises(BastionError) as caught:
+        place.frame("alice", "people").select(pl.col("pay").sum()).fetch()
+    assert caught.value.code.startswith("server.")
+    open_ = PEOPLE.select("age")
+    place.owner.client.polars.send_df(open_, name="free", policy=bp.Policy.open(), unit="row")
+    assert place.frame("alice", "free").fetch().height == N, "the server goes on"
+
+
+def test_the_people_of_a_table_stay_the_same(place):
+    place.send(PEOPLE, "people")
+    with pytest.raises(BastionError) as caught:
+        place.owner.set_policy("people", policy(unit_domain="others"))
+    assert caught.value.code == "policy.unit.domain"
