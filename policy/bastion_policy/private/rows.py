@@ -67,7 +67,7 @@ _WHY = {
 #: tables of people in one query; places of joined rows stay whole numbers under 2**63
 MAX_TABLES = 4
 #: rows that joins of people's tables may make of one
-MAX_GROWTH = 1_000
+MAX_GROWTH = 100
 FIX_NODE = "Filter, select, with_columns and joins on the privacy unit may come before the statistics."
 _PER_UNIT = frozenset({"sum", "min", "max", "count", "len", "pl.len"})
 

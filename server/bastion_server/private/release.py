@@ -61,9 +61,10 @@ def noisy(cells: Cells, noise: Noise, exact: Exact) -> Columns:
     for i, (drawn, step) in enumerate(vectors):
         chosen = drawn[shown]
         table[f"{OWN}v{i}"] = chosen if step == 1.0 else chosen * step
+    place = {keys[j]: i for i, j in enumerate(shown)}
     for i, (quantile, _) in enumerate(cells.quantiles):
         counts = _histograms(cells, quantile, exact.bins[i], place)
-        scores = [quantile_scores(counts[j], quantile.numerator, DENOMINATOR) for j in shown]
+        scores = [quantile_scores(row, quantile.numerator, DENOMINATOR) for row in counts]
         found = best(scores, noise.choices[i], cells.linf(i), noise.rho_choice)
         table[f"{OWN}q{i}"] = _values(quantile, found)
     return table

@@ -1,0 +1,196 @@
+"""What may stand before noise, what is public of an answer, and what a query costs; from public facts alone."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+from bastion_plan.bind import bind
+from bastion_plan.nodes import Node
+from bastion_policy.flow import static_verdict
+from bastion_policy.model import Aggregation, Policy, Reject, Review
+from bastion_policy.private.accounting import Account, Cost
+from bastion_policy.private.rows import STABLE, Refused
+from bastion_policy.private.verdicts import account_of
+from bastion_policy.roles import measure, quasi
+from noisy import Desk, Table
+from query import Q, concat, inline
+
+from bastion import pl as b
+
+ROLES = {
+    "pid": "identifier", "g": quasi("a", "b"), "town": "quasi", "x": measure(0, 100), "born": "quasi", "age": measure(0, 90),
+    "secret": "hidden", "free": "sensitive",
+}  # fmt: skip
+FRAME = pl.DataFrame(
+    {
+        "pid": [1, 2, 3], "g": ["a", "b", None], "town": ["n", "s", "n"], "x": [1.0, 2.0, 3.0],
+        "born": pl.Series(["2000-01-02", "2001-02-03", "1999-12-31"]).str.to_date(), "age": [20, 30, 40],
+        "secret": ["s1", "s2", "s3"], "free": [1.5, 2.5, 3.5],
+    }
+)  # fmt: skip
+
+
+def desk(max_rows: int = 2, epsilon: float = 1.0) -> Desk:
+    policy = Policy.private(epsilon, unit="pid", max_rows=max_rows, roles=ROLES)
+    visits = pl.DataFrame({"pid": [1, 1, 2], "cost": [5.0, 6.0, 7.0]})
+    other = Policy.private(
+        0.5, 1e-7, unit="pid", max_rows=max_rows, roles={"pid": "identifier", "cost": measure(0, 10)}
+    )
+    exact = Policy(Aggregation(10), Review(), unit="pid")
+    return Desk({"t": Table(FRAME, policy, "pid"), "v": Table(visits, other, "pid"), "e": Table(visits, exact, "pid")})
+
+
+def why(query: Q, **changes: int) -> str:
+    with pytest.raises(Refused) as refused:
+        desk(**changes).priced(query)
+    return f"{refused.value.finding.rule}: {refused.value.finding.reason}"
+
+
+REFUSED = {
+    "rows": (Q("t").filter(b.col("x") > 1), "row-level"),
+    "hidden": (Q("t").select(b.col("secret").count()), "hidden-column"),
+    "hidden condition": (Q("t").filter(b.col("secret") == "s1").select(b.len()), "hidden-column"),
+    "identifier": (Q("t").filter(b.col("pid") == 1).select(b.len()), "identifier"),
+    "renamed identifier": (Q("t").with_columns(b.col("pid").alias("z")).filter(b.col("z") > 1).select(b.len()), "identifier"),
+    "identifier of one's own": (Q("t").join(inline({"pid": [1]}), on="pid", how="semi").select(b.len()), "identifier"),
+    "identifier key": (Q("t").group_by("pid").agg(b.len()), "row-level"),
+    "no bounds": (Q("t").select(b.col("free").sum()), "private-bounds"),
+    "not unique": (
+        Q("t").join(inline({"g": ["a", "a"], "w": [1, 2]}), on="g").select(b.len()), "private-join"
+    ),
+    "cross": (Q("t").join(inline({"w": [1, 2]}), how="cross").select(b.len()), "private-join"),
+    "not on the unit": (Q("t").join(Q("v"), left_on="age", right_on="pid").select(b.len()), "private-join"),
+    "full": (Q("t").join(Q("v"), on="pid", how="full").select(b.len()), "private-join"),
+    "self": (Q("t").join(Q("t"), on="pid").select(b.len()), "private-node"),
+    "stacked": (concat(Q("t"), Q("t")).select(b.len()), "private-node"),
+    "aggregate of an aggregate of rows": (
+        Q("t").join(Q("v").select(b.col("cost").sum()), how="cross").select(b.len()), "private-"
+    ),
+    "window": (Q("t").with_columns(b.col("x").sum().over("pid").alias("w")).select(b.len()), "private-window"),
+    "shift": (Q("t").with_columns(b.col("x").shift(1).alias("w")).select(b.len()), "private-function"),
+    "index": (Q("t").with_row_index("i").select(b.col("i").clip(0, 5).sum()), "private-node"),
+    "unique": (Q("t").unique("g").select(b.len()), "private-node"),
+    "unpivoted": (Q("t").unpivot(["x"]).select(b.len()), "private-node"),
+    "extreme": (Q("t").select(b.col("x").min()), "private-statistic"),
+    "outermost quantile": (Q("t").select(b.col("x").quantile(0.001)), "private-statistic"),
+    "fractions per person": (
+        Q("t").group_by("pid").agg(b.col("x").sum()).select(b.col("x").clip(0, 5).sum()), "private-per-unit"
+    ),
+    "floating keys": (Q("t").group_by("x").agg(b.len()), "private-key"),
+    "reserved": (Q("t").with_columns(b.col("x").alias("#~u")).select(b.len()), "reserved-name"),
+    "reserved behind": (Q("t").select(b.len().alias("#~v0")), "reserved-name"),
+    "mixed": (Q("t").join(Q("e"), on="pid").select(b.len()), "mixed-zone"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_refused(name):
+    query, rule = REFUSED[name]
+    assert why(query).startswith(rule)
+
+
+def test_joins_that_would_grow_without_measure_are_refused():
+    query = Q("t").join(Q("v"), on="pid").select(b.len())
+    assert "could become" in why(query, max_rows=1_000)
+    assert desk(30).priced(query)
+
+
+def test_every_node_is_stable_or_refused_with_a_reason():
+    """A new kind of node is refused until someone has thought about it."""
+    from bastion_policy.private.rows import _WHY
+
+    kinds = set(Node.__subclasses__())
+    assert STABLE.keys() | _WHY.keys() | {kind for kind in kinds if kind.__name__ == "Inline"} == kinds
+    assert not STABLE.keys() & _WHY.keys()
+    assert set(STABLE.values()) == {1}
+
+
+PUBLIC_KEYS = [
+    (b.col("g"), ["a", "b"]),
+    ((b.col("x") > 2).alias("k"), [False, True]),
+    (b.col("born").dt.month().alias("k"), list(range(1, 13))),
+    (b.col("age").alias("k"), list(range(91))),
+]
+
+
+@pytest.mark.parametrize(("key", "domain"), PUBLIC_KEYS)
+def test_keys_whose_values_are_public_are_all_shown(key, domain):
+    world = desk()
+    found = world.answer(Q("t").group_by(key).agg(b.len()))
+    assert found.to_series(0).to_list() == domain
+    assert world.priced(Q("t").group_by(key).agg(b.len())).cost.delta == 0
+
+
+def test_keys_that_are_not_public_charge_delta():
+    world = desk()
+    priced = world.priced(Q("t").group_by("town", "g").agg(b.len()))
+    assert priced.cost.delta > 0
+    assert world.answer(Q("t").group_by("town", "g").agg(b.len())).height == 0, "three people are not enough"
+    (cells,) = priced.draft.cells
+    assert cells.threshold
+
+
+def test_equal_parts_are_noised_and_paid_for_once():
+    world = desk()
+    query = Q("t").select(b.len(), b.len().alias("again"), b.col("x").mean(), b.col("x").count().alias("n"))
+    (cells,) = world.priced(query).draft.cells
+    assert len(cells.parts) == 3
+    found = world.answer(query)
+    assert found["len"].item() == found["again"].item()
+
+
+def test_two_tables_of_statistics_share_the_price():
+    world = desk()
+    both = Q("t").group_by("g").agg(b.len()).join(Q("v").select(b.col("cost").sum()), how="cross")
+    priced = world.priced(both, 0.4)
+    assert [c.table for c in priced.draft.cells] == ["#p0", "#p1"]
+    assert priced.draft.datasets == ("t", "v")
+    assert sum(n.rho for n in priced.noise) * 1e12 <= priced.cost.rho
+    assert world.answer(both).shape == (2, 3)
+
+
+def test_a_join_of_people_is_charged_to_both_under_the_strictest_cap():
+    world = desk()
+    priced = world.priced(Q("t").join(Q("v"), on="pid").select(b.col("cost").sum()))
+    assert priced.draft.datasets == ("t", "v")
+    assert priced.epsilon == pytest.approx(0.05), "a tenth of the smaller budget"
+    assert account_of([t.policy for t in world.tables.values()]) == Account(0.5, 1e-7)
+
+
+def test_the_verdict_before_anything_runs_says_the_same():
+    world = desk()
+    facts = world.facts
+    good = static_verdict(bind(Q("t").select(b.len()).plan, facts), facts, "alice")
+    assert good.outcome == "release"
+    assert good.summary == "Released with noise, at a cost of epsilon 0.1 unless you choose another."
+    bad = static_verdict(bind(Q("t").head(3).plan, facts), facts, "alice")
+    assert bad.outcome == "refuse"
+    assert bad.summary == "Refused because the result would hold single people's rows."
+
+
+def test_a_price_has_a_smallest_and_a_largest():
+    world = desk()
+    query = Q("t").select(b.len())
+    for epsilon in (0.0, -1.0, float("nan"), float("inf"), 1e-6):
+        with pytest.raises(Refused) as refused:
+            world.priced(query, epsilon)
+        assert refused.value.finding.rule == "epsilon"
+    assert world.priced(query, 50.0).cost == world.priced(query, 1.0).cost == Cost(Account(1.0, 1e-6).cap.rho)
+
+
+def test_error_bars_are_public():
+    """Two worlds with nothing in common but their facts get the same estimate."""
+    query = (
+        Q("t")
+        .group_by("town")
+        .agg(b.len(), b.col("x").mean(), b.col("x").median().alias("m"), b.col("x").std().alias("s"))
+    )
+    world, other = desk(), desk()
+    other.tables["t"].frame = FRAME.clear()
+    assert world.priced(query).bars == other.priced(query).bars
+    assert [bar.column for bar in world.priced(query).bars] == ["len", "x", "m", "s"]
+
+
+def test_a_policy_without_noise_is_not_priced():
+    facts = Desk.of(FRAME, Policy(Aggregation(10), Reject(), unit="pid"), "pid").facts
+    assert account_of([facts["t"].policy]) is None
