@@ -214,8 +214,11 @@ class Connection:
 
     def _heard(self, info: m.RequestInfo) -> None:
         self._states[info.id] = info
-        if info.state != "pending":
-            for future in self._waiting.pop(info.id, ()):
+        heard = [] if info.state == "pending" else [info.id]
+        if heard and (info.may_read or info.ended or info.state != "approved"):
+            heard.append(_reading_of(info.id))
+        for key in heard:
+            for future in self._waiting.pop(key, ()):
                 if not future.done():
                     future.set_result(info)
 
@@ -479,9 +482,16 @@ class Connection:
         known = self._known_state(info)
         if known.state != "pending":
             return known
+        return await self._wait_for(info.id, info.id, timeout)
+
+    async def _reading(self, info: m.RequestInfo, timeout: float | None) -> m.RequestInfo:
+        """Wait until an owner decides whether what has run may be read."""
+        return await self._wait_for(_reading_of(info.id), info.id, timeout)
+
+    async def _wait_for(self, key: str, request: str, timeout: float | None) -> m.RequestInfo:
         future: asyncio.Future[m.RequestInfo] = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(info.id, []).append(future)
-        await self._get_request(info.id)
+        self._waiting.setdefault(key, []).append(future)
+        await self._get_request(request)
         try:
             return await asyncio.wait_for(future, timeout)
         except TimeoutError:
@@ -490,7 +500,7 @@ class Connection:
                 msg, code="interrupted.wait", next_step="Wait again later: the request stays filed."
             ) from None
         finally:
-            waiting = self._waiting.get(info.id, [])
+            waiting = self._waiting.get(key, [])
             if future in waiting:
                 waiting.remove(future)
 
@@ -532,13 +542,22 @@ class Connection:
             request: the request or its id.
             reason: a word to the requester.
             until: seconds since 1970; 0 for once, within the server's default time.
-            may_run, may_read: the two grants, to run the query and to see its result.
+            may_run, may_read: the two grants, to run the query and to read its result. With may_read=False the query runs
+                and its result is kept sealed: look at it (`preview`), then `approve_reading` or `deny_reading`.
         """
         return self._run(self._decide(request, "approve", reason, until, may_run, may_read))
 
     def deny(self, request: AccessRequest | str, reason: str) -> Any:
         """Owner: deny a request, with a reason that the requester reads (signed with one's own key)."""
         return self._run(self._decide(request, "deny", reason, 0.0, False, False))
+
+    def approve_reading(self, request: AccessRequest | str, reason: str = "") -> Any:
+        """Owner: let the result be read of a request that was approved with may_read=False (signed with one's own key)."""
+        return self._run(self._decide(request, "read", reason, 0.0, False, True))
+
+    def deny_reading(self, request: AccessRequest | str, reason: str) -> Any:
+        """Owner: end the approval of a request that was approved with may_read=False; its result is thrown away."""
+        return self._run(self._decide(request, "withhold", reason, 0.0, False, False))
 
     async def _decide(
         self, request: AccessRequest | str, decision: str, reason: str, until: float, may_run: bool, may_read: bool
@@ -751,6 +770,11 @@ def policy_text(policy: Any) -> str:
     raise InputError(
         msg, code="input.policy", next_step="Use bastion.policy: Policy.default(), Policy.strict(unit=…), Policy(…)."
     )
+
+
+def _reading_of(request: str) -> str:
+    """Return the key under which one waits for leave to read; no request has it as an id."""
+    return f"{request}/reading"
 
 
 @contextmanager

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bastion_plan.errors import BastionError, InputError
 from bastion_plan.nodes import Node
-from bastion_wire.messages import Denial, RequestInfo
+from bastion_wire.messages import Denial, PastEvent, RequestInfo
 
 if TYPE_CHECKING:
     from bastion.client.connection import Connection
@@ -34,7 +35,9 @@ class Denied(BastionError):
         if denial.has_safe_part:
             part = f" ({denial.safe_cells} of {denial.total_cells} cells)" if denial.total_cells else ""
             steps.append(f"What may leave now{part}: denied.safe_part().")
-        if self._request is not None and self._request.state == "pending":
+        if self._request is not None and self._request.sealed:
+            steps.append("denied.wait() waits until the owner lets you read it.")
+        elif self._request is not None and self._request.state == "pending":
             steps.append("A request for it is pending: denied.wait() waits for the decision.")
         elif self._request is not None and self._request.state == "approved":
             steps.append('The approval of it is used up or past: denied.request("why") asks again.')
@@ -152,6 +155,8 @@ class NotApproved(Denied):
         )
         super().__init__(denial, plan, connection)
         self.message = words.get(info.state, "The owner did not approve it.")
+        if info.state == "approved":
+            self.message = "The owner let it run, and does not let you read the result."
         self.reason = f"The owner's answer: {info.answer}" if info.answer else ""
         self.next_step = ""
         self.code = f"denied.owner.{info.state}"
@@ -200,6 +205,48 @@ class AccessRequest:
         """The owner's words, once decided."""
         return self._connection._known_state(self.info).answer
 
+    @property
+    def columns(self) -> dict[str, str]:
+        """The source columns of the query: "dataset.column" -> role, and what the query does with it."""
+        info = self.info
+        return {name: f"{role}: {', '.join(info.uses.get(name, ()))}" for name, role in info.roles.items()}
+
+    @property
+    def expressions(self) -> tuple[str, ...]:
+        """The query's expressions in plain words, one by one."""
+        return self.info.expressions
+
+    @property
+    def findings(self) -> tuple[str, ...]:
+        """The rules it fails, with the reason; for an owner with the figures."""
+        return (*self.info.findings, *self.info.findings_private)
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """Owner: people, rows, cells and what else is known of the result in numbers."""
+        return dict(self.info.figures)
+
+    @property
+    def past(self) -> tuple[PastEvent, ...]:
+        """Owner: what the requester asked of this data before and what came of it, newest first."""
+        return self.info.past
+
+    @property
+    def may_run(self) -> bool:
+        """Whether the owner approved that it runs."""
+        return self.state == "approved" and self._connection._known_state(self.info).may_run
+
+    @property
+    def may_read(self) -> bool:
+        """Whether the owner approved that its result is read."""
+        return self.state == "approved" and self._connection._known_state(self.info).may_read
+
+    @property
+    def sealed(self) -> bool:
+        """Whether it may run (or has run) while its result may not be read yet."""
+        info = self._connection._known_state(self.info)
+        return info.state == "approved" and not info.may_read and not info.ended
+
     def refresh(self) -> Any:
         """Ask the server for its state; return this request."""
         return self._connection._run(self._refresh())
@@ -213,9 +260,19 @@ class AccessRequest:
         return self._connection._run(self._wait(timeout))
 
     async def _wait(self, timeout: float | None) -> Any:
+        loop = asyncio.get_running_loop()
+        deadline = None if timeout is None else loop.time() + timeout
         self.info = await self._connection._decision(self.info, timeout)
         plan = self._query()
-        if self.info.state != "approved":
+        if self.sealed:
+            try:  # it runs now, and its result stays sealed
+                return (await self._connection._run_plan(plan, "run", request=self.id)).frame
+            except Denied as denied:
+                if denied.rule != "owner-grant":
+                    raise
+            left = None if deadline is None else max(0.0, deadline - loop.time())
+            self.info = await self._connection._reading(self.info, left)
+        if self.info.state != "approved" or not self.info.may_read:
             raise NotApproved(self.info, plan, self._connection)
         return (await self._connection._run_plan(plan, "run", request=self.id)).frame
 
@@ -245,8 +302,16 @@ class AccessRequest:
         """Owner: deny it, with a reason that the requester reads."""
         return self._connection.deny(self, reason)
 
+    def approve_reading(self, reason: str = "") -> Any:
+        """Owner: let the result be read of what was approved to run only (see `Connection.approve_reading`)."""
+        return self._connection.approve_reading(self, reason)
+
+    def deny_reading(self, reason: str) -> Any:
+        """Owner: never let the result be read of what was approved to run only; it is thrown away."""
+        return self._connection.deny_reading(self, reason)
+
     def preview(self) -> Any:
-        """Owner: the first rows of what would be shown, as a `polars.DataFrame`."""
+        """Owner: the first rows of what would be shown, once approved the sealed result, as a `polars.DataFrame`."""
         return self._connection._run(self._fetch())
 
     def __repr__(self) -> str:

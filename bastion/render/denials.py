@@ -62,7 +62,7 @@ def _offers(denied: Denied) -> list[str]:
 def error_text(error: BastionError, *, place: bool = True) -> str:
     """Return an error in up to four lines. place: whether to say where in the cell it is."""
     where = ""
-    if place and "line" in error.details:
+    if place and "line" in error.details and not error.code.startswith("policy"):
         where = f"line {error.details['line']}, column {error.details.get('column', 1)}: "
     lines = [where + error.message, error.reason, error.next_step]
     return "\n".join([line for line in lines if line] + [f"[{error.code}]"])

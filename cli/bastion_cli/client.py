@@ -181,7 +181,7 @@ def datasets(name: str | None, endpoint: str | None, who: str | None, server_key
         console.print(f"[red]look at this:[/] {escape(warning)}")
 
 
-@click.command()
+@click.group(invoke_without_command=True)
 @click.option(
     "--state",
     type=click.Choice(["pending", "approved", "denied", "expired", "withdrawn"]),
@@ -190,15 +190,23 @@ def datasets(name: str | None, endpoint: str | None, who: str | None, server_key
 )
 @client_options
 @json_option
+@click.pass_context
 @reporting
 def requests(
-    state: tuple[str, ...], endpoint: str | None, who: str | None, server_key: str | None, as_json: bool
+    ctx: click.Context,
+    state: tuple[str, ...],
+    endpoint: str | None,
+    who: str | None,
+    server_key: str | None,
+    as_json: bool,
 ) -> None:
-    """List access requests: yours, and those for your data.
+    """List access requests: yours, and those for your data. `requests show` shows all there is to know of one.
 
     \b
     Example:  bastion requests --state pending
     """
+    if ctx.invoked_subcommand is not None:
+        return
     with open_connection(endpoint, who, server_key) as connection:
         found = [r.info for r in connection.requests(*state)]
     rows = [
@@ -211,9 +219,9 @@ def requests(
         return
     if not rows:
         console.print("There are no requests.")
-    for row in rows:
+    for row, info in zip(rows, found, strict=True):
         console.print(
-            f"[bold]{row['id']}[/] {row['state']}  {escape(row['who'])}, {row['when']}: “{escape(row['reason'])}”"
+            f"[bold]{row['id']}[/] {state_text(info)}  {escape(row['who'])}, {row['when']}: “{escape(row['reason'])}”"
         )
         for line in str(row["code"]).splitlines():
             console.print(f"    {line}", markup=False)
@@ -221,6 +229,74 @@ def requests(
             console.print(f"    · {line}", markup=False)
         if row["answer"]:
             console.print(f"    answer: {row['answer']}", markup=False)
+
+
+def state_text(info: Any) -> str:
+    """Return a request's state; of an approval, what it allows."""
+    if info.state != "approved" or (info.may_read and not info.ended):
+        return str(info.state)
+    ended = {"used": "used", "expired": "over", "revoked": "ended by the owner"}.get(info.ended)
+    if ended:
+        return f"approved, {ended}"
+    return "approved to run, has run, not to be read yet" if info.ran else "approved to run, not to be read yet"
+
+
+@requests.command("show")
+@click.argument("request")
+@click.option(
+    "--preview", is_flag=True, help="Also the rows: the first ones, or once approved the sealed result (owner only)."
+)
+@client_options
+@json_option
+@reporting
+def requests_show(
+    request: str, preview: bool, endpoint: str | None, who: str | None, server_key: str | None, as_json: bool
+) -> None:
+    """Show all there is to know of a request: the query, its columns, the rules it fails, what was asked before.
+
+    \b
+    Example:  bastion requests show r-1f2e3d4c5b6a7980 --as olga
+    """
+    with open_connection(endpoint, who, server_key) as connection:
+        found = connection.request(request)
+        rows = found.preview() if preview else None
+    r = found.info
+    if as_json:
+        plain = {name: getattr(r, name) for name in r.__struct_fields__ if name not in ("plan", "past")}
+        plain["past"] = [{name: getattr(e, name) for name in e.__struct_fields__} for e in r.past]
+        plain["plan"] = r.plan.hex()
+        if rows is not None:
+            plain["preview"] = rows.rows(named=True)
+        click.echo(json.dumps(plain, indent=2, default=str))
+        return
+    console.print(f"[bold]{r.id}[/] {state_text(r)}  {escape(r.requester)}, {when(r.created)}: “{escape(r.reason)}”")
+    console.print(f"  {r.words}", markup=False)
+    for line in r.code.splitlines():
+        console.print(f"    {line}", markup=False)
+    sections = (
+        ("expressions", r.expressions),
+        ("columns", [f"{name}: {role} ({', '.join(r.uses.get(name, ()))})" for name, role in r.roles.items()]),
+        ("rules it fails", r.findings),
+        ("figures, for your eyes only", r.findings_private),
+        ("before, newest first", [past_line(e) for e in r.past]),
+    )
+    for title, lines in sections:
+        if lines:
+            console.print(f"  {title}", style="bold", markup=False)
+        for line in lines:
+            console.print(f"    · {line}", markup=False)
+    if r.decided_by:
+        said = f": “{r.answer}”" if r.answer else ""
+        console.print(f"  decided by {r.decided_by}, {when(r.decided_at)}{said}", markup=False)
+    if r.until:
+        console.print(f"  the approval holds until {when(r.until)}", markup=False)
+    if rows is not None:
+        console.print(str(rows), markup=False)
+
+
+def past_line(event: Any) -> str:
+    """Return an event of the past in a line."""
+    return f"{when(event.time)} {event.who} {event.what}{f': {event.text}' if event.text else ''}"
 
 
 @click.command()
@@ -231,6 +307,8 @@ def requests(
     type=click.FloatRange(min=0, min_open=True),
     help="Approve this query until then, any number of times (default: once).",
 )
+@click.option("--run-only", is_flag=True, help="It may run; its result is kept sealed until you approve the reading.")
+@click.option("--reading", is_flag=True, help="Let the result be read of what you approved with --run-only.")
 @client_options
 @json_option
 @reporting
@@ -238,6 +316,8 @@ def approve(
     request: str,
     reason: str,
     days: float | None,
+    run_only: bool,
+    reading: bool,
     endpoint: str | None,
     who: str | None,
     server_key: str | None,
@@ -247,21 +327,44 @@ def approve(
 
     \b
     Example:  bastion approve r-1f2e3d4c5b6a7980 --as olga
+    To look at the result first:  bastion approve ID --run-only;  bastion requests show ID --preview;  bastion approve ID --reading
     """
+    if reading and (run_only or days):
+        msg = (
+            "--reading goes with neither --run-only nor --days: the approval to run holds as long as it was given for."
+        )
+        raise InputError(msg, code="input.arguments")
     with open_connection(endpoint, who, server_key) as connection:
         until = time.time() + days * 86400 if days else 0.0
-        decided = connection.approve(request, reason, until=until).info
-    say({"id": decided.id, "state": decided.state}, f"{decided.id} is {decided.state}.", as_json=as_json)
+        if reading:
+            decided = connection.approve_reading(request, reason).info
+        else:
+            decided = connection.approve(request, reason, until=until, may_read=not run_only).info
+    say(decision_fields(decided), f"{decided.id} is {state_text(decided)}.", as_json=as_json)
+
+
+def decision_fields(info: Any) -> dict[str, Any]:
+    """Return a decision as plain data."""
+    return {"id": info.id, "state": info.state, "may_run": info.may_run, "may_read": info.may_read, "ended": info.ended}
 
 
 @click.command()
 @click.argument("request")
 @click.option("--reason", required=True, help="Why; the requester reads it.")
+@click.option(
+    "--reading", is_flag=True, help="Of what you approved with --run-only: the result is thrown away, unread."
+)
 @client_options
 @json_option
 @reporting
 def deny(
-    request: str, reason: str, endpoint: str | None, who: str | None, server_key: str | None, as_json: bool
+    request: str,
+    reason: str,
+    reading: bool,
+    endpoint: str | None,
+    who: str | None,
+    server_key: str | None,
+    as_json: bool,
 ) -> None:
     """Deny an access request, with a reason; signed with your key.
 
@@ -269,8 +372,8 @@ def deny(
     Example:  bastion deny r-1f2e3d4c5b6a7980 --reason "Ask for the mean instead." --as olga
     """
     with open_connection(endpoint, who, server_key) as connection:
-        decided = connection.deny(request, reason).info
-    say({"id": decided.id, "state": decided.state}, f"{decided.id} is {decided.state}.", as_json=as_json)
+        decided = (connection.deny_reading if reading else connection.deny)(request, reason).info
+    say(decision_fields(decided), f"{decided.id} is {state_text(decided)}.", as_json=as_json)
 
 
 @click.group()
@@ -312,9 +415,7 @@ def audit_show(
 @client_options
 @json_option
 @reporting
-def audit_exposure(
-    dataset: str, endpoint: str | None, who: str | None, server_key: str | None, as_json: bool
-) -> None:
+def audit_exposure(dataset: str, endpoint: str | None, who: str | None, server_key: str | None, as_json: bool) -> None:
     """Show what has been released of a dataset of yours: per audience and column, how often, how small, how much.
 
     \b

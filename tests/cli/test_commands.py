@@ -94,6 +94,43 @@ def test_requests_approve_and_deny(shell):
     assert "decided already" in shell.run("deny", two, "--reason", "again", "--as", "olga", code=1)
 
 
+def test_show_run_and_read(shell):
+    code = (
+        "import sys; from bastion import Connection, Denied, Identity\n"
+        "a = __import__('json').load(open(sys.argv[1]))\n"
+        "with Connection(a['endpoint'], identity=Identity.load(sys.argv[2]), server_key=a['server_key']) as c:\n"
+        "    for n in map(int, sys.argv[3:]):\n"
+        "        try: print(c.client.polars.get_df('titanic').head(n).fetch().height)\n"
+        "        except Denied as d: print(d.rule if d.filed else d.request(f'rows {n}').id)\n"
+    )
+    address, key = shell.folder / "server/address.json", shell.folder / "keys/alice.key"
+
+    def ask(*numbers: str) -> list[str]:
+        command = [sys.executable, "-c", code, address, key, *numbers]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout.split()
+
+    one, two = ask("6", "7")
+    text = shell.run("requests", "show", one, "--as", "olga")
+    for part in ("rows 6", "head(6)", "titanic.Age: measure", "row-level: ", "6 rows", "before, newest first"):
+        assert part in text, part
+    shown = shell.json("requests", "show", one, "--preview", "--as", "olga")
+    assert shown["roles"]["titanic.Sex"].startswith("quasi")
+    assert shown["figures"]["rows"] == 6
+    assert len(shown["preview"]) == 6
+    assert "figures" not in shell.run("requests", "show", one, "--as", "alice")
+    for request in (one, two):
+        found = shell.json("approve", request, "--run-only", "--as", "olga")
+        assert (found["may_run"], found["may_read"]) == (True, False)
+    assert ask("6", "7") == ["owner-grant", "owner-grant"]
+    assert "has run, not to be read yet" in shell.run("requests", "--as", "olga")
+    assert len(shell.json("requests", "show", one, "--preview", "--as", "olga")["preview"]) == 6
+    assert shell.json("approve", one, "--reading", "--as", "olga")["may_read"]
+    assert shell.json("deny", two, "--reading", "--reason", "too few", "--as", "olga")["ended"] == "revoked"
+    assert ask("6")[0] == "6"
+    assert "input.arguments" in shell.run("approve", one, "--reading", "--run-only", "--as", "olga", code=1)
+    assert "missing.request" in shell.run("requests", "show", "r-00", "--as", "olga", code=1)
+
+
 def test_audit(shell):
     kinds = [r["kind"] for r in shell.json("audit", "show", "--as", "olga")]
     assert "upload" in kinds
@@ -245,7 +282,7 @@ def test_version_and_kernel(shell, tmp_path):
 
 COMMANDS = [
     ("demo",), ("serve",), ("keys", "create"), ("keys", "list"), ("keys", "revoke"), ("invite",), ("upload",), ("datasets",),
-    ("requests",), ("approve",), ("deny",), ("audit", "show"), ("audit", "verify"), ("audit", "exposure"), ("policy", "check"), ("kernel", "install"),
+    ("requests",), ("requests", "show"), ("approve",), ("deny",), ("audit", "show"), ("audit", "verify"), ("audit", "exposure"), ("policy", "check"), ("kernel", "install"),
     ("version",),
 ]  # fmt: skip
 

@@ -22,6 +22,8 @@ STATES = {
     "expired": "The request expired.",
     "withdrawn": "You took the request back.",
 }
+SEALED = "The owner lets it run. The result is kept sealed, and appears here once you may read it."
+WITHHELD = "The owner let it run, and does not let you read the result."
 
 
 class AccessRequestWidget(w.VBox):
@@ -90,19 +92,24 @@ class AccessRequestWidget(w.VBox):
             row.insert(0, self._ask)
         if self.state == "pending":
             row.append(self._withdraw)
-        if self.state == "approved" and not self._shown:
+        if self.state == "approved" and self._request is not None and self._request.may_read and not self._shown:
             row.append(self._open)
         if row:
             parts.append(w.HBox(row))
         if self._request is not None:
             answer = self._request.answer
-            self._state.value = f"<b>{STATES.get(self.state, html.escape(self.state))}</b>" + (
+            self._state.value = f"<b>{self._state_text()}</b>" + (
                 f" “{html.escape(answer)}”" if answer else ""
             )
             parts.append(self._state)
         if self._result.value:
             parts.append(self._result)
         self.children = parts
+
+    def _state_text(self) -> str:
+        if self._request is not None and self.state == "approved" and not self._request.may_read:
+            return SEALED if self._request.sealed else WITHHELD
+        return STATES.get(self.state, html.escape(self.state))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run on the connection's loop: the kernel's own, or that of a blocking connection's thread."""
@@ -144,11 +151,20 @@ class AccessRequestWidget(w.VBox):
         if self._request is None or request.id != self._request.id:
             return
         self._request = request
-        self._remove()
+        if not request.sealed:
+            self._remove()
         self._draw()
         # a cell that filed it may be waiting for the result, and an approval for once gives it once
-        if request.state == "approved" and self._own:
-            self._spawn(self._fetch())
+        if self._own and (request.sealed or request.may_read):
+            self._spawn(self._run() if request.sealed else self._fetch())
+
+    async def _run(self) -> None:
+        """Let it run; what it gives stays sealed until a further decision."""
+        try:
+            await self._fetch()
+        except Denied as denied:
+            if denied.rule != "owner-grant":
+                raise
 
     async def _fetch(self) -> None:
         released = await self._denied._connection._run_plan(

@@ -172,9 +172,11 @@ class Withdraw(Body, frozen=True, tag="withdraw"):
 
 
 class Decide(Body, frozen=True, tag="decide"):
-    """Owner's decision: `decision` "approve" or "deny". Answered by Request.
+    """Owner's decision: `decision` "approve" or "deny", and of what was approved to run only, "read" or "withhold". Answered
+    by Request.
 
-    may_run, may_read: the two grants. until: seconds since 1970, 0 for once within the server's default time.
+    may_run, may_read: the two grants; reading without running is refused ("read" is sent with may_run false and may_read
+    true, "deny" and "withhold" with both false). until: seconds since 1970, 0 for once within the server's default time.
     signed: identity.sign_statement({"action": "decide", "request": …, "decision": …, "plan_hash": …, …}).
     """
 
@@ -363,10 +365,29 @@ class UploadReady(Body, frozen=True, tag="upload_ready"):
     credit: int
 
 
+class PastEvent(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Something a requester (or another of the same audience) asked, was told or was denied before. time: since 1970.
+
+    what: "released", "released in part", "denied", "asked", "approve", … text: the query in plain words, or the reason.
+    """
+
+    time: float
+    who: str
+    what: str
+    text: str = ""
+    plan_hash: str = ""
+
+
 class RequestInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """An access request. state: pending, approved, denied, expired, withdrawn.
 
-    code: the query as Polars code; words: in plain words. findings_private: owner only.
+    code: the query as Polars code; words: in plain words; expressions: one by one in plain words. roles, uses: of the source
+    columns, by "dataset.column" (uses: statistics, "group key", "condition", "single rows").
+    findings_private, history, figures, past: owner only. figures: "people" of the data, "rows" of the result, "cells" that
+    would be shown, "hidden_cells" that fail, "merged_cells", "smallest_cell", "coverage", as far as they are known. past:
+    newest first; left out of lists.
+    may_run, may_read: of an approval: whether the query may run, and its result be read. ran: when it ran, 0 if it has not.
+    ended: how the approval ended ("used", "expired", "revoked"), empty while it holds.
     """
 
     id: str
@@ -387,6 +408,15 @@ class RequestInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
     until: float = 0.0
     history: tuple[str, ...] = ()
     plan: bytes = b""
+    expressions: tuple[str, ...] = ()
+    roles: dict[str, str] = {}
+    uses: dict[str, tuple[str, ...]] = {}
+    figures: dict[str, float] = {}
+    past: tuple[PastEvent, ...] = ()
+    may_run: bool = True
+    may_read: bool = True
+    ran: float = 0.0
+    ended: str = ""
 
 
 class Request(Body, frozen=True, tag="request"):
