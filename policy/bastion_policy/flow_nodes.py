@@ -155,8 +155,13 @@ class FlowTyping:
                 self.used |= join_sources(changed[0].columns.values())
                 return self._changed(node, below, changed)
             case n.Concat():
+                parts = [o.dataset for t in below for o in t.frame.occurrences]
+                if len(set(parts)) < len(parts):
+                    self._not_repeated("Putting a table below itself")
                 return self._changed(node, below, concat_frames(node, [t.frame for t in below], schema))
             case n.Unpivot() | n.Explode() | n.Unnest():
+                if not isinstance(node, n.Unnest):
+                    self._not_repeated("unpivot" if isinstance(node, n.Unpivot) else "explode")
                 return self._changed(node, below, reshape_frame(node, below[0].frame, schema))
             case n.FillNull():
                 return self._changed(node, below, fill_frame(node, below[0].frame, schema, self.world))
@@ -206,6 +211,12 @@ class FlowTyping:
     def _parts_of_units(self) -> None:
         reason = "Rows of one person are split by another key, which tells whose rows differ."
         self._find("key", reason, "Group by the privacy unit alone, then by other columns.")
+
+    def _not_repeated(self, what: str) -> None:
+        """INVARIANT: five times a count is a multiple of five as it stands: rows that repeat undo rounding."""
+        if self.world.rounded:
+            reason = f"{what} repeats people's rows, and numbers of this data are rounded, which repetition would undo."
+            self._find("repeated-rows", reason, "Aggregate each column by itself.")
 
     def _no_hidden(self, value: Value, what: str) -> None:
         hidden = frozenset(s for s in value.sources if self.world.role(s).kind is RoleKind.HIDDEN)
@@ -380,6 +391,10 @@ class FlowTyping:
         known = len(datasets) == 1 and not frame.fanned and not frame.grouped
         most = self.world.rows_per_unit.get(*datasets) if known else None
         if isinstance(inner, Call) and not args and inner.function == "pl.len":
+            if self.world.strict:
+                # how many rows a person has is of no declared column, so it chooses nobody
+                units = {o.index: self.world.facts[o.dataset].unit for o in frame.occurrences}
+                sources = frozenset(Source(o.index, o.dataset, units[o.index] or "") for o in frame.occurrences)
             return Value(sources, Form.COLUMN, 0.0, most and float(most), pristine=True, own_scale=True)
         if isinstance(inner, Call) and is_scalar(inner) and len(values) == 1:
             value = values[0]

@@ -542,7 +542,7 @@ class BoundaryJudge:
             value: AnyExpr = Column(f"{OWN}s{i}")
             if i in judged.swapped:
                 value = _from_middle(Column(f"{OWN}sw{i}"), s.dtype)
-            value = as_shown(i, s, value, self.kept, self.effective)
+            value = as_shown(i, s, value, self.kept, self.effective, self.world)
             if flags:
                 value = Ternary(Column(f"{OWN}ok{i}"), value, Literal(NULL))
             shown.append(value)

@@ -15,13 +15,13 @@ import msgspec
 import numpy as np
 from bastion_plan import nodes as n
 from bastion_plan.dtypes import BOOLEAN
-from bastion_plan.expressions import Alias, AnyExpr, Column, Expr, Literal
+from bastion_plan.expressions import Alias, AnyExpr, Call, Column, Expr, Literal
 from bastion_plan.nodes import AnyNode
 
 from bastion_policy.boundary import Guard, Statistic, Term, call
 from bastion_policy.guard_cells import INDEX, ROWS, Cut, Flags, Floats, Indexes, Measurer, Steps, X, both, floats, where
 from bastion_policy.guard_plans import as_float, lenient
-from bastion_policy.lineage import OWN
+from bastion_policy.lineage import OWN, World
 from bastion_policy.model import Effective
 from bastion_policy.rounding import Kept, rounded
 from bastion_policy.verdict import Finding, Measured, Verdict
@@ -86,10 +86,33 @@ def sides(s: Statistic) -> list[tuple[str, Expr | None]]:
     return [("", both(s.population)), *([(OTHER, other_side(s))] if s.population else [])]
 
 
-def guard_columns(statistics: Sequence[Statistic], effective: Effective) -> dict[str, AnyExpr]:
+def discrete(term: Term, world: World) -> bool:
+    """Whether an argument is of whole numbers, or was before a cast or a statistic per person made fractions of them.
+
+    INVARIANT: three digits of a small number of people are all its digits; a cast must not make such of a count.
+    """
+    kinds = [term.dtype]
+    if not term.value.listed:
+        kinds += (
+            [world.facts[s.dataset].column(s.column).dtype for s in term.value.sources] if term.value.sources else []
+        )
+    whole = [k.is_integer or k.kind == "Boolean" for k in kinds]
+    return whole[0] or (len(whole) > 1 and all(whole[1:]))
+
+
+def guard_columns(statistics: Sequence[Statistic], effective: Effective, world: World) -> dict[str, AnyExpr]:
     """Return what is measured in the same pass: counts, sums and variances of arguments, also for rounding."""
     extra: dict[str, AnyExpr] = {}
     for i, s in enumerate(statistics):
+        if effective.rounding is not None and s.guard is Guard.PRODUCTS and all(discrete(t, world) for t in s.terms):
+            known = both([call("is_not_null", lenient(t.expr)) for t in s.terms])
+            one, two = (as_float(lenient(where(known, t.expr)), t.dtype) for t in s.terms)
+            extra[f"{OWN}dn{i}"] = call("count", one)
+            extra |= {
+                f"{OWN}dc{i}": call("pl.cov", one, two),
+                f"{OWN}dx{i}": call("var", one),
+                f"{OWN}dy{i}": call("var", two),
+            }
         strict = effective.profile == "strict" and s.guard in JUDGED
         shown = effective.rounding is not None and s.guard in (Guard.SUM, Guard.SQUARES)
         for j, term in enumerate(s.terms):
@@ -101,9 +124,9 @@ def guard_columns(statistics: Sequence[Statistic], effective: Effective) -> dict
                 if is_number(term):
                     number = as_float(expr, term.dtype)
                     extra[f"{OWN}g{i}_{j}{side}"] = call("sum", number)
-                    if strict or s.function == "std":
-                        ddof = int(getattr(s.call, "option", lambda *_: 1)("ddof", 1)) if s.function == "std" else 1
-                        extra[f"{OWN}v{i}_{j}{side}"] = call("var", number, **({"ddof": ddof} if ddof != 1 else {}))
+                    if strict or s.guard is Guard.SQUARES:
+                        options = {"ddof": _ddof(s)} if _ddof(s) != 1 else {}
+                        extra[f"{OWN}v{i}_{j}{side}"] = call("var", number, **options)
     return extra
 
 
@@ -140,16 +163,14 @@ class ColumnVerdicts:
         condition: Expr | None,
         own: Flags,
     ) -> Steps:
-        rules, ddof = self.rules, 1
+        rules = self.rules
         counted = floats(table[f"{OWN}c{name}"])
         present = both([*([condition] if condition is not None else []), call("is_not_null", lenient(term.expr))])
         shown = own & (yield from m.at_least(rules.effective.k, counted, own, present))
         spread: Floats | None = None
         low, high = term.value.low, term.value.high
         if is_number(term):
-            if s.function == "std":
-                ddof = int(getattr(s.call, "option", lambda *_: 1)("ddof", 1))
-            squares = floats(table[f"{OWN}v{name}"]) * (counted - ddof)
+            squares = floats(table[f"{OWN}v{name}"]) * (counted - _ddof(s))
             total = floats(table[f"{OWN}g{name}"])
             deviations = total - counted * low if low is not None else None
             above = counted if rules._declared(term) else None
@@ -240,7 +261,12 @@ def _relative(squares: Floats, total: Floats, counted: Floats, low: float | None
     return np.where(inside, found, np.nan)
 
 
-def as_shown(i: int, s: Statistic, value: AnyExpr, kept: frozenset[str], effective: Effective) -> AnyExpr:
+def _ddof(s: Statistic) -> int:
+    """Return the delta degrees of freedom of a variance; 1 for what is none."""
+    return int(s.call.option("ddof", 1)) if s.guard is Guard.SQUARES and isinstance(s.call, Call) else 1
+
+
+def as_shown(i: int, s: Statistic, value: AnyExpr, kept: frozenset[str], effective: Effective, world: World) -> AnyExpr:
     """Return a statistic of a kept table as it may be shown: rounded, where the policy rounds."""
     if effective.rounding is None:
         return value
@@ -249,7 +275,16 @@ def as_shown(i: int, s: Statistic, value: AnyExpr, kept: frozenset[str], effecti
         return Column(f"{OWN}{name}") if f"{OWN}{name}" in kept else None
 
     rows = column(f"p{i}") or Column(ROWS)
-    parts = Kept(rows, column(f"c{i}_0") or rows, column(f"g{i}_0"), column(f"v{i}_0"))
+    products = [column(f"d{c}{i}") for c in "cxy"]
+    parts = Kept(
+        rows,
+        column(f"c{i}_0") or rows,
+        column(f"g{i}_0"),
+        column(f"v{i}_0"),
+        bool(s.terms) and all(discrete(t, world) for t in s.terms),
+        column(f"dn{i}"),
+        tuple(products) if None not in products else None,  # type: ignore[arg-type]
+    )
     return rounded(s, value, parts, effective.rounding)
 
 

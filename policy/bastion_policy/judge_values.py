@@ -86,7 +86,7 @@ class ValueRules:
                         extra[f"{OWN}e{i}"] = call("sum", call("eq", expr, lenient(s.call)))
                     case _:
                         pass
-        return extra | guard_columns(self.cut.boundary.statistics, self.effective)
+        return extra | guard_columns(self.cut.boundary.statistics, self.effective, self.world)
 
     def lists(self) -> dict[str, AnyExpr]:
         """Return the columns that list who is in the populations of the cells, for the history."""

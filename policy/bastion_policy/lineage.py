@@ -10,7 +10,8 @@ from bastion_plan.dtypes import DType, Schema
 from bastion_plan.nodes import AnyNode
 
 from bastion_policy.facts import DatasetFacts
-from bastion_policy.model import Role
+from bastion_policy.model import Role, Rounding
+from bastion_policy.rules import leaves
 
 #: INVARIANT: names of the judge's own columns start with this, and no user's plan or table may have such a name; else a
 #: plan could overwrite the unit column that is carried along.
@@ -166,7 +167,7 @@ class World:
 
     observed: (low, high) of numeric columns. rows_per_unit: at most, by dataset. measured: whether these two
     are known; on the client they are not, and typing then assumes the best. nullable: columns with missing values.
-    strict: see `decided`.
+    strict: see `decided`. rounded: numbers are rounded, so rows must not be repeated.
     """
 
     facts: Mapping[str, DatasetFacts]
@@ -175,6 +176,7 @@ class World:
     measured: bool = False
     nullable: frozenset[tuple[str, str]] = frozenset()
     strict: bool = False
+    rounded: bool = False
 
     def decided(self, datasets: Iterable[str]) -> World:
         """Return the world in which a plan over these datasets is typed.
@@ -182,9 +184,10 @@ class World:
         INVARIANT: under the strict profile no decision about a plan depends on what columns hold: bounds are the declared
         ones, and which columns have missing values is not known.
         """
-        if not any(self.facts[d].policy.profile == "strict" for d in datasets if d in self.facts):
-            return self
-        return replace(self, strict=True, measured=False, nullable=frozenset())
+        policies = [self.facts[d].policy for d in datasets if d in self.facts]
+        if any(p.profile == "strict" for p in policies):
+            return replace(self, strict=True, rounded=True, measured=False, nullable=frozenset())
+        return replace(self, rounded=any(isinstance(r, Rounding) for p in policies for r in leaves(p.safe_zone)))
 
     def role(self, source: Source) -> Role:
         """Return the role of a source column."""

@@ -1,7 +1,8 @@
 """Rounded statistics as plan expressions over the kept columns of a table of cells.
 
 Counts and sums of whole numbers are rounded to a multiple of `base`, other numbers to `digits` significant digits; a mean
-is the rounded sum divided by the rounded count, a standard deviation the root of the rounded variance.
+is the rounded sum divided by the rounded count, a standard deviation the root of the rounded variance. Of whole numbers
+the sum of squared deviations is rounded like a sum, for that of a Boolean column is nearly its count.
 
 INVARIANT: what is rounded is the statistic of the plain column, and every other number is arithmetic over rounded ones:
 1000 * x + 7 is 1000 times the rounded sum of x plus 7 times the rounded count. And the same statistic of the same
@@ -30,13 +31,18 @@ _WIDE = frozenset({"UInt64", "Int128", "UInt128"})
 class Kept:
     """What the table of cells holds beside a statistic: expressions over it.
 
-    rows: rows of its population. count: values that are not null. total: their sum. variance: theirs.
+    rows: rows of its population. count: values that are not null. total: their sum. variance: theirs. discrete: the
+    arguments are whole numbers, or were before they were cast. pairs: rows with a value in both arguments. products: the
+    covariance and both variances over these.
     """
 
     rows: AnyExpr
     count: AnyExpr
     total: AnyExpr | None = None
     variance: AnyExpr | None = None
+    discrete: bool = False
+    pairs: AnyExpr | None = None
+    products: tuple[AnyExpr, AnyExpr, AnyExpr] | None = None
 
 
 def rounded(s: Statistic, value: AnyExpr, kept: Kept, rule: Rounding) -> AnyExpr:
@@ -62,12 +68,20 @@ def rounded(s: Statistic, value: AnyExpr, kept: Kept, rule: Rounding) -> AnyExpr
     argument = s.terms[0].dtype
     match s.function:
         case "sum":
-            return _total(value, argument, s.dtype, rule)
+            return _total(value, kept.discrete, s.dtype, rule)
         case "mean" if kept.total is not None and not argument.is_temporal:
-            top = whole(call("round", kept.total), rule.base) if _discrete(argument) else significant(kept.total, rule)
+            top = whole(call("round", kept.total), rule.base) if kept.discrete else significant(kept.total, rule)
             return Cast(_ratio(top, whole(kept.count, rule.base)), s.dtype, strict=False)
-        case "std" if kept.variance is not None:
-            return Cast(call("sqrt", significant(_float(kept.variance), rule)), s.dtype, strict=False)
+        case "var" | "std" if kept.variance is not None:
+            variance = _spread(kept.variance, kept.count, kept.discrete, _ddof(s), rule)
+            return Cast(variance if s.function == "var" else call("sqrt", variance), s.dtype, strict=False)
+        case "pl.cov" if kept.discrete and kept.pairs is not None:
+            return Cast(_spread(_float(value), kept.pairs, True, _ddof(s), rule), s.dtype, strict=False)
+        case "pl.corr" if kept.discrete and kept.pairs is not None and kept.products is not None:
+            both, one, two = (_spread(p, kept.pairs, True, 1, rule) for p in kept.products)
+            found = _ratio(both, call("sqrt", call("mul", one, two)))
+            limits = (Literal(FLOAT64, -1.0), Literal(FLOAT64, 1.0))
+            return Cast(call("clip", found, *limits), s.dtype, strict=False)
         case _:
             return _number(value, s.dtype, rule)
 
@@ -89,10 +103,24 @@ def round_whole(values: Any, base: int) -> np.ndarray[Any, np.dtype[np.float64]]
     return np.floor((np.asarray(values, dtype=np.float64) + base // 2) / base) * base
 
 
-def _total(value: AnyExpr, argument: DType, dtype: DType, rule: Rounding) -> AnyExpr:
-    if _discrete(argument):
-        return Cast(whole(value, rule.base, dtype), dtype, strict=False)
+def _total(value: AnyExpr, discrete: bool, dtype: DType, rule: Rounding) -> AnyExpr:
+    if discrete:
+        exact = dtype.is_integer or dtype.kind == "Boolean"
+        return Cast(whole(value if exact else call("round", _float(value)), rule.base, dtype), dtype, strict=False)
     return _number(value, dtype, rule)
+
+
+def _spread(value: AnyExpr, count: AnyExpr, discrete: bool, ddof: int, rule: Rounding) -> AnyExpr:
+    """Return a variance or covariance: of whole numbers, the rounded sum of products over the rounded count."""
+    if not discrete:
+        return significant(_float(value), rule)
+    free = call("sub", _float(count), Literal(FLOAT64, float(ddof)))
+    total = whole(call("round", call("mul", _float(value), free)), rule.base)
+    return _ratio(total, call("sub", whole(count, rule.base), Literal(INT64, ddof)))
+
+
+def _ddof(s: Statistic) -> int:
+    return int(getattr(s.call, "option", lambda *_: 1)("ddof", 1))
 
 
 def _number(value: AnyExpr, dtype: DType, rule: Rounding) -> AnyExpr:
@@ -104,13 +132,9 @@ def _number(value: AnyExpr, dtype: DType, rule: Rounding) -> AnyExpr:
 
 
 def _ratio(top: AnyExpr, bottom: AnyExpr) -> AnyExpr:
-    """Return a quotient; null where the divisor is rounded to 0."""
-    nobody = call("eq", bottom, Literal(DType("DynInt"), 0))
+    """Return a quotient; null where the divisor is rounded to nothing."""
+    nobody = call("le", bottom, Literal(DType("DynInt"), 0))
     return Ternary(nobody, Literal(NULL), call("truediv", _float(top), _float(bottom)))
-
-
-def _discrete(dtype: DType) -> bool:
-    return dtype.is_integer or dtype.kind == "Boolean"
 
 
 def _float(value: Expr) -> AnyExpr:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars
 import pytest
-from bastion_policy.model import Aggregation, Policy, Role, RoleKind, Suppress
+from bastion_policy.model import Aggregation, AtLeastNOf, Policy, Role, RoleKind, Rounding, Suppress
 from bastion_policy.verdict import Outcome
 from drive import World
 from query import Q, concat, inline
@@ -106,6 +106,11 @@ HELD_BACK = {
     "shifted median": (T.select((pay + 1).median()), "strict-argument", "t.pay"),
     "affine beside": (T.with_columns(z=pay * 2).select(pl.col("z").mean()), "strict-argument", "t.pay"),
     "columns below each other": (T.unpivot(["pay", "age"]).select(pl.col("value").mean()), "strict-argument", "t.pay"),
+    "rows per person": (
+        T.group_by("id").agg(n=pl.len()).filter(pl.col("n") > 2).select(pl.len()),
+        "identifier",
+        "t.id",
+    ),
     "length of text": (T.select(pl.col("town").str.len_chars().mean()), "strict-argument", "t.town"),
 }  # fmt: skip
 
@@ -131,3 +136,13 @@ def test_strict_wins_where_one_of_several_tables_is_strict() -> None:
     verdict = world.static(joined.filter(pl.col("other") > 1).select(pl.len()).plan)
     assert "strict-role" in {f.rule for f in verdict.findings}
     assert not world.static(Q("s").filter(debt > 1).select(pl.len()).plan).findings
+
+
+@pytest.mark.parametrize("plan", [
+    concat(T, T).select(pl.len()), concat(T, T.filter(age > 1)).select(pay.sum()), T.unpivot(["age", "debt"]).select(pl.len()),
+], ids=["itself", "a part of itself", "unpivot"])  # fmt: skip
+def test_rows_are_not_repeated_where_numbers_are_rounded(plan: Q) -> None:
+    for policy in (STRICT, Policy(AtLeastNOf(2, (Aggregation(10), Rounding())), Suppress(), unit="id")):
+        assert "repeated-rows" in {f.rule for f in W.with_policy(policy).static(plan.plan).findings}
+    loose = W.with_policy(Policy(Aggregation(10), Suppress(), unit="id"))
+    assert "repeated-rows" not in {f.rule for f in loose.static(plan.plan).findings}

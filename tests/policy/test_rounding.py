@@ -63,13 +63,20 @@ def statistic(function: str, argument: DType, dtype: DType, guard: Guard = Guard
 
 
 KEPT = Kept(Column("n"), Column("c"), Column("g"), Column("v"))
+WHOLE = Kept(
+    Column("n"), Column("c"), Column("g"), Column("v"), True, Column("p"), (Column("pc"), Column("px"), Column("py"))
+)
 
 
 def test_a_mean_is_the_rounded_sum_over_the_rounded_count() -> None:
-    for argument, totals in ((INT64, [153.0, 7.0]), (DType("Boolean"), [11.0, 3.0]), (FLOAT64, [1234.5, 0.01239])):
+    for argument, kept, totals in (
+        (INT64, WHOLE, [153.0, 7.0]),
+        (FLOAT64, WHOLE, [11.0, 3.0]),
+        (FLOAT64, KEPT, [1234.5, 0.01239]),
+    ):
         asked = {"g": totals, "n": [31, 22], "c": [28, 22], "s": [1.0, 1.0]}
-        means = run(rounded(statistic("mean", argument, FLOAT64), Column("s"), KEPT, RULE), **asked)
-        sums = run(rounded(statistic("sum", argument, FLOAT64), Column("g"), KEPT, RULE), **asked)
+        means = run(rounded(statistic("mean", argument, FLOAT64), Column("s"), kept, RULE), **asked)
+        sums = run(rounded(statistic("sum", argument, FLOAT64), Column("g"), kept, RULE), **asked)
         assert means == pytest.approx([sums[0] / 30, sums[1] / 20])
 
 
@@ -107,3 +114,35 @@ def test_margins_differ_from_their_cells_by_rounding_alone(cells: list[int]) -> 
     shown, margin = run(whole(Column("v"), 5), v=cells), run(whole(Column("v"), 5), v=[sum(cells)])[0]
     assert abs(sum(shown) - margin) <= 2 * (len(cells) + 1)
     assert np.all(round_whole(cells, 5) == shown)
+
+
+@given(st.lists(st.booleans(), min_size=12, max_size=60).filter(lambda bits: 3 <= sum(bits) <= len(bits) - 3))
+def test_the_variance_of_bits_says_no_more_than_their_rounded_number(bits: list[bool]) -> None:
+    """All columns whose squares round alike have one variance."""
+    values = np.array(bits, float)
+    n, spread = len(bits), float(((values - values.mean()) ** 2).sum())
+    asked = {"v": [values.var(ddof=1)], "s": [values.var(ddof=1)], "c": [n], "n": [n], "g": [values.sum()]}
+    shown = run(rounded(statistic("var", INT64, FLOAT64, Guard.SQUARES), Column("s"), WHOLE, RULE), **asked)
+    assert shown == pytest.approx([round_whole([round(spread)], 5)[0] / (round_whole([n], 5)[0] - 1)])
+
+
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=12, max_size=60))
+def test_correlations_of_bits_are_made_of_rounded_parts(pairs: list[tuple[bool, bool]]) -> None:
+    one, two = np.array(pairs, float).T
+    parts = np.cov(one, two, ddof=1)
+    asked = {
+        "s": [0.0],
+        "p": [len(pairs)],
+        "pc": [parts[0, 1]],
+        "px": [parts[0, 0]],
+        "py": [parts[1, 1]],
+        "n": [1],
+        "c": [1],
+    }
+    corr = statistic("pl.corr", INT64, FLOAT64, Guard.PRODUCTS)
+    (shown,) = run(rounded(corr, Column("s"), WHOLE, RULE), **asked)
+    made = [round_whole([round(v * (len(pairs) - 1))], 5)[0] for v in (parts[0, 1], parts[0, 0], parts[1, 1])]
+    if made[1] * made[2] == 0:
+        assert shown is None
+    else:
+        assert shown == pytest.approx(np.clip(made[0] / math.sqrt(made[1] * made[2]), -1, 1))
