@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from bastion import BastionError, Denied
-from bastion.policy import Aggregation, Policy, Review
+from bastion.policy import Aggregation, Policy, Review, measure, quasi
 
 FRAME = pl.DataFrame(
     {"age": [20.0 + i % 40 for i in range(200)], "ward": [["a", "b", "c", "d"][i % 4] for i in range(200)],
@@ -129,6 +129,24 @@ def test_a_join_shows_in_both_tables(world):
     assert columns(world.owner.exposure("left"))["alice", "x"].uses == {"mean": 1}
     assert ("alice", "kind") not in columns(world.owner.exposure("left"))
     assert columns(world.owner.exposure("right"))["alice", "kind"].uses == {"group key": 1}
+
+
+def test_noisy_answers_show_what_they_spent(world):
+    rules = Policy.private(
+        epsilon=2.0, delta=1e-6, unit="row", roles={"ward": quasi("a", "b", "c", "d"), "pay": measure(0, 200)}
+    )
+    world.owner.client.polars.send_df(FRAME, rules, name="noisy")
+    empty = world.owner.exposure("noisy").message
+    assert (empty.epsilon, empty.delta, empty.spent) == (2.0, 1e-6, 0.0)
+    for connection, epsilon in ((world.user, 0.5), (world.other, 0.2)):
+        connection.dataset("noisy").select(pl.col("pay").mean()).fetch(epsilon=epsilon)
+    found = world.owner.exposure("noisy").message
+    spent = {a.audience: a.epsilon for a in found.audiences}
+    assert 0.2 <= spent["alice"] <= 0.5 * 1.01
+    assert max(spent.values()) <= found.spent <= 2.0
+    assert found.void == ""
+    assert columns(world.owner.exposure("noisy"))["alice", "pay"].uses == {"mean": 1}
+    assert "budget: epsilon" in repr(world.owner.exposure("noisy"))
 
 
 def test_only_the_owner_may_look(world):
