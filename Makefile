@@ -8,7 +8,7 @@ CASES ?= 100000
 ALL_CASES ?= 200
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab test test-all check bench clean fuzz-plan fuzz-engine fuzz-wire fuzz-audit attack-report
+.PHONY: help demo lab test test-all check bench clean fuzz-plan fuzz-engine fuzz-wire fuzz-audit attack-report utility-report
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -72,6 +72,9 @@ fuzz-audit: $(STAMP)-test  ## the linear audit against fractions on small worlds
 
 attack-report: $(STAMP)-test  ## play every attack against a live server and write docs/attacks.md
 	$(BIN)/python tests/attacks/wire/attack_report.py docs/attacks.md
+
+utility-report: $(STAMP)-test  ## run the measured harnesses at length and write docs/utility.md
+	$(BIN)/python tests/support/utility_report.py docs/utility.md
 
 bench: $(STAMP)-test  ## the numbers of docs/benchmarks.md, measured side by side
 	$(BIN)/python -m benchmarks

@@ -51,10 +51,10 @@ def percent(value: float) -> str:
 # -- explorers
 
 
-def explorers(queries: int, on_adult: bool) -> str:
+def explorers(queries: int, on_adult: int) -> str:
     """Return what random explorers are shown, and who follows."""
     text = f"""## Explorers
-Random sessions of {queries} queries: 0- to 3-way tables with up to two filters, a count and mostly a mean of one column, k = 10,
+Random sessions of {queries} queries of titanic and {on_adult} of adult.csv.gz: 0- to 3-way tables with up to two filters, a count and mostly a mean of one column, k = 10,
 default profile, one history per session, unsafe cells left out (`Suppress`). *Cells* are numbers about at least 10 people (who
 have a value): shown as themselves (the same population again included), answered as a stored population, inside the remainder
 row, or hidden. *Recovered*: people whose value follows exactly from all answers together / groups of 2 to 9 people whom no answer
@@ -70,8 +70,9 @@ tells apart / cells of fewer than 10 people / hidden cells. The same session wit
     for source in data:
         for seed in SEEDS:
             start = time.perf_counter()
-            session = explore(source, seed, queries)
-            without = explore(source, seed, queries, weaken=OFF)
+            count = queries if source.name == "titanic" else on_adult
+            session = explore(source, seed, count)
+            without = explore(source, seed, count, weaken=OFF)
             unexplained += len(session.unexplained) + len(without.unexplained)
             shares = [percent(session.share(o)) for o in ("own", "merged", "remainder", "hidden")]
             cells = [f"{source.name}, {seed}", sum(session.outcomes.values()), *shares, f"{session.seconds:.1f}"]
@@ -231,11 +232,11 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--queries", type=int, default=40, help="of an explorer's session")
     parser.add_argument("--worlds", type=int, default=200, help="per tracker")
     parser.add_argument("--cases", type=int, default=1000, help="of the search")
-    parser.add_argument("--no-adult", action="store_true", help="leave adult.csv.gz out")
+    parser.add_argument("--adult", type=int, default=40, help="queries of adult.csv.gz; 0 leaves it out")
     parser.add_argument("--only", nargs="*", help="sections, by name; the file's other sections stay as they are")
     given = parser.parse_args(arguments)
     sections: dict[str, Callable[[], str]] = {
-        "Explorers": lambda: explorers(given.queries, not given.no_adult),
+        "Explorers": lambda: explorers(given.queries, given.adult),
         "Trackers": lambda: trackers(given.worlds),
         "Reconstruction": lambda: reconstruction(5),
         "Averaging": lambda: averaging(max(4, given.worlds // 4)),
