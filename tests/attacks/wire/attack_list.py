@@ -30,6 +30,7 @@ SWITCHES = {
     "unit": 'unit="row" instead of the person',
     "alone": "each identity an audience of its own",
     "shared": "the access list is everybody's, nothing is deleted",
+    "strangers": "no unit domain declared",
     "self": "asked by the identity that was given the right",
     "approved": "the owner approves this as well",
 }

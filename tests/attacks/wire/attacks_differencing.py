@@ -7,9 +7,11 @@ from typing import Any
 import polars
 from attack_list import BIT, attack
 from bastion_plan import nodes as n
-from query import concat, inline
+from bastion_plan.canonical import encode
+from bastion_wire import messages as m
+from query import Q, concat, inline
 from wire_arena import Attacker, minus, values, where
-from wire_worlds import AGE, HIGH, LOW, PLACE, SEX, TOWN, N
+from wire_worlds import AGE, HIGH, LOW, PLACE, SEX, TOWN, N, unnamed
 
 import bastion.expressions as pl
 
@@ -218,12 +220,90 @@ def complement_of_the_complement(a: Attacker) -> Any:
     return minus(total(a, mine), minus(total(a), total(a, ~mine | target)))
 
 
-@attack("differencing", RULE, OFF, BIT)
+@attack(
+    "differencing", RULE, OFF, BIT, waits={"default": "answers of stored populations are marked yet, their own are not"}
+)
 def equal_or_nearly_equal(a: Attacker) -> Any:
     """Compares a population with itself less the target if a condition on the secret holds."""
     one = a.ask(a.T.filter(mine).select(pl.len(), salary.sum()))
     two = a.ask(a.T.filter(mine & ~secret).select(pl.len(), salary.sum()))
     return None if not one.height or not two.height else not one.equals(two)
+
+
+def merged(a: Attacker, condition: Any) -> tuple[Any, ...] | None:
+    """Return everything but the number that comes with a release."""
+    body, _ = a.line().query(a.T.filter(condition).select(salary.sum()).plan)
+    a.told.append("answered" if isinstance(body, m.Table) else "denied or failed")
+    note = getattr(body, "note", None)
+    return None if note is None else (note.merged, note.suppressed, note.partial, note.notes, body.height)
+
+
+@attack(
+    "differencing",
+    "one answer for equal and nearly equal",
+    "open",
+    BIT,
+    waits={"default": "answers of stored populations are marked yet, their own are not"},
+)
+def bit_by_the_merged_mark(a: Attacker) -> Any:
+    """Looks whether an answer is marked as that of a stored population, or is that population's own."""
+    if a.setting == "open":
+        return minus(total(a, mine), total(a, mine & ~secret)) > 1
+    marks = [merged(a, c) for c in (mine, mine, mine & ~secret)]
+    return None if None in marks else marks[1] != marks[2]
+
+
+@attack(
+    "differencing",
+    "one answer for equal and nearly equal",
+    "open",
+    tolerance=1e-3,
+    waits={"default": "answers of stored populations are marked yet, their own are not"},
+)
+def bisection_by_the_merged_mark(a: Attacker) -> Any:
+    """Bisects the salary by the mark of a stored population's answer."""
+    merged(a, mine)
+    low, high, same = 0.0, 131_072.0, merged(a, mine)
+    whole = total(a, mine) if a.setting == "open" else 0.0
+    while high - low > 60 and same is not None:
+        middle = (low + high) / 2
+        rest = mine & ~(target & (salary > middle))
+        above = total(a, rest) < whole - 1 if a.setting == "open" else merged(a, rest) != same
+        low, high = (middle, high) if above else (low, middle)
+    return (low + high) / 2
+
+
+@attack("differencing", "one answer for equal and nearly equal", "open", BIT)
+def bit_by_the_mark_of_the_whole(a: Attacker) -> Any:
+    """Compares the marks of everybody, once less the target if a condition holds and once less nobody."""
+    nobody = target & (salary > 1e6)
+    if a.setting == "open":
+        return minus(total(a, ~nobody), total(a, ~secret)) > 1
+    marks = [merged(a, c) for c in (~nobody, ~secret)]
+    return None if None in marks else marks[0] != marks[1]
+
+
+@attack("differencing", "one answer for equal and nearly equal", "open", BIT)
+def bit_by_the_mark_of_nobody(a: Attacker) -> Any:
+    """Compares the marks of nobody and of the target if a condition holds."""
+    nobody = target & (salary > 1e6)
+    if a.setting == "open":
+        return total(a, secret) > 1
+    marks = [merged(a, c) for c in (nobody, secret)]
+    return None if None in marks else marks[0] != marks[1]
+
+
+@attack(
+    "differencing",
+    "one answer for equal and nearly equal",
+    "open",
+    BIT,
+    waits={"default": "answers of stored populations are marked yet, their own are not"},
+)
+def bit_by_the_last_digits(a: Attacker) -> Any:
+    """Looks at the last digits of sums, which the order of the summands decides."""
+    found = [a.value(a.T.filter(c).select(x=salary.sum() * 1e9)) for c in (mine, mine, mine & ~secret)]
+    return None if None in found else found[1] != found[2]
 
 
 @attack("differencing", RULE, OFF, BIT)
@@ -286,6 +366,53 @@ def counts_averaged_over_wordings(a: Attacker) -> Any:
 
     rest = minus(average(mine), average(mine & ~secret))
     return None if rest is None else rest > 0.5
+
+
+def difference_of_counts(a: Attacker, who: str = "a", bound: int = 200) -> float | None:
+    """Return how many of one sex the second of two counts lacks."""
+    one = a.value(a.T.filter(mine & (age < bound)).select(pl.len()), who=who)
+    return minus(one, a.value(a.T.filter(mine & ~secret & (age < bound)).select(pl.len()), who=who))
+
+
+def mean_above_half(found: list[float | None]) -> bool | None:
+    """Return whether the mean of what was found is above one half."""
+    numbers = [float(f) for f in found if f is not None]
+    return sum(numbers) / len(numbers) > 0.5 if numbers else None
+
+
+@attack("differencing", "budget", OFF, BIT)
+def the_same_counts_again(a: Attacker) -> Any:
+    """Asks the very same two questions eight times and averages."""
+    return mean_above_half([difference_of_counts(a) for _ in range(8)])
+
+
+@attack("audiences", "budget of all", OFF, BIT)
+def counts_averaged_over_identities(a: Attacker) -> Any:
+    """Two identities spend what each of them may, and average."""
+    return mean_above_half([difference_of_counts(a, who, 200 + i) for i in range(6) for who in "ab"])
+
+
+@attack("versions", "budget of all", OFF, BIT, own=True)
+def counts_averaged_over_versions(a: Attacker) -> Any:
+    """Asks again whenever the owner uploads the same table anew."""
+    found = []
+    for _ in range(4):
+        found.append(difference_of_counts(a))
+        a.replace(unnamed(a.world))
+    return mean_above_half(found)
+
+
+@attack("saved filters", "budget of all", OFF, BIT)
+def counts_averaged_over_saved_frames(a: Attacker) -> Any:
+    """Saves the table under several names, and asks each of them."""
+    found: list[float | None] = []
+    for i in range(4):
+        name = f"{a.attack.name}-{a.setting}-{a.world}-{a.turn}-{i}"
+        saved = a.say(m.Save(encode(a.T.filter(age < 200 + i).plan), name))
+        if isinstance(saved, m.Dataset):
+            one = a.value(Q(saved.facts.id).filter(mine).select(pl.len()))
+            found.append(minus(one, a.value(Q(saved.facts.id).filter(mine & ~secret).select(pl.len()))))
+    return mean_above_half(found)
 
 
 @attack("differencing", RULE, OFF)
@@ -571,6 +698,51 @@ def tracker_of_bits(a: Attacker) -> Any:
     one, two, _ = parts(a)
     found = count(one | target), count(two), count(one | two)
     return None if None in found else found[0] + found[1] - found[2] == 1
+
+
+def itself(a: Attacker, condition: Any) -> bool | None:
+    """Return whether a sum is answered as itself: not refused, nor marked; None where the question is not allowed."""
+    body, table = a.line().query(a.T.filter(condition).select(salary.sum()).plan)
+    a.told.append(f"{body.outcome}: {body.rule}" if isinstance(body, m.Denial) else "answered")
+    if isinstance(body, m.Denial):
+        return None if body.outcome == "refuse" else False
+    return bool(table is not None and table["salary"][0] is not None and not body.note.merged and not body.note.partial)
+
+
+@attack(
+    "trackers",
+    "denial budget",
+    "open",
+    BIT,
+    waits={"default": "answers of stored populations are marked yet, their own are not"},
+)
+def bit_by_a_refused_tracker(a: Attacker) -> Any:
+    """Asks for A and B together and for B; whether A with the target, if a condition holds, is refused tells the condition."""
+    one, two, _ = parts(a)
+    sums = total(a, one | two), total(a, two)
+    if a.setting == "open":
+        return minus(total(a, one | secret), minus(*sums)) > 1
+    found = itself(a, one | secret)
+    return None if None in sums or found is None else not found
+
+
+@attack(
+    "trackers",
+    "denial budget",
+    "open",
+    BIT,
+    waits={"default": "answers of stored populations are marked yet, their own are not"},
+)
+def bit_by_a_refused_cover(a: Attacker) -> Any:
+    """The same with a cover of three: what it tells is refused if the target is in it."""
+    one, two, three = parts(a)
+    pairs = [total(a, one | two), total(a, two | three), total(a, one | three)]
+    if None in pairs:
+        return None
+    if a.setting == "open":
+        return total(a, one | two | three | secret) - sum(pairs) / 2 > 1
+    found = itself(a, one | two | three | secret)
+    return None if found is None else not found
 
 
 @attack("trackers", "linear audit", OFF)

@@ -200,7 +200,7 @@ hiv, grade = pl.col("hiv"), pl.col("grade")
 clinic = pl.col("clinic") == 3
 
 
-@attack("one person", "homogeneity", "homogeneity", "clinic")
+@attack("one person", "homogeneity", "open", "clinic")
 def all_of_a_clinic(a: Attacker) -> Any:
     """Asks whether all of a group have it."""
     found, some = in_the_clinic(a, hiv.all()), in_the_clinic(a, hiv.any())
@@ -272,21 +272,27 @@ def share_of_listed_grades(a: Attacker) -> Any:
     return bool(found) if found in (0.0, 1.0) else None
 
 
-@attack("one person", "homogeneity", "homogeneity", "clinic")
+@attack(
+    "one person",
+    "homogeneity",
+    "homogeneity",
+    "clinic",
+    waits={"default": "extremes of sensitive categories are not held to homogeneity yet"},
+)
 def commonest_grade(a: Attacker) -> Any:
     """Compares the smallest with the largest text of a group."""
     low, high = in_the_clinic(a, grade.min()), in_the_clinic(a, grade.max())
     return low == "hi" if low is not None and low == high else None
 
 
-@attack("one person", "homogeneity", "homogeneity", "clinic")
+@attack("one person", "homogeneity", "open", "clinic")
 def grades_counted(a: Attacker) -> Any:
     """Counts the values of a sensitive text in a group."""
     found = values(a.ask(a.T.filter(clinic).select(grade.value_counts())), "grade")
     return found[0]["grade"] == "hi" if len(found) == 1 else None
 
 
-@attack("one person", "homogeneity", "homogeneity", "clinic")
+@attack("one person", "homogeneity", "open", "clinic")
 def distinct_grades(a: Attacker) -> Any:
     """Lists the distinct values of a group."""
     found = values(a.ask(a.T.filter(clinic).select(grade.unique())), "grade")

@@ -450,14 +450,14 @@ def policy_changed_by_oneself(a: Attacker) -> Any:
     return where(a.ask(a.T.slice(TARGET, 1)), "age", AGE, "salary")
 
 
-@attack("approvals", RULE, OFF, own=True, waits={"default": "approved answers do not enter the history yet"})
+@attack("approvals", RULE, OFF, own=True)
 def difference_from_an_approved_sum(a: Attacker) -> Any:
     """Has the sum over a group without the target approved, next to what needs approval, and asks for the group's."""
     rest = a.approved(a.T.filter(mine, ~target).select(salary.sum(), x=salary.skew()))
     return minus(a.value(a.T.filter(mine).select(salary.sum())), (values(rest, "salary") or [None])[0])
 
 
-@attack("approvals", RULE, OFF, own=True, waits={"default": "approved answers do not enter the history yet"})
+@attack("approvals", RULE, OFF, own=True)
 def difference_from_approved_rows(a: Attacker) -> Any:
     """Has the rows of a group without the target approved, and asks for the group's sum."""
     rest = a.approved(a.T.filter(mine, ~target).group_by("id").agg(salary.sum()))
@@ -629,31 +629,54 @@ def saved_sensitive_column(a: Attacker) -> Any:
 # -- second datasets
 
 
-@attack(
-    "second datasets",
-    "one unit domain",
-    OFF,
-    own=True,
-    waits={"default": "an owner cannot say yet that two tables have one unit domain"},
-)
+def same_people(a: Attacker) -> dict[str, str]:
+    """Return what the owner writes for tables of the same people; nothing where that is switched off."""
+    return {} if a.setting == "strangers" else {"unit_domain": f"{a.attack.name}-{a.setting}-{a.world}-{a.turn}"[-60:]}
+
+
+def two_tables(a: Attacker) -> tuple[Q, Q]:
+    """The owner has two tables of the same people; the target is in the first only."""
+    people = unnamed(a.world)
+    first = a.upload(people, **same_people(a))[0]
+    return Q(first), Q(a.upload(people.filter(polars.col("age") != AGE), **same_people(a))[0])
+
+
+@attack("second datasets", "one unit domain", "strangers", own=True)
 def second_dataset_of_the_same_people(a: Attacker) -> Any:
-    """The owner has a second table of the same people, without the target; the sums of both are subtracted."""
-    second = a.second(unnamed(a.world).filter(polars.col("age") != AGE))
-    one = a.value(a.T.filter(mine).select(salary.sum()))
-    return minus(one, a.value(second.filter(mine).select(salary.sum())))
+    """Subtracts the sums of two tables of the same people, of which one lacks the target."""
+    one, two = two_tables(a)
+    return minus(a.value(one.filter(mine).select(salary.sum())), a.value(two.filter(mine).select(salary.sum())))
 
 
-@attack(
-    "second datasets",
-    "one unit domain",
-    OFF,
-    own=True,
-    waits={"default": "an owner cannot say yet that two tables have one unit domain"},
-)
+@attack("second datasets", "one unit domain", "strangers", own=True)
 def whole_of_a_second_dataset(a: Attacker) -> Any:
     """The same for everybody: each table's whole is always answered."""
-    second = a.second(unnamed(a.world).filter(polars.col("age") != AGE))
-    return minus(a.value(a.T.select(salary.sum())), a.value(second.select(salary.sum())))
+    one, two = two_tables(a)
+    return minus(a.value(one.select(salary.sum())), a.value(two.select(salary.sum())))
+
+
+@attack("second datasets", "one unit domain", "strangers", own=True)
+def tracker_over_two_datasets(a: Attacker) -> Any:
+    """An additive tracker of which one sum is asked of the second table."""
+    one, two = two_tables(a)
+    b, c = pl.col("town") == "b", pl.col("town") == "c"
+    found = [
+        a.value(one.filter(b | target).select(salary.sum())),
+        a.value(two.filter(c).select(salary.sum())),
+        a.value(two.filter(b | c).select(salary.sum())),
+    ]
+    return None if None in found else found[0] + found[1] - found[2]
+
+
+@attack("second datasets", "one unit domain", "strangers", own=True)
+def table_deleted_and_sent_again(a: Attacker) -> Any:
+    """Asks before the owner deletes the table, and after it was uploaded anew without the target."""
+    people = unnamed(a.world)
+    first = a.upload(people, **same_people(a))[0]
+    before = a.value(Q(first).filter(mine).select(salary.sum()))
+    a.arena.owner.client.polars.delete_df(first)
+    again = a.upload(people.filter(polars.col("age") != AGE), **same_people(a))[0]
+    return minus(before, a.value(Q(again).filter(mine).select(salary.sum())))
 
 
 @attack("second datasets", "joins of two people's tables", "open")

@@ -53,9 +53,11 @@ class Line:
                 continue
             return reply.body, frames[1] if len(frames) > 1 else b""
 
-    def query(self, plan: Node, mode: str = "run", request: str | None = None) -> tuple[Any, polars.DataFrame | None]:
+    def query(
+        self, plan: Node, mode: str = "run", request: str | None = None, epsilon: float = 0.0
+    ) -> tuple[Any, polars.DataFrame | None]:
         """Send a plan; return the body of the answer, and the table if one left."""
-        body, data = self.ask(m.Query(encode(plan), mode, request))
+        body, data = self.ask(m.Query(encode(plan), mode, request, epsilon))
         return body, polars.read_ipc(io.BytesIO(data)) if isinstance(body, m.Table) else None
 
     def together(self, plans: Sequence[Node]) -> list[polars.DataFrame | None]:
