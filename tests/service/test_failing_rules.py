@@ -41,7 +41,6 @@ def broken(*_, **__):
         (judge_values.ValueRules, "judge"),
         (judge_values.ValueRules, "guard_columns"),
         (judge_cells.BoundaryJudge, "run"),
-        (policy.Policy, "effective"),
     ],
     ids=lambda x: getattr(x, "__name__", x),
 )
@@ -69,10 +68,11 @@ def test_a_rule_that_raises_denies_and_the_next_query_works(tmp_path, monkeypatc
     asyncio.run(with_service(tmp_path, use, FRAME, Policy.default()))
 
 
-def test_a_static_rule_that_raises_denies(tmp_path, monkeypatch):
+@pytest.mark.parametrize(("owner", "name"), [(queries, "static_verdict"), (policy.Policy, "effective")])
+def test_a_static_rule_that_raises_denies(tmp_path, monkeypatch, owner, name):
     async def use(service, dataset):
         with monkeypatch.context() as patch:
-            patch.setattr(queries, "static_verdict", broken)
+            patch.setattr(owner, name, broken)
             for mode in ("run", "explain", "safe_part"):
                 with pytest.raises(PolicyError) as caught:
                     await ask(service, m.Query(mean(dataset).plan, mode))
