@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 from bastion_policy.code import plan_code
-from harness_search import CASES, Search, default, open_policy, search, separates
+from harness_search import CASES, Search, default, open_policy, search, separates, strict
 
 
 def shown(found: Search) -> str:
@@ -20,6 +20,12 @@ def shown(found: Search) -> str:
 def test_default_profile_has_no_plan_that_determines_a_secret() -> None:
     found = search(range(CASES), default())
     assert found.answered > found.cases / 4, "too few plans are answered: the search tests nothing"
+    assert not found.findings, shown(found)
+
+
+def test_strict_profile_has_no_plan_that_determines_a_secret() -> None:
+    found = search(range(CASES // 2), strict())
+    assert found.answered > found.cases / 8, "too few plans are answered: the search tests nothing"
     assert not found.findings, shown(found)
 
 

@@ -279,7 +279,7 @@ def _told(
     for value in SECRETS[secret]:
         groups.append([])
         for draw in range(first, first + draws):
-            world = World(remembers=True).add("t", people(secret, value, draw), policy, ROLES)
+            world = World(remembers=True).add("t", people(secret, value, draw), policy, ROLES, unit=policy.unit)
             groups[-1].append(_features(world, plans))
             if most is not None and not any("shape" in f and v is not None for f, v in groups[0][0].items()):
                 return ("",)  # nothing is shown, whatever the data
@@ -334,6 +334,11 @@ def search(seeds: Sequence[int], policy: Policy, note: Callable[[Finding], None]
 def default(weaken: tuple[str, ...] = ()) -> Policy:
     """The default profile with a threshold of K, whose unsafe cells are left out."""
     return Policy(Aggregation(K), Suppress(), weaken=weaken)
+
+
+def strict() -> Policy:
+    """The strict profile with a threshold of K."""
+    return Policy(Aggregation(K), Suppress(), unit="id", profile="strict")
 
 
 def open_policy() -> Policy:
