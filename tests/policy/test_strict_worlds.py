@@ -200,7 +200,9 @@ def compare(case: int, policy: Policy = STRICT) -> tuple[int, int]:
             assert bool(hidden) == any(f.rule == "suppressed" for f in answer.verdict.findings)
             assert not any(f.private for f in answer.verdict.note.findings)
         released += first.table is not None
-    assert one.pasts.keys() == two.pasts.keys()
+    if isinstance(policy.unsafe_handling, Suppress):
+        # under the other actions an answer that the rules about values hold back is not released, so not remembered
+        assert one.pasts.keys() == two.pasts.keys()
     return asked, released
 
 
