@@ -43,7 +43,10 @@ this page says. The code of each is the function of its name in `tests/attacks/w
 def play_all(arena: Arena) -> dict[str, dict[str, Played | None]]:
     """Play everything; None where the server does not serve a profile."""
     results: dict[str, dict[str, Played | None]] = {}
-    for attack in by_family():
+    started = time.monotonic()
+    for number, attack in enumerate(by_family()):
+        if number % 50 == 0:
+            print(f"{number} of {len(ATTACKS)} attacks after {time.monotonic() - started:.0f} s", flush=True)
         found = results[attack.name] = {}
         for setting in (*PROFILES, attack.off):
             try:

@@ -700,9 +700,9 @@ def tracker_of_bits(a: Attacker) -> Any:
     return None if None in found else found[0] + found[1] - found[2] == 1
 
 
-def itself(a: Attacker, condition: Any) -> bool | None:
+def itself(a: Attacker, condition: Any, rows: Q | None = None) -> bool | None:
     """Return whether a sum is answered as itself: not refused, nor marked; None where the question is not allowed."""
-    body, table = a.line().query(a.T.filter(condition).select(salary.sum()).plan)
+    body, table = a.line().query((rows or a.T).filter(condition).select(salary.sum()).plan)
     a.told.append(f"{body.outcome}: {body.rule}" if isinstance(body, m.Denial) else "answered")
     if isinstance(body, m.Denial):
         return None if body.outcome == "refuse" else False
@@ -743,6 +743,23 @@ def bit_by_a_refused_cover(a: Attacker) -> Any:
         return total(a, one | two | three | secret) - sum(pairs) / 2 > 1
     found = itself(a, one | two | three | secret)
     return None if found is None else not found
+
+
+@attack(
+    "trackers",
+    "denial budget",
+    "open",
+    BIT,
+    waits={"default": "near populations are refused in joins yet, equal ones are not"},
+)
+def bit_by_a_refused_join(a: Attacker) -> Any:
+    """Joins a second table, where no stored population can be answered instead: near ones are refused, equal ones not."""
+    joined = a.T.join(a.table("kin").select("id"), on="id")
+    if a.setting == "open":
+        sums = [a.value(joined.filter(c).select(salary.sum())) for c in (mine, mine & ~secret)]
+        return minus(*sums) > 1
+    marks = [itself(a, c, joined) for c in (mine, mine, mine & ~secret)]
+    return None if None in marks or not marks[1] else not marks[2]
 
 
 @attack("trackers", "linear audit", OFF)

@@ -253,6 +253,25 @@ def outlier_from_means(a: Attacker) -> Any:
     return None if None in (total, count, mean) else total - (count - 1) * mean
 
 
+@attack(
+    "extremes", "none in the default profile", "dominance", "rent", tolerance=0.1,
+    reached={"default": "within 10%: whether a sum is held back tells how large its largest part is"},
+)  # fmt: skip
+def bisection_by_dominance(a: Attacker) -> Any:
+    """Widens a group until its sum is no longer held back: that depends on how large the largest is."""
+    place = pl.col("place") == 7
+    least = 0.0
+    for bound in (0, *range(25, 80, 3)):
+        people = a.others.filter((polars.col("place") == 7) | (polars.col("age") < bound))["rent"]
+        rest = float(people.sum()) - float(people.max())  # type: ignore[arg-type]
+        found = a.value(a.T.filter(place | (age < bound)).select(rent.sum()))
+        if found is not None:
+            # at once: the sum gives it away; later: the largest lies between what the two groups allow
+            return found - float(people.sum()) if not least else 9 * (least + rest) / 2
+        least = rest
+    return None
+
+
 @attack("extremes", "dominance", "dominance", "bonus")
 def sum_of_noughts_and_one(a: Attacker) -> Any:
     """Sums a column that is nought for everybody else."""

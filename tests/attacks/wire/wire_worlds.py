@@ -123,6 +123,11 @@ def others(world: int) -> polars.DataFrame:
     return people(world).filter(polars.col("age") != AGE).select("id", "sex")
 
 
+def kin(world: int) -> polars.DataFrame:
+    """Return a second table of all people."""
+    return people(world).select("id", "points")
+
+
 def unnamed(world: int) -> polars.DataFrame:
     """Return one row per person, without the hidden column: a hidden column in a join would be refused by itself."""
     return people(world).drop("name")
@@ -135,5 +140,6 @@ TABLES = {
     "visits": (visits, "id"),
     "payments": (payments, "card"),
     "others": (others, "id"),
+    "kin": (kin, "id"),
 }
 EVERYBODY_ELSE = people(0).filter(polars.col("age") != AGE)
