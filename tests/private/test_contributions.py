@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import msgspec
 import numpy as np
 import polars as pl
 import pytest
 from bastion_policy.model import Policy
+from bastion_policy.private.cells import Caps
 from bastion_policy.roles import measure, quasi
 from hypothesis import given
 from hypothesis import strategies as st
@@ -47,6 +49,12 @@ QUERIES = {
     "labels": lambda: Q("t").join(labels(), on="g").group_by("label").agg(b.len(), (b.col("w") * 1.0).clip(0, 3).sum()),
     "per person": lambda: Q("t").group_by("pid").agg(b.col("i").sum(), b.len().alias("n")).select(
         b.col("n").clip(0, 3).mean(), b.col("i").clip(0, 9).sum()
+    ),
+    "joined per person": lambda: Q("t").join(Q("u"), on="pid", how="left").group_by("pid").agg(b.col("y").count()).select(
+        b.col("y").clip(0, 4).sum(), b.len()
+    ),
+    "one row per person": lambda: Q("t").group_by("pid").agg(b.len().alias("n"), b.col("g").max()).group_by("g").agg(
+        b.len(), b.col("n").clip(0, 3).sum()
     ),
     "joined": lambda: Q("t").join(Q("u"), on="pid").group_by("g").agg(b.len(), b.col("y").sum()),
     "left joined": lambda: Q("t").join(Q("u"), on="pid", how="left").select(b.len(), b.col("y").sum()),
@@ -165,3 +173,14 @@ def test_a_person_takes_part_in_so_many_groups_only():
         (exact,) = desk.measured(priced)
         found = dict(exact.sums.rows())
         assert found == {1: {"a": 2, "c": 1}, 2: {"a": 2, "b": 1, "c": 1}, 3: {"a": 2, "b": 1, "c": 2}}[most]
+
+
+def test_who_is_declared_to_have_one_row_is_not_looked_for_twice():
+    """The owner's word, which is checked at upload, saves the work of leaving out further rows, and the noise for them."""
+    frame = pl.DataFrame({"pid": [1, 2, 3], "x": [1.0, 2.0, 3.0]})
+    policy = Policy.private(1.0, unit="pid", max_rows=5, roles={"pid": "identifier", "x": measure(0, 5)})
+    query = Q("t").select(b.col("x").sum())
+    plain = Desk.of(frame, policy, "pid").priced(query)
+    declared = Desk.of(frame, msgspec.structs.replace(policy, rows_per_unit=1), "pid").priced(query)
+    assert plain.noise[0].scales[0] == pytest.approx(5 * declared.noise[0].scales[0])
+    assert declared.draft.cells[0].caps == Caps(1, 1)

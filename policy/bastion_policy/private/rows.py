@@ -95,7 +95,7 @@ class Held:
 class Rows:
     """People's rows. plan: gives the columns, UNIT and PLACE. datasets: whose people they are.
 
-    single: every person has one row at most, as rows are people.
+    single: every person has one row at most: rows are people, or were grouped by person.
     """
 
     plan: AnyNode
@@ -256,7 +256,9 @@ class RowTyping:
             if bounds is None and domain and all(isinstance(v, int | float) for v in domain):
                 bounds = (float(min(domain)), float(max(domain)))
             columns[name] = Held(dtype, frozenset({key}), bounds, key, domain)
-        return Rows(plan, columns, (node.dataset,), facts.unit is None)
+        # INVARIANT: a table whose owner declares one row per person is refused at upload where it has more
+        single = facts.unit is None or facts.policy.rows_per_unit == 1
+        return Rows(plan, columns, (node.dataset,), single)
 
     def _filter(self, node: n.Filter) -> Rows:
         rows = self.rows(node.input)
@@ -345,6 +347,9 @@ class RowTyping:
         return replace(rows, plan=plan, columns=self._joined(node, rows, {}))
 
     def _joined(self, node: n.Join, rows: Rows, right: Mapping[str, Held]) -> dict[str, Held]:
+        if node.how == "left":
+            # null where nothing was met: no plain copies any more
+            right = {name: replace(held, plain=None) for name, held in right.items()}
         suffixed = {f"{name}{node.suffix}": held for name, held in right.items()}
         columns = {}
         for name, dtype in self.bound.schemas[node].items():
@@ -395,7 +400,7 @@ class RowTyping:
             plan = n.WithColumns(plan, (Alias(place, PLACE),))
         datasets = tuple(dict.fromkeys((*left.datasets, *right.datasets)))
         columns = self._joined(node, left, right.columns if pairing else {})
-        return Rows(plan, columns, datasets, left.single)
+        return Rows(plan, columns, datasets, left.single and (right.single or not pairing))
 
     def _is_unit(self, expr: Expr, rows: Rows) -> bool:
         held = rows.columns.get(expr.name) if isinstance(expr, Column) else None
@@ -423,7 +428,8 @@ class RowTyping:
             columns[name] = Held(schema[name], frozenset(self.sources(agg, rows)))
         place = Alias(call("min", Column(PLACE)), PLACE)
         plan = n.GroupBy(rows.plan, (*keys, Column(UNIT)), (*aggs, place))
-        return replace(rows, plan=plan, columns=columns)
+        alone = all(self._is_unit(_plain(k), rows) for k in node.keys)
+        return replace(rows, plan=plan, columns=columns, single=rows.single or alone)
 
     def _whole_aggregate(self, agg: AnyExpr, rows: Rows) -> AnyExpr:
         """INVARIANT: sums of fractions depend in their last bits on the order of rows, so on how many others there are;
