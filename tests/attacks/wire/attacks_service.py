@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from typing import Any
 
@@ -248,15 +247,15 @@ def timing_of_a_branch(a: Attacker) -> Any:
     """Does heavy work if the secret is above a threshold, and looks at the clock."""
     many = inline({"i": list(range(5000))})
 
-    def seconds(edge: float) -> float:
+    def seconds(edge: float) -> list[float]:
         rows = Q(n.Join(a.T.filter(beyond(edge)).plan, many.plan, "cross"))
         rows = Q(n.Join(rows.plan, inline({"j": list(range(5000))}).plan, "cross"))
         work = rows.select(x=((pl.col("i") * pl.col("j")) % 7).sum()).plan
-        return statistics.median(a.line().timed(work) for _ in range(3))
+        return [a.line().timed(work) for _ in range(4)]
 
-    one, two = seconds(LOW), seconds(HIGH)
-    a.told.append(f"{'told apart' if one > two + 0.03 else 'alike'} by time")
-    return one > two + 0.03
+    apart = min(seconds(LOW)) > max(seconds(HIGH)) + 0.08
+    a.told.append(f"{'told apart' if apart else 'alike'} by time")
+    return apart
 
 
 # -- what others have and do

@@ -89,6 +89,14 @@ class Arena:
         self.context.destroy(linger=0)
         self.server.stop()
 
+    def restart(self, how: str = "stop") -> None:
+        """Stop the server, or kill it as a power cut would, and start it again on its directory."""
+        folder = self.server.directory
+        self.owner.close()
+        self.server.kill() if how == "kill" else self.server.stop()
+        self.server = start(folder)
+        self.owner = Connection(self.server.endpoint, identity=self.olga, server_key=self.server.server_key)
+
     def upload(self, setting: str, frame: polars.DataFrame, unit: str, **changes: Any) -> tuple[str, str]:
         """Upload a table under a policy; return its id and name.
 
