@@ -14,6 +14,7 @@ from bastion_plan.expressions import Alias, AnyExpr, Call, Column, Expr, Over, c
 from bastion_plan.nodes import AnyNode, Node
 from bastion_plan.typing import expr_dtype
 
+from bastion_policy import flow_strict as strict
 from bastion_policy import flow_tied as tied
 from bastion_policy import flow_windows as windows
 from bastion_policy.boundary import REST, Boundary, Output
@@ -259,6 +260,8 @@ class FlowTyping:
             if value.form is Form.COMBINATION:
                 # its terms can only be guarded apart where they are written inside the aggregate
                 value = value.derived(Form.MIX, reason="a sum of several columns; write it inside the aggregate")
+            if self.world.strict and value.form is Form.COLUMN and not value.stored:
+                value = replace(value, line=strict.line_of(expr, frame))
             if not value.sources and value.form is Form.CONSTANT:
                 value = replace(CONSTANT, low=value.low, high=value.high, steps=value.steps)
             columns[output_name(expr)] = value

@@ -6,22 +6,24 @@ at which values are missing. Who is in a population is checked in `statistics.ch
 
 from __future__ import annotations
 
+import math
+import operator
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from bastion_plan.dtypes import FLOAT64, DType
-from bastion_plan.expressions import Alias, AnyExpr, Call, Cast, Expr
+from bastion_plan.expressions import Alias, AnyExpr, Call, Cast, Column, Expr, Literal
 
 from bastion_policy.boundary import call
 from bastion_policy.flow_linear import linear
-from bastion_policy.flow_trees import with_children
-from bastion_policy.lineage import Form, Source, Value, World
+from bastion_policy.flow_trees import number, with_children
+from bastion_policy.lineage import Form, Frame, Source, Value, World
 from bastion_policy.roles import RoleKind
 from bastion_policy.verdict import Finding
 
 #: statistics of which an affine function of the argument is an affine function
 MOMENTS = frozenset({"sum", "mean", "var", "std", "pl.cov", "pl.corr"})
-FIX = "Write a column, or a * column + b, inside the aggregate, or ask the owner to list the formula (derived=)."
+FIX = "Use a column, or a * column + b inside the aggregate, or ask the owner to list the formula (derived=)."
 
 
 def secret(sources: frozenset[Source], world: World) -> bool:
@@ -29,8 +31,46 @@ def secret(sources: frozenset[Source], world: World) -> bool:
     return any(world.role(s).kind not in (RoleKind.QUASI, RoleKind.PUBLIC) for s in sources)
 
 
-def uncast(expr: Call, dtype: Callable[[Expr], DType]) -> Call:
-    """Return a statistic of the column behind a cast that changes no value: it is rounded and stored as that column's."""
+def line_of(expr: Expr, frame: Frame) -> tuple[Source, float, float] | None:
+    """Return (x, a, b) if an expression is a * x + b of a stored column with constants."""
+    made = linear(expr)
+    if len(made.parts) != 1 or not isinstance(made.parts[0][0], Column):
+        return None
+    name = made.parts[0][0].name
+    value, dtype = frame.columns.get(name), frame.schema.get(name)
+    if value is None or dtype is None or not dtype.is_numeric or dtype.kind == "Decimal":
+        return None
+    line = value.line or ((value.plain, 1.0, 0.0) if value.plain is not None and value.stored else None)
+    factor = 1.0 if made.parts[0][1] is None else _constant(made.parts[0][1])
+    shift = 0.0 if made.shift is None else _constant(made.shift)
+    if line is None or factor is None or shift is None:
+        return None
+    source, a, b = line
+    found = (source, a * factor, b * factor + shift)
+    return found if all(map(math.isfinite, found[1:])) else None
+
+
+def _constant(expr: Expr) -> float | None:
+    """Return the value of arithmetic over numbers."""
+    match expr:
+        case Call(function="neg" | "add" | "sub" | "mul" | "truediv" as name, args=args):
+            values = [_constant(a) for a in args]
+            if any(v is None for v in values) or (name == "truediv" and not values[1]):
+                return None
+            return float(_ARITHMETIC[name](*values))
+        case Cast(input=inner, dtype=target) if target == FLOAT64:
+            return _constant(inner)
+        case _:
+            return number(expr)
+
+
+_ARITHMETIC: dict[str, Callable[..., float]] = {
+    "neg": operator.neg, "add": operator.add, "sub": operator.sub, "mul": operator.mul, "truediv": operator.truediv,
+}  # fmt: skip
+
+
+def uncast(expr: Call, frame: Frame, dtype: Callable[[Expr], DType]) -> Call:
+    """Return a statistic of the stored column behind an affine column or a cast: it is rounded and stored as that one's."""
     if expr.function not in MOMENTS:
         return expr
 
@@ -38,6 +78,13 @@ def uncast(expr: Call, dtype: Callable[[Expr], DType]) -> Call:
         match arg:
             case Alias(input=inner):
                 return bare(inner)
+            case Column(name=name) if (line := frame.columns[name].line if name in frame.columns else None) is not None:
+                origin, a, b = line
+                stored = next((c for c, v in frame.columns.items() if v.plain == origin and v.stored), None)
+                if stored is None:
+                    return arg
+                scaled = call("mul", Column(stored), Literal(FLOAT64, a))
+                return call("add", scaled, Literal(FLOAT64, b))
             case Call(function="filter" | "drop_nulls", args=(inner, *conditions)):
                 return with_children(arg, [bare(inner), *conditions])
             case Cast(input=inner, dtype=target):

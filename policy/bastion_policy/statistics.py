@@ -95,7 +95,7 @@ class StatisticsParser:
     def _statistic(self, expr: Call, flow: FunctionFlow, findings: list[Finding]) -> AnyExpr:
         population: list[Expr] = []
         args = [_without_filters(a, population) for a in expr.args]
-        if self.world.strict and (bare := strict.uncast(expr, self._dtype)) != expr:
+        if self.world.strict and (bare := strict.uncast(expr, self.frame, self._dtype)) != expr:
             return Cast(self._statistic(bare, flow, findings), self._dtype(expr), strict=False)
         typing = ExpressionTyping(self.frame, self.world)
         values = [typing.value(a) for a in args]

@@ -43,6 +43,8 @@ FREE = {
     "sensitive mean": T.group_by("town").agg(sick.mean()),
     "sensitive as a number": T.group_by("town").agg(sick.cast(pl.Int64).mean()),
     "affine": T.group_by("town").agg((pay * 2 + 1).mean(), s=(3 - pay / 4).sum()),
+    "affine beside": T.with_columns(z=pay * 2 + 1).group_by("town").agg(pl.col("z").mean(), v=pl.col("z").var()),
+    "affine of affine": T.with_columns(z=-pay / 2).with_columns(y=pl.col("z") * 3 - 1).select(pl.col("y").sum()),
     "affine of a cast": T.select((debt.cast(pl.Float64) * 2).mean()),
     "listed": T.select((pay / age).mean()),
     "listed beside": T.with_columns(r=pay / age).select(pl.col("r").mean()),
@@ -104,7 +106,8 @@ HELD_BACK = {
     "date part": (T.select(pl.col("day").dt.year().mean()), "strict-argument", "t.day"),
     "mean of dates": (T.select(pl.col("day").mean()), "strict-argument", "t.day"),
     "shifted median": (T.select((pay + 1).median()), "strict-argument", "t.pay"),
-    "affine beside": (T.with_columns(z=pay * 2).select(pl.col("z").mean()), "strict-argument", "t.pay"),
+    "affine, its column gone": (T.select(z=pay * 2).select(pl.col("z").mean()), "strict-argument", "t.pay"),
+    "affine of a statistic": (T.with_columns(z=pay - pay.mean()).select(pl.col("z").mean()), "strict-argument", "t.pay"),
     "columns below each other": (T.unpivot(["pay", "age"]).select(pl.col("value").mean()), "strict-argument", "t.pay"),
     "rows per person": (
         T.group_by("id").agg(n=pl.len()).filter(pl.col("n") > 2).select(pl.len()),
@@ -126,7 +129,13 @@ def test_is_held_back_by_name(name: str) -> None:
 
 def test_the_default_profile_allows_what_only_strict_refuses() -> None:
     loose = W.with_policy(Policy(safe_zone=Aggregation(10), unsafe_handling=Suppress(), unit="id"))
-    for name in ("measure in a filter", "binned measure as key", "absolute value", "affine beside", "missing measure"):
+    for name in (
+        "measure in a filter",
+        "binned measure as key",
+        "absolute value",
+        "affine of a statistic",
+        "missing measure",
+    ):
         assert not loose.static(HELD_BACK[name][0].plan).findings, name
 
 

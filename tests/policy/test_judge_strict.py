@@ -117,6 +117,17 @@ def test_affine_functions_do_not_peel_rounding_off(a: float, b: float) -> None:
     assert found["v"].to_list() == pytest.approx((plain["v"] * a * a).to_list())
 
 
+def test_an_affine_column_is_the_affine_function() -> None:
+    inside = T.group_by("town").agg(s=(2 - debt / 4).sum(), m=(2 - debt / 4).mean(), v=(2 - debt / 4).var())
+    beside = (
+        T.with_columns(z=debt / -4).with_columns(y=pl.col("z") + 2).filter(age > 0).group_by("town")
+        .agg(s=pl.col("y").sum(), m=pl.col("y").mean(), v=pl.col("y").var())
+    )  # fmt: skip
+    one, two = (W.ask(plan.plan).released.sort("town") for plan in (inside, beside))
+    for name in "smv":
+        assert two[name].to_list() == pytest.approx(one[name].to_list())
+
+
 def test_a_sum_that_is_rounded_hides_a_shift_of_its_threshold() -> None:
     """Affine peeling: sum(x + B) for many B would step over the rounding's edges if the sum were rounded after the shift."""
     base = W.ask(T.select(s=debt.sum(), n=pl.len()).plan).released.row(0)
