@@ -68,6 +68,8 @@ def outcome(attack: Attack, profile: str, played: Played | None) -> str:
     if played is None:
         return "not served"
     if played.got:
+        if profile in attack.waits:
+            return f"**OBTAINED**: {attack.waits[profile]}"
         return f"how far: {attack.reached[profile]}" if profile in attack.reached else "**OBTAINED**"
     said = [t for t in played.told if not t.startswith("answered")]
     if not said:

@@ -9,7 +9,7 @@ from attack_list import BIT, attack
 from bastion_plan import nodes as n
 from bastion_plan.canonical import encode
 from bastion_wire import messages as m
-from query import Q, concat, inline
+from query import Q, concat, exprs, inline
 from wire_arena import Attacker, minus, values, where
 from wire_worlds import AGE, HIGH, LOW, PLACE, SEX, TOWN, N, unnamed
 
@@ -349,6 +349,89 @@ def many_averages(a: Attacker) -> Any:
     if None in first or None in second:
         return None
     return sum(first) / len(first) - sum(second) / len(second)
+
+
+@attack(
+    "differencing", "distinct units", "open", waits={"default": "rows of the same people count as other people yet"}
+)
+def weights_by_days(a: Attacker) -> Any:
+    """Counts each person's row of one day, and two of the target's: the people are the same."""
+    visits, day = a.table("visits"), pl.col("day")
+    once = a.value(visits.filter(mine & (day == 0)).select(salary.sum()))
+    rows = mine & ((day == 1) | (target & (day == 2)))
+    return minus(a.value(visits.filter(rows).select(salary.sum())), once)
+
+
+@attack(
+    "differencing",
+    "distinct units",
+    "open",
+    tolerance=0.03,
+    waits={
+        "default": "rows of the same people count as other people yet",
+        "strict": "rows of the same people count as other people yet",
+    },
+)
+def weights_by_days_of_a_few(a: Attacker) -> Any:
+    """The same in the smallest group that is answered, where rounding leaves most digits."""
+    visits, day = a.table("visits"), pl.col("day")
+    few = (age == 79) & (town != "nowhere") | (age == AGE) | (age == 78) & mine
+    once = a.value(visits.filter(few & (day == 0)).select(salary.sum()))
+    rows = few & ((day == 1) | (target & (day == 2)))
+    return minus(a.value(visits.filter(rows).select(salary.sum())), once)
+
+
+@attack(
+    "differencing", "distinct units", "open", waits={"default": "rows of the same people count as other people yet"}
+)
+def weights_by_days_and_counts(a: Attacker) -> Any:
+    """The same by a mean and a count of rows."""
+    visits, day = a.table("visits"), pl.col("day")
+    found = []
+    for rows in (mine & (day == 0), mine & ((day == 1) | (target & (day == 2)))):
+        table = a.ask(visits.filter(rows).select(m=salary.mean(), c=salary.count()))
+        mean, count = ((values(table, k) or [None])[0] for k in "mc")
+        found.append(None if mean is None or count is None else mean * count)
+    return minus(found[1], found[0])
+
+
+@attack("differencing", RULE, OFF, BIT)
+def value_counts_with_and_without(a: Attacker) -> Any:
+    """Compares the counts of all values, with and without the target."""
+    found = [a.ask(a.T.filter(c).select(town.value_counts())) for c in (mine, mine & ~secret)]
+    counts = [{v["town"]: v["count"] for v in values(t, "town")} for t in found]
+    return None if not all(TOWN in c for c in counts) else counts[0][TOWN] - counts[1][TOWN] == 1
+
+
+@attack("differencing", RULE, OFF, BIT)
+def value_counts_filtered_inside(a: Attacker) -> Any:
+    """Filters the column inside, and counts its values."""
+    found = [a.ask(a.T.select(town.filter(c).value_counts())) for c in (mine, mine & ~secret)]
+    counts = [{v["town"]: v["count"] for v in values(t, "town")} for t in found]
+    return None if not all(TOWN in c for c in counts) else counts[0][TOWN] - counts[1][TOWN] == 1
+
+
+@attack("differencing", RULE, OFF, BIT)
+def windows_with_and_without(a: Attacker) -> Any:
+    """Compares counts by windows of years, with and without the target."""
+    found = []
+    for condition in (mine, mine & ~secret):
+        rows = (
+            a.T.filter(condition).sort("age").of(n.GroupByDynamic, exprs("age")[0], "49i", exprs(pl.len().alias("c")))
+        )
+        found.append(where(a.ask(rows), "age", 49, "c"))
+    difference = minus(*found)
+    return None if difference is None else difference == 1
+
+
+@attack("differencing", RULE, OFF, BIT)
+def shares_with_and_without(a: Attacker) -> Any:
+    """Counts who is above a threshold, with and without the target."""
+    found = []
+    for condition in (mine, mine & ~secret):
+        found.append(a.value(a.T.filter(condition).select(x=(salary > 60_000).sum())))
+    difference = minus(*found)
+    return None if difference is None else difference == 1
 
 
 @attack("differencing", "budget", OFF, BIT)
