@@ -8,7 +8,7 @@ CASES ?= 100000
 ALL_CASES ?= 200
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab test test-all check bench clean fuzz-plan fuzz-engine fuzz-wire fuzz-audit attack-report utility-report
+.PHONY: help demo lab test test-all check bench clean fuzz-plan fuzz-engine fuzz-wire fuzz-audit fuzz-policy attack-report utility-report
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -68,7 +68,10 @@ fuzz-wire: $(STAMP)-test  ## hostile bytes against codec and channel, CASES time
 
 fuzz-audit: CASES := $(if $(filter command line,$(origin CASES)),$(CASES),10000)
 fuzz-audit: $(STAMP)-test  ## the linear audit against fractions on small worlds, CASES times (10000)
-	BASTION_FUZZ_CASES=$(CASES) $(BIN)/python -m pytest -s --timeout 0 tests/oracle
+	BASTION_FUZZ_CASES=$(CASES) $(BIN)/python -m pytest -s --timeout 0 tests/oracle/test_linear_audit.py
+
+fuzz-policy: $(STAMP)-test  ## the judge against the row oracle, CASES times
+	BASTION_FUZZ_CASES=$(CASES) $(BIN)/python -m pytest -s --timeout 0 tests/oracle/test_row_oracle.py
 
 attack-report: $(STAMP)-test  ## play every attack against a live server and write docs/attacks.md
 	$(BIN)/python tests/attacks/wire/attack_report.py docs/attacks.md

@@ -74,7 +74,9 @@ def table(rows: int, seed: int, per_unit: int, skew: bool) -> polars.DataFrame:
         "job": rng.choice(["x", "y", "z"], rows, p=[0.7, 0.2, 0.1]),
         "day": (np.datetime64("2024-01-01") + rng.integers(0, 300, rows)).astype("datetime64[D]"),
     }
-    return polars.DataFrame(data, schema_overrides={"sick": polars.Boolean, "debt": polars.Float64, "town": polars.String})
+    return polars.DataFrame(
+        data, schema_overrides={"sick": polars.Boolean, "debt": polars.Float64, "town": polars.String}
+    )
 
 
 def other_table(people: Sequence[int], seed: int) -> polars.DataFrame:
@@ -207,14 +209,13 @@ class Maker:
 
     def key(self) -> Any:
         c = pl.col
-        made = self.pick(
+        return self.pick(
             "town", "town", "sex", "age", "flag", "town", "sex",
             lambda: (c("age") // 10).alias("decade"), lambda: c("day").dt.month().alias("month"),
             lambda: (c("age") > self.whole(0, 30)).alias("old"),
             lambda: self.pick("sick", "name", "job", "id", lambda: (c("pay") / 25).floor().alias("band")),
             lambda: pl.when(c("age") > 9).then(pl.lit("o")).otherwise(c("town")).alias("mixed"),
         )  # fmt: skip
-        return made
 
     def keys(self) -> list[Any]:
         found: dict[str, Any] = {}
@@ -255,7 +256,9 @@ class Maker:
             aggs.append(self.pick(pl.col("score").sum(), pl.col("score").mean(), pl.len()).alias("b"))
 
         def per_unit() -> Q:
-            each = q.group_by("id").agg(s=pl.col("pay").sum(), m=pl.col("debt").max(), c=pl.len(), a=pl.col("age").min())
+            each = q.group_by("id").agg(
+                s=pl.col("pay").sum(), m=pl.col("debt").max(), c=pl.len(), a=pl.col("age").min()
+            )
             if self.whole(0, 1):
                 each = each.filter(pl.col("c") > self.whole(0, 4))
             return self.pick(

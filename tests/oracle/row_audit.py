@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -14,38 +14,71 @@ class Systems:
 
     def __init__(self, units: Mapping[str, Sequence[Any]]) -> None:
         self.units = units
-        self.rows: dict[Any, list[dict[Variable, Fraction]]] = {}
+        self.rows: dict[Any, list[dict[Variable, Any]]] = {}
+        self.hidden: dict[Any, list[dict[Variable, Any]]] = {}
         self.changed: set[Any] = set()
+
+    def copy(self) -> Systems:
+        """The same releases, to try more."""
+        other = Systems(self.units)
+        other.rows = {system: list(rows) for system, rows in self.rows.items()}
+        other.hidden = {system: list(rows) for system, rows in self.hidden.items()}
+        other.changed = set(self.changed)
+        return other
+
+    def could(self, options: Iterable[Any], k: int) -> bool:
+        """Whether one of some choices could be released on top without isolating anybody; it is added then."""
+        for option in options:
+            trial = self.copy()
+            for system, weights in option.vectors:
+                trial.add(system, weights)
+            if not trial.isolated(k, any_support=True):
+                self.rows = trial.rows
+                return True
+        return False
 
     def add(self, system: Any, weights: Mapping[Variable, Any]) -> None:
         """Note a released number: the sum of weight x value over the rows of a population."""
-        row = {variable: Fraction(w) for variable, w in weights.items() if w}
+        row = {variable: exact(w) for variable, w in weights.items() if w}
         known = self.rows.setdefault(system, [])
         if row and row not in known:
             known.append(row)
             self.changed.add(system)
 
-    def isolated(self, k: int) -> list[tuple[Any, list[Variable]]]:
-        """Atoms (rows with equal weights everywhere) of fewer than k units, or single units, on which a combination lives."""
+    def hide(self, system: Any, weights: Mapping[Variable, Any]) -> None:
+        """Note a suppressed cell; what is determined already cannot be protected."""
+        row = {variable: exact(w) for variable, w in weights.items() if w}
+        known = self.hidden.setdefault(system, [])
+        if row and row not in known and not spanned(self.rows.get(system, []), row):
+            known.append(row)
+
+    def isolated(self, k: int, *, any_support: bool = False) -> list[tuple[Any, list[Variable]]]:
+        """Atoms (rows with equal weights everywhere) of fewer than k units, or single units, on which a combination lives.
+
+        any_support: also any fewer than k units on which a row of the reduced form lives.
+        """
         found = []
         for system in self.changed:
             for dataset in {d for row in self.rows[system] for d, _ in row}:
-                exposed = self._isolated([{v: w for v, w in r.items() if v[0] == dataset} for r in self.rows[system]], k)
+                exposed = self._isolated(
+                    [{v: w for v, w in r.items() if v[0] == dataset} for r in self.rows[system]], k, any_support
+                )
                 found += [(system, rows) for rows in exposed]
+            found += [(system, sorted(h)) for h in self.hidden.get(system, []) if spanned(self.rows[system], h)]
         self.changed.clear()
         return found
 
-    def _isolated(self, rows: list[dict[Variable, Fraction]], k: int) -> list[list[Variable]]:
-        atoms: dict[tuple[Fraction, ...], list[Variable]] = {}
+    def _isolated(self, rows: list[dict[Variable, Any]], k: int, any_support: bool) -> list[list[Variable]]:
+        atoms: dict[tuple[Any, ...], list[Variable]] = {}
         for variable in {v for row in rows for v in row}:
-            atoms.setdefault(tuple(row.get(variable, Fraction(0)) for row in rows), []).append(variable)
+            atoms.setdefault(tuple(row.get(variable, 0) for row in rows), []).append(variable)
         members = list(atoms.values())
         reduced = echelon([list(column) for column in zip(*atoms, strict=True)])
         found = []
         for row in reduced:
             where = [j for j, w in enumerate(row) if w]
             people = {self._unit(v) for j in where for v in members[j]}
-            if len(people) < k and (len(where) == 1 or len(people) == 1):
+            if len(people) < k and (any_support or len(where) == 1 or len(people) == 1):
                 found.append(sorted(v for j in where for v in members[j]))
         own: dict[Any, list[int]] = {}
         for j, atom in enumerate(members):
@@ -61,9 +94,25 @@ class Systems:
         return self.units[variable[0]][variable[1]]
 
 
+def exact(weight: Any) -> Any:
+    """A weight as a rational number."""
+    return weight if isinstance(weight, int) else Fraction(weight)
+
+
+def spanned(rows: Sequence[dict[Variable, Any]], target: dict[Variable, Any]) -> bool:
+    """Whether a row is a combination of others."""
+    if not target.keys() <= {v for r in rows for v in r}:
+        return False
+    columns = {tuple(r.get(v, 0) for r in (*rows, target)) for v in {v for r in (*rows, target) for v in r}}
+    if any(all(not w for w in c[:-1]) for c in columns):
+        return False
+    everything = [list(row) for row in zip(*columns, strict=True)]
+    return len(echelon(everything[:-1])) == len(echelon(everything))
+
+
 def echelon(rows: list[list[Fraction]]) -> list[list[Fraction]]:
     """The reduced row echelon form."""
-    rows, done = [list(r) for r in rows], 0
+    rows, done = [[Fraction(w) for w in r] for r in rows], 0
     for column in range(len(rows[0]) if rows else 0):
         pivot = next((i for i in range(done, len(rows)) if rows[i][column]), None)
         if pivot is None:

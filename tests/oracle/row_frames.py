@@ -94,7 +94,11 @@ class Dataset:
 
 @dataclass
 class Frame:
-    """A table on its way. private: rows belong to people. occurrences: dataset by scan occurrence."""
+    """A table on its way.
+
+    private: rows belong to people. occurrences: dataset by scan occurrence. marks: what is forbidden, and what is sent to
+    review, of computed columns, should they be used.
+    """
 
     private: bool
     rows: list[Row]
@@ -103,6 +107,7 @@ class Frame:
     occurrences: dict[int, str] = field(default_factory=dict)
     forbidden: frozenset[str] = frozenset()
     cautious: frozenset[str] = frozenset()
+    marks: dict[str, tuple[frozenset[str], frozenset[str]]] = field(default_factory=dict)
     cache: dict[Expr, Values] = field(default_factory=dict)
 
     def but(self, **changes: Any) -> Frame:
@@ -117,7 +122,10 @@ class Frame:
 
 @dataclass
 class Leaf:
-    """A statistic: a reducing call of private arguments under conditions of its own."""
+    """A statistic: a reducing call of private arguments under conditions of its own.
+
+    parts: the columns of a combination, whose sums are guarded one by one.
+    """
 
     call: Call
     function: str
@@ -126,6 +134,7 @@ class Leaf:
     conditions: tuple[Values, ...]
     forbidden: frozenset[str]
     cautious: frozenset[str]
+    parts: tuple[Values, ...] = ()
 
 
 @dataclass
@@ -156,7 +165,20 @@ Reading = Frame | Boundary | Behind
 Decide = Callable[[Boundary], dict[tuple[Any, ...], list[Any]]]
 
 ALLOWED_OF_ONE = ("abs", "sqrt", "log1p", "str.len_chars", "str.len_bytes", "fill_null", "clip")
-COMPARING = ("eq", "ne", "lt", "le", "gt", "ge", "is_in", "is_between", "eq_missing", "ne_missing", "is_nan", "is_finite")
+COMPARING = (
+    "eq",
+    "ne",
+    "lt",
+    "le",
+    "gt",
+    "ge",
+    "is_in",
+    "is_between",
+    "eq_missing",
+    "ne_missing",
+    "is_nan",
+    "is_finite",
+)
 LOGIC = ("and_", "or_", "xor", "not_")
 
 
@@ -237,13 +259,16 @@ class Reader:
             case Column(name=name):
                 lineage = frame.columns[name]
                 hidden = frozenset(f"hidden: {c[1]}" for c in lineage.columns if self.role(c).kind is RoleKind.HIDDEN)
-                return Values([r.values.get(name) for r in frame.rows], lineage, hidden)
+                forbidden, cautious = frame.marks.get(name, (frozenset[str](), frozenset[str]()))
+                return Values([r.values.get(name) for r in frame.rows], lineage, hidden | forbidden, cautious)
             case Literal(dtype=dtype, value=value):
                 return Values([v.literal(dtype, value)] * len(frame.rows), Lineage())
             case Cast(input=inner, dtype=dtype):
                 below = self.column(frame, inner, schema)
                 lineage = one_column(below.lineage, allowed=True)
-                return Values([v.cast(x, dtype) for x in below.values], lineage, below.forbidden, below.cautious | {"cast"})
+                return Values(
+                    [v.cast(x, dtype) for x in below.values], lineage, below.forbidden, below.cautious | {"cast"}
+                )
             case Ternary():
                 return self._ternary(frame, expr, schema)
             case Over():
@@ -390,15 +415,24 @@ class Reader:
         if function.flow is Flow.ROW:
             forbidden.add(f"row-level: {call.function}")
         args: list[Values] = []
+        parts: list[Values] = []
         for arg in call.args:
             arg = strip(arg)
             rows = call.function not in ("null_count", "len", "has_nulls", "n_unique", "approx_n_unique")
-            if rows and isinstance(arg, Ternary) and isinstance(no := strip(arg.falsy), Literal) and no.value is None:
-                # a when-condition chooses rows, as a filter does
-                conditions.append(self.column(frame, arg.predicate, schema))
-                cautious.add("when/then")
-                arg = strip(arg.truthy)
-            while isinstance(arg, Call) and get(arg.function).flow is Flow.FILTER:
+            while True:
+                if (
+                    rows
+                    and isinstance(arg, Ternary)
+                    and isinstance(no := strip(arg.falsy), Literal)
+                    and no.value is None
+                ):
+                    # a when-condition chooses rows, as a filter does
+                    conditions.append(self.column(frame, arg.predicate, schema))
+                    cautious.add("when/then")
+                    arg = strip(arg.truthy)
+                    continue
+                if not (isinstance(arg, Call) and get(arg.function).flow is Flow.FILTER):
+                    break
                 if not nested and any(reducing(e) or isinstance(e, Over) for p in arg.args[1:] for e in descend(p)):
                     raise Unknown("aggregate inside the condition of an aggregate")
                 if arg.function == "filter":
@@ -411,6 +445,8 @@ class Reader:
             if not nested and any(reducing(e) or isinstance(e, Over) for e in descend(arg)):
                 raise Unknown("aggregate inside the argument of an aggregate")
             args.append(self.column(frame, arg, schema))
+            if args[-1].lineage.form is Form.COMBINATION:
+                parts += [self.column(frame, e, schema) for e in summands(arg)]
         for a in args:
             if a.lineage.form is Form.COMBINATION and (None in a.values or call.function not in ("sum", "mean")):
                 cautious.add("a combination with nulls, or not of a sum")
@@ -426,7 +462,9 @@ class Reader:
             for a in args:
                 forbidden |= self.uses(a.lineage, set(RoleKind) - {RoleKind.IDENTIFIER}, "statistic of")
         options = {o.name: o.default for o in function.options} | dict(call.options)
-        return Leaf(call, call.function, options, tuple(args), tuple(conditions), frozenset(forbidden), frozenset(cautious))
+        limits = frozenset(forbidden), frozenset(cautious)
+        private = tuple(p for p in parts if p.lineage.private)
+        return Leaf(call, call.function, options, tuple(args), tuple(conditions), *limits, private)
 
     def arithmetic(self, expr: Expr, values: Mapping[Call, Any]) -> Any:
         """Evaluate an expression over statistics."""
@@ -518,10 +556,8 @@ class Reader:
             fresh = {name: m.values[i] for name, m in made.items()}
             rows.append(replace(r, values=(r.values | fresh) if keep else fresh))
         columns = (frame.columns if keep else {}) | {name: m.lineage for name, m in made.items()}
-        # what a column may not be used for is noted where it is made: conservative, it may not be used at all
-        forbidden = frame.forbidden.union(*(m.forbidden for m in made.values()))
-        cautious = frame.cautious.union(*(m.cautious for m in made.values()))
-        return frame.but(rows=rows, columns=columns, schema=out, forbidden=forbidden, cautious=cautious)
+        marks = (frame.marks if keep else {}) | {name: (m.forbidden, m.cautious) for name, m in made.items()}
+        return frame.but(rows=rows, columns=columns, schema=out, marks=marks)
 
     def _select(self, node: n.Select, frame: Frame, exprs: tuple[Expr, ...], schema: Schema) -> Reading:
         tied = [e for e in exprs if isinstance(c := strip(e), Call) and get(c.function).flow is Flow.TIED]
@@ -585,7 +621,13 @@ class Reader:
         if len(parts) > 1:
             cautious |= {"a key beside the unit"}
         schemas = self.bound.schemas[node]
-        return frame.but(rows=rows, columns=columns, schema=schemas, forbidden=forbidden, cautious=cautious)
+        # a unit's number of rows is no column of the owner's
+        marks = {
+            name: (frozenset[str](), frozenset({"rows of a unit"})) for name in columns if not columns[name].sources
+        }
+        return frame.but(
+            rows=rows, columns=columns, schema=schemas, forbidden=forbidden, cautious=cautious, marks=marks
+        )
 
     def _join(self, node: n.Join, left: Frame, right: Frame) -> Frame:
         if not left.private or node.nulls_equal or node.how not in ("inner", "left", "semi", "anti"):
@@ -639,12 +681,11 @@ class Reader:
                 if j not in used
             ]
         label = Lineage(Form.BINNED, frozenset[Source]().union(*(p.lineage.sources for p in left_on)))
-        columns = left.columns | {
-            new: right.columns[old] if right.private else label for old, new in carried.items()
-        }
+        columns = left.columns | {new: right.columns[old] if right.private else label for old, new in carried.items()}
         return left.but(
             rows=rows, columns=columns, schema=self.bound.schemas[node], forbidden=forbidden, cautious=cautious,
             occurrences=left.occurrences | right.occurrences,
+            marks=left.marks | {carried[c]: m for c, m in right.marks.items() if c in carried},
         )  # fmt: skip
 
     def _concat(self, node: n.Concat, parts: list[Frame]) -> Frame:
@@ -656,7 +697,9 @@ class Reader:
             sources = frozenset[Source]().union(*(x.sources for x in lineages))
             alike = len({x.columns for x in lineages}) == 1 and len({x.form for x in lineages}) == 1
             plain = alike and all(x.plain for x in lineages)
-            columns[name] = Lineage(lineages[0].form if alike else Form.MIX, sources, plain, lineages[0].bounds if plain else None)
+            columns[name] = Lineage(
+                lineages[0].form if alike else Form.MIX, sources, plain, lineages[0].bounds if plain else None
+            )
         return Frame(
             True,
             [r for p in parts for r in p.rows],
@@ -665,6 +708,14 @@ class Reader:
             {o: d for p in parts for o, d in p.occurrences.items()},
             frozenset[str]().union(*(p.forbidden for p in parts)),
             cautious,
+            {
+                name: (
+                    f.union(*(p.marks[name][0] for p in parts if name in p.marks)),
+                    f.union(*(p.marks[name][1] for p in parts if name in p.marks)),
+                )
+                for name in columns
+                for f in (frozenset[str](),)
+            },
         )
 
 
@@ -762,10 +813,19 @@ def descend(expr: Expr) -> Iterable[Expr]:
         yield from descend(c)
 
 
+def summands(expr: Expr) -> Iterable[Expr]:
+    """What a sum or a difference adds up."""
+    expr = strip(expr)
+    if isinstance(expr, Call) and expr.function in ("add", "sub"):
+        for arg in expr.args:
+            yield from summands(arg)
+    else:
+        yield expr
+
+
 def grouped(frame: Frame, parts: Sequence[Values], among: Iterable[int]) -> dict[tuple[Any, ...], list[int]]:
     """Positions by key, in order of appearance."""
     cells: dict[tuple[Any, ...], list[int]] = {}
     for i in among:
         cells.setdefault(tuple(p.values[i] for p in parts), []).append(i)
     return cells
-

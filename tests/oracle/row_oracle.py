@@ -7,8 +7,7 @@ explanation is a finding. The populations that explain an answer enter the oracl
 Where the promise leaves room the oracle decides for the data subjects:
 
 - k and the shares are the strictest of all tables of a plan; every scan occurrence must bring k units or none.
-- dominance holds for the deviations from the lower and from the upper bound, and for numbers of rows; where all
-  contributions are zero its ratio means nothing, and it does not hold.
+- dominance holds for the deviations from the lower and from the upper bound, and for numbers of rows.
 - a sensitive Boolean column is summed under dominance and homogeneity; a condition, and a Boolean column that could be one,
   needs k true and k false ones, else it is the condition of nobody or of everybody.
 - a mean counts as the sum in the audit, a variance as the sum and the sum of squares.
@@ -16,11 +15,17 @@ Where the promise leaves room the oracle decides for the data subjects:
 - n_unique of anything but units and identifiers needs k units per value.
 - a measure is no key, an identifier no key of the scientist's own table.
 - of two populations in one answer that lie within k units, at most one may be shown as itself.
+- with a history, what is hidden is protected when its margin is asked for; without one, the cells that an answer leaves out
+  must come to k units at once.
+- where the audit lets a population not pass, one made of whole atoms may be told of instead: those inside it, those that
+  touch it, or all but few of them. It is audited as any other.
+- what an answer told of in all, and a cell whose key was shown, may stand for a population near it, as a stored one may.
 - which values are missing is public, as the default profile says.
 """
 
 from __future__ import annotations
 
+import copy
 import datetime as dt
 import itertools
 import math
@@ -37,6 +42,13 @@ from row_frames import Behind, Boundary, Dataset, Foreign, Form, Frame, Leaf, Re
 from row_statistics import compute, known, selected, total
 from row_values import Unknown, same
 
+#: readings of the promise that the oracle does not share; tests tell them apart from other findings
+CONCESSIONS = {
+    "lower bound": "dominance is looked at from the lower bound only",
+    "Boolean column": "a plain Boolean column is summed as a number, under dominance alone",
+    "numbers differ": "homogeneity of all columns leaves out numbers",
+    "categories differ": "homogeneity leaves out the smallest and the largest category",
+}
 OTHER = "(other)"
 MISSING = object()
 Rows = Counter[int]
@@ -54,6 +66,7 @@ class Limits:
     of_all: bool
     audited: bool
     history: bool
+    saturation: bool
     closed: bool
 
 
@@ -66,6 +79,7 @@ class Choice:
     population: tuple[int, ...] = ()
     accept: Callable[[Any], bool] | None = None
     vectors: list[tuple[Any, dict[tuple[str, int], Any]]] = field(default_factory=list)
+    output: int = -1
 
     def fits(self, value: Any) -> bool:
         """Whether a released value is this answer."""
@@ -103,8 +117,19 @@ class Oracle:
         self, datasets: Mapping[str, Dataset], requester: str, foreign: Foreign | None = None, *, history: bool = True
     ) -> None:
         self.datasets, self.requester, self.foreign, self.remembers = datasets, requester, foreign, history
+        self.concessions: frozenset[str] = frozenset()
         self.stored: dict[str, list[Rows]] = {name: [] for name in datasets}
+        self.unions: dict[str, list[Rows]] = {name: [] for name in datasets}
         self.systems = Systems({name: [d.unit(i) for i in range(len(d.rows))] for name, d in datasets.items()})
+
+    def conceding(self, *concessions: str) -> Oracle:
+        """The same oracle with the same past and a reading of the promise that is easier on the server (CONCESSIONS)."""
+        other = copy.copy(self)
+        other.stored = {d: list(s) for d, s in self.stored.items()}
+        other.unions = {d: list(s) for d, s in self.unions.items()}
+        other.systems = self.systems.copy()
+        other.concessions = frozenset(concessions)
+        return other
 
     # -- reading
 
@@ -123,6 +148,7 @@ class Oracle:
             of_all=any(e.homogeneity is not None and e.homogeneity.columns == "all" for e in found),
             audited=self.remembers and any(e.linear_audit is not None for e in found),
             history=self.remembers and any("history" not in e.weakened for e in found),
+            saturation=self.remembers and any(e.saturation is not None for e in found),
             closed=any(e.zone in ("closed", "private") for e in found),
         )
 
@@ -178,6 +204,10 @@ class Oracle:
                     positions = self.rows_for(frame, dataset, s)
                     if positions is not None:
                         found.append(positions)
+            for s in self.unions[dataset] if limits.history else []:
+                # what an answer told of in all was not told of by itself: it may stand for what lies near
+                if 0 < self.apart(dataset, base, s) < limits.k and (positions := self.rows_for(frame, dataset, s)):
+                    found.append(positions)
         for peer in peers:
             base, other = self.base(frame, rows), self.base(frame, peer)
             if any(0 < self.apart(d, base[d], other[d]) < limits.k for d in base):
@@ -224,6 +254,14 @@ class Oracle:
                 found += self._valued(boundary.frame, leaf, rows, limits, "own", peers)
             else:
                 found += self._valued(boundary.frame, leaf, target, limits, "stored", peers)
+        if leaf.conditions:
+            # the cell as it would be answered, and the condition within it
+            for target in self.target(boundary.frame, cell, limits, ()):
+                if (
+                    not isinstance(target, str)
+                    and self.people(boundary.frame, inside := selected(leaf, target)) >= limits.k
+                ):
+                    found += self._valued(boundary.frame, leaf, inside, limits, "own", peers)
         return found
 
     def _valued(
@@ -268,7 +306,9 @@ class Oracle:
         few = self.people(frame, full) < limits.k
         missing = [i for i in rows if i not in set(full)]
         counted = full if leaf.function == "count" else missing
-        if self.people(frame, counted) >= limits.k and not self._nobody_dominates(frame, counted, lambda _: 1.0, limits):
+        if self.people(frame, counted) >= limits.k and not self._nobody_dominates(
+            frame, counted, lambda _: 1.0, limits
+        ):
             return []
         n = len(full) if leaf.function == "count" else len(missing)
         found = [own(n)]
@@ -290,7 +330,10 @@ class Oracle:
         name, arg = leaf.function, leaf.args[0]
         some = [arg.values[i] for i in full]
         value = compute(name, [[arg.values[i] for i in rows]], len(rows), leaf.options) if some else None
-        form, truth = arg.lineage.form, all(isinstance(x, bool) or (x in (0, 1) and arg.lineage.form is Form.BITS) for x in some)
+        form, truth = (
+            arg.lineage.form,
+            all(isinstance(x, bool) or (x in (0, 1) and arg.lineage.form is Form.BITS) for x in some),
+        )
         if form is Form.MIX:
             return []
         if self._bit(leaf) and set(some) <= {0, 1}:
@@ -305,6 +348,8 @@ class Oracle:
             return [Choice(value, kind, tuple(rows))] if self._held(frame, arg.values, full, limits.k) else []
         if not self._numbers(some) or not self._dominated(frame, leaf, full, limits, squares=name in ("var", "std")):
             return []
+        if not all(self._dominated_by(frame, part.values, part.lineage.bounds, full, limits) for part in leaf.parts):
+            return []
         system = self._system(leaf)
         vectors = [(system, self._weights(frame, full))]
         if name in ("var", "std"):
@@ -313,9 +358,15 @@ class Oracle:
 
     def _bit(self, leaf: Leaf) -> bool:
         """Whether an argument is a Boolean column that could choose rows: its sum is a count of those."""
+        if "Boolean column" in self.concessions:
+            return False
         lineage = leaf.args[0].lineage
         facts = [self.datasets[d].facts.column(c) for d, c in lineage.columns]
-        return lineage.form is Form.COLUMN and bool(facts) and all(f.dtype.kind == "Boolean" and f.role.predicates for f in facts)
+        return (
+            lineage.form is Form.COLUMN
+            and bool(facts)
+            and all(f.dtype.kind == "Boolean" and f.role.predicates for f in facts)
+        )
 
     def _numbers(self, values: Iterable[Any]) -> bool:
         return all(isinstance(x, int | float) and abs(x) < float("inf") for x in values)
@@ -374,7 +425,9 @@ class Oracle:
         if not ordered or leaf.args[0].lineage.form not in (Form.COLUMN, Form.FUNCTION):
             return Choice(None, kind, tuple(rows), lambda x: x in held)
         bounds = leaf.args[0].lineage.bounds
-        position = {"min": 0.0, "max": 1.0, "nan_min": 0.0, "nan_max": 1.0, "median": 0.5}.get(name, leaf.options.get("quantile", 0.0))
+        position = {"min": 0.0, "max": 1.0, "nan_min": 0.0, "nan_max": 1.0, "median": 0.5}.get(
+            name, leaf.options.get("quantile", 0.0)
+        )
         at = position * (len(some) - 1)
         near = {sorted(some)[math.floor(at)], sorted(some)[math.ceil(at)]}
         dates = isinstance(some[0], dt.date)
@@ -388,7 +441,9 @@ class Oracle:
             for truth in near:
                 for low, high, shown in grid(days(truth) if dates else truth, bounds, integers, whole=dates):
                     inside = [i for i, y in numbers.items() if low <= y < high or y == low]
-                    texts = {float(shown), float(math.floor(shown)), float(round(shown))} if integers else {float(shown)}
+                    texts = (
+                        {float(shown), float(math.floor(shown)), float(round(shown))} if integers else {float(shown)}
+                    )
                     if any(same(t, float(middle)) for t in texts) and self.people(frame, inside) >= limits.k:
                         return True
             return False
@@ -418,24 +473,32 @@ class Oracle:
 
     def _dominated(self, frame: Frame, leaf: Leaf, rows: list[int], limits: Limits, *, squares: bool) -> bool:
         """Whether no unit makes up a sum, seen from either bound."""
+        arg = leaf.args[0]
+        bounds = arg.lineage.bounds
+        if bounds is None and isinstance(call := leaf.call.args[0], Call) and call.function.startswith("str.len"):
+            bounds = (0, 0)  # a public fact
+        return self._dominated_by(frame, arg.values, bounds, rows, limits, squares=squares)
+
+    def _dominated_by(
+        self, frame: Frame, values: Sequence[Any], bounds: tuple[float, float] | None, rows: list[int], limits: Limits,
+        *, squares: bool = False,
+    ) -> bool:  # fmt: skip
         if limits.p is None and not limits.shares:
             return True
-        arg = leaf.args[0]
-        observed = [x for x in arg.values if x is not None and self._numbers([x])]
+        observed = [x for x in values if x is not None and self._numbers([x])]
         low, high = min(observed), max(observed)
-        if isinstance(call := leaf.call.args[0], Call) and call.function.startswith("str.len"):
-            low = 0  # a public fact
-        if arg.lineage.bounds is not None:
-            low, high = min(low, arg.lineage.bounds[0]), max(high, arg.lineage.bounds[1])
-        sides = self._sides(arg.values, low, high)
+        if bounds is not None:
+            low, high = min(low, bounds[0]), max(high, bounds[1])
+        sides = self._sides(values, low, high)
         if squares:
-            mean = total([arg.values[i] for i in rows]) / len(rows)
-            sides.append(lambda i: (arg.values[i] - mean) ** 2)
+            mean = total([values[i] for i in rows]) / len(rows)
+            sides.append(lambda i: (values[i] - mean) ** 2)
         return all(self._nobody_dominates(frame, rows, side, limits) for side in sides)
 
     def _sides(self, values: Sequence[Any], low: float, high: float) -> list[Callable[[int], float]]:
         """Deviations from the bounds."""
-        return [lambda i: values[i] - low, lambda i: high - values[i]]
+        sides: list[Callable[[int], float]] = [lambda i: values[i] - low]
+        return sides if "lower bound" in self.concessions else [*sides, lambda i: high - values[i]]
 
     def _nobody_dominates(
         self, frame: Frame, rows: Iterable[int], contribution: Callable[[int], float], limits: Limits
@@ -447,8 +510,6 @@ class Oracle:
             parts = sorted(shares.values(), reverse=True)
             everything = total(parts)
             slack = 1e-9 * max(1.0, abs(everything))
-            if parts[0] <= 0:
-                return False  # the ratio means nothing
             if limits.p is not None and everything - sum(parts[:2]) < limits.p * parts[0] - slack:
                 return False
             if any(sum(parts[:m]) > share * everything + slack for m, share in limits.shares):
@@ -477,12 +538,14 @@ class Oracle:
         if not limits.differing:
             return True
         arg = leaf.args[0]
-        watched = limits.of_all
+        watched = limits.of_all and not (
+            "numbers differ" in self.concessions and len({arg.values[i] for i in rows}) > 2
+        )
         for dataset, column in arg.lineage.columns:
             facts = self.datasets[dataset].facts.column(column)
             kinds = ("Boolean", "String", "Categorical", "Enum")
             watched |= facts.role.kind is RoleKind.SENSITIVE and facts.dtype.kind in kinds
-        if not watched:
+        if not watched or ("categories differ" in self.concessions and leaf.function in ("min", "max")):
             return True
         for occurrence in frame.occurrences:
             values: dict[Any, set[Any]] = {}
@@ -557,7 +620,9 @@ class Oracle:
         together = [i for key in merged for i in boundary.cells[key]]
         if not any(map(countable, self.choices(boundary, leaf, together, limits))):
             hidden |= set(merged)
-        others = sorted(set(shown) - hidden, key=lambda k: self.people(boundary.frame, selected(leaf, boundary.cells[k])))
+        others = sorted(
+            set(shown) - hidden, key=lambda k: self.people(boundary.frame, selected(leaf, boundary.cells[k]))
+        )
         while True:
             rows = [i for key in hidden for i in boundary.cells[key]]
             chosen = selected(leaf, rows)
@@ -591,7 +656,7 @@ class Oracle:
         if merged:
             together = [i for k in merged for i in boundary.cells[k]]
             rest = [self._outputs(boundary, e, together, limits) for _, e in boundary.outputs]
-            shown = shown | {key: rest for key in merged}
+            shown = shown | dict.fromkeys(merged, rest)
         for key, outputs in shown.items():
             if any(o is None or any(c.accept is not None for c in o) for o in outputs):
                 raise Unknown("window of an order statistic")
@@ -602,7 +667,7 @@ class Oracle:
         """Explain a released table (empty: nothing was released), and remember it."""
         limits = self.limits(boundary.frame)
         odd = any(leaf.cautious or leaf.forbidden for leaf in boundary.leaves.values())
-        found = Explained(promised=not (boundary.cautious or odd))
+        found = Explained(promised=not (boundary.cautious or odd or limits.saturation))
         if boundary.tied:
             self._tied(boundary, table, limits, found)
             return found
@@ -612,8 +677,8 @@ class Oracle:
         chosen: list[Choice] = best[1]
         found.values = sum(1 for row in table for name, _ in boundary.outputs if row[name] is not None)
         self._near(boundary.frame, chosen, limits, found)
+        self._remember(boundary, table, best[2], chosen, limits, found)
         self._count(boundary, table, best[2], limits, found)
-        self._remember(boundary.frame, chosen, limits, found)
         return found
 
     def _splits(self, boundary: Boundary, table: list[dict[str, Any]]) -> list[dict[int, tuple[Any, ...] | None]]:
@@ -623,9 +688,8 @@ class Oracle:
         keys = [tuple(row[k] for k in boundary.keys) for row in table]
         unclear = [i for i, key in enumerate(keys) if all(x is None or x == OTHER for x in key)]
         plain: dict[int, tuple[Any, ...] | None] = {i: key for i, key in enumerate(keys) if i not in unclear}
-        found = [plain | {i: keys[i] for i in unclear}]
-        found += [plain | {i: keys[i] for i in unclear if i != rest} | {rest: None} for rest in unclear]
-        return found
+        found = [plain | {i: keys[i] for i in unclear if i != rest} | {rest: None} for rest in unclear]
+        return [*found, plain | {i: keys[i] for i in unclear}]
 
     def _scenario(
         self, boundary: Boundary, table: list[dict[str, Any]], limits: Limits, split: dict[int, tuple[Any, ...] | None]
@@ -636,6 +700,7 @@ class Oracle:
         if len(shown) < sum(key is not None for key in split.values()):
             findings.append(Finding("rows", "a key is shown twice"))
         rest = [i for key, rows in boundary.cells.items() if key not in shown for i in rows]
+        later: list[tuple[Sequence[int], dict[str, Any], list[Finding], list[Choice]]] = []
         for at, key in split.items():
             if key is not None and key not in boundary.cells and boundary.keys:
                 findings.append(Finding("key", f"{key} is nobody's key"))
@@ -650,45 +715,37 @@ class Oracle:
                 reasons = tuple(sorted(boundary.forbidden)) or ("closed",)
                 findings.append(Finding("forbidden", str(key), values, reasons, leak=True))
                 continue
-            for name, expr in boundary.outputs:
+            odd: list[Finding] = []
+            fine: list[Choice] = []
+            for number, (name, expr) in enumerate(boundary.outputs):
                 if values[name] is None:
                     continue
                 found = self._match(boundary, expr, cell, limits, values[name])
                 if isinstance(found, Finding):
                     found.where = f"{key if key is not None else OTHER}.{name}"
-                    findings.append(found)
+                    odd.append(found)
                 elif found is not None:
-                    chosen.append(found)
-        if boundary.keys and shown and None not in split.values():
+                    found.output = number
+                    fine.append(found)
+            if odd:
+                later.append((cell, values, odd, fine))
+            else:
+                chosen += fine
+        if boundary.keys and shown:
             covered = {i for c in flat(chosen) if c.kind == "stored" for i in c.population}
-            n = self.everybody(boundary.frame, [i for i in rest if i not in covered])
-            if 0 < n < limits.k:
+            left = [i for i in rest if i not in covered] if None not in split.values() else []
+            n = self.everybody(boundary.frame, left)
+            if (
+                0 < n < limits.k
+                and not self.remembers
+                and "own" in self.target(boundary.frame, boundary.frame.alive, limits, ())
+            ):
                 findings.append(Finding("hidden rest", f"{n} units in {len(set(boundary.cells) - shown)} cells"))
-        for name, expr in boundary.outputs:
-            self._hidden_together(boundary, name, expr, table, split, rest, limits, findings)
+        for cell, values, odd, fine in later:
+            instead = self._of_atoms(boundary, cell, limits, values, chosen)
+            chosen += fine if instead is None else instead
+            findings += odd if instead is None else []
         return findings, chosen, split
-
-    def _hidden_together(
-        self, boundary: Boundary, name: str, expr: Expr, table: list[dict[str, Any]],
-        split: dict[int, tuple[Any, ...] | None], rest: list[int], limits: Limits, findings: list[Finding],
-    ) -> None:  # fmt: skip
-        """What is hidden of one column passes the threshold as one: a margin less what is shown must not tell of few."""
-        leaf = boundary.leaves.get(expr)  # type: ignore[call-overload]
-        if leaf is None or not boundary.keys or leaf.function not in ("pl.len", "len", "sum", "mean", "count"):
-            return
-        values = {key: table[at][name] for at, key in split.items()}
-        if all(x is None for x in values.values()):
-            return
-        hidden = [] if values.get(None) is not None else list(rest)
-        for key, cell in boundary.cells.items():
-            if key in values and values[key] is None:
-                hidden += cell
-        rows = known(leaf, hidden)
-        n = self.everybody(boundary.frame, rows)
-        if 0 < n < limits.k:
-            found = [c for key, cell in boundary.cells.items() if key in values for c in self.choices(boundary, leaf, cell, limits)]
-            if not any(c.kind == "stored" for c in found):
-                findings.append(Finding("hidden together", f"{name}: {n} units", leak=False))
 
     def _match(
         self, boundary: Boundary, expr: Expr, cell: Sequence[int], limits: Limits, value: Any
@@ -712,7 +769,118 @@ class Oracle:
         except Unknown:
             pass
         reasons |= {f"allowed: {o.kind} {o.value!r}" for o in options}
+        for c in boundary.leaves:
+            if occurs(c, expr):
+                reasons.add(self._facts(boundary.frame, boundary.leaves[c], cell, limits))
         return Finding("value", "", value, tuple(sorted(reasons)), leak)
+
+    def _of_atoms(
+        self, boundary: Boundary, cell: Sequence[int], limits: Limits, values: Mapping[str, Any], told_now: list[Choice]
+    ) -> list[Choice] | None:
+        """Answers about one population that is made of whole atoms, where the audit lets no other pass."""
+        frame = boundary.frame
+        if not limits.audited or len(frame.occurrences) != 1 or boundary.forbidden:
+            return None
+        starts = [list(cell)]
+        starts += [selected(leaf, cell) for leaf in boundary.leaves.values() if leaf.conditions]
+        for start in starts:
+            for rows in self._whole_atoms(frame, start, told_now):
+                found = self._all_on(boundary, rows, limits, values)
+                if found is not None:
+                    return found
+        for atoms in self._small_atoms(boundary, limits):
+            for start in starts:
+                rows = sorted(set(start) ^ {i for a in atoms for i in a})
+                if (
+                    not 0 < self.units(*self._changed(frame, start, rows)) < limits.k
+                    or self.people(frame, rows) < limits.k
+                ):
+                    continue
+                found = self._all_on(boundary, rows, limits, values)
+                if found is not None:
+                    return found
+        return None
+
+    def _whole_atoms(self, frame: Frame, start: Sequence[int], told_now: list[Choice]) -> Iterable[list[int]]:
+        """The atoms inside a population, and those that touch it; atoms are what no answer tells apart."""
+        (dataset,) = frame.occurrences.values()
+        base = self.base(frame, start)[dataset]
+        now = [self.base(frame, c.population)[dataset] for c in flat(told_now) if c.population]
+        for sets in (
+            self.stored[dataset],
+            self.stored[dataset] + now,
+            self.stored[dataset] + now + self.unions[dataset],
+        ):
+            classes: dict[Any, set[int]] = {}
+            for row in range(len(self.datasets[dataset].rows)):
+                classes.setdefault(tuple(s[row] > 0 for s in sets), set()).add(row)
+            inside = {r for rows in classes.values() if all(base[x] for x in rows) for r in rows}
+            touching = {r for rows in classes.values() if any(base[x] for x in rows) for r in rows}
+            for chosen in (inside, touching):
+                positions = self.rows_for(frame, dataset, Counter(chosen))
+                if chosen and positions is not None:
+                    yield positions
+
+    def _all_on(
+        self, boundary: Boundary, rows: list[int], limits: Limits, values: Mapping[str, Any]
+    ) -> list[Choice] | None:
+        """All values of a row as those of one population."""
+        found = []
+        for number, (name, expr) in enumerate(boundary.outputs):
+            if values[name] is None:
+                continue
+            choice = self._on(boundary, expr, rows, limits, values[name])
+            if choice is None:
+                return None
+            choice.output = number
+            found.append(choice)
+        return found
+
+    def _on(self, boundary: Boundary, expr: Expr, rows: list[int], limits: Limits, value: Any) -> Choice | None:
+        """A value as the one of a given population."""
+        leaf = boundary.leaves.get(expr)  # type: ignore[call-overload]
+        if leaf is not None and leaf.conditions:
+            options = self._valued(boundary.frame, leaf, rows, limits, "own", ())
+            options += self.choices(boundary, leaf, rows, limits)
+        else:
+            options = self._outputs(boundary, expr, rows, limits) or []
+        return next((o for o in options if o.fits(value)), None)
+
+    def _changed(self, frame: Frame, one: Sequence[int], two: Sequence[int]) -> tuple[str, set[int]]:
+        (dataset,) = frame.occurrences.values()
+        return dataset, {row for i in set(one) ^ set(two) for _, row in frame.rows[i].origin}
+
+    def _small_atoms(self, boundary: Boundary, limits: Limits) -> list[tuple[tuple[int, ...], ...]]:
+        """Up to three classes of few people that nothing released, and nothing asked now, tells apart."""
+        frame = boundary.frame
+        (dataset,) = frame.occurrences.values()
+        key_of = {i: key for key, rows in boundary.cells.items() for i in rows}
+        classes: dict[Any, list[int]] = {}
+        for i, row in enumerate(frame.rows):
+            mine = [r for _, r in row.origin]
+            told = tuple(all(s[r] for r in mine) for s in self.stored[dataset])
+            asked = tuple(all(c.values[i] is True for c in leaf.conditions) for leaf in boundary.leaves.values())
+            classes.setdefault((told, asked, row.alive, key_of.get(i)), []).append(i)
+        small = [tuple(rows) for rows in classes.values() if self.people(frame, rows) < limits.k][:60]
+        return [c for size in (1, 2, 3)[: 3 if len(small) <= 16 else 2] for c in itertools.combinations(small, size)]
+
+    def _facts(self, frame: Frame, leaf: Leaf, cell: Sequence[int], limits: Limits) -> str:
+        """What the rules look at, for whoever reads a finding."""
+        rows, full = selected(leaf, cell), known(leaf, cell)
+        words = [
+            f"{leaf.function}: k={limits.k}",
+            f"{self.people(frame, rows)} units",
+            f"{self.people(frame, full)} with a value",
+        ]
+        if leaf.args and full and self._numbers([leaf.args[0].values[i] for i in full]):
+            form = leaf.args[0].lineage.form
+            words += [form.name.lower(), f"differ {self._differ(frame, leaf, full, limits)}"]
+            words.append(
+                f"dominance {self._dominated(frame, leaf, full, limits, squares=leaf.function in ('var', 'std'))}"
+            )
+            each = self._by_unit(frame, full, lambda i: float(leaf.args[0].values[i]))
+            words += [str(sorted(round(x, 2) for x in u.values())[-12:]) for u in each]
+        return ", ".join(words)
 
     def _near(self, frame: Frame, chosen: list[Choice], limits: Limits, found: Explained) -> None:
         """No two populations of one answer within k units, both as themselves."""
@@ -730,18 +898,55 @@ class Oracle:
                     where = f"{len(a)} and {len(b)} rows of {d} differ by {distance} units"
                     found.findings.append(Finding("near", where, (one.value, two.value), leak=True))
 
-    def _remember(self, frame: Frame, chosen: list[Choice], limits: Limits, found: Explained) -> None:
+    def _remember(
+        self, boundary: Boundary, table: list[dict[str, Any]], split: dict[int, tuple[Any, ...] | None],
+        chosen: list[Choice], limits: Limits, found: Explained,
+    ) -> None:  # fmt: skip
+        """Enter an answer into the history, and audit everything that was released."""
+        frame = boundary.frame
         for c in flat(chosen):
-            if c.kind != "own":
+            if c.kind not in ("own", "stored"):
                 continue
             for d, base in self.base(frame, c.population).items():
                 if base and base not in self.stored[d]:
                     self.stored[d].append(base)
             for system, weights in c.vectors:
                 self.systems.add(system, weights)
+        for i, (name, expr) in enumerate(boundary.outputs):
+            told = [row for c in chosen if c.output == i for row in c.population]
+            for d, base in self.base(frame, told).items():
+                if base and base not in self.unions[d]:
+                    self.unions[d].append(base)
+            self._note_hidden(boundary, name, expr, table, split, limits)
+        asked = [boundary.cells[key] for key in split.values() if key in boundary.cells]
+        asked += [selected(leaf, cell) for leaf in boundary.leaves.values() if leaf.conditions for cell in list(asked)]
+        for rows in asked:
+            for d, base in self.base(frame, rows).items():
+                if base and base not in self.unions[d]:
+                    self.unions[d].append(base)
         if limits.audited and not found.findings:
             for system, rows in self.systems.isolated(limits.k):
-                found.findings.append(Finding("audit", f"{system}: rows {rows}", leak=True))
+                found.findings.append(Finding("audit", f"{system}: {len(rows)} rows {rows[:12]}", leak=True))
+
+    def _note_hidden(
+        self, boundary: Boundary, name: str, expr: Expr, table: list[dict[str, Any]],
+        split: dict[int, tuple[Any, ...] | None], limits: Limits,
+    ) -> None:  # fmt: skip
+        """Cells that may not be told by themselves are not to be found by combining others."""
+        leaf = boundary.leaves.get(expr)  # type: ignore[call-overload]
+        shown = {key: table[at][name] for at, key in split.items() if key is not None}
+        if leaf is None or not limits.audited or not any(x is not None for x in shown.values()):
+            return
+        counting = leaf.function in ("pl.len", "len")
+        if not counting and (
+            leaf.function not in ("sum", "mean") or leaf.args[0].lineage.form is not Form.COLUMN or self._bit(leaf)
+        ):
+            return
+        for key, cell in boundary.cells.items():
+            rows = selected(leaf, cell) if counting else known(leaf, cell)
+            if shown.get(key) is None and rows and not any(map(countable, self.choices(boundary, leaf, cell, limits))):
+                weights = self._weights(boundary.frame, rows)
+                self.systems.hide("ones" if counting else self._system(leaf), weights)
 
     # -- tied values
 
@@ -771,10 +976,11 @@ class Oracle:
             elif value not in safe:
                 found.findings.append(Finding("tied value of few", name, item, leak=True))
             elif count is not None and value is not None:
-                fine = {len(safe[value]), len(rows)} if leaf.options.get("normalize") is False else None
-                if fine is not None and count not in fine:
+                targets = self.target(boundary.frame, safe[value], limits, ())
+                fine = {len(safe[value]) if t == "own" else len(t) for t in targets}
+                if leaf.options.get("normalize") is False and count not in fine:
                     found.findings.append(Finding("value", name, item, (f"allowed: {sorted(fine)}",)))
-            elif leaf.function == "mode" and len(safe[value]) < max(map(len, safe.values())):
+            elif leaf.function == "mode" and not self.remembers and len(safe[value]) < max(map(len, safe.values())):
                 found.findings.append(Finding("value", name, item, ("not the most frequent",)))
         if leaf.function != "mode" and not reasons and None not in cells:
             found.allowed, found.shown = len(safe), min(shown, len(safe))
@@ -789,8 +995,12 @@ class Oracle:
     ) -> None:  # fmt: skip
         """Count the values that the oracle allows, and how many of them are in the answer."""
         shown, merged = self.release(boundary)
-        away = {name: self._away(boundary, expr, shown, merged, i, limits) for i, (name, expr) in enumerate(boundary.outputs)}
+        away = {
+            name: self._away(boundary, expr, shown, merged, i, limits)
+            for i, (name, expr) in enumerate(boundary.outputs)
+        }
         at = {key: i for i, key in split.items()}
+        trial = self.systems.copy()
         for key, outputs in shown.items():
             for (name, expr), options in zip(boundary.outputs, outputs, strict=True):
                 cautious = any(boundary.leaves[c].cautious for c in boundary.leaves if occurs(c, expr))
@@ -802,6 +1012,8 @@ class Oracle:
                     found.shown += 1
                 elif None in at and key not in at and table[at[None]][name] is not None:
                     found.merged += 1
+                elif limits.audited and not trial.could(options or [], limits.k):
+                    found.allowed -= 1
                 else:
                     inside = [leaf for c, leaf in boundary.leaves.items() if occurs(c, expr)]
                     words = [f"{x.function} of {'/'.join(a.lineage.form.name for a in x.args)}" for x in inside]

@@ -94,8 +94,10 @@ def paired(name: str, xs: Sequence[Any], ys: Sequence[Any], options: dict[str, A
     ddof = options.get("ddof", 1)
     if name == "pl.corr" and options.get("method") != "pearson":
         raise Unknown("spearman")
-    if len(pairs) < 2 or (name == "pl.cov" and len(pairs) <= ddof):
-        return math.nan if name == "pl.corr" and pairs else None
+    if not pairs or (name == "pl.cov" and len(pairs) <= ddof):
+        return None
+    if name == "pl.corr" and len(pairs) < 2:
+        return math.nan
     mx, my = (math.fsum(p[i] for p in pairs) / len(pairs) for i in (0, 1))
     xy = math.fsum((x - mx) * (y - my) for x, y in pairs)
     if name == "pl.cov":
