@@ -68,6 +68,7 @@ class Past:
     members: Indexes
     rule: str = ""
     standing: Standing | None = None
+    asked: Sequence[Sets] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,6 +150,7 @@ class BoundaryJudge:
             others = yield from self._single(past.rest, self._only(cut, past.members), self.memory)
         elif past.rest == "whole":
             others = everybody
+        yield from self._differences(cut, past, judged)
         near = yield from self._near(cut, past)
         own = past.own | past.withheld
         if past.withheld.any():
@@ -216,12 +218,54 @@ class BoundaryJudge:
                 near[cell], bad[cell] = True, False
         if bad.any():
             withheld, rule = withheld | bad, "linear-audit"
-        return Past(alone & cleared, whole, near, withheld, rest, members, rule, standing)
+        return Past(alone & cleared, whole, near, withheld, rest, members, rule, standing, asked)
 
     @staticmethod
     def _in_rest(m: Measurer, rest: Cut | str | None, members: Indexes) -> Flags:
         """Return which cells are in the remainder."""
         return np.isin(np.arange(m.size), members) if rest is not None else np.zeros(m.size, bool)
+
+    def _listed(self, name: str, populations: Sequence[Indexes], memory: Memory | None) -> Steps:
+        """Judge populations that are given by their rows in the only table; returns (cut, Judged)."""
+        (occurrence,) = self.frame.occurrences
+        numbers = np.repeat(np.arange(len(populations)), [rows.size for rows in populations])
+        tables: dict[str, Mapping[str, Any]] = {
+            f"{name}.rows": {f"{OWN}row": np.concatenate(populations), f"{OWN}q": numbers}
+        }
+
+        def plan(carry: bool, rows: bool = False) -> AnyNode:
+            whole = Rewriter(self.facts, self.done, carry, True, True).build(self.below)
+            on = (Cast(Column(occurrence.row), INT64),)
+            return n.Join(whole, n.Scan(f"{name}.rows"), left_on=on, right_on=(Column(f"{OWN}row"),))
+
+        cut = self._of(name, plan, (Column(f"{OWN}q"),))
+        kept = self.kept
+        rules = self._rules(cut, memory)
+        self.kept = kept | self.kept if memory is not None else kept
+        table = yield Measure(cut.table(), name, rules.returned(), tables)
+        m = Measurer(cut, int(table["__height"]), tables)
+        return cut, (yield from rules.judge(m, table, np.ones(m.size, bool)))
+
+    def _differences(self, cut: Cut, past: Past, judged: Judged) -> Steps:
+        """Withhold numbers whose difference from a stored population does not pass the rules about values.
+
+        INVARIANT: of two nested populations that were both answered, what lies between them is answered too; so it is a cell
+        like any other, in the whole table to begin with.
+        """
+        if not self.memory.on or past.asked is None or any(cut.nested.values()):
+            return
+        found = self.memory.differences(past.asked, past.own)
+        if not found:
+            return
+        _, between = yield from self._listed(f"{self.name}d", [rows for _, rows in found], None)
+        cells = np.array([cell for cell, _ in found])
+        for i, s in enumerate(self.boundary.statistics):
+            if s.guard in (Guard.INTERVAL, Guard.TIED, Guard.NOTHING) or not s.terms:
+                continue
+            bad = cells[~between.shown[i][: cells.size]]
+            if judged.shown[i][bad].any():
+                judged.shown[i][bad] = False
+                judged.failed += [(i, rule) for j, rule in between.failed if j == i] or [(i, "min-agg-size")]
 
     def _near(self, cut: Cut, past: Past) -> Steps:
         """Evaluate the stored populations that cells are answered as; returns (cut, Judged, cells, numbers) or None.
@@ -246,25 +290,7 @@ class BoundaryJudge:
         cells = cells[~gone]
         if not cells.size:
             return None
-        (occurrence,) = self.frame.occurrences
-        name = f"{self.name}n"
-        tables: dict[str, Mapping[str, Any]] = {
-            f"{name}.rows": {
-                f"{OWN}row": np.concatenate(list(here.values())),
-                f"{OWN}q": np.repeat(np.arange(len(here)), [r.size for r in here.values()]),
-            }
-        }
-
-        def plan(carry: bool, rows: bool = False) -> AnyNode:
-            whole = Rewriter(self.facts, self.done, carry, True, True).build(self.below)
-            on = (Cast(Column(occurrence.row), INT64),)
-            return n.Join(whole, n.Scan(f"{name}.rows"), left_on=on, right_on=(Column(f"{OWN}row"),))
-
-        stored = self._of(name, plan, (Column(f"{OWN}q"),))
-        rules = self._rules(stored, self.memory)
-        table = yield Measure(stored.table(), name, rules.returned(), tables)
-        m = Measurer(stored, int(table["__height"]), tables)
-        judged = yield from rules.judge(m, table, np.ones(m.size, bool))
+        stored, judged = yield from self._listed(f"{self.name}n", list(here.values()), self.memory)
         at = [numbers[int(standing.part[c]), int(standing.stored[c])] for c in cells]
         return Near(stored, judged, cells, np.array(at, np.int64))
 

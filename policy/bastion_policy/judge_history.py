@@ -19,6 +19,8 @@ from bastion_policy.model import Effective
 
 #: the channel of what an owner released although the audit would not have cleared it
 APPROVED = "~approved"
+#: rows of differences that are judged beside one answer
+MOST_DIFFERING = 2_000_000
 #: populations that one boundary may be answered as, besides its own
 MOST_SNAPPED = 256
 
@@ -104,7 +106,9 @@ class Memory:
                 blocked |= found.state == FULL
                 part, stored = found.part, found.stored
                 if not channel:
-                    owners = self._channel(o, APPROVED).distances(sets.where(flags), self.k, lens.most, lens.roster.unit)
+                    owners = self._channel(o, APPROVED).distances(
+                        sets.where(flags), self.k, lens.most, lens.roster.unit
+                    )
                     blocked |= owners.state == NEAR
         if len(self.occurrences) != 1:
             blocked, near = blocked | near, np.zeros(count, bool)
@@ -159,13 +163,39 @@ class Memory:
         state = audited(held, rules, self.history.draw(32), owner)
         if state is None:
             return flags & ~new
+        # earlier rows win: the largest populations first, so that what is refused is small and fits into the remainder row
         chosen = np.flatnonzero(new)
+        chosen = chosen[np.argsort(-sets.sizes[chosen], kind="stable")]
         found = state.releasable(rows(asked, list(chosen)), [Row.of(items) for items in more])
         accepted = np.zeros(flags.size, bool)
         accepted[chosen[list(found.accepted)]] = True
         following = following if len(found.accepted) == chosen.size else held.released(sets.where(accepted))
         self._put(o, channel, replace(following, hidden=held.hidden + more, audit=state.commit(found)))
         return flags & (~new | accepted)
+
+    def differences(self, asked: Sequence[Sets], flags: Flags) -> list[tuple[int, Indexes]]:
+        """Return (cell, rows) of what lies between a cell and a stored population around or inside it, the smallest first.
+
+        Whoever has both numbers has that of their difference.
+        """
+        if not self.snaps or len(self.occurrences) != 1:
+            return []
+        (o,), (sets,) = self.occurrences, asked
+        held, lens = self._channel(o, ""), self.lens(o)
+        pairs = sorted(held.nested(sets.where(flags)), key=lambda found: found[3])
+        found: list[tuple[int, Indexes]] = []
+        left, seen = MOST_DIFFERING, set()
+        for cell, part, stored, apart in pairs[:MOST_SNAPPED]:
+            left -= apart
+            if left < 0:
+                break
+            items = np.setxor1d(sets.members(cell), held.population(part, stored), assume_unique=True)
+            rows = lens.rows[items]
+            key = (cell, rows.tobytes())
+            if (rows >= 0).all() and key not in seen:
+                seen.add(key)
+                found.append((cell, rows))
+        return found
 
     def approve(self, asked: Sequence[Sets]) -> None:
         """Enter populations that the owner released, whatever the rules say of them.

@@ -90,7 +90,10 @@ def _unit(policy: Policy) -> str:
         return "Every row counts as a person of its own, for no privacy unit is declared."
     if policy.unit == "row":
         return "Every row is one person."
-    return f"People are told apart by {policy.unit}; every limit counts people, not rows."
+    words = f"People are told apart by {policy.unit}; every limit counts people, not rows."
+    if policy.rows_per_unit is not None:
+        words += f" Nobody has more than {policy.rows_per_unit} row{'s' if policy.rows_per_unit > 1 else ''}."
+    return words
 
 
 def _zone(effective: Effective, who: str, *, brief: bool = False) -> list[str]:

@@ -16,7 +16,7 @@ INVARIANT: every doubt ends in "not far": what is too large to be compared is no
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -157,6 +157,28 @@ class Channel:
                 elif state[where] == FAR and self._units_apart(asked, where, p, int(s[at]), k, most, unit):
                     state[where], part[where], stored[where] = NEAR, p, s[at]
         return Distances(state, part, stored)
+
+    def nested(self, asked: Sets) -> Iterator[tuple[int, int, int, int]]:
+        """Iterate over (cell, part, stored, items apart) where a cell lies inside a stored population, or holds one."""
+        if not asked.item.size:
+            return
+        atoms = self.sizes.size
+        code, lengths = _counted(asked.cell * atoms + self.labels[asked.item], asked.count * atoms)
+        cell, atom = code // atoms, code % atoms
+        sizes = asked.sizes
+        for p in range(self.parts.shape[0]):
+            row = self.parts[p]
+            inside = row[atom]
+            hit = inside >= 0
+            if not hit.any():
+                continue
+            cells = int(row.max()) + 1
+            pair, common = _weighed(cell[hit] * cells + inside[hit], lengths[hit])
+            c, s = pair // cells, pair % cells
+            whole = np.bincount(row[row >= 0], self.sizes[row >= 0], cells).astype(np.int64)
+            apart = sizes[c] + whole[s] - 2 * common
+            for at in np.flatnonzero(((common == sizes[c]) | (common == whole[s])) & (apart > 0)):
+                yield int(c[at]), p, int(s[at]), int(apart[at])
 
     def _units_apart(self, asked: Sets, cell: int, part: int, stored: int, k: int, most: int, unit: Hashes) -> bool:
         """Whether fewer than k units have an item in exactly one of two populations."""
