@@ -98,7 +98,7 @@ def bisection_from_nobody(a: Attacker) -> Any:
     return a.tells(lambda c: a.T.filter(target & (salary > c)).select(pl.len()))
 
 
-@attack("differencing", "held values", "k", BIT)
+@attack("differencing", "held values", "open", BIT)
 def bisection_by_groups(a: Attacker) -> Any:
     """Groups by a condition on the secret."""
     return a.tells(lambda c: a.T.with_columns(g=target & (salary > c)).group_by("g").agg(pl.len()).sort("g"))
@@ -333,8 +333,8 @@ def half_minus_one_of_a_bit(a: Attacker) -> Any:
 @attack("differencing", RULE, OFF, BIT)
 def histograms_with_and_without(a: Attacker) -> Any:
     """Compares histograms with and without the target."""
-    edges = [0.0, LOW, HIGH, 100_000.0]
-    one, two = (a.ask(a.T.filter(c).select(h=salary.hist(edges))) for c in (mine, mine & ~target))
+    edges = [0.0, 50_000.0, 120_000.0]
+    one, two = (a.ask(a.T.filter(c).select(h=salary.hist(edges))) for c in (mine, mine & ~secret))
     if not one.height or not two.height:
         return None
     first, second = values(one, "h"), values(two, "h")
@@ -718,7 +718,7 @@ def four_cover(a: Attacker) -> Any:
     return None if None in triples or found is None else sum(triples) / 3 - found
 
 
-@attack("trackers", "linear audit", OFF)
+@attack("trackers", "linear audit", "k")
 def two_binnings(a: Attacker) -> Any:
     """Groups the ages in two ways whose edges differ by a year, and subtracts."""
     one = a.ask(a.T.filter(mine).group_by((age // 49).alias("b")).agg(salary.sum()))

@@ -157,7 +157,7 @@ def notes_of_a_release(a: Attacker) -> Any:
 
 @attack(
     "existence", "remainder rows", "k", HERE,
-    reached={"default": "one bit: a remainder row tells that there is some small cell, not which"},
+    reached=dict.fromkeys(("default", "strict"), "one bit: a remainder row tells that there is some small cell, not which"),
 )  # fmt: skip
 def remainder_row_is_there(a: Attacker) -> Any:
     """Looks whether a table has a remainder row: it has one only where some cell is small."""
@@ -285,17 +285,6 @@ def columns_of_an_unseen_dataset(a: Attacker) -> Any:
     codes = [x.code if isinstance(x, m.Failed) else "answered" for x in answers]
     a.told += codes
     return codes[0] != codes[1]
-
-
-@attack("existence", "access lists", "shared", HERE, own=True)
-def names_that_are_taken(a: Attacker) -> Any:
-    """Saves a frame under the name of a dataset that one may not see."""
-    _, name = a.upload(polars.DataFrame({"x": range(100)}), unit="row")
-    if a.setting != "shared":
-        a.arena.owner.set_policy(name, allow=[])
-    wanted = name if a.world == 0 else f"{name}-not"
-    answer = a.say(m.Save(encode(a.T.filter(age > 30).plan), wanted))
-    return isinstance(answer, m.Failed) and answer.code == "input.dataset.name-taken"
 
 
 @attack("existence", "requests are their requester's", "self", HERE, own=True)
