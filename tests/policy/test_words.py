@@ -369,3 +369,8 @@ def test_every_policy_has_words(policy, requester):
 @given(rules)
 def test_every_rule_has_words(rule):
     assert rule_words(rule).strip()
+
+
+@pytest.mark.parametrize(("rows", "said"), [(1, "more than 1 row."), (3, "more than 3 rows.")])
+def test_how_many_rows_a_person_has(rows, said):
+    assert said in policy_words(Policy(Aggregation(5), Review(), unit="id", rows_per_unit=rows))[0]

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 
 import polars as pl
 import pytest
+from bastion_plan.canonical import encode
+from bastion_plan.errors import InputError
+from bastion_plan.expressions import Call
+from bastion_plan.nodes import Scan, Select, Slice
+from bastion_server.service import latency
+from bastion_wire import messages as m
+from in_process import Asked, with_service
 
 from bastion import Denied
 from bastion.policy import Aggregation, Policy, Review
@@ -126,3 +134,38 @@ def test_an_inner_filter_is_among_the_columns(world):
     data = uploaded(world, "inner")
     request = filed(world, data.select(pl.col("pay").filter(pl.col("age") < 30).sum()))
     assert "inner.age" in world.owner.request(request.id).info.columns
+
+
+@pytest.mark.parametrize(("profile", "waits"), [("default", 0), ("strict", 1)])
+def test_filing_about_a_strict_table_waits_for_a_step_of_time(tmp_path, monkeypatch, profile, waits):
+    waited = []
+
+    async def wait(paced):
+        waited.append(paced)
+        return 0.0
+
+    async def use(service, dataset):
+        monkeypatch.setattr(latency.Paced, "wait", wait)
+        await service.handle(Asked(m.RequestAccess(encode(Slice(Scan(dataset), 0, 3)), "why"), "alice"))
+        assert len(waited) == waits
+        # and where it fails too
+        with pytest.raises(InputError):
+            await service.handle(
+                Asked(m.RequestAccess(encode(Select(Scan(dataset), (Call("pl.len"),))), "why"), "alice")
+            )
+        assert len(waited) == 2 * waits
+
+    roles = {"age": "quasi", "ward": "quasi", "pay": "measure", "name": "hidden"}
+    rules = Policy(Aggregation(10), Review(), unit="row", roles=roles, profile=profile)
+    asyncio.run(with_service(tmp_path, use, FRAME, rules))
+
+
+def test_a_strict_table_is_no_different(world):
+    roles = {"age": "quasi", "ward": "quasi", "pay": "measure", "name": "hidden"}
+    rules = Policy(Aggregation(10), Review(), unit="row", roles=roles, profile="strict")
+    world.owner.client.polars.send_df(FRAME, name="strict", policy=rules)
+    data = world.user.dataset("strict")
+    request = filed(world, data.select("ward").head(3))
+    info = world.owner.request(request.id).info
+    assert info.figures["rows"] == 3
+    assert info.roles == {"strict.ward": "quasi"}

@@ -17,6 +17,7 @@ from bastion_server.channel.sessions import Incoming
 from bastion_server.service import dossier
 from bastion_server.service.catalogue import Catalogue, Subject
 from bastion_server.service.journal import Journal, about
+from bastion_server.service.latency import Paced, paced
 from bastion_server.service.statements import check_signed
 from bastion_server.store import AccessRequest, Grant, Record, Shown, Store
 
@@ -79,7 +80,11 @@ class ReviewService:
         # INVARIANT: whether a query needs approval is an answer about the data, so it is on record before it is told
         intent = self.journal.begin(record("intent", "request"))
         try:
-            shown = await self._shown(subject, static, who, queries)
+            # what was measured for the owner took its time, and how long must not tell the requester of it
+            async with paced(request, subject.facts, time.monotonic()) as timed:
+                shown = await self._shown(subject, static, who, queries)
+                if isinstance(timed, Paced):
+                    await timed.wait()
         except BastionError as error:
             await self.journal.settle(intent)
             await self.journal.write(record("outcome", f"not filed: {error.code}"))
