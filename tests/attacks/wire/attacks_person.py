@@ -226,10 +226,6 @@ def bits_of_a_clinic_moved(a: Attacker) -> Any:
     "homogeneity",
     "homogeneity",
     "clinic",
-    waits={
-        "default": "homogeneity does not look at differences yet",
-        "strict": "homogeneity does not look at differences yet",
-    },
 )
 def clinic_less_the_others(a: Attacker) -> Any:
     """Subtracts the other clinics' counts from everybody's."""

@@ -247,13 +247,14 @@ def timing_of_a_branch(a: Attacker) -> Any:
     """Does heavy work if the secret is above a threshold, and looks at the clock."""
     many = inline({"i": list(range(5000))})
 
-    def seconds(edge: float) -> list[float]:
+    def work(edge: float) -> n.Node:
         rows = Q(n.Join(a.T.filter(beyond(edge)).plan, many.plan, "cross"))
         rows = Q(n.Join(rows.plan, inline({"j": list(range(5000))}).plan, "cross"))
-        work = rows.select(x=((pl.col("i") * pl.col("j")) % 7).sum()).plan
-        return [a.line().timed(work) for _ in range(4)]
+        return rows.select(x=((pl.col("i") * pl.col("j")) % 7).sum()).plan
 
-    apart = min(seconds(LOW)) > max(seconds(HIGH)) + 0.08
+    # in turns, so that what else the machine does counts for both
+    pairs = [(a.line().timed(work(LOW)), a.line().timed(work(HIGH))) for _ in range(4)]
+    apart = all(one > two + 0.1 for one, two in pairs)
     a.told.append(f"{'told apart' if apart else 'alike'} by time")
     return apart
 
