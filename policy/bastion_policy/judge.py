@@ -305,6 +305,10 @@ _SENTENCES = {
         "The value that {columns} would show is held by fewer than {k} people.",
         "Count the values by group instead.",
     ),
+    "edge-budget": (
+        "Conditions on values in {columns} lay at the edge of {k} people too often, which may single somebody out.",
+        "Ask without conditions on measured values, or ask the owner.",
+    ),
     "history": (
         "Some numbers of {columns} would differ by fewer than {k} people from what was answered to you before.",
         "Ask about a population that differs by more people, or use what was answered before.",

@@ -14,6 +14,7 @@ from bastion_plan.nodes import AnyNode, Node
 
 from bastion_policy.boundary import REST, Boundary, Guard, Output, call
 from bastion_policy.facts import DatasetFacts, PrivateFacts
+from bastion_policy.flow_expressions import ExpressionTyping
 from bastion_policy.guard_cells import INDEX, ROWS, Cut, Flags, Floats, Indexes, Measurer, Plan, Steps, X, floats
 from bastion_policy.guard_plans import Rewriter, lenient, nesting
 from bastion_policy.history import History, Sets
@@ -22,6 +23,7 @@ from bastion_policy.judge_strict import as_shown
 from bastion_policy.judge_values import CELLS, Judged, ValueRules
 from bastion_policy.lineage import OWN, Occurrence, Typed, World
 from bastion_policy.model import Effective
+from bastion_policy.roles import RoleKind
 from bastion_policy.verdict import Measure
 
 REMAINDER = "(other)"
@@ -140,8 +142,12 @@ class BoundaryJudge:
         rows = floats(table[ROWS])
         own, whole, mixed = yield from self._populations(m, rows)
         small = ~own & ~whole & ~mixed & (rows > 0)
+        if self.memory.exhausted and self._asks_measures():
+            return self._for_the_owner(cut)
         past = yield from self._remembered(m, rows, own, whole, small)
         judged = yield from rules.judge(m, table, past.own)
+        if self._asks_measures() and not self._clear(past, judged).any():
+            self.memory.edge(self.typed.node)
         everybody = None
         if past.whole.any() or past.rest == "whole":
             everybody = yield from self._single(self._cut(f"{self.name}w", whole=True, keys=False), {}, self.memory)
@@ -158,6 +164,32 @@ class BoundaryJudge:
         if cut.keys:
             yield from self._hide_more(cut, judged, past.own)
         return (yield from self._compose(cut, m, judged, own, past.whole, past.members, everybody, others, near))
+
+    def _asks_measures(self) -> bool:
+        """Whether a predicate or a condition looks at a measure, whose values someone may search for by thresholds."""
+        return predicates_on_measures(self.below, self.world) or any(
+            self.world.role(source).kind is RoleKind.MEASURE
+            for s in self.boundary.statistics
+            if s.population or s.guard is Guard.HELD
+            for condition in (*s.population, *(t.expr for t in s.terms if s.guard is Guard.HELD))
+            for source in ExpressionTyping(self.frame, self.world).value(condition).sources
+        )
+
+    def _clear(self, past: Past, judged: Judged) -> Flags:
+        """Return the cells that are answered as themselves, far from any threshold, conditions inside statistics included."""
+        clear = past.own & ~past.standing.edge if past.standing is not None else past.own.copy()
+        for i, s in enumerate(self.boundary.statistics):
+            if s.population or s.guard is Guard.HELD:
+                clear &= judged.shown[i]
+                for flags in (judged.without.get(i), judged.settled.get(i)):
+                    clear &= ~flags if flags is not None else True
+        return clear
+
+    def _for_the_owner(self, cut: Cut) -> Cells:
+        """Show nothing: whether there is something to show is what was asked too often."""
+        cells = Cells(self._output(cut, [], joined=False), empty=True)
+        cells.failed["edge-budget"] = {o.name for o in self.boundary.outputs}
+        return cells
 
     def witness(self) -> Steps:
         """Enter the cells into the history as released, whatever the rules say of them."""
@@ -678,6 +710,15 @@ class BoundaryJudge:
             if s.without == i and (part.without.get(j, np.zeros(1, bool)) & ~part.shown[i]).any():
                 found |= names[j]
         return found
+
+
+def predicates_on_measures(typed: Typed, world: World) -> bool:
+    """Whether a filter on the way looks at a measure."""
+    if isinstance(typed.node, n.Filter) and typed.frame.private:
+        sources = ExpressionTyping(typed.inputs[0].frame, world).value(typed.node.predicate).sources
+        if any(world.role(source).kind is RoleKind.MEASURE for source in sources):
+            return True
+    return any(predicates_on_measures(below, world) for below in typed.inputs if below.frame.private)
 
 
 def _from_middle(value: Expr, dtype: DType) -> AnyExpr:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from bastion_plan import nodes as n
+from bastion_plan.canonical import encode
 from bastion_plan.expressions import AnyExpr, Column, Expr
+from bastion_plan.nodes import Node
 
 from bastion_policy.audit import AuditRules, Row
 from bastion_policy.boundary import call
@@ -19,6 +22,9 @@ from bastion_policy.model import Effective
 
 #: the channel of what an owner released although the audit would not have cleared it
 APPROVED = "~approved"
+#: answers at a threshold that predicates on measures may have: each tells at most one bit about one person to who knows
+#: all others on that side of it
+EDGE_BUDGET = 8
 #: rows of differences that are judged beside one answer
 MOST_DIFFERING = 2_000_000
 #: populations that one boundary may be answered as, besides its own
@@ -30,7 +36,8 @@ class Standing:
     """What the snap rule says of the cells of a cut.
 
     far: stand for themselves. near: are answered as the stored population `part`, `stored` of the only table.
-    blocked: near a stored population that cannot be evaluated here, or the history is full.
+    blocked: near a stored population that cannot be evaluated here, or the history is full. edge: so few are in the cell,
+    or between it and a stored population, that fewer than k more or less would change what is answered.
     """
 
     far: Flags
@@ -38,6 +45,7 @@ class Standing:
     blocked: Flags
     part: Indexes
     stored: Indexes
+    edge: Flags
 
 
 @dataclass
@@ -59,6 +67,23 @@ class Memory:
     def lens(self, occurrence: Occurrence) -> Lens:
         """Return the view of the table that an occurrence scans."""
         return self.history.lenses[occurrence.dataset]
+
+    # -- edges
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether predicates on measures lay at thresholds too often: what they tell now is for the owner to decide."""
+        return self.snaps and any(
+            len(self.history.pasts[self.history.domains[o.dataset]].edges) >= EDGE_BUDGET for o in self.occurrences
+        )
+
+    def edge(self, node: Node) -> None:
+        """Count a query with a predicate on a measure whose answer lay at a threshold; the same one counts once."""
+        digest = hashlib.sha256(encode(node)).digest()[:8]
+        for domain in {self.history.domains[o.dataset] for o in self.occurrences} if self.snaps else ():
+            past = self.history.pasts[domain]
+            if digest not in past.edges:
+                self.history.pasts[domain] = replace(past, edges=(*past.edges, digest))
 
     # -- who is in a cell
 
@@ -98,11 +123,13 @@ class Memory:
         count = flags.size
         near, blocked = np.zeros(count, bool), np.zeros(count, bool)
         part, stored = np.full(count, -1), np.full(count, -1)
+        edge = np.zeros(count, bool)
         if self.snaps:
             for o, sets in zip(self.occurrences, asked, strict=True):
                 lens = self.lens(o)
                 found = self._channel(o, channel).distances(sets.where(flags), self.k, lens.most, lens.roster.unit)
                 near |= found.state == NEAR
+                edge |= found.closest < 2 * self.k * lens.most
                 blocked |= found.state == FULL
                 part, stored = found.part, found.stored
                 if not channel:
@@ -114,7 +141,7 @@ class Memory:
             blocked, near = blocked | near, np.zeros(count, bool)
         near &= flags & ~blocked
         blocked &= flags
-        return Standing(flags & ~near & ~blocked, near, blocked, part, stored)
+        return Standing(flags & ~near & ~blocked, near, blocked, part, stored, edge & flags)
 
     def population(self, part: int, stored: int) -> Indexes | None:
         """Return the rows of a stored population in the only table; None: not all of it is there.

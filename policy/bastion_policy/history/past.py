@@ -84,11 +84,15 @@ class Sets:
 
 @dataclass(frozen=True, eq=False)
 class Distances:
-    """What the snap rule says of cells. state: FAR, SAME, NEAR or FULL. part, stored: of the population that decides."""
+    """What the snap rule says of cells. state: FAR, SAME, NEAR or FULL. part, stored: of the population that decides.
+
+    closest: items apart from the nearest other stored population, or from nobody.
+    """
 
     state: npt.NDArray[np.int8]
     part: Ints
     stored: Ints
+    closest: Ints
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,8 +136,9 @@ class Channel:
         """
         state = np.full(asked.count, FAR, np.int8)
         part, stored = np.full(asked.count, -1, np.int64), np.full(asked.count, -1, np.int64)
+        closest = asked.sizes
         if not asked.item.size:
-            return Distances(state, part, stored)
+            return Distances(state, part, stored, closest)
         atoms = self.sizes.size
         code, lengths = _counted(asked.cell * atoms + self.labels[asked.item], asked.count * atoms)
         cell, atom = code // atoms, code % atoms
@@ -149,6 +154,7 @@ class Channel:
             c, s = pair // cells, pair % cells
             whole = np.bincount(row[row >= 0], self.sizes[row >= 0], cells).astype(np.int64)
             apart = sizes[c] + whole[s] - 2 * common
+            np.minimum.at(closest, c[apart > 0], apart[apart > 0])
             for at in np.flatnonzero((apart <= (k - 1) * most) & (state[c] != SAME)):
                 where = int(c[at])
                 if apart[at] == 0:
@@ -156,7 +162,7 @@ class Channel:
                     state[where], part[where], stored[where] = SAME, p, s[at]
                 elif state[where] == FAR and self._units_apart(asked, where, p, int(s[at]), k, most, unit):
                     state[where], part[where], stored[where] = NEAR, p, s[at]
-        return Distances(state, part, stored)
+        return Distances(state, part, stored, closest)
 
     def nested(self, asked: Sets) -> Iterator[tuple[int, int, int, int]]:
         """Iterate over (cell, part, stored, items apart) where a cell lies inside a stored population, or holds one."""
@@ -242,12 +248,13 @@ class Past:
     """What was released to one audience about one unit domain.
 
     channels: by name; see the module's page. wholes: whether a (table id, version, channel) as a whole stands for itself.
-    releases: how many. voided: an owner released what the rules would not have.
+    edges: queries with predicates on measures whose answer lay at a threshold, as short digests. voided: an owner released
+    what the rules would not have.
     """
 
     channels: dict[str, Channel] = field(default_factory=dict)
     wholes: dict[tuple[str, int, str], bool] = field(default_factory=dict)
-    releases: int = 0
+    edges: tuple[bytes, ...] = ()
     voided: bool = False
 
     def channel(self, name: str, items: int) -> Channel:

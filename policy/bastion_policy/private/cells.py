@@ -171,14 +171,37 @@ def bounded(rows: Rows, keys: Sequence[Key], caps: Caps, parts: Sequence[tuple[s
             plan = n.Filter(plan, call("is_in", Column(key.column), values))
     if rows.single:
         return n.WithColumns(plan, (Alias(_whole(1), POSITION),))
-    columns = [k.column for k in keys]
+    columns = tuple(k.column for k in keys)
+    if caps.rows == 1:
+        return _first_rows(plan, columns, caps.groups)
     if keys:
-        first = Over(call("min", Column(PLACE)), tuple(map(Column, (UNIT, *columns))))
-        plan = n.WithColumns(plan, (Alias(first, FIRST),))
-        rank = Over(call("rank", Column(FIRST), method="dense"), (Column(UNIT),))
-        plan = n.Filter(n.WithColumns(plan, (Alias(rank, RANK),)), call("le", Column(RANK), _whole(caps.groups)))
+        plan = _first_groups(plan, columns, caps.groups)
     plan = n.WithColumns(plan, (Alias(position_of(PLACE, UNIT, *columns), POSITION),))
     return n.Filter(plan, call("le", Column(POSITION), _whole(caps.rows)))
+
+
+def _first(*within: str) -> AnyExpr:
+    """The first place among the rows of the same `within`; minima take half the time of ranks."""
+    return Over(call("min", Column(PLACE)), tuple(map(Column, within)))
+
+
+def _first_rows(plan: AnyNode, columns: tuple[str, ...], groups: int) -> AnyNode:
+    """One row of a person in each of so many cells: of one cell, the first row of all."""
+    within = () if groups == 1 else columns
+    plan = n.Filter(plan, call("eq", Column(PLACE), _first(UNIT, *within)))
+    if within:
+        ranked = n.WithColumns(plan, (Alias(position_of(PLACE, UNIT), RANK),))
+        plan = n.Filter(ranked, call("le", Column(RANK), _whole(groups)))
+    return n.WithColumns(plan, (Alias(_whole(1), POSITION),))
+
+
+def _first_groups(plan: AnyNode, columns: tuple[str, ...], groups: int) -> AnyNode:
+    """The rows of a person in the first cells of that person."""
+    if groups == 1:
+        return n.Filter(plan, call("eq", _first(UNIT, *columns), _first(UNIT)))
+    plan = n.WithColumns(plan, (Alias(_first(UNIT, *columns), FIRST),))
+    rank = Over(call("rank", Column(FIRST), method="dense"), (Column(UNIT),))
+    return n.Filter(n.WithColumns(plan, (Alias(rank, RANK),)), call("le", Column(RANK), _whole(groups)))
 
 
 def sums(rows: Rows, keys: Sequence[Key], caps: Caps, parts: Sequence[tuple[str, Part]]) -> AnyNode:
