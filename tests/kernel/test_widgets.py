@@ -154,6 +154,26 @@ def test_the_owners_no_and_reason_appear(kernel, stage):
     assert "said no" in page.html()
 
 
+def test_what_may_run_only_stays_sealed_until_it_may_be_read(kernel, stage):
+    page = Page(kernel)
+    page.denied(14)
+    page.type("please")
+    page.click("Request access")
+    page.until(lambda: "Withdraw" in page.buttons())
+    (request,) = pending(stage)
+    stage.owner.approve(request, may_read=False)
+    page.until(lambda: "kept sealed" in page.html())
+    end = time.monotonic() + 10
+    while not stage.owner.request(request.id).info.ran:
+        assert time.monotonic() < end, "the cell lets it run"
+        time.sleep(0.1)
+    assert "<table>" not in page.html()
+    assert "Show the result" not in page.buttons()
+    stage.owner.approve_reading(request.id, "Fine.")
+    page.until(lambda: "<table>" in page.html())
+    assert kernel.run("released.shape").result["text/plain"] == "(14, 12)"
+
+
 def test_the_safe_part_appears_and_files_nothing(kernel, stage):
     page = Page(kernel)
     page.denied(9)
