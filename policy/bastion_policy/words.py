@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 
 __all__ = ["expr_code", "expr_words", "plan_code", "plan_words", "policy_words", "role_table", "rule_words"]
 
-NOT_AUDITED = (
-    "Answers are not yet audited together in this release: someone who compares many overlapping answers may still "
-    "learn something about one person."
+AUDITED = (
+    "Answers are judged together with all that was released to the same people before: populations that differ by fewer "
+    "people than that get one answer, and no combination of answers tells about fewer."
 )
 STRICT = (
     "Only quasi and public columns may choose people, and statistics are of columns, of a * column + b, and of the "
@@ -80,8 +80,8 @@ def policy_words(policy: Policy, requester: str | None = None) -> tuple[str, ...
         )
     if effective.zone == "guarded" and policy.profile == "strict":
         words.append(STRICT)
-    if effective.zone == "guarded" and policy.profile == "default":
-        words.append(NOT_AUDITED)
+    if effective.zone == "guarded" and not {"history", "linear_audit"} & set(effective.weakened):
+        words.append(AUDITED)
     return (*words, *policy.unsupported())
 
 

@@ -30,7 +30,7 @@ from bastion_policy.model import (
     Suppress,
     UserId,
 )
-from bastion_policy.words import NOT_AUDITED, expr_code, expr_words, plan_code, plan_words, policy_words, rule_words
+from bastion_policy.words import AUDITED, expr_code, expr_words, plan_code, plan_words, policy_words, rule_words
 from bastion_server.engine.expressions import lower_expr
 from bastion_server.engine.lower import lower
 from generators import COLUMNS, FUNCTIONS, random_call, random_expression, random_frame, random_value
@@ -313,10 +313,10 @@ def test_the_default_policy_in_words():
     assert "waits for the owner's decision" in words
 
 
-def test_the_default_policy_does_not_claim_an_audit():
-    assert NOT_AUDITED in policy_words(Policy.default())
-    assert "not yet audited" in NOT_AUDITED
-    assert NOT_AUDITED not in policy_words(Policy.open())
+def test_the_default_policy_claims_its_audit_unless_weakened():
+    assert AUDITED in policy_words(Policy.default())
+    assert AUDITED not in policy_words(Policy.open())
+    assert AUDITED not in policy_words(Policy(Aggregation(10), Review(), weaken=("history",)))
 
 
 @pytest.mark.parametrize(
@@ -360,9 +360,7 @@ def test_every_policy_has_words(policy, requester):
     lines = policy_words(policy, requester)
     assert lines
     assert all(line[0].isupper() or line[0] in "abcde" for line in lines)
-    assert (NOT_AUDITED in lines) == (
-        policy.effective(requester or "").zone == "guarded" and policy.profile == "default"
-    )
+    assert (AUDITED in lines) == (policy.effective(requester or "").zone == "guarded")
     assert set(policy.unsupported()) <= set(lines)
 
 
