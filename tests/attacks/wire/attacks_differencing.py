@@ -588,7 +588,10 @@ def pair_with_an_insider(a: Attacker) -> Any:
     return minus(total(a, mine), total(a, mine, ~target, ~own), value)
 
 
-EDGE = "one bit: who knows nine others and filters by the secret itself moves the edge onto the target"
+EDGE = (
+    "one bit a question: who knows nine others and filters by the secret itself moves the edge onto the target; "
+    "a budget ends it after eight"
+)
 
 
 def nine_others(a: Attacker, *conditions: Any) -> Any:
@@ -637,7 +640,6 @@ def padding_from_a_stored_population(a: Attacker) -> Any:
     "denial budget",
     "open",
     tolerance=1e-3,
-    waits={"default": "edge events are not counted against a budget yet"},
 )
 def bisection_at_the_edge(a: Attacker) -> Any:
     """Asks the same with one threshold after another, until the salary is known."""
