@@ -27,4 +27,5 @@ def test_a_large_epsilon_tells_members() -> None:
 
 def test_bits_are_guessed_hardly_better_than_by_chance() -> None:
     assert np.mean([reconstruct(seed, 1.0, 40) for seed in range(3)]) < 0.62
-    assert np.mean([reconstruct(seed, 700.0, 80) for seed in range(2)]) > 0.85
+    # the harness itself: with next to no noise, least squares know nearly everybody
+    assert np.mean([reconstruct(seed, 990.0, 60) for seed in range(2)]) > 0.85
