@@ -356,7 +356,7 @@ def stale_handle_of_a_deleted_dataset(a: Attacker) -> Any:
 @attack("approvals", "bound to the plan", "approved", own=True)
 def approval_for_another_plan(a: Attacker) -> Any:
     """Has one row approved and asks for another."""
-    a.approved(a.T.slice(0, 1), until=time.time() + 600)
+    a.approved(a.T.slice(0, 1), seconds=600)
     return where(a.again(a.T.slice(TARGET, 1)), "age", AGE, "salary")
 
 
@@ -364,7 +364,7 @@ def approval_for_another_plan(a: Attacker) -> Any:
 def approval_wrapped_into_another_plan(a: Attacker) -> Any:
     """Has the mean of a column of a row approved, and asks for more columns of it."""
     row = a.T.slice(TARGET, 1)
-    a.approved(row.select("age", "town"), until=time.time() + 600)
+    a.approved(row.select("age", "town"), seconds=600)
     return where(a.again(row.select("age", "town", "salary")), "age", AGE, "salary")
 
 
@@ -372,7 +372,7 @@ def approval_wrapped_into_another_plan(a: Attacker) -> Any:
 def approval_of_another_user(a: Attacker) -> Any:
     """Asks for what was approved for somebody else."""
     row = a.T.slice(TARGET, 1)
-    a.approve(row, until=time.time() + 600)
+    a.approve(row, seconds=600)
     return where(a.ask(row, who=a.thief), "age", AGE, "salary")
 
 
@@ -380,7 +380,7 @@ def approval_of_another_user(a: Attacker) -> Any:
 def approval_for_an_earlier_version(a: Attacker) -> Any:
     """Uses an approval after the table got new rows, the target's new salary among them."""
     row = a.T.slice(TARGET, 1)
-    a.approved(row, until=time.time() + 600)
+    a.approved(row, seconds=600)
     a.replace(unnamed(a.world).with_columns(new_salary(a)))
     return where(a.again(row), "age", AGE, "salary")
 
@@ -389,7 +389,7 @@ def approval_for_an_earlier_version(a: Attacker) -> Any:
 def approval_under_an_earlier_policy(a: Attacker) -> Any:
     """Uses an approval after the owner changed the policy."""
     row = a.T.slice(TARGET, 1)
-    a.approve(row, until=time.time() + 600)
+    a.approve(row, seconds=600)
     if a.setting != "approved":
         a.arena.owner.set_policy(a.T.plan.dataset, roles={"town": "sensitive"})
     return where(a.ask(row), "age", AGE, "salary")
@@ -399,8 +399,9 @@ def approval_under_an_earlier_policy(a: Attacker) -> Any:
 def approval_past_its_date(a: Attacker) -> Any:
     """Uses an approval when its time is over."""
     row = a.T.slice(TARGET, 1)
-    if a.approve(row, until=time.time() + (1 if a.setting != "approved" else 600)):
-        time.sleep(1.1)
+    held = 600 if a.setting == "approved" else 2
+    if a.approve(row, held) and held < 600:
+        time.sleep(held + 0.1)
     return where(a.ask(row), "age", AGE, "salary")
 
 

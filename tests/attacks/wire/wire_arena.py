@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -271,11 +272,16 @@ class Attacker:
         """Who uses what identity "a" was given: somebody else, unless the binding is switched off."""
         return "a" if self.setting == "self" else "b"
 
-    def approve(self, plan: Q, **grant: Any) -> bool:
-        """File a request for a plan, which the owner approves at once; False where it cannot be filed."""
+    def approve(self, plan: Q, seconds: float = 0.0, **grant: Any) -> bool:
+        """File a request for a plan, which the owner approves at once; False where it cannot be filed.
+
+        seconds: how long the approval holds; 0 for once.
+        """
         filed = self.say(m.RequestAccess(encode(plan.plan), "for the study"))
         if not isinstance(filed, m.Request):
             return False
+        if seconds:
+            grant["until"] = time.time() + seconds
         self.arena.owner.approve(filed.info.id, **grant)
         return True
 
