@@ -73,13 +73,15 @@ def test_a_cell_puts_its_table_into_a_variable():
 
 @pytest.mark.usefixtures("owner")
 def test_commands():
-    outputs = run("%bastion", "%bastion whoami", "%bastion datasets", "%bastion policy titanic", "%bastion requests")
-    usage, who, datasets, policy, requests = map(shown, outputs)
+    outputs = run("%bastion", "%bastion whoami", "%bastion datasets", "%bastion policy titanic", "%bastion requests",
+                  "%bastion budget")  # fmt: skip
+    usage, who, datasets, policy, requests, budget = map(shown, outputs)
     assert "%%bastion [--as NAME]" in usage
     assert "alice (user)" in who
     assert "titanic" in datasets
     assert "at least 10 people" in policy
     assert "There are no access requests." in requests
+    assert "shape: (0, 7)" in budget, "Titanic is answered exactly"
 
 
 @pytest.mark.usefixtures("owner")
