@@ -128,6 +128,7 @@ class Session:
 
     outcomes: cells over the threshold by what became of them (own, merged, remainder, hidden). rows: per column the
     populations that were answered. watched: per column the cells below the threshold and those hidden.
+    distances: of each shown cell, the people by whom its population differs from what was asked.
     unexplained: released numbers for which no population was found.
     """
 
@@ -140,6 +141,7 @@ class Session:
     known: dict[bytes, Mask] = field(default_factory=dict)
     stored: dict[bytes, Mask] = field(default_factory=dict)
     unexplained: list[str] = field(default_factory=list)
+    distances: list[int] = field(default_factory=list)
     small_tables: int = 0
     queries: int = 0
     seconds: float = 0.0
@@ -292,6 +294,8 @@ class Session:
                     found = answered.get(key)
                     same = found is not None and np.array_equal(found, mask)
                     self.outcomes["own" if same else "merged"] += 1
+                    if found is not None:
+                        self.distances.append(int(np.count_nonzero(found ^ mask)))
                 elif row is None and in_rest is not None and not (mask & ~in_rest).any():
                     self.outcomes["remainder"] += 1
                 else:

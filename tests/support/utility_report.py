@@ -61,7 +61,7 @@ row, or hidden. *Recovered*: people whose value follows exactly from all answers
 tells apart / cells of fewer than 10 people / hidden cells. The same session without the history and the audit is beside it.
 
 """
-    head = ["data, seed", "cells", "themselves", "stored", "remainder", "hidden", "seconds"]
+    head = ["data, seed", "cells", "themselves", "stored", "of them k or more away", "remainder", "hidden", "seconds"]
     head += ["recovered", "by singular values", "recovered without the rules"]
     rows, unexplained = [], 0
     data: list[Data] = [titanic()]
@@ -75,6 +75,7 @@ tells apart / cells of fewer than 10 people / hidden cells. The same session wit
             without = explore(source, seed, count, weaken=OFF)
             unexplained += len(session.unexplained) + len(without.unexplained)
             shares = [percent(session.share(o)) for o in ("own", "merged", "remainder", "hidden")]
+            shares.insert(2, str(sum(d >= session.k for d in session.distances)))
             cells = [f"{source.name}, {seed}", sum(session.outcomes.values()), *shares, f"{session.seconds:.1f}"]
             rows.append([*cells, _recovered(session), session.by_svd(), _recovered(without)])
             print(rows[-1], f"{time.perf_counter() - start:.0f} s", flush=True)
