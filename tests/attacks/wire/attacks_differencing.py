@@ -381,6 +381,41 @@ def weights_by_days_of_a_few(a: Attacker) -> Any:
     return minus(a.value(visits.filter(rows).select(salary.sum())), once)
 
 
+def twice(a: Attacker, rows: Q, first: Any, second: Any) -> Any:
+    """Return what the target adds when counted twice; either condition alone takes one row of each person."""
+    once = a.value(rows.filter(mine & first).select(salary.sum()))
+    return minus(a.value(rows.filter(mine & (second | target)).select(salary.sum())), once)
+
+
+@attack("inflation", "distinct units", "open", waits={"default": "how often a person counts is not compared yet"})
+def weights_by_list_elements(a: Attacker) -> Any:
+    """Unpacks lists of an odd and an even number: one of them is each person once, and both are the target twice."""
+    even = pl.col("tags") % 2 == 0
+    return twice(a, a.T.explode("tags"), even, ~even)
+
+
+@attack("inflation", "distinct units", "open", waits={"default": "how often a person counts is not compared yet"})
+def weights_by_a_join(a: Attacker) -> Any:
+    """Joins a table of several rows per person, and takes one day of everybody and two of the target."""
+    rows = a.T.join(a.table("visits").select("id", "day"), on="id").filter(pl.col("day") < 2)
+    return twice(a, rows, pl.col("day") == 0, pl.col("day") == 1)
+
+
+@attack("inflation", "a union of parts", "open")
+def weights_by_stacked_parts(a: Attacker) -> Any:
+    """Stacks the table below itself with a mark, and takes one part of everybody and both of the target."""
+    rows = concat(a.T.with_columns(v=pl.lit(1)), a.T.with_columns(v=pl.lit(2)))
+    return twice(a, rows, pl.col("v") == 1, pl.col("v") == 2)
+
+
+@attack("inflation", "columns into rows", "open", waits={"default": "how often a person counts is not compared yet"})
+def weights_by_melted_columns(a: Attacker) -> Any:
+    """Turns a column and its copy into rows, and takes one of everybody and both of the target."""
+    rows = a.T.select("age", "sex", salary=salary, copy=salary).unpivot(["salary", "copy"], ["age", "sex"])
+    rows = rows.with_columns(salary=pl.col("value"))
+    return twice(a, rows, pl.col("variable") == "salary", pl.col("variable") == "copy")
+
+
 @attack(
     "differencing", "distinct units", "open", waits={"default": "rows of the same people count as other people yet"}
 )
