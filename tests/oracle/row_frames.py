@@ -458,6 +458,8 @@ class Reader:
         for part in (*args, *conditions):
             forbidden |= part.forbidden
             cautious |= part.cautious
+        if function.flow is Flow.TIED:
+            forbidden |= frozenset[str]().union(*(self.as_key(a.lineage) for a in args))
         if function.flow is not Flow.COUNT:
             for a in args:
                 forbidden |= self.uses(a.lineage, set(RoleKind) - {RoleKind.IDENTIFIER}, "statistic of")

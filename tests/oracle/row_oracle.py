@@ -678,7 +678,8 @@ class Oracle:
         found.values = sum(1 for row in table for name, _ in boundary.outputs if row[name] is not None)
         self._near(boundary.frame, chosen, limits, found)
         self._remember(boundary, table, best[2], chosen, limits, found)
-        self._count(boundary, table, best[2], limits, found)
+        if found.promised:
+            self._count(boundary, table, best[2], limits, found)
         return found
 
     def _splits(self, boundary: Boundary, table: list[dict[str, Any]]) -> list[dict[int, tuple[Any, ...] | None]]:
@@ -984,6 +985,7 @@ class Oracle:
                 found.findings.append(Finding("value", name, item, ("not the most frequent",)))
         if leaf.function != "mode" and not reasons and None not in cells:
             found.allowed, found.shown = len(safe), min(shown, len(safe))
+            found.hidden += [(f"{leaf.function} of {leaf.args[0].lineage.form.name}", name)] * (len(safe) - found.shown)
         found.promised = found.promised and not leaf.cautious
         found.values = shown
 

@@ -1,7 +1,7 @@
 """The server's judge against the row oracle: never more permissive, at least 95% of what is allowed, true answers.
 
-BASTION_FUZZ_CASES cases (240 in a normal run, `make fuzz-policy` for 100,000), half of them single queries without a
-history, half sequences of one to six queries of one audience. A case is a world of two tables with their policies.
+BASTION_FUZZ_CASES cases (210 in a normal run, `make fuzz-policy` for 100,000), two thirds of them single queries without
+a history, the rest sequences of one to six queries of one audience. A case is a world of two tables with their policies.
 `pytest -s` prints what was tried and found.
 """
 
@@ -35,7 +35,7 @@ from row_oracle import CONCESSIONS, Explained, Finding, Oracle
 from row_statistics import statistic
 from row_values import same
 
-CASES = int(os.environ.get("BASTION_FUZZ_CASES", "240"))
+CASES = int(os.environ.get("BASTION_FUZZ_CASES", "210"))
 
 
 @dataclass
@@ -182,21 +182,20 @@ def one(world: World, oracle: Oracle, plan: Node) -> list[Finding]:
             TALLY.hidden[what] += 1
             TALLY.examples.setdefault(what, []).append((world, boundary.node, where))
     else:
-        counts["cells in queries for review"] += explained.allowed
+        counts["queries that docs send to review, or with a rank budget"] += 1
     return explained.findings
 
 
 def explain(oracle: Oracle, boundary: Boundary, table: list[dict[str, Any]]) -> Explained:
     """Explain an answer. What a known difference of reading explains is counted, and printed, not failed on."""
-    easier = [oracle.conceding(name) for name in CONCESSIONS] + [oracle.conceding(*CONCESSIONS)]
+    before = oracle.conceding()
     found = oracle.explain(boundary, table)
-    if not found.findings:
-        return found
-    for other in easier:
+    for names in [(name,) for name in CONCESSIONS] + [tuple(CONCESSIONS)] if found.findings else []:
+        other = before.conceding(*names)
         other.reader = oracle.reader
         second = other.explain(boundary, table)
         if not second.findings:
-            TALLY.counts[f"open, {' and '.join(sorted(other.concessions))}"] += 1
+            TALLY.counts[f"open, {' and '.join(sorted(names))}"] += 1
             oracle.stored, oracle.unions, oracle.systems = other.stored, other.unions, other.systems
             return second
     return found
@@ -258,7 +257,7 @@ def describe(case: Case, findings: list[Finding]) -> str:
     return "\n".join(lines + [str(f) for f in findings])
 
 
-@settings(max_examples=max(1, CASES // 2), suppress_health_check=list(HealthCheck), print_blob=True)
+@settings(max_examples=max(1, CASES - CASES // 3), suppress_health_check=list(HealthCheck), print_blob=True)
 @given(case=cases(most=1))
 def test_single_queries(case: Case) -> None:
     """One query at a time, without a history: nothing leaves that the oracle does not allow."""
@@ -266,7 +265,7 @@ def test_single_queries(case: Case) -> None:
     assert not found, describe(case, found)
 
 
-@settings(max_examples=max(1, CASES - CASES // 2), suppress_health_check=list(HealthCheck), print_blob=True)
+@settings(max_examples=max(1, CASES // 3), suppress_health_check=list(HealthCheck), print_blob=True)
 @given(case=cases(most=6))
 def test_sequences(case: Case) -> None:
     """One to six queries of one audience, of which the history is kept."""
@@ -277,7 +276,7 @@ def test_sequences(case: Case) -> None:
 def test_what_the_oracle_allows_is_released() -> None:
     """Of the cells that the oracle allows, and that the docs do not send to review, at least 95% leave."""
     allowed = TALLY.counts["cells allowed"]
-    assert allowed > CASES // 2, "run together with the random queries"
+    assert allowed > CASES // 4, "run together with the random queries"
     assert TALLY.share >= 0.95, TALLY.hidden.most_common(8)
 
 
