@@ -375,7 +375,7 @@ def weights_by_days(a: Attacker) -> Any:
 def weights_by_days_of_a_few(a: Attacker) -> Any:
     """The same in the smallest group that is answered, where rounding leaves most digits."""
     visits, day = a.table("visits"), pl.col("day")
-    few = (age == 79) & (town != "nowhere") | (age == AGE) | (age == 78) & mine
+    few = (age == 79) | (age == AGE) | ((age == 78) & mine)
     once = a.value(visits.filter(few & (day == 0)).select(salary.sum()))
     rows = few & ((day == 1) | (target & (day == 2)))
     return minus(a.value(visits.filter(rows).select(salary.sum())), once)
@@ -414,6 +414,36 @@ def weights_by_melted_columns(a: Attacker) -> Any:
     rows = a.T.select("age", "sex", salary=salary, copy=salary).unpivot(["salary", "copy"], ["age", "sex"])
     rows = rows.with_columns(salary=pl.col("value"))
     return twice(a, rows, pl.col("variable") == "salary", pl.col("variable") == "copy")
+
+
+@attack("inflation", "distinct units", "open", waits={"default": "how often a person counts is not compared yet"})
+def weights_by_persons_sums(a: Attacker) -> Any:
+    """Sums each person's rows first: one day of everybody, two of the target."""
+    visits, day = a.table("visits"), pl.col("day")
+    found = []
+    for rows in (day == 0, (day == 1) | (target & (day == 2))):
+        each = visits.filter(mine & rows).group_by("id").agg(pay=salary.sum())
+        found.append(a.value(each.select(pl.col("pay").sum())))
+    return minus(found[1], found[0])
+
+
+@attack(
+    "inflation",
+    "distinct units",
+    "open",
+    tolerance=0.03,
+    waits={
+        "default": "how often a person counts is not compared yet",
+        "strict": "how often a person counts is not compared yet",
+    },
+)
+def weights_by_a_join_of_a_few(a: Attacker) -> Any:
+    """Joins several rows per person in the smallest group that is answered."""
+    day = pl.col("day")
+    few = (age == 79) | (age == AGE) | ((age == 78) & mine)
+    rows = a.T.join(a.table("visits").select("id", "day"), on="id").filter(few)
+    once = a.value(rows.filter(day == 0).select(salary.sum()))
+    return minus(a.value(rows.filter((day == 1) | (target & (day == 2))).select(salary.sum())), once)
 
 
 @attack(
