@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import harness_averaging
 import harness_membership
+import harness_outliers
 import harness_private
 import harness_reconstruction
 import harness_search
@@ -118,6 +119,29 @@ answers; in brackets, worlds in which anybody's value follows for one who knows 
         rows.append(cells)
         print(cells, flush=True)
     return text + table(["attack", *policies], rows)
+
+
+def dominated(worlds: int) -> str:
+    """Return what is learnt of cells that one person dominates."""
+    text = f"""## Dominated cells
+A cell of about 20 people of whom one makes up nearly all of the sum, which is withheld; {worlds} worlds per way around it. Worlds in which
+its sum follows exactly from answers that pass, for an attacker who asked for the cell before / who never did.
+
+"""
+    policies = {
+        "default": harness_trackers.default(),
+        "strict": harness_trackers.strict(),
+        "without the rules": harness_trackers.default((*OFF, "dominance")),
+    }
+    rows = []
+    for name in harness_outliers.WAYS:
+        cells: list[object] = [name.replace("_", " ")]
+        for policy in policies.values():
+            got = [len(harness_outliers.run(name, range(worlds), policy, curious=c).got) for c in (True, False)]
+            cells.append(f"{got[0]} / {got[1]} of {worlds}")
+        rows.append(cells)
+        print(cells, flush=True)
+    return text + table(["way", *policies], rows)
 
 
 def reconstruction(seeds: int) -> str:
@@ -239,6 +263,7 @@ def main(arguments: Sequence[str]) -> None:
     sections: dict[str, Callable[[], str]] = {
         "Explorers": lambda: explorers(given.queries, given.adult),
         "Trackers": lambda: trackers(given.worlds),
+        "Dominated": lambda: dominated(max(4, given.worlds // 8)),
         "Reconstruction": lambda: reconstruction(5),
         "Averaging": lambda: averaging(max(4, given.worlds // 4)),
         "Membership": lambda: membership(max(40, given.worlds // 2)),
