@@ -18,7 +18,7 @@ from bastion_policy.flow_expressions import ExpressionTyping
 from bastion_policy.guard_cells import INDEX, ROWS, Cut, Flags, Floats, Indexes, Measurer, Plan, Steps, X, floats
 from bastion_policy.guard_plans import Rewriter, lenient, nesting
 from bastion_policy.history import History, Sets
-from bastion_policy.judge_history import MOST_SNAPPED, Memory, Standing
+from bastion_policy.judge_history import MOST_SNAPPED, Memory, Standing, digest
 from bastion_policy.judge_strict import as_shown
 from bastion_policy.judge_values import CELLS, Judged, ValueRules
 from bastion_policy.lineage import OWN, Occurrence, Typed, World
@@ -103,6 +103,8 @@ class BoundaryJudge:
         self.frame = self.below.frame
         self.k = self.effective.k
         self.memory = Memory(self.history, self.frame.occurrences, self.effective)
+        #: of what decides who is in which cell
+        self.plan_digest = digest(n.Select(self.below.node, tuple(e for _, e, _, _ in self.boundary.keys)))
 
     # -- cuts
 
@@ -126,7 +128,14 @@ class BoundaryJudge:
         return max(1, self.private[self.frame.occurrences[0].dataset].max_rows_per_unit)
 
     def _rules(self, cut: Cut, memory: Memory | None) -> ValueRules:
-        rules = ValueRules(cut, self.effective, self.world, dict(self.private), memory)
+        rules = ValueRules(
+            cut,
+            self.effective,
+            self.world,
+            dict(self.private),
+            memory,
+            self.plan_digest + cut.name.removeprefix(self.name).encode(),
+        )
         cut.extra, cut.lists = rules.guard_columns(), rules.lists()
         self.kept = frozenset(cut.extra)
         return rules
@@ -147,7 +156,7 @@ class BoundaryJudge:
         past = yield from self._remembered(m, rows, own, whole, small)
         judged = yield from rules.judge(m, table, past.own)
         if self._asks_measures() and not self._clear(past, judged).any():
-            self.memory.edge(self.typed.node)
+            self.memory.edge(digest(self.typed.node))
         everybody = None
         if past.whole.any() or past.rest == "whole":
             everybody = yield from self._single(self._cut(f"{self.name}w", whole=True, keys=False), {}, self.memory)
@@ -220,7 +229,8 @@ class BoundaryJudge:
             return Past(own & ~self._in_rest(m, rest, members), whole, none, none, rest, members)
         asked = yield from memory.members(m, CELLS)
         stands = yield from memory.wholes(m)
-        standing = memory.standing(asked, own)
+        plan, everybody = self.plan_digest, not m.cut.keys and not self.frame.narrowed
+        standing = memory.standing(asked, own, plan=plan, whole=everybody)
         withheld = standing.blocked if stands else standing.blocked | whole
         whole = whole if stands else none
         own, rule = standing.far, "history"
@@ -231,10 +241,10 @@ class BoundaryJudge:
             rest, members = yield from self._remainder(m, rows, own & ~refused, small | refused, asked)
             alone = own & ~refused & ~self._in_rest(m, rest, members)
             # INVARIANT: cells of too few people are withheld, alone and whatever else is asked
-            cleared = memory.enter(asked, alone, hidden=small & (rows > 0))
+            cleared = memory.enter(asked, alone, hidden=small & (rows > 0), plan=plan)
             if isinstance(rest, Cut):
                 together = [sets.union(members) for sets in asked]
-                if not memory.enter(together, np.ones(1, bool)).all():
+                if not memory.enter(together, np.ones(1, bool), plan=plan).all():
                     rest = None
             left = refused if rest is None else none
             if not (alone & ~cleared).any() and (not left.any() or last):
@@ -448,7 +458,7 @@ class BoundaryJudge:
                 near, some = yield from self._near_whole(one, total, np.ones(1, bool))
                 if asked is not None and not near[0] and not some[0]:
                     together = [sets.union(chosen) for sets in asked]
-                    if not self.memory.standing(together, np.ones(1, bool)).far[0]:
+                    if not self.memory.standing(together, np.ones(1, bool), plan=self.plan_digest).far[0]:
                         continue
                 return (None, members) if some[0] else ("whole" if near[0] else cut, chosen)
         return None, members

@@ -16,7 +16,7 @@ from bastion_policy.audit import AuditRules, Row
 from bastion_policy.boundary import call
 from bastion_policy.guard_cells import INDEX, Flags, Indexes, Measurer, Steps, X, both, ints
 from bastion_policy.guard_plans import lenient
-from bastion_policy.history import FULL, NEAR, SAME, Channel, History, Lens, Sets, audited, rows
+from bastion_policy.history import FAR, FULL, NEAR, SAME, Channel, History, Lens, Sets, audited, rows
 from bastion_policy.lineage import Occurrence, Source
 from bastion_policy.model import Effective
 
@@ -77,13 +77,12 @@ class Memory:
             len(self.history.pasts[self.history.domains[o.dataset]].edges) >= EDGE_BUDGET for o in self.occurrences
         )
 
-    def edge(self, node: Node) -> None:
+    def edge(self, plan: bytes) -> None:
         """Count a query with a predicate on a measure whose answer lay at a threshold; the same one counts once."""
-        digest = hashlib.sha256(encode(node)).digest()[:8]
         for domain in {self.history.domains[o.dataset] for o in self.occurrences} if self.snaps else ():
             past = self.history.pasts[domain]
-            if digest not in past.edges:
-                self.history.pasts[domain] = replace(past, edges=(*past.edges, digest))
+            if plan not in past.edges:
+                self.history.pasts[domain] = replace(past, edges=(*past.edges, plan))
 
     # -- who is in a cell
 
@@ -114,8 +113,13 @@ class Memory:
 
     # -- the snap rule
 
-    def standing(self, asked: Sequence[Sets], flags: Flags, channel: str = "") -> Standing:
-        """Compare populations with those that were released before.
+    def standing(
+        self, asked: Sequence[Sets], flags: Flags, channel: str = "", plan: bytes = b"", *, whole: bool = False
+    ) -> Standing:
+        """Compare populations with those that were released before. whole: they are whole tables, by what the plan says.
+
+        INVARIANT: the very same population and one a few people apart have one outcome: both are answered as the stored one,
+        in the same way. Only what the same plan asked for before is answered as itself again; that is known without data.
 
         INVARIANT: with several tables in a plan a cell stands only if it does in each; there is no one stored population
         that could be answered instead.
@@ -127,8 +131,12 @@ class Memory:
         if self.snaps:
             for o, sets in zip(self.occurrences, asked, strict=True):
                 lens = self.lens(o)
-                found = self._channel(o, channel).distances(sets.where(flags), self.k, lens.most, lens.roster.unit)
-                near |= found.state == NEAR
+                held = self._channel(o, channel)
+                found = held.distances(sets.where(flags), self.k, lens.most, lens.roster.unit)
+                again = found.state == SAME
+                if not whole:
+                    again &= np.array([bool(plan) and held.plans[p] == plan for p in found.part], bool)
+                near |= (found.state == NEAR) | ((found.state == SAME) & ~again)
                 edge |= found.closest < 2 * self.k * lens.most
                 blocked |= found.state == FULL
                 part, stored = found.part, found.stored
@@ -136,7 +144,7 @@ class Memory:
                     owners = self._channel(o, APPROVED).distances(
                         sets.where(flags), self.k, lens.most, lens.roster.unit
                     )
-                    blocked |= owners.state == NEAR
+                    blocked |= (owners.state != FAR) & ~again
         if len(self.occurrences) != 1:
             blocked, near = blocked | near, np.zeros(count, bool)
         near &= flags & ~blocked
@@ -154,7 +162,14 @@ class Memory:
 
     # -- releases
 
-    def enter(self, asked: Sequence[Sets], flags: Flags, channel: str = "", hidden: Flags | None = None) -> Flags:
+    def enter(
+        self,
+        asked: Sequence[Sets],
+        flags: Flags,
+        channel: str = "",
+        hidden: Flags | None = None,
+        plan: bytes = b"",
+    ) -> Flags:
         """Audit populations and store them; returns which of them are cleared. hidden: cells whose numbers are withheld.
 
         INVARIANT: what is not cleared is not stored, and must not be released; what is withheld must not follow from the rest.
@@ -164,10 +179,10 @@ class Memory:
             return cleared
         veiled = flags & False if hidden is None else hidden
         for o, sets in zip(self.occurrences, asked, strict=True):
-            cleared &= self._cleared(o, sets, cleared, channel, veiled)
+            cleared &= self._cleared(o, sets, cleared, channel, veiled, plan)
         return cleared
 
-    def _cleared(self, o: Occurrence, sets: Sets, flags: Flags, channel: str, hidden: Flags) -> Flags:
+    def _cleared(self, o: Occurrence, sets: Sets, flags: Flags, channel: str, hidden: Flags, plan: bytes) -> Flags:
         held, lens = self._channel(o, channel), self.lens(o)
         new = flags
         if self.snaps:
@@ -176,7 +191,7 @@ class Memory:
         asked = sets.where(new)
         if not held.room(asked):
             return flags & ~new
-        following = held.released(asked)
+        following = held.released(asked, plan)
         if not self.audits:
             self._put(o, channel, following)
             return flags
@@ -196,7 +211,7 @@ class Memory:
         found = state.releasable(rows(asked, list(chosen)), [Row.of(items) for items in more])
         accepted = np.zeros(flags.size, bool)
         accepted[chosen[list(found.accepted)]] = True
-        following = following if len(found.accepted) == chosen.size else held.released(sets.where(accepted))
+        following = following if len(found.accepted) == chosen.size else held.released(sets.where(accepted), plan)
         self._put(o, channel, replace(following, hidden=held.hidden + more, audit=state.commit(found)))
         return flags & (~new | accepted)
 
@@ -232,7 +247,7 @@ class Memory:
         for o, sets in zip(self.occurrences, asked, strict=True):
             every = sets.sizes > 0
             alone = Memory(self.history, (o,), self.effective)
-            cleared = alone.enter([sets], alone.standing([sets], every).far)
+            cleared = alone.enter([sets], alone.standing([sets], every, whole=True).far)
             if (every & ~cleared).any():
                 self._put(o, APPROVED, self._channel(o, APPROVED).released(sets.where(every & ~cleared)))
                 domain = self.history.domains[o.dataset]
@@ -302,7 +317,7 @@ class Memory:
                 asked = Sets.of(1, np.zeros(items.size, np.int64), items)
                 alone = Memory(self.history, (o,), self.effective)
                 one = np.ones(1, bool)
-                fits = bool(alone.standing([asked], one, channel).far[0]) and bool(
+                fits = bool(alone.standing([asked], one, channel, whole=True).far[0]) and bool(
                     alone.enter([asked], one, channel)[0]
                 )
                 domain = self.history.domains[o.dataset]
@@ -322,3 +337,8 @@ class Memory:
 def channel_of(sources: frozenset[Source]) -> str:
     """Return the name of the channel of some source columns."""
     return "+".join(sorted({f"{s.dataset}.{s.column}" for s in sources}))
+
+
+def digest(node: Node) -> bytes:
+    """Return what tells plans apart."""
+    return hashlib.sha256(encode(node)).digest()[:12]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -55,6 +56,7 @@ class ValueRules:
     world: World
     private: dict[str, PrivateFacts]
     memory: Memory | None = None
+    plan: bytes = b""
 
     def __post_init__(self) -> None:
         self._names: list[Expr] = []
@@ -84,6 +86,8 @@ class ValueRules:
                         extra[f"{OWN}f{i}"] = call("sum", call("not_", bits))
                     case Guard.TIED:
                         extra[f"{OWN}e{i}"] = call("sum", call("eq", expr, lenient(s.call)))
+                        if self._sensitive(term):
+                            extra[f"{OWN}t{i}"] = call("count", expr)
                     case _:
                         pass
         return extra | guard_columns(self.cut.boundary.statistics, self.effective, self.world)
@@ -174,6 +178,12 @@ class ValueRules:
         measured = self.private[plain.dataset].columns.get(plain.column)
         return measured is not None and measured.nulls == 0
 
+    def _sensitive(self, term: Term) -> bool:
+        """Whether homogeneity applies to a category that is shown."""
+        rule = self.effective.homogeneity
+        kinds = {self.world.role(source).kind for source in term.value.sources}
+        return rule is not None and (RoleKind.SENSITIVE in kinds or rule.columns == "all")
+
     def _two_valued(self, term: Term) -> bool:
         """Whether homogeneity applies: Boolean and categorical sensitive columns, Booleans written as numbers included."""
         if self.effective.homogeneity is None:
@@ -221,7 +231,9 @@ class ValueRules:
         memory = self.memory
         if memory is None or not memory.on:
             return shown
-        for name, _, sources in self._asked(s):
+        for name, condition, sources in self._asked(s):
+            # what decides who is in these populations, and where they come from
+            plan = hashlib.sha256(self.plan + repr(condition).encode()).digest()[:12]
             # where the cell, nobody or everybody is answered instead, there is no population of its own
             none = np.zeros(m.size, bool)
             mine = shown & ~found.without.get(i, none) & ~found.settled.get(i, none)
@@ -230,8 +242,8 @@ class ValueRules:
             whole = yield from memory.wholes(m, sources)
             asked = yield from memory.members(m, name)
             channel = channel_of(sources)
-            standing = memory.standing(asked, mine, channel)
-            cleared = memory.enter(asked, standing.far, channel) if whole else np.zeros(m.size, bool)
+            standing = memory.standing(asked, mine, channel, plan)
+            cleared = memory.enter(asked, standing.far, channel, plan=plan) if whole else np.zeros(m.size, bool)
             if (mine & ~standing.far).any() or not whole:
                 found.failed.append((i, "history"))
             if (standing.far & ~cleared).any() and whole:
@@ -268,7 +280,14 @@ class ValueRules:
                 return np.ones(m.size, bool)
             case Guard.TIED:
                 rows = floats(table[f"{OWN}e{i}"])
-                return (yield from self._tied(m, i, s, rows, shown))
+                held = yield from self._tied(m, i, s, rows, shown)
+                if f"{OWN}t{i}" in table:
+                    # INVARIANT (tier bound): more than (d - 1) * M other rows are of at least d people who differ
+                    least = self.effective.homogeneity.min_differing  # type: ignore[union-attr]
+                    most = self.cut.rows_per_unit
+                    others = floats(table[f"{OWN}t{i}"]) - rows
+                    held &= others > (least - 1) * most if most is not None else False
+                return held
             case Guard.INTERVAL:
                 values, known = yield from intervals(m, s, self.world, self.effective.k, shown)
                 found.swapped[i] = values

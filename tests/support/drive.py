@@ -138,8 +138,9 @@ class World:
         except StopIteration as stop:
             verdict: Verdict = stop.value
         plan_out = verdict.safe_part if safe_part else verdict.release
-        if plan_out is not None:
-            self.keep(requester, past)
+        if plan_out is None:
+            past.denied()
+        self.keep(requester, past)
         return Answer(verdict, None if plan_out is None else run(plan_out, {}), measures)
 
     def approved(self, plan: Node) -> pl.DataFrame:

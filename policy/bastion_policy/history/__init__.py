@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -65,3 +65,11 @@ class History:
     def changes(self) -> dict[str, Past]:
         """The pasts that this query changes, by unit domain."""
         return {domain: past for domain, past in self.pasts.items() if past is not self.before.get(domain)}
+
+    def denied(self) -> None:
+        """Forget what the query would have added, but for the thresholds it asked about: a refusal tells, too."""
+        self.pasts = {
+            domain: self.before[domain] if past.edges == self.before[domain].edges
+            else replace(self.before[domain], edges=past.edges)
+            for domain, past in self.pasts.items()
+        }  # fmt: skip

@@ -67,11 +67,16 @@ def unpack_roster(text: bytes) -> Roster:
 
 def _channel(channel: Channel) -> dict[str, Any]:
     audit = channel.audit
-    rules = None if audit is None else [audit.rules.k, audit.rules.pairs, audit.rules.share, audit.rules.tau, audit.rules.people]
+    rules = (
+        None
+        if audit is None
+        else [audit.rules.k, audit.rules.pairs, audit.rules.share, audit.rules.tau, audit.rules.people]
+    )
     return {
         "labels": _array(channel.labels),
         "sizes": _array(channel.sizes),
         "parts": _array(channel.parts),
+        "plans": channel.plans,
         "hidden": [_array(items) for items in channel.hidden],
         "rules": rules,
         "audit": b"" if audit is None else encode(audit),
@@ -82,11 +87,15 @@ def _read_channel(found: dict[str, Any]) -> Channel:
     labels, sizes, parts = (_read(found[name]) for name in ("labels", "sizes", "parts"))
     if sizes.sum() != labels.size or parts.shape[1:] != sizes.shape or (labels.size and labels.max() >= sizes.size):
         raise _damaged()
-    hidden = tuple(_read(items) for items in found["hidden"])
+    hidden, plans = tuple(_read(items) for items in found["hidden"]), tuple(found["plans"])
+    if len(plans) != parts.shape[0]:
+        raise _damaged()
     if found["rules"] is None:
-        return Channel(labels, sizes, parts, hidden)
+        return Channel(labels, sizes, parts, plans, hidden)
     k, pairs, share, tau, people = found["rules"]
-    return Channel(labels, sizes, parts, hidden, decode(found["audit"], AuditRules(k, pairs, share, tau, people=people)))
+    return Channel(
+        labels, sizes, parts, plans, hidden, decode(found["audit"], AuditRules(k, pairs, share, tau, people=people))
+    )
 
 
 def _array(values: np.ndarray) -> list[Any]:

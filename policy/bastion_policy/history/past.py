@@ -100,13 +100,14 @@ class Channel:
     """The stored populations of one channel, in the order of their release. Never changed in place.
 
     labels: the atom of each item. sizes: items per atom. parts: one row per stored partition, one column per atom: the
-    cell that the atom is in, -1 for none. hidden: items of cells whose own number was withheld. audit: the linear audit of
+    cell that the atom is in, -1 for none. plans: for each, a digest of the plan that it was asked by. hidden: items of cells whose own number was withheld. audit: the linear audit of
     the same releases; None where it is off, or not needed yet.
     """
 
     labels: Items
     sizes: Ints
     parts: Items
+    plans: tuple[bytes, ...] = ()
     hidden: tuple[Items, ...] = ()
     audit: AuditState | None = None
 
@@ -123,7 +124,7 @@ class Channel:
         labels = np.concatenate([self.labels, np.full(more, self.sizes.size, np.int32)])
         parts = np.concatenate([self.parts, np.full((self.parts.shape[0], 1), -1, np.int32)], axis=1)
         audit = self.audit.grown(more) if self.audit is not None else None
-        return Channel(labels, np.append(self.sizes, more), parts, self.hidden, audit)
+        return Channel(labels, np.append(self.sizes, more), parts, self.plans, self.hidden, audit)
 
     # -- the snap rule
 
@@ -223,24 +224,25 @@ class Channel:
         chosen = (here == self.sizes) & (here > 0) if inside else here > 0
         return np.flatnonzero(chosen[self.labels]).astype(np.int32)
 
-    def released(self, asked: Sets) -> Channel:
+    def released(self, asked: Sets, plan: bytes = b"") -> Channel:
         """Return the channel with these populations stored (empty cells are none)."""
         if not asked.item.size:
             return self
         if asked.disjoint:
-            return self._stored(asked.cell, asked.item)
+            return self._stored(asked.cell, asked.item, plan)
         channel = self
         for cell in range(asked.count):
             items = asked.members(cell)
             if items.size:
-                channel = channel._stored(np.zeros(items.size, np.int64), items)
+                channel = channel._stored(np.zeros(items.size, np.int64), items, plan)
         return channel
 
-    def _stored(self, cell: Ints, item: Items) -> Channel:
+    def _stored(self, cell: Ints, item: Items, plan: bytes) -> Channel:
         labels, sizes, parent = _split(self.labels, self.sizes.size, cell, item)
         row = np.full(sizes.size, -1, np.int32)
         row[labels[item]] = cell
-        return replace(self, labels=labels, sizes=sizes, parts=np.vstack([self.parts[:, parent], row[None, :]]))
+        parts = np.vstack([self.parts[:, parent], row[None, :]])
+        return replace(self, labels=labels, sizes=sizes, parts=parts, plans=(*self.plans, plan))
 
 
 @dataclass(frozen=True, eq=False)

@@ -141,6 +141,9 @@ class QueryService:
             if plan is not None:
                 request.progress("running")
                 result = await self._kept(history, lease, plan, verdict.note)
+            else:
+                history.denied()
+                await self.histories.keep(history)
         if result is None:
             await self.journal.settle(intent)
             await self._deny(request, subject, verdict, static)
