@@ -270,8 +270,19 @@ def test_policy_check(shell, sample):
 
 def test_policy_check_of_nonsense(shell, tmp_path):
     bad = tmp_path / "p.toml"
-    bad.write_text("[safe_zone]\naggregatoin = 10\n")
-    assert "policy." in shell.run("policy", "check", str(bad), code=1)
+    bad.write_text('unsafe = "review"\n[safe_zone]\naggregatoin = 10\n')
+    said = shell.run("policy", "check", str(bad), code=1)
+    assert "policy.toml.key" in said and "Line 3 of policy.toml" in said and "'aggregation'" in said
+    bad.write_text('unsafe = "review"\nreview_zone = false\n[safe_zone]\naggregation = 10\n')
+    said = shell.run("policy", "check", str(bad), code=1)
+    assert "policy.zone.review" in said and "Line 2 of policy.toml" in said
+    bad.write_text(
+        'unsafe = "review"\n[safe_zone]\naggregation = 10\n[roles]\nAge = { role = "measure", lower = 0, upper = 70 }\n'
+    )
+    assert shell.json("policy", "check", str(bad))["words"]
+    table = str(ROOT / "notebooks/data/titanic.csv")
+    said = shell.run("upload", table, "--name", "bounded", "--policy", str(bad), "--as", "olga", code=1)
+    assert "policy.bounds" in said and "Line 5 of policy.toml" in said and "go from 0.4167 to 80" in said
 
 
 def test_version_and_kernel(shell, tmp_path):
