@@ -18,6 +18,7 @@ import bastion.expressions as pl
 salary, age, sex, town = (pl.col(c) for c in ("salary", "age", "sex", "town"))
 target, mine = age == AGE, pl.col("sex") == SEX
 secret = target & (salary > LOW) & (salary < HIGH)
+nobody = target & (salary > 1e6)
 known = polars.col("sex") == SEX
 RULE, OFF = "populations near earlier ones", "history"
 WHOLE = "the whole table"
@@ -220,12 +221,11 @@ def complement_of_the_complement(a: Attacker) -> Any:
     return minus(total(a, mine), minus(total(a), total(a, ~mine | target)))
 
 
-@attack(
-    "differencing", RULE, OFF, BIT, waits={"default": "answers of stored populations are marked yet, their own are not"}
-)
+@attack("differencing", RULE, OFF, BIT)
 def equal_or_nearly_equal(a: Attacker) -> Any:
     """Compares a population with itself less the target if a condition on the secret holds."""
-    one = a.ask(a.T.filter(mine).select(pl.len(), salary.sum()))
+    a.ask(a.T.filter(mine).select(pl.len(), salary.sum()))
+    one = a.ask(a.T.filter(mine & ~nobody).select(pl.len(), salary.sum()))
     two = a.ask(a.T.filter(mine & ~secret).select(pl.len(), salary.sum()))
     return None if not one.height or not two.height else not one.equals(two)
 
@@ -243,13 +243,12 @@ def merged(a: Attacker, condition: Any) -> tuple[Any, ...] | None:
     "one answer for equal and nearly equal",
     "open",
     BIT,
-    waits={"default": "answers of stored populations are marked yet, their own are not"},
 )
 def bit_by_the_merged_mark(a: Attacker) -> Any:
     """Looks whether an answer is marked as that of a stored population, or is that population's own."""
     if a.setting == "open":
         return minus(total(a, mine), total(a, mine & ~secret)) > 1
-    marks = [merged(a, c) for c in (mine, mine, mine & ~secret)]
+    marks = [merged(a, c) for c in (mine, mine & ~nobody, mine & ~secret)]
     return None if None in marks else marks[1] != marks[2]
 
 
@@ -258,12 +257,11 @@ def bit_by_the_merged_mark(a: Attacker) -> Any:
     "one answer for equal and nearly equal",
     "open",
     tolerance=1e-3,
-    waits={"default": "answers of stored populations are marked yet, their own are not"},
 )
 def bisection_by_the_merged_mark(a: Attacker) -> Any:
     """Bisects the salary by the mark of a stored population's answer."""
     merged(a, mine)
-    low, high, same = 0.0, 131_072.0, merged(a, mine)
+    low, high, same = 0.0, 131_072.0, merged(a, mine & ~nobody)
     whole = total(a, mine) if a.setting == "open" else 0.0
     while high - low > 60 and same is not None:
         middle = (low + high) / 2
@@ -276,7 +274,6 @@ def bisection_by_the_merged_mark(a: Attacker) -> Any:
 @attack("differencing", "one answer for equal and nearly equal", "open", BIT)
 def bit_by_the_mark_of_the_whole(a: Attacker) -> Any:
     """Compares the marks of everybody, once less the target if a condition holds and once less nobody."""
-    nobody = target & (salary > 1e6)
     if a.setting == "open":
         return minus(total(a, ~nobody), total(a, ~secret)) > 1
     marks = [merged(a, c) for c in (~nobody, ~secret)]
@@ -286,7 +283,6 @@ def bit_by_the_mark_of_the_whole(a: Attacker) -> Any:
 @attack("differencing", "one answer for equal and nearly equal", "open", BIT)
 def bit_by_the_mark_of_nobody(a: Attacker) -> Any:
     """Compares the marks of nobody and of the target if a condition holds."""
-    nobody = target & (salary > 1e6)
     if a.setting == "open":
         return total(a, secret) > 1
     marks = [merged(a, c) for c in (nobody, secret)]
@@ -298,11 +294,10 @@ def bit_by_the_mark_of_nobody(a: Attacker) -> Any:
     "one answer for equal and nearly equal",
     "open",
     BIT,
-    waits={"default": "answers of stored populations are marked yet, their own are not"},
 )
 def bit_by_the_last_digits(a: Attacker) -> Any:
     """Looks at the last digits of sums, which the order of the summands decides."""
-    found = [a.value(a.T.filter(c).select(x=salary.sum() * 1e9)) for c in (mine, mine, mine & ~secret)]
+    found = [a.value(a.T.filter(c).select(x=salary.sum() * 1e9)) for c in (mine, mine & ~nobody, mine & ~secret)]
     return None if None in found else found[1] != found[2]
 
 
@@ -856,7 +851,8 @@ def itself(a: Attacker, condition: Any, rows: Q | None = None) -> bool | None:
     a.told.append(f"{body.outcome}: {body.rule}" if isinstance(body, m.Denial) else "answered")
     if isinstance(body, m.Denial):
         return None if body.outcome == "refuse" else False
-    return bool(table is not None and table["salary"][0] is not None and not body.note.merged and not body.note.partial)
+    shown = table is not None and table.height > 0 and table["salary"][0] is not None
+    return shown and not body.note.merged and not body.note.partial
 
 
 @attack(
@@ -874,6 +870,28 @@ def bit_by_a_refused_tracker(a: Attacker) -> Any:
         return minus(total(a, one | secret), minus(*sums)) > 1
     found = itself(a, one | secret)
     return None if None in sums or found is None else not found
+
+
+@attack("trackers", "denial budget", "open", tolerance=1e-3)
+def bisection_by_refused_trackers(a: Attacker) -> Any:
+    """Bisects the salary by one tracker after another: each tells whether the target is above a threshold."""
+    low, high = 0.0, 131_072.0
+    ring = (pl.col("place") == 5) & mine
+    groups = [(pl.col("place") == p) & (sex == s) for s in "mf" for p in (0, 1, 2, 3, 4, 6, 8, 9)]
+    for group in groups:
+        if high - low <= 60:
+            break
+        middle = (low + high) / 2
+        above = target & (salary > middle)
+        sums = total(a, group | ring), total(a, ring)
+        if a.setting == "open":
+            alone: bool | None = minus(total(a, group | above), minus(*sums)) < 1
+        else:
+            alone = itself(a, group | above)
+        if alone is None or None in sums:
+            return None
+        low, high = (low, middle) if alone else (middle, high)
+    return (low + high) / 2
 
 
 @attack(
@@ -900,7 +918,6 @@ def bit_by_a_refused_cover(a: Attacker) -> Any:
     "denial budget",
     "open",
     BIT,
-    waits={"default": "near populations are refused in joins yet, equal ones are not"},
 )
 def bit_by_a_refused_join(a: Attacker) -> Any:
     """Joins a second table, where no stored population can be answered instead: near ones are refused, equal ones not."""
@@ -908,8 +925,8 @@ def bit_by_a_refused_join(a: Attacker) -> Any:
     if a.setting == "open":
         sums = [a.value(joined.filter(c).select(salary.sum())) for c in (mine, mine & ~secret)]
         return minus(*sums) > 1
-    marks = [itself(a, c, joined) for c in (mine, mine, mine & ~secret)]
-    return None if None in marks or not marks[1] else not marks[2]
+    marks = [itself(a, c, joined) for c in (mine, mine & ~nobody, mine & ~secret)]
+    return None if None in marks else marks[1] != marks[2]
 
 
 @attack("trackers", "linear audit", OFF)

@@ -249,7 +249,7 @@ def rest_of_what_is_held_back(a: Attacker) -> Any:
 def outlier_from_means(a: Attacker) -> Any:
     """Subtracts the mean of another place, times the count, from everybody's sum."""
     total, count = a.value(a.T.select(rent.sum())), a.value(a.T.select(pl.len()))
-    mean = a.value(a.T.filter(pl.col("place") != 7).select(rent.mean()))
+    mean = a.value(a.T.filter(pl.col("place") == 3).select(rent.mean()))
     return None if None in (total, count, mean) else total - (count - 1) * mean
 
 

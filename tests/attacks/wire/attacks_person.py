@@ -273,7 +273,6 @@ def share_of_listed_grades(a: Attacker) -> Any:
     "homogeneity",
     "homogeneity",
     "clinic",
-    waits={"default": "extremes of sensitive categories are not held to homogeneity yet"},
 )
 def commonest_grade(a: Attacker) -> Any:
     """Compares the smallest with the largest text of a group."""
