@@ -382,14 +382,14 @@ def twice(a: Attacker, rows: Q, first: Any, second: Any) -> Any:
     return minus(a.value(rows.filter(mine & (second | target)).select(salary.sum())), once)
 
 
-@attack("inflation", "distinct units", "open", waits={"default": "how often a person counts is not compared yet"})
+@attack("inflation", "distinct units", "open")
 def weights_by_list_elements(a: Attacker) -> Any:
     """Unpacks lists of an odd and an even number: one of them is each person once, and both are the target twice."""
     even = pl.col("tags") % 2 == 0
     return twice(a, a.T.explode("tags"), even, ~even)
 
 
-@attack("inflation", "distinct units", "open", waits={"default": "how often a person counts is not compared yet"})
+@attack("inflation", "distinct units", "open")
 def weights_by_a_join(a: Attacker) -> Any:
     """Joins a table of several rows per person, and takes one day of everybody and two of the target."""
     rows = a.T.join(a.table("visits").select("id", "day"), on="id").filter(pl.col("day") < 2)
@@ -403,7 +403,7 @@ def weights_by_stacked_parts(a: Attacker) -> Any:
     return twice(a, rows, pl.col("v") == 1, pl.col("v") == 2)
 
 
-@attack("inflation", "columns into rows", "open", waits={"default": "how often a person counts is not compared yet"})
+@attack("inflation", "columns into rows", "open")
 def weights_by_melted_columns(a: Attacker) -> Any:
     """Turns a column and its copy into rows, and takes one of everybody and both of the target."""
     rows = a.T.select("age", "sex", salary=salary, copy=salary).unpivot(["salary", "copy"], ["age", "sex"])
@@ -427,10 +427,6 @@ def weights_by_persons_sums(a: Attacker) -> Any:
     "distinct units",
     "open",
     tolerance=0.03,
-    waits={
-        "default": "how often a person counts is not compared yet",
-        "strict": "how often a person counts is not compared yet",
-    },
 )
 def weights_by_a_join_of_a_few(a: Attacker) -> Any:
     """Joins several rows per person in the smallest group that is answered."""
@@ -654,6 +650,9 @@ EDGE = (
 )
 
 
+REPAIRED = "one bit a question: a sum that would isolate the target is answered without her, and marked as such"
+
+
 def nine_others(a: Attacker, *conditions: Any) -> Any:
     """Return a condition that nine known people meet, each told apart by their traits."""
     known_people = a.others.unique(["age", "town", "place"], keep="none", maintain_order=True).filter(*conditions)
@@ -855,13 +854,7 @@ def itself(a: Attacker, condition: Any, rows: Q | None = None) -> bool | None:
     return shown and not body.note.merged and not body.note.partial
 
 
-@attack(
-    "trackers",
-    "denial budget",
-    "open",
-    BIT,
-    waits={"default": "answers of stored populations are marked yet, their own are not"},
-)
+@attack("trackers", "denial budget", "open", BIT, reached={"default": REPAIRED})
 def bit_by_a_refused_tracker(a: Attacker) -> Any:
     """Asks for A and B together and for B; whether A with the target, if a condition holds, is refused tells the condition."""
     one, two, _ = parts(a)
@@ -894,13 +887,7 @@ def bisection_by_refused_trackers(a: Attacker) -> Any:
     return (low + high) / 2
 
 
-@attack(
-    "trackers",
-    "denial budget",
-    "open",
-    BIT,
-    waits={"default": "answers of stored populations are marked yet, their own are not"},
-)
+@attack("trackers", "denial budget", "open", BIT, reached={"default": REPAIRED})
 def bit_by_a_refused_cover(a: Attacker) -> Any:
     """The same with a cover of three: what it tells is refused if the target is in it."""
     one, two, three = parts(a)
