@@ -18,6 +18,7 @@ def test_wordings_of_one_question_get_one_answer(policy: Policy) -> None:
     found = average(WORLDS, policy)
     assert found.error, "nothing was answered"
     assert set(found.same) == {1}
+    assert found.withheld <= 0.1 * found.questions
     assert set(found.near) == {1}
     assert found.told == 0
     # the mean of many answers is no better than one

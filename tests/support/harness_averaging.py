@@ -52,7 +52,7 @@ WORDINGS: dict[str, Wording] = {
 
 @dataclass
 class Averaging:
-    """What came back. same: answers per wording of one set. near: answers about sets a few known people apart.
+    """What came back. same: different answers to the wordings of one set (withheld: no answer). near: answers about sets a few known people apart.
 
     error: of one answer; averaged: of the mean over all wordings, both as a share of the true sum. told: worlds in which the
     change between two near sets gave somebody's salary to the cent.
@@ -65,6 +65,7 @@ class Averaging:
     error: list[float] = field(default_factory=list)
     averaged: list[float] = field(default_factory=list)
     told: int = 0
+    withheld: int = 0
 
 
 def average(seeds: range, policy: Policy) -> Averaging:
@@ -81,7 +82,8 @@ def average(seeds: range, policy: Policy) -> Averaging:
         found = [_ask(served, wording(asked, other)) for wording in WORDINGS.values()]
         sums = [s for s, _ in found if s is not None]
         result.questions += len(found)
-        result.same.append(len({_key(v) for v in found}))
+        result.same.append(len({s for s, _ in map(_key, found) if s is not None}))
+        result.withheld += sum(s is None for s, _ in found)
         if sums:
             result.error.append(abs(sums[0] - truth) / truth)
             result.averaged.append(abs(float(np.mean(sums)) - truth) / truth)

@@ -189,9 +189,18 @@ def averaging(worlds: int) -> str:
     }.items():
         found = harness_averaging.average(range(worlds), policy)
         errors = f"{100 * np.mean(found.error):.2f}% / {100 * np.mean(found.averaged):.2f}%"
-        rows.append([name, max(found.same), max(found.near), f"{found.told} of {worlds}", errors])
+        rows.append(
+            [
+                name,
+                max(found.same),
+                f"{found.withheld} of {found.questions}",
+                max(found.near),
+                f"{found.told} of {worlds}",
+                errors,
+            ]
+        )
     text += table(
-        ["policy", "answers per question, at most", "answers per set and its neighbours, at most", "worlds in which the change told a salary",
+        ["policy", "different answers to a question, at most", "withheld", "answers per set and its neighbours, at most", "worlds in which the change told a salary",
          "error of one answer / of the mean of all"], rows,
     )  # fmt: skip
     errors = [f"{harness_private.averaged_error(1.0, m, 200):.2f}" for m in (1, 4, 16)]
