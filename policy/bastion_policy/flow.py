@@ -129,9 +129,7 @@ def static_verdict(bound: BoundPlan, facts: Mapping[str, DatasetFacts], requeste
     return StaticVerdict(outcome, _summary(policy, outcome, findings), tuple(findings), columns)
 
 
-def _with_noise(
-    bound: BoundPlan, facts: Mapping[str, DatasetFacts], policy: Policy, requester: str
-) -> StaticVerdict:
+def _with_noise(bound: BoundPlan, facts: Mapping[str, DatasetFacts], policy: Policy, requester: str) -> StaticVerdict:
     try:
         answer = ask(bound, facts, policy, requester)
     except Refused as refused:

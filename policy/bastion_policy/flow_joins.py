@@ -113,7 +113,12 @@ def _both(
             found = check_condition(value, world, "a join key")
             # INVARIANT: under the strict profile only the unit itself joins: whose rows find a partner is then a matter of
             # who is in both tables, and of no other column that single people differ in
-            units = one.plain is not None and two.plain is not None and world.is_unit(one.plain) and world.is_unit(two.plain)
+            units = (
+                one.plain is not None
+                and two.plain is not None
+                and world.is_unit(one.plain)
+                and world.is_unit(two.plain)
+            )
             joins = owned and (units or not world.strict)
             findings += [f for f in found if not (f.rule == "identifier" and joins)]
     if any(v.plain is None for v in (*ones, *others)):

@@ -31,6 +31,8 @@ REMAINDER = "(other)"
 MAX_ADDED = 40
 #: cells that are taken out besides those that fail, before all are
 MAX_HIDDEN = 12
+#: statistics whose differences are numbers of those in between
+SUMMED = (Guard.SUM, Guard.SQUARES, Guard.PRODUCTS, Guard.HELD)
 #: times that cells which the audit refuses are put into the remainder row
 MAX_TRIES = 4
 
@@ -165,7 +167,7 @@ class BoundaryJudge:
             others = yield from self._single(past.rest, self._only(cut, past.members), self.memory)
         elif past.rest == "whole":
             others = everybody
-        yield from self._differences(cut, past, judged)
+        yield from self._differences(cut, past, judged, rules.inner)
         near = yield from self._near(cut, past)
         own = past.own | past.withheld
         if past.withheld.any():
@@ -288,7 +290,9 @@ class BoundaryJudge:
         m = Measurer(cut, int(table["__height"]), tables)
         return cut, (yield from rules.judge(m, table, np.ones(m.size, bool)))
 
-    def _differences(self, cut: Cut, past: Past, judged: Judged) -> Steps:
+    def _differences(
+        self, cut: Cut, past: Past, judged: Judged, inner: Mapping[int, tuple[Sequence[Sets], Flags]]
+    ) -> Steps:
         """Withhold numbers whose difference from a stored population does not pass the rules about values.
 
         INVARIANT: of two nested populations that were both answered, what lies between them is answered too; so it is a cell
@@ -296,18 +300,29 @@ class BoundaryJudge:
         """
         if not self.memory.on or past.asked is None or any(cut.nested.values()):
             return
-        found = self.memory.differences(past.asked, past.own)
+        kept = enumerate(self.boundary.statistics)
+        cells = [(i, i) for i, s in kept if s.terms and not s.population and s.guard in SUMMED]
+        yield from self._between(f"{self.name}d", past.asked, past.own, cells, judged)
+        for i, (asked, flags) in inner.items():
+            # what a condition inside a statistic picks is compared by the statistic without it
+            alone = self.boundary.statistics[i].without
+            if alone is not None and self.boundary.statistics[alone].terms:
+                yield from self._between(f"{self.name}d{i}_", asked, flags, [(i, alone)], judged)
+
+    def _between(
+        self, name: str, asked: Sequence[Sets], flags: Flags, statistics: Sequence[tuple[int, int]], judged: Judged
+    ) -> Steps:
+        """Judge differences from stored populations. statistics: (whose numbers are withheld, which is judged)."""
+        found = self.memory.differences(asked, flags) if statistics else []
         if not found:
             return
-        _, between = yield from self._listed(f"{self.name}d", [rows for _, rows in found], None)
+        _, between = yield from self._listed(name, [rows for _, rows in found], None)
         cells = np.array([cell for cell, _ in found])
-        for i, s in enumerate(self.boundary.statistics):
-            if s.guard in (Guard.INTERVAL, Guard.TIED, Guard.NOTHING) or not s.terms:
-                continue
-            bad = cells[~between.shown[i][: cells.size]]
+        for i, alone in statistics:
+            bad = cells[~between.shown[alone][: cells.size]]
             if judged.shown[i][bad].any():
                 judged.shown[i][bad] = False
-                judged.failed += [(i, rule) for j, rule in between.failed if j == i] or [(i, "min-agg-size")]
+                judged.failed += [(i, rule) for j, rule in between.failed if j == alone] or [(i, "min-agg-size")]
 
     def _near(self, cut: Cut, past: Past) -> Steps:
         """Evaluate the stored populations that cells are answered as; returns (cut, Judged, cells, numbers) or None.

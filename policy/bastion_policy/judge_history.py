@@ -17,6 +17,7 @@ from bastion_policy.boundary import call
 from bastion_policy.guard_cells import INDEX, Flags, Indexes, Measurer, Steps, X, both, ints
 from bastion_policy.guard_plans import lenient
 from bastion_policy.history import FAR, FULL, NEAR, SAME, Channel, History, Lens, Sets, audited, rows
+from bastion_policy.history.past import Hashes
 from bastion_policy.lineage import Occurrence, Source
 from bastion_policy.model import Effective
 
@@ -25,6 +26,10 @@ APPROVED = "~approved"
 #: answers at a threshold that predicates on measures may have: each tells at most one bit about one person to who knows
 #: all others on that side of it
 EDGE_BUDGET = 8
+#: begins the channels of columns that are one value per person, whose items are people and their numbers of rows
+PEOPLE = "="
+#: rows of a person that are told apart there, and people times rows
+MOST_TURNS, MOST_PEOPLE_ROWS = 64, 1 << 27
 #: rows of differences that are judged beside one answer
 MOST_DIFFERING = 2_000_000
 #: populations that one boundary may be answered as, besides its own
@@ -98,6 +103,35 @@ class Memory:
             found[f"{name}_{o.index}"] = call("implode", row)
         return found
 
+    def steady(self, sources: frozenset[Source]) -> frozenset[Source]:
+        """Return the columns that are one value per person in a table with several rows per person.
+
+        INVARIANT: rows of one person are then as good as each other: two populations without a row in common may differ by one
+        person's value. So for such columns people are compared, and how many rows of each are in.
+        """
+        found = set()
+        for source in sources:
+            lens = self.history.lenses.get(source.dataset)
+            if lens is not None and lens.most > 1:
+                column, key = source.column, (lens.dataset, lens.version)
+                found |= {source} if column in lens.roster.steady.get(key, ()) else set()
+        return frozenset(found)
+
+    def by_people(self, asked: Sequence[Sets]) -> list[Sets] | None:
+        """Return populations as people and their numbers of rows: the first, second … row of a person; None: too many."""
+        found = []
+        for o, sets in zip(self.occurrences, asked, strict=True):
+            owner = self.lens(o).roster.owner
+            assert owner is not None
+            people = int(owner.max()) + 1
+            code, counts = np.unique(sets.cell * people + owner[sets.item], return_counts=True)
+            if (counts.size and counts.max() > MOST_TURNS) or people * MOST_TURNS > MOST_PEOPLE_ROWS:
+                return None
+            turn = np.arange(int(counts.sum())) - np.repeat(np.cumsum(counts) - counts, counts)
+            whose = np.repeat(code, counts)
+            found.append(Sets.of(sets.count, whose // people, (whose % people) * MOST_TURNS + turn))
+        return found
+
     def members(self, m: Measurer, name: str) -> Steps:
         """Return the items of every cell, per occurrence, as listed under `name`."""
         found: list[Sets] = []
@@ -132,12 +166,13 @@ class Memory:
             for o, sets in zip(self.occurrences, asked, strict=True):
                 lens = self.lens(o)
                 held = self._channel(o, channel)
-                found = held.distances(sets.where(flags), self.k, lens.most, lens.roster.unit)
+                most, unit = self._scale(o, channel)
+                found = held.distances(sets.where(flags), self.k, most, unit)
                 again = found.state == SAME
                 if not whole:
                     again &= np.array([bool(plan) and held.plans[p] == plan for p in found.part], bool)
                 near |= (found.state == NEAR) | ((found.state == SAME) & ~again)
-                edge |= found.closest < 2 * self.k * lens.most
+                edge |= found.closest < 2 * self.k * most
                 blocked |= found.state == FULL
                 part, stored = found.part, found.stored
                 if not channel:
@@ -183,11 +218,12 @@ class Memory:
         return cleared
 
     def _cleared(self, o: Occurrence, sets: Sets, flags: Flags, channel: str, hidden: Flags, plan: bytes) -> Flags:
-        held, lens = self._channel(o, channel), self.lens(o)
+        held = self._channel(o, channel)
+        most, unit = self._scale(o, channel)
         new = flags
         if self.snaps:
             # what was released as itself tells nothing new
-            new = flags & (held.distances(sets.where(flags), 1, 1, lens.roster.unit).state != SAME)
+            new = flags & (held.distances(sets.where(flags), 1, 1, unit).state != SAME)
         asked = sets.where(new)
         if not held.room(asked):
             return flags & ~new
@@ -195,10 +231,10 @@ class Memory:
         if not self.audits:
             self._put(o, channel, following)
             return flags
-        rules = self._rules(o)
+        rules = self._rules(most)
         more = tuple(sets.members(int(c)) for c in np.flatnonzero(hidden))
         following = replace(following, hidden=held.hidden + more)
-        owner = lens.roster.owner
+        owner = unit.astype(np.int64) if channel.startswith(PEOPLE) else self.lens(o).roster.owner
         if following.coarse(self.k, owner):
             self._put(o, channel, replace(following, audit=None))
             return flags
@@ -276,19 +312,28 @@ class Memory:
                 return int(found.part[0]), int(found.stored[0])
         return None
 
-    def _rules(self, o: Occurrence) -> AuditRules:
+    def _scale(self, o: Occurrence, channel: str) -> tuple[int, Hashes]:
+        """Return (items per person at most, whose each item is) of a channel."""
+        roster = self.lens(o).roster
+        if not channel.startswith(PEOPLE):
+            return roster.most, roster.unit
+        assert roster.owner is not None
+        people = int(roster.owner.max()) + 1
+        return MOST_TURNS, np.repeat(np.arange(people, dtype=np.uint64), MOST_TURNS)
+
+    def _rules(self, most: int) -> AuditRules:
         """Return the audit's rules in items.
 
         INVARIANT (tier bound): a support of more than (k - 1) * M items is of at least k people.
         """
-        audit, most = self.effective.linear_audit, self.lens(o).most
+        audit = self.effective.linear_audit
         assert audit is not None
         share = self.effective.saturation.share if self.effective.saturation is not None else None
         return AuditRules(max(2, (self.k - 1) * most + 1), audit.pairs, share, people=max(2, self.k))
 
     def _channel(self, o: Occurrence, channel: str) -> Channel:
         past = self.history.pasts[self.history.domains[o.dataset]]
-        return past.channel(channel, self.lens(o).roster.size)
+        return past.channel(channel, self._scale(o, channel)[1].size)
 
     def _put(self, o: Occurrence, name: str, channel: Channel) -> None:
         domain = self.history.domains[o.dataset]
@@ -296,12 +341,12 @@ class Memory:
 
     # -- the whole tables
 
-    def wholes(self, m: Measurer, sources: frozenset[Source] = frozenset()) -> Steps:
+    def wholes(self, m: Measurer, sources: frozenset[Source] = frozenset(), prefix: str = "") -> Steps:
         """Enter the whole tables (of a channel: those who have values) unless they are; returns whether each stands.
 
         INVARIANT: the whole table counts as released from the start, in every channel.
         """
-        channel, stands = channel_of(sources), True
+        channel, stands = prefix + channel_of(sources), True
         if not self.on:
             return True
         for o in self.occurrences:
@@ -317,9 +362,9 @@ class Memory:
                 asked = Sets.of(1, np.zeros(items.size, np.int64), items)
                 alone = Memory(self.history, (o,), self.effective)
                 one = np.ones(1, bool)
-                fits = bool(alone.standing([asked], one, channel, whole=True).far[0]) and bool(
-                    alone.enter([asked], one, channel)[0]
-                )
+                there = alone.by_people([asked]) if prefix else [asked]
+                fits = there is not None and bool(alone.standing(there, one, channel, whole=True).far[0])
+                fits = fits and there is not None and bool(alone.enter(there, one, channel)[0])
                 domain = self.history.domains[o.dataset]
                 past = self.history.pasts[domain]
                 self.history.pasts[domain] = past = replace(past, wholes={**past.wholes, key: fits})

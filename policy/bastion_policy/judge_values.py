@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,7 +16,8 @@ from bastion_policy.facts import PrivateFacts
 from bastion_policy.flow_strict import secret
 from bastion_policy.guard_cells import INDEX, ROWS, Cut, Flags, Floats, Measurer, Steps, X, both, floats, lit, where
 from bastion_policy.guard_plans import as_float, lenient
-from bastion_policy.judge_history import Memory, channel_of
+from bastion_policy.history import Sets
+from bastion_policy.judge_history import MOST_SNAPPED, PEOPLE, Memory, channel_of
 from bastion_policy.judge_intervals import intervals
 from bastion_policy.judge_strict import JUDGED, ColumnVerdicts, guard_columns
 from bastion_policy.lineage import OWN, Form, Source, Value, World
@@ -60,6 +62,8 @@ class ValueRules:
 
     def __post_init__(self) -> None:
         self._names: list[Expr] = []
+        #: populations that conditions inside statistics pick, by statistic
+        self.inner: dict[int, tuple[Sequence[Sets], Flags]] = {}
 
     # -- what is measured in the same pass
 
@@ -97,8 +101,13 @@ class ValueRules:
         if self.memory is None:
             return {}
         found = self.memory.columns(CELLS)
-        for name, condition, _ in {a[0]: a for s in self.cut.boundary.statistics for a in self._asked(s)}.values():
-            found |= self.memory.columns(name, condition)
+        for s in self.cut.boundary.statistics:
+            for name, condition, _ in self._asked(s):
+                found |= self.memory.columns(name, condition)
+            if s.terms and self.memory.steady(s.sources):
+                present = both([*s.population, *(call("is_not_null", t.expr) for t in s.terms)])
+                assert present is not None
+                found |= self.memory.columns(self._named(present), present)
         return found
 
     def _asked(self, s: Statistic) -> list[tuple[str, Expr, frozenset[Source]]]:
@@ -232,24 +241,53 @@ class ValueRules:
         if memory is None or not memory.on:
             return shown
         for name, condition, sources in self._asked(s):
-            # what decides who is in these populations, and where they come from
-            plan = hashlib.sha256(self.plan + repr(condition).encode()).digest()[:12]
-            # where the cell, nobody or everybody is answered instead, there is no population of its own
-            none = np.zeros(m.size, bool)
-            mine = shown & ~found.without.get(i, none) & ~found.settled.get(i, none)
-            if not mine.any():
-                continue
-            whole = yield from memory.wholes(m, sources)
-            asked = yield from memory.members(m, name)
-            channel = channel_of(sources)
-            standing = memory.standing(asked, mine, channel, plan)
-            cleared = memory.enter(asked, standing.far, channel, plan=plan) if whole else np.zeros(m.size, bool)
-            if (mine & ~standing.far).any() or not whole:
-                found.failed.append((i, "history"))
-            if (standing.far & ~cleared).any() and whole:
-                found.failed.append((i, "linear-audit"))
-            shown = shown & (cleared | ~mine)
+            shown = yield from self._stands(m, memory, i, name, condition, sources, shown, found)
+        steady = memory.steady(s.sources) if s.terms and s.function not in ("count", "null_count") else frozenset()
+        if steady:
+            present = both([*s.population, *(call("is_not_null", t.expr) for t in s.terms)])
+            assert present is not None
+            shown = yield from self._stands(m, memory, i, self._named(present), present, steady, shown, found, PEOPLE)
         return shown
+
+    def _stands(
+        self,
+        m: Measurer,
+        memory: Memory,
+        i: int,
+        name: str,
+        condition: Expr,
+        sources: frozenset[Source],
+        shown: Flags,
+        found: Judged,
+        prefix: str = "",
+    ) -> Steps:
+        # what decides who is in these populations, and where they come from
+        plan = hashlib.sha256(self.plan + repr(condition).encode()).digest()[:12]
+        # where the cell, nobody or everybody is answered instead, there is no population of its own
+        none = np.zeros(m.size, bool)
+        mine = shown & ~found.without.get(i, none) & ~found.settled.get(i, none)
+        if not mine.any():
+            return shown
+        whole = yield from memory.wholes(m, sources, prefix)
+        asked = yield from memory.members(m, name)
+        channel = prefix + channel_of(sources)
+        people = memory.by_people(asked) if prefix else asked
+        far, cleared = none.copy(), none.copy()
+        # cells of one table have people in common where rows are told apart by people: each is judged beside those before
+        parts = [mine] if not prefix else [np.arange(m.size) == cell for cell in np.flatnonzero(mine)[:MOST_SNAPPED]]
+        for part in parts:
+            if not whole or people is None:
+                break
+            standing = memory.standing(people, part, channel, plan)
+            far |= standing.far
+            cleared |= memory.enter(people, standing.far, channel, plan=plan)
+        if not channel:
+            self.inner[i] = (asked, cleared)
+        if (mine & ~far).any():
+            found.failed.append((i, "history"))
+        if (far & ~cleared).any():
+            found.failed.append((i, "linear-audit"))
+        return shown & (cleared | ~mine)
 
     def _population(self, m: Measurer, table: Measured, i: int, s: Statistic, own: Flags, found: Judged) -> Steps:
         """Inner filters choose a population of their own inside the cell.

@@ -156,7 +156,9 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
             isinstance(self.unit_domain, str) and KEY_NAME.fullmatch(self.unit_domain)
         ):
             msg = f"unit_domain: {self.unit_domain!r} is not a name of up to 64 letters, digits or . _ @ -."
-            raise refuse("unit.domain", msg, next_step='Write unit_domain = "patients", for example.', path="unit_domain")
+            raise refuse(
+                "unit.domain", msg, next_step='Write unit_domain = "patients", for example.', path="unit_domain"
+            )
         rows = self.rows_per_unit
         if rows is not None and (isinstance(rows, bool) or not isinstance(rows, int) or rows < 1):
             msg = f"rows_per_unit must be a whole number of at least 1, not {rows!r}."
@@ -192,7 +194,15 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     def __hash__(self) -> int:
         tables = (self.roles, self.derived, self.audiences)
         flat = (self.safe_zone, self.unsafe_handling, self.savable, self.review_zone, self.unit, self.profile)
-        return hash((flat, self.weaken, self.rows_per_unit, self.unit_domain, tuple(frozenset(t.items()) if t else None for t in tables)))
+        return hash(
+            (
+                flat,
+                self.weaken,
+                self.rows_per_unit,
+                self.unit_domain,
+                tuple(frozenset(t.items()) if t else None for t in tables),
+            )
+        )
 
     # -- presets
 
@@ -346,7 +356,9 @@ def _noise_problems(policy: Policy) -> list[str]:
 
 def _check_zone(name: str, rule: object) -> None:
     if not isinstance(rule, Rule) or type(rule) is Rule:
-        raise refuse("zone", f"{name} must be a rule.", next_step=f"Write {name}=Aggregation(10), for example.", path=name)
+        raise refuse(
+            "zone", f"{name} must be a rule.", next_step=f"Write {name}=Aggregation(10), for example.", path=name
+        )
     if depth(rule) > MAX_DEPTH or sum(1 for _ in leaves(rule)) > MAX_RULES:
         msg = f"{name} has more than {MAX_RULES} rules or nests them more than {MAX_DEPTH} deep."
         raise refuse("zone.size", msg, path=name)

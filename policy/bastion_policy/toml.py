@@ -215,7 +215,9 @@ def _policy(table: dict[str, Any]) -> Policy:
         if name not in table:
             example = "[safe_zone]\naggregation = 10" if name == "safe_zone" else 'unsafe = "review"'
             raise _at("", refuse("toml.missing", f"The policy has no {name}.", next_step=f"Add {example!r}."))
-    fields: dict[str, Any] = {k: v for k, v in table.items() if k in ("savable", "unit", "unit_domain", "rows_per_unit", "profile")}
+    fields: dict[str, Any] = {
+        k: v for k, v in table.items() if k in ("savable", "unit", "unit_domain", "rows_per_unit", "profile")
+    }
     fields["safe_zone"] = _read_rule(table["safe_zone"], "safe_zone")
     if "review_zone" in table:
         fields["review_zone"] = _read_rule(table["review_zone"], "review_zone")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from bastion_policy.history.past import FAR, FULL, NEAR, SAME, Channel, Distances, Past, Sets, audited, rows
-from bastion_policy.history.roster import Roster, numbering_plan
+from bastion_policy.history.roster import Roster, numbering_plan, steady_plan
 
 __all__ = [
     "FAR",
@@ -25,6 +25,7 @@ __all__ = [
     "audited",
     "numbering_plan",
     "rows",
+    "steady_plan",
 ]
 
 

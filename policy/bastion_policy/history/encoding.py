@@ -45,8 +45,9 @@ def pack_roster(roster: Roster) -> bytes:
     """Return a roster as bytes."""
     arrays = {name: _array(getattr(roster, name)) for name in ("keys", "order", "unit", "content", "table")}
     versions = [[dataset, version, _array(items)] for (dataset, version), items in roster.versions.items()]
+    steady = [[dataset, version, columns] for (dataset, version), columns in roster.steady.items()]
     return msgspec.msgpack.encode(
-        {"v": VERSION, **arrays, "most": roster.most, "tables": roster.tables, "versions": versions}
+        {"v": VERSION, **arrays, "most": roster.most, "steady": steady, "tables": roster.tables, "versions": versions}
     )
 
 
@@ -60,7 +61,8 @@ def unpack_roster(text: bytes) -> Roster:
     try:
         versions = {(d, v): _read(items) for d, v, items in body["versions"]}
         arrays = {name: _read(body[name]) for name in ("keys", "order", "unit", "content", "table")}
-        return Roster(most=body["most"], tables=tuple(body["tables"]), versions=versions, **arrays)
+        steady = {(d, v): tuple(columns) for d, v, columns in body["steady"]}
+        return Roster(most=body["most"], tables=tuple(body["tables"]), versions=versions, steady=steady, **arrays)
     except (KeyError, TypeError, ValueError) as error:
         raise _damaged() from error
 

@@ -9,13 +9,15 @@ table is another item: its values are other unknowns, and an answer before and o
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 from bastion_plan import nodes as n
-from bastion_plan.expressions import Alias, AnyExpr, Column
+from bastion_plan.dtypes import UINT32
+from bastion_plan.expressions import Alias, AnyExpr, Call, Column, Literal
 from bastion_plan.nodes import AnyNode
 
 from bastion_policy.boundary import call
@@ -24,6 +26,8 @@ from bastion_policy.lineage import OWN
 
 Hashes = npt.NDArray[np.uint64]
 Items = npt.NDArray[np.int32]
+#: share of people from which a column counts as one value per person
+MOSTLY = 0.5
 UNIT, CONTENT = f"{OWN}unit", f"{OWN}content"
 
 
@@ -38,6 +42,17 @@ def numbering_plan(facts: DatasetFacts) -> AnyNode:
     if facts.unit is not None:
         columns.append(Alias(call("hash", Column(facts.unit), seed=1), UNIT))
     return n.Select(n.Scan(facts.id), tuple(columns))
+
+
+def steady_plan(facts: DatasetFacts) -> AnyNode:
+    """Return the plan that gives, per column, the share of people with several rows who have one value in all of them."""
+    assert facts.unit is not None
+    columns = [c.name for c in facts.columns if c.name != facts.unit and not c.dtype.is_nested]
+    distinct = tuple(Alias(call("n_unique", Column(c)), c) for c in columns)
+    people = n.GroupBy(n.Scan(facts.id), (Column(facts.unit),), (Alias(Call("pl.len"), UNIT), *distinct))
+    several = n.Filter(people, call("gt", Column(UNIT), Literal(UINT32, 1)))
+    shares = tuple(Alias(call("mean", call("eq", Column(c), Literal(UINT32, 1))), c) for c in columns)
+    return n.Select(several, (Alias(Call("pl.len"), UNIT), *shares))
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +72,7 @@ class Roster:
     most: int = 1
     tables: tuple[str, ...] = ()
     versions: dict[tuple[str, int], Items] = field(default_factory=dict)
+    steady: dict[tuple[str, int], tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def size(self) -> int:
@@ -65,8 +81,18 @@ class Roster:
 
     @cached_property
     def owner(self) -> npt.NDArray[np.int64] | None:
-        """Whose each item is, as small whole numbers; None where everybody has one item."""
-        return None if self.most == 1 else np.unique(self.unit, return_inverse=True)[1]
+        """Whose each item is, as small whole numbers that stay the same; None where everybody has one item."""
+        if self.most == 1:
+            return None
+        _, first, at = np.unique(self.unit, return_index=True, return_inverse=True)
+        number = np.empty(first.size, np.int64)
+        number[np.argsort(first)] = np.arange(first.size)
+        return number[at]
+
+    def knowing(self, dataset: str, version: int, shares: Mapping[str, float | None]) -> Roster:
+        """Return the roster with what `steady_plan` measured of a version."""
+        found = tuple(sorted(c for c, share in shares.items() if share is not None and share >= MOSTLY))
+        return replace(self, steady={**self.steady, (dataset, version): found})
 
     def entered(self, dataset: str, version: int, unit: Hashes | None, content: Hashes) -> Roster:
         """Return the roster with the rows of a version of a table in it; `unit` None: every row is its own unit."""
@@ -100,6 +126,7 @@ class Roster:
             max(int(turn.max()) + 1 if rows else 1, self.most + bool(changed.any())),
             tables,
             {**self.versions, (dataset, version): item},
+            self.steady,
         )
 
     def without(self, live: set[tuple[str, int]]) -> Roster:

@@ -13,7 +13,7 @@ from typing import TypeVar
 import numpy as np
 from bastion_plan.nodes import Node
 from bastion_policy.facts import DatasetFacts
-from bastion_policy.history import History, Lens, Past, Roster, numbering_plan
+from bastion_policy.history import History, Lens, Past, Roster, numbering_plan, steady_plan
 from bastion_policy.history.encoding import pack_past, pack_roster, unpack_past, unpack_roster
 from bastion_policy.history.roster import CONTENT, UNIT
 from bastion_policy.verdict import Measured
@@ -102,14 +102,22 @@ class HistoryService:
                 return roster
             measured = await measure(numbering_plan(facts))
 
-            def enter() -> tuple[int, Roster]:
+            def enter() -> Roster:
                 unit = np.asarray(measured[UNIT]) if facts.unit is not None else None
                 older = {key for key in roster.versions if key[0] != facts.id or key[1] >= facts.version}
-                entered = roster.without(older).entered(facts.id, facts.version, unit, np.asarray(measured[CONTENT]))
+                return roster.without(older).entered(facts.id, facts.version, unit, np.asarray(measured[CONTENT]))
+
+            entered = await asyncio.to_thread(enter)
+            if entered.most > 1 and facts.unit is not None:
+                shares = await measure(steady_plan(facts))
+                named = {c.name: shares[c.name][0] for c in facts.columns if c.name in shares}
+                entered = entered.knowing(facts.id, facts.version, named)
+
+            def write() -> tuple[int, Roster]:
                 text = pack_roster(entered)
                 return self._store.histories.put(domain, ROSTER, text, expected=number, now=time.time()), entered
 
-            found = await asyncio.shield(asyncio.to_thread(enter))
+            found = await asyncio.shield(asyncio.to_thread(write))
             _held(self._rosters, domain, found)
             return found[1]
 
