@@ -60,6 +60,8 @@ default profile, one history per session, unsafe cells left out (`Suppress`). *C
 have a value): shown as themselves (the same population again included), answered as a stored population, inside the remainder
 row, or hidden. *Recovered*: people whose value follows exactly from all answers together / groups of 2 to 9 people whom no answer
 tells apart / cells of fewer than 10 people / hidden cells. The same session without the history and the audit is beside it.
+The goals: at least 90% shown or in a remainder row, at most 5% hidden, nobody and no cell of few people recovered. A hidden cell that
+is recovered was withheld for its values, or follows from what was answered before it was asked.
 
 """
     head = ["data, seed", "cells", "themselves", "stored", "of them k or more away", "remainder", "hidden", "seconds"]
