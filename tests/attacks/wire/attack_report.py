@@ -134,7 +134,7 @@ def limits(results: Results) -> Iterator[str]:
                 yield f"- **{profile}**, `{attack.name}`: {text}."
     yield (
         "\nReconstruction of Booleans from many overlapping exact sums, membership, and searches for leaking expressions "
-        "are measured by the harnesses of `tests/attacks`; their numbers are in [guard.md](guard.md)."
+        "are measured by the harnesses of `tests/attacks`; `make utility-report` writes their numbers."
     )
 
 

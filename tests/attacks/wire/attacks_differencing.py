@@ -346,9 +346,7 @@ def many_averages(a: Attacker) -> Any:
     return sum(first) / len(first) - sum(second) / len(second)
 
 
-@attack(
-    "differencing", "distinct units", "open", waits={"default": "rows of the same people count as other people yet"}
-)
+@attack("differencing", "distinct units", "open")
 def weights_by_days(a: Attacker) -> Any:
     """Counts each person's row of one day, and two of the target's: the people are the same."""
     visits, day = a.table("visits"), pl.col("day")
@@ -362,10 +360,6 @@ def weights_by_days(a: Attacker) -> Any:
     "distinct units",
     "open",
     tolerance=0.03,
-    waits={
-        "default": "rows of the same people count as other people yet",
-        "strict": "rows of the same people count as other people yet",
-    },
 )
 def weights_by_days_of_a_few(a: Attacker) -> Any:
     """The same in the smallest group that is answered, where rounding leaves most digits."""
@@ -411,7 +405,7 @@ def weights_by_melted_columns(a: Attacker) -> Any:
     return twice(a, rows, pl.col("variable") == "salary", pl.col("variable") == "copy")
 
 
-@attack("inflation", "distinct units", "open", waits={"default": "how often a person counts is not compared yet"})
+@attack("inflation", "distinct units", "open")
 def weights_by_persons_sums(a: Attacker) -> Any:
     """Sums each person's rows first: one day of everybody, two of the target."""
     visits, day = a.table("visits"), pl.col("day")
@@ -437,9 +431,7 @@ def weights_by_a_join_of_a_few(a: Attacker) -> Any:
     return minus(a.value(rows.filter((day == 1) | (target & (day == 2))).select(salary.sum())), once)
 
 
-@attack(
-    "differencing", "distinct units", "open", waits={"default": "rows of the same people count as other people yet"}
-)
+@attack("differencing", "distinct units", "open")
 def weights_by_days_and_counts(a: Attacker) -> Any:
     """The same by a mean and a count of rows."""
     visits, day = a.table("visits"), pl.col("day")

@@ -14,7 +14,7 @@ from bastion_plan.expressions import Column
 from bastion_wire import messages as m
 from query import Q, inline
 from wire_arena import Attacker, minus, values, where
-from wire_worlds import AGE, HIGH, LOW, SEX, TARGET, unnamed
+from wire_worlds import AGE, HIGH, LOW, SEX, TARGET, TOWN, unnamed
 
 import bastion.expressions as pl
 
@@ -486,11 +486,11 @@ def tracker_of_two_identities(a: Attacker) -> Any:
 
 @attack("audiences", RULE, "alone", own=True)
 def groups_of_two_identities(a: Attacker) -> Any:
-    """One asks for a table by sex, the other for the same table without the target."""
+    """One asks for a table by town, the other for the same table without the target."""
     table = Q(a.upload(unnamed(a.world), **audience(a))[0])
-    one = where(a.ask(table.group_by("sex").agg(salary.sum())), "sex", SEX, "salary")
-    two = where(a.ask(table.filter(~target).group_by("sex").agg(salary.sum()), who="b"), "sex", SEX, "salary")
-    return minus(one, two)
+    one = where(a.ask(table.filter(mine).group_by("town").agg(salary.sum())), "town", TOWN, "salary")
+    rest = table.filter(mine, ~target).group_by("town").agg(salary.sum())
+    return minus(one, where(a.ask(rest, who="b"), "town", TOWN, "salary"))
 
 
 # -- versions
