@@ -584,7 +584,7 @@ class Reader:
         outputs = [(name_of(e), strip(e)) for e in aggs]
         for _, e in outputs:
             if not scalar(e):
-                forbidden |= {"rows in a cell"}
+                cautious |= {"rows in a cell"}
         if not keys:
             cells = {(): frame.alive}
         names = tuple(name_of(k) for k in keys)

@@ -38,7 +38,7 @@ from bastion_plan.bind import BoundPlan
 from bastion_plan.expressions import Call, Expr
 from bastion_policy.model import RoleKind
 from row_audit import Systems
-from row_frames import Behind, Boundary, Dataset, Foreign, Form, Frame, Leaf, Reader, Reading
+from row_frames import Behind, Boundary, Dataset, Foreign, Form, Frame, Leaf, Reader, Reading, scalar
 from row_statistics import compute, known, selected, total
 from row_values import Unknown, same
 
@@ -339,7 +339,9 @@ class Oracle:
         if self._bit(leaf) and set(some) <= {0, 1}:
             return self._condition(frame, leaf, full, limits, kind, peers)
         if truth and (form in (Form.BITS, Form.NULLS) or name in ("any", "all", "min", "max")):
-            return self._condition(frame, leaf, full, limits, kind, peers)
+            found = self._condition(frame, leaf, full, limits, kind, peers)
+            # which values are missing is public
+            return [*found, Choice(value, kind, tuple(rows))] if form is Form.NULLS else found
         if not self._differ(frame, leaf, full, limits):
             return []
         if name in ("min", "max", "nan_min", "nan_max", "median", "quantile"):
@@ -538,8 +540,10 @@ class Oracle:
         if not limits.differing:
             return True
         arg = leaf.args[0]
-        watched = limits.of_all and not (
-            "numbers differ" in self.concessions and len({arg.values[i] for i in rows}) > 2
+        watched = (
+            limits.of_all
+            and arg.lineage.private
+            and not ("numbers differ" in self.concessions and len({arg.values[i] for i in rows}) > 2)
         )
         for dataset, column in arg.lineage.columns:
             facts = self.datasets[dataset].facts.column(column)
@@ -632,6 +636,8 @@ class Oracle:
 
     def _outputs(self, boundary: Boundary, expr: Expr, rows: Sequence[int], limits: Limits) -> list[Choice] | None:
         """The permitted values of one output in one cell; None where they cannot be listed."""
+        if not scalar(expr):
+            return []  # rows in a cell
         peers = [list(rows)] + [selected(leaf, rows) for leaf in boundary.leaves.values() if leaf.conditions]
         inside = [c for c in boundary.leaves if occurs(c, expr)]
         if inside == [expr]:
@@ -734,6 +740,9 @@ class Oracle:
                 chosen += fine
         if boundary.keys and shown:
             covered = {i for c in flat(chosen) if c.kind == "stored" for i in c.population}
+            for key in shown:
+                found = self.target(boundary.frame, boundary.cells.get(key, []), limits, ())
+                covered |= {i for t in found if not isinstance(t, str) and "own" not in found for i in t}
             left = [i for i in rest if i not in covered] if None not in split.values() else []
             n = self.everybody(boundary.frame, left)
             if (
