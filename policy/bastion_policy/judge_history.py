@@ -31,7 +31,7 @@ PEOPLE = "="
 #: rows of a person that are told apart there, and people times rows
 MOST_TURNS, MOST_PEOPLE_ROWS = 64, 1 << 27
 #: rows of differences that are judged beside one answer
-MOST_DIFFERING = 2_000_000
+MOST_DIFFERING = 250_000
 #: populations that one boundary may be answered as, besides its own
 MOST_SNAPPED = 256
 

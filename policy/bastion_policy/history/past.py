@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -56,12 +57,12 @@ class Sets:
         code = code[np.append(True, np.diff(code) > 0)]
         return cls(count, code // top, (code % top).astype(np.int32))
 
-    @property
+    @cached_property
     def sizes(self) -> Ints:
         """Items per cell."""
-        return np.bincount(self.cell, minlength=self.count)
+        return np.diff(np.searchsorted(self.cell, np.arange(self.count + 1)))
 
-    @property
+    @cached_property
     def disjoint(self) -> bool:
         """Whether no item is in two cells."""
         return not self.item.size or int(np.bincount(self.item).max()) <= 1
@@ -78,6 +79,8 @@ class Sets:
 
     def where(self, flags: npt.NDArray[np.bool_]) -> Sets:
         """Return the sets with the cells that are not flagged empty."""
+        if bool((flags | (self.sizes == 0)).all()):
+            return self
         inside = flags[self.cell]
         return Sets(self.count, self.cell[inside], self.item[inside])
 
@@ -137,7 +140,7 @@ class Channel:
         """
         state = np.full(asked.count, FAR, np.int8)
         part, stored = np.full(asked.count, -1, np.int64), np.full(asked.count, -1, np.int64)
-        closest = asked.sizes
+        closest = asked.sizes.copy()
         if not asked.item.size:
             return Distances(state, part, stored, closest)
         atoms = self.sizes.size

@@ -101,7 +101,7 @@ class Roster:
         tables = self.tables if dataset in self.tables else (*self.tables, dataset)
         number = tables.index(dataset)
         rows = content.size
-        unit = _mixed(np.arange(rows, dtype=np.uint64) + np.uint64(1)) if unit is None else unit
+        unit = np.arange(1, rows + 1, dtype=np.uint64) if unit is None else unit
         turn = _turns(unit)
         # INVARIANT: tables of the same people share their items: the first row of a person in one is that in all, and so on
         key = np.where(turn == 0, unit, _mixed(unit ^ _mixed(turn)))
