@@ -137,6 +137,7 @@ class BoundaryJudge:
             dict(self.private),
             memory,
             self.plan_digest + cut.name.removeprefix(self.name).encode(),
+            lambda name, populations: self._listed(name, populations, None),
         )
         cut.extra, cut.lists = rules.guard_columns(), rules.lists()
         self.kept = frozenset(cut.extra)
@@ -544,7 +545,7 @@ class BoundaryJudge:
         tables: dict[str, Any] = {}
         parts: list[AnyNode] = []
         used = self._used()
-        plain = bool(own.all()) and not judged.swapped and not judged.without
+        plain = bool(own.all()) and not judged.swapped and not judged.without and not judged.stored
         plain = plain and all(bool(judged.shown[i].all()) for i in used)
         if plain:
             parts.append(self._stats(n.Scan(cut.name), cut.keys, {}, judged))
@@ -565,6 +566,8 @@ class BoundaryJudge:
         elif others is not None:
             parts.append(self._one_row(others, tables))
             merged += 1
+        for part in (judged, *(p[1] for p in (everybody, others) if p is not None)):
+            merged += max((int((~np.isnan(v)).sum()) for v in part.stored.values()), default=0)
         left_out = others is not None and self.boundary.marked
         if self.boundary.marked:
             parts = [self._marked(p, rest=left_out and p is parts[-1]) for p in parts]
@@ -589,6 +592,8 @@ class BoundaryJudge:
             if i in judged.swapped:
                 values = judged.swapped[i]
                 flags[f"{OWN}sw{i}"] = [float(v) if ok else None for v, ok in zip(values, shown, strict=True)]
+            if i in judged.stored:
+                flags[f"{OWN}st{i}"] = [None if np.isnan(v) else float(v) for v in judged.stored[i]]
             if i in judged.without:
                 flags[f"{OWN}wo{i}"] = judged.without[i].tolist()
         return flags
@@ -626,6 +631,9 @@ class BoundaryJudge:
             if i in judged.swapped:
                 value = _from_middle(Column(f"{OWN}sw{i}"), s.dtype)
             value = as_shown(i, s, value, self.kept, self.effective, self.world)
+            if flags and i in judged.stored:
+                stored = _from_middle(Column(f"{OWN}st{i}"), s.dtype)
+                value = Ternary(call("is_not_null", Column(f"{OWN}st{i}")), stored, value)
             if flags:
                 value = Ternary(Column(f"{OWN}ok{i}"), value, Literal(NULL))
             shown.append(value)

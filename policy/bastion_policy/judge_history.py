@@ -186,13 +186,13 @@ class Memory:
         blocked &= flags
         return Standing(flags & ~near & ~blocked, near, blocked, part, stored, edge & flags)
 
-    def population(self, part: int, stored: int) -> Indexes | None:
+    def population(self, part: int, stored: int, channel: str = "") -> Indexes | None:
         """Return the rows of a stored population in the only table; None: not all of it is there.
 
         INVARIANT: a stored population is answered whole or not at all; what it has lost meanwhile would be a difference.
         """
         (o,) = self.occurrences
-        found = self.lens(o).rows[self._channel(o, "").population(part, stored)]
+        found = self.lens(o).rows[self._channel(o, channel).population(part, stored)]
         return None if (found < 0).any() else found
 
     # -- releases
@@ -289,7 +289,7 @@ class Memory:
                 domain = self.history.domains[o.dataset]
                 self.history.pasts[domain] = replace(self.history.pasts[domain], voided=True)
 
-    def instead(self, asked: Sequence[Sets], cell: int) -> tuple[int, int] | None:
+    def instead(self, asked: Sequence[Sets], cell: int, channel: str = "") -> tuple[int, int] | None:
         """Return (part, stored) of a population made of whole atoms that may be answered instead of a cell.
 
         INVARIANT: it is a population like any other: far from the stored ones or one of them, audited, and stored.
@@ -298,17 +298,20 @@ class Memory:
             return None
         (o,), (sets,) = self.occurrences, asked
         items = sets.members(cell)
-        held, one = self._channel(o, ""), np.ones(1, bool)
+        held, one = self._channel(o, channel), np.ones(1, bool)
         for inside in (True, False):
             union = held.around(items, inside=inside)
             if abs(int(union.size) - items.size) * 2 > items.size:
                 continue
             candidate = [Sets.of(1, np.zeros(union.size, np.int64), union)]
-            standing = self.standing(candidate, one)
-            if standing.near[0] and self.population(int(standing.part[0]), int(standing.stored[0])) is not None:
+            standing = self.standing(candidate, one, channel)
+            if (
+                standing.near[0]
+                and self.population(int(standing.part[0]), int(standing.stored[0]), channel) is not None
+            ):
                 return int(standing.part[0]), int(standing.stored[0])
-            if standing.far[0] and self.enter(candidate, one)[0]:
-                found = self._channel(o, "").distances(candidate[0], 1, 1, self.lens(o).roster.unit)
+            if standing.far[0] and self.enter(candidate, one, channel)[0]:
+                found = self._channel(o, channel).distances(candidate[0], 1, 1, self.lens(o).roster.unit)
                 return int(found.part[0]), int(found.stored[0])
         return None
 

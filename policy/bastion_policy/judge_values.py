@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,10 +14,24 @@ from bastion_plan.expressions import Alias, AnyExpr, Cast, Column, Expr, Literal
 from bastion_policy.boundary import Guard, Statistic, Term, call
 from bastion_policy.facts import PrivateFacts
 from bastion_policy.flow_strict import secret
-from bastion_policy.guard_cells import INDEX, ROWS, Cut, Flags, Floats, Measurer, Steps, X, both, floats, lit, where
+from bastion_policy.guard_cells import (
+    INDEX,
+    ROWS,
+    Cut,
+    Flags,
+    Floats,
+    Indexes,
+    Measurer,
+    Steps,
+    X,
+    both,
+    floats,
+    lit,
+    where,
+)
 from bastion_policy.guard_plans import as_float, lenient
 from bastion_policy.history import Sets
-from bastion_policy.judge_history import MOST_SNAPPED, PEOPLE, Memory, channel_of
+from bastion_policy.judge_history import MOST_SNAPPED, PEOPLE, Memory, Standing, channel_of
 from bastion_policy.judge_intervals import intervals
 from bastion_policy.judge_strict import JUDGED, ColumnVerdicts, guard_columns
 from bastion_policy.lineage import OWN, Form, Source, Value, World
@@ -36,7 +50,8 @@ class Judged:
 
     shown: per statistic, in which cells it may leave. swapped: values shown instead (interval middles). without: where
     the statistic is answered without its own conditions. failed: rules that failed, by statistic. few: where fewer than k
-    units have a value at all. settled: where a condition is answered as nobody or everybody.
+    units have a value at all. settled: where a condition is answered as nobody or everybody. stored: numbers of stored
+    populations of their own channel, shown instead (NaN elsewhere).
     """
 
     height: int
@@ -47,6 +62,7 @@ class Judged:
     failed: list[tuple[int, str]] = field(default_factory=list)
     few: dict[int, Flags] = field(default_factory=dict)
     settled: dict[int, Flags] = field(default_factory=dict)
+    stored: dict[int, Floats] = field(default_factory=dict)
 
 
 @dataclass
@@ -59,6 +75,7 @@ class ValueRules:
     private: dict[str, PrivateFacts]
     memory: Memory | None = None
     plan: bytes = b""
+    listed: Callable[[str, Sequence[Indexes]], Steps] | None = None
 
     def __post_init__(self) -> None:
         self._names: list[Expr] = []
@@ -283,11 +300,64 @@ class ValueRules:
             cleared |= memory.enter(people, standing.far, channel, plan=plan)
         if not channel:
             self.inner[i] = (asked, cleared)
-        if (mine & ~far).any():
+        answered = none
+        if not prefix and whole and (mine & ~cleared).any():
+            answered = yield from self._as_stored(m, memory, i, asked, channel, mine & ~cleared, standing, found)
+        if (mine & ~far & ~answered).any():
             found.failed.append((i, "history"))
-        if (far & ~cleared).any():
+        if (far & ~cleared & ~answered).any():
             found.failed.append((i, "linear-audit"))
-        return shown & (cleared | ~mine)
+        return shown & (cleared | ~mine | answered)
+
+    def _as_stored(
+        self,
+        m: Measurer,
+        memory: Memory,
+        i: int,
+        asked: Sequence[Sets],
+        channel: str,
+        left: Flags,
+        standing: Standing,
+        found: Judged,
+    ) -> Steps:
+        """Answer a statistic's own populations as stored ones, where there are; returns where.
+
+        INVARIANT: the number is that of the stored population, all of it, and passes the rules about values there.
+        """
+        answered = np.zeros(m.size, bool)
+        s = self.cut.boundary.statistics[i]
+        alone = i if s.without is None else s.without
+        if (
+            self.listed is None
+            or len(memory.occurrences) != 1
+            or any(self.cut.nested.values())
+            or self.effective.rounding is not None
+            or s.guard not in (Guard.SUM, Guard.SQUARES)
+            or s.dtype.is_temporal
+        ):
+            return answered
+        populations: dict[tuple[int, int], Indexes] = {}
+        places: list[tuple[int, tuple[int, int]]] = []
+        for cell in np.flatnonzero(left)[:MOST_SNAPPED]:
+            at: tuple[int, int] | None = (int(standing.part[cell]), int(standing.stored[cell]))
+            if not standing.near[cell]:
+                at = memory.instead(asked, int(cell), channel) if standing.far[cell] else None
+            rows = memory.population(*at, channel) if at is not None else None
+            if at is not None and rows is not None:
+                populations[at] = rows
+                places.append((int(cell), at))
+        if not places:
+            return answered
+        cut, judged = yield from self.listed(f"{self.cut.name}e{i}", list(populations.values()))
+        value = f"{OWN}s{alone}"
+        answer = yield from m.ask(n.Select(n.Scan(cut.name), (Alias(Cast(Column(value), FLOAT64), value),)))
+        numbers = {at: position for position, at in enumerate(populations)}
+        values = found.stored.setdefault(i, np.full(m.size, np.nan))
+        for cell, at in places:
+            number = floats(answer[value])[numbers[at]]
+            if judged.shown[alone][numbers[at]] and np.isfinite(number):
+                values[cell], answered[cell] = number, True
+        return answered
 
     def _population(self, m: Measurer, table: Measured, i: int, s: Statistic, own: Flags, found: Judged) -> Steps:
         """Inner filters choose a population of their own inside the cell.
