@@ -198,10 +198,10 @@ is_fraud = "sensitive"
 
 def policies() -> dict[str, Policy]:
     """Return the policy of each table, by its name."""
-    # one person, one number, in both tables of the passengers: what is told of one counts in the other
+    # the two tables of passengers are about the same people: what is told of one counts in the other
     people = Policy(Aggregation(10), Review(), unit="PassengerId", unit_domain="passengers", rows_per_unit=1)
     return {
-        "passengers": people.with_hidden(["Name"]),
+        "titanic": people.with_hidden(["Name"]),
         "cabins": people,
         "covid": from_toml(COVID_POLICY),
         "fraud": from_toml(FRAUD_POLICY),
@@ -210,7 +210,7 @@ def policies() -> dict[str, Policy]:
 
 def tables() -> dict[str, pl.DataFrame]:
     """Return the tables of the notebooks, by name."""
-    return {"passengers": titanic(), "cabins": cabins(), "covid": covid(), "fraud": fraud()}
+    return {"titanic": titanic(), "cabins": cabins(), "covid": covid(), "fraud": fraud()}
 
 
 def send_all(owner: Connection) -> None:
