@@ -170,7 +170,7 @@ class Memory:
                 found = held.distances(sets.where(flags), self.k, most, unit)
                 again = found.state == SAME
                 if not whole:
-                    again &= np.array([bool(plan) and held.plans[p] == plan for p in found.part], bool)
+                    again &= np.array([p >= 0 and bool(plan) and held.plans[p] == plan for p in found.part], bool)
                 near |= (found.state == NEAR) | ((found.state == SAME) & ~again)
                 edge |= found.closest < 2 * self.k * most
                 blocked |= found.state == FULL

@@ -180,13 +180,15 @@ class Session:
         answered: dict[tuple[Any, ...], Mask] = {}
         for key, row in shown.items():
             own = cells.get(key, np.zeros(self.data.frame.height, bool))
-            found = self._explain(query, row, [own])
-            if found is None:
-                self.unexplained.append(f"{query.plan.plan} {row}")
-            else:
-                answered[key] = found
-                populations.append(found)
-                self._release(query, row, found)
+            # a mean of those who have a value may be that of other people than the count beside it
+            for part in self._parts_of(query, row, own):
+                found = self._explain(query, part, [own])
+                if found is None:
+                    self.unexplained.append(f"{query.plan.plan} {part}")
+                else:
+                    answered.setdefault(key, found)
+                    populations.append(found)
+                    self._release(query, part, found)
         in_rest = None
         for row in rest:
             in_rest = self._explain(query, row, [] if union is None else self._unions(cells, missing, union))
@@ -198,6 +200,12 @@ class Session:
         self._count(query, cells, shown, answered, in_rest)
         for mask in populations:
             self.known.setdefault(np.packbits(mask).tobytes(), mask)
+
+    def _parts_of(self, query: Query, row: dict[str, Any], own: Mask) -> list[dict[str, Any]]:
+        """Return the row, or its numbers one by one where no one population has both."""
+        if "m" not in row or None in (row["n"], row["m"]) or self._explain(query, row, [own]) is not None:
+            return [row]
+        return [row | {"m": None}, row | {"n": None}]
 
     def _cells(self, query: Query) -> dict[tuple[Any, ...], Mask]:
         """Return every cell of the table that was asked, from the data."""
