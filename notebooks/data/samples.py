@@ -126,6 +126,26 @@ def fraud(customers: int = 1_500, seed: int = 2019) -> pl.DataFrame:
     return frame.with_columns(pl.when(pl.Series(rng.random(rows) >= 0.05)).then("job").alias("job"))
 
 
+def staff(seed: int = 7) -> pl.DataFrame:
+    """Return the 240 people of a firm: a shop floor, an office, a board of six, and a laboratory that was ill all over."""
+    rng = np.random.default_rng(seed)
+    team = np.repeat(["shop", "office", "board", "lab"], [110, 94, 6, 30])
+    people = len(team)
+    salary = rng.normal(42_000, 6_000, people).round(-2)
+    salary[np.flatnonzero(team == "office")[0]] = 50_000_000  # one person is paid ten times as much as all others there
+    ill = np.where(team == "lab", True, rng.random(people) < 0.2)
+    return pl.DataFrame(
+        {
+            "person": np.arange(people) + 1,
+            "name": [f"Person {n}" for n in range(people)],
+            "team": team,
+            "sex": rng.choice(["f", "m"], people),
+            "salary": salary.astype(np.int64),
+            "ill": ill,
+        }
+    )
+
+
 def _shares(weights: Sequence[float]) -> np.ndarray:
     """Return weights that add up to 1."""
     return np.asarray(weights) / sum(weights)

@@ -158,10 +158,12 @@ def execute(name: str, *, kernel: str = "bastionlab", approve: str = "", hall: H
             for output in cell.outputs
         )
         for output in cell.outputs:
-            if output.output_type == "execute_result" and "<table>" in output.data.get("text/html", ""):
+            if output.output_type == "execute_result" and "<table" in output.data.get("text/html", ""):
                 names, _, *rows = Grid(output.data["text/html"]).rows
                 merged = "merged: too few people" in output.data["text/plain"]
-                run.tables[cell.id] = Shown(names, [dict(zip(names, row, strict=True)) for row in rows], merged)
+                run.tables[cell.id] = Shown(
+                    names, [dict(zip(names, (cell.strip('"') for cell in row), strict=True)) for row in rows], merged
+                )
     return run
 
 
@@ -423,3 +425,48 @@ def test_fraud_under_the_strict_profile(hall, monkeypatch):
     assert "sensitive" in run.text["fraud-denied-victims"]
     assert "hidden" in run.text["fraud-denied-hidden"]
     assert not any(cell.startswith("fraud-denied") for cell in run.tables)
+
+
+@pytest.mark.usefixtures("jupyter")
+def test_policies():
+    run = execute("07-policies.ipynb", kernel="python3")
+    said = run.text
+    # rules
+    assert "at least 10 people" in said["policy-default"]
+    assert {row["team"] for row in run.tables["policy-default-teams"].rows} == {"shop", "office", "(other)"}
+    assert said["policy-default-rows"].startswith("review: head(3)")
+    assert said["policy-hidden"].startswith("refuse: 'name' is hidden")
+    assert said["policy-sensitive"].startswith("review: 'ill' is sensitive")
+    assert said["policy-dominance"].startswith("review: ")
+    assert "one or two people" in said["policy-dominance"]
+    assert run.tables["policy-history-1"].rows == run.tables["policy-history-2"].rows != []
+    assert "Dominance is off" in said["policy-weaken"]
+    office = samples.staff().filter(pl.col("team") == "office")
+    assert str(office["salary"].sum()) in said["policy-weaken"].replace(",", "")
+    assert said["policy-homogeneity"].startswith("review: ")
+    assert [int(row["len"]) % 5 for row in run.tables["policy-rounding"].rows] == [0, 0]
+    assert said["policy-users-sam"].startswith("refuse: head(2)")
+    assert [row["team"] for row in run.tables["policy-users-carol"].rows] == ["shop", "shop"]
+    assert said["policy-closed"].startswith("review: ")
+    # actions
+    assert said["policy-review"].startswith("review: ")
+    assert said["policy-reject"].startswith("refuse: ")
+    suppressed = {row["team"]: row for row in run.tables["policy-suppress"].rows}
+    assert suppressed["office"]["salary"] == "null"
+    assert "board" not in suppressed
+    assert len(run.tables["policy-log"].rows) == 2
+    assert "RED sam outcome released although unsafe" in said["policy-audit"]
+    # presets
+    assert "single rows included" in said["policy-open"]
+    assert "policy.role.undeclared" in said["policy-strict-roles"]
+    assert all(int(row["len"]) % 5 == 0 for row in run.tables["policy-strict"].rows)
+    assert {r["team"]: r["salary"] for r in run.tables["policy-strict"].rows}["office"] == "null"
+    assert said["policy-strict-filter"].startswith("refuse: 'salary' is a measure")
+    assert {row["team"] for row in run.tables["policy-private"].rows} == {"shop", "office", "board", "lab"}
+    (budget,) = run.tables["policy-private-budget"].rows
+    assert float(budget["spent"]) == 0.5
+    assert said["policy-private-rows"].startswith("refuse: ")
+    # files
+    assert said["policy-toml"].rstrip().endswith("True")
+    assert "Line 4 of policy.toml" in said["policy-wrong"]
+    assert "policy.bounds" in said["policy-bounds"]
