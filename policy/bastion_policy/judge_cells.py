@@ -147,6 +147,9 @@ class BoundaryJudge:
 
     def run(self) -> Steps:
         """Measure and judge; returns Cells."""
+        asked = digest(self.typed.node)
+        if self.memory.settled(asked):
+            self.memory = Memory(History(), self.frame.occurrences, self.effective)
         cut = self._cut(self.name)
         rules = self._rules(cut, self.memory)
         table = yield Measure(cut.table(), cut.name, rules.returned())
@@ -159,7 +162,7 @@ class BoundaryJudge:
         past = yield from self._remembered(m, rows, own, whole, small)
         judged = yield from rules.judge(m, table, past.own)
         if self._asks_measures() and not self._clear(past, judged).any():
-            self.memory.edge(digest(self.typed.node))
+            self.memory.edge(asked)
         everybody = None
         if past.whole.any() or past.rest == "whole":
             everybody = yield from self._single(self._cut(f"{self.name}w", whole=True, keys=False), {}, self.memory)
@@ -171,6 +174,8 @@ class BoundaryJudge:
         yield from self._differences(cut, past, judged, rules.inner)
         near = yield from self._near(cut, past)
         own = past.own | past.withheld
+        if past.own.all() and all(shown.all() for shown in judged.shown) and not judged.stored:
+            self.memory.settle(asked)
         if past.withheld.any():
             judged.failed += [(i, past.rule) for i in self._used()]
         if cut.keys:

@@ -30,6 +30,8 @@ EDGE_BUDGET = 8
 PEOPLE = "="
 #: rows of a person that are told apart there, and people times rows
 MOST_TURNS, MOST_PEOPLE_ROWS = 64, 1 << 27
+#: plans that are known to be answered as themselves
+MOST_SETTLED = 4096
 #: rows of differences that are judged beside one answer
 MOST_DIFFERING = 250_000
 #: populations that one boundary may be answered as, besides its own
@@ -72,6 +74,29 @@ class Memory:
     def lens(self, occurrence: Occurrence) -> Lens:
         """Return the view of the table that an occurrence scans."""
         return self.history.lenses[occurrence.dataset]
+
+    # -- what is asked again
+
+    def _asked_again(self, plan: bytes) -> bytes:
+        versions = [(o.dataset, self.lens(o).version) for o in self.occurrences]
+        return hashlib.sha256(plan + repr((versions, self.effective)).encode()).digest()[:16]
+
+    def settled(self, plan: bytes) -> bool:
+        """Whether all of a plan was answered as itself before, on the same versions and under the same rules.
+
+        INVARIANT: then every number of it was released, so nothing needs to be compared; this is known without data.
+        """
+        key = self._asked_again(plan) if self.on else b""
+        return self.on and all(
+            key in self.history.pasts[self.history.domains[o.dataset]].settled for o in self.occurrences
+        )
+
+    def settle(self, plan: bytes) -> None:
+        """Remember that all of a plan is answered as itself."""
+        for domain in {self.history.domains[o.dataset] for o in self.occurrences} if self.on else ():
+            past = self.history.pasts[domain]
+            if len(past.settled) < MOST_SETTLED:
+                self.history.pasts[domain] = replace(past, settled=past.settled | {self._asked_again(plan)})
 
     # -- edges
 

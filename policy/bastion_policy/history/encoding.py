@@ -23,6 +23,7 @@ def pack_past(past: Past) -> bytes:
     channels = {name: _channel(channel) for name, channel in past.channels.items()}
     wholes = [[*key, stands] for key, stands in past.wholes.items()]
     body = {"v": VERSION, "channels": channels, "wholes": wholes, "edges": past.edges, "voided": past.voided}
+    body["settled"] = sorted(past.settled)
     return msgspec.msgpack.encode(body)
 
 
@@ -36,7 +37,7 @@ def unpack_past(text: bytes) -> Past:
     try:
         channels = {name: _read_channel(found) for name, found in body["channels"].items()}
         wholes = {(d, v, c): stands for d, v, c, stands in body["wholes"]}
-        return Past(channels, wholes, tuple(body["edges"]), body["voided"])
+        return Past(channels, wholes, tuple(body["edges"]), body["voided"], frozenset(body["settled"]))
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise _damaged() from error
 

@@ -254,13 +254,14 @@ class Past:
 
     channels: by name; see the module's page. wholes: whether a (table id, version, channel) as a whole stands for itself.
     edges: queries with predicates on measures whose answer lay at a threshold, as short digests. voided: an owner released
-    what the rules would not have.
+    what the rules would not have. settled: digests of what was answered whole, as itself: asked again, it adds nothing.
     """
 
     channels: dict[str, Channel] = field(default_factory=dict)
     wholes: dict[tuple[str, int, str], bool] = field(default_factory=dict)
     edges: tuple[bytes, ...] = ()
     voided: bool = False
+    settled: frozenset[bytes] = frozenset()
 
     def channel(self, name: str, items: int) -> Channel:
         """Return a channel for a domain of so many items."""
