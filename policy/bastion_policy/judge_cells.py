@@ -237,6 +237,7 @@ class BoundaryJudge:
             return Past(own & ~self._in_rest(m, rest, members), whole, none, none, rest, members)
         asked = yield from memory.members(m, CELLS)
         stands = yield from memory.wholes(m)
+        yield from memory.reserve(m, {o.dataset: self.facts[o.dataset].policy.reserved for o in self.frame.occurrences})
         plan, everybody = self.plan_digest, not m.cut.keys and not self.frame.narrowed
         standing = memory.standing(asked, own, plan=plan, whole=everybody)
         withheld = standing.blocked if stands else standing.blocked | whole

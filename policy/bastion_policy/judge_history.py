@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from bastion_plan import nodes as n
 from bastion_plan.canonical import encode
-from bastion_plan.expressions import AnyExpr, Column, Expr
+from bastion_plan.expressions import Alias, AnyExpr, Column, Expr
 from bastion_plan.nodes import Node
 
 from bastion_policy.audit import AuditRules, Row
@@ -260,7 +260,8 @@ class Memory:
         more = tuple(sets.members(int(c)) for c in np.flatnonzero(hidden))
         following = replace(following, hidden=held.hidden + more)
         owner = unit.astype(np.int64) if channel.startswith(PEOPLE) else self.lens(o).roster.owner
-        if following.coarse(self.k, owner):
+        capped = rules.tau is not None and rules.tau * self.k < 1  # by a cap that large atoms alone do not keep
+        if not capped and following.coarse(self.k, owner):
             self._put(o, channel, replace(following, audit=None))
             return flags
         state = audited(held, rules, self.history.draw(32), owner)
@@ -357,7 +358,7 @@ class Memory:
         audit = self.effective.linear_audit
         assert audit is not None
         share = self.effective.saturation.share if self.effective.saturation is not None else None
-        return AuditRules(max(2, (self.k - 1) * most + 1), audit.pairs, share, people=max(2, self.k))
+        return AuditRules(max(2, (self.k - 1) * most + 1), audit.pairs, share, audit.tau, people=max(2, self.k))
 
     def _channel(self, o: Occurrence, channel: str) -> Channel:
         past = self.history.pasts[self.history.domains[o.dataset]]
@@ -398,6 +399,31 @@ class Memory:
                 self.history.pasts[domain] = past = replace(past, wholes={**past.wholes, key: fits})
             stands &= past.wholes[key]
         return stands
+
+    def reserve(self, m: Measurer, tables: Mapping[str, tuple[tuple[str, ...], ...]]) -> Steps:
+        """Enter the tables that the owners reserved, unless they are: their cells of enough people count as released.
+
+        tables: key columns by dataset.
+        """
+        for o in self.occurrences if self.on else ():
+            for keys in tables.get(o.dataset, ()):
+                domain, lens = self.history.domains[o.dataset], self.lens(o)
+                key = (lens.dataset, lens.version, "reserved " + repr(keys))
+                if key in self.history.pasts[domain].wholes:
+                    continue
+                columns = tuple(Column(c) for c in keys)
+                rows = n.WithRowIndex(n.Scan(o.dataset), X)
+                cells = n.GroupBy(rows, columns, (Alias(call("implode", Column(X)), X),))
+                numbered = n.WithRowIndex(n.Select(cells, (Column(X),)), INDEX)
+                answer = yield from m.ask(n.Explode(numbered, (Column(X),)))
+                cell = ints(answer[INDEX])
+                asked = Sets.of(int(cell.max()) + 1 if cell.size else 0, cell, lens.items[ints(answer[X])])
+                alone = Memory(self.history, (o,), self.effective)
+                people = np.array([np.unique(lens.roster.unit[asked.members(c)]).size for c in range(asked.count)])
+                standing = alone.standing([asked], people >= self.k, whole=True)
+                alone.enter([asked], standing.far, plan=digest(n.Select(n.Scan(o.dataset), columns)))
+                past = self.history.pasts[domain]
+                self.history.pasts[domain] = replace(past, wholes={**past.wholes, key: True})
 
     def _present(self, m: Measurer, o: Occurrence, sources: frozenset[Source]) -> Steps:
         present = both([call("is_not_null", Column(s.column)) for s in sorted(sources, key=lambda s: s.column)])

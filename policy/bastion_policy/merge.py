@@ -68,6 +68,7 @@ def merge(policies: Iterable[Policy]) -> Policy:
         audiences=_audiences(members for p in distinct for members in (p.audiences or {}).values()),
         profile="strict" if any(p.profile == "strict" for p in distinct) else "default",
         weaken=tuple(sorted(set.intersection(*(set(p.weaken) for p in distinct)))),
+        reserved=tuple(sorted({margin for p in distinct for margin in p.reserved})),
     )
 
 
@@ -113,7 +114,7 @@ def _strictest(parts: Iterable[Rule]) -> Iterator[Rule]:
         )
     audits = [r for r in parts if isinstance(r, LinearAudit)]
     if audits:
-        yield LinearAudit(any(r.pairs for r in audits))
+        yield LinearAudit(any(r.pairs for r in audits), min((r.tau for r in audits if r.tau is not None), default=None))
     ranks = [r.share for r in parts if isinstance(r, Saturation)]
     if ranks:
         yield Saturation(min(ranks))

@@ -38,6 +38,7 @@ from bastion_policy.rules import (
 )
 
 DEFAULT_K = 10
+MAX_RESERVED = 32
 #: the rules of the default profile that hold besides Aggregation, whether or not a policy names them
 DEFAULT_RULES: tuple[AnyRule, ...] = (
     Dominance(p=0.10),
@@ -121,6 +122,8 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     profile: "default" or "strict": what an Aggregation brings with it.
     weaken: rules of the profile that the owner switches off ("dominance", "homogeneity", "history", "linear_audit",
         "saturation"); always logged.
+    reserved: tables that must stay answerable, each by its key columns ([["sex"], ["sex", "class"]]): they count as released
+        to every audience from the start, so that no odd earlier question uses them up.
 
     Rules that a policy names besides Aggregation only ever add to the profile; `weaken` alone takes away from it.
 
@@ -140,6 +143,7 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     profile: str = "default"
     weaken: tuple[str, ...] = ()
     rows_per_unit: int | None = None
+    reserved: tuple[tuple[str, ...], ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("safe_zone", "review_zone"):
@@ -171,6 +175,7 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
         self.derived_exprs()
         self._set("audiences", _audiences(self.audiences) if self.audiences else None)
         self._set("weaken", self._check_weaken())
+        self._set("reserved", _reserved(self.reserved))
         _check_aggregation(self.safe_zone)
 
     def _set(self, name: str, value: object) -> None:
@@ -310,6 +315,7 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
             named |= {f"derived.{derived}": column for column in reversed(columns_of(expr)) if column not in known}
         if self.unit is not None and self.unit != "row":
             named["unit"] = self.unit
+        named |= {f"reserved[{i}]": c for i, keys in enumerate(self.reserved) for c in keys if c not in known}
         for where, name in named.items():
             if name not in known:
                 raise refuse(
@@ -319,8 +325,6 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
                     path=where,
                 )
 
-
-#: rules that can be written down but are delivered with a later release
 
 #: below this, the delta of an account is not told apart from 0
 MIN_DELTA = 1e-12
@@ -382,6 +386,19 @@ def _check_aggregation(zone: Rule) -> None:
             )
 
 
+def _reserved(margins: Iterable[Iterable[str]]) -> tuple[tuple[str, ...], ...]:
+    found = []
+    for keys in margins:
+        columns = () if isinstance(keys, str) else tuple(keys)
+        if not columns or not all(isinstance(c, str) and c for c in columns) or len(set(columns)) < len(columns):
+            msg = f"reserved: {keys!r} is not a list of different columns."
+            raise refuse("reserved", msg, next_step='Write reserved = [["sex"], ["sex", "class"]].', path="reserved")
+        found.append(columns)
+    if len(found) > MAX_RESERVED:
+        raise refuse("reserved", f"reserved: at most {MAX_RESERVED} tables can be reserved.", path="reserved")
+    return tuple(found)
+
+
 def _audiences(audiences: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
     seen: dict[str, str] = {}
     for audience, members in audiences.items():
@@ -433,7 +450,11 @@ def _resolve(zone: str, k: int, rules: Iterable[Rule], policy: Policy) -> Effect
         )
         if homogeneity
         else None,
-        linear_audit=LinearAudit(any(r.pairs for r in audits)) if audits else None,
+        linear_audit=LinearAudit(
+            any(r.pairs for r in audits), min((r.tau for r in audits if r.tau is not None), default=None)
+        )
+        if audits
+        else None,
         saturation=Saturation(min(r.share for r in saturation)) if saturation else None,
         rounding=Rounding(max(r.base for r in rounding), min(r.digits for r in rounding)) if rounding else None,
         privacy=strictest_noise(found),

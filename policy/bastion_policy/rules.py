@@ -102,13 +102,19 @@ class Homogeneity(Rule, frozen=True, tag="homogeneity"):
 
 
 class LinearAudit(Rule, frozen=True, tag="linear_audit"):
-    """No rational combination of all released numbers isolates a unit; `pairs`: nor two units."""
+    """No rational combination of all released numbers isolates a unit; `pairs`: nor two units.
+
+    tau: a cap (0 < tau <= 1) on every unit's leverage: then each combination touches at least 1 / tau units. None: no cap.
+    """
 
     pairs: bool = False
+    tau: float | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.pairs, bool):
             raise refuse("rule.choice", f"LinearAudit: pairs must be true or false, not {self.pairs!r}.")
+        if self.tau is not None:
+            msgspec.structs.force_setattr(self, "tau", _number("LinearAudit", "tau", self.tau, 0, 1, open_low=True))
 
 
 class Saturation(Rule, frozen=True, tag="saturation"):

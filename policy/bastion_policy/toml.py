@@ -45,7 +45,7 @@ _RULES: dict[str, tuple[type[Rule], str | None]] = {
 _KEYS: dict[type[Rule], str] = {kind: key for key, (kind, _) in _RULES.items()}
 _ACTIONS = {kind.__name__.lower(): kind for kind in BY_STRICTNESS}
 _TOP = (
-    "safe_zone", "unsafe", "review_zone", "savable", "unit", "unit_domain", "rows_per_unit", "profile", "weaken", "roles", "derived",
+    "safe_zone", "unsafe", "review_zone", "savable", "unit", "unit_domain", "rows_per_unit", "profile", "weaken", "reserved", "roles", "derived",
     "audiences",
 )  # fmt: skip
 _LINE = re.compile(r"^Line \d+ of policy\.toml: ")
@@ -74,6 +74,8 @@ def to_toml(policy: Policy, roles: Mapping[str, Role | str] | None = None) -> st
         lines.append(f"profile = {_value(policy.profile)}")
     if policy.weaken:
         lines.append(f"weaken = {_value(policy.weaken)}")
+    if policy.reserved:
+        lines.append(f"reserved = [{', '.join(_value(keys) for keys in policy.reserved)}]")
     later: list[str] = []
     for name in ("safe_zone", "review_zone"):
         rule = getattr(policy, name)
@@ -224,6 +226,10 @@ def _policy(table: dict[str, Any]) -> Policy:
     fields["unsafe_handling"] = _read_action(table["unsafe"])
     if "weaken" in table:
         fields["weaken"] = tuple(_strings(table["weaken"], "weaken"))
+    if "reserved" in table:
+        if not isinstance(table["reserved"], list):
+            raise _wrong("reserved", 'a list of lists of columns, such as [["sex"], ["sex", "class"]]')
+        fields["reserved"] = tuple(tuple(_strings(keys, "reserved")) for keys in table["reserved"])
     fields["roles"] = {k: _read_role(v, f"roles.{k}") for k, v in _table(table, "roles").items()}
     for name, value in (derived := _table(table, "derived")).items():
         if not isinstance(value, str):

@@ -69,6 +69,8 @@ def policy_words(policy: Policy, requester: str | None = None) -> tuple[str, ...
     if policy.derived:
         allowed = [f"{name} = {formula}" for name, formula in policy.derived.items()]
         words.append(f"Arithmetic over several columns that is allowed: {_list(allowed)}.")
+    if policy.reserved:
+        words.append(f"Always answered: {_list(['by ' + ' and '.join(keys) for keys in policy.reserved])}.")
     for members in (policy.audiences or {}).values():
         if requester is None and len(members) > 1:
             words.append(f"{_list(members)} count as one: what one of them was told, all of them know.")
@@ -156,8 +158,9 @@ def rule_words(rule: Rule) -> str:
             return f"its {n} largest parts make up at most {_percent(share or 0)}"
         case Homogeneity():
             return "it does not show that nearly everybody shares one value"
-        case LinearAudit(pairs=pairs):
-            return f"no combination of answers isolates {'a person or two' if pairs else 'a person'}"
+        case LinearAudit(pairs=pairs, tau=tau):
+            cap = f", and nobody has a leverage over {tau:g}" if tau is not None else ""
+            return f"no combination of answers isolates {'a person or two' if pairs else 'a person'}{cap}"
         case Saturation(share=share):
             return f"at most {_percent(share)} of what a column could tell has been told"
         case Rounding(base=base, digits=digits):

@@ -10,7 +10,7 @@ import pytest
 from bastion_policy.history import FAR, NEAR, SAME, Channel, Past, Roster, Sets
 from bastion_policy.history.encoding import pack_past, pack_roster, unpack_past, unpack_roster
 from bastion_policy.judge_history import EDGE_BUDGET
-from bastion_policy.model import Aggregation, Policy, Review, Role, RoleKind, Suppress
+from bastion_policy.model import Aggregation, AtLeastNOf, LinearAudit, Policy, Review, Role, RoleKind, Suppress
 from bastion_policy.verdict import Outcome
 from drive import World
 from hypothesis import given, settings
@@ -223,3 +223,26 @@ def test_rows_of_people_are_numbered_once(one: list[int], two: list[int]) -> Non
     changed = both.entered("a", 2, hashes(one), hashes(one) + np.uint64(1))
     assert not set(changed.versions["a", 2].tolist()) & set(mine.tolist()), "changed rows are other unknowns"
     assert Past().channel("", both.size).labels.size == both.size
+
+
+def test_reserved_tables_stay_answerable() -> None:
+    """Odd questions that use up a margin, with and without a reservation of it."""
+    outcomes = []
+    for reserved in ((), (("town",),)):
+        policy = Policy(Aggregation(10), Suppress(), reserved=reserved)
+        w = World(remembers=True).add("t", PEOPLE, policy, ROLES)
+        near = PEOPLE.filter(polars.col("town") == "a")["id"].to_list()[:4]
+        w.ask(T.filter((pl.col("town") == "a") & ~pl.col("id").is_in(near)).select(pl.len()).plan)
+        found, merged = answer(w, T.group_by("town").agg(pl.len()))
+        outcomes.append((dict(found), merged))
+    true = dict(PEOPLE.group_by("town").len().rows())
+    assert outcomes[1] == (true, 0)
+    assert outcomes[0] != outcomes[1], "without a reservation the odd question comes first"
+
+
+def test_a_leverage_cap_refuses_small_cells() -> None:
+    plan = T.filter(pl.col("age") < 24).select(pl.len()).plan  # 20 people: a leverage of 1/20 each
+    for tau, shown in ((0.5, True), (0.06, True), (0.04, False)):
+        policy = Policy(AtLeastNOf(2, [Aggregation(10), LinearAudit(tau=tau)]), Suppress(), weaken=("saturation",))
+        table = World(remembers=True).add("t", PEOPLE, policy, ROLES).ask(plan).table
+        assert (table is not None and table["len"].to_list() == [20]) is shown, tau

@@ -100,6 +100,7 @@ def policies(draw: st.DrawFn) -> Policy:
         savable=draw(st.booleans()),
         review_zone=draw(rules),
         unit=draw(st.none() | st.sampled_from(["row", "patient"])),
+        reserved=draw(st.sampled_from([(), (("sex",),), (("sex",), ("sex", "a b"))])),
         unit_domain=draw(st.none() | st.sampled_from(["people", "visits.2026"])),
         roles=draw(st.dictionaries(names, roles, max_size=3)),
         derived=draw(st.sampled_from([{}, {"bmi": "w / h ** 2"}, {"bmi": "w / h ** 2", "s": "col('a b') + w"}])),
