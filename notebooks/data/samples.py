@@ -221,7 +221,7 @@ def policies() -> dict[str, Policy]:
     # the two tables of passengers are about the same people: what is told of one counts in the other
     people = Policy(Aggregation(10), Review(), unit="PassengerId", unit_domain="passengers", rows_per_unit=1)
     return {
-        "titanic": people.with_hidden(["Name"]),
+        "passengers": people.with_hidden(["Name"]),
         "cabins": people,
         "covid": from_toml(COVID_POLICY),
         "fraud": from_toml(FRAUD_POLICY),
@@ -230,14 +230,18 @@ def policies() -> dict[str, Policy]:
 
 def tables() -> dict[str, pl.DataFrame]:
     """Return the tables of the notebooks, by name."""
-    return {"titanic": titanic(), "cabins": cabins(), "covid": covid(), "fraud": fraud()}
+    return {"passengers": titanic(), "cabins": cabins(), "covid": covid(), "fraud": fraud()}
 
 
 def send_all(owner: Connection) -> None:
-    """Upload every table under its policy, as the owner."""
-    rules = policies()
+    """Upload every table under its policy, as the owner; those that are there already stay as they are."""
+    rules, there = policies(), {card.facts.name for card in owner.cards()}
     for name, frame in tables().items():
-        owner.client.polars.send_df(frame, rules[name], name=name)
+        if name in there:
+            print(f"{name} is there already")
+        else:
+            owner.client.polars.send_df(frame, rules[name], name=name)
+            print(f"{name}: {frame.height} rows")
 
 
 if __name__ == "__main__":
