@@ -328,6 +328,8 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
 
 #: below this, the delta of an account is not told apart from 0
 MIN_DELTA = 1e-12
+#: above this, noise protects nobody
+MAX_EPSILON = 1000.0
 
 
 def noise_alone(zone: Rule) -> bool:
@@ -344,6 +346,8 @@ def _noise_problems(policy: Policy) -> list[str]:
             "DifferentialPrivacy needs a delta of at least 1e-12: costs are added up as zero-concentrated differential "
             "privacy, which has no epsilon without one."
         )
+    if any(r.epsilon > MAX_EPSILON for r in rules):
+        reasons.append(f"DifferentialPrivacy takes an epsilon of at most {MAX_EPSILON:g}: more is no protection.")
     if any(isinstance(r, DifferentialPrivacy) for r in leaves(policy.review_zone)):
         reasons.append("DifferentialPrivacy is a rule of the safe zone: noise needs no review.")
     users = {r.id for r in leaves(policy.safe_zone) if isinstance(r, UserId)}

@@ -203,6 +203,7 @@ def test_presets():
 
 def test_the_strict_profile_and_rounding_are_enforced():
     assert Policy.strict(unit="pid").unsupported() == ()
+    assert Policy.private(epsilon=1500).unsupported() != ()
     for rule in (Rounding(), LinearAudit(), Saturation()):
         assert Policy(AtLeastNOf(2, [Aggregation(5), rule]), Log()).unsupported() == ()
 

@@ -29,7 +29,6 @@ DELTA_UNIT = 1e-18
 DEFAULT_SHARE = 0.1
 #: below this, the noise would drown everything
 MIN_RHO = 1e-9
-MAX_EPSILON = 1000.0
 
 
 @lru_cache(maxsize=4096)

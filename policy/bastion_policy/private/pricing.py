@@ -8,7 +8,8 @@ from fractions import Fraction
 
 import msgspec
 
-from bastion_policy.private.accounting import MAX_EPSILON, MIN_RHO, Account, Cost
+from bastion_policy.policy import MAX_EPSILON
+from bastion_policy.private.accounting import MIN_RHO, Account, Cost
 from bastion_policy.private.plans import Cells, Draft
 from bastion_policy.private.rows import Refused
 from bastion_policy.private.statistics import DENOMINATOR, Shown
