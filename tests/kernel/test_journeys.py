@@ -427,7 +427,7 @@ FRAUD = {
     "fraud-weekdays": ("weekday",),
     "fraud-months": ("month",),
     "fraud-categories": ("category",),
-    "fraud-states": ("state", "gender"),
+    "fraud-states": ("state",),
 }
 
 
