@@ -138,6 +138,8 @@ class BoundaryJudge:
             memory,
             self.plan_digest + cut.name.removeprefix(self.name).encode(),
             lambda name, populations: self._listed(name, populations, None),
+            everybody=not cut.keys
+            and (cut.name == f"{self.name}w" or (cut.name == self.name and not self.frame.narrowed)),
         )
         cut.extra, cut.lists = rules.guard_columns(), rules.lists()
         self.kept = frozenset(cut.extra)
@@ -326,7 +328,9 @@ class BoundaryJudge:
         _, between = yield from self._listed(name, [rows for _, rows in found], None)
         cells = np.array([cell for cell, _ in found])
         for i, alone in statistics:
-            bad = cells[~between.shown[alone][: cells.size]]
+            # where too few between them have a value, their own history has decided
+            few = between.few.get(alone, np.zeros(between.height, bool))
+            bad = cells[(~between.shown[alone] & ~few)[: cells.size]]
             if judged.shown[i][bad].any():
                 judged.shown[i][bad] = False
                 judged.failed += [(i, rule) for j, rule in between.failed if j == alone] or [(i, "min-agg-size")]

@@ -76,6 +76,8 @@ class ValueRules:
     memory: Memory | None = None
     plan: bytes = b""
     listed: Callable[[str, Sequence[Indexes]], Steps] | None = None
+    #: whether the cut is the whole table, by what the plan says
+    everybody: bool = False
 
     def __post_init__(self) -> None:
         self._names: list[Expr] = []
@@ -295,7 +297,10 @@ class ValueRules:
         for part in parts:
             if not whole or people is None:
                 break
-            standing = memory.standing(people, part, channel, plan)
+            s = self.cut.boundary.statistics[i]
+            # INVARIANT: of the whole table those who have a value are known without data; who meets a condition is not
+            whole_table = self.everybody and not s.population and s.guard is not Guard.HELD
+            standing = memory.standing(people, part, channel, plan, whole=whole_table)
             far |= standing.far
             cleared |= memory.enter(people, standing.far, channel, plan=plan)
         if not channel:

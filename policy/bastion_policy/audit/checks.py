@@ -79,12 +79,14 @@ def _agree(space: Space, row: int, others: Units, atoms: Units) -> Units:
     below = space.rows[0][row, atoms].astype(np.int64) % prime
     above = space.rows[0][np.ix_(others, atoms)].astype(np.int64) % prime
     known = (above != 0) & (below != 0)
-    ratios = above * _inverses(below, prime) % prime
     unknown = touched(tuple(r[np.ix_(others, atoms)] for r in space.rows)) & ~known
-    most = np.zeros(others.size, np.int64)
-    for i in range(atoms.size):
-        most = np.maximum(most, ((ratios == ratios[:, i : i + 1]) & known & known[:, i : i + 1]).sum(axis=1))
-    return np.asarray(most + unknown.sum(axis=1), np.int64)
+    # the longest run of equal ratios in sorted order; what has none gets numbers of its own
+    ratios = np.where(known, above * _inverses(below, prime) % prime, -1 - np.arange(atoms.size))
+    ratios.sort(axis=1)
+    place = np.arange(atoms.size)
+    start = np.where(np.diff(ratios, axis=1, prepend=-1 - atoms.size) != 0, place, 0)
+    most = (place - np.maximum.accumulate(start, axis=1) + 1).max(axis=1, initial=0)
+    return np.asarray(np.where(known.any(axis=1), most, 0) + unknown.sum(axis=1), np.int64)
 
 
 def _left_over(space: Space, two: Units, small: Units, weight: Floats) -> int:
