@@ -99,7 +99,7 @@ def test_every_node_is_stable_or_refused_with_a_reason():
     """A new kind of node is refused until someone has thought about it."""
     from bastion_policy.private.rows import _WHY
 
-    kinds = set(Node.__subclasses__())
+    kinds = {kind for kind in Node.__subclasses__() if kind.__module__ == Node.__module__}
     assert STABLE.keys() | _WHY.keys() | {kind for kind in kinds if kind.__name__ == "Inline"} == kinds
     assert not STABLE.keys() & _WHY.keys()
     assert set(STABLE.values()) == {1}

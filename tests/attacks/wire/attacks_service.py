@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from typing import Any
 
@@ -253,8 +254,8 @@ def timing_of_a_branch(a: Attacker) -> Any:
         return rows.select(x=((pl.col("i") * pl.col("j")) % 7).sum()).plan
 
     # in turns, so that what else the machine does counts for both
-    pairs = [(a.line().timed(work(LOW)), a.line().timed(work(HIGH))) for _ in range(4)]
-    apart = all(one > two + 0.1 for one, two in pairs)
+    pairs = [(a.line().timed(work(LOW)), a.line().timed(work(HIGH))) for _ in range(5)]
+    apart = statistics.median(one - two for one, two in pairs) > 0.1
     a.told.append(f"{'told apart' if apart else 'alike'} by time")
     return apart
 
