@@ -137,11 +137,24 @@ def measure_large(owner: Connection, user: Connection) -> list[dict[str, str]]:
             del data
             ours = user.client.polars.get_df(f"rows{per_unit}")
             other = user.frame(labels())
+            # the first question of a table numbers its people; a later new one is compared with what was released
+            fresh = []
+            for key in ("g", "h", "flag"):
+                begin = time.perf_counter()
+                ours.group_by(key).agg(pl.col("x").mean()).fetch()
+                fresh.append(time.perf_counter() - begin)
+            rows.append(
+                {
+                    "what": f"(b) a group-by mean that was not asked before, 10M rows, {per_unit} row(s) per unit: first of the table / next two",
+                    "measured": f"{fresh[0]:.1f} s / {fresh[1]:.1f} s, {fresh[2]:.1f} s",
+                    "goal": "",
+                }
+            )
             left, right = side_by_side(path, right_path, "group", lambda ours=ours: group_mean(ours).fetch())
             ratio, goal = median(right) / median(left), 1.3 if per_unit == 1 else 2.0
             rows.append(
                 {
-                    "what": f"(b) group-by mean, 10M rows, {per_unit} row(s) per unit: plain / guarded",
+                    "what": f"(b) group-by mean asked again, 10M rows, {per_unit} row(s) per unit: plain / guarded",
                     "measured": f"{spread(left)} / {spread(right)} = {ratio:.2f}x",
                     "goal": f"<= {goal}x: {'met' if ratio <= goal else 'MISSED'}",
                 }

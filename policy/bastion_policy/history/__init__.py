@@ -51,13 +51,15 @@ class History:
 
     Without arguments: nothing is remembered (every query stands alone; tests of single rules).
 
-    lenses: by dataset id. domains: the unit domain of each dataset. pasts: by unit domain. draw: secret random bytes.
+    lenses: by dataset id. domains: the unit domain of each dataset. pasts: by unit domain. draw: secret random bytes. numbers:
+    of the pasts, as their keeper counts them.
     """
 
     lenses: Mapping[str, Lens] = field(default_factory=dict)
     domains: Mapping[str, str] = field(default_factory=dict)
     pasts: dict[str, Past] = field(default_factory=dict)
     draw: Callable[[int], bytes] = bytes
+    numbers: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.before = dict(self.pasts)

@@ -7,7 +7,7 @@ import secrets
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TypeVar
 
 import numpy as np
@@ -61,7 +61,7 @@ class HistoryService:
         Raises:
             ServerError: server.history.*, server.sealed.*: a history that cannot be read releases nothing.
         """
-        lenses, domains, pasts = {}, {}, {}
+        lenses, domains, pasts, numbers = {}, {}, {}, {}
         for dataset, facts in sorted(subject.facts.items()):
             if facts.effective(who).open:
                 continue
@@ -69,8 +69,8 @@ class HistoryService:
             key = _key(facts, who)
             domains[dataset] = key
             lenses[dataset] = Lens(roster, dataset, facts.version)
-            pasts[key] = await self._past(key)
-        return History(lenses, domains, pasts, secrets.token_bytes)
+            numbers[key], pasts[key] = await self._past(key)
+        return History(lenses, domains, pasts, secrets.token_bytes, numbers)
 
     async def keep(self, history: History) -> None:
         """Keep what a release adds, in its turn, before it leaves.
@@ -80,14 +80,14 @@ class HistoryService:
         """
         for key, past in history.changes.items():
             domain, audience = key.split(_BETWEEN)
-            number = self._pasts[key][0] if key in self._pasts else 0
+            number = history.numbers[key]
 
             def write(past: Past = past, domain: str = domain, audience: str = audience, number: int = number) -> int:
                 text = pack_past(past)
                 return self._store.histories.put(domain, audience, text, expected=number, now=time.time())
 
             try:
-                number = await asyncio.shield(asyncio.to_thread(write))
+                number = await _to_its_end(write)
             except BaseException:
                 # what the disk holds now is read again
                 self._pasts.pop(key, None)
@@ -117,7 +117,11 @@ class HistoryService:
                 text = pack_roster(entered)
                 return self._store.histories.put(domain, ROSTER, text, expected=number, now=time.time()), entered
 
-            found = await asyncio.shield(asyncio.to_thread(write))
+            try:
+                found = await _to_its_end(write)
+            except BaseException:
+                self._rosters.pop(domain, None)
+                raise
             _held(self._rosters, domain, found)
             return found[1]
 
@@ -131,7 +135,7 @@ class HistoryService:
             _held(self._rosters, domain, await asyncio.to_thread(read))
         return self._rosters[domain]
 
-    async def _past(self, key: str) -> Past:
+    async def _past(self, key: str) -> tuple[int, Past]:
         if key not in self._pasts:
             domain, audience = key.split(_BETWEEN)
 
@@ -140,7 +144,7 @@ class HistoryService:
                 return number, unpack_past(text) if text else Past()
 
             _held(self._pasts, key, await asyncio.to_thread(read))
-        return self._pasts[key][1]
+        return self._pasts[key]
 
     @asynccontextmanager
     async def _lock(self, key: str) -> AsyncIterator[None]:
@@ -154,6 +158,21 @@ class HistoryService:
             lock, waiting = self._locks.pop(key)
             if waiting > 1:
                 self._locks[key] = (lock, waiting - 1)
+
+
+async def _to_its_end(work: Callable[[], _T]) -> _T:
+    """Do something in a thread; whoever is cancelled meanwhile waits until it is done.
+
+    INVARIANT: no turn ends while its history is being written, else the next one would be judged against an older one.
+    """
+    task = asyncio.ensure_future(asyncio.to_thread(work))
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        while not task.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([task])
+        raise
 
 
 def _key(facts: DatasetFacts, who: str) -> str:

@@ -227,7 +227,9 @@ class QueryService:
         try:
             result = await self._execute(lease, plan, note)
         except BaseException:
-            await asyncio.wait([keeping])
+            while not keeping.done():
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait([keeping])
             raise
         try:
             await keeping
