@@ -24,7 +24,8 @@ def test_default_profile_does_not_give_a_dominated_cell_by_one_difference(name: 
 
 
 @pytest.mark.xfail(
-    reason="Cells withheld for their values are no hidden cells of the audit, so several differences give them."
+    strict=True,
+    reason="Cells withheld for their values are no hidden cells of the audit, so several differences give them.",
 )
 @pytest.mark.parametrize("curious", [True, False], ids=["curious", "quiet"])
 def test_default_profile_does_not_give_a_dominated_cell_by_several(curious: bool) -> None:

@@ -141,23 +141,7 @@ class Channel:
         state = np.full(asked.count, FAR, np.int8)
         part, stored = np.full(asked.count, -1, np.int64), np.full(asked.count, -1, np.int64)
         closest = asked.sizes.copy()
-        if not asked.item.size:
-            return Distances(state, part, stored, closest)
-        atoms = self.sizes.size
-        code, lengths = _counted(asked.cell * atoms + self.labels[asked.item], asked.count * atoms)
-        cell, atom = code // atoms, code % atoms
-        sizes = asked.sizes
-        for p in range(self.parts.shape[0]):
-            row = self.parts[p]
-            inside = row[atom]
-            hit = inside >= 0
-            if not hit.any():
-                continue
-            cells = int(row.max()) + 1
-            pair, common = _weighed(cell[hit] * cells + inside[hit], lengths[hit])
-            c, s = pair // cells, pair % cells
-            whole = np.bincount(row[row >= 0], self.sizes[row >= 0], cells).astype(np.int64)
-            apart = sizes[c] + whole[s] - 2 * common
+        for p, c, s, apart, _ in self._overlaps(asked):
             np.minimum.at(closest, c[apart > 0], apart[apart > 0])
             for at in np.flatnonzero((apart <= (k - 1) * most) & (state[c] != SAME)):
                 where = int(c[at])
@@ -170,13 +154,16 @@ class Channel:
 
     def nested(self, asked: Sets) -> Iterator[tuple[int, int, int, int]]:
         """Iterate over (cell, part, stored, items apart) where a cell lies inside a stored population, or holds one."""
-        if not asked.item.size:
-            return
+        for p, c, s, apart, nested in self._overlaps(asked):
+            for at in np.flatnonzero(nested & (apart > 0)):
+                yield int(c[at]), p, int(s[at]), int(apart[at])
+
+    def _overlaps(self, asked: Sets) -> Iterator[tuple[int, Ints, Ints, Ints, npt.NDArray[np.bool_]]]:
+        """Iterate over (part, cells, stored, items apart, whether one lies inside the other) of what has items in common."""
         atoms = self.sizes.size
         code, lengths = _counted(asked.cell * atoms + self.labels[asked.item], asked.count * atoms)
         cell, atom = code // atoms, code % atoms
-        sizes = asked.sizes
-        for p in range(self.parts.shape[0]):
+        for p in range(self.parts.shape[0]) if asked.item.size else ():
             row = self.parts[p]
             inside = row[atom]
             hit = inside >= 0
@@ -185,10 +172,9 @@ class Channel:
             cells = int(row.max()) + 1
             pair, common = _weighed(cell[hit] * cells + inside[hit], lengths[hit])
             c, s = pair // cells, pair % cells
-            whole = np.bincount(row[row >= 0], self.sizes[row >= 0], cells).astype(np.int64)
-            apart = sizes[c] + whole[s] - 2 * common
-            for at in np.flatnonzero(((common == sizes[c]) | (common == whole[s])) & (apart > 0)):
-                yield int(c[at]), p, int(s[at]), int(apart[at])
+            mine = asked.sizes[c]
+            theirs = np.bincount(row[row >= 0], self.sizes[row >= 0], cells).astype(np.int64)[s]
+            yield p, c, s, mine + theirs - 2 * common, (common == mine) | (common == theirs)
 
     def _units_apart(self, asked: Sets, cell: int, part: int, stored: int, k: int, most: int, unit: Hashes) -> bool:
         """Whether fewer than k units have an item in exactly one of two populations."""

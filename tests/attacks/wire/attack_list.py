@@ -44,7 +44,6 @@ class Attack:
     truth: the secret in each of the two worlds. tolerance: how near, relatively, counts as having it.
     off: key of SWITCHES. own: whether it needs tables of its own (it changes them, or spends their budget).
     reached: by profile, where exact answers do not stop it: how far it gets, in words.
-    waits: by profile, what has to be delivered before it is stopped.
     """
 
     name: str
@@ -56,7 +55,6 @@ class Attack:
     tolerance: float = 1e-6
     own: bool = False
     reached: Mapping[str, str] = field(default_factory=dict)
-    waits: Mapping[str, str] = field(default_factory=dict)
     bastionlab: str = "not known"
 
     @property
@@ -73,8 +71,6 @@ def attack(
     rule: str,
     off: str = "open",
     truth: str | tuple[Any, Any] = "salary",
-    *,
-    waits: Mapping[str, str] | None = None,
     **options: Any,
 ) -> Callable[[Callable[[Attacker], Any]], Callable[[Attacker], Any]]:
     """Register a function as an attack. truth: a column of the worlds' secrets, or the two values."""
@@ -86,7 +82,7 @@ def attack(
         name = run.__name__
         assert name not in ATTACKS, name
         assert run.__doc__, name
-        ATTACKS[name] = Attack(name, family, rule, off, run, secret, waits=dict(waits or {}), **options)
+        ATTACKS[name] = Attack(name, family, rule, off, run, secret, **options)
         return run
 
     return note

@@ -16,9 +16,9 @@ sys.path[:0] = [str(HERE), str(HERE.parents[1] / "support")]
 
 import attack_suite  # noqa: E402, F401 - registers the attacks
 from attack_list import ATTACKS, FAMILIES, PROFILES, SWITCHES, Attack, by_family  # noqa: E402
-from wire_arena import EPSILON, ROUNDS, Arena, NotServed, Played  # noqa: E402
+from wire_arena import EPSILON, ROUNDS, Arena, Played  # noqa: E402
 
-Results = Mapping[str, Mapping[str, Played | None]]
+Results = Mapping[str, Mapping[str, Played]]
 
 INTRODUCTION = """\
 # Attacks on the guard, and what became of them
@@ -42,11 +42,11 @@ this page says. The code of each is the function of its name in `tests/attacks/w
 """
 
 
-def play_all(arena: Arena, kept: Path | None = None) -> dict[str, dict[str, Played | None]]:
-    """Play everything; None where the server does not serve a profile. kept: a file of results to go on from."""
-    results: dict[str, dict[str, Played | None]] = {}
+def play_all(arena: Arena, kept: Path | None = None) -> dict[str, dict[str, Played]]:
+    """Play everything. kept: a file of results to go on from."""
+    results: dict[str, dict[str, Played]] = {}
     if kept is not None and kept.exists():
-        results = msgspec.json.decode(kept.read_bytes(), type=dict[str, dict[str, Played | None]])
+        results = msgspec.json.decode(kept.read_bytes(), type=dict[str, dict[str, Played]])
     started = time.monotonic()
     for number, attack in enumerate(by_family()):
         if number % 50 == 0:
@@ -55,10 +55,7 @@ def play_all(arena: Arena, kept: Path | None = None) -> dict[str, dict[str, Play
         for setting in (*PROFILES, attack.off):
             if setting in found:
                 continue
-            try:
-                found[setting] = arena.play(attack, setting)
-            except NotServed:
-                found[setting] = None
+            found[setting] = arena.play(attack, setting)
             if not expected(attack, setting, found[setting]):
                 print(f"not as expected: {attack.name} under {setting}: {found[setting]}", flush=True)
         if kept is not None:
@@ -66,18 +63,14 @@ def play_all(arena: Arena, kept: Path | None = None) -> dict[str, dict[str, Play
     return results
 
 
-def expected(attack: Attack, setting: str, played: Played | None) -> bool:
-    """Whether an attack went as the registry says; what is not served is no surprise."""
-    return played is None or played.got is (setting == attack.off or setting in attack.reached)
+def expected(attack: Attack, setting: str, played: Played) -> bool:
+    """Whether an attack went as the registry says."""
+    return played.got is (setting == attack.off or setting in attack.reached)
 
 
-def outcome(attack: Attack, profile: str, played: Played | None) -> str:
+def outcome(attack: Attack, profile: str, played: Played) -> str:
     """Return the outcome under a profile in words."""
-    if played is None:
-        return "not served"
     if played.got:
-        if profile in attack.waits:
-            return f"**OBTAINED**: {attack.waits[profile]}"
         return f"how far: {attack.reached[profile]}" if profile in attack.reached else "**OBTAINED**"
     said = [t for t in played.told if not t.startswith("answered")]
     if not said:
@@ -101,7 +94,7 @@ def summary(results: Results) -> Iterator[str]:
             played = [(a, results[a.name][profile]) for a in attacks]
             found = Counter(outcome(a, profile, p).partition(" (")[0].partition(":")[0] for a, p in played)
             row.append(", ".join(f"{found[k]} {k}" for k in sorted(found, key=lambda k: (-found[k], k))))
-        off = sum(1 for a in attacks if (p := results[a.name][a.off]) is not None and p.got)
+        off = sum(1 for a in attacks if results[a.name][a.off].got)
         name = family or "**all**"
         yield f"| {name} | {len(attacks)} | " + " | ".join(row) + f" | {off} obtained |"
 
@@ -114,7 +107,7 @@ def tables(results: Results) -> Iterator[str]:
         yield "|---|---|---|" + "---|" * (len(PROFILES) + 2)
         for attack in (a for a in by_family() if a.family == family):
             off = results[attack.name][attack.off]
-            got = "obtained" if off is not None and off.got else "**NOT OBTAINED**"
+            got = "obtained" if off.got else "**NOT OBTAINED**"
             parts = [
                 f"`{attack.name}`", attack.what, attack.rule,
                 *(outcome(attack, p, results[attack.name][p]) for p in PROFILES),
@@ -130,7 +123,7 @@ def limits(results: Results) -> Iterator[str]:
     for attack in by_family():
         for profile, text in attack.reached.items():
             played = results[attack.name][profile]
-            if played is not None and played.got:
+            if played.got:
                 yield f"- **{profile}**, `{attack.name}`: {text}."
     yield (
         "\nReconstruction of Booleans from many overlapping exact sums, membership, and searches for leaking expressions "

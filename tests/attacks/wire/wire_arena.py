@@ -13,7 +13,6 @@ import polars
 import zmq
 from attack_list import ATTACKS, Attack, right
 from bastion_plan.canonical import encode
-from bastion_plan.errors import BastionError
 from bastion_plan.nodes import Node
 from bastion_policy.model import Aggregation, Log, Policy, Review, Suppress, TrueRule
 from bastion_policy.policy import WEAKENABLE
@@ -29,10 +28,6 @@ from bastion import Connection, Identity
 EPSILON = 0.5
 ROUNDS = 8  #: how often in a row a guess must be right in both worlds where answers are noisy
 _AUDIT = ("history", "linear_audit", "saturation")
-
-
-class NotServed(Exception):
-    """The server refuses a policy: it does not enforce this profile yet."""
 
 
 def policy_of(setting: str, roles: dict[str, Role], unit: str) -> Policy:
@@ -79,7 +74,6 @@ class Arena:
         self.context: zmq.Context[Any] = zmq.Context()
         self.owner = Connection(self.server.endpoint, identity=self.olga, server_key=self.server.server_key)
         self._tables: dict[tuple[Any, ...], str] = {}
-        self._refused: dict[str, str] = {}
         self._count = 0
 
     def __enter__(self) -> Self:
@@ -99,24 +93,12 @@ class Arena:
         self.owner = Connection(self.server.endpoint, identity=self.olga, server_key=self.server.server_key)
 
     def upload(self, setting: str, frame: polars.DataFrame, unit: str, **changes: Any) -> tuple[str, str]:
-        """Upload a table under a policy; return its id and name.
-
-        Raises:
-            NotServed: the server does not enforce the policy.
-        """
-        if setting in self._refused:
-            raise NotServed(self._refused[setting])
+        """Upload a table under a policy; return its id and name."""
         self._count += 1
         roles = {c: role_of(c) for c in frame.columns}
         policy = msgspec.structs.replace(policy_of(setting, roles, unit), **changes)
         name = f"table-{self._count}"
-        try:
-            sent = self.owner.client.polars.send_df(frame, policy, name=name)
-        except BastionError as error:
-            if error.code != "policy.unsupported":
-                raise
-            self._refused[setting] = f"the server refuses the {setting} profile: {error.reason}"
-            raise NotServed(self._refused[setting]) from None
+        sent = self.owner.client.polars.send_df(frame, policy, name=name)
         return sent.dataset_id, name
 
     def table(self, setting: str, world: int, name: str, key: object = None) -> tuple[str, str]:
