@@ -422,16 +422,21 @@ class Channel:
             await sink.abort()
             raise failures.busy("Too many uploads of this session are under way.")
         session.uploads[upload.key] = upload
-        upload.start(self._spawn(self._finish_upload(session, upload)))
+        task = self._spawn(self._finish_upload(session, upload))
+
+        def ended(task: asyncio.Task[None]) -> None:  # a task cancelled before it ran frees and tells nothing by itself
+            session.uploads.pop(upload.key, None)
+            if task.cancelled():
+                session.reply(upload.answer_id, failed(failures.cancelled()))
+
+        task.add_done_callback(ended)
+        upload.start(task)
         await incoming.send(upload.ready())
 
     async def _finish_upload(self, session: Session, upload: Upload) -> None:
         try:
             answer_id, answer = await upload.run()
             session.reply(answer_id, answer)
-        except asyncio.CancelledError:
-            session.reply(upload.answer_id, failed(failures.cancelled()))
-            raise
         except BastionError as error:
             session.reply(upload.answer_id, failed(error))
         except Exception:  # noqa: BLE001 - as for requests

@@ -13,8 +13,9 @@ from typing import Any
 import psutil
 import pytest
 from bastion_plan.errors import ServerError, WireError
+from bastion_server.channel import Incoming
 from bastion_wire import messages as m
-from bastion_wire.messages import CHUNK
+from bastion_wire.messages import CHUNK, Envelope
 from toy_channel import Toy, toy, until
 
 from bastion.client.transport import Session
@@ -328,6 +329,32 @@ def test_a_cancelled_upload_is_thrown_away(tmp_path: Path) -> None:
             await until(lambda: server.service.sinks[0].state == "aborted")
             assert await session.ask(m.Ping()) == m.Done()
             await session.close()
+
+    run(body())
+
+
+def test_an_upload_cancelled_before_it_ran_frees_its_place(tmp_path: Path) -> None:
+    """The stop may be read in the very turn of the loop that would have begun to receive."""
+
+    async def body() -> None:
+        async with toy(tmp_path) as server:
+            accept = server.service.begin
+
+            async def stopped_at_once(request: Incoming) -> Any:
+                stop = Envelope(1, 0, m.Cancel(request.id))
+                asyncio.get_running_loop().call_soon(server.channel._dispatch, request._session, stop, [])
+                return await accept(request)
+
+            server.service.begin = stopped_at_once  # type: ignore[method-assign]
+            raw = server.raw()
+            for number in (1, 2, 3):
+                await raw.request(number, "upload_begin", name="t", size=10, sha256=bytes(32))
+                assert (await raw.receive())[1]["kind"] == "upload_ready"
+                assert await raw.failure() == "interrupted.cancelled"
+            (held,) = server.channel._sessions.values()
+            assert held.uploads == {}
+            await until(lambda: [s.state for s in server.service.sinks] == ["aborted"] * 3)
+            raw.close()
 
     run(body())
 
