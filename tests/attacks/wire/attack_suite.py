@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import attacks_approvals  # noqa: F401
+import attacks_counts  # noqa: F401
 import attacks_differencing  # noqa: F401
+import attacks_edges  # noqa: F401
 import attacks_encoding  # noqa: F401
+import attacks_errors  # noqa: F401
+import attacks_existence  # noqa: F401
 import attacks_extremes  # noqa: F401
 import attacks_hidden  # noqa: F401
+import attacks_homogeneity  # noqa: F401
 import attacks_inflation  # noqa: F401
+import attacks_joins  # noqa: F401
+import attacks_others  # noqa: F401
 import attacks_person  # noqa: F401
+import attacks_populations  # noqa: F401
 import attacks_rows  # noqa: F401
-import attacks_service  # noqa: F401
+import attacks_saved  # noqa: F401
+import attacks_trackers  # noqa: F401
+import attacks_weights  # noqa: F401
+import attacks_windows  # noqa: F401

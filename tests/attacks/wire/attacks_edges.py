@@ -1,0 +1,140 @@
+"""Attacks from what is known besides: margins and their cells, insiders, nine others at the edge of a group of ten."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars
+from attack_list import BIT, attack
+from wire_arena import Attacker, minus, where
+from wire_terms import OFF, RULE, age, known, mine, salary, secret, target, total, town
+from wire_worlds import TOWN, N
+
+import bastion.expressions as pl
+
+
+@attack("differencing", "hidden together", "open")
+def margins_less_shown_cells(a: Attacker) -> Any:
+    """Subtracts the cells that are shown from their margin, and knows the others of what is held back."""
+    rows = a.T.filter(mine).with_columns(old=age > 77)
+    margin = where(a.ask(a.T.filter(mine).group_by("town").agg(salary.sum())), "town", TOWN, "salary")
+    cells = a.ask(rows.group_by("town", "old").agg(salary.sum()))
+    if "old" not in cells.columns:
+        return None
+    shown = cells.filter((polars.col("town") == TOWN) & ~polars.col("old"))["salary"].to_list()
+    others = a.others.filter(known & (polars.col("town") == TOWN) & (polars.col("age") > 77))["salary"].sum()
+    return minus(margin, *shown, others) if len(shown) == 1 else None
+
+
+@attack("differencing", RULE, OFF)
+def margins_less_filtered_cells(a: Attacker) -> Any:
+    """The same with the small cells filtered away beforehand."""
+    margin = where(a.ask(a.T.filter(mine).group_by("town").agg(salary.sum())), "town", TOWN, "salary")
+    cells = a.ask(a.T.filter(mine, age <= 77).group_by("town").agg(salary.sum()))
+    others = a.others.filter(known & (polars.col("town") == TOWN) & (polars.col("age") > 77))["salary"].sum()
+    return minus(margin, where(cells, "town", TOWN, "salary"), others)
+
+
+@attack("differencing", RULE, OFF, tolerance=1e-3)
+def a_cell_of_each_margin(a: Attacker) -> Any:
+    """Has two tables whose cells overlap, and solves for the one cell that neither shows."""
+    by_town = a.ask(a.T.filter(mine).group_by("town").agg(salary.sum()))
+    by_place = a.ask(a.T.filter(mine, ~(target & (town == TOWN))).group_by("place").agg(salary.sum()))
+    if by_town.height != 4 or by_place.height != 5 or by_town["salary"].null_count():
+        return None
+    return float(by_town["salary"].sum()) - float(by_place["salary"].sum())
+
+
+@attack(
+    "differencing", "none in exact profiles", "k", tolerance=1e-2,
+    reached={
+        "default": "exact: nine who share a group of ten know each other (outside knowledge)",
+        "strict": "within rounding: nine who share a group of ten know each other (outside knowledge)",
+    },
+)  # fmt: skip
+def nine_insiders_of_a_group(a: Attacker) -> Any:
+    """Nine people of a group of ten put their own values together."""
+    group = a.others.filter(known & (polars.col("town") == TOWN)).sort("age", descending=True)
+    for least in range(int(group["age"][8]), 19, -1):
+        insiders = group.filter(polars.col("age") >= least)
+        if insiders.height >= 9:
+            break
+    found = total(a, mine, town == TOWN, age >= least)
+    return minus(found, float(insiders["salary"].sum()))
+
+
+@attack("differencing", RULE, OFF)
+def pair_with_an_insider(a: Attacker) -> Any:
+    """Leaves out the target and an insider, who knows their own value."""
+    insider = a.others.filter(known & (polars.col("age") == 79)).row(0, named=True)
+    own = (age == 79) & (town == insider["town"]) & (pl.col("place") == insider["place"])
+    group = (
+        polars.col("age").eq(79) & (polars.col("town") == insider["town"]) & (polars.col("place") == insider["place"])
+    )
+    value = float(a.others.filter(known & group)["salary"].sum())
+    return minus(total(a, mine), total(a, mine, ~target, ~own), value)
+
+
+EDGE = (
+    "one bit a question: who knows nine others and filters by the secret itself moves the edge onto the target; "
+    "a budget ends it after eight"
+)
+
+
+def nine_others(a: Attacker, *conditions: Any) -> Any:
+    """Return a condition that nine known people meet, each told apart by their traits."""
+    known_people = a.others.unique(["age", "town", "place"], keep="none", maintain_order=True).filter(*conditions)
+    found = None
+    for row in known_people.head(9).iter_rows(named=True):
+        one = (age == row["age"]) & (town == row["town"]) & (pl.col("place") == row["place"])
+        found = one if found is None else found | one
+    return found
+
+
+def ten(a: Attacker, condition: Any) -> bool | None:
+    """Return whether ten are counted or nobody, None where neither is answered."""
+    told = len(a.told)
+    found = a.value(a.T.filter(condition).select(pl.len()))
+    if found is None:
+        return False if a.told[told:] == ["answered"] else None
+    return found >= 10
+
+
+@attack("differencing", "quasi predicates", "open", BIT, reached={"default": EDGE})
+def padding_to_the_edge(a: Attacker) -> Any:
+    """Asks for nine known people, and for the target if a condition on the secret holds: ten are answered, nine not."""
+    return ten(a, nine_others(a) | secret)
+
+
+@attack("differencing", "quasi predicates", "open", BIT, reached={"default": EDGE})
+def padding_from_the_whole(a: Attacker) -> Any:
+    """Leaves nine known people out, and the target if a condition on the secret holds: ten are missing, or nobody."""
+    found = a.value(a.T.filter(~(nine_others(a) | secret)).select(pl.len()))
+    return None if found is None else found == N - 10
+
+
+@attack("differencing", "quasi predicates", "open", BIT, reached={"default": EDGE})
+def padding_from_a_stored_population(a: Attacker) -> Any:
+    """Leaves nine of one sex out, and the target if a condition holds, after that sex has been asked for."""
+    whole = a.value(a.T.filter(mine).select(pl.len()))
+    rest = a.value(a.T.filter(mine & ~(nine_others(a, known) | secret)).select(pl.len()))
+    found = minus(whole, rest)
+    return None if found is None else found == 10
+
+
+@attack(
+    "differencing",
+    "denial budget",
+    "open",
+    tolerance=1e-3,
+)
+def bisection_at_the_edge(a: Attacker) -> Any:
+    """Asks the same with one threshold after another, until the salary is known."""
+    nine, low, high = nine_others(a), 0.0, 131_072.0
+    while high - low > 60:
+        middle = (low + high) / 2
+        above = ten(a, nine | (target & (salary > middle)))
+        if above is None:
+            return None
+        low, high = (middle, high) if above else (low, middle)
+    return (low + high) / 2

@@ -1,0 +1,100 @@
+"""Attacks by what a query does when it fails or takes long: a branch that only the secret takes."""
+
+from __future__ import annotations
+
+import statistics
+from typing import Any
+
+from attack_list import BIT, attack
+from bastion_plan import nodes as n
+from bastion_plan.dtypes import DType
+from bastion_plan.expressions import Column
+from query import Q, inline
+from wire_arena import Attacker
+from wire_terms import age, salary, target
+from wire_worlds import HIGH, LOW
+
+import bastion.expressions as pl
+
+
+def fails(a: Attacker, make: Any) -> bool:
+    """Whether a query fails between two thresholds and not beyond."""
+    return a.failed(make(LOW)) != a.failed(make(HIGH))
+
+
+def plain(secret: Any, yes: Any, no: Any) -> Any:
+    """Return a choice by the secret."""
+    return pl.when(secret).then(yes).otherwise(no)
+
+
+def beyond(edge: float) -> Any:
+    """Return the condition that the target is above a threshold."""
+    return target & (salary > edge)
+
+
+@attack("existence", "functions that can fail", "open", BIT)
+def failing_conversion(a: Attacker) -> Any:
+    """Converts a text that is no number if the secret is above a threshold."""
+    text = lambda c: plain(beyond(c), pl.lit("x"), pl.lit("1")).cast(pl.Int64)  # noqa: E731
+    return fails(a, lambda c: a.T.with_columns(z=text(c)).group_by("z").agg(pl.len()))
+
+
+@attack("existence", "functions that can fail", "open", BIT)
+def failing_date(a: Attacker) -> Any:
+    """Makes a thirteenth month of the secret."""
+    return fails(a, lambda c: a.T.filter(pl.date(2020, plain(beyond(c), 13, 1), 1).is_not_null()).select(pl.len()))
+
+
+@attack("existence", "functions that can fail", "open", BIT)
+def failing_power(a: Attacker) -> Any:
+    """Raises whole numbers to a negative power."""
+    return fails(a, lambda c: a.T.filter((age ** plain(beyond(c), -1, 1)) > 0).select(pl.len()))
+
+
+@attack("existence", "functions that can fail", "open", BIT)
+def failing_pattern(a: Attacker) -> Any:
+    """Makes a pattern of the secret that is not one."""
+    pattern = lambda c: plain(beyond(c), pl.lit("("), pl.lit("f"))  # noqa: E731
+    return fails(a, lambda c: a.T.filter(pl.col("sex").str.count_matches(pattern(c)) >= 0).select(pl.len()))
+
+
+@attack("existence", "functions that can fail", "open", BIT)
+def failing_mapping(a: Attacker) -> Any:
+    """Maps a value that the mapping does not have."""
+    return fails(a, lambda c: a.T.filter(plain(beyond(c), 2, 1).replace_strict({1: 1}) == 1).select(pl.len()))
+
+
+@attack("existence", "functions that can fail", "open", BIT)
+def failing_order(a: Attacker) -> Any:
+    """Joins the nearest of rows that are out of order if the secret is above a threshold."""
+    labels = n.Inline((n.InlineColumn("age", DType("Int64"), (0, 50)),))
+
+    def make(edge: float) -> Q:
+        rows = a.T.sort(plain(beyond(edge), -1, age))
+        return Q(n.JoinAsof(rows.plan, labels, Column("age"), Column("age"))).select(pl.len())
+
+    return fails(a, make)
+
+
+@attack("existence", "functions that can fail", "open", BIT)
+def failing_lists(a: Attacker) -> Any:
+    """Unpacks two lists of unequal lengths."""
+    marks = lambda c: plain(beyond(c), pl.concat_list(age), pl.col("marks"))  # noqa: E731
+    return fails(a, lambda c: a.T.with_columns(marks=marks(c)).explode("tags", "marks").select(pl.len()))
+
+
+@attack("existence", "functions that can fail", "open", BIT)
+def timing_of_a_branch(a: Attacker) -> Any:
+    """Does heavy work if the secret is above a threshold, and looks at the clock."""
+    many = inline({"i": list(range(5000))})
+
+    def work(edge: float) -> n.Node:
+        rows = Q(n.Join(a.T.filter(beyond(edge)).plan, many.plan, "cross"))
+        rows = Q(n.Join(rows.plan, inline({"j": list(range(5000))}).plan, "cross"))
+        return rows.select(x=((pl.col("i") * pl.col("j")) % 7).sum()).plan
+
+    # in turns, so that what else the machine does counts for both
+    pairs = [(a.line().timed(work(LOW)), a.line().timed(work(HIGH))) for _ in range(5)]
+    apart = statistics.median(one - two for one, two in pairs) > 0.1
+    a.told.append(f"{'told apart' if apart else 'alike'} by time")
+    return apart
