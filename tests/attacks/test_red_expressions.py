@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import polars
 import pytest
+from attacking import Ask, Attacks, minus
 from bastion_plan import nodes as n
 from bastion_plan.errors import LimitError
 from bastion_plan.expressions import Over
@@ -72,21 +73,8 @@ unguarded = {k: World().add("t", PEOPLE, Policy.open(), ROLES, unit=u) for k, u 
 T = Q("t")
 age, salary, debt, gain, bonus = (pl.col(c) for c in ("age", "salary", "debt", "gain", "bonus"))
 target = age == 97
-Ask = Callable[[Q], Any]
-Attack = Callable[[Ask], Any]
-ATTACKS: dict[str, tuple[Attack, Any]] = {}
-
-
-def attack(truth: Any = SALARY) -> Callable[[Attack], Attack]:
-    def note(function: Attack) -> Attack:
-        ATTACKS[function.__name__] = (function, truth)
-        return function
-
-    return note
-
-
-def minus(one: Any, two: Any) -> Any:
-    return None if one is None or two is None else one - two
+ATTACKS = Attacks(SALARY)
+attack = ATTACKS.note
 
 
 def differ(ask: Ask, plan: Callable[[float], Q]) -> bool:

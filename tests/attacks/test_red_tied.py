@@ -6,13 +6,12 @@ obtained, not that an error was raised.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import polars
 import pytest
-from attacking import ask_part, same
+from attacking import Ask, Attacks, ask_part, minus, same, values
 from bastion_plan import nodes as n
 from bastion_policy.model import Policy, Role, RoleKind
 from drive import World
@@ -59,30 +58,13 @@ unguarded = World().add("t", PEOPLE, Policy.open(), ROLES, unit="id")
 T = Q("t")
 age, salary, debt, points, disease = (pl.col(c) for c in ("age", "salary", "debt", "points", "disease"))
 target = age == 97
-Ask = Callable[[Q], polars.DataFrame]
-Attack = Callable[[Ask], Any]
-ATTACKS: dict[str, tuple[Attack, Any]] = {}
-
-
-def attack(truth: Any) -> Callable[[Attack], Attack]:
-    def note(function: Attack) -> Attack:
-        ATTACKS[function.__name__] = (function, truth)
-        return function
-
-    return note
-
-
-def values(table: polars.DataFrame, name: str) -> list[Any]:
-    return table[name].to_list() if name in table.columns else []
+ATTACKS = Attacks(SALARY)
+attack = ATTACKS.note
 
 
 def only(table: polars.DataFrame, name: str) -> Any:
     found = values(table, name)
     return found[0] if len(found) == 1 else None
-
-
-def minus(one: Any, *others: Any) -> Any:
-    return None if one is None or any(o is None for o in others) else one - sum(others)
 
 
 # -- the existence of a rare value

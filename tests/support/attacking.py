@@ -3,11 +3,34 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import polars
 from drive import World
 from query import Q
+
+#: what an attacker may do: ask, and read what leaves
+Ask = Callable[[Q], Any]
+Attack = Callable[[Ask], Any]
+
+
+class Attacks(dict[str, tuple[Attack, Any]]):
+    """Attacks by name, each with the value it is after. usual: what most are after."""
+
+    def __init__(self, usual: Any = None) -> None:
+        super().__init__()
+        self._usual = usual
+
+    def note(self, truth: Any = None) -> Callable[[Attack], Attack]:
+        """Register a function."""
+
+        def registered(function: Attack) -> Attack:
+            assert function.__name__ not in self, function.__name__
+            self[function.__name__] = (function, self._usual if truth is None else truth)
+            return function
+
+        return registered
 
 
 def same(one: Any, two: Any) -> bool:
@@ -23,3 +46,19 @@ def ask_part(world: World, plan: Q) -> polars.DataFrame:
     if answer.table is None and answer.verdict.safe_part is not None:
         answer = world.ask(plan.plan, safe_part=True)
     return answer.table if answer.table is not None else polars.DataFrame()
+
+
+def values(table: polars.DataFrame, name: str) -> list[Any]:
+    """Return a column as a list, empty where there is none."""
+    return table[name].to_list() if name in table.columns else []
+
+
+def cell(table: polars.DataFrame, name: str, row: int = 0) -> Any:
+    """Return one value of a column, None where there is none."""
+    found = values(table, name)
+    return found[row] if len(found) > row else None
+
+
+def minus(one: Any, *others: Any) -> Any:
+    """Return a difference, None where a part is missing."""
+    return None if one is None or any(o is None for o in others) else one - sum(others)
