@@ -1,18 +1,21 @@
 """Every attack on record against a live server, under each profile, and once more with its defending rule switched off.
 
 What is asserted is that the secret is not obtained, not that an error was raised; and that it is, without the rule.
+All are played by `make test-all` and `make attack-report`; those not of the fixed sample are marked slow, so that
+`pytest --collect-only -m "not slow" tests/attacks/wire` names what `make test` plays.
 """
 
 from __future__ import annotations
 
 import pytest
-from attack_list import ATTACKS, FAMILIES, PROFILES, by_family
+from attack_list import ATTACKS, FAMILIES, PROFILES, by_family, sample
 from wire_arena import Arena
 from wire_worlds import N, unnamed
 
 import bastion.expressions as pl
 
-NAMES = [attack.name for attack in by_family()]
+SAMPLE = sample()
+NAMES = [pytest.param(a.name, marks=() if a.name in SAMPLE else pytest.mark.slow, id=a.name) for a in by_family()]
 
 
 @pytest.mark.parametrize("profile", PROFILES)
@@ -47,3 +50,8 @@ def test_harmless_questions_are_answered(arena: Arena, profile: str) -> None:
 def test_there_are_enough_attacks_of_every_family() -> None:
     assert len(ATTACKS) >= 120
     assert {a.family for a in ATTACKS.values()} == set(FAMILIES)
+
+
+def test_the_sample_has_every_rule_of_every_family() -> None:
+    assert len(SAMPLE) >= 130
+    assert {(a.family, a.rule) for a in ATTACKS.values()} == {(ATTACKS[n].family, ATTACKS[n].rule) for n in SAMPLE}
