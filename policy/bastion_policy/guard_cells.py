@@ -124,16 +124,16 @@ class Cut:
         return joined, {name: {"only": [int(i) for i in only]}}
 
     def located(
-        self, carry: bool, only: Indexes | None = None, columns: Sequence[str] = ()
+        self, carry: bool, only: Indexes | None = None, columns: Sequence[str] = (), *, rows: bool = False
     ) -> tuple[AnyNode, dict[str, Any]]:
-        """Return the private rows with the number of their cell (and columns of the cell)."""
+        """Return the private rows with the number of their cell (and columns of the cell; rows: with their own number)."""
         if not self.keys and not columns:
-            return n.WithColumns(self.plan(carry), (Alias(Literal(UINT32, 0), INDEX),)), {}
+            return n.WithColumns(self.plan(carry, rows), (Alias(Literal(UINT32, 0), INDEX),)), {}
         cells, tables = self.subset(only, columns)
         if not self.keys:
-            return n.Join(self.plan(carry), cells, how="cross"), tables
+            return n.Join(self.plan(carry, rows), cells, how="cross"), tables
         on = tuple(Column(c) for c in self.key_columns)
-        return n.Join(self.keyed(carry), cells, left_on=on, right_on=on, nulls_equal=True), tables
+        return n.Join(self.keyed(carry, rows), cells, left_on=on, right_on=on, nulls_equal=True), tables
 
     def members(self, only: Indexes) -> Plan:
         """Return the plan of the rows in some of the cells; reads the table `<name>.only`."""

@@ -20,7 +20,7 @@ from bastion_policy.guard_plans import Rewriter, lenient, nesting
 from bastion_policy.history import History, Sets
 from bastion_policy.judge_history import MOST_SNAPPED, Memory, Standing, digest
 from bastion_policy.judge_strict import as_shown
-from bastion_policy.judge_values import CELLS, Judged, ValueRules
+from bastion_policy.judge_values import Judged, ValueRules
 from bastion_policy.lineage import OWN, Occurrence, Typed, World
 from bastion_policy.model import Effective
 from bastion_policy.roles import RoleKind
@@ -216,14 +216,12 @@ class BoundaryJudge:
             return
         cut = self._cut(self.name)
         keys = tuple(Alias(k, c) for k, c in zip(cut.keys, cut.key_columns, strict=True))
-        cut.lists = self.memory.columns(CELLS)
-        lists = tuple(Alias(e, name) for name, e in cut.lists.items())
-        frame = cut.plan(False, True)
-        cells = n.GroupBy(frame, keys, lists) if keys else n.Select(frame, lists)
+        frame, one = cut.plan(False), (Alias(Call("pl.len"), ROWS),)
+        cells = n.GroupBy(frame, keys, one) if keys else n.Select(frame, one)
         table = yield Measure(n.WithRowIndex(cells, INDEX), cut.name, (INDEX,))
         m = Measurer(cut, int(table["__height"]))
         yield from self.memory.wholes(m)
-        self.memory.approve((yield from self.memory.members(m, CELLS)))
+        self.memory.approve((yield from self.memory.cells(m)))
 
     # -- what was released before
 
@@ -237,7 +235,7 @@ class BoundaryJudge:
         if not memory.on:
             rest, members = yield from self._remainder(m, rows, own, small, None)
             return Past(own & ~self._in_rest(m, rest, members), whole, none, none, rest, members)
-        asked = yield from memory.members(m, CELLS)
+        asked = yield from memory.cells(m)
         stands = yield from memory.wholes(m)
         yield from memory.reserve(m, {o.dataset: self.facts[o.dataset].policy.reserved for o in self.frame.occurrences})
         plan, everybody = self.plan_digest, not m.cut.keys and not self.frame.narrowed

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
+import numpy.typing as npt
 
-from bastion_policy.history.past import FAR, FULL, NEAR, SAME, Channel, Distances, Past, Sets, audited, rows
+from bastion_policy.history.past import FAR, FULL, NEAR, SAME, Channel, Distances, Past, audited
 from bastion_policy.history.roster import Roster, numbering_plan, steady_plan
+from bastion_policy.history.sets import Sets
 
 __all__ = [
     "FAR",
@@ -24,7 +27,6 @@ __all__ = [
     "Sets",
     "audited",
     "numbering_plan",
-    "rows",
     "steady_plan",
 ]
 
@@ -39,10 +41,14 @@ class Lens:
 
     def __post_init__(self) -> None:
         self.items = self.roster.versions[self.dataset, self.version]
+        self.most = self.roster.most
+
+    @cached_property
+    def rows(self) -> npt.NDArray[np.int64]:
+        """Per item, its row in this version; -1: it has none."""
         rows = np.full(self.roster.size, -1, np.int64)
         rows[self.items] = np.arange(self.items.size)
-        self.rows = rows  #: per item, its row in this version; -1: it has none
-        self.most = self.roster.most
+        return rows
 
 
 @dataclass(eq=False)

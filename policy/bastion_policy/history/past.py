@@ -16,73 +16,21 @@ INVARIANT: every doubt ends in "not far": what is too large to be compared is no
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
 from bastion_policy.audit import AuditRules, AuditState, Row
+from bastion_policy.history.sets import Ints, Items, Sets
 
-Ints = npt.NDArray[np.int64]
-Items = npt.NDArray[np.int32]
 Hashes = npt.NDArray[np.uint64]
 FAR, SAME, NEAR, FULL = 0, 1, 2, 3
 #: entries (stored partitions times atoms) of one channel; beyond it the history is full, and nothing new is released
 CAPACITY = 1 << 28
 #: cells that share items, which are kept as partitions of their own
 MOST_OVERLAPPING = 64
-
-
-@dataclass(frozen=True, eq=False)
-class Sets:
-    """Populations that are asked about at once: `cell[i]` (0 <= cell < count) holds `item[i]`.
-
-    Ordered by cell and item, each pair once.
-    """
-
-    count: int
-    cell: Ints
-    item: Items
-
-    @classmethod
-    def of(cls, count: int, cell: npt.ArrayLike, item: npt.ArrayLike) -> Sets:
-        """Return the sets of some memberships, in any order, repeated ones once."""
-        cells, items = np.asarray(cell, np.int64), np.asarray(item, np.int32)
-        if bool(((np.diff(cells) > 0) | ((np.diff(cells) == 0) & (np.diff(items) > 0))).all()):
-            return cls(count, cells, items)
-        top = int(items.max()) + 1 if items.size else 1
-        code = np.sort(cells * top + items)
-        code = code[np.append(True, np.diff(code) > 0)]
-        return cls(count, code // top, (code % top).astype(np.int32))
-
-    @cached_property
-    def sizes(self) -> Ints:
-        """Items per cell."""
-        return np.diff(np.searchsorted(self.cell, np.arange(self.count + 1)))
-
-    @cached_property
-    def disjoint(self) -> bool:
-        """Whether no item is in two cells."""
-        return not self.item.size or int(np.bincount(self.item).max()) <= 1
-
-    def members(self, cell: int) -> Items:
-        """Return the items of one cell, ascending."""
-        start, end = np.searchsorted(self.cell, [cell, cell + 1])
-        return self.item[start:end]
-
-    def union(self, cells: npt.ArrayLike) -> Sets:
-        """Return some cells as one."""
-        inside = np.isin(self.cell, cells)
-        return Sets.of(1, np.zeros(int(inside.sum()), np.int64), self.item[inside])
-
-    def where(self, flags: npt.NDArray[np.bool_]) -> Sets:
-        """Return the sets with the cells that are not flagged empty."""
-        if bool((flags | (self.sizes == 0)).all()):
-            return self
-        inside = flags[self.cell]
-        return Sets(self.count, self.cell[inside], self.item[inside])
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,10 +108,10 @@ class Channel:
 
     def _overlaps(self, asked: Sets) -> Iterator[tuple[int, Ints, Ints, Ints, npt.NDArray[np.bool_]]]:
         """Iterate over (part, cells, stored, items apart, whether one lies inside the other) of what has items in common."""
-        atoms = self.sizes.size
-        code, lengths = _counted(asked.cell * atoms + self.labels[asked.item], asked.count * atoms)
-        cell, atom = code // atoms, code % atoms
-        for p in range(self.parts.shape[0]) if asked.item.size else ():
+        if not self.parts.shape[0]:
+            return
+        cell, atom, lengths = self._met(asked)
+        for p in range(self.parts.shape[0]) if cell.size else ():
             row = self.parts[p]
             inside = row[atom]
             hit = inside >= 0
@@ -175,6 +123,17 @@ class Channel:
             mine = asked.sizes[c]
             theirs = np.bincount(row[row >= 0], self.sizes[row >= 0], cells).astype(np.int64)[s]
             yield p, c, s, mine + theirs - 2 * common, (common == mine) | (common == theirs)
+
+    def _met(self, asked: Sets) -> tuple[Ints, Ints, Ints]:
+        """Return (cell, atom, items in both) of all that meet."""
+        atoms = self.sizes.size
+        if asked.disjoint:
+            met = asked.crossed(self.labels, atoms)
+            there = np.append(asked.kept, False)[met.cell]
+            return met.cell[there], met.atom[there], met.size[there]
+        cells, items = asked.memberships
+        code, lengths = np.unique(cells * atoms + self.labels[items], return_counts=True)
+        return code // atoms, code % atoms, lengths
 
     def _units_apart(self, asked: Sets, cell: int, part: int, stored: int, k: int, most: int, unit: Hashes) -> bool:
         """Whether fewer than k units have an item in exactly one of two populations."""
@@ -195,17 +154,20 @@ class Channel:
         most = min(self.labels.size, self.sizes.size * (asked.count + 1))
         return few and (self.parts.shape[0] + 1) * most <= CAPACITY
 
-    def coarse(self, k: int, owner: Ints | None = None) -> bool:
-        """Whether every atom is of k people at least. owner: whose each item is, where people have several.
+    def coarse(self, k: int, owner: Ints | None = None, most: int = 1) -> bool:
+        """Whether every atom is of k people at least. owner: whose each item is, where people have several, `most` at most.
 
         INVARIANT: every combination of released numbers is constant on atoms, so where all atoms are large none of them tells
-        about fewer people: there is nothing to audit.
+        about fewer people: there is nothing to audit. (Tier bound: more than (k - 1) * most items are of k people.)
         """
-        if owner is None:
-            return bool((self.sizes[self.sizes > 0] >= k).all())
-        owners = int(owner.max()) + 1 if owner.size else 1
-        found = np.unique(self.labels.astype(np.int64) * owners + owner) // owners
-        return bool((np.bincount(found, minlength=self.sizes.size)[self.sizes > 0] >= k).all())
+        there = self.sizes > 0
+        small = there & (self.sizes <= (k - 1) * most)
+        if most == 1 or owner is None or not small.any():
+            return not small.any()
+        items = np.flatnonzero(small[self.labels])
+        owners = int(owner.max()) + 1
+        found = np.unique(self.labels[items].astype(np.int64) * owners + owner[items]) // owners
+        return bool((np.bincount(found, minlength=self.sizes.size)[small] >= k).all())
 
     def around(self, items: Items, *, inside: bool) -> Items:
         """Return the atoms that lie inside a set of items (or that touch it), as items."""
@@ -215,23 +177,28 @@ class Channel:
 
     def released(self, asked: Sets, plan: bytes = b"") -> Channel:
         """Return the channel with these populations stored (empty cells are none)."""
-        if not asked.item.size:
-            return self
         if asked.disjoint:
-            return self._stored(asked.cell, asked.item, plan)
+            return self._stored(asked, plan)
         channel = self
-        for cell in range(asked.count):
-            items = asked.members(cell)
-            if items.size:
-                channel = channel._stored(np.zeros(items.size, np.int64), items, plan)
+        for cell in np.flatnonzero(asked.sizes):
+            channel = channel._stored(Sets.one(asked.members(int(cell)), self.labels.size), plan)
         return channel
 
-    def _stored(self, cell: Ints, item: Items, plan: bytes) -> Channel:
-        labels, sizes, parent = _split(self.labels, self.sizes.size, cell, item)
-        row = np.full(sizes.size, -1, np.int32)
-        row[labels[item]] = cell
-        parts = np.vstack([self.parts[:, parent], row[None, :]])
-        return replace(self, labels=labels, sizes=sizes, parts=parts, plans=(*self.plans, plan))
+    def _stored(self, asked: Sets, plan: bytes) -> Channel:
+        if not asked.sizes.any():
+            return self
+        met = asked.crossed(self.labels, self.sizes.size)
+        cell = np.where(np.append(asked.kept, False)[met.cell], met.cell, -1)
+        if asked.kept.all():
+            atom, at, size = met.atom, met.at, met.size
+        else:
+            # what is not kept is as good as in none
+            width = asked.count + 1
+            code, again = np.unique(met.atom * width + cell + 1, return_inverse=True)
+            atom, cell = code // width, code % width - 1
+            at, size = again.astype(np.int32)[met.at], np.bincount(again, met.size).astype(np.int64)
+        parts = np.vstack([self.parts[:, atom], cell[None, :].astype(np.int32)])
+        return replace(self, labels=at, sizes=size, parts=parts, plans=(*self.plans, plan))
 
 
 @dataclass(frozen=True, eq=False)
@@ -274,36 +241,6 @@ def audited(channel: Channel, rules: AuditRules, seed: bytes, owner: Ints | None
     return state if state is None else state.knowing((), [Row.of(items) for items in channel.hidden])
 
 
-def rows(asked: Sets, cells: Sequence[int]) -> list[Row]:
-    """Return the audit's rows of some cells."""
-    starts, ends = np.searchsorted(asked.cell, cells, "left"), np.searchsorted(asked.cell, cells, "right")
-    return [Row(asked.item[a:b].astype(np.int64)) for a, b in zip(starts, ends, strict=True)]
-
-
-def _counted(code: Ints, top: int) -> tuple[Ints, Ints]:
-    """Return the distinct codes (0 <= code < top) and how often each occurs."""
-    if top <= 8 * code.size:
-        counts = np.bincount(code, minlength=top)
-        found = np.flatnonzero(counts)
-        return found, counts[found]
-    return np.unique(code, return_counts=True)
-
-
 def _weighed(code: Ints, weight: Ints) -> tuple[Ints, Ints]:
     found, at = np.unique(code, return_inverse=True)
     return found, np.bincount(at, weight, found.size).astype(np.int64)
-
-
-def _split(labels: Items, atoms: int, cell: Ints, item: Items) -> tuple[Items, Ints, Ints]:
-    """Return (labels, sizes, parent) of the atoms that a partition leaves."""
-    cells = int(cell.max()) + 2
-    code = labels.astype(np.int64) * cells
-    code[item] += cell + 1
-    if atoms * cells <= 8 * max(labels.size, 1024):
-        counts = np.bincount(code, minlength=atoms * cells)
-        found = np.flatnonzero(counts)
-        number = np.zeros(counts.size, np.int32)
-        number[found] = np.arange(found.size, dtype=np.int32)
-        return number[code], counts[found], found // cells
-    found, at, counts = np.unique(code, return_inverse=True, return_counts=True)
-    return at.astype(np.int32), counts, found // cells

@@ -104,7 +104,15 @@ class Roster:
         unit = np.arange(1, rows + 1, dtype=np.uint64) if unit is None else unit
         turn = _turns(unit)
         # INVARIANT: tables of the same people share their items: the first row of a person in one is that in all, and so on
-        key = np.where(turn == 0, unit, _mixed(unit ^ _mixed(turn)))
+        key = unit if turn is None else np.where(turn == 0, unit, _mixed(unit ^ _mixed(turn)))
+        if not self.keys.size:
+            # nobody is known yet: rows are items
+            sort = np.argsort(key)
+            item = np.arange(rows, dtype=np.int32)
+            most = 1 if turn is None else int(turn.max()) + 1
+            table = np.full(rows, number, np.int32)
+            versions = {**self.versions, (dataset, version): item}
+            return Roster(key[sort], item[sort], unit, content, table, most, tables, versions, self.steady)
         at = np.searchsorted(self.keys, key)
         known = at < self.keys.size
         known[known] = self.keys[at[known]] == key[known]
@@ -123,7 +131,7 @@ class Roster:
             np.concatenate([self.unit, unit[new]]),
             np.concatenate([self.content, content[new]]),
             np.concatenate([self.table, np.full(int(new.sum()), number, np.int32)]),
-            max(int(turn.max()) + 1 if rows else 1, self.most + bool(changed.any())),
+            max(int(turn.max()) + 1 if turn is not None else 1, self.most + bool(changed.any())),
             tables,
             {**self.versions, (dataset, version): item},
             self.steady,
@@ -135,8 +143,11 @@ class Roster:
         return self if len(kept) == len(self.versions) else replace(self, versions=kept)
 
 
-def _turns(unit: Hashes) -> Hashes:
-    """Return, per row, how many rows of the same unit come before it."""
+def _turns(unit: Hashes) -> Hashes | None:
+    """Return, per row, how many rows of the same unit come before it; None: everybody has one row."""
+    ordered = np.sort(unit)
+    if not (ordered[1:] == ordered[:-1]).any():
+        return None
     order = np.argsort(unit, kind="stable")
     ordered = unit[order]
     first = np.ones(unit.size, bool)

@@ -1,0 +1,154 @@
+"""Populations that are asked about at once, as sets of items."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bastion_policy.audit import Row
+
+Ints = npt.NDArray[np.int64]
+Items = npt.NDArray[np.int32]
+Flags = npt.NDArray[np.bool_]
+#: codes that are counted in a table rather than sorted: entries of the table per item
+MOST_SPREAD = 8
+
+
+@dataclass(frozen=True, eq=False)
+class Crossed:
+    """How atoms and cells meet: `size[i]` items are in atom `atom[i]` and cell `cell[i]` (-1: in none).
+
+    Ordered by atom and cell, each pair that occurs once. at: of each item, which pair it is in.
+    """
+
+    atom: Ints
+    cell: Ints
+    size: Ints
+    at: Items
+
+
+@dataclass(frozen=True, eq=False)
+class Sets:
+    """Populations 0 to count - 1.
+
+    place: the cell of each item, -1 for none; None where cells share items. pairs: (cell, item) then, ordered, each once.
+    kept: cells that are looked at; the others count as empty.
+    """
+
+    count: int
+    place: Items | None
+    kept: Flags
+    pairs: tuple[Ints, Items] | None = None
+    _crossed: list[tuple[Items, Crossed]] = field(default_factory=list, repr=False)
+
+    @classmethod
+    def of(cls, count: int, cell: npt.ArrayLike, item: npt.ArrayLike, size: int = 0) -> Sets:
+        """Return the sets of some memberships, in any order, repeated ones once. size: items that there are, if known."""
+        cells, items = np.asarray(cell), np.asarray(item)
+        every = np.ones(count, bool)
+        if not items.size:
+            return cls(count, np.full(size, -1, np.int32), every)
+        place = np.full(max(size, int(items.max()) + 1), -1, np.int32)
+        place[items] = cells
+        if bool((place[items] == cells).all()):
+            return cls(count, place, every)
+        top = place.size
+        code = np.sort(cells.astype(np.int64) * top + items)
+        code = code[np.append(True, np.diff(code) > 0)]
+        return cls(count, None, every, (code // top, (code % top).astype(np.int32)))
+
+    @classmethod
+    def one(cls, items: npt.ArrayLike, size: int = 0) -> Sets:
+        """Return one set."""
+        found = np.asarray(items)
+        return cls.of(1, np.zeros(found.size, np.int32), found, size)
+
+    @property
+    def disjoint(self) -> bool:
+        """Whether no item is in two cells."""
+        return self.place is not None
+
+    @cached_property
+    def sizes(self) -> Ints:
+        """Items per cell."""
+        if self.place is None:
+            assert self.pairs is not None
+            counts = np.bincount(self.pairs[0], minlength=self.count)
+        elif self._crossed:
+            found = self._crossed[-1][1]
+            counts = np.bincount(found.cell + 1, found.size, self.count + 1)[1:].astype(np.int64)
+        else:
+            counts = np.bincount(self.place + np.int32(1), minlength=self.count + 1)[1:]
+        return np.where(self.kept, counts, 0)
+
+    @cached_property
+    def memberships(self) -> tuple[Ints, Items]:
+        """(cell, item), ordered by both."""
+        if self.place is None:
+            assert self.pairs is not None
+            inside = self.kept[self.pairs[0]]
+            return self.pairs[0][inside], self.pairs[1][inside]
+        items = np.flatnonzero(np.append(self.kept, False)[self.place]).astype(np.int32)
+        cells = self.place[items]
+        order = np.argsort(cells.astype(np.uint16) if self.count < 1 << 16 else cells, kind="stable")
+        return cells[order].astype(np.int64), items[order]
+
+    def members(self, cell: int) -> Items:
+        """Return the items of one cell, ascending."""
+        if self.place is not None and self.count == 1 and self.kept[0]:
+            return np.flatnonzero(self.place == cell).astype(np.int32)
+        cells, items = self.memberships
+        start, end = np.searchsorted(cells, [cell, cell + 1])
+        return items[start:end]
+
+    def rows(self, cells: Sequence[int]) -> list[Row]:
+        """Return the audit's rows of some cells."""
+        return [Row(self.members(int(cell)).astype(np.int64)) for cell in cells]
+
+    def union(self, cells: npt.ArrayLike) -> Sets:
+        """Return some cells as one."""
+        chosen = np.zeros(self.count + 1, bool)
+        chosen[np.asarray(cells, np.int64)] = True
+        chosen[:-1] &= self.kept
+        if self.place is None:
+            cell, item = self.memberships
+            return Sets.one(item[chosen[cell]])
+        one = np.where(chosen, np.int32(0), np.int32(-1))
+        return Sets(1, one[self.place], np.ones(1, bool))
+
+    def where(self, flags: Flags) -> Sets:
+        """Return the sets with the cells that are not flagged empty."""
+        if bool((flags | ~self.kept).all()):
+            return self
+        return Sets(self.count, self.place, self.kept & flags, self.pairs, self._crossed)
+
+    def crossed(self, labels: Items, atoms: int) -> Crossed:
+        """Return how all cells meet atoms, whether they are looked at or not; of disjoint sets. labels: the atom of each item."""
+        assert self.place is not None
+        for known, found in self._crossed:
+            if known is labels:
+                return found
+        place, width = self.place, self.count + 1
+        if place.size < labels.size:
+            place = np.append(place, np.full(labels.size - place.size, -1, np.int32))
+        pairs = atoms * width
+        code: npt.NDArray[Any] = np.multiply(labels, width, dtype=np.int32 if pairs < 1 << 31 else np.int64)
+        np.add(code, place, out=code)
+        np.add(code, 1, out=code)
+        if pairs <= MOST_SPREAD * max(labels.size, 1024):
+            counts = np.bincount(code, minlength=pairs)
+            codes = np.flatnonzero(counts)
+            number = np.zeros(pairs, np.int32)
+            number[codes] = np.arange(codes.size, dtype=np.int32)
+            found = Crossed(codes // width, codes % width - 1, counts[codes], number[code])
+        else:
+            codes, at, counts = np.unique(code, return_inverse=True, return_counts=True)
+            codes = codes.astype(np.int64)
+            found = Crossed(codes // width, codes % width - 1, counts, at.astype(np.int32))
+        self._crossed[:] = [*self._crossed[-1:], (labels, found)]
+        return found
