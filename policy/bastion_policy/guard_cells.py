@@ -156,10 +156,12 @@ class Measurer:
     steps: int = 0
     histograms: dict[Any, Any] = field(default_factory=dict)
 
-    def ask(self, plan: AnyNode, tables: Mapping[str, Any] | None = None) -> Steps:
-        """Measure a plan all of whose columns come back."""
+    def ask(
+        self, plan: AnyNode, tables: Mapping[str, Any] | None = None, returns: tuple[str, ...] | None = None
+    ) -> Steps:
+        """Measure a plan all of whose columns come back (faster where they are named)."""
         self.steps += 1
-        answer = yield Measure(plan, f"{self.cut.name}.m{self.steps}", None, {**self.tables, **(tables or {})})
+        answer = yield Measure(plan, f"{self.cut.name}.m{self.steps}", returns, {**self.tables, **(tables or {})})
         return answer
 
     def spread(self, answer: Measured, column: str, empty: float = 0.0) -> Floats:

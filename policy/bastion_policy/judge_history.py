@@ -13,7 +13,7 @@ from bastion_plan.canonical import encode
 from bastion_plan.expressions import Alias, AnyExpr, Column, Expr
 from bastion_plan.nodes import AnyNode, Node
 
-from bastion_policy.audit import AuditRules, Row
+from bastion_policy.audit import AuditRules, Row, distinct
 from bastion_policy.boundary import call
 from bastion_policy.guard_cells import INDEX, Flags, Indexes, Measurer, Steps, X, both, ints
 from bastion_policy.guard_plans import lenient
@@ -168,7 +168,7 @@ class Memory:
             for _ in range(m.cut.nested.get(o.index, 0)):
                 plan = n.Explode(plan, (Column(column),))
             listed = n.Filter(plan, call("is_not_null", Column(column)))
-            answer = yield from m.ask(listed)
+            answer = yield from m.ask(listed, returns=(INDEX, column))
             found.append(self._sets(o, m.size, answer[INDEX], answer[column]))
         return found
 
@@ -183,7 +183,8 @@ class Memory:
             listed: AnyNode = n.Select(plan, (Column(INDEX), Column(o.row)))
             for _ in range(m.cut.nested.get(o.index, 0)):
                 listed = n.Explode(listed, (Column(o.row),))
-            answer = yield from m.ask(n.Filter(listed, call("is_not_null", Column(o.row))), tables)
+            there = n.Filter(listed, call("is_not_null", Column(o.row)))
+            answer = yield from m.ask(there, tables, returns=(INDEX, o.row))
             found.append(self._sets(o, m.size, answer[INDEX], answer[o.row]))
         return found
 
@@ -440,7 +441,7 @@ class Memory:
                 cell = ints(answer[INDEX])
                 asked = self._sets(o, int(cell.max()) + 1 if cell.size else 0, cell, answer[X])
                 alone = Memory(self.history, (o,), self.effective)
-                people = np.array([np.unique(lens.roster.unit[asked.members(c)]).size for c in range(asked.count)])
+                people = np.array([distinct(lens.roster.unit[asked.members(c)]).size for c in range(asked.count)])
                 standing = alone.standing([asked], people >= self.k, whole=True)
                 alone.enter([asked], standing.far, plan=digest(n.Select(n.Scan(o.dataset), columns)))
                 past = self.history.pasts[domain]
@@ -450,7 +451,7 @@ class Memory:
         present = both([call("is_not_null", Column(s.column)) for s in sorted(sources, key=lambda s: s.column)])
         assert present is not None
         listed = n.Filter(n.WithRowIndex(n.Scan(o.dataset), X), present)  # type: ignore[arg-type]
-        answer = yield from m.ask(n.Select(listed, (Column(X),)))
+        answer = yield from m.ask(n.Select(listed, (Column(X),)), returns=(X,))
         return ints(answer[X])
 
 

@@ -27,7 +27,7 @@ exceeded. Nothing here answers "cleared" because it gave up.
 """
 
 from bastion_policy.audit.encoding import decode, encode
-from bastion_policy.audit.rows import Row, partition
+from bastion_policy.audit.rows import Row, distinct, partition
 from bastion_policy.audit.state import AuditRules, AuditState, AuditVerdict, Capacity, Clearance, Released
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "Released",
     "Row",
     "decode",
+    "distinct",
     "encode",
     "partition",
 ]

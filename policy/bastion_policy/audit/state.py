@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import numpy.typing as npt
 from bastion_plan.errors import InputError, ServerError
 
 from bastion_policy.audit import checks
 from bastion_policy.audit.atoms import Atoms
 from bastion_policy.audit.primes import Floats, draw
-from bastion_policy.audit.rows import Row, Units
+from bastion_policy.audit.rows import Row, Units, distinct
 from bastion_policy.audit.space import CHUNK, Space, touched
 
 
@@ -173,12 +174,13 @@ class AuditState:
         arrays = [*self.space.rows, *self.space.hidden, *self.released, *self.concealed, self.atoms.labels]
         return sum(a.nbytes for a in arrays)
 
-    def people(self, atoms: Atoms) -> Units:
-        """Return the distinct people of each atom."""
+    def people(self, atoms: Atoms, of: npt.NDArray[np.bool_] | None = None) -> Units:
+        """Return the distinct people of all atoms, or of some and 0 for the others."""
         if self.owner is None:
             return atoms.sizes
+        units = np.arange(atoms.labels.size) if of is None else np.flatnonzero(of[atoms.labels])
         owners = int(self.owner.max()) + 1 if self.owner.size else 1
-        found = np.unique(atoms.labels.astype(np.int64) * owners + self.owner) // owners
+        found = distinct(atoms.labels[units].astype(np.int64) * owners + self.owner[units]) // owners
         return np.bincount(found, minlength=atoms.sizes.size)
 
     def sizes(self, atoms: Atoms) -> Units:
@@ -188,15 +190,16 @@ class AuditState:
         person, so k units (see `AuditRules.people`) prove it. Units of several small atoms may be one person's.
         """
         rules = self.rules
-        if self.owner is None or rules.people is None:
+        small = atoms.sizes < rules.k
+        if self.owner is None or rules.people is None or not small.any():
             return atoms.sizes
-        return np.where(self.people(atoms) >= rules.people, np.maximum(atoms.sizes, rules.k), atoms.sizes)
+        return np.where(self.people(atoms, small) >= rules.people, rules.k, atoms.sizes)
 
     def _enough(self, row: Row) -> bool:
         """Whether a row alone is of enough people."""
         if row.units.size >= self.rules.k or self.owner is None or self.rules.people is None:
             return row.units.size >= self.rules.k
-        return int(np.unique(self.owner[row.units]).size) >= self.rules.people
+        return int(distinct(self.owner[row.units]).size) >= self.rules.people
 
     # -- asking
 
@@ -407,8 +410,9 @@ class AuditState:
     def _forbidden(self) -> tuple[Clearance, str] | None:
         """Return why this state must not come to be."""
         rules, space, sizes = self.rules, self.space, self.sizes(self.atoms)
-        people = self.people(self.atoms)
-        if rules.share is not None and space.rank > checks.budget(people, rules.people or rules.k, rules.share):
+        if rules.share is not None and space.rank > checks.budget(
+            self.people(self.atoms), rules.people or rules.k, rules.share
+        ):
             return Clearance.REFUSED, "saturation"
         if checks.suppressed(space):
             return Clearance.REFUSED, "suppressed"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from bastion_policy.audit import checks
+from bastion_policy.audit import checks, distinct
 from bastion_policy.history.past import Channel, Past
 from bastion_policy.history.roster import Roster
 
@@ -36,8 +36,8 @@ def coverage(past: Past, roster: Roster, dataset: str, version: int) -> Coverage
     told = released[channel.labels[items]]
     # a person counts once, with any row in a released population
     unit = roster.unit[items]
-    everybody = np.unique(unit).size
-    share = np.unique(unit[told]).size / everybody if everybody else 0.0
+    everybody = distinct(unit).size
+    share = distinct(unit[told]).size / everybody if everybody else 0.0
     audit = channel.audit
     if audit is None:
         cells = int((channel.parts.max(axis=1) + 1).sum()) if channel.parts.size else 0

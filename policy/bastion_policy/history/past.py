@@ -22,7 +22,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
-from bastion_policy.audit import AuditRules, AuditState, Row
+from bastion_policy.audit import AuditRules, AuditState, Row, distinct
 from bastion_policy.history.sets import Ints, Items, Sets
 
 Hashes = npt.NDArray[np.uint64]
@@ -140,7 +140,7 @@ class Channel:
         if most == 1:
             return True
         apart = np.setxor1d(asked.members(cell), self.population(part, stored), assume_unique=True)
-        return int(np.unique(unit[apart]).size) < k
+        return int(distinct(unit[apart]).size) < k
 
     def population(self, part: int, stored: int) -> Items:
         """Return the items of a stored population, ascending."""
@@ -166,7 +166,7 @@ class Channel:
             return not small.any()
         items = np.flatnonzero(small[self.labels])
         owners = int(owner.max()) + 1
-        found = np.unique(self.labels[items].astype(np.int64) * owners + owner[items]) // owners
+        found = distinct(self.labels[items].astype(np.int64) * owners + owner[items]) // owners
         return bool((np.bincount(found, minlength=self.sizes.size)[small] >= k).all())
 
     def around(self, items: Items, *, inside: bool) -> Items:

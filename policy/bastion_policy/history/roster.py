@@ -44,7 +44,7 @@ def numbering_plan(facts: DatasetFacts) -> AnyNode:
     return n.Select(n.Scan(facts.id), tuple(columns))
 
 
-def steady_plan(facts: DatasetFacts) -> AnyNode:
+def steady_plan(facts: DatasetFacts) -> n.Select:
     """Return the plan that gives, per column, the share of people with several rows who have one value in all of them."""
     assert facts.unit is not None
     columns = [c.name for c in facts.columns if c.name != facts.unit and not c.dtype.is_nested]

@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TypeVar
 
 import numpy as np
+from bastion_plan.expressions import Alias
 from bastion_plan.nodes import Node
 from bastion_policy.facts import DatasetFacts
 from bastion_policy.history import History, Lens, Past, Roster, numbering_plan, steady_plan
@@ -28,7 +29,7 @@ HELD = 16
 _BETWEEN = "\x00"
 
 _T = TypeVar("_T")
-Measurement = Callable[[Node], Awaitable[Measured]]
+Measurement = Callable[[Node, tuple[str, ...]], Awaitable[Measured]]
 
 
 class HistoryService:
@@ -56,7 +57,7 @@ class HistoryService:
     async def of(self, subject: Subject, who: str, measure: Measurement) -> History:
         """Return what a query may know of the past; to be asked in its turn.
 
-        measure: runs a plan beside the data; used once per version of a table.
+        measure: runs a plan beside the data and returns the named columns; used once per version of a table.
 
         Raises:
             ServerError: server.history.*, server.sealed.*: a history that cannot be read releases nothing.
@@ -100,7 +101,8 @@ class HistoryService:
             number, roster = await self._read_roster(domain)
             if (facts.id, facts.version) in roster.versions:
                 return roster
-            measured = await measure(numbering_plan(facts))
+            units = (UNIT,) if facts.unit is not None else ()
+            measured = await measure(numbering_plan(facts), (CONTENT, *units))
 
             def enter() -> Roster:
                 unit = np.asarray(measured[UNIT]) if facts.unit is not None else None
@@ -109,7 +111,8 @@ class HistoryService:
 
             entered = await asyncio.to_thread(enter)
             if entered.most > 1 and facts.unit is not None:
-                shares = await measure(steady_plan(facts))
+                plan = steady_plan(facts)
+                shares = await measure(plan, tuple(e.name for e in plan.exprs if isinstance(e, Alias)))
                 named = {c.name: shares[c.name][0] for c in facts.columns if c.name in shares}
                 entered = entered.knowing(facts.id, facts.version, named)
 

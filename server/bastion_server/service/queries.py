@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import Future
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Any
 
 import polars as pl
@@ -135,7 +136,7 @@ class QueryService:
             self.histories.turn(subject, who),
             self.lease(subject, who, f"query {subject.plan_hash[:12]} by {who}") as lease,
         ):
-            history = await self.histories.of(subject, who, lambda plan: _measured(lease, plan))
+            history = await self.histories.of(subject, who, partial(_measured, lease))
             verdict = await self.judge(lease, subject, who, history, request)
             plan = verdict.safe_part if safe_part and verdict.release is None else verdict.release
             if plan is not None:
@@ -195,7 +196,7 @@ class QueryService:
     async def considered(self, subject: Subject, who: str, label: str) -> Verdict:
         """Return the verdict that a query would get now; nothing is released."""
         async with self.histories.turn(subject, who), self.lease(subject, who, label) as lease:
-            history = await self.histories.of(subject, who, lambda plan: _measured(lease, plan))
+            history = await self.histories.of(subject, who, partial(_measured, lease))
             return await self.judge(lease, subject, who, history)
 
     async def judge(
@@ -290,7 +291,7 @@ class QueryService:
                 self.lease(subject, who, f"approved {subject.plan_hash[:12]} by {who}") as lease,
             ):
                 request.progress("running")
-                history = await self.histories.of(subject, who, lambda plan: _measured(lease, plan))
+                history = await self.histories.of(subject, who, partial(_measured, lease))
                 await self._witness(lease, subject, who, history)
                 return await self._kept(history, lease, approved_plan(subject.bound, subject.facts), ReleaseNote())
 
@@ -343,7 +344,9 @@ class QueryService:
         if filed.grant is not None:
             async with self.review.using(filed.grant) as holds:
                 if holds:
-                    with await self.approved.of(filed.grant, self._run_approved(request, subject, filed.requester)) as result:
+                    with await self.approved.of(
+                        filed.grant, self._run_approved(request, subject, filed.requester)
+                    ) as result:
                         result.note = ReleaseNote(notes=("The sealed result, for the owner.",))
                         await self._send(request, subject, result, 0.0)
                     return
@@ -461,9 +464,9 @@ class QueryService:
         )
 
 
-async def _measured(lease: Lease, plan: Node) -> Measured:
-    """Measure a plan whose columns come back."""
-    return columns(await lease.run(plan))
+async def _measured(lease: Lease, plan: Node, returns: tuple[str, ...]) -> Measured:
+    """Measure a plan of which some columns come back."""
+    return columns(await lease.run(plan, None, returns))
 
 
 async def _advance(judgement: Judgement, measured: Measured | None) -> tuple[Any, Verdict | None]:
