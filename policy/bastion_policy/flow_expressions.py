@@ -304,6 +304,8 @@ class ExpressionTyping:
             return inner if same else inner.derived(Form.MIX, reason="a cast of a sum of columns")
         if inner.form is not Form.COLUMN:
             return inner.derived(inner.form, reason=inner.reason)
+        if target.kind == "Boolean" and source is not None and source.is_numeric and source.kind != "Decimal":
+            return inner.derived(Form.BITS)  # whether it is 0
         if source is not None and source.kind == "Boolean" and target.is_numeric:
             return replace(inner, low=0.0, high=1.0, plain=None)
         if source == target:
@@ -572,7 +574,9 @@ class ExpressionTyping:
             # INVARIANT: fills are contributions that the scientist knows and takes off again: they would hide who dominates
             if self._is_number(expr) and any((s.dataset, s.column) in self.world.nullable for s in value.sources):
                 return None
-            return value.derived(Form.COLUMN, low=low, high=high)
+            # shown as a value that k people hold, the filled ones among them; numbers are shown on a grid, which a fill moves
+            own = value.own_scale and not self._is_number(expr)
+            return value.derived(Form.COLUMN, low=low, high=high, own_scale=own)
         return None
 
 

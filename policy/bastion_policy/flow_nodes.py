@@ -14,16 +14,17 @@ from bastion_plan.expressions import Alias, AnyExpr, Call, Column, Expr, Over, c
 from bastion_plan.nodes import AnyNode, Node
 from bastion_plan.typing import expr_dtype
 
+from bastion_policy import flow_inline as inline
 from bastion_policy import flow_strict as strict
 from bastion_policy import flow_tied as tied
 from bastion_policy import flow_windows as windows
 from bastion_policy.boundary import REST, Boundary, Output
 from bastion_policy.flow_expressions import PER_UNIT, ExpressionTyping, join_sources, scalar_bounds
 from bastion_policy.flow_joins import EXACT_KEYS, join_frames
-from bastion_policy.flow_reshape import concat_frames, fill_frame, opaque, reshape_frame
+from bastion_policy.flow_reshape import concat_frames, fill_columns, fill_frame, opaque, reshape_frame
 from bastion_policy.flow_rules import rule_of
 from bastion_policy.flow_trees import is_scalar, output_name, reduces, with_children
-from bastion_policy.lineage import CONSTANT, OWN, Form, Frame, Kind, Occurrence, Source, Typed, Value, World
+from bastion_policy.lineage import CONSTANT, OWN, Computed, Form, Frame, Kind, Occurrence, Source, Typed, Value, World
 from bastion_policy.roles import RoleKind
 from bastion_policy.statistics import (
     StatisticsParser,
@@ -53,6 +54,16 @@ MAX_WORK = 60_000
 ALWAYS_REFUSED = frozenset({"hidden-column", "reserved-name"})
 
 
+@dataclass(frozen=True)
+class _Step:
+    """What a step adds, so that its columns can be read as what computed them: copies, with what is known of them."""
+
+    computed: Computed
+    exprs: tuple[AnyExpr, ...]
+    columns: dict[str, Value]
+    schema: Schema
+
+
 @dataclass
 class FlowTyping:
     """Types one bound plan. findings: what keeps it from being released automatically, outermost columns excepted."""
@@ -64,6 +75,8 @@ class FlowTyping:
     used: set[Source] = field(default_factory=set)
     windows: int = 0
     boundaries: int = 0
+    copies: int = 0
+    inlined: int = 0
 
     def __post_init__(self) -> None:
         self.world = self.world.decided(n.scans(self.bound.root))
@@ -139,6 +152,8 @@ class FlowTyping:
         return Typed(node, Frame(kind, dict.fromkeys(schema, value), schema, unique=unique), below)
 
     def _private(self, node: AnyNode, below: tuple[Typed, ...], schema: Schema) -> Typed:
+        if not isinstance(node, inline.THROUGH):
+            below = tuple(map(self._without_copies, below))
         match node:
             case n.Scan():
                 return self._scan(node, schema)
@@ -165,7 +180,13 @@ class FlowTyping:
                     self._not_repeated("unpivot" if isinstance(node, n.Unpivot) else "explode")
                 return self._changed(node, below, reshape_frame(node, below[0].frame, schema))
             case n.FillNull():
-                return self._changed(node, below, fill_frame(node, below[0].frame, schema, self.world))
+                filled = fill_columns(node, below[0].frame)
+                if filled is None:
+                    return self._changed(node, below, fill_frame(below[0].frame, schema))
+                used = set(self.used)
+                made = self._with_columns(n.WithColumns(below[0].node, filled), below[0], schema)
+                self.used = used  # filled is not used
+                return made
             case _:
                 return self._rows(node, below[0], schema)
 
@@ -224,6 +245,9 @@ class FlowTyping:
         if hidden:
             self._add([hidden_use(hidden, what)])
 
+    def _hides(self, value: Value) -> bool:
+        return any(self.world.role(s).kind is RoleKind.HIDDEN for s in value.sources)
+
     def _filter(self, node: n.Filter, below: Typed) -> Typed:
         base, (predicate,) = self._lift(below, (node.predicate,))
         value = self._value(predicate, base.frame)
@@ -241,17 +265,46 @@ class FlowTyping:
             return self._boundary(node, below, schema, (), exprs)
         base, lifted = self._lift(below, exprs)
         columns = self._columns(lifted, base.frame)
-        return Typed(n.Select(base.node, lifted), base.frame.with_columns(columns, schema), (base,))
+        step = self._copied(lifted, base.frame, others=False)
+        columns, schema = columns | step.columns, schema | step.schema
+        frame = base.frame.with_columns(columns, schema, computed=step.computed)
+        return Typed(n.Select(base.node, (*lifted, *step.exprs)), frame, (base,))
 
     def _with_columns(self, node: n.WithColumns, below: Typed, schema: Schema) -> Typed:
         base, lifted = self._lift(below, node.exprs)
-        columns = {**below.frame.columns, **self._columns(lifted, base.frame)}
+        step = self._copied(lifted, base.frame, others=True)
+        columns = {**below.frame.columns, **self._columns(lifted, base.frame), **step.columns}
+        schema = schema | step.schema
         wide = {**base.frame.columns, **columns}
-        frame = base.frame.with_columns(wide, {**base.frame.schema, **schema})
-        made = Typed(n.WithColumns(base.node, lifted), frame, (base,))
+        frame = base.frame.with_columns(wide, {**base.frame.schema, **schema}, computed=step.computed)
+        made = Typed(n.WithColumns(base.node, (*lifted, *step.exprs)), frame, (base,))
         if base is below:
-            return replace_node(made, node, frame.with_columns({c: columns[c] for c in schema}, schema))
+            shown = frame.with_columns({c: columns[c] for c in schema}, schema, computed=step.computed)
+            return replace_node(made, msgspec.structs.replace(node, exprs=(*node.exprs, *step.exprs)), shown)
         return self._drop(made, below, schema)
+
+    def _copied(self, exprs: Sequence[AnyExpr], frame: Frame, *, others: bool) -> _Step:
+        """Return what a step must copy so that its expressions can be read as if written where they are aggregated."""
+        constants = {
+            c for c, v in frame.columns.items() if c.startswith(OWN) and v.form is Form.CONSTANT and not v.sources
+        }
+        computed, new = inline.after(frame.computed, exprs, others=others, taken=self.copies, constants=constants)
+        self.copies += len(new)
+        # copies that were taken before, and new ones
+        origin = {k: k for k in sorted(inline.copies_of(computed)) if k in frame.columns} | {
+            k: c for c, k in new.items()
+        }
+        taken = tuple(Column(k) if k == c else Alias(Column(c), k) for k, c in origin.items() if k != c or not others)
+        columns = {k: frame.columns[c] for k, c in origin.items()}
+        return _Step(computed, taken, columns, {k: frame.schema[c] for k, c in origin.items()})
+
+    def _without_copies(self, typed: Typed) -> Typed:
+        """Leave the copies out before a step that may do other things to them than to the columns computed from them."""
+        visible = {c: t for c, t in typed.frame.schema.items() if not c.startswith(inline.COPY)}
+        if not typed.frame.private or len(visible) == len(typed.frame.schema):
+            return typed
+        frame = typed.frame.with_columns({c: typed.frame.columns[c] for c in visible}, visible)
+        return Typed(n.Select(typed.node, tuple(map(Column, visible))), frame, (typed,))
 
     def _columns(self, exprs: Sequence[AnyExpr], frame: Frame) -> dict[str, Value]:
         columns = {}
@@ -271,7 +324,8 @@ class FlowTyping:
         """Leave out the columns that windows brought in."""
         schema = schema or below.frame.schema
         exprs = tuple(Column(c) for c in schema)
-        frame = made.frame.with_columns({c: made.frame.columns[c] for c in schema}, schema)
+        columns = {c: made.frame.columns[c] for c in schema}
+        frame = made.frame.with_columns(columns, schema, computed=made.frame.computed)
         return Typed(n.Select(made.node, exprs), frame, (made,))
 
     def _rows(self, node: AnyNode, below: Typed, schema: Schema) -> Typed:
@@ -290,6 +344,9 @@ class FlowTyping:
                         found = [f for f in found if f.rule == "hidden-column" and subset is not None]
                     self._add(found)
                 frame = replace(frame, narrowed=True)
+                if subset is None and len(frame.schema) > len(schema):
+                    shown = [c for c in schema if not self._hides(frame.columns[c])]
+                    node = msgspec.structs.replace(node, subset=tuple(map(Column, shown)))
             case n.Reverse():
                 pass
             case n.Unique(subset=None, keep="any" | "first" | "last"):
@@ -440,7 +497,7 @@ class FlowTyping:
         for expr in aggs:
             name = output_name(expr)
             self._windows_by_unit(expr, frame)
-            output = parser.output(name, expr, schema[name])
+            output = parser.output(name, self._inlined(expr, frame), schema[name])
             outputs.append(output)
             for finding in output.findings:
                 if window:
@@ -464,6 +521,12 @@ class FlowTyping:
             Kind.RELEASED, dict.fromkeys(schema, value), schema, unique=frozenset(output_name(k) for k in keys)
         )
         return Typed(node, made, (below,), boundary=boundary)
+
+    def _inlined(self, expr: AnyExpr, frame: Frame) -> AnyExpr:
+        """Return an aggregate over what computed its columns; as it stands where that would be too long."""
+        found = inline.inlined(expr, frame.computed)
+        self.inlined += _size_and_work(found)[1] if found is not expr else 0
+        return found if self.inlined <= MAX_WORK else expr
 
     def _one_column(self, value: Value, name: str) -> None:
         """INVARIANT: a computed key bins one column; a condition on several could cut a single person out of a cell."""
@@ -531,7 +594,8 @@ class FlowTyping:
         if keys:
             exprs = tuple(Alias(k, c) for k, c in zip(keys, names, strict=True))
             columns = {**frame.columns, **dict(zip(names, values, strict=True))}
-            keyed = Typed(n.WithColumns(below.node, exprs), frame.with_columns(columns, schema), (below,))
+            wide = frame.with_columns(columns, schema, computed=frame.computed)
+            keyed = Typed(n.WithColumns(below.node, exprs), wide, (below,))
         aggs = (Alias(inner, name),)
         cell_schema = {c: schema[c] for c in names} | {name: dtype}
         key_columns = tuple(Column(c) for c in names)
@@ -548,7 +612,8 @@ class FlowTyping:
         )
         sources = join_sources(values)
         value = Value(sources, Form.BINNED) if keys else scalar_bounds(inner, ExpressionTyping(frame, self.world))
-        made = keyed.frame.with_columns({**keyed.frame.columns, name: value}, {**schema, name: dtype})
+        columns = {**keyed.frame.columns, name: value}
+        made = keyed.frame.with_columns(columns, {**schema, name: dtype}, computed=frame.computed)
         return Typed(join, made, (keyed, cells))
 
 

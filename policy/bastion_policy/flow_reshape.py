@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from bastion_plan import nodes as n
-from bastion_plan.dtypes import DType, Schema
-from bastion_plan.expressions import Call, Column, Expr, Literal
+from bastion_plan.dtypes import BOOLEAN, DYN_INT, INT64, STRING, DType, Schema
+from bastion_plan.expressions import Alias, AnyExpr, Call, Cast, Column, Literal
+from bastion_plan.schemas import fills
 
-from bastion_policy.flow_expressions import ExpressionTyping, join_sources
-from bastion_policy.flow_trees import output_name, reduces
-from bastion_policy.lineage import Form, Frame, Kind, Value, World
+from bastion_policy.flow_expressions import join_sources
+from bastion_policy.flow_trees import output_name
+from bastion_policy.lineage import OWN, Form, Frame, Kind, Value
 from bastion_policy.verdict import Finding
 
 #: the new flow type, and what is wrong
@@ -24,23 +25,41 @@ def opaque(frame: Frame, schema: Schema, reason: str) -> Frame:
     return replace(frame.with_columns(dict.fromkeys(schema, value), schema), fanned=True)
 
 
-def fill_frame(node: n.FillNull, frame: Frame, schema: Schema, world: World) -> Changed:
-    """Return the flow type after fill_null: with a constant only."""
-    if node.strategy in ("zero", "one") and not node.nans:
-        value: Expr | None = Literal(DType("DynInt"), 0 if node.strategy == "zero" else 1)
-    else:
-        value = node.value
-    if value is None or (reduces(value) or not isinstance(value, Literal)):
-        fix = "Fill one column with a number or an average: pl.col(...).fill_null(pl.col(...).mean())."
-        finding = Finding("order-dependent", "This way of filling nulls reads other people's rows.", fix)
-        return opaque(frame, schema, "it was filled from other rows"), [finding]
-    columns = {}
-    for name, before in frame.columns.items():
-        function = "fill_nan" if node.nans else "fill_null"
-        filled = ExpressionTyping(frame, world).value(Call(function, (Column(name), value)))
-        numeric = schema[name].is_numeric and not isinstance(value.value, str | bytes | bool)
-        columns[name] = filled if numeric else replace(before, plain=None, pristine=False)
-    return frame.with_columns(columns, schema), []
+def fill_columns(node: n.FillNull, frame: Frame) -> tuple[AnyExpr, ...] | None:
+    """Return what fill_null of a frame with constants computes, column by column; None if it fills with other values."""
+    constants: dict[str, AnyExpr | None] = {}
+    for name, dtype in frame.schema.items():
+        if name.startswith(OWN):
+            continue
+        if isinstance(node.value, Literal) and node.strategy is None:
+            if dtype.is_float if node.nans else fills(node.value, dtype):
+                constants[name] = node.value
+        elif node.strategy in ("zero", "one") and node.limit is None and not node.nans:
+            constants[name] = _constant(int(node.strategy == "one"), dtype)
+        else:
+            return None
+    function = "fill_nan" if node.nans else "fill_null"
+    if None in constants.values():
+        return None
+    return tuple(Alias(Call(function, (Column(c), v)), c) for c, v in constants.items() if v is not None)
+
+
+def _constant(value: int, dtype: DType) -> AnyExpr | None:
+    """Return what the strategies zero and one fill a column of this type with."""
+    if dtype.is_numeric:
+        return Literal(DYN_INT, value)
+    if dtype == BOOLEAN:
+        return Literal(BOOLEAN, bool(value))
+    if dtype == STRING and not value:
+        return Literal(STRING, "")
+    return Cast(Literal(INT64, value), dtype) if dtype.kind in ("Date", "Datetime", "Duration") else None
+
+
+def fill_frame(frame: Frame, schema: Schema) -> Changed:
+    """Return the flow type after fill_null with anything but a constant."""
+    fix = "Fill one column with a number or an average: pl.col(...).fill_null(pl.col(...).mean())."
+    finding = Finding("order-dependent", "This way of filling nulls reads other people's rows.", fix)
+    return opaque(frame, schema, "it was filled from other rows"), [finding]
 
 
 def reshape_frame(node: n.Unpivot | n.Explode | n.Unnest, frame: Frame, schema: Schema) -> Changed:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from bastion_plan.dtypes import DType, Schema
+from bastion_plan.expressions import AnyExpr
 from bastion_plan.nodes import AnyNode
 
 from bastion_policy.facts import DatasetFacts
@@ -129,12 +130,25 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True)
+class Computed:
+    """What is known of the computed columns of a frame; see `flow_inline`.
+
+    exprs: of a column, the expression that computed it, over copies. copies: of a column, the name of its copy, where it
+    has not changed since.
+    """
+
+    exprs: Mapping[str, AnyExpr] = field(default_factory=dict)
+    copies: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Frame:
     """The flow type of a node's result.
 
     occurrences: whose rows they are. fanned: a unit's rows may repeat or come from several branches, so that bounds on
     rows per unit are void. per_unit: at most one row per unit. unique: columns that identify a row of a frame that is not
-    private. narrowed: rows were left out by predicates.
+    private. narrowed: rows were left out by predicates. computed: what its columns were computed by; forgotten wherever
+    the columns change.
     """
 
     kind: Kind
@@ -146,6 +160,7 @@ class Frame:
     grouped: bool = False
     unique: frozenset[str] | None = None
     narrowed: bool = False
+    computed: Computed = Computed()
 
     @property
     def private(self) -> bool:
@@ -160,7 +175,8 @@ class Frame:
 
     def with_columns(self, columns: Mapping[str, Value], schema: Schema, **changes: object) -> Frame:
         """Return the frame with other columns."""
-        return replace(self, columns=dict(columns), schema=schema, **changes)  # type: ignore[arg-type]
+        made = {"computed": Computed(), **changes}
+        return replace(self, columns=dict(columns), schema=schema, **made)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)

@@ -147,11 +147,13 @@ class StatisticsParser:
     ) -> AnyExpr | None:
         """Return a statistic of a linear function as arithmetic over statistics of its parts; None: take it as it is."""
         name = expr.function
-        if name not in ("sum", "mean", "var", "std", "pl.cov", "pl.corr") or not args:
+        if name not in ("sum", "mean", "var", "std", "pl.cov", "pl.corr", "count", "null_count") or not args:
             return None
         filled = self._filled(name, args, population, findings)
         if filled is not None:
             return Cast(filled, self._dtype(expr), strict=False)
+        if name in COUNTS:
+            return None
         if not all(self._dtype(a).is_numeric for a in args):
             return None  # dates and times have units of their own
         terms = [linear(a) for a in args]
@@ -186,26 +188,38 @@ class StatisticsParser:
     def _filled(
         self, name: str, args: Sequence[Expr], population: Sequence[Expr], findings: list[Finding]
     ) -> AnyExpr | None:
-        """The sum or mean of x.fill_null(c): what is known, plus c for each missing one."""
+        """A statistic of x.fill_null(c): the sum is what is known, plus c for each missing one."""
         match args:
-            case [Call(function="fill_null", args=(inner, fill))] if (
-                name in ("sum", "mean") and number(fill) is not None
-            ):
+            case [Call(function="fill_null", args=(inner, fill))] if name in ("sum", "mean", "count", "null_count"):
                 value = ExpressionTyping(self.frame, self.world).value(inner)
-                if value.form is not Form.COLUMN or not self._dtype(inner).is_numeric:
+                counts, constant = name in COUNTS, self._constant(fill)
+                known = constant is not None or (counts and isinstance(fill, Literal) and fill.value is not None)
+                if value.form is not Form.COLUMN or not known or not (counts or self._dtype(inner).is_numeric):
                     return None
             case _:
                 return None
 
-        def of(function: str) -> AnyExpr:
-            again = Call(function, (call("filter", inner, *population) if population else inner,))
+        def of(function: str, argument: Expr = inner) -> AnyExpr:
+            again = Call(function, (call("filter", argument, *population) if population else argument,))  # type: ignore[arg-type]
             spec = find(function)
             assert spec is not None
             return Cast(self._statistic(again, spec.flow, findings), FLOAT64, strict=False)
 
-        missing = of("null_count")
-        total = call("add", of("sum"), call("mul", missing, Cast(fill, FLOAT64)))
-        return total if name == "sum" else call("truediv", total, call("add", of("count"), missing))
+        missing, present = of("null_count"), of("count")
+        everybody = call("add", present, missing)
+        if name in COUNTS:
+            return everybody if name == "count" else call("sub", everybody, everybody)
+        by = of("mean", fill) if isinstance(constant, Column) else Cast(fill, FLOAT64)
+        total = call("add", of("sum"), call("mul", missing, by))
+        return total if name == "sum" else call("truediv", total, everybody)
+
+    def _constant(self, fill: Expr) -> Expr | None:
+        """Return what nulls are filled with if it is a number: a literal, or a released one that all rows hold."""
+        if number(fill) is not None:
+            return fill
+        value = self.frame.columns.get(fill.name) if isinstance(fill, Column) else None
+        released = value is not None and value.form is Form.CONSTANT and not value.sources
+        return fill if released and self._dtype(fill).is_numeric else None
 
     def _together(self, name: str, terms: Sequence[Linear], of: Callable[..., AnyExpr]) -> AnyExpr:
         def times(value: AnyExpr, *factors: AnyExpr | None) -> AnyExpr:

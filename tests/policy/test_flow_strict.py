@@ -44,6 +44,7 @@ FREE = {
     "sensitive as a number": T.group_by("town").agg(sick.cast(pl.Int64).mean()),
     "affine": T.group_by("town").agg((pay * 2 + 1).mean(), s=(3 - pay / 4).sum()),
     "affine beside": T.with_columns(z=pay * 2 + 1).group_by("town").agg(pl.col("z").mean(), v=pl.col("z").var()),
+    "affine alone": T.select(z=pay * 2).select(pl.col("z").mean()),
     "affine of affine": T.with_columns(z=-pay / 2).with_columns(y=pl.col("z") * 3 - 1).select(pl.col("y").sum()),
     "affine of a cast": T.select((debt.cast(pl.Float64) * 2).mean()),
     "listed": T.select((pay / age).mean()),
@@ -106,7 +107,11 @@ HELD_BACK = {
     "date part": (T.select(pl.col("day").dt.year().mean()), "strict-argument", "t.day"),
     "mean of dates": (T.select(pl.col("day").mean()), "strict-argument", "t.day"),
     "shifted median": (T.select((pay + 1).median()), "strict-argument", "t.pay"),
-    "affine, its column gone": (T.select(z=pay * 2).select(pl.col("z").mean()), "strict-argument", "t.pay"),
+    "affine, its column gone": (
+        T.select("town", z=pay * 2).join(inline({"town": ["a", "b"]}), on="town").select(pl.col("z").mean()),
+        "strict-argument",
+        "t.pay",
+    ),
     "affine of a statistic": (T.with_columns(z=pay - pay.mean()).select(pl.col("z").mean()), "strict-argument", "t.pay"),
     "columns below each other": (T.unpivot(["pay", "age"]).select(pl.col("value").mean()), "strict-argument", "t.pay"),
     "rows per person": (
