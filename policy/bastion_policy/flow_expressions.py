@@ -248,6 +248,12 @@ class ExpressionTyping:
 
     def value(self, expr: Expr) -> Value:
         """Return what is known of the values of a row expression."""
+        found = self._value(expr)
+        if found.form is Form.COLUMN and found.bit is None and self._is_bits(expr):
+            return replace(found, bit=(0.0, 1.0))
+        return found
+
+    def _value(self, expr: Expr) -> Value:
         self.seen += 1
         if self.seen > MAX_NODES:
             self.cross_row.append("!long")
@@ -367,10 +373,17 @@ class ExpressionTyping:
         split = any(k.form is not Form.CONSTANT for k in others)
         if name in PER_UNIT_WINDOWS and value.form is Form.COLUMN and not value.makes_nulls and not split:
             # INVARIANT: partitioned by unit, every value depends on the unit's own rows alone, so it is a column of its own.
-            return Value(sources, Form.COLUMN, makes_nulls=True, own_scale=value.own_scale)
+            bit = self.bit_of_unit(value, name)
+            return Value(sources, Form.COLUMN, makes_nulls=True, own_scale=value.own_scale, bit=bit)
         if value.form in (Form.BITS, Form.BINNED, Form.NULLS):
             return Value(sources, Form.BINNED, makes_nulls=True)
         return Value(sources, Form.MIX, makes_nulls=True, reason="a window over several columns")
+
+    def bit_of_unit(self, value: Value, function: str) -> tuple[float, ...] | None:
+        """Return the two values of one unit's statistic of a bit: with one row per unit, that row's."""
+        datasets = {o.dataset for o in self.frame.occurrences}
+        most = [self.world.rows_per_unit.get(d) for d in datasets] if not self.frame.fanned else []
+        return value.bit if most == [1] and function in _OF_ONE_ROW else None
 
     def _listed(self, expr: Call) -> Value | None:
         """Return a column for arithmetic that the owner listed (`derived=`)."""
@@ -518,7 +531,7 @@ class ExpressionTyping:
         value = values[0]
         if value.form is not Form.COLUMN or not value.pristine:
             return None
-        low, high = value.low, value.high
+        low, high, bit = value.low, value.high, value.bit
         if expr.function in ("abs", "sqrt", "log1p") and (low is None or high is None) and self.world.measured:
             return None
         # INVARIANT: no bend and no edge within the values. Half of sum(abs(x)) - sum(x) is what is below 0, which may be
@@ -543,7 +556,10 @@ class ExpressionTyping:
                 low, high = 0.0, None
             case _:
                 low, high = DATE_PARTS[expr.function]
-        return value.derived(Form.COLUMN, low=low, high=high, own_scale=True)
+        if bit:
+            # of a pristine Boolean column, which is 0 or 1
+            bit = tuple(math.log1p(x) if expr.function == "log1p" else x for x in bit)
+        return value.derived(Form.COLUMN, low=low, high=high, own_scale=True, bit=bit)
 
     def _clip(self, expr: Call, values: Sequence[Value]) -> Value | None:
         value = values[0]
@@ -576,7 +592,7 @@ class ExpressionTyping:
                 return None
             # shown as a value that k people hold, the filled ones among them; numbers are shown on a grid, which a fill moves
             own = value.own_scale and not self._is_number(expr)
-            return value.derived(Form.COLUMN, low=low, high=high, own_scale=own)
+            return value.derived(Form.COLUMN, low=low, high=high, own_scale=own, bit=value.bit)
         return None
 
 
@@ -630,6 +646,10 @@ def _outwards(bound: float | None, direction: int) -> float | None:
     return float(math.ceil(bound) if direction > 0 else math.floor(bound))
 
 
+#: statistics of a single value that are the value
+_OF_ONE_ROW = frozenset(
+    ["sum", "mean", "min", "max", "median", "quantile", "first", "last", "cum_sum", "cum_min", "cum_max"]
+)
 _AFFINE = frozenset({"add", "sub", "mul", "truediv", "neg"})
 _JOINS_TEXT = frozenset({"pl.concat_str", "pl.format"})
 _Special = Callable[[ExpressionTyping, Call, Sequence[Value]], Value | None]

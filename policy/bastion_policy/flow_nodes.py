@@ -467,7 +467,8 @@ class FlowTyping:
                 low, high = most * min(low, 0.0), most * max(high, 0.0)
             elif inner.function in ("sum", "std", "var"):
                 low = high = None
-            return Value(sources, Form.COLUMN, low, high, pristine=value.pristine, own_scale=value.own_scale)
+            bit = typing.bit_of_unit(value, inner.function)
+            return Value(sources, Form.COLUMN, low, high, pristine=value.pristine, own_scale=value.own_scale, bit=bit)
         return Value(sources, Form.MIX, reason="it mixes several columns of a unit")
 
     def _boundary(

@@ -13,14 +13,13 @@ from typing import Protocol
 
 import msgspec
 import numpy as np
-from bastion_plan import nodes as n
 from bastion_plan.dtypes import BOOLEAN
-from bastion_plan.expressions import Alias, AnyExpr, Call, Column, Expr, Literal
-from bastion_plan.nodes import AnyNode
+from bastion_plan.expressions import AnyExpr, Call, Column, Expr, Literal
 
 from bastion_policy.boundary import Guard, Statistic, Term, call
-from bastion_policy.guard_cells import INDEX, ROWS, Cut, Flags, Floats, Indexes, Measurer, Steps, X, both, floats, where
+from bastion_policy.guard_cells import ROWS, Cut, Flags, Floats, Indexes, Measurer, Steps, both, floats, where
 from bastion_policy.guard_plans import as_float, lenient
+from bastion_policy.judge_homogeneity import differing
 from bastion_policy.lineage import OWN, World
 from bastion_policy.model import Effective
 from bastion_policy.rounding import Kept, rounded
@@ -51,7 +50,7 @@ class Rules(Protocol):
 
     def _exact(self, m: Measurer, rest: Indexes, contribution: AnyExpr, ok: Flags) -> Steps: ...
 
-    def _declared(self, term: Term) -> bool: ...
+    def _chooses(self, term: Term) -> bool: ...
 
     def _sum_rule(
         self,
@@ -173,14 +172,17 @@ class ColumnVerdicts:
             squares = floats(table[f"{OWN}v{name}"]) * (counted - _ddof(s))
             total = floats(table[f"{OWN}g{name}"])
             deviations = total - counted * low if low is not None else None
-            above = counted if rules._declared(term) else None
-            passed = yield from rules._sum_rule(m, term, deviations, shown, condition, above)
+            passed = yield from rules._sum_rule(m, term, deviations, shown, condition, counted)
             shown = shown & passed
             spread = _relative(squares, total, counted, low, high)
             passed = yield from self._spread(m, term, spread, shown, condition)
             shown = shown & passed
-        passed = yield from self._differing(m, term, spread, counted, shown, condition)
-        return (shown & passed) | ~own
+        if rules.effective.homogeneity is not None:
+            # INVARIANT: a yes-or-no column that could choose people chooses k or more of them, on either side
+            least = max(rules.effective.homogeneity.min_differing, rules.effective.k if rules._chooses(term) else 0)
+            passed = yield from differing(m, term.expr, least, shown, condition, spread, counted)
+            shown = shown & passed
+        return shown | ~own
 
     def _spread(self, m: Measurer, term: Term, spread: Floats, shown: Flags, condition: Expr | None) -> Steps:
         """Dominance of the squares of deviations from the mean, which a variance sums."""
@@ -191,58 +193,6 @@ class ColumnVerdicts:
         rest = np.flatnonzero(shown & ~ok)
         if rest.size:
             ok = yield from rules._exact(m, rest, rules._squares(term, condition), ok)
-        return ok | ~shown
-
-    def _differing(
-        self,
-        m: Measurer,
-        term: Term,
-        spread: Floats | None,
-        counted: Floats,
-        shown: Flags,
-        condition: Expr | None,
-    ) -> Steps:
-        """Homogeneity of any column: how many people hold another value than the commonest one.
-
-        INVARIANT (proof by spread): let S be the sum of squared deviations from the mean of n rows, all within D of it, and
-        s = S / D**2. For a value at distance t of the mean the squares about it come to S + n t**2; rows that hold it add
-        nothing, others at most (D + t)**2. So at least (S + n t**2) / (D + t)**2 rows differ, which is smallest at
-        t = S / (n D), where it is s / (1 + s / n). More than (m - 1) * M rows are of at least m people. Where that proves
-        nothing, rows are counted per value, and only where that proves nothing, people.
-        """
-        rule, most = self.rules.effective.homogeneity, m.cut.rows_per_unit
-        if rule is None:
-            return np.ones(m.size, bool)
-        ok = np.zeros(m.size, bool)
-        if spread is not None and most is not None:
-            with np.errstate(invalid="ignore", divide="ignore"):
-                ok = np.isfinite(spread) & (spread / (1 + spread / counted) > (rule.min_differing - 1) * most)
-        rest = np.flatnonzero(shown & ~ok)
-        if rest.size and most is not None:
-            plan, tables = m.cut.located(False, None if rest.size == m.size else rest)
-            value = Alias(lenient(where(condition, term.expr)), X)
-            rows = n.GroupBy(
-                n.WithColumns(plan, (value,)), (Column(INDEX), Column(X)), (Alias(call("count", Column(X)), f"{X}n"),)
-            )
-            both_counts = (Alias(call("sum", Column(f"{X}n")), f"{X}a"), Alias(call("max", Column(f"{X}n")), f"{X}b"))
-            answer = yield from m.ask(n.GroupBy(rows, (Column(INDEX),), both_counts), tables)
-            ok |= m.spread(answer, f"{X}a") - m.spread(answer, f"{X}b") > (rule.min_differing - 1) * most
-            rest = np.flatnonzero(shown & ~ok)
-        if not rest.size or most == 1:
-            return ok | ~shown
-        passed = np.ones(m.size, bool)
-        for occurrence in m.cut.occurrences:
-            plan, tables = m.cut.located(True, rest)
-            unit = Column(occurrence.unit)
-            valued: AnyNode = n.WithColumns(plan, (Alias(lenient(where(condition, term.expr)), X),))
-            valued = n.Filter(valued, call("and_", call("is_not_null", unit), call("is_not_null", Column(X))))
-            people = Alias(call("n_unique", unit), f"{X}p")
-            holders = n.GroupBy(valued, (Column(INDEX), Column(X)), (people,))
-            most_held = n.GroupBy(holders, (Column(INDEX),), (Alias(call("max", Column(f"{X}p")), f"{X}p"),))
-            held = yield from m.ask(most_held, tables)
-            everybody = yield from m.ask(n.GroupBy(valued, (Column(INDEX),), (people,)), tables)
-            passed &= m.spread(everybody, f"{X}p") - m.spread(held, f"{X}p") >= rule.min_differing
-        ok[rest] = passed[rest]
         return ok | ~shown
 
 

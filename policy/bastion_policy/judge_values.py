@@ -32,15 +32,15 @@ from bastion_policy.guard_cells import (
 from bastion_policy.guard_plans import as_float, lenient
 from bastion_policy.history import Sets
 from bastion_policy.judge_history import MOST_SNAPPED, PEOPLE, Memory, Standing, channel_of
+from bastion_policy.judge_homogeneity import differing, threshold, watched
 from bastion_policy.judge_intervals import intervals
 from bastion_policy.judge_strict import JUDGED, ColumnVerdicts, guard_columns
 from bastion_policy.lineage import OWN, Form, Source, Value, World
 from bastion_policy.model import Effective
-from bastion_policy.roles import RoleKind
 from bastion_policy.rounding import round_whole
+from bastion_policy.statistics import chooses
 from bastion_policy.verdict import Measured
 
-CELLS = f"{OWN}l"
 _ONE = Value(form=Form.COLUMN, low=0.0, high=1.0)
 
 
@@ -50,8 +50,9 @@ class Judged:
 
     shown: per statistic, in which cells it may leave. swapped: values shown instead (interval middles). without: where
     the statistic is answered without its own conditions. failed: rules that failed, by statistic. few: where fewer than k
-    units have a value at all. settled: where a condition is answered as nobody or everybody. stored: numbers of stored
-    populations of their own channel, shown instead (NaN elsewhere).
+    units have a value at all. alike: where fewer people differ than homogeneity asks for. settled: where a condition is
+    answered as nobody or everybody. stored: numbers of stored populations of their own channel, shown instead (NaN
+    elsewhere).
     """
 
     height: int
@@ -61,6 +62,7 @@ class Judged:
     without: dict[int, Flags] = field(default_factory=dict)
     failed: list[tuple[int, str]] = field(default_factory=list)
     few: dict[int, Flags] = field(default_factory=dict)
+    alike: dict[int, Flags] = field(default_factory=dict)
     settled: dict[int, Flags] = field(default_factory=dict)
     stored: dict[int, Floats] = field(default_factory=dict)
 
@@ -101,16 +103,14 @@ class ValueRules:
                             extra[f"{OWN}c{i}_{j}"] = call("count", expr)
                         if not self._sum_known(s, term):
                             extra[f"{OWN}g{i}_{j}"] = call("sum", as_float(expr, term.dtype))
-                        if self._two_valued(term):
-                            extra[f"{OWN}h{i}"] = call("sum", call("gt", as_float(expr, term.dtype), self._low(term)))
+                        if (middle := self._halved(term)) is not None:
+                            extra[f"{OWN}h{i}"] = call("sum", call("gt", as_float(expr, term.dtype), middle))
                     case Guard.HELD:
                         bits = Cast(expr, BOOLEAN, strict=False)
                         extra[f"{OWN}h{i}"] = call("sum", bits)
                         extra[f"{OWN}f{i}"] = call("sum", call("not_", bits))
                     case Guard.TIED:
                         extra[f"{OWN}e{i}"] = call("sum", call("eq", expr, lenient(s.call)))
-                        if self._sensitive(term):
-                            extra[f"{OWN}t{i}"] = call("count", expr)
                     case _:
                         pass
         return extra | guard_columns(self.cut.boundary.statistics, self.effective, self.world)
@@ -119,7 +119,7 @@ class ValueRules:
         """Return the columns that list who is in the populations of the cells, for the history."""
         if self.memory is None:
             return {}
-        found = self.memory.columns(CELLS)
+        found: dict[str, AnyExpr] = {}
         for s in self.cut.boundary.statistics:
             for name, condition, _ in self._asked(s):
                 found |= self.memory.columns(name, condition)
@@ -137,7 +137,7 @@ class ValueRules:
         """
         found: list[tuple[str, Expr, frozenset[Source]]] = []
         conditions: list[Expr] = list(s.population)
-        if s.guard is Guard.HELD:
+        if s.guard is Guard.HELD or self._counts(s):
             conditions.append(Cast(lenient(s.terms[0].expr), BOOLEAN, strict=False))
         if conditions:
             condition = both(conditions)
@@ -153,18 +153,13 @@ class ValueRules:
                 )
         return found
 
-    def _declared(self, term: Term) -> bool:
-        """Whether the upper bound of an argument is known to everybody; an observed one is known to nobody."""
-        roles = [self.world.role(s) for s in term.value.sources]
-        return term.dtype.kind == "Boolean" or bool(roles and all(r.upper is not None for r in roles))
-
     def _secret(self, s: Statistic) -> frozenset[Source]:
         """Return the secret columns whose missing values a statistic counts under the strict profile.
 
         INVARIANT: what they pick is no population of cells, else those of later questions would depend on secret values.
         """
         if self.effective.profile != "strict" or s.guard is not Guard.HELD:
-            return frozenset()
+            return frozenset()  # what a quasi or public column picks is a population like any other
         return frozenset(x for x in s.sources if secret(frozenset({x}), self.world))
 
     def _may_miss(self, term: Term) -> bool:
@@ -185,8 +180,23 @@ class ValueRules:
     def _reads_value(self, s: Statistic) -> bool:
         return s.guard is Guard.SQUARES or (s.guard is Guard.SUM and any(self._sum_known(s, t) for t in s.terms))
 
-    def _low(self, term: Term) -> Literal:
-        return Literal(FLOAT64, float(term.value.low or 0.0))
+    def _chooses(self, term: Term) -> bool:
+        """Whether an argument is a yes-or-no column that could choose people."""
+        return chooses(term.value, self.world)
+
+    def _counts(self, s: Statistic) -> bool:
+        """Whether a statistic counts those who say yes under the strict profile, which judges it as a column."""
+        strict = self.effective.profile == "strict" and s.guard in (Guard.SUM, Guard.SQUARES) and bool(s.terms)
+        return strict and s.terms[0].dtype.kind == "Boolean" and self._chooses(s.terms[0])
+
+    def _watched(self, term: Term) -> bool:
+        """Whether homogeneity holds for an argument."""
+        return watched(term, self.effective, self.world, self.private)
+
+    def _halved(self, term: Term) -> Literal | None:
+        """Return a number between the two values of a watched argument, None where there may be more than two."""
+        middle = threshold(term, self.private) if self._watched(term) else None
+        return None if middle is None else Literal(FLOAT64, middle)
 
     def _sum_known(self, s: Statistic, term: Term) -> bool:
         """Whether the sum of the argument can be read off the statistic itself."""
@@ -205,25 +215,6 @@ class ValueRules:
             return False
         measured = self.private[plain.dataset].columns.get(plain.column)
         return measured is not None and measured.nulls == 0
-
-    def _sensitive(self, term: Term) -> bool:
-        """Whether homogeneity applies to a category that is shown."""
-        rule = self.effective.homogeneity
-        kinds = {self.world.role(source).kind for source in term.value.sources}
-        return rule is not None and (RoleKind.SENSITIVE in kinds or rule.columns == "all")
-
-    def _two_valued(self, term: Term) -> bool:
-        """Whether homogeneity applies: Boolean and categorical sensitive columns, Booleans written as numbers included."""
-        if self.effective.homogeneity is None:
-            return False
-        for source in term.value.sources:
-            sensitive = (
-                self.world.role(source).kind is RoleKind.SENSITIVE or self.effective.homogeneity.columns == "all"
-            )
-            measured = self.private[source.dataset].columns.get(source.column)
-            if sensitive and (term.dtype.kind == "Boolean" or (measured is not None and measured.distinct <= 2)):
-                return True
-        return False
 
     # -- the verdicts
 
@@ -246,8 +237,12 @@ class ValueRules:
                     passed = passed & verdict
                 if (shown & ~passed).any():
                     found.failed.append((i, _RULES.get(s.guard, "held-values")))
-            elif (shown & ~passed & ~few).any() and s.guard not in (Guard.INTERVAL, Guard.TIED):
-                found.failed.append((i, _RULES[s.guard]))
+            else:
+                alike = found.alike.get(i, np.zeros(measurer.size, bool))
+                if (shown & ~passed & ~few & alike).any():
+                    found.failed.append((i, "homogeneity"))
+                if (shown & ~passed & ~few & ~alike).any() and s.guard not in (Guard.INTERVAL, Guard.TIED):
+                    found.failed.append((i, _RULES[s.guard]))
             # INVARIANT (strict): what is stored depends on who is in a population alone, not on whether its values pass
             asked = shown if strict is not None else shown & passed
             remembered = yield from self._remembered(measurer, i, s, asked, found)
@@ -392,19 +387,12 @@ class ValueRules:
                 found.swapped[i] = yield from self._held(m, table, i, s, shown, found)
                 return np.ones(m.size, bool)
             case Guard.TIED:
-                rows = floats(table[f"{OWN}e{i}"])
-                held = yield from self._tied(m, i, s, rows, shown)
-                if f"{OWN}t{i}" in table:
-                    # INVARIANT (tier bound): more than (d - 1) * M other rows are of at least d people who differ
-                    least = self.effective.homogeneity.min_differing  # type: ignore[union-attr]
-                    most = self.cut.rows_per_unit
-                    others = floats(table[f"{OWN}t{i}"]) - rows
-                    held &= others > (least - 1) * most if most is not None else False
-                return held
+                held = yield from self._tied(m, i, s, floats(table[f"{OWN}e{i}"]), shown)
+                return held & (yield from self._differing(m, i, s, shown & held, found))
             case Guard.INTERVAL:
                 values, known = yield from intervals(m, s, self.world, self.effective.k, shown)
                 found.swapped[i] = values
-                return known
+                return known & (yield from self._differing(m, i, s, shown & known, found))
             case _:
                 return np.ones(m.size, bool)
 
@@ -433,16 +421,18 @@ class ValueRules:
                 enough = yield from m.at_least(self.effective.k, counted, shown, both([*s.population, present]))
                 few = shown & ~enough
                 found.few[i] = found.few.get(i, np.zeros(m.size, bool)) | few
-            above = counted if s.function not in ("count", "null_count") and self._declared(term) else None
-            passed = yield from self._sum_rule(m, term, deviations, shown & ok & ~few, both(s.population), above)
+            if (middle := self._halved(term)) is not None:
+                asked = shown & ok & ~few
+                passed = yield from self._homogeneous(m, table, i, term, middle, counted, asked, both(s.population))
+                found.alike[i] = found.alike.get(i, shown & False) | (asked & ~passed)
+                ok &= passed | ~asked
+            passed = yield from self._sum_rule(m, term, deviations, shown & ok & ~few, both(s.population), counted)
             ok &= passed
-            if self._two_valued(term):
-                passed = yield from self._homogeneous(m, table, i, term, counted, shown & ok, both(s.population))
-                ok &= passed
             if s.guard is Guard.SQUARES:
-                passed = yield from self._square_rule(m, table, i, s, term, counted, shown & ok)
+                passed = yield from self._square_rule(m, table, i, s, term, counted, shown & ok & ~few)
                 ok &= passed
-        return ok
+        asked = shown & ok & ~found.few.get(i, shown & False)
+        return ok & (yield from self._differing(m, i, s, asked, found))
 
     def _sum_rule(
         self,
@@ -456,7 +446,8 @@ class ValueRules:
         """Dominance of one argument: first by bounds, then exactly where they prove nothing.
 
         INVARIANT: it holds of the deviations from the lower bound and of those from the upper one: a sum tells as much of who
-        is far below the top as of who is far above the bottom.
+        is far below the top as of who is far above the bottom. Bounds are the declared ones, else those of the whole table,
+        else those of the rows that the cells are cut from. counted: rows with a value; without, the argument is a count.
         """
         if not self._dominance_on():
             return np.ones(m.size, bool)
@@ -465,18 +456,16 @@ class ValueRules:
         proven = np.zeros(m.size, bool)
         x = as_float(lenient(where(condition, term.expr)), term.dtype)
         ok = np.ones(m.size, bool)
-        for side in ("low", "high") if bounded and counted is not None else ("low",):
+        for side, bound in (("low", low), ("high", high))[: 1 if counted is None else 2]:
             if bounded and deviations is not None:
                 total = deviations if side == "low" or counted is None else counted * (high - low) - deviations  # type: ignore[operator]
                 proven = self._proven(total, high - low)  # type: ignore[operator]
             rest = np.flatnonzero(shown & ok & ~proven)
             if not rest.size:
                 continue
-            if side == "low":
-                edge = low if low is not None else (yield from self._lowest(m, term))
-                contribution = call("sub", x, Literal(FLOAT64, float(edge)))
-            else:
-                contribution = call("sub", Literal(FLOAT64, float(high)), x)  # type: ignore[arg-type]
+            edge = bound if bound is not None else (yield from self._edge(m, term, "min" if side == "low" else "max"))
+            ends = (x, Literal(FLOAT64, float(edge)))
+            contribution = call("sub", *(ends if side == "low" else ends[::-1]))
             ok &= (yield from self._exact(m, rest, contribution, proven)) | ~shown
         return ok
 
@@ -544,24 +533,51 @@ class ValueRules:
             passed[rest] &= good[rest]
         return passed
 
-    def _lowest(self, m: Measurer, term: Term) -> Steps:
-        """The smallest value in the whole cut, where no bound is known."""
-        x = call("min", as_float(lenient(term.expr), term.dtype))
+    def _edge(self, m: Measurer, term: Term, function: str) -> Steps:
+        """The smallest or largest value in the whole cut, where no bound is known."""
+        x = call(function, as_float(lenient(term.expr), term.dtype))
         answer = yield from m.ask(n.Select(self.cut.plan(False), (Alias(x, X),)))
         value = floats(answer[X])
         return float(value[0]) if value.size and np.isfinite(value[0]) else 0.0
 
     def _homogeneous(
-        self, m: Measurer, table: Measured, i: int, term: Term, counted: Floats, shown: Flags, condition: Expr | None
+        self,
+        m: Measurer,
+        table: Measured,
+        i: int,
+        term: Term,
+        middle: Literal,
+        counted: Floats,
+        shown: Flags,
+        condition: Expr | None,
     ) -> Steps:
-        """Fewer than `min_differing` units differ from the rest: the cell says what nearly everybody is."""
+        """Fewer than `min_differing` units differ from the rest: the cell says what nearly everybody is.
+
+        Of two values, without another pass over the rows. middle: a number between them.
+        """
         assert self.effective.homogeneity is not None
         least = self.effective.homogeneity.min_differing
         high = floats(table[f"{OWN}h{i}"])
         x = as_float(lenient(where(condition, term.expr)), term.dtype)
-        ones = yield from m.at_least(least, high, shown, call("gt", x, self._low(term)))
-        zeros = yield from m.at_least(least, counted - high, shown, call("le", x, self._low(term)))
+        ones = yield from m.at_least(least, high, shown, call("gt", x, middle))
+        zeros = yield from m.at_least(least, counted - high, shown, call("le", x, middle))
         return ones & zeros
+
+    def _differing(self, m: Measurer, i: int, s: Statistic, shown: Flags, found: Judged) -> Steps:
+        """Homogeneity of watched arguments that may have more than two values, or whose values are not summed."""
+        ok = np.ones(m.size, bool)
+        if self.effective.homogeneity is None or self.effective.profile == "strict":
+            return ok  # the strict profile judges columns
+        summed = s.guard in (Guard.SUM, Guard.SQUARES)
+        for term in s.terms:
+            if not self._watched(term) or (summed and self._halved(term) is not None):
+                continue
+            passed = yield from differing(
+                m, term.expr, self.effective.homogeneity.min_differing, shown & ok, both(s.population)
+            )
+            found.alike[i] = found.alike.get(i, shown & False) | (shown & ~passed)
+            ok &= passed
+        return ok
 
     def _leverage(self, m: Measurer, i: int, s: Statistic, shown: Flags, found: Judged) -> Steps:
         """Covariances are sums weighted by the other argument: nobody may have more than 1/k of either's squares."""
@@ -580,8 +596,9 @@ class ValueRules:
                 squares = self._squares(term, present)
                 total, one, _ = yield from m.contributions(occurrence, rest, squares)
                 with np.errstate(invalid="ignore"):
-                    ok &= ~shown | (np.isfinite(total) & (one * self.effective.k <= total))
-        return ok
+                    # INVARIANT: a column of one value looks like one in which a single person differs
+                    ok &= ~shown | (np.isfinite(total) & (total > 0) & (one * self.effective.k <= total))
+        return ok & (yield from self._differing(m, i, s, shown & ok, found))
 
     def _held(self, m: Measurer, table: Measured, i: int, s: Statistic, shown: Flags, found: Judged) -> Steps:
         """The sum or mean of a condition, whose two sides are populations inside the cell.
@@ -596,7 +613,10 @@ class ValueRules:
         others = yield from m.at_least(k, unmet, shown & some, call("not_", expr))
         everybody = met + unmet
         found.settled[i] = ~(some & others)
-        if self.effective.profile != "strict" and self._two_valued(s.terms[0]):
+        # INVARIANT: where fewer than k have a value at all there is nobody to tell about, whichever side they are on
+        enough = yield from m.at_least(k, everybody, shown & ~(some | others), call("is_not_null", expr))
+        found.few[i] = found.few.get(i, shown & False) | (shown & ~(some | others) & ~enough)
+        if self.effective.profile != "strict" and self._watched(s.terms[0]):
             # INVARIANT: where fewer than so many differ, neither side of the condition is told
             least = self.effective.homogeneity.min_differing  # type: ignore[union-attr]
             ones = yield from m.at_least(least, met, shown, expr)

@@ -86,6 +86,7 @@ class Value:
     pristine: a plain column, or one value per unit made by a pre-aggregation: the only thing that non-linear functions
         may be taken of. (abs(x - c) for many c would give single values back.)
     listed: arithmetic that the owner allows by name.
+    bit: the values for false and for true of a Boolean column, or of an affine function of one; () where they are not known.
     line: (x, a, b) of a column that is a * x + b with constants, under the strict profile.
     own_scale: not shifted or stretched: order statistics are only given of such, because the same grid laid over a shifted
         column has other cells, and the overlap of two cells of k units may hold a single one.
@@ -105,6 +106,7 @@ class Value:
     steps: int = 0
     listed: bool = False
     line: tuple[Source, float, float] | None = None
+    bit: tuple[float, ...] | None = None
     reason: str = ""
 
     @property

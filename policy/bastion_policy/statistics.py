@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from bastion_plan.dtypes import FLOAT64, UINT32, DType
+from bastion_plan.dtypes import FLOAT64, NULL, UINT32, DType
 from bastion_plan.errors import BindError
 from bastion_plan.expressions import Alias, AnyExpr, Call, Cast, Column, Expr, Literal, Over, Ternary, children
 from bastion_plan.functions.registry import find
@@ -23,6 +23,8 @@ from bastion_policy.roles import RoleKind
 from bastion_policy.verdict import Finding
 
 COUNTS = frozenset({"pl.len", "len", "count", "null_count"})
+#: statistics of yes-or-no columns that the number of those who say yes decides
+_OF_BITS = frozenset({"sum", "mean", "var", "std", "min", "max"})
 FIX_AGGREGATE = "Aggregate it, for example .group_by(...).agg(pl.col(...).mean())."
 FIX_STATISTIC = "Use count, sum, mean, var, std, median, quantile, min or max."
 FIX_ARGUMENT = "Use the column itself, or a * column + b; bin it, or ask the owner to list the formula (derived=)."
@@ -147,6 +149,8 @@ class StatisticsParser:
     ) -> AnyExpr | None:
         """Return a statistic of a linear function as arithmetic over statistics of its parts; None: take it as it is."""
         name = expr.function
+        if args and (bit := self._of_bit(expr, args[0], values[0], population, findings)) is not None:
+            return Cast(bit, self._dtype(expr), strict=False)
         if name not in ("sum", "mean", "var", "std", "pl.cov", "pl.corr", "count", "null_count") or not args:
             return None
         filled = self._filled(name, args, population, findings)
@@ -184,6 +188,55 @@ class StatisticsParser:
             return Cast(self._statistic(again, spec.flow, findings), FLOAT64, strict=False)
 
         return Cast(self._together(name, terms, of), self._dtype(expr), strict=False)
+
+    def _of_bit(
+        self, expr: Call, arg: Expr, value: Value, population: Sequence[Expr], findings: list[Finding]
+    ) -> AnyExpr | None:
+        """Return a statistic of a yes-or-no column that could choose people as arithmetic over the mean of the condition it is.
+
+        INVARIANT: how many are true is the size of a population, and so is how many are false: fewer than k of either are
+        answered as none. Otherwise 0 and 1 .. k - 1 would look different, which a condition would not allow.
+        """
+        name = expr.function
+        if self.world.strict or name not in _OF_BITS or not chooses(value, self.world):
+            return None
+        if name not in ("min", "max") and not linear(arg).trivial:
+            return None  # its parts are looked at, one by one
+        if not value.bit or (value.makes_nulls and self._dtype(arg).kind != "Boolean"):
+            reason = "The argument changes a yes-or-no column by what only the data tell."
+            findings.append(Finding("argument", reason, "Use the column itself.", labels(value.sources)))
+            return expr
+        plain = self._dtype(arg).kind == "Boolean"
+        if plain and name in ("sum", "mean"):
+            return None
+        low, high = min(value.bit), max(value.bit)
+        condition = arg if plain else call("gt", arg, _f((low + high) / 2))
+
+        def of(function: str, inner: Expr) -> AnyExpr:
+            spec = find(function)
+            assert spec is not None
+            again = call(function, call("filter", inner, *population) if population else inner)
+            assert isinstance(again, Call)
+            return Cast(self._statistic(again, spec.flow, findings), FLOAT64, strict=False)
+
+        if name == "sum":
+            total = call("mul", of("sum", condition), _f(high - low))
+            return call("add", total, call("mul", of("count", arg), _f(low))) if low else total
+        mean = of("mean", condition)
+        match name:
+            case "mean":
+                return call("add", call("mul", mean, _f(high - low)), _f(low))
+            case "min" | "max":
+                edge = call("gt", mean, _f(0.0)) if name == "max" else call("ge", mean, _f(1.0))
+                shown = Ternary(edge, _f(high), _f(low))
+                return Ternary(call("is_not_null", mean), shown, Literal(NULL))
+            case _:
+                count = of("count", arg)
+                freedom = call("sub", count, _f(float(expr.option("ddof", 1))))
+                spread = call("mul", call("mul", mean, call("sub", _f(1.0), mean)), _f((high - low) ** 2))
+                found = call("truediv", call("mul", spread, count), freedom)
+                found = call("sqrt", found) if name == "std" else found
+                return Ternary(call("gt", freedom, _f(0.0)), found, Literal(NULL))
 
     def _filled(
         self, name: str, args: Sequence[Expr], population: Sequence[Expr], findings: list[Finding]
@@ -282,7 +335,7 @@ class StatisticsParser:
             return Guard.NOTHING if counted else None
         form = values[0].form if values else Form.CONSTANT
         if flow is FunctionFlow.SUM or name in ("var", "std"):
-            return self._sum_guard(name, form, values[0])
+            return self._sum_guard(name, form, values[0], args[0])
         if name in ("pl.corr", "pl.cov"):
             linear = all(v.form is Form.COLUMN for v in values) and expr.option("method", "pearson") == "pearson"
             return Guard.PRODUCTS if linear else None
@@ -297,7 +350,7 @@ class StatisticsParser:
         plain_nulls = not values[0].makes_nulls and values[0].form in (Form.COLUMN, Form.NULLS)
         return Guard.SUM if plain_nulls else None
 
-    def _sum_guard(self, name: str, form: Form, value: Value) -> Guard | None:
+    def _sum_guard(self, name: str, form: Form, value: Value, arg: Expr) -> Guard | None:
         if form is Form.CONSTANT and not value.sources:
             return Guard.SUM
         if form is Form.NULLS:
@@ -308,6 +361,9 @@ class StatisticsParser:
             # condition made are conditions themselves
             one = len({(s.occurrence, s.column) for s in value.sources}) == 1
             return Guard.HELD if one and not value.makes_nulls else None
+        bit = not self.world.strict and self._dtype(arg).kind == "Boolean" and chooses(value, self.world)
+        if bit and name in ("sum", "mean"):
+            return Guard.HELD  # see _of_bit
         if form is Form.COLUMN:
             return Guard.SQUARES if name in ("var", "std") else Guard.SUM
         return None
@@ -371,6 +427,15 @@ def _without_filters(expr: Expr, population: list[Expr]) -> AnyExpr:
             return _without_filters(inner, population)
         case _:
             return expr  # type: ignore[return-value]
+
+
+def chooses(value: Value, world: World) -> bool:
+    """Whether an argument is a yes-or-no column that predicates may use as well."""
+    return value.form is Form.COLUMN and value.bit is not None and all(world.role(s).predicates for s in value.sources)
+
+
+def _f(number: float) -> Literal:
+    return Literal(FLOAT64, number)
 
 
 def labels(sources: frozenset[Source]) -> tuple[str, ...]:

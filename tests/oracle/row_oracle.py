@@ -25,7 +25,6 @@ Where the promise leaves room the oracle decides for the data subjects:
 
 from __future__ import annotations
 
-import copy
 import datetime as dt
 import itertools
 import math
@@ -38,17 +37,10 @@ from bastion_plan.bind import BoundPlan
 from bastion_plan.expressions import Call, Expr
 from bastion_policy.model import RoleKind
 from row_audit import Systems
-from row_frames import Behind, Boundary, Dataset, Foreign, Form, Frame, Leaf, Reader, Reading, scalar
+from row_frames import Behind, Boundary, Dataset, Foreign, Form, Frame, Leaf, Reader, Reading, Values, scalar
 from row_statistics import compute, known, selected, total
 from row_values import Unknown, same
 
-#: readings of the promise that the oracle does not share; tests tell them apart from other findings
-CONCESSIONS = {
-    "lower bound": "dominance is looked at from the lower bound only",
-    "Boolean column": "a plain Boolean column is summed as a number, under dominance alone",
-    "numbers differ": "homogeneity of all columns leaves out numbers",
-    "categories differ": "homogeneity leaves out the smallest and the largest category",
-}
 OTHER = "(other)"
 MISSING = object()
 Rows = Counter[int]
@@ -117,19 +109,9 @@ class Oracle:
         self, datasets: Mapping[str, Dataset], requester: str, foreign: Foreign | None = None, *, history: bool = True
     ) -> None:
         self.datasets, self.requester, self.foreign, self.remembers = datasets, requester, foreign, history
-        self.concessions: frozenset[str] = frozenset()
         self.stored: dict[str, list[Rows]] = {name: [] for name in datasets}
         self.unions: dict[str, list[Rows]] = {name: [] for name in datasets}
         self.systems = Systems({name: [d.unit(i) for i in range(len(d.rows))] for name, d in datasets.items()})
-
-    def conceding(self, *concessions: str) -> Oracle:
-        """The same oracle with the same past and a reading of the promise that is easier on the server (CONCESSIONS)."""
-        other = copy.copy(self)
-        other.stored = {d: list(s) for d, s in self.stored.items()}
-        other.unions = {d: list(s) for d, s in self.unions.items()}
-        other.systems = self.systems.copy()
-        other.concessions = frozenset(concessions)
-        return other
 
     # -- reading
 
@@ -294,7 +276,8 @@ class Oracle:
             return [nobody(leaf)]
         if name in ("pl.cov", "pl.corr"):
             fine = all(a.lineage.form in (Form.COLUMN, Form.FUNCTION) for a in leaf.args)
-            if fine and all(self._leverage(frame, a.values, full, limits.k) for a in leaf.args):
+            fine = fine and all(self._leverage(frame, a.values, full, limits.k) for a in leaf.args)
+            if fine and all(self._differ(frame, a, full, limits) for a in leaf.args):
                 return [own(compute(name, columns, height, leaf.options))]
             return []
         return self._of_column(frame, leaf, rows, full, limits, kind, peers)
@@ -336,13 +319,13 @@ class Oracle:
         )
         if form is Form.MIX:
             return []
-        if self._bit(leaf) and set(some) <= {0, 1}:
+        if self._bit(leaf):
             return self._condition(frame, leaf, full, limits, kind, peers)
         if truth and (form in (Form.BITS, Form.NULLS) or name in ("any", "all", "min", "max")):
             found = self._condition(frame, leaf, full, limits, kind, peers)
             # which values are missing is public
             return [*found, Choice(value, kind, tuple(rows))] if form is Form.NULLS else found
-        if not self._differ(frame, leaf, full, limits):
+        if not self._differ(frame, arg, full, limits):
             return []
         if name in ("min", "max", "nan_min", "nan_max", "median", "quantile"):
             return [self._ordered(frame, leaf, full, limits, kind, rows)]
@@ -359,13 +342,12 @@ class Oracle:
         return [Choice(value, kind, tuple(rows), None, vectors)]
 
     def _bit(self, leaf: Leaf) -> bool:
-        """Whether an argument is a Boolean column that could choose rows: its sum is a count of those."""
-        if "Boolean column" in self.concessions:
-            return False
+        """Whether an argument is a Boolean column that could choose rows, or written as two numbers: its sum counts those."""
         lineage = leaf.args[0].lineage
         facts = [self.datasets[d].facts.column(c) for d, c in lineage.columns]
         return (
-            lineage.form is Form.COLUMN
+            lineage.form in (Form.COLUMN, Form.FUNCTION)
+            and len({x for x in leaf.args[0].values if x is not None}) <= 2
             and bool(facts)
             and all(f.dtype.kind == "Boolean" and f.role.predicates for f in facts)
         )
@@ -378,18 +360,25 @@ class Oracle:
     ) -> list[Choice]:
         """A bit per row: its true rows are a population of their own."""
         values, name = leaf.args[0].values, leaf.function
-        true = [i for i in full if values[i]]
-        false = [i for i in full if not values[i]]
+        known_values = sorted({x for x in values if x is not None})
+        # a Boolean column may be written as two other numbers
+        low, high = known_values if len(known_values) == 2 else (known_values * 2 if known_values else (False, True))
+        if all(x in (0, 1) for x in known_values):
+            low, high = False, True
+        true = [i for i in full if values[i] == high]
+        false = [i for i in full if values[i] != high]
         few, all_but = self.people(frame, true) < limits.k, self.people(frame, false) < limits.k
         if name in ("any", "max"):
-            return [Choice(not few, kind, tuple(full))] + ([Choice(True, "everybody")] if all_but else [])
+            found = [Choice(low if few else high, kind, tuple(full))]
+            return found + ([Choice(high, "everybody")] if all_but else [])
         if name in ("all", "min"):
-            return [Choice(all_but, kind, tuple(full))] + ([Choice(False, "nobody")] if few else [])
+            found = [Choice(high if all_but else low, kind, tuple(full))]
+            return found + ([Choice(low, "nobody")] if few else [])
         n = len(full)
-        found: list[Choice] = []
+        found = []
 
         def answer(t: int, how: str, population: Sequence[int], vectors: Any = ()) -> Choice:
-            bits: list[Any] = [True] * t + [False] * (n - t)
+            bits: list[Any] = [high] * t + [low] * (n - t)
             if t > n:
                 return Choice(t if name == "sum" else t / n, how, tuple(population), None, list(vectors))
             if name not in ("sum", "mean", "var", "std"):
@@ -499,8 +488,7 @@ class Oracle:
 
     def _sides(self, values: Sequence[Any], low: float, high: float) -> list[Callable[[int], float]]:
         """Deviations from the bounds."""
-        sides: list[Callable[[int], float]] = [lambda i: values[i] - low]
-        return sides if "lower bound" in self.concessions else [*sides, lambda i: high - values[i]]
+        return [lambda i: values[i] - low, lambda i: high - values[i]]
 
     def _nobody_dominates(
         self, frame: Frame, rows: Iterable[int], contribution: Callable[[int], float], limits: Limits
@@ -535,21 +523,16 @@ class Oracle:
             holders.setdefault(values[i], []).append(i)
         return all(self.people(frame, who) >= k for who in holders.values())
 
-    def _differ(self, frame: Frame, leaf: Leaf, rows: list[int], limits: Limits) -> bool:
+    def _differ(self, frame: Frame, arg: Values, rows: list[int], limits: Limits) -> bool:
         """Homogeneity: enough units differ from the most common value."""
         if not limits.differing:
             return True
-        arg = leaf.args[0]
-        watched = (
-            limits.of_all
-            and arg.lineage.private
-            and not ("numbers differ" in self.concessions and len({arg.values[i] for i in rows}) > 2)
-        )
+        watched = limits.of_all and arg.lineage.private
         for dataset, column in arg.lineage.columns:
             facts = self.datasets[dataset].facts.column(column)
             kinds = ("Boolean", "String", "Categorical", "Enum")
             watched |= facts.role.kind is RoleKind.SENSITIVE and facts.dtype.kind in kinds
-        if not watched or ("categories differ" in self.concessions and leaf.function in ("min", "max")):
+        if not watched:
             return True
         for occurrence in frame.occurrences:
             values: dict[Any, set[Any]] = {}
@@ -884,7 +867,7 @@ class Oracle:
         ]
         if leaf.args and full and self._numbers([leaf.args[0].values[i] for i in full]):
             form = leaf.args[0].lineage.form
-            words += [form.name.lower(), f"differ {self._differ(frame, leaf, full, limits)}"]
+            words += [form.name.lower(), f"differ {self._differ(frame, leaf.args[0], full, limits)}"]
             words.append(
                 f"dominance {self._dominated(frame, leaf, full, limits, squares=leaf.function in ('var', 'std'))}"
             )

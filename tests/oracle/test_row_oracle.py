@@ -32,7 +32,7 @@ from polars.exceptions import PolarsError
 sys.path.insert(0, str(Path(__file__).parent))
 from random_queries import OTHER_ROLES, ROLES, Case, cases
 from row_frames import Behind, Boundary, Dataset, Frame, Unknown
-from row_oracle import CONCESSIONS, Explained, Finding, Oracle
+from row_oracle import Finding, Oracle
 from row_statistics import statistic
 from row_values import same
 
@@ -174,7 +174,7 @@ def one(world: World, oracle: Oracle, plan: Node) -> list[Finding]:
     )
     table = [] if inner is None else inner.to_dicts()
     try:
-        explained = explain(oracle, boundary, table)
+        explained = oracle.explain(boundary, table)
     except Unknown as reason:
         counts["answers the oracle does not define"] += 1
         TALLY.unknown[str(reason)] += 1
@@ -194,21 +194,6 @@ def one(world: World, oracle: Oracle, plan: Node) -> list[Finding]:
     return explained.findings
 
 
-def explain(oracle: Oracle, boundary: Boundary, table: list[dict[str, Any]]) -> Explained:
-    """Explain an answer. What a known difference of reading explains is counted, and printed, not failed on."""
-    before = oracle.conceding()
-    found = oracle.explain(boundary, table)
-    for names in [(name,) for name in CONCESSIONS] + [tuple(CONCESSIONS)] if found.findings else []:
-        other = before.conceding(*names)
-        other.reader = oracle.reader
-        second = other.explain(boundary, table)
-        if not second.findings:
-            TALLY.counts[f"open, {' and '.join(sorted(names))}"] += 1
-            oracle.stored, oracle.unions, oracle.systems = other.stored, other.unions, other.systems
-            return second
-    return found
-
-
 def rows(world: World, oracle: Oracle, plan: Node) -> list[Finding]:
     """Single rows never leave; what is offered in their place is a summary, judged as the aggregation it is."""
     summary = ask(world, plan)
@@ -225,7 +210,7 @@ def rows(world: World, oracle: Oracle, plan: Node) -> list[Finding]:
     try:
         reading = oracle.read(bind(Select(plan, tuple(exprs)), world.facts))
         assert isinstance(reading, Boundary)
-        return explain(oracle, reading, summary.to_dicts()).findings
+        return oracle.explain(reading, summary.to_dicts()).findings
     except Unknown as reason:
         TALLY.unknown[str(reason)] += 1
         return []

@@ -162,7 +162,8 @@ def test_cells_of_nobody_and_of_a_few_look_the_same(few: int) -> None:
     rows = [("f", "x", 1.0)] * 40 + [("f", "y", 1.0)] * few + [("m", "x", 1.0)] * 30 + [("m", "y", 2.0)] * 50
     rows += [("m", "z", 5.0)] * 5 + [("f", "z", 5.0)] * 5  # so that there is a remainder row in any case
     frame = polars.DataFrame(rows, schema=["sex", "town", "pay"], orient="row")
-    world = World().add("t", frame, Policy.default(), {"sex": "quasi", "town": "quasi", "pay": MEASURE})
+    roles = {"sex": "quasi", "town": "quasi", "pay": Role(RoleKind.MEASURE, 0, 10)}
+    world = World().add("t", frame, Policy.default(), roles)
     for aggregate, shown in (("sum", [40.0, 30.0]), ("len", [40, 30]), ("mean", [1.0, 1.0])):
         found = answered(pivot("town", ("x", "y", "z"), ("sex",), ("pay",), aggregate), world).sort("sex")
         assert found["x"].to_list() == shown
