@@ -11,6 +11,15 @@ MAX_ROWS = 20
 MAX_COLUMNS = 30
 MAX_CELL = 60
 
+#: rules that look at what was answered before
+HISTORY = frozenset({"history", "linear-audit", "edge-budget"})
+#: What the numbers of a row are of instead. The very same people as before and nearly the same must read alike.
+EARLIER = "a group answered before, or of the whole table: the same people as theirs, or some more or fewer"
+OTHERS = (
+    "another group than theirs: groups of too few people put together, or the same or nearly the same people as in an "
+    "earlier answer or the whole table"
+)
+
 STYLE = """<style>
 .bastion{font-family:var(--jp-ui-font-family,system-ui,sans-serif);font-size:var(--jp-ui-font-size1,13px);color:var(--jp-ui-font-color1,#222)}
 .bastion table{border-collapse:collapse;margin:2px 0;font-size:12px;display:block;overflow-x:auto;max-width:100%}
@@ -44,12 +53,10 @@ def footer(note: ReleaseNote | None) -> list[str]:
     lines = []
     if note.approved:
         lines.append("Approved by the owner.")
-    if note.merged:
-        rows = "1 row was" if note.merged == 1 else f"{note.merged} rows were"
-        lines.append(f"{rows} merged: too few people to be shown alone.")
+    lines += _merged(note)
     if note.suppressed:
         cells = "1 cell was" if note.suppressed == 1 else f"{note.suppressed} cells were"
-        lines.append(f"{cells} taken out.")
+        lines.append(f"{cells} taken out{_because(note)}.")
     elif note.partial:
         lines.append("This is the part that may be shown; the rest was taken out.")
     if note.logged_unsafe:
@@ -60,6 +67,31 @@ def footer(note: ReleaseNote | None) -> list[str]:
         lines.append(f"This answer cost {cost}.")
     lines += [budget.sentence for budget in note.budget]
     return lines
+
+
+def _merged(note: ReleaseNote) -> list[str]:
+    """Return what rows stand for that do not show their own people's numbers."""
+    if not note.merged:
+        return []
+    if note.again is None:
+        rows = "1 row shows" if note.merged == 1 else f"{note.merged} rows show"
+        return [f"{rows} the numbers of {OTHERS}."]
+    lines = []
+    if note.again:
+        rows = "1 row shows" if note.again == 1 else f"{note.again} rows show"
+        lines.append(f"{rows} the numbers of {EARLIER}.")
+    if rest := note.merged - note.again:
+        rows = "1 row holds" if rest == 1 else f"{rest} rows hold"
+        lines.append(f"{rows} groups of too few people, put together.")
+    return lines
+
+
+def _because(note: ReleaseNote) -> str:
+    """Return whether cells are missing because of earlier answers, as far as the findings that are told say so."""
+    rules = {finding.rule for finding in note.findings if not finding.private}
+    if not rules & HISTORY:
+        return ""
+    return " because of earlier answers" if rules <= HISTORY else ", some because of earlier answers"
 
 
 def text(frame: pl.DataFrame, note: ReleaseNote | None = None) -> str:

@@ -53,6 +53,8 @@ class ReleaseNote(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
 
     suppressed: number of cells taken out, None where the policy does not let it be told.
     merged: number of rows answered with a stored population or folded into the remainder row.
+    again: how many of these show the numbers of a stored population (the whole table is one), None where it is not told.
+        The very same people and nearly the same count alike.
     noisy: noise was added. cost: the epsilon that this answer was charged, 0 where it is one given before. budget: what is
     left of the budgets concerned.
     """
@@ -60,6 +62,7 @@ class ReleaseNote(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
     findings: tuple[Finding, ...] = ()
     suppressed: int | None = None
     merged: int = 0
+    again: int | None = None
     partial: bool = False
     approved: bool = False
     logged_unsafe: bool = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 import pytest
 from bastion_plan.errors import BastionError, LanguageError
-from bastion_policy.verdict import ReleaseNote
+from bastion_policy.verdict import Finding, ReleaseNote
 
 from bastion.render import bundle, cards, denials, tables
 from bastion_kernel.errors import describe
@@ -63,8 +63,46 @@ def test_unusual_tables(frame):
 def test_what_the_guard_did_stands_below():
     note = ReleaseNote(merged=2, suppressed=1, approved=True, logged_unsafe=True)
     text = tables.text(pl.DataFrame({"a": [1]}), note)
-    for words in ("Approved by the owner", "2 rows were merged", "1 cell was taken out", "although unsafe"):
+    for words in (
+        "Approved by the owner",
+        "2 rows show the numbers of another group",
+        "1 cell was taken out",
+        "although unsafe",
+    ):
         assert words in text
+
+
+@pytest.mark.parametrize(
+    ("note", "said", "unsaid"),
+    [
+        (ReleaseNote(merged=5, again=5), ["5 rows show the numbers of a group answered before"], ["too few people"]),
+        (ReleaseNote(merged=1, again=0), ["1 row holds groups of too few people, put together."], ["before", "show"]),
+        (
+            ReleaseNote(merged=3, again=1),
+            ["1 row shows the numbers of a group answered before", "2 rows hold groups of too few people"],
+            ["3 rows"],
+        ),
+        (ReleaseNote(merged=1), ["1 row shows the numbers of another group than theirs"], ["2 rows"]),
+        (ReleaseNote(suppressed=2), ["2 cells were taken out."], ["earlier"]),
+        (
+            ReleaseNote((Finding("history", "Because."),), suppressed=2),
+            ["2 cells were taken out because of earlier answers."],
+            [],
+        ),
+        (
+            ReleaseNote((Finding("history", "Because."), Finding("dominance", "Because.")), suppressed=2),
+            ["2 cells were taken out, some because of earlier answers."],
+            [],
+        ),
+        # the strict profile tells one code and no numbers of cells
+        (ReleaseNote((Finding("suppressed", "Because."),), partial=True), ["This is the part that"], ["earlier"]),
+        (ReleaseNote((Finding("history", "Because.", private=True),), suppressed=1), ["1 cell was"], ["earlier"]),
+    ],
+)
+def test_what_became_of_rows_is_told_apart(note, said, unsaid):
+    lines = " ".join(tables.footer(note))
+    assert all(words in lines for words in said)
+    assert not any(words in lines for words in unsaid)
 
 
 def test_booleans_and_floats_look_like_polars():

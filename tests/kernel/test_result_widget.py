@@ -154,7 +154,7 @@ def test_the_csv_is_the_table_in_the_order_shown_and_has_a_limit(monkeypatch):
 def test_what_the_guard_did_stands_below_every_page():
     widget = ResultWidget(pl.DataFrame({"a": range(50)}), ReleaseNote(merged=2, suppressed=1))
     for _ in range(3):
-        assert "2 rows were merged" in widget._view.value
+        assert "2 rows show the numbers of" in widget._view.value
         assert "1 cell was taken out" in widget._view.value
         widget._next.click()
 
