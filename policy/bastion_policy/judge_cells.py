@@ -254,19 +254,20 @@ class BoundaryJudge:
             if isinstance(rest, Cut):
                 together = [sets.union(members) for sets in asked]
                 if not memory.enter(together, np.ones(1, bool), plan=plan).all():
-                    rest = None
+                    # the large cells that were to hide in it stand for themselves again, if they can
+                    back = own & ~refused & ~alone
+                    rest, alone = None, alone | back
+                    cleared |= memory.enter(asked, back, plan=plan)
             left = refused if rest is None else none
-            if not (alone & ~cleared).any() and (not left.any() or last):
+            bad, near = (alone & ~cleared) | left, standing.near.copy()
+            for cell in np.flatnonzero(bad):
+                found = memory.instead(asked, int(cell), near=not last)
+                if found is not None:
+                    standing.part[cell], standing.stored[cell] = found
+                    near[cell], bad[cell] = True, False
+            if not bad.any():
                 break
-            if not last:
-                refused = refused | (alone & ~cleared)
-        bad = (alone & ~cleared) | left
-        near = standing.near.copy()
-        for cell in np.flatnonzero(bad):
-            found = memory.instead(asked, int(cell))
-            if found is not None:
-                standing.part[cell], standing.stored[cell] = found
-                near[cell], bad[cell] = True, False
+            refused = refused | bad
         if bad.any():
             withheld, rule = withheld | bad, "linear-audit"
         return Past(alone & cleared, whole, near, withheld, rest, members, rule, standing, asked)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -337,8 +337,12 @@ class Memory:
                 domain = self.history.domains[o.dataset]
                 self.history.pasts[domain] = replace(self.history.pasts[domain], voided=True)
 
-    def instead(self, asked: Sequence[Sets], cell: int, channel: str = "") -> tuple[int, int] | None:
-        """Return (part, stored) of a population made of whole atoms that may be answered instead of a cell.
+    def instead(
+        self, asked: Sequence[Sets], cell: int, channel: str = "", *, near: bool = False
+    ) -> tuple[int, int] | None:
+        """Return (part, stored) of a population that may be answered instead of a cell. near: one within k people of it.
+
+        First what follows already and differs by a few people; then those made of whole atoms inside or around the cell.
 
         INVARIANT: it is a population like any other: far from the stored ones or one of them, audited, and stored.
         """
@@ -346,12 +350,11 @@ class Memory:
             return None
         (o,), (sets,) = self.occurrences, asked
         items = sets.members(cell)
-        held, one = self._channel(o, channel), np.ones(1, bool)
-        for inside in (True, False):
-            union = held.around(items, inside=inside)
+        for union in self._candidates(o, channel, items, near=near):
             if abs(int(union.size) - items.size) * 2 > items.size:
                 continue
-            candidate = [Sets.one(union, held.labels.size)]
+            one = np.ones(1, bool)
+            candidate = [Sets.one(union, self._channel(o, channel).labels.size)]
             standing = self.standing(candidate, one, channel)
             if (
                 standing.near[0]
@@ -362,6 +365,19 @@ class Memory:
                 found = self._channel(o, channel).distances(candidate[0], 1, 1, self.lens(o).roster.unit)
                 return int(found.part[0]), int(found.stored[0])
         return None
+
+    def _candidates(self, o: Occurrence, channel: str, items: Any, *, near: bool) -> Iterator[Any]:
+        held = self._channel(o, channel)
+        if held.audit is not None:
+            most, unit = self._scale(o, channel)
+            owner = unit.astype(np.int64) if channel.startswith(PEOPLE) else self.lens(o).roster.owner
+            state = audited(held, self._rules(most), b"", owner)
+            found = state.follows(Row.of(items)) if state is not None else None
+            if found is not None:
+                yield found
+        if not near:
+            yield held.around(items, inside=True)
+            yield held.around(items, inside=False)
 
     def _scale(self, o: Occurrence, channel: str) -> tuple[int, Hashes]:
         """Return (items per person at most, whose each item is) of a channel."""

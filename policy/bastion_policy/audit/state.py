@@ -12,7 +12,7 @@ from bastion_plan.errors import InputError, ServerError
 
 from bastion_policy.audit import checks
 from bastion_policy.audit.atoms import Atoms
-from bastion_policy.audit.primes import Floats, draw
+from bastion_policy.audit.primes import Floats, draw, inverse, shrink
 from bastion_policy.audit.rows import Row, Units, distinct
 from bastion_policy.audit.space import CHUNK, Space, touched
 
@@ -315,6 +315,43 @@ class AuditState:
                 return None
             state = entered
         return state._conceal(hidden)[0]
+
+    def follows(self, row: Row) -> Units | None:
+        """Return the units of a population that differs from `row` by fewer than k and whose number follows already.
+
+        With the row in the space, a vector v on fewer than k units is a * row plus what was released; so row - v / a is made
+        of what was released alone. Where it is of zeros and ones it is a population's. None: none was found. This is a
+        search and no clearance: what it finds is to be considered like any other row.
+        """
+        split = self.atoms.split([row], self.rules.capacity.atoms)
+        if split is None or not row.exact:
+            return None
+        atoms, parent = split
+        sizes, k = self.sizes(atoms), self.rules.k
+        space = self.space.split(parent, sizes).settled(sizes, k)
+        if space is None:
+            return None
+        vector = atoms.vector(row)
+        left = space.remainder(vector[None, :])
+        every = np.flatnonzero((left[0] != 0) & (left[1] != 0) & (left[2] != 0))
+        entered = space.enter(left, sizes, k)
+        if entered is None or not every.size:
+            return None
+        at, wider = every[0] % vector.size, entered[0]
+        small = np.flatnonzero(sizes[wider.pivots] < k)
+        support = touched(tuple(r[small] for r in wider.rows)) @ sizes
+        for number in small[np.argsort(support, kind="stable")][: int((support < k).sum())]:
+            found = []
+            lone = [r[number : number + 1].astype(np.float64) for r in wider.rows]
+            for v, rest, start, prime in zip(lone, space.reduce(lone), left, space.primes, strict=True):
+                share = rest[0, at] * inverse(start[0, at], prime) % prime
+                if share:
+                    found.append(shrink(vector - shrink(v[0] * inverse(share, prime), prime), prime))
+            if len(found) == 3 and all(bool(((f == 0) | (f == 1)).all()) for f in found):
+                inside = found[0] == 1
+                if all(bool((f == found[0]).all()) for f in found):
+                    return np.flatnonzero(inside[atoms.labels])
+        return None
 
     def reserve(self, rows: Sequence[Row]) -> AuditVerdict:
         """Consider margins that must stay answerable: committed, they count as released, so that asking them is free.
