@@ -42,10 +42,22 @@ def descriptors(pid: int) -> dict[str, int]:
 
 def settled(pid: int, what: str, most: int) -> int:
     """Wait until a count falls to `most`, or give up; return it."""
-    deadline = time.monotonic() + 8
+    deadline = time.monotonic() + 30
     while (count := descriptors(pid)[what]) > most and time.monotonic() < deadline:
         time.sleep(0.1)
     return count
+
+
+def patiently(ask):
+    """Ask; while what was stopped is still being ended, do what the server says: wait, then try again."""
+    deadline = time.monotonic() + 20  # an upload that no chunk comes for is kept for longer
+    while True:
+        try:
+            return ask()
+        except BastionError as error:
+            if error.code != "wire.busy" or time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
 
 
 def test_200_cancelled_queries_leave_nothing(world):
@@ -67,11 +79,11 @@ def test_200_cancelled_queries_leave_nothing(world):
             await asyncio.gather(*(one(world.user._open_session, n) for n in range(first, first + 20)))
 
     world.user._run(storm())  # the first opens what threads keep: a reading connection each
-    assert frame.select(pl.len()).fetch().item() == 891
+    assert patiently(frame.select(pl.len()).fetch).item() == 891
     time.sleep(1)
     before = descriptors(pid)
     world.user._run(storm())
-    assert frame.select(pl.len()).fetch().item() == 891
+    assert patiently(frame.select(pl.len()).fetch).item() == 891
     assert settled(pid, "memory", before["memory"]) <= before["memory"]
     # workers being made anew hold a few; 200 queries that each leaked one would show
     assert settled(pid, "all", before["all"] + 12) <= before["all"] + 12
@@ -82,20 +94,6 @@ def begin_for(connection, data: bytes, name: str) -> m.UploadBegin:
     terms = {"name": name, "size": len(data), "sha256": hashlib.sha256(data).digest(), "policy": "", "hidden": (),
              "unit": None, "replace": False}  # fmt: skip
     return m.UploadBegin(**terms, signed=connection._sign({"action": "upload", **terms, "hidden": []}))
-
-
-def announced(connection, data: bytes) -> None:
-    """Announce an upload; where the stopped ones are still being thrown away, do what the server says: try again."""
-    deadline = time.monotonic() + 20  # less than an upload that no chunk comes for is kept
-    while True:
-        try:
-            connection._run(connection._ask(begin_for(connection, data, "cut off")))
-        except BastionError as error:
-            if error.code != "wire.busy" or time.monotonic() > deadline:
-                raise
-            time.sleep(0.05)
-        else:
-            return
 
 
 def test_200_uploads_that_stop_midway_leave_nothing(world):
@@ -117,7 +115,8 @@ def test_200_uploads_that_stop_midway_leave_nothing(world):
     for _ in range(10):
         connection = world.connect(world.olga)
         connection._run(storm())
-        announced(connection, data)  # nothing sent, gone
+        # announced, nothing sent, gone
+        patiently(lambda c=connection: c._run(c._ask(begin_for(c, data, "cut off"))))
         connection.close()
     assert settled(pid, "passing", 0) == 0
     assert settled(pid, "memory", before["memory"]) <= before["memory"]
@@ -212,11 +211,13 @@ def test_a_race_between_answers_and_a_closing_policy(world):
     threads = [threading.Thread(target=ask) for _ in range(2)]
     for thread in threads:
         thread.start()
-    time.sleep(0.5)
+    deadline = time.monotonic() + 60
+    while not arrived and time.monotonic() < deadline:
+        time.sleep(0.05)
     world.owner.set_policy("closing", policy=Policy.default())
     closed_at.append(time.monotonic())
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
     assert failures <= {"input.dataset.changed"}
     assert arrived, "there were answers before"
     assert all(begun < closed_at[0] for begun in arrived)
@@ -241,8 +242,8 @@ def test_sigterm_while_queries_run_and_a_dead_port(tmp_path, titanic):
     thread.start()
     time.sleep(0.4)
     os.kill(server.pid, signal.SIGTERM)
-    assert server._process.wait(10) == 0
-    thread.join(30)
+    assert server._process.wait(60) == 0
+    thread.join(60)
     assert isinstance(outcomes[-1], BastionError)
     connection.close()
     server.stop()
@@ -264,7 +265,7 @@ def test_the_server_ends_with_who_started_it(tmp_path):
         [sys.executable, "-c", code, str(tmp_path / "s")], capture_output=True, text=True, timeout=60, check=False
     )
     pid = int(found.stdout)
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + 60
     while os.path.exists(f"/proc/{pid}") and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not os.path.exists(f"/proc/{pid}")
