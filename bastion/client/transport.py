@@ -346,11 +346,11 @@ class Session:
         return self._next, pending
 
     async def _request(self, body: Any, on_progress: ProgressCallback | None, silence: float) -> tuple[Any, bytes]:
+        encode_request(0, body)  # what cannot be sent need not wait for a connection
         link = await self._connected()
         request_id, pending = self._register(on_progress)
-        header = encode_request(request_id, body)
         try:
-            await link.send(header)
+            await link.send(encode_request(request_id, body))
             answer = await self._wait(pending, silence=silence)
         except BaseException:
             if not pending.answer.done():
@@ -384,6 +384,13 @@ class Session:
         body = reply.body
         if isinstance(body, Push):
             self._pushed(body)
+            return
+        if reply.id == 0 and isinstance(body, Failed):
+            # the server could not read which request it refuses: nobody is left to wait for it
+            try:
+                raise_failed(body)
+            except BastionError as error:
+                self._fail_all(error)
             return
         pending = self._pending.get(reply.id)
         if pending is None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import math
+import time
 from collections.abc import Callable, Iterator
 
 import msgpack
@@ -124,6 +126,45 @@ def test_bad_messages_get_a_code(ask, body):
     assert answer["code"].count(".") >= 1
     assert answer["message"]
     assert ask({"kind": "ping"})[0]["kind"] == "done"
+
+
+NUMBERS = [math.nan, math.inf, -math.inf, -1, -0.0, 1e308, -1e308, 5e-324, 2**53, 2**63 - 1, 2**64 - 1, -(2**63)]
+
+
+@pytest.mark.parametrize("number", NUMBERS, ids=str)
+def test_strange_numbers_are_answered_at_once(ask, number):
+    plan = plan_for(ask)
+    bodies = [
+        {"kind": "query", "plan": plan, "epsilon": number},
+        {"kind": "query", "plan": plan, "mode": "summarize", "epsilon": number},
+        {"kind": "decide", "request": "r", "decision": "approve", "until": number},
+        {"kind": "audit_show", "limit": number},
+        {"kind": "upload_begin", "name": "x", "size": number, "sha256": bytes(32)},
+        {"kind": "list_requests", "states": [number]},
+        {"kind": "upload_chunk", "upload": "x", "seq": number},
+    ]
+    for body in bodies:
+        start = time.monotonic()
+        answer, _ = ask(body)
+        assert time.monotonic() - start < 5
+        if answer["kind"] != "failed":
+            assert answer["kind"] in ("table", "summary", "upload_ready"), (body, answer)
+            continue
+        assert not answer["code"].startswith("server.") and answer["message"], (body, answer)
+        if isinstance(number, float) and not math.isfinite(number):
+            assert answer["code"] == "wire.not-finite"
+            assert answer["reason"] and answer["next_step"]
+
+
+@pytest.mark.parametrize("number", [math.nan, 1e400, -math.inf, 2**64 - 1])
+def test_strange_constants_in_plans_are_answered_at_once(ask, number):
+    tree = msgpack.unpackb(plan_for(ask))
+    literal = {"expr": "lit", "dtype": {"kind": "Float64"}, "value": number}
+    tree["root"]["aggs"][0]["args"].append(literal)
+    start = time.monotonic()
+    answer, _ = ask({"kind": "query", "plan": msgpack.packb(tree)})
+    assert time.monotonic() - start < 5
+    assert answer["kind"] == "failed" and answer["code"].startswith("plan."), answer
 
 
 def test_wrong_protocol_version_and_garbage(ask):

@@ -59,7 +59,7 @@ def pack(**fields: object) -> bytes:
     [
         (b"", "wire.msgpack", 0),
         (b"\xc1", "wire.msgpack", 0),
-        (pack() + b"\0", "wire.msgpack", 0),
+        (pack() + b"\0", "wire.msgpack", 5),
         (msgpack.packb([1, 2]), "wire.fields", 0),
         (msgpack.packb({"id": 5}), "wire.fields", 5),
         (pack(v=2), "wire.version", 5),
@@ -76,9 +76,12 @@ def pack(**fields: object) -> bytes:
         (pack(body={"kind": "query", "plan": "text"}), "wire.fields", 5),
         (pack(body={"kind": "cancel", "target": 1.5}), "wire.fields", 5),
         (pack(body={"kind": "cancel", "target": "1"}), "wire.fields", 5),
-        (pack(body={"kind": "decide", "request": "r", "decision": "d", "until": math.nan}), "wire.msgpack", 0),
-        (pack(body={"kind": "get_dataset", "ref": msgpack.Timestamp(1)}), "wire.msgpack", 0),
-        (pack(body={"kind": "get_dataset", "ref": msgpack.ExtType(4, b"")}), "wire.msgpack", 0),
+        (pack(body={"kind": "decide", "request": "r", "decision": "d", "until": math.nan}), "wire.not-finite", 5),
+        (pack(body={"kind": "query", "plan": b"", "epsilon": -math.inf}), "wire.not-finite", 5),
+        (pack(body={"kind": "list_requests", "states": [1.0, math.inf]}), "wire.not-finite", 5),
+        (pack(body={"kind": "get_dataset", "ref": msgpack.Timestamp(1)}), "wire.msgpack", 5),
+        (pack(body={"kind": "get_dataset", "ref": msgpack.ExtType(4, b"")}), "wire.msgpack", 5),
+        (b"\x83\xa1v\x01\xa2id\x07\xa2id\x07", "wire.msgpack", 7),  # a repeated key
         (b"\x82\xa1v\x01\xa1v\x01", "wire.msgpack", 0),  # a repeated key
         (b"\x81\x01\x02", "wire.msgpack", 0),  # a key that is no text
         (
@@ -93,6 +96,26 @@ def pack(**fields: object) -> bytes:
 )
 def test_what_is_not_a_message_is_told_by_code(data: bytes, code: str, number: int) -> None:
     assert code_of(data) == (code, number)
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (m.Query(b"", epsilon=math.nan), "wire.not-finite"),
+        (m.Query(b"", epsilon=-math.inf), "wire.not-finite"),
+        (m.Decide("r", "approve", until=math.inf), "wire.not-finite"),
+        (m.AuditShow(None, 1 << 64), "wire.not-encodable"),
+        (m.Cancel(-(1 << 63) - 1), "wire.not-encodable"),
+        (m.GetDataset("\ud800"), "wire.not-encodable"),
+        (m.GetDataset(object()), "wire.not-encodable"),  # type: ignore[arg-type]
+    ],
+)
+def test_what_cannot_be_sent_is_told_before_it_is(body: m.AnyRequest, code: str) -> None:
+    with pytest.raises(WireError) as caught:
+        encode_request(1, body)
+    error = caught.value
+    assert error.code == code
+    assert error.reason and error.next_step
 
 
 def test_a_refusal_repeats_nothing_of_the_message() -> None:

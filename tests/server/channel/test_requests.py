@@ -17,7 +17,7 @@ from toy_channel import toy, until
 from toy_service import ToyService
 
 
-def run(work: Coroutine[Any, Any, None], seconds: float = 20) -> None:
+def run(work: Coroutine[Any, Any, None], seconds: float = 100) -> None:
     asyncio.run(asyncio.wait_for(work, seconds))
 
 
@@ -135,6 +135,57 @@ def test_a_malformed_message_is_told_and_the_connection_continues(tmp_path: Path
             assert await raw.failure() == code
             await raw.request(4, "ping")
             assert await raw.receive() == (4, {"kind": "done"}, None)
+            raw.close()
+
+    run(body())
+
+
+def test_what_cannot_be_sent_fails_at_once_and_the_session_goes_on(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with toy(tmp_path) as server:
+            session = await server.session()
+            for bad, code in (
+                (m.Query(b"rows 1", epsilon=float("nan")), "wire.not-finite"),
+                (m.Decide("r", "approve", until=float("inf")), "wire.not-finite"),
+                (m.AuditShow(None, 1 << 70), "wire.not-encodable"),
+            ):
+                with pytest.raises(WireError) as caught:
+                    await asyncio.wait_for(session.ask(bad), 5)
+                assert caught.value.code == code
+                assert caught.value.reason and caught.value.next_step
+            assert await session.ask(m.Ping()) == m.Done()
+            await session.close()
+
+    run(body())
+
+
+def test_a_refusal_without_an_id_fails_what_waits_at_once(tmp_path: Path) -> None:
+    """A server that cannot read which request it refuses; else the client waits for its whole patience."""
+
+    async def body() -> None:
+        async with toy(tmp_path) as server:
+            session = await server.session()
+            waiting = asyncio.create_task(session.ask(m.Query(b"sleep")))
+            await until(lambda: server.service.running == 1)
+            assert session._link is not None
+            await session._link.send(b"\xc1 no message")
+            with pytest.raises(WireError, match=r"wire\.msgpack"):
+                await asyncio.wait_for(waiting, 5)
+            assert await session.ask(m.Ping()) == m.Done()
+            await session.close()
+
+    run(body())
+
+
+def test_not_a_number_is_refused_under_its_own_id(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with toy(tmp_path) as server:
+            raw = server.raw()
+            for number, value in enumerate((float("nan"), float("inf"), float("-inf")), start=7):
+                await raw.request(number, "query", plan=b"rows 1", epsilon=value)
+                found, answer, _ = await raw.receive(5)
+                assert (found, answer["kind"], answer["code"]) == (number, "failed", "wire.not-finite")
+                assert answer["message"] and answer["reason"] and answer["next_step"]
             raw.close()
 
     run(body())
