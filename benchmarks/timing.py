@@ -32,3 +32,13 @@ def median(values: list[float]) -> float:
 def spread(values: list[float]) -> str:
     """Return median (least to most) in milliseconds."""
     return f"{median(values) * 1e3:.1f} ms ({min(values) * 1e3:.1f} to {max(values) * 1e3:.1f})"
+
+
+def met(value: float, goal: float, words: str) -> str:
+    """Return the goal, and whether a value is within it."""
+    return f"<= {words}: {'met' if value <= goal else 'MISSED'}"
+
+
+def ratio(these: list[float], those: list[float]) -> float:
+    """Return how many times as long the median of these is as that of those."""
+    return median(these) / median(those)
