@@ -153,8 +153,10 @@ class Nursery:
     async def close(self) -> None:
         """End the zygote, and with it every child; wait until it is reaped."""
         self._listener.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._listener
         self._process.kill()
-        await asyncio.to_thread(self._process.wait)
-        self._sock.close()
+        try:
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._listener
+            await asyncio.to_thread(self._process.wait)
+        finally:  # also where nobody waits for it any more
+            self._sock.close()

@@ -248,8 +248,10 @@ class WorkerPool:
         words = ""
         if handle is not None:
             handle.kill("crashed")
-            _, words = await cause_of_death(handle)
-            self._release(handle)
+            try:
+                _, words = await cause_of_death(handle)
+            finally:  # `close` may not wait for the death
+                self._release(handle)
         _log.error("A worker could not be started: %s %s", error, words)
         if self._failures >= 5:
             if not self._first.done():
