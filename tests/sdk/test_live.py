@@ -67,7 +67,7 @@ def test_denied_requested_approved(alice: Connection, owner: Connection) -> None
 
     timer = threading.Timer(0.2, approve)
     timer.start()
-    table = caught.value.wait(30)
+    table = caught.value.wait(60)
     timer.join()
     assert table["Name"].to_list() == ["*"] * 5
     assert request.state == "approved"

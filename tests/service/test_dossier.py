@@ -87,7 +87,7 @@ def test_what_was_asked_before_and_what_came_of_it(world):
     world.owner.deny(first.id, "no")
     second = filed(world, data.head(4), "four of them")
     world.owner.approve(second.id)
-    second.wait(10)
+    second.wait(60)
     world.other.dataset("past").select(pl.col("age").mean()).fetch()
     third = filed(world, data.head(5), "five of them")
     past = world.owner.request(third.id).past
@@ -123,7 +123,7 @@ def test_the_push_carries_all_of_it(world):
     heard, seen = threading.Event(), []
     remove = world.owner.on_request(lambda r: (seen.append(r.info), heard.set()))
     filed(world, data.head(3))
-    assert heard.wait(5)
+    assert heard.wait(60)
     remove()
     assert seen[0].past
     assert seen[0].figures["rows"] == 3

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import time
+from types import SimpleNamespace
 
 import polars as pl
 import pytest
+from bastion_server.service.exposure import ExposureService
+from bastion_server.store import AuditLog, Record, load_or_create
 
 from bastion import BastionError, Denied
 from bastion.policy import Aggregation, Policy, Review, measure, quasi
@@ -63,6 +67,43 @@ def test_what_was_released_is_added_up(world):
     assert people["alice"].epsilon is None
 
 
+def test_a_long_log_is_added_up_in_few_reads(tmp_path, monkeypatch):
+    log = AuditLog(tmp_path, load_or_create(tmp_path), 1000.0)
+    service = ExposureService(SimpleNamespace(audit=log))
+    for i in range(4000):
+        who, dataset = f"user{i % 3}", "ds-1" if i % 4 else "ds-2"
+        uses = {f"{dataset}.age": ["mean", "count"], f"{dataset}.ward": ["group key"], "ds-9.age": ["sum"]}
+        details = {"uses": uses, "cells": 6, "smallest_cell": 10 + i, "merged_cells": 1, "words": "x" * 300}
+        summary = "released" if i % 5 else "denied: review"
+        kind = "grant_used" if i % 7 == 0 else "outcome"
+        last = log.append_nowait(
+            Record(1000.0 + i, kind, who, summary, dataset=dataset, details=details if i % 5 else {})
+        )
+    last.result()
+    reads = []
+    pread = os.pread
+    monkeypatch.setattr(os, "pread", lambda *args: reads.append(args) or pread(*args))
+    sums = service._up_to_date("ds-1")
+    assert len(reads) <= 20  # the index and the records; one by one there would be 7,000
+    told = [i for i in range(4000) if i % 4 and i % 5]
+    for number in range(3):
+        mine = [i for i in told if i % 3 == number]
+        person, age = sums.people[f"user{number}"], sums.columns[f"user{number}", "age"]
+        assert (person.answers, person.cells) == (len(mine), 6 * len(mine))
+        assert person.denied == sum(i % 4 > 0 and i % 3 == number for i in range(0, 4000, 5))
+        assert person.approved == sum(i % 7 == 0 for i in mine)
+        assert age.uses == {"mean": len(mine), "count": len(mine)}
+        assert (age.smallest, age.last) == (10 + mine[0], 1000.0 + mine[-1])
+    assert {column for _, column in sums.columns} == {"age", "ward"}
+    # what is new is added, and nothing is read again
+    reads.clear()
+    details = {"uses": {"ds-1.pay": ["sum"]}, "cells": 1, "smallest_cell": None}
+    log.append_blocking(Record(9000.0, "outcome", "user0", "released", dataset="ds-1", details=details))
+    assert service._up_to_date("ds-1").columns["user0", "pay"].answers == 1
+    assert sum(size for _, size, _ in reads) < 10_000
+    log.close()
+
+
 def test_it_grows_with_the_log_and_over_versions(world):
     alice, _ = uploaded(world, "grows")
     for number in range(1, 4):
@@ -94,7 +135,7 @@ def test_approved_rows_and_unsafe_answers_show(world):
         alice.select("age", "ward").head(3).fetch()
     request = caught.value.request("to see them")
     world.owner.approve(request.id)
-    assert caught.value.wait(10).height == 3
+    assert caught.value.wait(60).height == 3
     row = columns(world.owner.exposure("approved"))["alice", "age"]
     assert (row.uses, row.approved, row.answers) == ({"single rows": 1}, 1, 1)
     logged = 'unsafe = "log"\nunit = "row"\n[safe_zone]\naggregation = 10\n'

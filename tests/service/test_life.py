@@ -47,10 +47,19 @@ def test_revocation_cuts_a_live_session(world):
     connection = world.connect(eve)
     assert connection.cards()
     keys.revoke("eve")
-    time.sleep(1)
-    with pytest.raises(BastionError) as caught:
-        connection.cards()
-    assert caught.value.code.startswith("wire.")
+    deadline = time.monotonic() + 30
+
+    def cut_off() -> str:
+        """The server looks at its keys four times a second."""
+        while time.monotonic() < deadline:
+            try:
+                connection.cards()
+            except BastionError as error:
+                return error.code
+            time.sleep(0.1)
+        return "not cut off"
+
+    assert cut_off().startswith("wire.")
     connection.close()
     with pytest.raises(BastionError) as caught:
         world.connect(eve)
@@ -62,7 +71,7 @@ def test_an_unknown_key_is_told_so(world):
     with pytest.raises(BastionError) as caught:
         world.connect(Identity.create("mallory"))
     assert caught.value.code.startswith("wire.auth")
-    assert time.monotonic() - begin < 5
+    assert time.monotonic() - begin < 10, "told, not left to wait"
 
 
 def test_saved_frames_are_judged_when_fetched(world):

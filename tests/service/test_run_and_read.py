@@ -60,7 +60,7 @@ def test_it_runs_stays_sealed_and_is_read_later(world):
     world.owner.approve_reading(request.id, "have a look")
     assert world.user.request(request.id).may_read
     assert world.user.request(request.id).answer == "have a look"
-    assert denied.wait(10).equals(looked)
+    assert denied.wait(60).equals(looked)
     # it was for once
     assert denial(sample).rule == "row-level"
     assert not new & kept(world)
@@ -102,7 +102,7 @@ def test_the_owner_may_say_no_after_looking(world):
     assert ended.info.ended == "revoked"
     assert kept(world) == before
     with pytest.raises(Denied, match="too few") as caught:
-        denied.wait(10)
+        denied.wait(60)
     assert "let it run" in caught.value.message
     assert denial(frame).rule == "row-level"
     with pytest.raises(BastionError) as refused:
@@ -114,7 +114,7 @@ def test_reading_before_it_ran(world):
     frame = world.user.dataset("titanic").head(19)
     denied, request = filed(world, frame)
     world.owner.approve_reading(request.id)
-    assert denied.wait(10).height == 19
+    assert denied.wait(60).height == 19
 
 
 def test_there_is_nothing_to_read_of_other_requests(world):
@@ -205,7 +205,7 @@ def test_several_owners_must_all_let_it_be_read(world, tmp_path):
             o.approve_reading(request.id)
             assert denial(joined).rule == "owner-grant"
             s.approve_reading(request.id)
-            assert denied.wait(10).height == 3
+            assert denied.wait(60).height == 3
 
 
 def test_it_survives_a_restart(tmp_path, titanic):
@@ -243,7 +243,7 @@ def test_the_log_tells_running_from_reading(world):
     denied, request = filed(world, frame)
     denial(frame)
     world.owner.approve_reading(request.id)
-    denied.wait(10)
+    denied.wait(60)
     said = [r.summary for r in world.owner.audit("titanic", 12)]
     ran, decided = said.index("ran by approval, kept sealed"), said.index(f"read {request.id} of alice")
     assert ran < decided < said.index("released by approval")

@@ -13,6 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from bastion_plan.errors import ServerError
 from bastion_server.store import AuditLog, Record, ServerKeys, load_or_create, verify
@@ -365,3 +366,38 @@ def test_the_signed_text_is_fixed() -> None:
 def _made(path: Path) -> Path:
     path.mkdir()
     return path
+
+
+def test_many_records_are_read_together(log: AuditLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers = [log.append_nowait(record(i, summary="x" * (i % 700))) for i in range(3000)][-1].result()
+    wanted = [i for i in range(numbers + 1) if i % 3]
+    reads = []
+    pread = os.pread
+    monkeypatch.setattr(os, "pread", lambda *args: reads.append(args) or pread(*args))
+    found = dict(log.payloads(wanted))
+    assert len(reads) <= 5
+    assert all(size <= 1 << 20 for _, size, _ in reads)
+    assert list(found) == wanted
+    decoded = [msgspec.msgpack.decode(payload)["summary"] for payload in found.values()]
+    assert decoded == ["x" * (i % 700) for i in wanted]
+    assert list(log.payloads([])) == []
+
+
+def test_records_that_are_read_together_are_checked(log: AuditLog) -> None:
+    last = [log.append_nowait(record(i)) for i in range(50)][-1].result()
+    data = log.path.read_bytes()
+    at = data.index(b"record 30")
+    with log.path.open("r+b") as file:
+        file.seek(at)
+        file.write(b"Record 30")
+    with pytest.raises(ServerError) as caught:
+        list(log.payloads(range(last + 1)))
+    assert caught.value.code == "server.audit.damaged"
+
+
+def test_a_dataset_s_records_are_found_by_number(log: AuditLog) -> None:
+    for i in range(20):
+        log.append_nowait(record(i, dataset="ab"[i % 2], kind="outcome" if i % 4 else "intent"))
+    log.append_blocking(record(20))
+    found = log.numbers(dataset="b", kinds=("outcome", "grant_used"), first=3, below=18)
+    assert found == [i for i in range(3, 18) if i % 2]

@@ -54,13 +54,23 @@ def margin_less_the_table(world: SmallWorld, attacker: Attacker, cell: Condition
             attacker.ask(world.where(column, value))
 
 
+def groups_one_by_one(world: SmallWorld, attacker: Attacker, cell: Condition, column: str) -> None:
+    """The total, and each other group by itself; nobody ever asks for the cell."""
+    attacker.ask(None)
+    for value in world.frame[column].unique().sort().to_list():
+        if not (cell.mask & (world.frame[column] == value).to_numpy()).any():
+            attacker.ask(world.where(column, value))
+
+
 def by_means(world: SmallWorld, attacker: Attacker, cell: Condition, column: str) -> None:
     """The same as means and numbers of people."""
     attacker.ask(None, mean=True)
     attacker.ask(~cell, mean=True)
 
 
-WAYS: dict[str, Way] = {w.__name__: w for w in (total_less_the_others, others_first, margin_less_the_table, by_means)}
+WAYS: dict[str, Way] = {
+    w.__name__: w for w in (total_less_the_others, others_first, margin_less_the_table, groups_one_by_one, by_means)
+}
 
 
 @dataclass

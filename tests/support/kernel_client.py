@@ -64,11 +64,18 @@ class Client:
 
     def __init__(self, manager: KernelManager, client: BlockingKernelClient) -> None:
         self.manager, self.client = manager, client
+        self._early: list[dict[str, Any]] = []
 
     def send(self, code: str, **options: Any) -> str:
         return str(self.client.execute(code, **options))
 
-    def collect(self, ids: list[str], timeout: float = 30.0) -> list[Reply]:
+    def hear(self, cell: str, kind: str, count: int = 1, timeout: float = 60.0) -> None:
+        """Wait until a cell has given so many messages of a kind on IOPub; `collect` returns them as well."""
+        end = time.monotonic() + timeout
+        while sum(m["msg_type"] == kind and m["parent_header"].get("msg_id") == cell for m in self._early) < count:
+            self._early.append(self.client.get_iopub_msg(timeout=max(0.01, end - time.monotonic())))
+
+    def collect(self, ids: list[str], timeout: float = 60.0) -> list[Reply]:
         """Wait until all cells have their reply and are idle."""
         replies: dict[str, dict[str, Any]] = {}
         outputs: dict[str, list[dict[str, Any]]] = {i: [] for i in ids}
@@ -79,7 +86,8 @@ class Client:
             if message["parent_header"].get("msg_id") in outputs:
                 replies[message["parent_header"]["msg_id"]] = message["content"]
         while len(idle) < len(ids):
-            message = self.client.get_iopub_msg(timeout=max(0.01, end - time.monotonic()))
+            left = max(0.01, end - time.monotonic())
+            message = self._early.pop(0) if self._early else self.client.get_iopub_msg(timeout=left)
             parent = message["parent_header"].get("msg_id")
             if parent not in outputs:
                 continue
@@ -89,7 +97,7 @@ class Client:
                 outputs[parent].append(message)
         return [Reply(replies[i], outputs[i]) for i in ids]
 
-    def run(self, code: str, timeout: float = 30.0, **options: Any) -> Reply:
+    def run(self, code: str, timeout: float = 60.0, **options: Any) -> Reply:
         options.setdefault("stop_on_error", False)
         return self.collect([self.send(code, **options)], timeout)[0]
 

@@ -59,7 +59,7 @@ class Raw:
     async def request(self, number: int, kind: str, *data: bytes, **fields: Any) -> None:
         await self.send({"v": 1, "id": number, "body": {"kind": kind, **fields}}, *data)
 
-    async def receive(self, timeout: float = 5.0) -> tuple[int, dict[str, Any], bytes | None]:
+    async def receive(self, timeout: float = 30.0) -> tuple[int, dict[str, Any], bytes | None]:
         frames = await asyncio.wait_for(self.socket.recv_multipart(), timeout)
         message = msgpack.unpackb(frames[0])
         return message["id"], message["body"], frames[1] if len(frames) > 1 else None
@@ -95,7 +95,7 @@ async def toy(directory: Path, **limits: Any) -> AsyncIterator[Toy]:
                 raw.close()
 
 
-async def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
+async def until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
     """Wait for something that must come true."""
     for _ in range(int(seconds / 0.02)):
         if condition():

@@ -131,7 +131,10 @@ def test_the_clock_runs_over_all_steps_of_a_query(pooling, probe):
                     return step, error.code
             return None
 
-    assert asyncio.run(scenario()) == (3, "server.worker.time")
+    step, code = asyncio.run(scenario())
+    # no step alone takes as long as all may; a busy machine gets through fewer
+    assert 1 <= step <= 3
+    assert code == "server.worker.time"
 
 
 def test_limits_hold_while_the_servers_loop_is_busy(pooling, table):
@@ -142,9 +145,10 @@ def test_limits_hold_while_the_servers_loop_is_busy(pooling, table):
             await lease.bind({"d": fd})
             task = asyncio.create_task(lease.run(_long()))
             await asyncio.sleep(0.05)
-            time.sleep(0.8)
+            end = time.monotonic() + 30
             # killed although nobody on the loop could have looked
-            alive = lease._handle.usage() is not None
+            while (alive := lease._handle.usage() is not None) and time.monotonic() < end:
+                time.sleep(0.05)
             with pytest.raises(ServerError) as caught:
                 await task
             return alive, caught.value.code
@@ -165,7 +169,7 @@ def test_cancelling_the_task_ends_the_worker(pooling, table):
                 task.cancel()
                 with pytest.raises(asyncio.CancelledError):
                     await task
-            for _ in range(100):
+            for _ in range(1500):
                 if not os.path.exists(f"/proc/{pid}"):
                     break
                 await asyncio.sleep(0.02)

@@ -22,7 +22,7 @@ from bastion.client import known_servers
 from bastion.client.transport import Session
 
 
-def run(work: Coroutine[Any, Any, None], seconds: float = 20) -> None:
+def run(work: Coroutine[Any, Any, None], seconds: float = 100) -> None:
     asyncio.run(asyncio.wait_for(work, seconds))
 
 
