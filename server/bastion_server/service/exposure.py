@@ -4,28 +4,38 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
+import msgspec
 from bastion_policy.facts import DatasetFacts
 from bastion_policy.history.coverage import Coverage, coverage
 from bastion_policy.history.encoding import unpack_past, unpack_roster
 from bastion_policy.private.accounting import NOTHING, Account, Cost
 from bastion_policy.uses import CONDITION, PEOPLE
-from bastion_wire.messages import AudienceExposure, AuditRecord, ColumnExposure, Exposed
+from bastion_wire.messages import AudienceExposure, ColumnExposure, Exposed
 
 from bastion_server.store import DatasetRecord, Store
 from bastion_server.store.histories import ROSTER
 
-#: records that are read at once
-_STEP = 2000
 _KINDS = ("outcome", "grant_used")
 #: datasets whose sums are kept in memory
 _KEPT = 64
 
 
-@dataclass
+@dataclass(slots=True)
+class _Answer:
+    """What one answer adds."""
+
+    cells: int
+    smallest: int
+    approved: bool
+    unsafe: bool
+    coverage: float | None
+    last: float
+
+
+@dataclass(slots=True)
 class _Sum:
     """What one identity was told, of one column or in all."""
 
@@ -38,6 +48,19 @@ class _Sum:
     denied: int = 0
     coverage: float | None = None
     last: float = 0.0
+
+    def count(self, one: _Answer) -> None:
+        """Add one answer."""
+        self.answers += 1
+        self.cells += one.cells
+        if one.smallest and (one.smallest < self.smallest or not self.smallest):
+            self.smallest = one.smallest
+        self.approved += one.approved
+        self.unsafe += one.unsafe
+        if one.coverage is not None and (self.coverage is None or one.coverage > self.coverage):
+            self.coverage = one.coverage
+        if one.last > self.last:
+            self.last = one.last
 
     def add(self, other: _Sum) -> None:
         for use, number in other.uses.items():
@@ -155,67 +178,93 @@ class ExposureService:
 
     def _up_to_date(self, dataset: str) -> _Sums:
         sums = self._kept.pop(dataset, None) or _Sums()
-        size = len(self._store.audit)
-        while sums.next < size:
-            # the last `limit` below `end`: steps small enough never to leave any out
-            end = min(size, sums.next + _STEP)
-            for record in self._store.audit.show(
-                dataset=dataset, kinds=_KINDS, first=sums.next, below=end, limit=_STEP
-            ):
-                _add(sums, record, dataset)
-            sums.next = end
+        audit = self._store.audit
+        size = len(audit)
+        numbers = audit.numbers(dataset=dataset, kinds=_KINDS, first=sums.next, below=size) if sums.next < size else []
+        for _, payload in audit.payloads(numbers):
+            _add(sums, _decoder.decode(payload), dataset)
+        sums.next = size
         self._kept[dataset] = sums
         while len(self._kept) > _KEPT:
             del self._kept[next(iter(self._kept))]
         return sums
 
 
-def _add(sums: _Sums, record: AuditRecord, dataset: str) -> None:
-    details = record.details
-    whole = sums.people.setdefault(record.who, _Sum())
+class _Details(msgspec.Struct, gc=False):
+    """What is added up of an answer's details. uses: None in records of an earlier release, which have columns only."""
+
+    cells: int | None = 0
+    smallest_cell: int | None = 0
+    merged_cells: int | None = 0
+    coverage: float | None = None
+    uses: dict[str, tuple[str, ...]] | None = None
+    columns: tuple[str, ...] = ()
+
+
+class _Told(msgspec.Struct, gc=False):
+    """What is added up of a record."""
+
+    time: float
+    kind: str
+    who: str
+    summary: str
+    red: bool = False
+    details: msgspec.Raw = msgspec.Raw(b"\x80")
+
+
+_decoder = msgspec.msgpack.Decoder(_Told)
+_details = msgspec.msgpack.Decoder(_Details, strict=False)
+
+
+def _add(sums: _Sums, record: _Told, dataset: str) -> None:
+    whole = sums.people.get(record.who)
+    if whole is None:
+        whole = sums.people[record.who] = _Sum()
     if record.summary.startswith("denied"):
-        whole.add(_Sum(denied=1))
+        whole.denied += 1
         return
     if not record.summary.startswith("released"):
         return
-    one = _Sum(
-        answers=1,
-        cells=int(details.get("cells", 0) or 0),
-        smallest=int(details.get("smallest_cell", 0) or 0),
-        approved=int(record.kind_of == "grant_used"),
-        unsafe=int(record.red and record.kind_of == "outcome"),
-        coverage=_covered(details),
-        last=record.time,
+    details = _details.decode(record.details)
+    approved = record.kind == "grant_used"
+    answer = _Answer(
+        details.cells or 0,
+        details.smallest_cell or 0,
+        approved,
+        record.red and not approved,
+        _covered(details),
+        record.time,
     )
-    whole.add(one)
-    for column, uses in _uses(details, dataset).items():
-        found = sums.columns.setdefault((record.who, column), _Sum())
-        found.add(one)
-        found.add(_Sum(uses=dict.fromkeys(uses, 1)))
+    whole.count(answer)
+    for column, uses in _uses(details, dataset):
+        found = sums.columns.get((record.who, column))
+        if found is None:
+            found = sums.columns[record.who, column] = _Sum()
+        found.count(answer)
+        for use in uses:
+            found.uses[use] = found.uses.get(use, 0) + 1
 
 
-def _uses(details: Mapping[str, Any], dataset: str) -> dict[str, tuple[str, ...]]:
-    """Return the uses of this dataset's columns in one answer."""
-    found = {}
-    for label, uses in (details.get("uses") or {}).items():
-        source, _, column = str(label).partition(".")
-        if source == dataset:
-            found[column] = tuple(map(str, uses))
-    if "uses" not in details:  # written by an earlier release
-        for label in details.get("columns") or ():
-            source, _, column = str(label).partition(".")
+def _uses(details: _Details, dataset: str) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yield this dataset's columns in one answer, with their uses."""
+    if details.uses is not None:
+        for label, uses in details.uses.items():
+            source, _, column = label.partition(".")
             if source == dataset:
-                found[column] = (CONDITION,)
-    return found
+                yield column, uses
+        return
+    for label in details.columns:
+        source, _, column = label.partition(".")
+        if source == dataset:
+            yield column, (CONDITION,)
 
 
-def _covered(details: Mapping[str, Any]) -> float | None:
+def _covered(details: _Details) -> float | None:
     """Return the share of all people that an answer was about, None if that is not on record."""
-    share = details.get("coverage")
-    if isinstance(share, int | float):
-        return float(share)
+    if details.coverage is not None:
+        return details.coverage
     # a number of the whole table is in no cell of its own
-    whole = details.get("cells") and not details.get("smallest_cell") and not details.get("merged_cells")
+    whole = details.cells and not details.smallest_cell and not details.merged_cells
     return 1.0 if whole else None
 
 

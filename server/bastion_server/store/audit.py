@@ -11,7 +11,7 @@ import asyncio
 import os
 import threading
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from bastion_server.store.merkle import MerkleTree, leaf_hash
 KINDS = frozenset(
     {"intent", "outcome", "upload", "policy", "request", "decision", "grant_used", "key", "start", "stop", "note"}
 )
+_BLOCK, _TOGETHER = 1 << 20, 4096  #: bytes and records that are read at once
 CHECKPOINT_EVERY = 256  #: records between checkpoints written to the checkpoints file
 
 
@@ -89,7 +90,7 @@ class AuditLog:
             self._drop()
             raise
         self._witnessed = len(self._tree)
-        self._index = AuditIndex(directory / "audit.index", self._payload, self._chain_at)
+        self._index = AuditIndex(directory / "audit.index", self.payloads, self._chain_at)
         self._thread = threading.Thread(target=self._write, name="audit-writer", daemon=True)
         self._thread.start()
         if torn:
@@ -316,6 +317,41 @@ class AuditLog:
         if leaf_hash(payload) != expected:
             raise _damaged(f"record {index} was changed on the disk while the server ran")
         return payload
+
+    def payloads(self, numbers: Sequence[int]) -> Iterator[tuple[int, bytes]]:
+        """Yield (number, encoded record) of records given in ascending order, each checked against the tree in memory.
+
+        Records that lie side by side are read together, a block of at most 1 MiB (or one record) at a time.
+
+        Raises:
+            ServerError: server.audit.damaged.
+        """
+        position = 0
+        while position < len(numbers):
+            with self._lock:
+                start = self._offsets[numbers[position]]
+                ends: list[tuple[int, int, bytes]] = []
+                for number in numbers[position : position + _TOGETHER]:
+                    end = self._offsets[number + 1] if number + 1 < len(self._offsets) else self._end
+                    if ends and end - start > _BLOCK:
+                        break
+                    ends.append((number, end, self._tree.leaf(number)))
+                offsets = [self._offsets[number] for number, _, _ in ends]
+            block = memoryview(os.pread(self._descriptor, ends[-1][1] - start, start))
+            for offset, (number, end, expected) in zip(offsets, ends, strict=True):
+                payload = bytes(block[offset - start + frames.OVERHEAD - frames.CHAIN : end - start - frames.CHAIN])
+                if leaf_hash(payload) != expected:
+                    raise _damaged(f"record {number} was changed on the disk while the server ran")
+                yield number, payload
+            position += len(ends)
+
+    def numbers(self, *, dataset: str, kinds: Iterable[str], first: int, below: int) -> list[int]:
+        """Return the numbers of all records of a dataset of these kinds, from one number on and below the other."""
+        assert self._index is not None
+        return self._index.find(
+            min(len(self), below), dataset=dataset, datasets=None, who=None, kind=None, red=None, plan_hash=None,
+            limit=-1, first=first, kinds=kinds,
+        )  # fmt: skip
 
     def _chain_at(self, size: int) -> bytes:
         """Return what identifies the first `size` records: the Merkle root."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -41,9 +41,14 @@ STRICT;
 class AuditIndex:
     """Finds record numbers; the records themselves always come from the log. Any thread may use it."""
 
-    def __init__(self, path: Path, payload: Callable[[int], bytes], root: Callable[[int], bytes]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        payloads: Callable[[Sequence[int]], Iterable[tuple[int, bytes]]],
+        root: Callable[[int], bytes],
+    ) -> None:
         """Take where records and Merkle roots of the log are to be had. The file is opened on first use."""
-        self._path, self._payload, self._root = path, payload, root
+        self._path, self._payloads, self._root = path, payloads, root
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
         self._size = 0
@@ -62,7 +67,7 @@ class AuditIndex:
         first: int = 0,
         kinds: Iterable[str] | None = None,
     ) -> list[int]:
-        """Return the numbers of the last `limit` matching records from number `first` to below `size`, ascending."""
+        """Return the numbers of the last `limit` (-1: of all) matching records from `first` to below `size`, ascending."""
         wanted = {"dataset": dataset, "who": who, "kind": kind, "red": red, "plan_hash": plan_hash}
         conditions = [f"{name} = ?" for name, value in wanted.items() if value is not None]
         values: list[str | int] = [value for value in wanted.values() if value is not None]
@@ -97,8 +102,8 @@ class AuditIndex:
         while self._size < size:
             end = min(size, self._size + _STEP)
             rows = []
-            for index in range(self._size, end):
-                keys = _decoder.decode(self._payload(index))
+            for index, payload in self._payloads(range(self._size, end)):
+                keys = _decoder.decode(payload)
                 rows.append((index, keys.kind, keys.who, keys.dataset, keys.plan_hash, keys.red))
             connection.execute("BEGIN")
             connection.executemany("INSERT INTO records VALUES (?, ?, ?, ?, ?, ?)", rows)
