@@ -76,16 +76,27 @@ def release_findings(typed: Typed, typing: FlowTyping) -> list[Finding]:
     return found
 
 
+def nothing_left(typed: Typed) -> bool:
+    """Whether no column of any aggregation may be released, so that there is no safe part: keys beside nulls are none."""
+    outputs = [o for node in boundaries(typed) if isinstance(node.boundary, Boundary) for o in node.boundary.outputs]
+    return bool(outputs) and all(o.findings for o in outputs)
+
+
 def in_review_zone(policy: Policy, requester: str) -> bool:
     """Whether the action counts for this requester; measured rules do not hold of what is unsafe."""
     return bool(evaluate(policy.review_zone, Context(requester, {TrueRule(): True}, otherwise=False)))
 
 
-def unsafe_outcome(policy: Policy, requester: str, findings: list[Finding]) -> Outcome:
-    """Return what happens to a query outside the safe zone (Suppress counts as a release of the safe part)."""
+def unsafe_outcome(policy: Policy, requester: str, findings: list[Finding], *, nothing: bool = False) -> Outcome:
+    """Return what happens to a query outside the safe zone (Suppress counts as a release of the safe part).
+
+    nothing: there is no safe part.
+    """
     if any(f.rule in REFUSED for f in findings) or not in_review_zone(policy, requester):
         return Outcome.REFUSE
     match policy.unsafe_handling:
+        case Suppress() if nothing:
+            return Outcome.REFUSE
         case Log() | Suppress():
             return Outcome.RELEASE
         case Review():
@@ -125,7 +136,7 @@ def static_verdict(bound: BoundPlan, facts: Mapping[str, DatasetFacts], requeste
     if not findings:
         summary = f"Released automatically, as far as every number is about at least {effective.k} people."
         return StaticVerdict(Outcome.RELEASE, summary, (), columns)
-    outcome = unsafe_outcome(policy, requester, findings)
+    outcome = unsafe_outcome(policy, requester, findings, nothing=nothing_left(typed))
     return StaticVerdict(outcome, _summary(policy, outcome, findings), tuple(findings), columns)
 
 

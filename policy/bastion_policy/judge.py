@@ -22,6 +22,7 @@ from bastion_policy.flow import (
     in_review_zone,
     merged_policy,
     noise_findings,
+    nothing_left,
     release_findings,
     scanned,
 )
@@ -139,6 +140,8 @@ class _Judge:
         return (yield from self._release(typed, [*closed, *findings], facts))
 
     def _release(self, typed: Typed, findings: list[Finding], facts: dict[str, Any]) -> Steps:
+        if nothing_left(typed):
+            return self._unsafe(findings, None, facts)
         safe = yield from self._safe(typed)
         facts["smallest_cell"] = min((c.smallest for c in self.notes if c.smallest), default=0)
         facts["units"] = max((self.private[d].units for d in scanned(self.bound)), default=0)

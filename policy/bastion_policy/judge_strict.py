@@ -50,6 +50,8 @@ class Rules(Protocol):
 
     def _exact(self, m: Measurer, rest: Indexes, contribution: AnyExpr, ok: Flags) -> Steps: ...
 
+    def _declared(self, term: Term) -> bool: ...
+
     def _chooses(self, term: Term) -> bool: ...
 
     def _sum_rule(
@@ -172,7 +174,8 @@ class ColumnVerdicts:
             squares = floats(table[f"{OWN}v{name}"]) * (counted - _ddof(s))
             total = floats(table[f"{OWN}g{name}"])
             deviations = total - counted * low if low is not None else None
-            passed = yield from rules._sum_rule(m, term, deviations, shown, condition, counted)
+            above = counted if rules._declared(term) else None
+            passed = yield from rules._sum_rule(m, term, deviations, shown, condition, above)
             shown = shown & passed
             spread = _relative(squares, total, counted, low, high)
             passed = yield from self._spread(m, term, spread, shown, condition)

@@ -153,6 +153,14 @@ class ValueRules:
                 )
         return found
 
+    def _declared(self, term: Term) -> bool:
+        """Whether the upper bound of an argument is known to everybody: it was declared, or the column says yes or no.
+
+        The largest value of a table is a person's own; who does not know it has nothing to take a sum off from.
+        """
+        roles = [self.world.role(s) for s in term.value.sources]
+        return term.value.bit is not None or bool(roles and all(r.upper is not None for r in roles))
+
     def _secret(self, s: Statistic) -> frozenset[Source]:
         """Return the secret columns whose missing values a statistic counts under the strict profile.
 
@@ -426,7 +434,8 @@ class ValueRules:
                 passed = yield from self._homogeneous(m, table, i, term, middle, counted, asked, both(s.population))
                 found.alike[i] = found.alike.get(i, shown & False) | (asked & ~passed)
                 ok &= passed | ~asked
-            passed = yield from self._sum_rule(m, term, deviations, shown & ok & ~few, both(s.population), counted)
+            above = counted if self._declared(term) else None
+            passed = yield from self._sum_rule(m, term, deviations, shown & ok & ~few, both(s.population), above)
             ok &= passed
             if s.guard is Guard.SQUARES:
                 passed = yield from self._square_rule(m, table, i, s, term, counted, shown & ok & ~few)
@@ -446,8 +455,8 @@ class ValueRules:
         """Dominance of one argument: first by bounds, then exactly where they prove nothing.
 
         INVARIANT: it holds of the deviations from the lower bound and of those from the upper one: a sum tells as much of who
-        is far below the top as of who is far above the bottom. Bounds are the declared ones, else those of the whole table,
-        else those of the rows that the cells are cut from. counted: rows with a value; without, the argument is a count.
+        is far below the top as of who is far above the bottom, wherever everybody knows the top. counted: rows with a value,
+        where it is to hold from above.
         """
         if not self._dominance_on():
             return np.ones(m.size, bool)

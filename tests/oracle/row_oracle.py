@@ -7,7 +7,7 @@ explanation is a finding. The populations that explain an answer enter the oracl
 Where the promise leaves room the oracle decides for the data subjects:
 
 - k and the shares are the strictest of all tables of a plan; every scan occurrence must bring k units or none.
-- dominance holds for the deviations from the lower and from the upper bound, and for numbers of rows.
+- dominance holds for the deviations from the lower and from the declared upper bound, and for numbers of rows.
 - a sensitive Boolean column is summed under dominance and homogeneity; a condition, and a Boolean column that could be one,
   needs k true and k false ones, else it is the condition of nobody or of everybody.
 - a mean counts as the sum in the audit, a variance as the sum and the sum of squares.
@@ -333,7 +333,7 @@ class Oracle:
             return [Choice(value, kind, tuple(rows))] if self._held(frame, arg.values, full, limits.k) else []
         if not self._numbers(some) or not self._dominated(frame, leaf, full, limits, squares=name in ("var", "std")):
             return []
-        if not all(self._dominated_by(frame, part.values, part.lineage.bounds, full, limits) for part in leaf.parts):
+        if not all(self._dominated_by(frame, part, part.lineage.bounds, full, limits) for part in leaf.parts):
             return []
         system = self._system(leaf)
         vectors = [(system, self._weights(frame, full))]
@@ -468,27 +468,31 @@ class Oracle:
         bounds = arg.lineage.bounds
         if bounds is None and isinstance(call := leaf.call.args[0], Call) and call.function.startswith("str.len"):
             bounds = (0, 0)  # a public fact
-        return self._dominated_by(frame, arg.values, bounds, rows, limits, squares=squares)
+        return self._dominated_by(frame, arg, bounds, rows, limits, squares=squares)
 
     def _dominated_by(
-        self, frame: Frame, values: Sequence[Any], bounds: tuple[float, float] | None, rows: list[int], limits: Limits,
+        self, frame: Frame, arg: Values, bounds: tuple[float, float] | None, rows: list[int], limits: Limits,
         *, squares: bool = False,
     ) -> bool:  # fmt: skip
+        values = arg.values
         if limits.p is None and not limits.shares:
             return True
         observed = [x for x in values if x is not None and self._numbers([x])]
         low, high = min(observed), max(observed)
         if bounds is not None:
             low, high = min(low, bounds[0]), max(high, bounds[1])
-        sides = self._sides(values, low, high)
+        sides = [lambda i: values[i] - low]
+        if self._declared(arg):
+            sides.append(lambda i: high - values[i])
         if squares:
             mean = total([values[i] for i in rows]) / len(rows)
             sides.append(lambda i: (values[i] - mean) ** 2)
         return all(self._nobody_dominates(frame, rows, side, limits) for side in sides)
 
-    def _sides(self, values: Sequence[Any], low: float, high: float) -> list[Callable[[int], float]]:
-        """Deviations from the bounds."""
-        return [lambda i: values[i] - low, lambda i: high - values[i]]
+    def _declared(self, arg: Values) -> bool:
+        """Whether everybody knows the upper bound: the owner declared it, or the column says yes or no."""
+        facts = [self.datasets[d].facts.column(c) for d, c in arg.lineage.columns]
+        return bool(facts) and all(f.role.upper is not None or f.dtype.kind == "Boolean" for f in facts)
 
     def _nobody_dominates(
         self, frame: Frame, rows: Iterable[int], contribution: Callable[[int], float], limits: Limits
@@ -975,6 +979,20 @@ class Oracle:
                     found.findings.append(Finding("value", name, item, (f"allowed: {sorted(fine)}",)))
             elif leaf.function == "mode" and not self.remembers and len(safe[value]) < max(map(len, safe.values())):
                 found.findings.append(Finding("value", name, item, ("not the most frequent",)))
+        if shown and not reasons:
+            # all of its cells were told of, also those that are not the most frequent
+            for cell in safe.values():
+                own = "own" in self.target(boundary.frame, cell, limits, ())
+                for d, base in self.base(boundary.frame, cell).items():
+                    known_before = self.stored[d] if own and leaf.function != "mode" else self.unions[d]
+                    if base and base not in known_before:
+                        known_before.append(base)
+                if own and leaf.function == "value_counts":
+                    self.systems.add(*self._ones(boundary.frame, cell))
+            together = [i for x, cell in cells.items() if x not in safe for i in cell]
+            for d, base in self.base(boundary.frame, together).items():
+                if base and base not in self.unions[d]:
+                    self.unions[d].append(base)
         if leaf.function != "mode" and not reasons and None not in cells:
             found.allowed, found.shown = len(safe), min(shown, len(safe))
             found.hidden += [(f"{leaf.function} of {leaf.args[0].lineage.form.name}", name)] * (len(safe) - found.shown)
