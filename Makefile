@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-warn-script-location
 CASES ?= 100000
+# two workers, each file on one of them (its server starts once), the longest files first (tests/conftest.py)
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
 ALL_CASES ?= 200
 
 .DEFAULT_GOAL := help
@@ -52,10 +54,10 @@ check: $(STAMP)-test  ## ruff, mypy --strict, import rules
 	$(BIN)/lint-imports
 
 test: check  ## everything a change must pass (fixed-seed samples of the long suites)
-	$(BIN)/python -m pytest -m "not slow" -n 2
+	$(PYTEST) -m "not slow"
 
 test-all: check $(STAMP)-browser  ## all tests, ALL_CASES cases per property, JupyterLab in a browser where there is chromium
-	BASTION_FUZZ_CASES=$(ALL_CASES) $(BIN)/python -m pytest -n 2
+	BASTION_FUZZ_CASES=$(ALL_CASES) $(PYTEST)
 
 fuzz-plan: $(STAMP)-test  ## canonical bytes against mutations, CASES times
 	BASTION_FUZZ_CASES=$(CASES) $(BIN)/python -m pytest --timeout 0 tests/plan

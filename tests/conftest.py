@@ -10,6 +10,7 @@ import os
 import sys
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 sys.path.insert(0, str(Path(__file__).parent / "support"))
@@ -22,3 +23,28 @@ settings.register_profile(
 )
 settings.register_profile("explore", max_examples=CASES, deadline=None, suppress_health_check=_SLOW)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+#: the files that take longest; begun first, they do not keep one worker busy when the others have ended
+LONGEST = (
+    "attacks/wire/test_wire_attacks.py",
+    "oracle/test_row_oracle.py",
+    "service/test_open_differential.py",
+    "attacks/test_harness_trackers.py",
+    "kernel/test_journeys.py",
+    "attacks/test_harness_search.py",
+    "engine/functions/test_dtypes.py",
+    "engine/functions/test_differential.py",
+    "workers/test_register.py",
+    "policy/test_strict_worlds.py",
+    "attacks/test_harness_membership.py",
+    "attacks/test_harness_reconstruction.py",
+    "cli/test_commands.py",
+    "attacks/test_harness_private.py",
+    "policy/test_merge.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first (`--dist loadscope` hands out whole files in this order)."""
+    places = {Path(__file__).parent / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))

@@ -14,7 +14,7 @@ import attack_suite  # noqa: F401 - registers the attacks
 from wire_arena import Arena
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def arena(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Arena]:
     with Arena(tmp_path_factory.mktemp("arena")) as found:
         yield found
