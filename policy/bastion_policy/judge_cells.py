@@ -18,9 +18,10 @@ from bastion_policy.flow_expressions import ExpressionTyping
 from bastion_policy.guard_cells import INDEX, ROWS, Cut, Flags, Floats, Indexes, Measurer, Plan, Steps, X, floats
 from bastion_policy.guard_plans import Rewriter, lenient, nesting
 from bastion_policy.history import History, Sets
-from bastion_policy.judge_history import MOST_SNAPPED, Memory, Standing, digest
+from bastion_policy.judge_history import MOST_DIFFERING, MOST_SNAPPED, Memory, Standing, digest
 from bastion_policy.judge_strict import as_shown
 from bastion_policy.judge_values import Judged, ValueRules
+from bastion_policy.judge_watch import TOLD, Told, implied, passed, system, watch, watched
 from bastion_policy.lineage import OWN, Occurrence, Typed, World
 from bastion_policy.model import Effective
 from bastion_policy.roles import RoleKind
@@ -77,12 +78,16 @@ class Past:
 
 @dataclass(frozen=True, eq=False)
 class Near:
-    """Cells that are answered as stored populations: `numbers[i]` is the row of `cells[i]` in the stored ones' table."""
+    """Cells that are answered as stored populations: `numbers[i]` is the row of `cells[i]` in the stored ones' table.
+
+    places: (part, stored) of its rows.
+    """
 
     cut: Cut
     judged: Judged
     cells: Indexes
     numbers: Indexes
+    places: list[tuple[int, int]]
 
 
 @dataclass
@@ -176,12 +181,14 @@ class BoundaryJudge:
         yield from self._differences(cut, past, judged, rules.inner)
         near = yield from self._near(cut, past)
         own = past.own | past.withheld
-        if past.own.all() and all(shown.all() for shown in judged.shown) and not judged.stored:
-            self.memory.settle(asked)
         if past.withheld.any():
             judged.failed += [(i, past.rule) for i in self._used()]
+        failed = {i: past.own & ~shown for i, shown in enumerate(judged.shown)}
         if cut.keys:
             yield from self._hide_more(cut, judged, past.own)
+        yield from self._watch(cut, past, judged, failed, rules.inner, near, everybody, others)
+        if past.own.all() and all(shown.all() for shown in judged.shown) and not judged.stored:
+            self.memory.settle(asked)
         return (yield from self._compose(cut, m, judged, own, past.whole, past.members, everybody, others, near))
 
     def _asks_measures(self) -> bool:
@@ -334,6 +341,69 @@ class BoundaryJudge:
                 judged.shown[i][bad] = False
                 judged.failed += [(i, rule) for j, rule in between.failed if j == alone] or [(i, "min-agg-size")]
 
+    def _watch(
+        self,
+        cut: Cut,
+        past: Past,
+        judged: Judged,
+        failed: Mapping[int, Flags],
+        inner: Mapping[int, tuple[Sequence[Sets], Flags]],
+        near: Near | None,
+        everybody: tuple[Cut, Judged] | None,
+        others: tuple[Cut, Judged] | None,
+    ) -> Steps:
+        """Withhold numbers from which others would follow that fail the rules about values. failed: those asked for."""
+        if past.asked is None or self.frame.fanned or any(cut.nested.values()):
+            return
+        for i, s in enumerate(self.boundary.statistics):
+            o = watched(self.memory, s)
+            at = self.frame.occurrences.index(o) if o is not None else 0
+            if o is None or (s.population and i not in inner):
+                continue
+            asked, own = inner[i] if s.population else (past.asked, past.own)
+            none = np.zeros(past.own.size, bool)
+            mine = own & ~judged.without.get(i, none)
+            parts = [(Told(asked[at], judged.shown[i] & mine, failed[i] & mine & ~judged.few.get(i, none)), judged)]
+            if not s.population:
+                one = np.ones(1, bool)
+                if near is not None:
+                    sets = self.memory.stored(o, near.places)
+                    parts.append((Told(sets, near.judged.shown[i].copy(), np.zeros(sets.count, bool)), near.judged))
+                if isinstance(past.rest, Cut) and others is not None:
+                    parts.append((Told(asked[at].union(past.members), others[1].shown[i] & one, ~one), others[1]))
+                if everybody is not None:
+                    lens = self.memory.lens(o)
+                    sets = Sets.one(lens.items, lens.roster.size)
+                    parts.append((Told(sets, everybody[1].shown[i] & one, ~one), everybody[1]))
+            yield from self._told(o, i, parts)
+
+    def _told(self, o: Occurrence, i: int, parts: Sequence[tuple[Told, Judged]]) -> Steps:
+        """Enter what is told by a statistic, once more where something follows from it that must not."""
+        s = self.boundary.statistics[i]
+        name, alone = system(s) or "", i if s.without is None else s.without
+        told = [part for part, _ in parts]
+        shown = [part.shown.copy() for part in told]
+        before = self.memory.channel(o, TOLD + name)
+        watch(self.memory, o, name, told)
+        found = implied(self.memory, o, name)
+        rows = [self.memory.lens(o).rows[items] for items in found]
+        here = [(items, at) for items, at in zip(found, rows, strict=True) if (at >= 0).all()]
+        if here and sum(at.size for _, at in here) <= MOST_DIFFERING and len(self.frame.occurrences) == 1:
+            _, following = yield from self._listed(f"{self.name}p{i}_", [at for _, at in here], None)
+            few = following.few.get(alone, np.zeros(following.height, bool))
+            fits = (following.shown[alone] | few)[: len(here)]
+            if not fits.all():
+                self.memory.put(o, TOLD + name, before)
+                for part, as_it_was in zip(told, shown, strict=True):
+                    part.shown[:] = as_it_was
+                watch(self.memory, o, name, told, [items for (items, _), ok in zip(here, fits, strict=True) if not ok])
+            else:
+                passed(self.memory, o, name, [items for items, _ in here])
+        for (part, whose), as_it_was in zip(parts, shown, strict=True):
+            whose.shown[i] &= part.shown | ~as_it_was
+            if (as_it_was & ~part.shown).any():
+                whose.failed.append((i, "linear-audit"))
+
     def _near(self, cut: Cut, past: Past) -> Steps:
         """Evaluate the stored populations that cells are answered as; returns (cut, Judged, cells, numbers) or None.
 
@@ -359,7 +429,7 @@ class BoundaryJudge:
             return None
         stored, judged = yield from self._listed(f"{self.name}n", list(here.values()), self.memory)
         at = [numbers[int(standing.part[c]), int(standing.stored[c])] for c in cells]
-        return Near(stored, judged, cells, np.array(at, np.int64))
+        return Near(stored, judged, cells, np.array(at, np.int64), list(here))
 
     def _only(self, cut: Cut, members: Indexes) -> dict[str, Any]:
         return {f"{cut.name}.only": {"only": [int(i) for i in members]}}

@@ -212,7 +212,7 @@ class Memory:
         if self.snaps:
             for o, sets in zip(self.occurrences, asked, strict=True):
                 lens = self.lens(o)
-                held = self._channel(o, channel)
+                held = self.channel(o, channel)
                 most, unit = self._scale(o, channel)
                 found = held.distances(sets.where(flags), self.k, most, unit)
                 again = found.state == SAME
@@ -223,9 +223,7 @@ class Memory:
                 blocked |= found.state == FULL
                 part, stored = found.part, found.stored
                 if not channel:
-                    owners = self._channel(o, APPROVED).distances(
-                        sets.where(flags), self.k, lens.most, lens.roster.unit
-                    )
+                    owners = self.channel(o, APPROVED).distances(sets.where(flags), self.k, lens.most, lens.roster.unit)
                     blocked |= (owners.state != FAR) & ~again
         if len(self.occurrences) != 1:
             blocked, near = blocked | near, np.zeros(count, bool)
@@ -233,13 +231,20 @@ class Memory:
         blocked &= flags
         return Standing(flags & ~near & ~blocked, near, blocked, part, stored, edge & flags)
 
+    def stored(self, o: Occurrence, places: Sequence[tuple[int, int]]) -> Sets:
+        """Return stored populations (part, stored)."""
+        held = self.channel(o, "")
+        found = [held.population(*place) for place in places]
+        numbers = np.repeat(np.arange(len(found)), [items.size for items in found])
+        return Sets.of(len(found), numbers, np.concatenate(found), held.labels.size)
+
     def population(self, part: int, stored: int, channel: str = "") -> Indexes | None:
         """Return the rows of a stored population in the only table; None: not all of it is there.
 
         INVARIANT: a stored population is answered whole or not at all; what it has lost meanwhile would be a difference.
         """
         (o,) = self.occurrences
-        found = self.lens(o).rows[self._channel(o, channel).population(part, stored)]
+        found = self.lens(o).rows[self.channel(o, channel).population(part, stored)]
         return None if (found < 0).any() else found
 
     # -- releases
@@ -265,7 +270,7 @@ class Memory:
         return cleared
 
     def _cleared(self, o: Occurrence, sets: Sets, flags: Flags, channel: str, hidden: Flags, plan: bytes) -> Flags:
-        held = self._channel(o, channel)
+        held = self.channel(o, channel)
         most, unit = self._scale(o, channel)
         new = flags
         if self.snaps:
@@ -276,7 +281,7 @@ class Memory:
             return flags & ~new
         following = held.released(asked, plan)
         if not self.audits:
-            self._put(o, channel, following)
+            self.put(o, channel, following)
             return flags
         rules = self._rules(most)
         more = tuple(sets.members(int(c)) for c in np.flatnonzero(hidden))
@@ -284,7 +289,7 @@ class Memory:
         owner = unit.astype(np.int64) if channel.startswith(PEOPLE) else self.lens(o).roster.owner
         capped = rules.tau is not None and rules.tau * self.k < 1  # by a cap that large atoms alone do not keep
         if not capped and following.coarse(self.k, owner, most):
-            self._put(o, channel, replace(following, audit=None))
+            self.put(o, channel, replace(following, audit=None))
             return flags
         state = audited(held, rules, self.history.draw(32), owner)
         if state is None:
@@ -296,7 +301,7 @@ class Memory:
         accepted = np.zeros(flags.size, bool)
         accepted[chosen[list(found.accepted)]] = True
         following = following if len(found.accepted) == chosen.size else held.released(sets.where(accepted), plan)
-        self._put(o, channel, replace(following, hidden=held.hidden + more, audit=state.commit(found)))
+        self.put(o, channel, replace(following, hidden=held.hidden + more, audit=state.commit(found)))
         return flags & (~new | accepted)
 
     def differences(self, asked: Sequence[Sets], flags: Flags) -> list[tuple[int, Indexes]]:
@@ -307,7 +312,7 @@ class Memory:
         if not self.snaps or len(self.occurrences) != 1:
             return []
         (o,), (sets,) = self.occurrences, asked
-        held, lens = self._channel(o, ""), self.lens(o)
+        held, lens = self.channel(o, ""), self.lens(o)
         pairs = sorted(held.nested(sets.where(flags)), key=lambda found: found[3])
         found: list[tuple[int, Indexes]] = []
         left, seen = MOST_DIFFERING, set()
@@ -333,7 +338,7 @@ class Memory:
             alone = Memory(self.history, (o,), self.effective)
             cleared = alone.enter([sets], alone.standing([sets], every, whole=True).far)
             if (every & ~cleared).any():
-                self._put(o, APPROVED, self._channel(o, APPROVED).released(sets.where(every & ~cleared)))
+                self.put(o, APPROVED, self.channel(o, APPROVED).released(sets.where(every & ~cleared)))
                 domain = self.history.domains[o.dataset]
                 self.history.pasts[domain] = replace(self.history.pasts[domain], voided=True)
 
@@ -354,7 +359,7 @@ class Memory:
             if abs(int(union.size) - items.size) * 2 > items.size:
                 continue
             one = np.ones(1, bool)
-            candidate = [Sets.one(union, self._channel(o, channel).labels.size)]
+            candidate = [Sets.one(union, self.channel(o, channel).labels.size)]
             standing = self.standing(candidate, one, channel)
             if (
                 standing.near[0]
@@ -362,12 +367,12 @@ class Memory:
             ):
                 return int(standing.part[0]), int(standing.stored[0])
             if standing.far[0] and self.enter(candidate, one, channel)[0]:
-                found = self._channel(o, channel).distances(candidate[0], 1, 1, self.lens(o).roster.unit)
+                found = self.channel(o, channel).distances(candidate[0], 1, 1, self.lens(o).roster.unit)
                 return int(found.part[0]), int(found.stored[0])
         return None
 
     def _candidates(self, o: Occurrence, channel: str, items: Any, *, near: bool) -> Iterator[Any]:
-        held = self._channel(o, channel)
+        held = self.channel(o, channel)
         if held.audit is not None:
             most, unit = self._scale(o, channel)
             owner = unit.astype(np.int64) if channel.startswith(PEOPLE) else self.lens(o).roster.owner
@@ -398,11 +403,13 @@ class Memory:
         share = self.effective.saturation.share if self.effective.saturation is not None else None
         return AuditRules(max(2, (self.k - 1) * most + 1), audit.pairs, share, audit.tau, people=max(2, self.k))
 
-    def _channel(self, o: Occurrence, channel: str) -> Channel:
+    def channel(self, o: Occurrence, channel: str) -> Channel:
+        """Return a channel of a table's domain."""
         past = self.history.pasts[self.history.domains[o.dataset]]
         return past.channel(channel, self._scale(o, channel)[1].size)
 
-    def _put(self, o: Occurrence, name: str, channel: Channel) -> None:
+    def put(self, o: Occurrence, name: str, channel: Channel) -> None:
+        """Replace a channel of a table's domain."""
         domain = self.history.domains[o.dataset]
         self.history.pasts[domain] = self.history.pasts[domain].with_channel(name, channel)
 
