@@ -55,7 +55,8 @@ def test_the_rank_is_told_with_its_limit():
     found = coverage(w.pasts[domain_audience], w.rosters["t"], "t", 1)
     assert found is not None
     assert (found.rank, found.limit) == (4, None), "all atoms are large: nothing to audit yet"
-    w.ask(T.group_by(pl.col("age") % 7).agg(pl.len()).plan)
+    for key in (pl.col("age") % 7, pl.col("age") % 5):
+        w.ask(T.group_by(key).agg(pl.len()).plan)
     found = coverage(w.pasts[domain_audience], w.rosters["t"], "t", 1)
     assert found is not None
     assert found.limit is not None
