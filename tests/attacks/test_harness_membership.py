@@ -5,12 +5,14 @@ docs/utility.md holds the figures of the long run.
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 from bastion_policy.model import Policy
 from harness_membership import area, default, logistic, membership, strict
 
-WORLDS = 40
+WORLDS = max(30, int(os.environ.get("BASTION_FUZZ_CASES", "30")) // 4)
 
 
 def test_single_rows_tell_members_for_sure() -> None:

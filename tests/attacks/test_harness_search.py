@@ -1,6 +1,6 @@
 """Random plans from the registry, in worlds that differ in one secret: no released value follows it.
 
-BASTION_FUZZ_CASES sessions (40 in a normal run). The same search finds leaks where the guard is open, and where only the
+BASTION_FUZZ_CASES sessions (30 in a normal run). The same search finds leaks where the guard is open, and where only the
 rules about several answers are off.
 """
 

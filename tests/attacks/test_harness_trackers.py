@@ -1,6 +1,6 @@
 """Trackers, covers and margins in many small worlds: nobody's value follows with the guard, and it does without.
 
-BASTION_FUZZ_CASES worlds per attack (12 in a normal run).
+BASTION_FUZZ_CASES worlds per attack (8 in a normal run).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from harness_trackers import ATTACKS, default, run, strict
 sys.path.insert(0, str(Path(__file__).parents[1] / "oracle"))
 import linear_oracle as oracle
 
-WORLDS = int(os.environ.get("BASTION_FUZZ_CASES", "12"))
+WORLDS = int(os.environ.get("BASTION_FUZZ_CASES", "8"))
 OFF = ("history", "linear_audit", "saturation")
 
 

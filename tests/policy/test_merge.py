@@ -1,5 +1,7 @@
 """Merging: commutative, associative, idempotent, never more permissive than any input."""
 
+import os
+
 import pytest
 from bastion_plan.errors import PolicyError
 from bastion_policy.actions import strictness
@@ -65,7 +67,7 @@ def test_a_conjunction_refuses_only_what_some_rule_refuses(parts, query):
     assert evaluate(whole, context) == all(evaluate(part, context) for part in parts)
 
 
-@settings(max_examples=300)
+@settings(max_examples=4 * int(os.environ.get("BASTION_FUZZ_CASES", "25")))
 @given(st.lists(policies(), min_size=1, max_size=3), queries, st.sampled_from([*USERS, "eve"]))
 def test_never_more_permissive(several, query, requester):
     merged = merge(several)

@@ -28,7 +28,7 @@ from query import Q, concat, inline
 import bastion.expressions as pl
 
 #: sequences of questions; BASTION_FUZZ_CASES=2000 for a long run
-CASES = max(20, int(os.environ.get("BASTION_FUZZ_CASES", "60")))
+CASES = max(20, int(os.environ.get("BASTION_FUZZ_CASES", "40")))
 PARTS = max(4, CASES // 15)
 ROLES: dict[str, Any] = {
     "id": "identifier", "town": "quasi", "age": "quasi", "sex": "public", "pay": Role(RoleKind.MEASURE, 0, 100),

@@ -346,4 +346,4 @@ def open_policy() -> Policy:
     return Policy.open()
 
 
-CASES = int(os.environ.get("BASTION_FUZZ_CASES", "40"))
+CASES = int(os.environ.get("BASTION_FUZZ_CASES", "30"))
