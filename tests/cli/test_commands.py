@@ -1,4 +1,4 @@
-"""Every command of `bastion`, run as a process, against a server that `bastion serve` started."""
+"""Every command of `bastion`, each in a process of its own, against a server that `bastion serve` started."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from warm_shell import Warm
 
 ROOT = Path(__file__).parents[2]
 BASTION = str(Path(sys.executable).with_name("bastion"))
@@ -23,6 +24,7 @@ class Shell:
     """A place with its own keys, profile and server directory."""
 
     folder: Path
+    warm: Warm | None = None
 
     @property
     def environment(self) -> dict[str, str]:
@@ -33,12 +35,16 @@ class Shell:
         return {k: v for k, v in os.environ.items() if not k.startswith("BASTION_")} | own
 
     def run(self, *words: str, code: int = 0) -> str:
-        done = subprocess.run(
-            [BASTION, *words], env=self.environment, capture_output=True, text=True, timeout=60, check=False
-        )
+        done = self.program(*words) if self.warm is None else self.warm.run(words)
         assert done.returncode == code, done.stdout + done.stderr
         assert "Traceback" not in done.stderr
         return done.stdout if code == 0 else done.stdout + done.stderr
+
+    def program(self, *words: str, **changes: str) -> subprocess.CompletedProcess[str]:
+        """Run the program as it is installed."""
+        return subprocess.run(
+            [BASTION, *words], env=self.environment | changes, capture_output=True, text=True, timeout=60, check=False
+        )
 
     def json(self, *words: str) -> object:
         return json.loads(self.run(*words, "--json"))
@@ -56,7 +62,8 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
     first = process.stdout.readline()
     assert "BastionLab server" in first, first
     place.run("upload", str(ROOT / "notebooks/data/titanic.csv"), "--hide", "Name", "--unit", "row", "--as", "olga")
-    yield place
+    with Warm(place.environment, place.folder) as place.warm:
+        yield place
     process.send_signal(signal.SIGINT)
     process.stdout.read()
     process.stdout.close()
@@ -227,9 +234,7 @@ def test_errors_are_json_where_json_was_asked(shell, tmp_path):
         ("keys", "create", "zoe", "--out", str(Path(__file__))),
         ("policy", "check", str(ROOT / "notebooks/data/titanic.csv")),
     ):
-        done = subprocess.run(
-            [BASTION, *words, "--json"], env=shell.environment, capture_output=True, text=True, timeout=60, check=False
-        )
+        done = shell.warm.run((*words, "--json"))
         assert done.returncode in (1, 2), done.stderr
         if done.returncode == 1:
             assert set(json.loads(done.stdout)["error"]) == {"code", "message", "reason", "next_step"}
@@ -240,10 +245,7 @@ def test_files_that_cannot_be_used_get_a_sentence(shell, tmp_path):
     latin.write_bytes(b"x = '\xe9'")
     assert "input.file" in shell.run("policy", "check", str(latin), code=1)
     (tmp_path / "f").write_text("")
-    environment = {"BASTION_DIRECTORY": str(tmp_path / "f")}
-    done = subprocess.run(
-        [BASTION, "serve"], env=shell.environment | environment, capture_output=True, text=True, timeout=60, check=False
-    )
+    done = shell.program("serve", BASTION_DIRECTORY=str(tmp_path / "f"))
     assert done.returncode == 1
     assert "server.store.directory" in done.stderr
     assert "Traceback" not in done.stderr
@@ -286,7 +288,7 @@ def test_policy_check_of_nonsense(shell, tmp_path):
 
 
 def test_version_and_kernel(shell, tmp_path):
-    assert shell.json("version")["bastionlab"]
+    assert json.loads(shell.program("version", "--json").stdout)["bastionlab"]
     folder = shell.json("kernel", "install", "--prefix", str(tmp_path))["folder"]
     assert json.loads((Path(folder) / "kernel.json").read_text())["interrupt_mode"] == "message"
 
