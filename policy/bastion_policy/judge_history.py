@@ -378,7 +378,8 @@ class Memory:
             owner = unit.astype(np.int64) if channel.startswith(PEOPLE) else self.lens(o).roster.owner
             state = audited(held, self._rules(most), b"", owner)
             found = state.follows(Row.of(items)) if state is not None else None
-            if found is not None:
+            # INVARIANT: people are counted; where one has several rows, the audit's bound is on rows, and on many of them
+            if found is not None and np.unique(unit[np.setxor1d(items, found)]).size < self.k:
                 yield found
         if not near:
             yield held.around(items, inside=True)
