@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,21 +27,12 @@ TARGET = 7
 ROLES = {"id": "quasi", "age": "quasi", "town": "quasi", "pay": bp.measure(0, 2000)}
 
 
-def policy(**changes: Any) -> bp.Policy:
-    fields: dict[str, Any] = {
-        "unit": "id",
-        "unit_domain": "people",
-        "roles": ROLES,
-        "audiences": {"team": ("bob", "carol")},
-    }
-    return bp.Policy(bp.Aggregation(10), bp.Review(), **(fields | changes))
-
-
 class Place:
-    """A server with some people; it can be stopped and started again."""
+    """A server with some people; it can be stopped and started again. Each test has a unit domain and tables of its own."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.test = 0
         self.olga = Identity.create("olga")
         self.users = {name: Identity.create(name) for name in ("alice", "bob", "carol")}
         self.running: Any = None
@@ -63,18 +55,37 @@ class Place:
             connection.close()
         self.running.__exit__(None, None, None)
 
-    def send(self, frame: polars.DataFrame, name: str, **changes: Any) -> None:
-        self.owner.client.polars.send_df(frame, name=name, policy=policy(**changes), unit="id")
+    def policy(self, **changes: Any) -> bp.Policy:
+        fields: dict[str, Any] = {
+            "unit": "id",
+            "unit_domain": f"people-{self.test}",
+            "roles": ROLES,
+            "audiences": {"team": ("bob", "carol")},
+        }
+        return bp.Policy(bp.Aggregation(10), bp.Review(), **(fields | changes))
+
+    def name(self, name: str) -> str:
+        return f"{name}-{self.test}"
+
+    def send(self, frame: polars.DataFrame, name: str, *, replace: bool = False, **changes: Any) -> None:
+        rules = self.policy(**changes)
+        self.owner.client.polars.send_df(frame, name=self.name(name), policy=rules, unit="id", replace=replace)
 
     def frame(self, who: str, name: str) -> Any:
-        return self.people[who].dataset(name)
+        return self.people[who].dataset(self.name(name))
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    found = Place(tmp_path_factory.mktemp("histories") / "server")
+    yield found
+    found.stop()
 
 
 @pytest.fixture
-def place(tmp_path: Path):
-    found = Place(tmp_path / "server")
-    yield found
-    found.stop()
+def place(running: Place) -> Place:
+    running.test += 1
+    return running
 
 
 def total(frame: Any) -> float | None:
@@ -143,7 +154,7 @@ def test_it_runs_on_through_a_new_version(place):
     assert total(people) == WHOLE
     young = total(people.filter(pl.col("age") < 45))
     rest = PEOPLE.filter(polars.col("id") != TARGET)
-    place.owner.client.polars.send_df(rest, name="people", policy=policy(), unit="id", replace=True)
+    place.send(rest, "people", replace=True)
     people = place.frame("alice", "people")
     assert total(people) in (None, WHOLE), "the whole table less one person"
     assert total(people.filter(pl.col("age") < 45)) in (None, young)
@@ -153,7 +164,7 @@ def test_a_changed_value_is_another_person(place):
     place.send(PEOPLE, "people")
     young = total(place.frame("alice", "people").filter(pl.col("age") < 45))
     pay = polars.when(polars.col("id") == TARGET).then(1999.0).otherwise(polars.col("pay")).alias("pay")
-    place.owner.client.polars.send_df(PEOPLE.with_columns(pay), name="people", policy=policy(), unit="id", replace=True)
+    place.send(PEOPLE.with_columns(pay), "people", replace=True)
     people = place.frame("alice", "people")
     assert total(people.filter(pl.col("age") < 45)) in (None, young), "the change is one person's"
     assert total(people) in (None, WHOLE)
@@ -174,7 +185,7 @@ def test_it_counts_in_saved_frames(place):
     place.send(PEOPLE, "people")
     people = place.frame("alice", "people")
     young = total(people.filter(pl.col("age") < 45))
-    people.filter(pl.col("id") != TARGET).save("others")
+    people.filter(pl.col("id") != TARGET).save(place.name("others"))
     others = place.frame("alice", "others")
     assert total(others) == WHOLE
     assert total(others.filter(pl.col("age") < 45)) == young
@@ -193,7 +204,16 @@ def test_what_was_approved_counts(place):
     assert total(people.filter(pl.col("age") < 45)) == told, "answered as what was approved"
 
 
-def test_a_history_that_cannot_be_read_releases_nothing(place):
+@pytest.fixture
+def damaged(tmp_path: Path) -> Iterator[Place]:
+    """A server of its own, to be damaged."""
+    found = Place(tmp_path / "server")
+    yield found
+    found.stop()
+
+
+def test_a_history_that_cannot_be_read_releases_nothing(damaged):
+    place = damaged
     place.send(PEOPLE, "people")
     assert total(place.frame("alice", "people").filter(pl.col("age") < 45)) is not None
     dataset = max((place.folder / "sealed").iterdir(), key=lambda p: p.stat().st_size)
@@ -206,12 +226,12 @@ def test_a_history_that_cannot_be_read_releases_nothing(place):
         place.frame("alice", "people").select(pl.col("pay").sum()).fetch()
     assert caught.value.code.startswith("server.")
     open_ = PEOPLE.select("age")
-    place.owner.client.polars.send_df(open_, name="free", policy=bp.Policy.open(), unit="row")
+    place.owner.client.polars.send_df(open_, name=place.name("free"), policy=bp.Policy.open(), unit="row")
     assert place.frame("alice", "free").fetch().height == N, "the server goes on"
 
 
 def test_the_people_of_a_table_stay_the_same(place):
     place.send(PEOPLE, "people")
     with pytest.raises(BastionError) as caught:
-        place.owner.set_policy("people", policy(unit_domain="others"))
+        place.owner.set_policy(place.name("people"), place.policy(unit_domain="others"))
     assert caught.value.code == "policy.unit.domain"
