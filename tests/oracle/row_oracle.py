@@ -37,6 +37,7 @@ from bastion_plan.bind import BoundPlan
 from bastion_plan.expressions import Call, Expr
 from bastion_policy.model import RoleKind
 from row_audit import Systems
+from row_follows import classes_of, following
 from row_frames import Behind, Boundary, Dataset, Foreign, Form, Frame, Leaf, Reader, Reading, Values, scalar
 from row_statistics import compute, known, selected, total
 from row_values import Unknown, same
@@ -244,7 +245,20 @@ class Oracle:
                     and self.people(boundary.frame, inside := selected(leaf, target)) >= limits.k
                 ):
                     found += self._valued(boundary.frame, leaf, inside, limits, "own", peers)
+            if self._leaves_few(boundary.frame, sorted(set(cell) - set(rows)), limits):
+                found += self._valued(boundary.frame, leaf, cell, limits, "stored", peers)
         return found
+
+    def _leaves_few(self, frame: Frame, rows: Sequence[int], limits: Limits) -> bool:
+        """Whether what a condition leaves out is about fewer than k units of one of several scan occurrences.
+
+        Then the cell may be told instead: every occurrence is counted by itself.
+        """
+        each = [
+            self.units(d, (row for i in rows for o, row in frame.rows[i].origin if o == occurrence))
+            for occurrence, d in frame.occurrences.items()
+        ]
+        return len(each) > 1 and min(each) < limits.k
 
     def _valued(
         self, frame: Frame, leaf: Leaf, rows: Sequence[int], limits: Limits, kind: str, peers: Sequence[Sequence[int]]
@@ -781,7 +795,7 @@ class Oracle:
         starts = [list(cell)]
         starts += [selected(leaf, cell) for leaf in boundary.leaves.values() if leaf.conditions]
         for start in starts:
-            for rows in self._whole_atoms(frame, start, told_now):
+            for rows in self._instead(boundary, start, told_now, limits):
                 found = self._all_on(boundary, rows, limits, values)
                 if found is not None:
                     return found
@@ -796,25 +810,75 @@ class Oracle:
                 found = self._all_on(boundary, rows, limits, values)
                 if found is not None:
                     return found
-        return None
+        return self._one_by_one(boundary, cell, limits, values, told_now)
 
-    def _whole_atoms(self, frame: Frame, start: Sequence[int], told_now: list[Choice]) -> Iterable[list[int]]:
-        """The atoms inside a population, and those that touch it; atoms are what no answer tells apart."""
+    def _one_by_one(
+        self, boundary: Boundary, cell: Sequence[int], limits: Limits, values: Mapping[str, Any], told_now: list[Choice]
+    ) -> list[Choice] | None:
+        """Values of a row each by itself: who meets a condition, and who has a value, are populations of their own."""
+        fine = []
+        for number, (name, expr) in enumerate(boundary.outputs):
+            if values[name] is None:
+                continue
+            found = self._match(boundary, expr, cell, limits, values[name])
+            inside = [leaf for c, leaf in boundary.leaves.items() if occurs(c, expr)]
+            if isinstance(found, Finding):
+                tried = itertools.chain.from_iterable(
+                    self._instead(boundary, start, told_now, limits, leaf if full else None)
+                    for leaf in inside
+                    for full in (False, True)
+                    for start in self._starts(boundary, leaf, cell, told_now, limits, full=full)
+                )
+                options = (self._on(boundary, expr, rows, limits, values[name]) for rows in tried)
+                found = next((o for o in options if o is not None), None)
+                if found is None:
+                    return None
+            if found is not None:
+                found.output = number
+                fine.append(found)
+        return fine
+
+    def _starts(
+        self, boundary: Boundary, leaf: Leaf, cell: Sequence[int], told_now: list[Choice], limits: Limits, *, full: bool
+    ) -> Iterable[list[int]]:
+        """Populations to begin with: the cell, who meets the conditions, and who of these has a value, in the cell or in what
+        is answered instead of it."""
+        if not full:
+            return [list(cell), selected(leaf, cell)]
+        others = itertools.islice(self._instead(boundary, cell, told_now, limits), 12)
+        return (known(leaf, rows) for rows in itertools.chain([cell], others))
+
+    def _instead(
+        self, boundary: Boundary, start: Sequence[int], told_now: list[Choice], limits: Limits, leaf: Leaf | None = None
+    ) -> Iterable[list[int]]:
+        """What may be answered instead of a population that the audit lets not pass.
+
+        The atoms inside it, and those that touch it (atoms are what no answer tells apart); and what is near it and follows
+        from the answers. leaf: of those who have a value of its argument, among the populations that are so too.
+        """
+        frame = boundary.frame
         (dataset,) = frame.occurrences.values()
+        everybody = range(len(self.datasets[dataset].rows))
+        units = [self.datasets[dataset].unit(i) for i in everybody]
         base = self.base(frame, start)[dataset]
         now = [self.base(frame, c.population)[dataset] for c in flat(told_now) if c.population]
-        for sets in (
-            self.stored[dataset],
-            self.stored[dataset] + now,
-            self.stored[dataset] + now + self.unions[dataset],
-        ):
-            classes: dict[Any, set[int]] = {}
-            for row in range(len(self.datasets[dataset].rows)):
-                classes.setdefault(tuple(s[row] > 0 for s in sets), set()).add(row)
-            inside = {r for rows in classes.values() if all(base[x] for x in rows) for r in rows}
-            touching = {r for rows in classes.values() if any(base[x] for x in rows) for r in rows}
-            for chosen in (inside, touching):
-                positions = self.rows_for(frame, dataset, Counter(chosen))
+        before = [self.whole(dataset), *self.stored[dataset]]
+        # a cell that may be told of stands beside this one, whatever becomes of its values
+        beside = [self.base(frame, cell)[dataset] for cell in boundary.cells.values()]
+        beside = [b for b in beside if b != base and self.units(dataset, b) >= limits.k]
+        tables: list[list[Rows]] = [before, before + now, before + beside, before + now + self.unions[dataset]]
+        if leaf is not None:
+            present = Counter(i for r in frame.rows for _, i in r.origin)
+            for i, r in enumerate(frame.rows):
+                if any(a.values[i] is None for a in leaf.args):
+                    present -= Counter(x for _, x in r.origin)
+            tables = [[Counter({i: c for i, c in t.items() if present[i]}) for t in table] for table in tables]
+        for sets in tables:
+            classes = classes_of([*(dict.fromkeys(s, 1) for s in sets)], everybody).values()
+            inside = {r for rows in classes if all(base[x] for x in rows) for r in rows}
+            touching = {r for rows in classes if any(base[x] for x in rows) for r in rows}
+            for chosen in (Counter(inside), Counter(touching), *following(sets, base, units, limits.k)):
+                positions = self.rows_for(frame, dataset, chosen)
                 if chosen and positions is not None:
                     yield positions
 

@@ -1,0 +1,97 @@
+"""Populations near another one whose numbers follow from what was released, by linear algebra modulo a large prime."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+PRIME = 2**61 - 1
+#: classes of one unit that are moved together, moves that are considered, and populations that are returned, at most
+MOST_TOGETHER, MOST_MOVES, MOST_FOUND = 5, 1000, 200
+Rows = Counter[int]
+
+
+def classes_of(rows: Sequence[Mapping[int, Any]], among: Sequence[int]) -> dict[tuple[Any, ...], list[int]]:
+    """The rows of a table by how often each population has them."""
+    found: dict[tuple[Any, ...], list[int]] = {}
+    for i in among:
+        found.setdefault(tuple(r.get(i, 0) for r in rows), []).append(i)
+    return found
+
+
+def orthogonal(rows: list[list[int]], width: int, draw: random.Random) -> list[int]:
+    """A random vector that vanishes on all rows."""
+    rows, pivots = [[x % PRIME for x in r] for r in rows], []
+    done = 0
+    for column in range(width):
+        pivot = next((i for i in range(done, len(rows)) if rows[i][column]), None)
+        if pivot is None:
+            continue
+        rows[done], rows[pivot] = rows[pivot], rows[done]
+        lead = pow(rows[done][column], -1, PRIME)
+        rows[done] = [x * lead % PRIME for x in rows[done]]
+        for i, row in enumerate(rows):
+            if i != done and row[column]:
+                factor = row[column]
+                rows[i] = [(a - factor * b) % PRIME for a, b in zip(row, rows[done], strict=True)]
+        pivots.append(column)
+        done += 1
+    found = [0 if c in pivots else draw.randrange(PRIME) for c in range(width)]
+    for row, column in zip(rows, pivots, strict=False):
+        found[column] = -sum(a * b for a, b in zip(row, found, strict=True) if a) % PRIME
+    return found
+
+
+def following(released: Sequence[Mapping[int, int]], asked: Rows, units: Sequence[Any], k: int) -> Iterator[Rows]:
+    """Populations that differ from `asked` by some rows of one to four units, of fewer than k in all, and follow.
+
+    released: populations whose numbers are known. What follows is a rational combination of them. units: of the table's
+    rows. Rows that nothing tells apart, classes, are moved in or out together.
+    """
+    classes = classes_of([*released, asked], range(len(units)))
+    keys = list(classes)
+    vector = orthogonal([[key[i] for key in keys] for i in range(len(released))], len(keys), random.Random(len(keys)))
+    aim = sum(key[-1] * x for key, x in zip(keys, vector, strict=True)) % PRIME
+    by_units: dict[frozenset[Any], list[tuple[int, int]]] = {}
+    for at, key in enumerate(keys):
+        people = frozenset(units[i] for i in classes[key])
+        if key[-1] in (0, 1) and len(people) < k:
+            by_units.setdefault(people, []).append(((-vector[at] if key[-1] else vector[at]) % PRIME, at))
+    moves = [
+        (sum(value for value, _ in some) % PRIME, tuple(at for _, at in some))
+        for found in by_units.values()
+        for size in range(1, min(len(found), MOST_TOGETHER) + 1)
+        for some in itertools.combinations(found, size)
+    ][:MOST_MOVES]
+    needed, seen = -aim % PRIME, set[frozenset[int]]()
+    for chosen in matching(moves, needed):
+        some = frozenset(chosen)
+        moved = [i for at in some for i in classes[keys[at]]]
+        if len(some) == len(chosen) and some not in seen and len({units[i] for i in moved}) < k:
+            seen.add(some)
+            found = Counter(asked)
+            for i in moved:
+                found[i] = 1 - found[i]
+            yield +found
+        if len(seen) > MOST_FOUND:
+            return
+
+
+def matching(moves: Sequence[tuple[int, tuple[int, ...]]], needed: int) -> Iterator[tuple[int, ...]]:
+    """One to four moves that come to a number."""
+    single = dict(moves)
+    pairs: dict[int, tuple[int, ...]] = {}
+    for (a, one), (b, two) in itertools.combinations(moves, 2):
+        pairs.setdefault((a + b) % PRIME, one + two)
+    if needed in single:
+        yield single[needed]
+    if needed in pairs:
+        yield pairs[needed]
+    for few in (dict(moves), pairs):
+        for a, some in few.items():
+            rest = pairs.get((needed - a) % PRIME)
+            if rest is not None:
+                yield some + rest
