@@ -22,11 +22,11 @@ def classes_of(rows: Sequence[Mapping[int, Any]], among: Sequence[int]) -> dict[
     return found
 
 
-def orthogonal(rows: list[list[int]], width: int, draw: random.Random) -> list[int]:
-    """A random vector that vanishes on all rows."""
+def echelon(rows: list[list[int]], width: int) -> tuple[list[list[int]], list[int]]:
+    """The reduced row echelon form modulo the prime, and its pivots."""
     rows, pivots = [[x % PRIME for x in r] for r in rows], []
-    done = 0
     for column in range(width):
+        done = len(pivots)
         pivot = next((i for i in range(done, len(rows)) if rows[i][column]), None)
         if pivot is None:
             continue
@@ -38,9 +38,19 @@ def orthogonal(rows: list[list[int]], width: int, draw: random.Random) -> list[i
                 factor = row[column]
                 rows[i] = [(a - factor * b) % PRIME for a, b in zip(row, rows[done], strict=True)]
         pivots.append(column)
-        done += 1
+    return rows[: len(pivots)], pivots
+
+
+def rank(rows: list[list[int]]) -> int:
+    """The number of independent rows."""
+    return len(echelon(rows, len(rows[0]))[1]) if rows else 0
+
+
+def orthogonal(rows: list[list[int]], width: int, draw: random.Random) -> list[int]:
+    """A random vector that vanishes on all rows."""
+    reduced, pivots = echelon(rows, width)
     found = [0 if c in pivots else draw.randrange(PRIME) for c in range(width)]
-    for row, column in zip(rows, pivots, strict=False):
+    for row, column in zip(reduced, pivots, strict=True):
         found[column] = -sum(a * b for a, b in zip(row, found, strict=True) if a) % PRIME
     return found
 

@@ -37,7 +37,7 @@ from bastion_plan.bind import BoundPlan
 from bastion_plan.expressions import Call, Expr
 from bastion_policy.model import RoleKind
 from row_audit import Systems
-from row_follows import classes_of, following
+from row_follows import classes_of, following, rank
 from row_frames import Behind, Boundary, Dataset, Foreign, Form, Frame, Leaf, Reader, Reading, Values, scalar
 from row_statistics import compute, known, selected, total
 from row_values import Unknown, same
@@ -59,7 +59,7 @@ class Limits:
     of_all: bool
     audited: bool
     history: bool
-    saturation: bool
+    budget: float | None
     closed: bool
 
 
@@ -131,7 +131,9 @@ class Oracle:
             of_all=any(e.homogeneity is not None and e.homogeneity.columns == "all" for e in found),
             audited=self.remembers and any(e.linear_audit is not None for e in found),
             history=self.remembers and any("history" not in e.weakened for e in found),
-            saturation=self.remembers and any(e.saturation is not None for e in found),
+            budget=min(
+                (e.saturation.share for e in found if self.remembers and e.saturation is not None), default=None
+            ),
             closed=any(e.zone in ("closed", "private") for e in found),
         )
 
@@ -674,7 +676,7 @@ class Oracle:
         """Explain a released table (empty: nothing was released), and remember it."""
         limits = self.limits(boundary.frame)
         odd = any(leaf.cautious or leaf.forbidden for leaf in boundary.leaves.values())
-        found = Explained(promised=not (boundary.cautious or odd or limits.saturation))
+        found = Explained(promised=not (boundary.cautious or odd))
         if boundary.tied:
             self._tied(boundary, table, limits, found)
             return found
@@ -1058,10 +1060,30 @@ class Oracle:
                 if base and base not in self.unions[d]:
                     self.unions[d].append(base)
         if leaf.function != "mode" and not reasons and None not in cells:
-            found.allowed, found.shown = len(safe), min(shown, len(safe))
-            found.hidden += [(f"{leaf.function} of {leaf.args[0].lineage.form.name}", name)] * (len(safe) - found.shown)
+            self._count_tied(boundary, leaf, table, safe, limits, found)
         found.promised = found.promised and not leaf.cautious
         found.values = shown
+
+    def _count_tied(
+        self, boundary: Boundary, leaf: Leaf, table: list[dict[str, Any]], safe: dict[Any, list[int]], limits: Limits,
+        found: Explained,
+    ) -> None:  # fmt: skip
+        """Count the values that may be shown, and how many of them are; what is put together has no value."""
+        (name, _), *_ = boundary.outputs
+        values = [next(iter(r[name].values())) if leaf.function == "value_counts" else r[name] for r in table]
+        rest = any(x not in safe for x in values)
+        trial = self.systems.copy()
+        for x, cell in safe.items():
+            choice = Choice(len(cell), "own", tuple(cell), None, [self._ones(boundary.frame, cell)])
+            if x in values or rest:
+                found.shown, found.merged = found.shown + (x in values), found.merged + (x not in values)
+            elif (limits.audited and not trial.could([choice], limits.k)) or not self._within_budget(
+                boundary.frame, choice, limits
+            ):
+                continue
+            else:
+                found.hidden.append((f"{leaf.function} of {leaf.args[0].lineage.form.name}", name))
+            found.allowed += 1
 
     # -- what could have been shown
 
@@ -1088,13 +1110,27 @@ class Oracle:
                     found.shown += 1
                 elif None in at and key not in at and table[at[None]][name] is not None:
                     found.merged += 1
-                elif limits.audited and not trial.could(options or [], limits.k):
+                elif (limits.audited and not trial.could(options or [], limits.k)) or not any(
+                    self._within_budget(boundary.frame, o, limits) for o in options or ()
+                ):
                     found.allowed -= 1
                 else:
                     inside = [leaf for c, leaf in boundary.leaves.items() if occurs(c, expr)]
                     words = [f"{x.function} of {'/'.join(a.lineage.form.name for a in x.args)}" for x in inside]
                     where = " of a condition" if any(x.conditions for x in inside) else ""
                     found.hidden.append((" and ".join(words) + where, f"{key}.{name}"))
+
+    def _within_budget(self, frame: Frame, choice: Choice, limits: Limits) -> bool:
+        """Whether one more number is within the rank budget: a share of the atoms, where one of k units counts as k."""
+        if limits.budget is None:
+            return True
+        for d, base in self.base(frame, choice.population).items():
+            rows = [self.whole(d), *self.stored[d], base]
+            classes = classes_of(rows, range(len(self.datasets[d].rows)))
+            worth = sum(min(self.units(d, c), max(limits.k, math.ceil(1 / limits.budget))) for c in classes.values())
+            if rank([[key[i] for key in classes] for i in range(len(rows))]) > limits.budget * worth:
+                return False
+        return True
 
 
 def countable(choice: Choice, kinds: Sequence[str] = ("own", "stored")) -> bool:

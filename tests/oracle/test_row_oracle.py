@@ -190,7 +190,7 @@ def one(world: World, oracle: Oracle, plan: Node) -> list[Finding]:
             TALLY.hidden[what] += 1
             TALLY.examples.setdefault(what, []).append((world, boundary.node, where))
     else:
-        counts["queries that docs send to review, or with a rank budget"] += 1
+        counts["queries that docs send to review"] += 1
     return explained.findings
 
 
@@ -280,8 +280,8 @@ def test_single_queries() -> None:
 
 @pytest.mark.timeout(0 if CASES > 1000 else 600)
 def test_sequences() -> None:
-    """One to six queries of one audience, of which the history is kept. Cells under a rank budget are not counted."""
-    run(sequences, 0)
+    """One to six queries of one audience, of which the history is kept."""
+    run(sequences, CASES // 4)
 
 
 @pytest.fixture(autouse=True)
