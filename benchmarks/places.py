@@ -25,7 +25,6 @@ from bastion_policy.facts import DatasetFacts
 from bastion_policy.history import History, Past
 from bastion_policy.history.encoding import pack_past, pack_roster, unpack_roster
 from bastion_policy.judge import judge
-from bastion_policy.roles import Role
 from bastion_policy.verdict import Measured
 from bastion_server import start
 from bastion_server.process import Handle
@@ -42,10 +41,10 @@ from benchmarks.history import session, spread_over
 
 #: values of the columns that earlier releases were filtered by
 FILTERS = 20
-LIMITS = {"memory": float(8 << 30), "seconds": 300.0}
+LIMITS: dict[str, Any] = {"memory": float(8 << 30), "seconds": 300.0}
 #: of all noisy answers together
 EPSILON = 1000.0
-ROLES = {
+ROLES: dict[str, Any] = {
     "unit": "identifier", "k": "quasi", "g": "quasi", "f": "quasi", "c": "quasi", "m": "quasi", "n": "quasi",
     "x": measure(0, 100_000), "y": measure(0, 1000),
 }  # fmt: skip
@@ -99,8 +98,7 @@ def questions(rows: int) -> list[Question]:
 
 def policies(rows_per_unit: int) -> dict[str, Policy]:
     """Return the profiles, with declared roles and bounds."""
-    roles: dict[str, Role | str] = dict(ROLES)
-    default = Policy(safe_zone=Aggregation(10), unsafe_handling=Review(), unit="unit", roles=roles)
+    default = Policy(safe_zone=Aggregation(10), unsafe_handling=Review(), unit="unit", roles=ROLES)
     private = Policy.private(EPSILON, unit="unit", roles=default.roles)
     if rows_per_unit == 1:
         private = msgspec.structs.replace(private, rows_per_unit=1)
