@@ -315,7 +315,8 @@ class BoundaryJudge:
         """
         if not self.memory.on or past.asked is None or any(cut.nested.values()):
             return
-        kept = enumerate(self.boundary.statistics)
+        # numbers of people who say yes are populations of their own, which the snap rule keeps apart
+        kept = [(i, s) for i, s in enumerate(self.boundary.statistics) if i not in inner]
         cells = [(i, i) for i, s in kept if s.terms and not s.population and s.guard in SUMMED]
         yield from self._between(f"{self.name}d", past.asked, past.own, cells, judged)
         for i, (asked, flags) in inner.items():

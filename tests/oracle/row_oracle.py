@@ -147,6 +147,15 @@ class Oracle:
                 found[frame.occurrences[occurrence]][row] += 1
         return found
 
+    def _each(self, frame: Frame, rows: Iterable[int]) -> list[tuple[str, Rows]]:
+        """The rows that each of several scan occurrences brings."""
+        rows = list(rows)
+        return [
+            (d, Counter(row for i in rows for o, row in frame.rows[i].origin if o == occurrence))
+            for occurrence, d in frame.occurrences.items()
+            if len(frame.occurrences) > 1
+        ]
+
     def units(self, dataset: str, rows: Iterable[int]) -> int:
         return len({self.datasets[dataset].unit(r) for r in rows})
 
@@ -981,6 +990,11 @@ class Oracle:
                 if base and base not in self.unions[d]:
                     self.unions[d].append(base)
             self._note_hidden(boundary, name, expr, table, split, limits)
+        # of a table that is stacked onto itself each occurrence is counted, and remembered, by itself, also if another is not
+        rest = [i for key, rows in boundary.cells.items() if key not in split.values() for i in rows]
+        for d, part in (p for rows in (rest, *boundary.cells.values()) for p in self._each(frame, rows)):
+            if part and part not in self.unions[d]:
+                self.unions[d].append(part)
         asked = [boundary.cells[key] for key in split.values() if key in boundary.cells]
         asked += [selected(leaf, cell) for leaf in boundary.leaves.values() if leaf.conditions for cell in list(asked)]
         for rows in asked:

@@ -240,3 +240,16 @@ def test_what_has_no_safe_part_is_denied_with_its_reason(policy: Policy) -> None
     beside = world.ask(T.group_by("g").agg(pl.len(), a=parsed).plan)
     assert beside.released.sort("g").to_dicts() == [{"g": g, "len": 30, "a": None} for g in "xy"]
     assert beside.verdict.findings
+
+
+@pytest.mark.parametrize("true", [0, 2, 3, 9, 10, 14, 15, 22, 24])
+def test_strict_tells_of_a_yes_or_no_column_with_k_on_both_sides(true: int) -> None:
+    """3 of 24 differ enough for homogeneity, but are too few to be a population."""
+    frame = people(true).frames["t"]
+    roles = {"id": "identifier", "g": "quasi", "flag": "quasi", "pay": measure(0, 100), "age": "quasi"}
+    world = World(remembers=True).add("t", frame, Policy.strict(unit="id"), roles, "id")
+    for made, value in (BITS["sum"], BITS["mean"], BITS["max"]):
+        told = of_x(world, made())
+        assert (told is not None) == (K <= true <= N - K)
+        if told is not None:
+            assert told == pytest.approx(value(true, N), abs=0.15 * max(1, value(true, N) or 0))
