@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 import polars as pl
 import pytest
+from bastion_plan.expressions import Over
 from bastion_policy.model import Policy
 from bastion_policy.private.cells import Caps
 from bastion_policy.roles import measure, quasi
@@ -184,3 +185,52 @@ def test_who_is_declared_to_have_one_row_is_not_looked_for_twice():
     declared = Desk.of(frame, msgspec.structs.replace(policy, rows_per_unit=1), "pid").priced(query)
     assert plain.noise[0].scales[0] == pytest.approx(5 * declared.noise[0].scales[0])
     assert declared.draft.cells[0].caps == Caps(1, 1)
+
+
+@given(
+    rows=st.lists(st.tuples(st.integers(0, 3) | st.none(), st.sampled_from(["a", "b", "c"]), st.integers(0, 9)), max_size=40),
+    max_rows=st.integers(1, 4), max_groups=st.integers(1, 3),
+)  # fmt: skip
+def test_the_rows_that_count_are_the_first_of_the_first_groups(rows, max_rows, max_groups):
+    """What the caps keep of each person, computed row by row."""
+    desk = world([(p, g, 0.0, i, None) for p, g, i in rows], [], max_rows, max_groups)
+    for query, keyed in (
+        (Q("t").group_by("g").agg(b.len(), b.col("i").sum()), True),
+        (Q("t").select(b.len(), b.col("i").sum()), False),
+    ):
+        expected: dict[Any, list[int]] = {}
+        taken: dict[Any, dict[Any, int]] = {}
+        for person, group, value in rows:
+            key = (group,) if keyed else ()
+            groups = taken.setdefault(person, {})
+            if key not in groups and len(groups) >= max_groups:
+                continue
+            groups[key] = groups.get(key, 0) + 1
+            if groups[key] <= max_rows:
+                sums = expected.setdefault(key, [0, 0])
+                sums[0] += 1
+                sums[1] += min(max(value, -5), 10)
+        priced = desk.priced(query, 1.0)
+        ((cells, found),) = vectors(desk, priced)
+        order = [next(i for i, p in enumerate(cells.parts) if p.bound == bound and p.per_row) for bound in (1, 10)]
+        counted = {key: [int(values[i]) for i in order] for key, values in found.items() if any(values)}
+        assert counted == {key: sums for key, sums in expected.items() if any(sums)}
+
+
+@pytest.mark.parametrize("max_groups", [1, 3])
+def test_rows_are_ranked_within_one_column_and_groups_by_one_row_each(max_groups):
+    """Ranks within several columns take most of the time where a person has several rows."""
+    rows = [(1, "a", 0.0, 1, None)]
+    desk = world(rows, [], 3, max_groups)
+    priced = desk.priced(Q("t").group_by("g", "i").agg(b.len()), 1.0)
+    stack: list[Any] = [priced.draft.cells[0].plan]
+    windows = []
+    while stack:
+        item = stack.pop()
+        if isinstance(item, Over) and getattr(item.input, "function", "") == "rank":
+            windows.append(item)
+        for name in getattr(item, "__struct_fields__", ()):
+            value = getattr(item, name)
+            stack += [v for v in (value if isinstance(value, tuple) else (value,)) if isinstance(v, msgspec.Struct)]
+    assert windows
+    assert all(len(w.partition_by) == 1 and w.input.option("method", "") == "ordinal" for w in windows)

@@ -174,9 +174,12 @@ def bounded(rows: Rows, keys: Sequence[Key], caps: Caps, parts: Sequence[tuple[s
     columns = tuple(k.column for k in keys)
     if caps.rows == 1:
         return _first_rows(plan, columns, caps.groups)
+    # of each person's rows in a cell: where only one cell of a person is left the person says it, else the cell's first place
+    within = UNIT
     if keys:
         plan = _first_groups(plan, columns, caps.groups)
-    plan = n.WithColumns(plan, (Alias(position_of(PLACE, UNIT, *columns), POSITION),))
+        within = UNIT if caps.groups == 1 else FIRST
+    plan = n.WithColumns(plan, (Alias(position_of(PLACE, within), POSITION),))
     return n.Filter(plan, call("le", Column(POSITION), _whole(caps.rows)))
 
 
@@ -196,12 +199,18 @@ def _first_rows(plan: AnyNode, columns: tuple[str, ...], groups: int) -> AnyNode
 
 
 def _first_groups(plan: AnyNode, columns: tuple[str, ...], groups: int) -> AnyNode:
-    """The rows of a person in the first cells of that person."""
+    """The rows of a person in the first cells of that person; of several, with FIRST, which is another in each cell.
+
+    INVARIANT: places are different for all rows, so a cell's first place names it: no other cell of anybody has it.
+    """
     if groups == 1:
         return n.Filter(plan, call("eq", _first(UNIT, *columns), _first(UNIT)))
     plan = n.WithColumns(plan, (Alias(_first(UNIT, *columns), FIRST),))
-    rank = Over(call("rank", Column(FIRST), method="dense"), (Column(UNIT),))
-    return n.Filter(n.WithColumns(plan, (Alias(rank, RANK),)), call("le", Column(RANK), _whole(groups)))
+    # one row of each cell is ranked, not all
+    heads = n.Select(n.Filter(plan, call("eq", Column(PLACE), Column(FIRST))), (Column(UNIT), Column(FIRST)))
+    ranked = n.WithColumns(heads, (Alias(position_of(FIRST, UNIT), RANK),))
+    chosen = n.Select(n.Filter(ranked, call("le", Column(RANK), _whole(groups))), (Column(FIRST),))
+    return n.Join(plan, chosen, how="semi", left_on=(Column(FIRST),), right_on=(Column(FIRST),))
 
 
 def sums(rows: Rows, keys: Sequence[Key], caps: Caps, parts: Sequence[tuple[str, Part]]) -> AnyNode:
