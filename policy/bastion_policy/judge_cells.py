@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,16 +13,16 @@ from bastion_plan.dtypes import BOOLEAN, DATE, INT32, INT64, NULL, STRING, UINT3
 from bastion_plan.expressions import Alias, AnyExpr, Call, Cast, Column, Expr, Literal, Ternary
 from bastion_plan.nodes import AnyNode, Node
 
-from bastion_policy.boundary import REST, Boundary, Guard, Output, call
+from bastion_policy.boundary import REST, Boundary, Guard, Output, Term, call
 from bastion_policy.facts import DatasetFacts, PrivateFacts
 from bastion_policy.flow_expressions import ExpressionTyping
-from bastion_policy.guard_cells import INDEX, ROWS, Cut, Flags, Floats, Indexes, Measurer, Plan, Steps, X, floats
-from bastion_policy.guard_plans import Rewriter, lenient, nesting
+from bastion_policy.guard_cells import INDEX, ROWS, Cut, Flags, Floats, Indexes, Measurer, Plan, Steps, X, floats, ints
+from bastion_policy.guard_plans import Rewriter, as_float, lenient, nesting
 from bastion_policy.history import History, Sets
-from bastion_policy.judge_history import MOST_DIFFERING, MOST_SNAPPED, Memory, Standing, digest
+from bastion_policy.judge_history import MOST_SNAPPED, Memory, Standing, digest
 from bastion_policy.judge_strict import as_shown
 from bastion_policy.judge_values import Judged, ValueRules
-from bastion_policy.judge_watch import TOLD, Told, implied, passed, system, watch, watched
+from bastion_policy.judge_watch import Part, Watcher
 from bastion_policy.lineage import OWN, Occurrence, Typed, World
 from bastion_policy.model import Effective
 from bastion_policy.roles import RoleKind
@@ -354,56 +355,31 @@ class BoundaryJudge:
         others: tuple[Cut, Judged] | None,
     ) -> Steps:
         """Withhold numbers from which others would follow that fail the rules about values. failed: those asked for."""
-        if past.asked is None or self.frame.fanned or any(cut.nested.values()):
+        if past.asked is None:
             return
-        for i, s in enumerate(self.boundary.statistics):
-            o = watched(self.memory, s)
-            at = self.frame.occurrences.index(o) if o is not None else 0
-            if o is None or (s.population and i not in inner):
-                continue
-            asked, own = inner[i] if s.population else (past.asked, past.own)
-            none = np.zeros(past.own.size, bool)
-            mine = own & ~judged.without.get(i, none)
-            parts = [(Told(asked[at], judged.shown[i] & mine, failed[i] & mine & ~judged.few.get(i, none)), judged)]
-            if not s.population:
-                one = np.ones(1, bool)
-                if near is not None:
-                    sets = self.memory.stored(o, near.places)
-                    parts.append((Told(sets, near.judged.shown[i].copy(), np.zeros(sets.count, bool)), near.judged))
-                if isinstance(past.rest, Cut) and others is not None:
-                    parts.append((Told(asked[at].union(past.members), others[1].shown[i] & one, ~one), others[1]))
-                if everybody is not None:
-                    lens = self.memory.lens(o)
-                    sets = Sets.one(lens.items, lens.roster.size)
-                    parts.append((Told(sets, everybody[1].shown[i] & one, ~one), everybody[1]))
-            yield from self._told(o, i, parts)
+        parts, one = [Part(judged, past.asked, past.own, failed, inner)], np.ones(1, bool)
+        if near is not None:
+            (occurrence,) = self.frame.occurrences
+            sets = self.memory.stored(occurrence, near.places)
+            parts.append(Part(near.judged, [sets], np.ones(near.judged.height, bool)))
+        if everybody is not None:
+            lenses = [self.memory.lens(o) for o in self.frame.occurrences]
+            parts.append(Part(everybody[1], [Sets.one(lens.items, lens.roster.size) for lens in lenses], one))
+        if isinstance(past.rest, Cut) and others is not None:
+            parts.append(Part(others[1], [sets.union(past.members) for sets in past.asked], one))
 
-    def _told(self, o: Occurrence, i: int, parts: Sequence[tuple[Told, Judged]]) -> Steps:
-        """Enter what is told by a statistic, once more where something follows from it that must not."""
-        s = self.boundary.statistics[i]
-        name, alone = system(s) or "", i if s.without is None else s.without
-        told = [part for part, _ in parts]
-        shown = [part.shown.copy() for part in told]
-        before = self.memory.channel(o, TOLD + name)
-        watch(self.memory, o, name, told)
-        found = implied(self.memory, o, name)
-        rows = [self.memory.lens(o).rows[items] for items in found]
-        here = [(items, at) for items, at in zip(found, rows, strict=True) if (at >= 0).all()]
-        if here and sum(at.size for _, at in here) <= MOST_DIFFERING and len(self.frame.occurrences) == 1:
-            _, following = yield from self._listed(f"{self.name}p{i}_", [at for _, at in here], None)
-            few = following.few.get(alone, np.zeros(following.height, bool))
-            fits = (following.shown[alone] | few)[: len(here)]
-            if not fits.all():
-                self.memory.put(o, TOLD + name, before)
-                for part, as_it_was in zip(told, shown, strict=True):
-                    part.shown[:] = as_it_was
-                watch(self.memory, o, name, told, [items for (items, _), ok in zip(here, fits, strict=True) if not ok])
-            else:
-                passed(self.memory, o, name, [items for items, _ in here])
-        for (part, whose), as_it_was in zip(parts, shown, strict=True):
-            whose.shown[i] &= part.shown | ~as_it_was
-            if (as_it_was & ~part.shown).any():
-                whose.failed.append((i, "linear-audit"))
+        def values(term: Term) -> Steps:
+            (occurrence,) = self.frame.occurrences
+            rows = Rewriter(self.facts, self.done, False, True, True).build(self.below)
+            chosen = n.Select(rows, (Column(occurrence.row), Alias(as_float(lenient(term.expr), term.dtype), X)))
+            answer = yield Measure(chosen, f"{self.name}v", (occurrence.row, X))
+            found = np.full(self.private[occurrence.dataset].rows, np.nan)
+            found[ints(answer[occurrence.row])] = floats(answer[X])
+            return found
+
+        repeated = self.frame.fanned or any(cut.nested.values()) or len(self.frame.occurrences) != 1
+        listed = partial(self._listed, memory=None)
+        yield from Watcher(self.memory, self.boundary.statistics, self.name, repeated, values, listed).tell(parts)
 
     def _near(self, cut: Cut, past: Past) -> Steps:
         """Evaluate the stored populations that cells are answered as; returns (cut, Judged, cells, numbers) or None.

@@ -6,29 +6,35 @@ told is kept, per column, with a linear audit of its own. It watches the cells t
 whose numbers follow by now although nobody asked for them, to be judged like any cell, and withheld like one: the last
 number from which they would follow is not told.
 
+**Weights.** A covariance is a sum of one column weighted by the other, which may be known: with as many of them as there
+are people in a group, their values follow. So a covariance counts, in the audit of either column, as the sum and as
+the sum weighted by the other column; where that leaves a combination about fewer than k people, it is withheld.
+
 **What is found.** The populations that are rows of the audit's echelon form. That form is canonical, so every class of people
 that no answer tells apart and whose number follows is among them; of larger populations that follow not all need to be.
 
 **What is not watched.** Tables of more than `MOST_ITEMS` rows, columns of which more was told than the audit can hold, frames
 in which rows are repeated by a join or hidden in a pre-aggregation, and the strict profile, where a decision must not
-depend on which values were withheld.
+depend on which values were withheld. There a covariance is told of groups of `MANY` times k rows and more only (strict:
+rounded instead).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from bastion_plan.expressions import Alias, Call, Cast, Expr, Literal
 
-from bastion_policy.audit import AuditRules, Clearance, Row
-from bastion_policy.boundary import Guard, Statistic
-from bastion_policy.guard_cells import Flags
+from bastion_policy.audit import AuditRules, AuditState, Clearance, Row
+from bastion_policy.boundary import Guard, Statistic, Term
+from bastion_policy.guard_cells import Flags, Indexes, Steps
 from bastion_policy.history import SAME, Channel, Sets, audited
 from bastion_policy.history.past import Hashes
 from bastion_policy.history.sets import Items
-from bastion_policy.judge_history import Memory
+from bastion_policy.judge_history import MOST_DIFFERING, Memory
+from bastion_policy.judge_values import Judged
 from bastion_policy.lineage import Occurrence
 
 #: sums of larger tables are not watched
@@ -39,8 +45,25 @@ MOST_TOLD = 1024
 MOST_IMPLIED = 64
 #: begins the channels of what was told of a column
 TOLD = "~told "
+#: a covariance that is not audited is about k times as many rows at least
+MANY = 100
 #: statistics that add up
-ADDED = {Guard.SUM: "sum", Guard.SQUARES: "squares", Guard.PRODUCTS: "products"}
+ADDED = {Guard.SUM: "sum", Guard.SQUARES: "squares"}
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Cells that were judged, and who is in them.
+
+    asked: populations per occurrence. own: those that stand. failed: per statistic, which fail a rule about values. inner:
+    per statistic, populations that conditions inside it pick; None: they are not known, and such statistics are left out.
+    """
+
+    judged: Judged
+    asked: Sequence[Sets]
+    own: Flags
+    failed: Mapping[int, Flags] = field(default_factory=dict)
+    inner: Mapping[int, tuple[Sequence[Sets], Flags]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +73,117 @@ class Told:
     sets: Sets
     shown: Flags
     withheld: Flags
+
+
+@dataclass
+class Watcher:
+    """Watches what is told by one boundary.
+
+    repeated: whether a row may be in a cell more than once, or in a list. values: measures an expression, one number per row
+    of the only private table. listed: judges populations that are given by their rows.
+    """
+
+    memory: Memory
+    statistics: Sequence[Statistic]
+    name: str
+    repeated: bool
+    values: Callable[[Term], Steps]
+    listed: Callable[[str, Sequence[Indexes]], Steps]
+
+    def tell(self, parts: Sequence[Part]) -> Steps:
+        """Enter what is told, and withhold, in place, what must not be."""
+        if not self.memory.audits or self.memory.effective.profile == "strict":
+            return
+        for i, s in enumerate(self.statistics):
+            if s.guard is not Guard.PRODUCTS and system(s) is None:
+                continue
+            o = self._table(s)
+            told = [(found, part) for part in parts if (found := self._part(o, i, s, part)) is not None]
+            shown = [one.shown.copy() for one, _ in told]
+            if s.guard is Guard.PRODUCTS:
+                yield from self._weighted(o, s, [one for one, _ in told])
+            elif o is not None:
+                yield from self._summed(o, i, s, [one for one, _ in told])
+            for (one, part), as_it_was in zip(told, shown, strict=True):
+                part.judged.shown[i] &= one.shown | ~as_it_was
+                if (as_it_was & ~one.shown).any():
+                    part.judged.failed.append((i, "linear-audit"))
+
+    def _table(self, s: Statistic) -> Occurrence | None:
+        """Return the table whose rows the numbers of a statistic add up over; None: it is not watched."""
+        of = {x.occurrence for x in s.sources}
+        found = [o for o in self.memory.occurrences if o.index in of]
+        if self.repeated or len(of) != 1 or len(found) != 1:
+            return None
+        return found[0] if self.memory.lens(found[0]).roster.size <= MOST_ITEMS else None
+
+    def _part(self, o: Occurrence | None, i: int, s: Statistic, part: Part) -> Told | None:
+        asked, own = part.asked, part.own
+        if s.population:
+            if i not in part.inner:
+                return None
+            asked, own = part.inner[i]
+        none = np.zeros(own.size, bool)
+        mine = own & ~part.judged.without.get(i, none)
+        failed = part.failed.get(i, none) & mine & ~part.judged.few.get(i, none)
+        at = self.memory.occurrences.index(o) if o is not None else 0
+        return Told(asked[at], part.judged.shown[i] & mine, failed)
+
+    def _summed(self, o: Occurrence, i: int, s: Statistic, told: Sequence[Told]) -> Steps:
+        """Enter sums, once more where something follows from them that fails the rules about values."""
+        memory, name = self.memory, system(s) or ""
+        alone = i if s.without is None else s.without
+        shown = [one.shown.copy() for one in told]
+        before = memory.channel(o, TOLD + name)
+        watch(memory, o, name, told)
+        found = implied(memory, o, name) if len(memory.occurrences) == 1 else []
+        here = [(items, at) for items in found if ((at := memory.lens(o).rows[items]) >= 0).all()]
+        if not here or sum(at.size for _, at in here) > MOST_DIFFERING:
+            return
+        _, following = yield from self.listed(f"{self.name}p{i}_", [at for _, at in here])
+        few = following.few.get(alone, np.zeros(following.height, bool))
+        fits = (following.shown[alone] | few)[: len(here)]
+        if fits.all():
+            passed(memory, o, name, [items for items, _ in here])
+            return
+        memory.put(o, TOLD + name, before)
+        for one, as_it_was in zip(told, shown, strict=True):
+            one.shown[:] = as_it_was
+        watch(memory, o, name, told, [items for (items, _), ok in zip(here, fits, strict=True) if not ok])
+
+    def _weighted(self, o: Occurrence | None, s: Statistic, told: Sequence[Told]) -> Steps:
+        """Enter covariances in the systems of both columns; what either does not clear is withheld."""
+        memory = self.memory
+        one, two = (_base(t.expr) for t in s.terms)
+        values = []
+        if o is not None and one != two:
+            for term in s.terms:
+                values.append((yield from self.values(term)))
+        names = [f"sum {expr!r}" for expr in (one, two)] if values else []
+        states = [_state(memory, o, name, pairs=True)[1] for name in names] if o is not None else []
+        if o is None or not states or None in states:
+            for part in told:
+                part.shown[:] &= part.sets.sizes >= MANY * memory.k
+            return
+        lens, known = memory.lens(o), [s for s in states if s is not None]
+        channels = [memory.channel(o, TOLD + name) for name in names]
+        for part, cell, row in sorted(_cells(told), key=lambda found: -found[2].units.size):
+            rows = lens.rows[row.units]
+            x, y = (v[rows] for v in values)
+            there = np.isfinite(x) & np.isfinite(y)
+            units = row.units[there]
+            verdicts = [
+                state.consider([Row.of(units), Row.of(units, weights[there])])
+                for state, weights in zip(known, (y, x), strict=True)
+            ]
+            beyond = any(v.clearance is Clearance.BEYOND_CAPACITY for v in verdicts)
+            if all(v.cleared for v in verdicts):
+                known = [state.commit(v) for state, v in zip(known, verdicts, strict=True)]
+                channels = [_stored(c, Sets.one(units, lens.roster.size), lens.roster.unit) for c in channels]
+            elif not beyond or units.size < MANY * memory.k:
+                part.shown[cell] = False
+        for name, channel, state in zip(names, channels, known, strict=True):
+            memory.put(o, TOLD + name, replace(channel, audit=state))
 
 
 def system(s: Statistic) -> str | None:
@@ -72,17 +206,6 @@ def _base(expr: Expr) -> Expr:
             return expr
 
 
-def watched(memory: Memory, s: Statistic) -> Occurrence | None:
-    """Return the table whose rows the numbers of a statistic add up over; None: it is not watched."""
-    if not memory.audits or memory.effective.profile == "strict" or system(s) is None:
-        return None
-    of = {x.occurrence for x in s.sources}
-    found = [o for o in memory.occurrences if o.index in of]
-    if len(of) != 1 or len(found) != 1 or memory.lens(found[0]).roster.size > MOST_ITEMS:
-        return None
-    return found[0]
-
-
 def watch(memory: Memory, o: Occurrence, name: str, parts: Sequence[Told], failing: Sequence[Items] = ()) -> bool:
     """Take in what is told of a column, and what is withheld; returns whether more had to be withheld, in place.
 
@@ -96,10 +219,8 @@ def watch(memory: Memory, o: Occurrence, name: str, parts: Sequence[Told], faili
     withheld += [Row.of(items) for items in failing]
     order = sorted(_cells(parts), key=lambda found: -found[2].units.size)
     rows = [row for _, _, row in order]
-    lens = memory.lens(o)
-    rules = AuditRules(max(2, (memory.k - 1) * lens.most + 1), share=None, people=max(2, memory.k))
-    state = audited(held, rules, memory.history.draw(32), lens.roster.owner)
-    if state is None or len(rows) > rules.capacity.batch:
+    lens, (_, state) = memory.lens(o), _state(memory, o, name)
+    if state is None or len(rows) > state.rules.capacity.batch:
         return False
     refused: list[int] = []
     if withheld or held.hidden:
@@ -142,6 +263,14 @@ def passed(memory: Memory, o: Occurrence, name: str, populations: Sequence[Items
     """Remember populations that follow and pass as told."""
     held = memory.channel(o, TOLD + name)
     memory.put(o, TOLD + name, _stored(held, _together(populations, held.labels.size), memory.lens(o).roster.unit))
+
+
+def _state(memory: Memory, o: Occurrence, name: str, *, pairs: bool = False) -> tuple[Channel, AuditState | None]:
+    """Return what was told of a column, and its audit; None: it cannot be held."""
+    held, lens = memory.channel(o, TOLD + name), memory.lens(o)
+    most = max(2, (memory.k - 1) * lens.most + 1)
+    rules = AuditRules(most, pairs=pairs, share=None, people=max(2, memory.k))
+    return held, audited(held, rules, memory.history.draw(32), lens.roster.owner)
 
 
 def _together(populations: Sequence[Items], size: int) -> Sets:

@@ -1,0 +1,114 @@
+"""What follows from the numbers that were told of one column, sums and covariances, passes the rules about values."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars
+import pytest
+from bastion_policy.model import Aggregation, Policy, Role, RoleKind, Suppress
+from drive import World
+from query import Q
+
+import bastion.expressions as pl
+
+N, SIZE = 200, 40
+RNG = np.random.default_rng(0)
+KNOWN = [f"y{j}" for j in range(45)]
+PEOPLE = polars.DataFrame(
+    {
+        "id": np.arange(N), "g": np.arange(N) // SIZE, "x": np.round(RNG.uniform(50, 150, N), 2),
+        **{y: RNG.integers(0, 2 + j % 3, N) for j, y in enumerate(KNOWN)},
+    }
+)  # fmt: skip
+ROLES: dict[str, Role | str] = {
+    "id": "identifier",
+    "x": Role(RoleKind.MEASURE, 0, 200),
+    **dict.fromkeys(["g", *KNOWN], "quasi"),
+}
+T, x = Q("t"), pl.col("x")
+
+
+def world(*weaken: str, roles: dict[str, Role | str] = ROLES, frame: polars.DataFrame = PEOPLE) -> World:
+    return World(remembers=True).add("t", frame, Policy(Aggregation(10), Suppress(), weaken=weaken), roles)
+
+
+def solved(w: World) -> tuple[int, float]:
+    """Covariances with 45 known columns and the sum: how many were told, and how far least squares is from the truth."""
+    part = PEOPLE.filter(polars.col("g") == 0)
+    rows, values = [], []
+    for y in KNOWN:
+        table = w.ask(T.group_by("g").agg(c=pl.cov(x, pl.col(y)), s=x.sum()).plan).table
+        assert table is not None
+        told = table.filter(polars.col("g") == 0)
+        if told["c"].item() is not None:
+            weights = part[y].to_numpy().astype(float)
+            rows.append(weights - weights.mean())
+            values.append(told["c"].item() * (SIZE - 1))
+    found = np.linalg.lstsq(np.array([*rows, np.ones(SIZE)]), np.array([*values, told["s"].item()]), rcond=None)[0]
+    return len(rows), float(np.abs(found - part["x"].to_numpy()).min())
+
+
+def test_covariances_with_many_known_columns_give_nobody() -> None:
+    told, error = solved(world())
+    assert 20 <= told <= SIZE - 10, "what is left is about 10 people at least"
+    assert error > 1e-3
+    told, error = solved(world("linear_audit", "saturation"))
+    assert told == len(KNOWN)
+    assert error < 1e-6
+
+
+@pytest.mark.parametrize(("rows", "told"), [(16, False), (24, True)])
+def test_a_covariance_tells_the_sums_of_its_classes(rows: int, told: bool) -> None:
+    """With a yes-or-no column known, sum and covariance of 16 people are the sums of eight and eight."""
+    near = 100 + 40 * (-1.0) ** (polars.col("id") // 2) + polars.col("id") / N
+    frame = PEOPLE.with_columns(place=polars.col("id") % SIZE, half=polars.col("id") % 2, x=near)
+    plan = T.filter((pl.col("g") == 1) & (pl.col("place") < rows)).select(s=x.sum(), c=pl.cov(x, pl.col("half"))).plan
+    for weaken, there in (((), told), (("linear_audit", "saturation"), True)):
+        w = world(*weaken, roles=ROLES | {"place": "quasi", "half": "quasi"}, frame=frame)
+        table = w.ask(plan).table
+        assert table is not None
+        assert (table["c"].item() is not None) is there
+
+
+def test_covariances_of_joined_tables_are_of_many() -> None:
+    w = world().add(
+        "s",
+        PEOPLE.select("id", z="x"),
+        Policy(Aggregation(10), Suppress()),
+        {"z": Role(RoleKind.MEASURE, 0, 200)},
+        "id",
+    )
+    plan = T.join(Q("s"), on="id").select(c=pl.cov(x, pl.col("z")), n=pl.len()).plan
+    found = w.ask(plan).table
+    assert found is None or found["c"].item() is None
+
+
+@pytest.mark.parametrize("ask_the_group", [True, False])
+def test_one_persons_group_is_not_the_rest_of_the_total(ask_the_group: bool) -> None:
+    frame = PEOPLE.with_columns(x=polars.when(polars.col("id") == 3).then(40_000.0).otherwise("x"))
+    outcomes = []
+    for weaken in ((), ("dominance",)):
+        w = world(*weaken, roles=ROLES | {"x": "measure"}, frame=frame)
+        asked = [T.filter(pl.col("g") == 0)] if ask_the_group else []
+        asked += [T, *(T.filter(pl.col("g") == g) for g in range(1, 5))]
+        told = [None if (t := w.ask(plan.select(x.sum()).plan).table) is None else t.item() for plan in asked]
+        total, *others = told[1:] if ask_the_group else told
+        outcomes.append(None if None in (total, *others) else total - sum(others))
+    true = frame.filter(polars.col("g") == 0)["x"].sum()
+    assert outcomes[0] is None
+    assert outcomes[1] == pytest.approx(true)
+
+
+def test_only_what_would_give_the_group_is_withheld() -> None:
+    frame = PEOPLE.with_columns(x=polars.when(polars.col("id") == 3).then(40_000.0).otherwise("x"))
+    w = world(roles=ROLES | {"x": "measure"}, frame=frame)
+    plans = [T, *(T.filter(pl.col("g") == g) for g in range(1, 5))]
+    first = [w.ask(plan.select(x.sum()).plan) for plan in plans]
+    told = [a.table is not None and a.table.item() is not None for a in first]
+    assert told[0] and not all(told)
+    assert sum(told) >= 3, "the total and groups far from giving the rest"
+    assert {f.rule for a, shown in zip(first, told, strict=True) if not shown for f in a.verdict.findings} == {
+        "linear-audit"
+    }
+    again = [w.ask(plan.select(x.sum()).plan) for plan in plans]
+    assert [a.table is not None and a.table.item() is not None for a in again] == told
