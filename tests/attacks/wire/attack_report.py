@@ -37,8 +37,9 @@ else it would test nothing.
 - **BastionLab**: of 57 attempts against a faithful port of its policy code, driven by its real client, 37 returned exact
   individual values. Which ones was not written down attack by attack, so its column says *not known*.
 
-This page is written by `make attack-report`; `make test` plays the same attacks and fails where one gets further than
-this page says. The code of each is the function of its name in `tests/attacks/wire`.
+This page is written by `make attack-report`; `make test-all` plays the same attacks and fails where one gets further than
+this page says. `make test` plays a fixed sample that has every rule of every family. The code of each attack is the function
+of its name in `tests/attacks/wire`.
 """
 
 
