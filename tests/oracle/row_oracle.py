@@ -840,7 +840,7 @@ class Oracle:
                     for full in (False, True)
                     for start in self._starts(boundary, leaf, cell, told_now, limits, full=full)
                 )
-                options = (self._on(boundary, expr, rows, limits, values[name]) for rows in tried)
+                options = (self._on(boundary, expr, rows, limits, values[name], cell) for rows in tried)
                 found = next((o for o in options if o is not None), None)
                 if found is None:
                     return None
@@ -908,15 +908,40 @@ class Oracle:
             found.append(choice)
         return found
 
-    def _on(self, boundary: Boundary, expr: Expr, rows: list[int], limits: Limits, value: Any) -> Choice | None:
-        """A value as the one of a given population."""
+    def _on(
+        self, boundary: Boundary, expr: Expr, rows: list[int], limits: Limits, value: Any, cell: Sequence[int] = ()
+    ) -> Choice | None:
+        """A value as the one of a given population; in arithmetic over several statistics, one of them.
+
+        cell: of which the others are.
+        """
         leaf = boundary.leaves.get(expr)  # type: ignore[call-overload]
         if leaf is not None and leaf.conditions:
             options = self._valued(boundary.frame, leaf, rows, limits, "own", ())
             options += self.choices(boundary, leaf, rows, limits)
         else:
             options = self._outputs(boundary, expr, rows, limits) or []
+            if leaf is None and cell:
+                options = [*options, *self._mixed(boundary, expr, rows, limits, cell)]
         return next((o for o in options if o.fits(value)), None)
+
+    def _mixed(
+        self, boundary: Boundary, expr: Expr, rows: list[int], limits: Limits, cell: Sequence[int]
+    ) -> Iterable[Choice]:
+        """Arithmetic over statistics, each of a cell or of what is answered instead."""
+        inside = [c for c in boundary.leaves if occurs(c, expr)]
+        options = [
+            self.choices(boundary, boundary.leaves[c], cell, limits)
+            + self._valued(boundary.frame, boundary.leaves[c], rows, limits, "own", ())
+            for c in inside
+        ]
+        if any(o.accept is not None for few in options for o in few):
+            return
+        for combination in itertools.islice(itertools.product(*options), 64):
+            value = self.reader.arithmetic(expr, dict(zip(inside, (c.value for c in combination), strict=True)))
+            found = Choice(value, "own", tuple(rows), None, [x for c in combination for x in c.vectors])
+            found.parts = combination  # type: ignore[attr-defined]
+            yield found
 
     def _changed(self, frame: Frame, one: Sequence[int], two: Sequence[int]) -> tuple[str, set[int]]:
         (dataset,) = frame.occurrences.values()
@@ -1061,13 +1086,15 @@ class Oracle:
                 found.findings.append(Finding("value", name, item, ("not the most frequent",)))
         if shown and not reasons:
             # all of its cells were told of, also those that are not the most frequent
-            for cell in safe.values():
+            counted = [list(r[name].values()) for r in table] if leaf.function == "value_counts" else []
+            told = [value for value, count in counted if count is not None]
+            for value, cell in safe.items():
                 own = "own" in self.target(boundary.frame, cell, limits, ())
                 for d, base in self.base(boundary.frame, cell).items():
                     known_before = self.stored[d] if own and leaf.function != "mode" else self.unions[d]
                     if base and base not in known_before:
                         known_before.append(base)
-                if own and leaf.function == "value_counts":
+                if own and value in told:
                     self.systems.add(*self._ones(boundary.frame, cell))
             together = [i for x, cell in cells.items() if x not in safe for i in cell]
             for d, base in self.base(boundary.frame, together).items():
