@@ -10,7 +10,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -110,49 +110,47 @@ def _measure_table(folder: Path, rows_per_unit: int, rows: int, runs: int, relea
     with place.served() as server:
         with connected(server, place.owner) as owner:
             owner.client.polars.send_df(data, name=name, policy=profiles["default"])
-        with connected(server, next(place.fresh)) as user:
-            begin = time.perf_counter()
-            refused = fetched(user.client.polars.get_df(name).group_by("k").agg(pl.col("x").mean()))
-            took = time.perf_counter() - begin
-    found = [
-        {
-            "what": f"(g) the first question of a table, which numbers its people, {shape}",
-            "measured": f"{took:.2f} s{refused and '; not released: ' + refused}",
-            "goal": "",
-        }
-    ]
+        first = next(place.fresh)
+        numbering = _first(server, first, name)
     disk = place.fill(name, data, releases)
     del data
     with place.served() as server, Plain(path, rows) as plain, Alone(path) as alone:
+        found = [
+            {
+                "what": f"(g) the first question of a table, which numbers its people / asked again after a restart, {shape}",
+                "measured": f"{numbering:.2f} s / {_first(server, first, name):.2f} s",
+                "goal": "",
+            }
+        ]
         asking = _Asking(place, server, plain, alone, name, rows_per_unit, runs)
+        waiting = iter(place.filled)
+        found.append(asking.memory(next(waiting), disk, f"{releases:,} releases of {few(rows)} cells, {shape}"))
         for profile, policy in profiles.items():
             with connected(server, place.owner) as owner:
                 owner.set_policy(name, policy)
             found += [asking.empty(profile, number, f"{shape}, history empty") for number in range(len(asked))]
-        before, waiting = resident(server.pid), iter(place.filled)
         for profile in ("default", "strict"):
             with connected(server, place.owner) as owner:
                 owner.set_policy(name, profiles[profile])
             for number in (i for i, question in enumerate(asked) if question.after):
                 users = [next(waiting) for _ in range(runs)]
                 found.append(asking.after(profile, number, f"{shape}, after {releases:,} releases", users))
-        found.append(
-            {
-                "what": f"(g) memory of {len(asking.loaded)} audiences with {releases:,} releases of {few(rows)} cells each, {shape}",
-                "measured": f"server before {before:.0f} MB, then {resident(server.pid):.0f} MB; on disk {disk['history'] / 1e6:.0f} MB an "
-                f"audience, {disk['roster'] / 1e6:.0f} MB the people; first count, history read from disk: {spread(asking.loaded)}",
-                "goal": "",
-            }
-        )
     return found
+
+
+def _first(server: Handle, user: Identity, name: str) -> float:
+    """Return the seconds of somebody's question that makes the server read or number the people."""
+    with connected(server, user) as connection:
+        begin = time.perf_counter()
+        refused = fetched(connection.client.polars.get_df(name).group_by("k").agg(pl.col("x").mean()))
+        if refused:
+            raise RuntimeError(f"the first question was not answered: {refused}")
+        return time.perf_counter() - begin
 
 
 @dataclass
 class _Asking:
-    """Asks questions of one table.
-
-    loaded: seconds of the first count of those who have a history. refused: the code of the last question that was not answered.
-    """
+    """Asks questions of one table. refused: the code of the last question that was not answered."""
 
     place: Place
     server: Handle
@@ -161,7 +159,6 @@ class _Asking:
     name: str
     rows_per_unit: int
     runs: int
-    loaded: list[float] = field(default_factory=list)
     refused: str = ""
 
     def empty(self, profile: str, number: int, shape: str) -> dict[str, str]:
@@ -196,10 +193,25 @@ class _Asking:
         def asked() -> float:
             with connected(self.server, next(waiting)) as user:
                 frame = user.client.polars.get_df(self.name)
-                self.loaded.append(self._timed(frame.select(pl.len()), None))
+                # their history is read from the disk
+                fetched(frame.select(pl.len()))
                 return self._timed(question.ask(frame), None)
 
         return self._row(profile, number, shape, {"server": asked})
+
+    def memory(self, user: Identity, sizes: Mapping[str, float], what: str) -> dict[str, str]:
+        """Have the server read a history from its disk."""
+        before = resident(self.server.pid)
+        with connected(self.server, user) as connection:
+            took = self._timed(connection.client.polars.get_df(self.name).select(pl.len()), None)
+        grown = resident(self.server.pid) - before
+        megabytes = {name: f"{size / 1e6:.0f} MB" for name, size in sizes.items()}
+        return {
+            "what": f"(g) memory of the history of an audience, {what}",
+            "measured": f"{megabytes['arrays']} of arrays, {megabytes['disk']} on disk; reading it took {took * 1e3:.0f} ms with a count, "
+            f"and the server grew by {grown:.0f} MB; the numbers of the people: {megabytes['roster']} on disk",
+            "goal": "",
+        }
 
     def _timed(self, query: Any, epsilon: float | None) -> float:
         begin = time.perf_counter()

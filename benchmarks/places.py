@@ -37,7 +37,7 @@ from bastion_server.workers.pool import WorkerPool
 
 from bastion import Connection, Identity
 from bastion.policy import Aggregation, Policy, Review, measure
-from benchmarks.history import session, spread_over
+from benchmarks.history import bytes_of, session, spread_over
 
 #: values of the columns that earlier releases were filtered by
 FILTERS = 20
@@ -217,7 +217,7 @@ class Place:
         keys = self.folder / "keys"
         asked = questions(self.rows)
         fresh = 2 * len(asked) * self.runs + 2
-        filled = 2 * sum(q.after for q in asked) * self.runs
+        filled = 2 * sum(q.after for q in asked) * self.runs + 1
         self.owner = Identity.create("olga", keys)
         self.users = [Identity.create(f"u{i:03}", keys) for i in range(fresh + filled)]
         self.filled, self.fresh = self.users[:filled], iter(self.users[filled:])
@@ -229,7 +229,7 @@ class Place:
             yield server
 
     def fill(self, name: str, data: pl.DataFrame, releases: int) -> dict[str, float]:
-        """Give the users of `filled` a history about a table, beside the server, which must not run; returns bytes and atoms.
+        """Give the users of `filled` a history about a table, beside the server, which must not run; returns bytes.
 
         The releases are made of the judge's own parts; only asking for all of them would take hours.
         """
@@ -251,7 +251,7 @@ class Place:
             roster_bytes = len(pack_roster(roster))
         finally:
             store.close(time.time())
-        return {"history": len(packed), "roster": roster_bytes, "atoms": channel.sizes.size}
+        return {"arrays": bytes_of(channel), "disk": len(packed), "roster": roster_bytes}
 
 
 @contextmanager
