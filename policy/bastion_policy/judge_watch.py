@@ -248,15 +248,19 @@ def implied(memory: Memory, o: Occurrence, name: str) -> list[Items]:
     held = memory.channel(o, TOLD + name)
     if held.audit is None or held.parts.shape[0] >= MOST_TOLD:
         return []
-    space, labels = held.audit.space, held.audit.atoms.labels
+    space, atoms = held.audit.space, held.audit.atoms
     first = space.rows[0]
     alike = np.logical_and.reduce([(r == first).all(axis=1) for r in space.rows[1:]])
-    ones = np.flatnonzero(alike & ((first == 0) | (first == 1)).all(axis=1))
-    known = {items.tobytes() for items in held.hidden}
-    found = [np.flatnonzero((first[i] == 1)[labels]).astype(np.int32) for i in ones]
-    fresh = held.distances(_together(found, labels.size), 1, 1, memory.lens(o).roster.unit).state != SAME
-    left = [items for items, new in zip(found, fresh, strict=True) if new and items.tobytes() not in known]
-    return sorted(left, key=lambda items: items.size)[:MOST_IMPLIED]
+    ones = first[alike & ((first == 0) | (first == 1)).all(axis=1)] == 1
+    # what was told is made of whole atoms: one item of each stands for it
+    someone = np.zeros(atoms.sizes.size, np.int64)
+    someone[atoms.labels] = np.arange(atoms.labels.size)
+    told = held.parts[:, held.labels[someone]]
+    known = {np.packbits(part == cell).tobytes() for part in told for cell in range(int(part.max(initial=-1)) + 1)}
+    known |= {np.packbits(vector == 1).tobytes() for vector in held.audit.concealed}
+    fresh = [mask for mask in ones & (atoms.sizes > 0) if np.packbits(mask).tobytes() not in known]
+    fresh = sorted(fresh, key=lambda mask: int(atoms.sizes[mask].sum()))[:MOST_IMPLIED]
+    return [np.flatnonzero(mask[atoms.labels]).astype(np.int32) for mask in fresh]
 
 
 def passed(memory: Memory, o: Occurrence, name: str, populations: Sequence[Items]) -> None:
