@@ -33,12 +33,13 @@ from bastion_policy.model import (
 from bastion_policy.words import AUDITED, expr_code, expr_words, plan_code, plan_words, policy_words, rule_words
 from bastion_server.engine.expressions import lower_expr
 from bastion_server.engine.lower import lower
-from generators import COLUMNS, FUNCTIONS, random_call, random_expression, random_frame, random_value
+from generators import FUNCTIONS, random_call, random_expression
 from hypothesis import given
 from hypothesis import strategies as st
 from plan_strategies import c, f, lit, named, names, rows_of, through
 from plan_strategies import random_frame as node_frame
 from policy_strategies import policies, rules
+from random_values import COLUMNS, random_frame, random_value
 
 CELL = {
     "pl": pl,

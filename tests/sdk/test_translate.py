@@ -86,7 +86,8 @@ def test_nan_and_infinity_are_told_apart(value: float, test: Any) -> None:
 @pytest.mark.parametrize("name", [f.name for f in registry.all_functions()])
 def test_every_function_survives_the_way_to_polars_and_back(name: str) -> None:
     """Draw calls of the function, lower them, translate the Polars expression: it is the same expression again."""
-    from generators import COLUMNS, random_call
+    from generators import random_call
+    from random_values import COLUMNS
 
     function = registry.get(name)
     tried = 0
@@ -241,7 +242,7 @@ SELECTORS = [
 @pytest.mark.parametrize("text", SELECTORS)
 def test_selectors_choose_the_same_columns(text: str) -> None:
     from bastion_plan.selectors import select_columns
-    from generators import COLUMNS, random_frame
+    from random_values import COLUMNS, random_frame
 
     frame = random_frame(Random(1), COLUMNS, 2)
     theirs = eval(text, {"cs": cs, "real": real})
@@ -252,7 +253,7 @@ def test_selectors_choose_the_same_columns(text: str) -> None:
 @pytest.mark.parametrize("text", [s for s in SELECTORS if "real." not in s and "signed" not in s and "('us'" not in s])
 def test_our_selectors_choose_the_same_columns(text: str) -> None:
     from bastion_plan.selectors import select_columns
-    from generators import COLUMNS, random_frame
+    from random_values import COLUMNS, random_frame
 
     frame = random_frame(Random(1), COLUMNS, 2)
     ours = eval(text, {"cs": pl.selectors, "real": pl})

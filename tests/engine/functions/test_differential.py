@@ -15,9 +15,10 @@ from bastion_plan.functions.spec import Function
 from bastion_plan.nodes import Scan, Select
 from bastion_server.engine.expressions import lower_expr
 from direct import direct
-from generators import COLUMNS, FUNCTIONS, columns_of, random_call, random_expression, random_frame
+from generators import FUNCTIONS, columns_of, random_call, random_expression
 from hypothesis import given
 from hypothesis import strategies as st
+from random_values import COLUMNS, random_frame
 
 #: results whose order Polars leaves open, unless maintain_order is set
 UNORDERED = {"unique", "mode", "value_counts", "top_k", "bottom_k", "top_k_by", "bottom_k_by"}

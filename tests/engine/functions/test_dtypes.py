@@ -14,10 +14,11 @@ from bastion_plan.functions.spec import Function, Shape
 from bastion_plan.typing import describe
 from bastion_server.engine.dtypes import from_polars, to_polars
 from bastion_server.engine.expressions import lower_expr
-from generators import COLUMNS, FUNCTIONS, columns_of, random_call, random_expression, random_frame
+from generators import FUNCTIONS, columns_of, random_call, random_expression
 from hypothesis import given
 from hypothesis import strategies as st
 from polars_tree import tag_of
+from random_values import COLUMNS, random_frame
 
 #: functions to which Polars itself gives another type or length than its schema says, when the frame is empty
 UNSTEADY_WHEN_EMPTY = {"rle", "rolling_rank", "rolling_rank_by", "list.set_union", "list.set_intersection", "list.set_difference", "list.set_symmetric_difference"}  # fmt: skip

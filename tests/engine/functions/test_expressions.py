@@ -21,8 +21,8 @@ from bastion_plan.nodes import Scan, Select
 from bastion_server.engine.dtypes import to_polars
 from bastion_server.engine.expressions import lower_expr
 from bastion_server.engine.literals import series
-from generators import COLUMNS, array, decimal, random_value
 from polars.testing import assert_frame_equal, assert_series_equal
+from random_values import COLUMNS, array, decimal, random_value
 
 FRAME = pl.DataFrame(
     {"a": [3, 1, None, 2], "b": ["x", "y", "x", None], "^a.*$": [1, 2, 3, 4], "*": [True, False, None, True], "Big Name": [0.5, math.nan, -0.0, math.inf]}
