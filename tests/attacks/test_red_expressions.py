@@ -11,67 +11,26 @@ import polars
 import pytest
 from attacking import Ask, Attacks, minus
 from bastion_plan import nodes as n
-from bastion_plan.errors import LimitError
 from bastion_plan.expressions import Over
-from bastion_policy.model import Policy, Role, RoleKind
-from bastion_policy.verdict import Outcome
 from drive import World
+from measured_people import (
+    PEOPLE,
+    SALARY,
+    UNITS,
+    N,
+    T,
+    age,
+    bonus,
+    debt,
+    gain,
+    guarded,
+    salary,
+    unguarded,
+)
 from query import Q, inline
 
 import bastion.expressions as pl
 
-N, TARGET, SALARY = 600, 137, 81_234.56
-MEASURE = Role(RoleKind.MEASURE)
-ROLES: dict[str, Role | str] = {
-    "id": "identifier", "age": "quasi", "sex": "quasi", "salary": MEASURE, "debt": Role(RoleKind.MEASURE, 0, 1000),
-    "hiv": "sensitive", "died": MEASURE, "gain": MEASURE, "bonus": MEASURE, "code": "sensitive", "a8": "quasi",
-    "p8": "quasi", "points": MEASURE, "score": Role(RoleKind.MEASURE, 0, 930),
-}  # fmt: skip
-
-
-def people() -> polars.DataFrame:
-    rng = np.random.default_rng(7)
-    age = rng.integers(20, 80, N)
-    age[TARGET] = 97
-    salary = np.round(rng.normal(50_000, 9_000, N), 2)
-    salary[TARGET] = SALARY
-    debt = np.round(rng.uniform(0, 1000, N), 2)
-    debt[TARGET] = 98_765.43
-    gain = np.round(rng.uniform(0, 100, N), 2)
-    gain[TARGET] = -4321.5
-    bonus = np.zeros(N)
-    bonus[TARGET] = 7777.77
-    hiv = rng.random(N) < 0.3
-    hiv[TARGET] = True
-    code = [str(i) for i in rng.integers(0, 9, N)]
-    code[TARGET] = "x"
-    return polars.DataFrame(
-        {
-            "id": np.arange(1000, 1000 + N),
-            "age": age,
-            "sex": rng.choice(["f", "m"], N),
-            "salary": salary,
-            "debt": debt,
-            "hiv": hiv,
-            "died": [2020.0 if i == TARGET else None for i in range(N)],
-            "gain": gain,
-            "bonus": bonus,
-            "code": code,
-            "a8": age.astype(np.int8),
-            "p8": rng.integers(0, 9, N).astype(np.int8),
-            "points": rng.integers(0, 1000, N),
-            "score": rng.uniform(0, 930, N),
-        }
-    )
-
-
-PEOPLE = people()
-UNITS: dict[str, str | None] = {"rows": None, "people": "id"}
-guarded = {k: World().add("t", PEOPLE, Policy.default(), ROLES, unit=u) for k, u in UNITS.items()}
-unguarded = {k: World().add("t", PEOPLE, Policy.open(), ROLES, unit=u) for k, u in UNITS.items()}
-
-T = Q("t")
-age, salary, debt, gain, bonus = (pl.col(c) for c in ("age", "salary", "debt", "gain", "bonus"))
 target = age == 97
 ATTACKS = Attacks(SALARY)
 attack = ATTACKS.note
@@ -345,78 +304,3 @@ def test_attack_fails_under_the_default_policy(name: str, unit: str) -> None:
 def test_attack_succeeds_without_a_guard(name: str) -> None:
     function, truth = ATTACKS[name]
     assert same(function(lambda q: _ask(unguarded["people"], q)), truth)
-
-
-HARMLESS = {
-    "affine sum": (T.select(s=(salary * 2 + 1).sum()), lambda t: (t["salary"] * 2 + 1).sum()),
-    "affine mean": (T.select(s=((salary - 100) / 4).mean()), lambda t: ((t["salary"] - 100) / 4).mean()),
-    "affine var": (T.select(s=(salary * -3 + 1).var()), lambda t: (t["salary"] * 3).var()),
-    "affine std": (T.select(s=(salary * -3 + 1).std()), lambda t: (t["salary"] * 3).std()),
-    "affine cov": (
-        T.select(s=pl.cov(salary * -3, age + 1)),
-        lambda t: t.select(polars.cov(polars.col("salary") * -3, "age")).item(),
-    ),
-    "affine corr": (
-        T.select(s=pl.corr(salary * -3, age + 1)),
-        lambda t: -t.select(polars.corr("salary", "age")).item(),
-    ),
-    "combination": (T.select(s=(salary * 2 + age - 1).mean()), lambda t: (t["salary"] * 2 + t["age"] - 1).mean()),
-    "filtered": (
-        T.select(s=(salary * 2 + 1).filter(age > 50).sum()),
-        lambda t: (t.filter(polars.col("age") > 50)["salary"] * 2 + 1).sum(),
-    ),
-    "condition": (T.select(s=(age > 30).sum()), lambda t: (t["age"] > 30).sum()),
-    "share": (T.select(s=(age > 30).mean()), lambda t: (t["age"] > 30).mean()),
-    "one or zero": (T.select(s=pl.when(age > 30).then(1).otherwise(0).sum()), lambda t: (t["age"] > 30).sum()),
-    "condition as number": (T.select(s=(age > 30).cast(pl.Int64).mean()), lambda t: (t["age"] > 30).mean()),
-    "fill without nulls": (T.select(s=salary.fill_null(0).mean()), lambda t: t["salary"].mean()),
-    "wider numbers": (T.select(s=pl.col("a8").cast(pl.Float64).mean()), lambda t: t["a8"].mean()),
-    "bins as keys": (T.group_by(age // 20 * 20).agg(pl.len()).select(pl.col("len").sum()), lambda t: t.height),
-    "stored": (T.with_columns(x=salary * 2).select(s=pl.col("x").mean()), lambda t: t["salary"].mean() * 2),
-    "normalised": (
-        T.with_columns(z=(salary - salary.mean()) / salary.std()).select(s=pl.col("z").sum() + 1),
-        lambda t: 1,
-    ),
-}
-
-
-@pytest.mark.parametrize("unit", UNITS)
-@pytest.mark.parametrize("name", HARMLESS)
-def test_harmless_queries_are_answered_exactly(name: str, unit: str) -> None:
-    plan, truth = HARMLESS[name]
-    answer = guarded[unit].ask(plan.plan)
-    assert answer.verdict.outcome is Outcome.RELEASE, answer.verdict.findings
-    assert math.isclose(answer.released.row(0)[0], truth(PEOPLE), rel_tol=1e-9)
-
-
-def test_a_fill_counts_missing_values_beside_the_others() -> None:
-    frame = polars.DataFrame({"x": [float(i) if i % 3 else None for i in range(90)]})
-    world = World().add("t", frame, roles={"x": MEASURE})
-    row = world.ask(T.select(a=pl.col("x").fill_null(5).sum(), b=pl.col("x").fill_null(5).mean()).plan).released.row(0)
-    filled = frame["x"].fill_null(5)
-    assert row == (pytest.approx(filled.sum()), pytest.approx(filled.mean()))
-
-
-def test_long_expressions_are_not_looked_at_to_the_end() -> None:
-    total = salary
-    for _ in range(11):
-        total = total + total
-    try:
-        outcome = guarded["rows"].static(T.select(s=total.sum()).plan).outcome
-    except LimitError:
-        return
-    assert outcome is not Outcome.RELEASE
-
-
-def test_few_values_are_answered_as_none() -> None:
-    """The values of one person, and of nobody, look the same whatever is computed of them."""
-    for rows in (0, 1, 9):
-        frame = PEOPLE.with_columns(
-            x=polars.when(polars.int_range(N) < rows).then(polars.lit(5.0)), y=polars.col("salary")
-        )
-        for unit in UNITS.values():
-            world = World().add("t", frame, Policy.default(), ROLES | {"x": MEASURE, "y": MEASURE}, unit=unit)
-            x = pl.col("x")
-            plan = T.select(a=x.sum(), b=x.mean(), c=x.std(), d=pl.corr("x", "y"), e=(x * 2).mean(), f=x.median())
-            answer = world.ask(plan.plan)
-            assert answer.released.row(0) == (None,) * 6
