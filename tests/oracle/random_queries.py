@@ -200,12 +200,25 @@ class Maker:
             lambda: c(self.pick("town", "sex", "job")).min(), lambda: c("id").n_unique(),
             lambda: c(self.pick("town", "age", "job")).n_unique(), lambda: x().sum() / pl.len(),
             lambda: c("pay").sum() - c("debt").sum(), lambda: c("sick").sum(), lambda: c("sick").mean(),
-            lambda: c("flag").sum(), lambda: self.pick(c("flag").any(), c("sick").any(), c("flag").all(), c("debt").has_nulls()),
+            lambda: c("flag").sum(), lambda: self.bit().filter(self.again()).sum(), lambda: self.statistic(self.bit()),
+            lambda: self.pick(c("flag").any(), c("sick").any(), c("flag").all(), c("debt").has_nulls()),
             lambda: c("day").max(), lambda: c("town").filter(self.again()).count(),
             lambda: self.pick(x().first, lambda: x().head(3).sum(), lambda: x().sort().head(2).sum()),
             lambda: self.of_registry(REDUCING), lambda: self.of_registry(ORDERED).sum(),
         )  # fmt: skip
         return made.alias(f"a{i}")
+
+    def bit(self) -> Any:
+        """A yes-or-no column, in one of the ways that it may be written."""
+        x = pl.col(self.pick("flag", "flag", "flag", "sick"))
+        return self.pick(
+            lambda: x, lambda: x, lambda: x.cast(polars.Int64), lambda: x.cast(polars.Float64) * self.pick(3, -0.5),
+            lambda: x * 2 + 1, lambda: pl.when(x).then(1).otherwise(0), lambda: x.cast(polars.Int64).sqrt(),
+            lambda: x.fill_null(False), lambda: x.sum().over("id"),
+        )  # fmt: skip
+
+    def statistic(self, x: Any) -> Any:
+        return getattr(x, self.pick("sum", "sum", "mean", "mean", "var", "std", "min", "max", "count"))()
 
     def key(self) -> Any:
         c = pl.col

@@ -1096,6 +1096,9 @@ class Oracle:
                         known_before.append(base)
                 if own and value in told:
                     self.systems.add(*self._ones(boundary.frame, cell))
+            if limits.audited and not found.findings:
+                for system, rows in self.systems.isolated(limits.k):
+                    found.findings.append(Finding("audit", f"{system}: {len(rows)} rows {rows[:12]}", leak=True))
             together = [i for x, cell in cells.items() if x not in safe for i in cell]
             for d, base in self.base(boundary.frame, together).items():
                 if base and base not in self.unions[d]:

@@ -69,6 +69,8 @@ def rounded(a: Any, decimals: int = 0, mode: str = "half_to_even") -> Any:
 
 
 def clipped(a: Any, low: Any = None, high: Any = None) -> Any:
+    if low is not None and high is not None and low > high:
+        raise Unknown("clip between bounds in the wrong order")
     if low is not None and a < low:
         a = type(a)(low)
     return type(a)(high) if high is not None and a > high else a
