@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from bastion_plan.expressions import Expr
 
-from bastion_policy.actions import Reject, action_name
+from bastion_policy.actions import Reject, Suppress, action_name
 from bastion_policy.derived import columns_of
 from bastion_policy.facts import ColumnFacts, PrivateFacts
 from bastion_policy.policy import Policy
@@ -33,7 +33,7 @@ def check_rules(policy: Policy) -> None:
     Raises:
         PolicyError: policy.zone.impossible (rules that nobody's query can meet), policy.zone.always (rules that every query
             meets), policy.zone.exact (noise that is never needed), policy.zone.review (an action for a review zone that
-            lets nothing through), policy.derived (arithmetic over a hidden column), policy.unit.rows.
+            lets nothing through), policy.zone.safe (a safe part of nothing), policy.derived (arithmetic over a hidden column), policy.unit.rows.
     """
     for name in ("safe_zone", "review_zone"):
         zone = getattr(policy, name)
@@ -56,6 +56,13 @@ def check_rules(policy: Policy) -> None:
             "What is in neither zone is refused.",
             'Write unsafe = "reject", or leave review_zone out.',
             path="review_zone",
+        )
+    if isinstance(policy.safe_zone, FalseRule) and isinstance(policy.unsafe_handling, Suppress):
+        raise refuse(
+            "zone.safe",
+            'safe_zone: nothing is in it, so unsafe = "suppress" has no safe part to show.',
+            next_step='Write unsafe = "review" or "reject", or put a rule into the safe zone: aggregation = 10.',
+            path="safe_zone",
         )
     hidden = [name for name, role in (policy.roles or {}).items() if role.kind is RoleKind.HIDDEN]
     _check_derived(policy.derived_exprs(), hidden)
@@ -187,6 +194,17 @@ def check_people(policy: Policy, known: Callable[[str], bool]) -> None:
                     f"Correct the name, or invite them first (bastion invite {member}); the audience can be set later.",
                     path=f"audiences.{name}",
                 )
+
+
+def too_few(policy: Policy, private: PrivateFacts | None) -> tuple[str, ...]:
+    """Return a sentence for the owner where a table has fewer people than its numbers must be about: it may grow."""
+    effective = policy.effective()
+    if private is None or effective.zone != "guarded" or private.units >= effective.k:
+        return ()
+    return (
+        f"Numbers must be about at least {effective.k} people, and the table has {private.units}: nothing of it is released "
+        "automatically before it has more.",
+    )
 
 
 def strangers(policy: Policy, known: Callable[[str], bool]) -> tuple[str, ...]:

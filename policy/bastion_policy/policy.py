@@ -16,6 +16,7 @@ from bastion_policy.rules import (
     KEY_NAME,
     MAX_DEPTH,
     MAX_RULES,
+    MAX_WHOLE,
     Aggregation,
     AnyRule,
     Context,
@@ -152,7 +153,7 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
             msg = "unsafe_handling must be an action."
             raise refuse("action", msg, next_step="Use Log(), Review(), Suppress() or Reject().", path="unsafe")
         if not isinstance(self.savable, bool):
-            raise refuse("savable", "savable must be True or False.", path="savable")
+            raise refuse("savable", "savable must be true or false.", next_step="Without quotes.", path="savable")
         if self.unit is not None and (not isinstance(self.unit, str) or not self.unit):
             msg = "unit must be the name of a column."
             raise refuse("unit", msg, next_step='Or "row": one person per row.', path="unit")
@@ -164,8 +165,8 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
                 "unit.domain", msg, next_step='Write unit_domain = "patients", for example.', path="unit_domain"
             )
         rows = self.rows_per_unit
-        if rows is not None and (isinstance(rows, bool) or not isinstance(rows, int) or rows < 1):
-            msg = f"rows_per_unit must be a whole number of at least 1, not {rows!r}."
+        if rows is not None and (isinstance(rows, bool) or not isinstance(rows, int) or not 1 <= rows <= MAX_WHOLE):
+            msg = f"rows_per_unit must be a whole number from 1 to {MAX_WHOLE}, not {rows!r}."
             raise refuse("unit.rows", msg, next_step="Write 1 where the unit is unique.", path="rows_per_unit")
         if self.profile not in PROFILES:
             msg = f"There is no profile {self.profile!r}."
@@ -343,11 +344,13 @@ def _noise_problems(policy: Policy) -> list[str]:
     rules = [r for z in (policy.safe_zone, policy.review_zone) for r in leaves(z) if isinstance(r, DifferentialPrivacy)]
     if any(r.delta < MIN_DELTA for r in rules):
         reasons.append(
-            "DifferentialPrivacy needs a delta of at least 1e-12: costs are added up as zero-concentrated differential "
-            "privacy, which has no epsilon without one."
+            "DifferentialPrivacy needs a delta of at least 1e-12, such as 1e-6: costs are added up as zero-concentrated "
+            "differential privacy, which has no epsilon without one."
         )
     if any(r.epsilon > MAX_EPSILON for r in rules):
-        reasons.append(f"DifferentialPrivacy takes an epsilon of at most {MAX_EPSILON:g}: more is no protection.")
+        reasons.append(
+            f"DifferentialPrivacy takes an epsilon of at most {MAX_EPSILON:g}, and 10 is a lot: more is no protection."
+        )
     if any(isinstance(r, DifferentialPrivacy) for r in leaves(policy.review_zone)):
         reasons.append("DifferentialPrivacy is a rule of the safe zone: noise needs no review.")
     users = {r.id for r in leaves(policy.safe_zone) if isinstance(r, UserId)}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, Protocol
@@ -11,7 +10,7 @@ import msgspec
 from bastion_plan.dtypes import DType
 from bastion_plan.errors import did_you_mean
 
-from bastion_policy.rules import refuse
+from bastion_policy.rules import finite, refuse
 
 
 class RoleKind(StrEnum):
@@ -69,10 +68,12 @@ class Role(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
 
     def _check_bounds(self) -> None:
         if self.kind is not RoleKind.MEASURE:
-            raise refuse("role.bounds", f"Only a measure has bounds, not {self.kind.value}.")
+            msg = f"Only a measure has bounds, not {self.kind.value}."
+            raise refuse("role.bounds", msg, next_step="Leave the bounds out, or make it a measure.")
         both = [self.lower, self.upper]
-        if not all(isinstance(b, int | float) and not isinstance(b, bool) and math.isfinite(b) for b in both):
-            raise refuse("role.bounds", "A measure needs two finite numbers as bounds, or none.")
+        if not all(map(finite, both)):
+            msg = "A measure needs two finite numbers as bounds, or none."
+            raise refuse("role.bounds", msg, next_step="Write lower = 0, upper = 100, for example, or leave both out.")
         if self.lower >= self.upper:  # type: ignore[operator]
             raise refuse(
                 "role.bounds",
@@ -84,12 +85,15 @@ class Role(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
 
     def _check_domain(self) -> None:
         if self.kind not in (RoleKind.PUBLIC, RoleKind.QUASI):
-            raise refuse("role.domain", f"Only public and quasi columns have a domain, not {self.kind.value}.")
+            msg = f"Only public and quasi columns have a domain, not {self.kind.value}."
+            raise refuse("role.domain", msg, next_step="Leave the domain out, or make the column quasi.")
         values = tuple(self.domain or ())
         if not values or not all(
-            isinstance(v, str | int) or (isinstance(v, float) and math.isfinite(v)) for v in values
+            isinstance(v, str) or (isinstance(v, float) and finite(v)) or (isinstance(v, int) and -(2**63) <= v < 2**64)
+            for v in values
         ):
-            raise refuse("role.domain", "A domain is a list of at least one string, finite number or Boolean.")
+            msg = "A domain is a list of at least one string, finite number or Boolean."
+            raise refuse("role.domain", msg, next_step='Write domain = ["a", "b"], for example, or leave it out.')
         msgspec.structs.force_setattr(self, "domain", values)
 
     def __str__(self) -> str:

@@ -17,6 +17,8 @@ MAX_DEPTH = 16
 MAX_RULES = 256
 #: largest number of rows, and of groups, of one unit that count under DifferentialPrivacy
 MAX_CONTRIBUTION = 1_000
+#: largest whole number in a policy
+MAX_WHOLE = 2**31 - 1
 
 
 def refuse(code: str, message: str, reason: str = "", next_step: str = "", *, path: str = "") -> PolicyError:
@@ -25,22 +27,41 @@ def refuse(code: str, message: str, reason: str = "", next_step: str = "", *, pa
     return PolicyError(message, reason=reason, next_step=next_step, code=f"policy.{code}", details=details)
 
 
-def _whole(owner: str, name: str, value: Any, minimum: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
+def _whole(owner: str, name: str, value: Any, minimum: int, example: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not minimum <= value <= MAX_WHOLE:
+        large = isinstance(value, int) and value > MAX_WHOLE
         raise refuse(
             "rule.number",
-            f"{owner}: {name} must be a whole number of at least {minimum}, not {value!r}.",
-            next_step=f"Write {owner}({name}={max(minimum, 10)}).",
+            f"{owner}: {name} must be a whole number of at least {minimum}"
+            + (f" and at most {MAX_WHOLE}." if large else f", not {value!r}."),
+            next_step=f"Write {owner}({example}).",
         )
 
 
-def _number(owner: str, name: str, value: Any, low: float, high: float, *, open_low: bool = False) -> float:
-    good = not isinstance(value, bool) and isinstance(value, int | float) and math.isfinite(value)
-    if not good or not low <= value <= high or (open_low and value == low):
+def finite(value: object) -> bool:
+    """Whether a value is a number that floats can hold."""
+    try:
+        return not isinstance(value, bool) and isinstance(value, int | float) and math.isfinite(value)
+    except OverflowError:
+        return False
+
+
+def _number(
+    owner: str, name: str, value: Any, low: float, high: float, example: str, *, open_low: bool = False
+) -> float:
+    if not finite(value) or not low <= value <= high or (open_low and value == low):
         bracket = "above" if open_low else "from"
         upper = "" if math.isinf(high) else f" and at most {high:g}"
-        raise refuse("rule.number", f"{owner}: {name} must be a number {bracket} {low:g}{upper}, not {value!r}.")
+        raise refuse(
+            "rule.number",
+            f"{owner}: {name} must be a number {bracket} {low:g}{upper}, not {_short(value)}.",
+            next_step=f"Write {owner}({example}).",
+        )
     return float(value)
+
+
+def _short(value: object) -> str:
+    return repr(value) if not isinstance(value, int) or abs(value) < 1 << 64 else "one so large"
 
 
 class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag_field="rule"):
@@ -56,7 +77,7 @@ class Aggregation(Rule, frozen=True, tag="aggregation"):
     min_agg_size: int
 
     def __post_init__(self) -> None:
-        _whole("Aggregation", "min_agg_size", self.min_agg_size, 1)
+        _whole("Aggregation", "min_agg_size", self.min_agg_size, 1, "min_agg_size=10")
 
 
 class Dominance(Rule, frozen=True, tag="dominance"):
@@ -72,10 +93,10 @@ class Dominance(Rule, frozen=True, tag="dominance"):
 
     def __post_init__(self) -> None:
         if self.p is not None and self.n is None and self.share is None:
-            msgspec.structs.force_setattr(self, "p", _number("Dominance", "p", self.p, 0, 1, open_low=True))
+            msgspec.structs.force_setattr(self, "p", _number("Dominance", "p", self.p, 0, 1, "p=0.1", open_low=True))
         elif self.p is None and self.n is not None and self.share is not None:
-            _whole("Dominance", "n", self.n, 1)
-            share = _number("Dominance", "share", self.share, 0, 1, open_low=True)
+            _whole("Dominance", "n", self.n, 1, "n=2, share=0.9")
+            share = _number("Dominance", "share", self.share, 0, 1, "n=2, share=0.9", open_low=True)
             msgspec.structs.force_setattr(self, "share", share)
         else:
             raise refuse(
@@ -95,10 +116,10 @@ class Homogeneity(Rule, frozen=True, tag="homogeneity"):
     columns: str = "sensitive"
 
     def __post_init__(self) -> None:
-        _whole("Homogeneity", "min_differing", self.min_differing, 1)
+        _whole("Homogeneity", "min_differing", self.min_differing, 1, "min_differing=3")
         if self.columns not in ("sensitive", "all"):
             msg = f'Homogeneity: columns must be "sensitive" or "all", not {self.columns!r}.'
-            raise refuse("rule.choice", msg)
+            raise refuse("rule.choice", msg, next_step='Write Homogeneity(columns="sensitive").')
 
 
 class LinearAudit(Rule, frozen=True, tag="linear_audit"):
@@ -112,9 +133,11 @@ class LinearAudit(Rule, frozen=True, tag="linear_audit"):
 
     def __post_init__(self) -> None:
         if not isinstance(self.pairs, bool):
-            raise refuse("rule.choice", f"LinearAudit: pairs must be true or false, not {self.pairs!r}.")
+            msg = f"LinearAudit: pairs must be true or false, not {self.pairs!r}."
+            raise refuse("rule.choice", msg, next_step="Write LinearAudit(pairs=True).")
         if self.tau is not None:
-            msgspec.structs.force_setattr(self, "tau", _number("LinearAudit", "tau", self.tau, 0, 1, open_low=True))
+            tau = _number("LinearAudit", "tau", self.tau, 0, 1, "tau=0.5", open_low=True)
+            msgspec.structs.force_setattr(self, "tau", tau)
 
 
 class Saturation(Rule, frozen=True, tag="saturation"):
@@ -123,7 +146,7 @@ class Saturation(Rule, frozen=True, tag="saturation"):
     share: float = 0.33
 
     def __post_init__(self) -> None:
-        share = _number("Saturation", "share", self.share, 0, 1, open_low=True)
+        share = _number("Saturation", "share", self.share, 0, 1, "share=0.33", open_low=True)
         msgspec.structs.force_setattr(self, "share", share)
 
 
@@ -134,8 +157,8 @@ class Rounding(Rule, frozen=True, tag="rounding"):
     digits: int = 3
 
     def __post_init__(self) -> None:
-        _whole("Rounding", "base", self.base, 2)
-        _whole("Rounding", "digits", self.digits, 1)
+        _whole("Rounding", "base", self.base, 2, "base=5")
+        _whole("Rounding", "digits", self.digits, 1, "digits=3")
 
 
 class UserId(Rule, frozen=True, tag="user_id"):
@@ -175,15 +198,17 @@ class DifferentialPrivacy(Rule, frozen=True, tag="differential_privacy"):
 
     def __post_init__(self) -> None:
         for name in ("max_rows", "max_groups"):
-            _whole("DifferentialPrivacy", name, getattr(self, name), 1)
+            example = f"epsilon=1, {name}=1"
+            _whole("DifferentialPrivacy", name, getattr(self, name), 1, example)
             if getattr(self, name) > MAX_CONTRIBUTION:
                 msg = f"DifferentialPrivacy: {name} must be at most {MAX_CONTRIBUTION}."
-                raise refuse("rule.number", msg, "Noise grows with it.")
-        epsilon = _number("DifferentialPrivacy", "epsilon", self.epsilon, 0, math.inf, open_low=True)
-        delta = _number("DifferentialPrivacy", "delta", self.delta, 0, 1)
+                raise refuse("rule.number", msg, "Noise grows with it.", f"Write DifferentialPrivacy({example}).")
+        epsilon = _number("DifferentialPrivacy", "epsilon", self.epsilon, 0, math.inf, "epsilon=1", open_low=True)
+        delta = _number("DifferentialPrivacy", "delta", self.delta, 0, 1, "epsilon=1, delta=1e-6")
         if delta == 1:
             msg = "DifferentialPrivacy: delta must be below 1, and is best below one in the number of people."
-            raise refuse("rule.number", msg, "With delta 1 everything may be told.")
+            fix = "Write DifferentialPrivacy(epsilon=1, delta=1e-6)."
+            raise refuse("rule.number", msg, "With delta 1 everything may be told.", fix)
         msgspec.structs.force_setattr(self, "epsilon", epsilon)
         msgspec.structs.force_setattr(self, "delta", delta)
 
@@ -195,7 +220,9 @@ class AtLeastNOf(Rule, frozen=True, tag="at_least_n_of"):
     of: tuple[AnyRule, ...]
 
     def __post_init__(self) -> None:
-        _whole("AtLeastNOf", "n", self.n, 1)
+        if isinstance(self.n, bool) or not isinstance(self.n, int) or not 1 <= self.n <= MAX_WHOLE:
+            msg = f"AtLeastNOf: n must be a whole number of at least 1, not {_short(self.n)}."
+            raise refuse("rule.number", msg, next_step="Say how many of the rules must be true.")
         if not isinstance(self.of, list | tuple) or not all(isinstance(rule, Rule) for rule in self.of):
             msg = "AtLeastNOf: the second argument must be a list of rules."
             raise refuse("rule.of", msg, next_step='Write AtLeastNOf(1, [UserId("alice"), Aggregation(10)]).')

@@ -42,6 +42,14 @@ _RULES: dict[str, tuple[type[Rule], str | None]] = {
     "user_id": (UserId, "id"),
     "differential_privacy": (DifferentialPrivacy, None),
 }
+#: how a rule is written that needs a number or a name
+_WRITTEN = {
+    "aggregation": "a whole number, such as aggregation = 10",
+    "dominance": "a number or a table, such as dominance = { p = 0.1 }",
+    "user_id": 'a name in quotes, such as user_id = "alice"',
+    "differential_privacy": "a table with epsilon, such as differential_privacy = { epsilon = 1 }",
+}
+_CALL = re.compile(rf"\b({'|'.join(kind.__name__ for kind, _ in _RULES.values())})\(([^()]*=[^()]*)\)")
 _KEYS: dict[type[Rule], str] = {kind: key for key, (kind, _) in _RULES.items()}
 _ACTIONS = {kind.__name__.lower(): kind for kind in BY_STRICTNESS}
 _TOP = (
@@ -258,6 +266,27 @@ def _path(path: str) -> Iterator[None]:
         raise (error if "path" in error.details else _at(path, error)) from None
 
 
+@contextmanager
+def _as_toml() -> Iterator[None]:
+    """Write what an error advises as it stands in a policy file."""
+    try:
+        yield
+    except PolicyError as error:
+        advice = _CALL.sub(_written, error.next_step)
+        raise PolicyError(
+            error.message, reason=error.reason, next_step=advice, code=error.code, details=error.details
+        ) from None
+
+
+def _written(call: re.Match[str]) -> str:
+    key = next(key for key, (kind, _) in _RULES.items() if kind.__name__ == call[1])
+    short = _RULES[key][1]
+    fields = [field.replace("True", "true").split("=") for field in call[2].split(", ")]
+    if short is not None and [name for name, _ in fields] == [short]:
+        return f"{key} = {fields[0][1]}"
+    return f"{key} = {{ {', '.join(f'{name} = {value}' for name, value in fields)} }}"
+
+
 def _check_keys(table: Mapping[str, Any], known: tuple[str, ...], path: str) -> None:
     for key in table:
         if key not in known:
@@ -324,7 +353,7 @@ def _read_rule(value: Any, path: str) -> Rule:
 
 def _read_leaf(key: str, value: Any, path: str) -> Rule:
     kind, short = _RULES[key]
-    with _path(path):
+    with _path(path), _as_toml():
         if isinstance(value, dict):
             _check_keys(value, kind.__struct_fields__, path)
             required = set(kind.__struct_fields__[: -len(kind.__struct_defaults__) or None])
@@ -334,5 +363,5 @@ def _read_leaf(key: str, value: Any, path: str) -> Rule:
         if value is True and key in ("homogeneity", "linear_audit", "saturation", "rounding"):
             return kind()
         if short is None or isinstance(value, bool):
-            raise _wrong(path, "true or a table" if key != "differential_privacy" else "a table with epsilon")
+            raise _wrong(path, _WRITTEN.get(key, "true or a table"))
         return kind(**{short: value})

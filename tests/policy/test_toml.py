@@ -99,7 +99,7 @@ def test_rules(zone, rule):
         ("unsafe = 'log'\nsafe_zone = { aggregation = true }", "policy.toml.type", {"path": "safe_zone.aggregation"}, ""),
         ("unsafe = 'log'\nsafe_zone = { aggregation = -1 }", "policy.rule.number", {"path": "safe_zone.aggregation"}, ""),
         ("unsafe = 'log'\nsafe_zone = { dominance = 1.5 }", "policy.rule.number", {"path": "safe_zone.dominance"}, ""),
-        ("unsafe = 'log'\nsafe_zone = { dominance = {n = 2} }", "policy.rule.dominance", {"path": "safe_zone.dominance"}, "share=0.9"),
+        ("unsafe = 'log'\nsafe_zone = { dominance = {n = 2} }", "policy.rule.dominance", {"path": "safe_zone.dominance"}, "share = 0.9"),
         ("unsafe = 'log'\nsafe_zone = { differential_privacy = {} }", "policy.toml.missing", {"path": "safe_zone.differential_privacy"}, ""),
         (
             "unsafe = 'log'\n[safe_zone]\nat_least = 1\nof = [true, { user_id = 'a b' }]",

@@ -20,13 +20,57 @@ BAD = {
     "no TOML": ('unsafe = "review\n', {}, "policy.toml", 1, "quotes"),
     "no zone": (HEAD, {}, "policy.toml.missing", 1, "safe_zone"),
     "unknown key": (ZONE + "agregation = 5\n", {}, "policy.toml.key", 5, "aggregation"),
-    "k of zero": (HEAD + "[safe_zone]\n# few\naggregation = 0\n", {}, "policy.rule.number", 4, "min_agg_size=10"),
-    "negative k": (HEAD + "safe_zone = { aggregation = -1 }\n", {}, "policy.rule.number", 2, "min_agg_size=10"),
+    "k of zero": (HEAD + "[safe_zone]\n# few\naggregation = 0\n", {}, "policy.rule.number", 4, "Write aggregation = 10."),
+    "negative k": (HEAD + "safe_zone = { aggregation = -1 }\n", {}, "policy.rule.number", 2, "Write aggregation = 10."),
     "epsilon of zero": (HEAD + "[safe_zone]\ndifferential_privacy = { epsilon = 0 }\n", {}, "policy.rule.number", 3, "above 0"),
     "negative epsilon": (HEAD + "[safe_zone]\ndifferential_privacy = { epsilon = -1 }\n", {}, "policy.rule.number", 3, "above 0"),
     "delta of one": (
         HEAD + "[safe_zone]\ndifferential_privacy = { epsilon = 1, delta = 1 }\n", {}, "policy.rule.number", 3, "below 1"
     ),
+    "k of more than there are numbers": (
+        HEAD + "[safe_zone]\naggregation = 100000000000000000000\n", {}, "policy.rule.number", 3, "at most 2147483647"
+    ),
+    "k of true": (HEAD + "[safe_zone]\naggregation = true\n", {}, "policy.toml.type", 3, "aggregation = 10"),
+    "p of two": (ZONE + "dominance = { p = 2 }\n", {}, "policy.rule.number", 5, "Write dominance = 0.1."),
+    "nobody dominates": (
+        ZONE + "dominance = { n = 0, share = 0.5 }\n", {}, "policy.rule.number", 5, "dominance = { n = 2, share = 0.9 }"
+    ),
+    "share of nothing": (ZONE + "saturation = 0\n", {}, "policy.rule.number", 5, "Write saturation = 0.33."),
+    "leverage of two": (ZONE + "linear_audit = { tau = 2 }\n", {}, "policy.rule.number", 5, "linear_audit = { tau = 0.5 }"),
+    "no rounding": (ZONE + "rounding = { base = 0 }\n", {}, "policy.rule.number", 5, "rounding = { base = 5 }"),
+    "nobody differs": (
+        ZONE + "homogeneity = { min_differing = 0 }\n", {}, "policy.rule.number", 5, "homogeneity = { min_differing = 3 }"
+    ),
+    "epsilon that is no number": (
+        HEAD + "[safe_zone]\ndifferential_privacy = { epsilon = nan }\n", {}, "policy.rule.number", 3, "{ epsilon = 1 }"
+    ),
+    "epsilon that protects nobody": (
+        HEAD + "\n[safe_zone]\ndifferential_privacy = { epsilon = 1e9 }\n", {}, "policy.unsupported", 4, "at most 1000"
+    ),
+    "delta of nothing": (
+        HEAD + "[safe_zone]\n\ndifferential_privacy = { epsilon = 1, delta = 0 }\n", {}, "policy.unsupported", 4, "1e-6"
+    ),
+    "no rows at all": (
+        HEAD + "[safe_zone]\ndifferential_privacy = { epsilon = 1, max_rows = 0 }\n", {}, "policy.rule.number", 3,
+        "{ epsilon = 1, max_rows = 1 }",
+    ),
+    "the safe part of nothing": (
+        'unsafe = "suppress"\n\nsafe_zone = false\n', {}, "policy.zone.safe", 3, 'unsafe = "review"'
+    ),
+    "bounds without end": (
+        ZONE + '[roles]\nage = { role = "measure", lower = -inf, upper = inf }\n', {}, "policy.role.bounds", 6, "lower = 0"
+    ),
+    "bounds too large": (
+        ZONE + '[roles]\nage = { role = "measure", lower = 0, upper = 1' + "0" * 400 + " }\n", {},
+        "policy.role.bounds", 6, "lower = 0",
+    ),
+    "a value too large": (
+        ZONE + '[roles]\nage = { role = "quasi", domain = [1' + "0" * 30 + "] }\n", {}, "policy.role.domain", 6, "leave it out"
+    ),
+    "rows of more than there are numbers": (
+        'unit = "who"\nrows_per_unit = 9' + "0" * 20 + "\n" + ZONE, {}, "policy.unit.rows", 2, "Write 1"
+    ),
+    "savable in quotes": ('savable = "yes"\n' + ZONE, {}, "policy.savable", 1, "Without quotes"),
     "two askers at once": (
         HEAD + '[safe_zone]\nat_least = 2\nof = [\n  { user_id = "alice" },\n  { user_id = "bob" },\n]\n', {},
         "policy.zone.impossible", 2, "at_least",
@@ -116,6 +160,18 @@ def test_a_policy_object_has_no_line(world, kept):
         assert caught.value.code == "policy.bounds"
         assert caught.value.message.startswith("roles.age")
         assert "line" not in caught.value.details
+
+
+def test_more_people_than_there_are_is_a_warning_to_the_owner_until_there_are(world):
+    text = 'unit = "who"\n' + HEAD + "[safe_zone]\naggregation = 40\n"
+    world.owner.client.polars.send_df(FRAME, name="few", policy=text)
+    (warning,) = [w for w in world.owner.dataset("few").dataset.warnings if "at least 40" in w]
+    assert "the table has 30" in warning
+    assert not world.user.dataset("few").dataset.warnings
+    assert world.user.dataset("few").select(pl.len()).fetch().height == 0
+    more = pl.concat([FRAME, FRAME.with_columns(who=pl.col("who") + 100)])
+    world.owner.client.polars.send_df(more, name="few", unit="who", replace=True)
+    assert not [w for w in world.owner.dataset("few").dataset.warnings if "at least 40" in w]
 
 
 def test_what_the_data_holds_is_told_to_its_owner_only(world, kept):

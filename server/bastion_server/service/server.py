@@ -205,7 +205,7 @@ class Service:
             if body.policy is not None:
                 check_people(policy, self.known)
             check_unit_domain(record.facts, policy)
-            facts = record.facts.with_policy(enforceable(policy))
+            facts = record.facts.with_policy(enforceable(policy, body.policy))
             if facts.unit != record.facts.unit:
                 msg = "The privacy unit of a table cannot be changed."
                 raise PolicyError(

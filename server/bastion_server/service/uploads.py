@@ -16,6 +16,7 @@ from bastion_policy.checks import check_data, check_people, check_rules
 from bastion_policy.facts import DatasetFacts, column_facts
 from bastion_policy.model import Policy, from_toml
 from bastion_policy.toml import with_line
+from bastion_policy.toml_lines import line_of
 from bastion_wire.identity import check_name
 from bastion_wire.messages import AnyAnswer, UploadBegin
 
@@ -292,7 +293,7 @@ def read_policy(body: UploadBegin, known: Callable[[str], bool], old: DatasetRec
         check_rules(policy)
         if body.policy.strip():
             check_people(policy, known)
-    return enforceable(policy)
+        return enforceable(policy, body.policy)
 
 
 def kept_policy(facts: DatasetFacts) -> Policy:
@@ -367,17 +368,20 @@ def with_unit(policy: Policy, unit: str | None) -> Policy:
     return msgspec.structs.replace(policy, unit=unit)
 
 
-def enforceable(policy: Policy) -> Policy:
-    """Return the policy if this release can enforce it.
+def enforceable(policy: Policy, text: str | None = None) -> Policy:
+    """Return the policy if this release can enforce it. text: that it was written as.
 
     Raises:
-        PolicyError: policy.unsupported. Serving a table under a promise that is not kept is worse than not serving it.
+        PolicyError: policy.unsupported, with the rule concerned. Serving a table under a promise that is not kept is worse than not serving it.
     """
     reasons = policy.unsupported()
     if reasons:
         msg = "This server cannot enforce the policy."
+        paths = ("safe_zone.differential_privacy", "review_zone.differential_privacy", "safe_zone")
+        path = next((p for p in paths if line_of(text or "", p)), "safe_zone")
+        fix = "Change the rule to that, for example differential_privacy = { epsilon = 1, delta = 1e-6 } alone."
         raise PolicyError(
-            msg, code="policy.unsupported", reason=" ".join(reasons), next_step="Use the default profile."
+            msg, code="policy.unsupported", reason=" ".join(reasons), next_step=fix, details={"path": path}
         )
     return policy
 
