@@ -128,7 +128,9 @@ def _measure_table(folder: Path, rows_per_unit: int, rows: int, runs: int, relea
         for profile, policy in profiles.items():
             with connected(server, place.owner) as owner:
                 owner.set_policy(name, policy)
-            found += [asking.empty(profile, number, f"{shape}, history empty") for number in range(len(asked))]
+            # noise for a million cells is drawn one by one, for minutes
+            some = [i for i, question in enumerate(asked) if profile != "private" or not question.exact]
+            found += [asking.empty(profile, number, f"{shape}, history empty") for number in some]
         for profile in ("default", "strict"):
             with connected(server, place.owner) as owner:
                 owner.set_policy(name, profiles[profile])

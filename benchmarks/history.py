@@ -24,8 +24,10 @@ CELLS = 100
 #: values of the column that the releases are filtered by
 FILTERS = 20
 K = 10
-RUNS = 3
+RUNS = 7
 GOAL = 0.050
+#: seconds after which nothing is run again
+PATIENCE = 3.0
 
 Ints = npt.NDArray[np.int64]
 
@@ -140,10 +142,10 @@ def measure_history(units: int = UNITS, releases: int = RELEASES, filters: int =
 
 
 def times(work: Callable[[], Any], runs: int = RUNS) -> list[float]:
-    """Return the seconds of some runs, after one to warm up."""
+    """Return the seconds of some runs, after one to warm up; where they take long, of fewer."""
     work()
-    found = []
-    for _ in range(runs):
+    found: list[float] = []
+    while len(found) < runs and sum(found) < PATIENCE:
         begin = time.perf_counter()
         work()
         found.append(time.perf_counter() - begin)
