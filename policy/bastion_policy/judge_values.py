@@ -137,6 +137,11 @@ class ValueRules:
         """
         found: list[tuple[str, Expr, frozenset[Source]]] = []
         conditions: list[Expr] = list(s.population)
+        if s.guard is Guard.HELD and s.function == "mean" and s.population:
+            # the mean's divisor counts them
+            condition = both(s.population)
+            assert condition is not None
+            found.append((self._named(condition), condition, frozenset()))
         if s.guard is Guard.HELD or self._counts(s):
             conditions.append(Cast(lenient(s.terms[0].expr), BOOLEAN, strict=False))
         if conditions:

@@ -24,7 +24,7 @@ from bastion_policy.verdict import Finding
 
 COUNTS = frozenset({"pl.len", "len", "count", "null_count"})
 #: statistics of yes-or-no columns that the number of those who say yes decides
-_OF_BITS = frozenset({"sum", "mean", "var", "std", "min", "max"})
+_OF_BITS = frozenset({"sum", "mean", "var", "std", "min", "max", "median", "quantile"})
 FIX_AGGREGATE = "Aggregate it, for example .group_by(...).agg(pl.col(...).mean())."
 FIX_STATISTIC = "Use count, sum, mean, var, std, median, quantile, min or max."
 FIX_ARGUMENT = "Use the column itself, or a * column + b; bin it, or ask the owner to list the formula (derived=)."
@@ -200,7 +200,7 @@ class StatisticsParser:
         name = expr.function
         if self.world.strict or name not in _OF_BITS or not chooses(value, self.world):
             return None
-        if name not in ("min", "max") and not linear(arg).trivial:
+        if name in ("sum", "mean", "var", "std") and not linear(arg).trivial:
             return None  # its parts are looked at, one by one
         if not value.bit or (value.makes_nulls and self._dtype(arg).kind != "Boolean"):
             reason = "The argument changes a yes-or-no column by what only the data tell."
@@ -209,6 +209,10 @@ class StatisticsParser:
         plain = self._dtype(arg).kind == "Boolean"
         if plain and name in ("sum", "mean"):
             return None
+        if name in ("median", "quantile"):
+            reason = f"{name}() of a yes-or-no column tells whether a few people say yes."
+            findings.append(Finding("argument", reason, "Use its mean.", labels(value.sources)))
+            return expr
         low, high = min(value.bit), max(value.bit)
         condition = arg if plain else call("gt", arg, _f((low + high) / 2))
 

@@ -98,6 +98,26 @@ def test_a_shift_that_only_the_data_tell_is_for_the_owner() -> None:
     assert world.ask(shifted.plan).verdict.outcome is Outcome.REVIEW
 
 
+@pytest.mark.parametrize("made", [flag.median(), flag.cast(polars.Int64).quantile(0.99)])
+def test_quantiles_of_a_yes_or_no_column_are_for_the_owner(made: Any) -> None:
+    world = people(1).with_policy(Policy.default())
+    assert world.ask(T.group_by("g").agg(a=made).plan).verdict.outcome is Outcome.REVIEW
+
+
+def test_the_divisor_of_a_share_is_a_population_as_well() -> None:
+    """The share and the number of those who say yes tell how many there are: 30 of 64, so that 29 of them are 30."""
+    some = pl.col("age") < 14
+    asked = T.select(n=flag.filter(some).sum(), m=flag.filter(some).mean())
+    fewer = T.filter(some & (pl.col("pay") > 0)).select(n=pl.len())
+    world = people(12, remembers=True)
+    told = world.ask(asked.plan).released
+    there = round(told["n"][0] / told["m"][0])
+    alone = people(12).ask(fewer.plan).released["n"][0]
+    assert 0 < there - alone < K
+    after = world.ask(fewer.plan).table
+    assert after is None or after["n"].to_list() in ([], [there], [None])
+
+
 @pytest.mark.parametrize("true", [0, 2, 6])
 def test_fewer_than_k_who_say_anything_say_nothing(true: int) -> None:
     for name in ("sum", "mean", "max"):
