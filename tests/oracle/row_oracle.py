@@ -671,6 +671,11 @@ class Oracle:
         shown, merged = self.release(boundary)
         limits = self.limits(boundary.frame)
         values = {}
+        # its cells are populations as well, whether the column is used or not
+        for rows in (*boundary.cells.values(), [i for k in merged for i in boundary.cells[k]]):
+            for d, base in self.base(boundary.frame, rows).items():
+                if base and base not in self.unions[d]:
+                    self.unions[d].append(base)
         if merged:
             together = [i for k in merged for i in boundary.cells[k]]
             rest = [self._outputs(boundary, e, together, limits) for _, e in boundary.outputs]
@@ -844,6 +849,7 @@ class Oracle:
                 found = next((o for o in options if o is not None), None)
                 if found is None:
                     return None
+                found.kind = "stored"  # it stands for another one, in a history of its own
             if found is not None:
                 found.output = number
                 fine.append(found)
