@@ -298,7 +298,7 @@ class Reader:
         numbers = [v.values[0] for v in (yes, no) if single and v.values and isinstance(v.values[0], int | float)]
         if single and test.lineage.plain and len(numbers) == 2:
             form = Form.COLUMN  # an affine function of a Boolean column
-        if single and test.lineage.form is Form.BITS and {*yes.values[:1], *no.values[:1]} == {0, 1}:
+        if single and test.lineage.form in (Form.BITS, Form.NULLS) and {*yes.values[:1], *no.values[:1]} == {0, 1}:
             form = Form.BITS
         return Values(
             values,

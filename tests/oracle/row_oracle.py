@@ -517,7 +517,8 @@ class Oracle:
     def _declared(self, arg: Values) -> bool:
         """Whether everybody knows the upper bound: the owner declared it, or the column says yes or no."""
         facts = [self.datasets[d].facts.column(c) for d, c in arg.lineage.columns]
-        return bool(facts) and all(f.role.upper is not None or f.dtype.kind == "Boolean" for f in facts)
+        known_bound = arg.lineage.bounds is not None and all(f.role.upper is not None for f in facts)
+        return bool(facts) and (known_bound or all(f.dtype.kind == "Boolean" for f in facts))
 
     def _nobody_dominates(
         self, frame: Frame, rows: Iterable[int], contribution: Callable[[int], float], limits: Limits
