@@ -15,6 +15,7 @@ Where the promise leaves room the oracle decides for the data subjects:
 - n_unique of anything but units and identifiers needs k units per value.
 - a measure is no key, an identifier no key of the scientist's own table.
 - of two populations in one answer that lie within k units, at most one may be shown as itself.
+- without a history, the whole of a joined table is all of the join: only a history knows what the table alone would tell.
 - with a history, what is hidden is protected when its margin is asked for; without one, the cells that an answer leaves out
   must come to k units at once.
 - where the audit lets a population not pass, one made of whole atoms may be told of instead: those inside it, those that
@@ -188,6 +189,8 @@ class Oracle:
         for dataset, base in self.base(frame, rows).items():
             times = sum(d == dataset for d in frame.occurrences.values())
             near = [self.whole(dataset, t) for t in range(1, times + 1)]
+            if not limits.history and len(set(frame.occurrences.values())) > 1:
+                near = [self.base(frame, range(len(frame.rows)))[dataset]]
             near += self.stored[dataset] if limits.history else []
             for s in near:
                 distance = self.apart(dataset, base, s)
