@@ -1094,14 +1094,14 @@ class Oracle:
                     found.findings.append(Finding("value", name, item, (f"allowed: {sorted(fine)}",)))
             elif leaf.function == "mode" and not self.remembers and len(safe[value]) < max(map(len, safe.values())):
                 found.findings.append(Finding("value", name, item, ("not the most frequent",)))
-        if shown and not reasons:
+        if not reasons:
             # all of its cells were told of, also those that are not the most frequent
             counted = [list(r[name].values()) for r in table] if leaf.function == "value_counts" else []
             told = [value for value, count in counted if count is not None]
             for value, cell in safe.items():
                 own = "own" in self.target(boundary.frame, cell, limits, ())
                 for d, base in self.base(boundary.frame, cell).items():
-                    known_before = self.stored[d] if own and leaf.function != "mode" else self.unions[d]
+                    known_before = self.stored[d] if own and shown and leaf.function != "mode" else self.unions[d]
                     if base and base not in known_before:
                         known_before.append(base)
                 if own and value in told:

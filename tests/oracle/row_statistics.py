@@ -78,6 +78,8 @@ def order(x: Any) -> Any:
 
 
 def total(values: Sequence[Any]) -> Any:
+    if not all(isinstance(x, int | float) for x in values):
+        raise Unknown("arithmetic with dates")
     return math.fsum(values) if any(isinstance(x, float) for x in values) else sum(values)
 
 
