@@ -246,6 +246,7 @@ class BoundaryJudge:
         asked = yield from memory.cells(m)
         stands = yield from memory.wholes(m)
         yield from memory.reserve(m, {o.dataset: self.facts[o.dataset].policy.reserved for o in self.frame.occurrences})
+        memory.before = {o.dataset: memory.channel(o, "") for o in memory.occurrences}
         plan, everybody = self.plan_digest, not m.cut.keys and not self.frame.narrowed
         standing = memory.standing(asked, own, plan=plan, whole=everybody)
         withheld = standing.blocked if stands else standing.blocked | whole
@@ -330,7 +331,8 @@ class BoundaryJudge:
         self, name: str, asked: Sequence[Sets], flags: Flags, statistics: Sequence[tuple[int, int]], judged: Judged
     ) -> Steps:
         """Judge differences from stored populations. statistics: (whose numbers are withheld, which is judged)."""
-        found = self.memory.differences(asked, flags) if statistics else []
+        inner = any(i != alone for i, alone in statistics)
+        found = self.memory.differences(asked, flags, inner=inner) if statistics else []
         if not found:
             return
         _, between = yield from self._listed(name, [rows for _, rows in found], None)

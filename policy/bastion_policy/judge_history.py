@@ -71,6 +71,8 @@ class Memory:
         self.audits = known and self.effective.linear_audit is not None
         self.on = self.snaps or self.audits
         self.k = self.effective.k
+        #: by table, the populations that were stored before those of the question
+        self.before: dict[str, Channel] = {}
 
     def lens(self, occurrence: Occurrence) -> Lens:
         """Return the view of the table that an occurrence scans."""
@@ -288,7 +290,10 @@ class Memory:
         following = replace(following, hidden=held.hidden + more)
         owner = unit.astype(np.int64) if channel.startswith(PEOPLE) else self.lens(o).roster.owner
         capped = rules.tau is not None and rules.tau * self.k < 1  # by a cap that large atoms alone do not keep
-        if not capped and following.coarse(self.k, owner, most):
+        if not capped and (
+            following.coarse(self.k, owner, most)
+            or (held.audit is None and following.certain(self.k, most, rules.share, self.history.draw(32)))
+        ):
             self.put(o, channel, replace(following, audit=None))
             return flags
         state = audited(held, rules, self.history.draw(32), owner)
@@ -304,15 +309,17 @@ class Memory:
         self.put(o, channel, replace(following, hidden=held.hidden + more, audit=state.commit(found)))
         return flags & (~new | accepted)
 
-    def differences(self, asked: Sequence[Sets], flags: Flags) -> list[tuple[int, Indexes]]:
+    def differences(self, asked: Sequence[Sets], flags: Flags, *, inner: bool) -> list[tuple[int, Indexes]]:
         """Return (cell, rows) of what lies between a cell and a stored population around or inside it, the smallest first.
 
-        Whoever has both numbers has that of their difference.
+        Whoever has both numbers has that of their difference. inner: of conditions inside statistics, which lie in the cells of
+        the same question; cells that are disjoint are compared with what was stored before it.
         """
         if not self.snaps or len(self.occurrences) != 1:
             return []
         (o,), (sets,) = self.occurrences, asked
-        held, lens = self.channel(o, ""), self.lens(o)
+        now = inner or not sets.disjoint
+        held, lens = self.channel(o, "") if now else self.before[o.dataset], self.lens(o)
         pairs = sorted(held.nested(sets.where(flags)), key=lambda found: found[3])
         found: list[tuple[int, Indexes]] = []
         left, seen = MOST_DIFFERING, set()

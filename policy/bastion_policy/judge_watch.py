@@ -13,9 +13,9 @@ the sum weighted by the other column; where that leaves a combination about fewe
 **What is found.** The populations that are rows of the audit's echelon form. That form is canonical, so every class of people
 that no answer tells apart and whose number follows is among them; of larger populations that follow not all need to be.
 
-**What is not watched.** Tables of more than `MOST_ITEMS` rows, columns of which more was told than the audit can hold, frames
-in which rows are repeated by a join or hidden in a pre-aggregation, and the strict profile, where a decision must not
-depend on which values were withheld. There a covariance is told of groups of `MANY` times k rows and more only (strict:
+**What is not watched.** Tables of more than `MOST_ITEMS` rows, columns of which more than `MOST_RANK` independent numbers
+were told, frames in which rows are repeated by a join or hidden in a pre-aggregation, and the strict profile, where a
+decision must not depend on which values were withheld. There a covariance is told of groups of `MANY` times k rows and more only (strict:
 rounded instead).
 """
 
@@ -27,7 +27,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from bastion_plan.expressions import Alias, Call, Cast, Expr, Literal
 
-from bastion_policy.audit import AuditRules, AuditState, Clearance, Row
+from bastion_policy.audit import AuditRules, AuditState, Capacity, Clearance, Row
 from bastion_policy.boundary import Guard, Statistic, Term
 from bastion_policy.guard_cells import Flags, Indexes, Steps
 from bastion_policy.history import SAME, Channel, Sets, audited
@@ -41,6 +41,8 @@ from bastion_policy.lineage import Occurrence
 MOST_ITEMS = 1 << 20
 #: told partitions of one column, beyond which no more are kept
 MOST_TOLD = 1024
+#: independent numbers told of one column, beyond which it is not watched
+MOST_RANK = 300
 #: populations that follow and are judged at once
 MOST_IMPLIED = 64
 #: begins the channels of what was told of a column
@@ -220,7 +222,7 @@ def watch(memory: Memory, o: Occurrence, name: str, parts: Sequence[Told], faili
     order = sorted(_cells(parts), key=lambda found: -found[2].units.size)
     rows = [row for _, _, row in order]
     lens, (_, state) = memory.lens(o), _state(memory, o, name)
-    if state is None or len(rows) > state.rules.capacity.batch:
+    if state is None or len(rows) > MOST_RANK:
         return False
     refused: list[int] = []
     if withheld or held.hidden:
@@ -273,7 +275,7 @@ def _state(memory: Memory, o: Occurrence, name: str, *, pairs: bool = False) -> 
     """Return what was told of a column, and its audit; None: it cannot be held."""
     held, lens = memory.channel(o, TOLD + name), memory.lens(o)
     most = max(2, (memory.k - 1) * lens.most + 1)
-    rules = AuditRules(most, pairs=pairs, share=None, people=max(2, memory.k))
+    rules = AuditRules(most, pairs=pairs, share=None, people=max(2, memory.k), capacity=Capacity(rank=MOST_RANK))
     return held, audited(held, rules, memory.history.draw(32), lens.roster.owner)
 
 

@@ -31,6 +31,10 @@ __all__ = [
 ]
 
 
+#: items from which a history counts as large
+LARGE = 10_000
+
+
 @dataclass(eq=False)
 class Lens:
     """One table's view of its domain's history."""
@@ -69,6 +73,12 @@ class History:
 
     def __post_init__(self) -> None:
         self.before = dict(self.pasts)
+
+    @property
+    def large(self) -> bool:
+        """Whether judging against it may take longer than a few milliseconds: an audit, or many people."""
+        channels = (channel for past in self.pasts.values() for channel in past.channels.values())
+        return any(c.audit is not None or c.labels.size > LARGE for c in channels)
 
     @property
     def changes(self) -> dict[str, Past]:

@@ -22,7 +22,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
-from bastion_policy.audit import AuditRules, AuditState, Row, distinct
+from bastion_policy.audit import AuditRules, AuditState, Row, checks, distinct
+from bastion_policy.history.certain import certain
 from bastion_policy.history.sets import Ints, Items, Sets
 
 Hashes = npt.NDArray[np.uint64]
@@ -118,7 +119,7 @@ class Channel:
             if not hit.any():
                 continue
             cells = int(row.max()) + 1
-            pair, common = _weighed(cell[hit] * cells + inside[hit], lengths[hit])
+            pair, common = _weighed(cell[hit] * cells + inside[hit], lengths[hit], asked.count * cells)
             c, s = pair // cells, pair % cells
             mine = asked.sizes[c]
             theirs = np.bincount(row[row >= 0], self.sizes[row >= 0], cells).astype(np.int64)[s]
@@ -168,6 +169,15 @@ class Channel:
         owners = int(owner.max()) + 1
         found = distinct(self.labels[items].astype(np.int64) * owners + owner[items]) // owners
         return bool((np.bincount(found, minlength=self.sizes.size)[small] >= k).all())
+
+    def certain(self, k: int, most: int, share: float | None, seed: bytes) -> bool:
+        """Whether nothing but zero vanishes on all atoms of k people, within the rank budget `share`: nothing to audit then."""
+        large = self.sizes > (k - 1) * most
+        # INVARIANT: the rank is bounded from above here, so the budget is kept
+        rank = int((self.parts.max(axis=1, initial=-1) + 1).sum())
+        if share is not None and rank > checks.budget(np.minimum(self.sizes // most, self.sizes), k, share):
+            return False
+        return certain(self.parts, self.sizes, large, seed)
 
     def around(self, items: Items, *, inside: bool) -> Items:
         """Return the atoms that lie inside a set of items (or that touch it), as items."""
@@ -235,12 +245,20 @@ def audited(channel: Channel, rules: AuditRules, seed: bytes, owner: Ints | None
         return replace(channel.audit, rules=rules, owner=owner)
     state: AuditState | None = replace(AuditState.start(channel.labels.size, rules, seed), owner=owner)
     for p in range(channel.parts.shape[0]):
-        if state is not None:
-            cells = range(int(channel.parts[p].max()) + 1)
-            state = state.knowing([Row.of(channel.population(p, c)) for c in cells])
+        # cells of one partition are independent: more of them than the audit holds need not be tried
+        told = np.bincount(channel.parts[p] + 1, channel.sizes)[1:]
+        if state is None or np.count_nonzero(told) > rules.capacity.rank:
+            return None
+        stored = Sets(told.size, channel.parts[p][channel.labels], told > 0)
+        state = state.knowing(stored.rows(np.flatnonzero(told)))
     return state if state is None else state.knowing((), [Row.of(items) for items in channel.hidden])
 
 
-def _weighed(code: Ints, weight: Ints) -> tuple[Ints, Ints]:
+def _weighed(code: Ints, weight: Ints, top: int) -> tuple[Ints, Ints]:
+    """Return the distinct codes (0 <= code < top) and the weight of each."""
+    if top <= 8 * max(code.size, 1024):
+        total = np.bincount(code, weight, top).astype(np.int64)
+        found = np.flatnonzero(total)
+        return found, total[found]
     found, at = np.unique(code, return_inverse=True)
     return found, np.bincount(at, weight, found.size).astype(np.int64)

@@ -106,7 +106,7 @@ class Sets:
         start, end = np.searchsorted(cells, [cell, cell + 1])
         return items[start:end]
 
-    def rows(self, cells: Sequence[int]) -> list[Row]:
+    def rows(self, cells: Sequence[int] | Ints) -> list[Row]:
         """Return the audit's rows of some cells."""
         return [Row(self.members(int(cell)).astype(np.int64)) for cell in cells]
 

@@ -205,15 +205,16 @@ class QueryService:
         """Drive the judge: it asks for measurements, the worker makes them, nothing but guard columns comes back."""
         if request is not None:
             request.progress("judging")
-        verdict = await self._driven(lease, judge(subject.bound, subject.facts, subject.private, who, history))
+        judgement = judge(subject.bound, subject.facts, subject.private, who, history)
+        verdict = await self._driven(lease, judgement, large=history.large)
         if verdict.note.logged_unsafe:
             await self._witness(lease, subject, who, history)
         return verdict
 
-    async def _driven(self, lease: Lease, judgement: Judgement) -> Verdict:
+    async def _driven(self, lease: Lease, judgement: Judgement, *, large: bool) -> Verdict:
         measured: Measured | None = None
         while True:
-            step, verdict = await _advance(judgement, measured)
+            step, verdict = await _advance(judgement, measured, large=large)
             if verdict is not None:
                 return verdict
             answer = await lease.run(step.plan, step.keep, step.returns, step.tables)
@@ -299,7 +300,8 @@ class QueryService:
 
     async def _witness(self, lease: Lease, subject: Subject, who: str, history: History) -> None:
         """Enter the populations of what an owner releases unguarded into the history of who gets it."""
-        await self._driven(lease, witness(subject.bound, subject.facts, subject.private, who, history))
+        judgement = witness(subject.bound, subject.facts, subject.private, who, history)
+        await self._driven(lease, judgement, large=history.large)
 
     async def _sealed(self, request: Incoming, subject: Subject, grant: Grant, *, ran: bool) -> None:
         """Say that what may be run only has been run, and that its result waits for the owner. Nothing of it leaves."""
@@ -469,8 +471,8 @@ async def _measured(lease: Lease, plan: Node, returns: tuple[str, ...]) -> Measu
     return columns(await lease.run(plan, None, returns))
 
 
-async def _advance(judgement: Judgement, measured: Measured | None) -> tuple[Any, Verdict | None]:
-    """One step of the judge; large guard tables are judged off the event loop."""
+async def _advance(judgement: Judgement, measured: Measured | None, *, large: bool) -> tuple[Any, Verdict | None]:
+    """One step of the judge; large guard tables, and all beside a large history, are judged off the event loop."""
 
     def step() -> tuple[Any, Verdict | None]:
         try:
@@ -482,7 +484,7 @@ async def _advance(judgement: Judgement, measured: Measured | None) -> tuple[Any
         except Exception:  # noqa: BLE001 - INVARIANT: a rule that cannot be evaluated releases nothing, whatever it died of
             return None, _rule_failed()
 
-    if measured is not None and measured["__height"] > LARGE:
+    if measured is not None and (large or measured["__height"] > LARGE):
         return await asyncio.to_thread(step)
     return step()
 
