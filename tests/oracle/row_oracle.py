@@ -353,13 +353,17 @@ class Oracle:
             found = self._condition(frame, leaf, full, limits, kind, peers)
             # which values are missing is public
             return [*found, Choice(value, kind, tuple(rows))] if form is Form.NULLS else found
-        if not self._differ(frame, arg, full, limits):
+        # a sum of columns is told by the sums of these, each of which must pass
+        split = form is Form.COMBINATION and name in ("sum", "mean")
+        if not all(self._differ(frame, part, full, limits) for part in (leaf.parts if split else (arg,))):
             return []
         if name in ("min", "max", "nan_min", "nan_max", "median", "quantile"):
             return [self._ordered(frame, leaf, full, limits, kind, rows)]
         if form in (Form.BINNED, Form.BITS, Form.NULLS):
             return [Choice(value, kind, tuple(rows))] if self._held(frame, arg.values, full, limits.k) else []
-        if not self._numbers(some) or not self._dominated(frame, leaf, full, limits, squares=name in ("var", "std")):
+        if not self._numbers(some):
+            return []
+        if not split and not self._dominated(frame, leaf, full, limits, squares=name in ("var", "std")):
             return []
         if not all(self._dominated_by(frame, part, part.lineage.bounds, full, limits) for part in leaf.parts):
             return []
