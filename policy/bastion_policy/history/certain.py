@@ -1,14 +1,19 @@
 """Whether released partitions tell about k people in every combination, found without looking for small supports.
 
-A combination of released numbers gives each atom the sum of the coefficients of the cells that it is in. One that tells about
-fewer than k people is zero on every atom of k people or more. So where only the combination that is zero everywhere is zero
-on all large atoms, there is nothing to audit, however many small atoms there are: a table of ten thousand groups beside
-one of seven leaves tens of thousands of atoms, a few of them small.
+A combination of released numbers gives each person the sum of the coefficients of the cells that they are in. Take one that is
+not zero for fewer than k people, and let the *type* of a person be their cells in all partitions but the largest.
 
-**How.** The cells of the largest partition are disjoint, so its coefficients are eliminated by hand: in each of its cells, any
-large atom says what its coefficient is, and all other atoms say how the coefficients of the other partitions differ. What is
-left is a row space over the cells of the others, few by comparison; the differences at small atoms must lie in the span of
-those at large atoms. The arithmetic and its errors are the audit's (`bastion_policy.audit.primes`).
+1. *Two types in one cell* of the largest partition: its coefficient can make up for one type only. So if types s and t have
+   different sums, in every cell g at least min(people of s in g, people of t in g) are not zero. Where these add up to k or more
+   over all cells, s and t have the same sum.
+2. *People in no cell* of the largest partition: where k of them are of one type, its sum is zero.
+3. These equalities are linear in the coefficients. Where they imply that all types within one cell have one sum, for every
+   cell, and that the types of those in no cell have the sum zero, the combination is the same for everybody in a cell. So it is
+   zero for all of a cell or for none; each cell has k people; so the combination is zero everywhere.
+
+So a table of ten thousand groups beside one of seven needs no audit, however small the classes that the two leave. The rank of
+3. is computed over the cells of the other partitions, few by comparison, with the audit's arithmetic and its errors
+(`bastion_policy.audit.primes`). Rows stand for people: `least` rows are of k people at least.
 
 INVARIANT: a doubt, or too much work, is a no.
 """
@@ -20,22 +25,24 @@ import numpy.typing as npt
 
 from bastion_policy.audit.primes import draw
 from bastion_policy.audit.space import CHUNK, Space, touched
-from bastion_policy.history.sets import Flags, Ints, Items
+from bastion_policy.history.sets import Ints, Items
 
 #: cells of all partitions but the largest
 MOST_CELLS = 1024
 #: entries of the partitions' table
 MOST_ENTRIES = 1 << 26
-#: distinct differences at small atoms, and at large ones
+#: differences of types that are looked at
 MOST_DIFFERENCES = 20_000
-#: chunks of large atoms in a row that add nothing, before the others are taken to add nothing either
+#: types in one cell that are all compared with one another; the others are compared with the largest
+BESIDE = 12
+#: chunks of equalities in a row that add nothing, before the others are taken to add nothing either
 PATIENCE = 3
 
 
-def certain(parts: Items, sizes: Ints, large: Flags, seed: bytes) -> bool:
-    """Return whether no combination of the partitions but zero vanishes on all large atoms.
+def certain(parts: Items, sizes: Ints, least: int, seed: bytes) -> bool:
+    """Return whether no combination of the partitions but zero is about fewer than k people.
 
-    parts: (partitions x atoms) the cell of each atom, -1 for none. sizes: items per atom. large: atoms of k people at least.
+    parts: (partitions x atoms) the cell of each atom, -1 for none. sizes: rows per atom.
     """
     if not parts.shape[0] or parts.size > MOST_ENTRIES:
         return False
@@ -45,31 +52,50 @@ def certain(parts: Items, sizes: Ints, large: Flags, seed: bytes) -> bool:
     if counts[others].sum() > MOST_CELLS:
         return False
     here = np.flatnonzero(sizes > 0)
-    main, big = parts[first, here], large[here]
-    reference = np.full(int(counts[first]) + 1, -1, np.int64)
-    reference[main[big]] = np.flatnonzero(big)
-    reference[-1] = -1  # in no cell: nothing is eliminated
-    if bool((reference[main[main >= 0]] < 0).any()):
-        return False  # a cell of small atoms alone
-    codes, columns = _codes(parts[np.ix_(others, here)], counts[others])
-    pairs = codes * (columns.shape[0] + 1) + np.where(main >= 0, codes[reference[main]], columns.shape[0])
-    known, told = np.unique(pairs[~big]), np.unique(pairs[big])
-    if max(known.size, told.size) > MOST_DIFFERENCES:
+    types, table = _types(parts[np.ix_(others, here)], counts[others])
+    kinds = table.shape[0]
+    # one entry per cell and type, the largest of a cell first; kinds + type for those in no cell
+    code, at = np.unique((parts[first, here].astype(np.int64) + 1) * kinds + types, return_inverse=True)
+    rows = np.bincount(at, sizes[here], code.size).astype(np.int64)
+    order = np.lexsort((-rows, code // kinds))
+    cell, kind, rows = code[order] // kinds - 1, code[order] % kinds, rows[order]
+    outside = cell < 0
+    alone, here_rows = kind[outside], rows[outside]
+    cell, kind, rows = cell[~outside], kind[~outside], rows[~outside]
+    if cell.size and bool((np.bincount(cell, rows)[cell] < least).any()):
         return False
-    columns = np.vstack([columns, np.zeros((1, columns.shape[1]), np.int8)])
-    width = columns.shape[0]
+    start = np.searchsorted(cell, cell)
+    place = np.arange(cell.size) - start
+    # what must follow: each type has the sum of the largest type of its cell; outside, zero (the row after the last type)
+    pairs = np.concatenate(
+        [_pair(kind[start], kind, kinds)[place > 0], _pair(alone, np.full_like(alone, kinds), kinds)]
+    )
+    needed = np.unique(pairs)
+    # what is given
+    given = [(_pair(kind[start], kind, kinds)[place >= BESIDE], rows[place >= BESIDE])]
+    for step in range(1, BESIDE):
+        same = cell[step:] == cell[:-step]
+        given.append((_pair(kind[step:], kind[:-step], kinds)[same], np.minimum(rows[step:], rows[:-step])[same]))
+    given.append((_pair(alone, np.full_like(alone, kinds), kinds), here_rows))
+    codes, at = np.unique(np.concatenate([g[0] for g in given]), return_inverse=True)
+    weight = np.bincount(at, np.concatenate([g[1] for g in given]), codes.size)
+    equal = codes[weight >= least]
+    if not needed.size:
+        return True
+    if max(needed.size, equal.size) > MOST_DIFFERENCES:
+        return False
+    table = np.vstack([table, np.zeros((1, table.shape[1]), np.int8)])
 
     def differences(chosen: Ints) -> npt.NDArray[np.float64]:
-        found: npt.NDArray[np.float64] = np.subtract(
-            columns[chosen // width], columns[chosen % width], dtype=np.float64
-        )
+        one, two = chosen // (kinds + 1), chosen % (kinds + 1)
+        found: npt.NDArray[np.float64] = np.subtract(table[one], table[two], dtype=np.float64)
         return found
 
-    space, idle = Space.empty(draw(seed), columns.shape[1]), 0
-    order = np.random.default_rng(np.frombuffer(seed[:16], np.uint32)).permutation(told)
-    every = np.ones(columns.shape[1], np.int64)
-    for start in range(0, order.size, CHUNK):
-        entered = space.enter(space.remainder(differences(order[start : start + CHUNK])), every, 1)
+    space, idle = Space.empty(draw(seed), table.shape[1]), 0
+    shuffled = np.random.default_rng(np.frombuffer(seed[:16], np.uint32)).permutation(equal)
+    every = np.ones(table.shape[1], np.int64)
+    for begin in range(0, shuffled.size, CHUNK):
+        entered = space.enter(space.remainder(differences(shuffled[begin : begin + CHUNK])), every, 1)
         if entered is None:
             return False
         idle = 0 if entered[1].any() else idle + 1
@@ -77,20 +103,25 @@ def certain(parts: Items, sizes: Ints, large: Flags, seed: bytes) -> bool:
         if idle == PATIENCE:
             break
     return not any(
-        touched(space.remainder(differences(known[start : start + CHUNK]))).any()
-        for start in range(0, known.size, CHUNK)
+        touched(space.remainder(differences(needed[begin : begin + CHUNK]))).any()
+        for begin in range(0, needed.size, CHUNK)
     )
 
 
-def _codes(parts: Items, counts: Ints) -> tuple[Ints, npt.NDArray[np.int8]]:
-    """Return, per atom, which row of a table it has, and the table: distinct atoms x cells, 1 where the atom is in the cell."""
-    codes = np.zeros(parts.shape[1], np.int64)
+def _pair(one: Ints, two: Ints, kinds: int) -> Ints:
+    """Return one number for an unordered pair of types (or of a type and the row of zeros)."""
+    return np.minimum(one, two) * (kinds + 1) + np.maximum(one, two)
+
+
+def _types(parts: Items, counts: Ints) -> tuple[Ints, npt.NDArray[np.int8]]:
+    """Return the type of each atom, and the table of types: types x cells, 1 where people of the type are in the cell."""
+    types = np.zeros(parts.shape[1], np.int64)
     for row, count in zip(parts, counts, strict=True):
-        _, codes = np.unique(codes * (count + 1) + row + 1, return_inverse=True)
-    _, example = np.unique(codes, return_index=True)
+        _, types = np.unique(types * (count + 1) + row + 1, return_inverse=True)
+    _, example = np.unique(types, return_index=True)
     table = np.zeros((example.size, int(counts.sum())), np.int8)
     for row, offset in zip(parts, np.cumsum(counts) - counts, strict=True):
         cells = row[example]
         inside = cells >= 0
         table[np.flatnonzero(inside), offset + cells[inside]] = 1
-    return codes, table
+    return types, table

@@ -171,13 +171,15 @@ class Channel:
         return bool((np.bincount(found, minlength=self.sizes.size)[small] >= k).all())
 
     def certain(self, k: int, most: int, share: float | None, seed: bytes) -> bool:
-        """Whether nothing but zero vanishes on all atoms of k people, within the rank budget `share`: nothing to audit then."""
-        large = self.sizes > (k - 1) * most
+        """Whether nothing but zero is about fewer than k people, within the rank budget `share`: nothing to audit then.
+
+        INVARIANT (tier bound): more than (k - 1) * most items are of k people.
+        """
         # INVARIANT: the rank is bounded from above here, so the budget is kept
         rank = int((self.parts.max(axis=1, initial=-1) + 1).sum())
-        if share is not None and rank > checks.budget(np.minimum(self.sizes // most, self.sizes), k, share):
+        if share is not None and rank > checks.budget(self.sizes // most, k, share):
             return False
-        return certain(self.parts, self.sizes, large, seed)
+        return certain(self.parts, self.sizes, (k - 1) * most + 1, seed)
 
     def around(self, items: Items, *, inside: bool) -> Items:
         """Return the atoms that lie inside a set of items (or that touch it), as items."""
