@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 PRIME = 2**61 - 1
-#: classes of one unit that are moved together, moves that are considered, and populations that are returned, at most
-MOST_TOGETHER, MOST_MOVES, MOST_FOUND = 5, 1000, 200
+#: classes of one unit that are moved together, moves that are considered, pairs of them, and populations found, at most
+MOST_TOGETHER, MOST_MOVES, MOST_ALIKE, MOST_FOUND = 5, 1000, 100, 400
 Rows = Counter[int]
 
 
@@ -20,6 +20,14 @@ def classes_of(rows: Sequence[Mapping[int, Any]], among: Sequence[int]) -> dict[
     for i in among:
         found.setdefault(tuple(r.get(i, 0) for r in rows), []).append(i)
     return found
+
+
+def whole_classes(sets: Sequence[Mapping[int, Any]], base: Rows, among: Sequence[int]) -> tuple[Rows, Rows]:
+    """The classes inside a population, and those that touch it, whose rows no population tells apart."""
+    classes = classes_of([dict.fromkeys(s, 1) for s in sets], among).values()
+    return tuple(  # type: ignore[return-value]
+        Counter(r for rows in classes if some(bool(base[x]) for x in rows) for r in rows) for some in (all, any)
+    )
 
 
 def echelon(rows: list[list[int]], width: int) -> tuple[list[list[int]], list[int]]:
@@ -91,17 +99,15 @@ def following(released: Sequence[Mapping[int, int]], asked: Rows, units: Sequenc
 
 
 def matching(moves: Sequence[tuple[int, tuple[int, ...]]], needed: int) -> Iterator[tuple[int, ...]]:
-    """One to four moves that come to a number."""
-    single = dict(moves)
-    pairs: dict[int, tuple[int, ...]] = {}
+    """One to four moves that come to a number; of many pairs that come to the same, some."""
+    pairs: dict[int, list[tuple[int, ...]]] = {}
     for (a, one), (b, two) in itertools.combinations(moves, 2):
-        pairs.setdefault((a + b) % PRIME, one + two)
-    if needed in single:
-        yield single[needed]
-    if needed in pairs:
-        yield pairs[needed]
-    for few in (dict(moves), pairs):
-        for a, some in few.items():
-            rest = pairs.get((needed - a) % PRIME)
-            if rest is not None:
-                yield some + rest
+        known = pairs.setdefault((a + b) % PRIME, [])
+        if len(known) < MOST_ALIKE:
+            known.append(one + two)
+    yield from (some for a, some in moves if a == needed)
+    yield from pairs.get(needed, ())
+    for a, some in moves:
+        yield from (some + more for more in pairs.get((needed - a) % PRIME, ())[:1])
+    for a, few in pairs.items():
+        yield from (few[0] + more for more in pairs.get((needed - a) % PRIME, ())[:1])

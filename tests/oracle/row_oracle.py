@@ -38,7 +38,7 @@ from bastion_plan.bind import BoundPlan
 from bastion_plan.expressions import Call, Expr
 from bastion_policy.model import RoleKind
 from row_audit import Systems
-from row_follows import classes_of, following, rank
+from row_follows import classes_of, following, rank, whole_classes
 from row_frames import Behind, Boundary, Dataset, Foreign, Form, Frame, Leaf, Reader, Reading, Values, scalar
 from row_statistics import compute, known, selected, total
 from row_values import Unknown, same
@@ -870,7 +870,7 @@ class Oracle:
         is answered instead of it."""
         if not full:
             return [list(cell), selected(leaf, cell)]
-        others = itertools.islice(self._instead(boundary, cell, told_now, limits), 12)
+        others = itertools.islice(self._instead(boundary, cell, told_now, limits), 60)
         return (known(leaf, rows) for rows in itertools.chain([cell], others))
 
     def _instead(
@@ -891,21 +891,30 @@ class Oracle:
         # a cell that may be told of stands beside this one, whatever becomes of its values
         beside = [self.base(frame, cell)[dataset] for cell in boundary.cells.values()]
         beside = [b for b in beside if b != base and self.units(dataset, b) >= limits.k]
-        tables: list[list[Rows]] = [before, before + now, before + beside, before + now + self.unions[dataset]]
+        # what was asked need not have been told: the whole may be all that tells rows apart
+        tables: list[list[Rows]] = [
+            before,
+            before + now,
+            before + beside,
+            before + now + self.unions[dataset],
+            before[:1],
+        ]
         if leaf is not None:
             present = Counter(i for r in frame.rows for _, i in r.origin)
             for i, r in enumerate(frame.rows):
                 if any(a.values[i] is None for a in leaf.args):
                     present -= Counter(x for _, x in r.origin)
             tables = [[Counter({i: c for i, c in t.items() if present[i]}) for t in table] for table in tables]
-        for sets in tables:
-            classes = classes_of([*(dict.fromkeys(s, 1) for s in sets)], everybody).values()
-            inside = {r for rows in classes if all(base[x] for x in rows) for r in rows}
-            touching = {r for rows in classes if any(base[x] for x in rows) for r in rows}
-            for chosen in (Counter(inside), Counter(touching), *following(sets, base, units, limits.k)):
-                positions = self.rows_for(frame, dataset, chosen)
-                if chosen and positions is not None:
-                    yield positions
+        seen = []
+        for chosen, least in itertools.chain(
+            ((c, len(sets) == 1) for sets in tables for c in whole_classes(sets, base, everybody)),
+            ((c, False) for sets in tables for c in following(sets, base, units, limits.k)),
+        ):
+            positions = self.rows_for(frame, dataset, chosen)
+            half = abs(chosen.total() - base.total()) * 2 <= base.total()
+            if chosen and chosen not in seen and (half or not least) and positions is not None:
+                seen.append(chosen)
+                yield positions
 
     def _all_on(
         self, boundary: Boundary, rows: list[int], limits: Limits, values: Mapping[str, Any]
