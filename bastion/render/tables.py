@@ -12,7 +12,7 @@ MAX_COLUMNS = 30
 MAX_CELL = 60
 
 #: rules that look at what was answered before
-HISTORY = frozenset({"history", "linear-audit", "edge-budget"})
+HISTORY = frozenset({"history", "linear-audit", "audit-capacity", "edge-budget"})
 #: What the numbers of a row are of instead. The very same people as before and nearly the same must read alike.
 EARLIER = "a group answered before, or of the whole table: the same people as theirs, or some more or fewer"
 OTHERS = (

@@ -148,6 +148,9 @@ class _Judge:
         facts["cells"] = sum(c.total - c.hidden for c in self.notes)
         facts["hidden_cells"] = sum(c.hidden for c in self.notes)
         facts["merged_cells"] = sum(c.merged for c in self.notes)
+        known = [c.coverage for c in self.notes if c.coverage is not None]
+        if known:
+            facts["coverage"] = max(known)
         failed: dict[str, set[str]] = {}
         for cells in self.notes:
             for rule, columns in cells.failed.items():
@@ -187,7 +190,8 @@ class _Judge:
             )
         if any(c.empty for c in self.notes):
             notes.append(f"Nothing is shown of populations of fewer than {self.effective.k} people, nobody included.")
-        return ReleaseNote(suppressed=hidden, merged=merged, partial=bool(hidden), notes=tuple(notes))
+        again = None if self.effective.profile == "strict" else sum(c.again for c in self.notes)
+        return ReleaseNote(suppressed=hidden, merged=merged, again=again, partial=bool(hidden), notes=tuple(notes))
 
     def _unsafe(self, findings: list[Finding], safe: AnyNode | None, facts: dict[str, Any]) -> Verdict:
         """Outside the safe zone: the owner's action, with the safe part on offer."""
@@ -319,6 +323,10 @@ _SENTENCES = {
     "linear-audit": (
         "Some numbers of {columns} would, together with earlier answers, tell about fewer than {k} people.",
         "Use larger groups, or the groups of earlier questions.",
+    ),
+    "audit-capacity": (
+        "So much was answered about this data that nobody can check what numbers of {columns} would add to it.",
+        "Use larger groups, or the groups of earlier questions, or ask the owner.",
     ),
     "min-agg-size": ("Some cells of {columns} are about fewer than {k} people.", "Use larger groups."),
 }

@@ -19,6 +19,7 @@ from bastion_policy.flow_expressions import ExpressionTyping
 from bastion_policy.guard_cells import INDEX, ROWS, Cut, Flags, Floats, Indexes, Measurer, Plan, Steps, X, floats, ints
 from bastion_policy.guard_plans import Rewriter, as_float, lenient, nesting
 from bastion_policy.history import History, Sets
+from bastion_policy.history.coverage import covered
 from bastion_policy.judge_history import MOST_SNAPPED, Memory, Standing, digest
 from bastion_policy.judge_strict import as_shown
 from bastion_policy.judge_values import Judged, ValueRules
@@ -44,12 +45,15 @@ class Cells:
     """What became of one boundary.
 
     plan: reads the cells that may leave. merged: rows answered as a stored population or folded into the remainder.
+    again: of these, rows answered as a stored population. coverage: share of all units who are in what is shown, if known.
     hidden: cells whose statistics were taken out, total: all cells that could be shown. smallest: rows of the smallest
     cell that is shown. empty: nothing is shown. left_out: steps behind leave the remainder row out. failed: rules that failed, with the output columns concerned.
     """
 
     plan: AnyNode
     merged: int = 0
+    again: int = 0
+    coverage: float | None = None
     hidden: int = 0
     total: int = 0
     smallest: int = 0
@@ -190,7 +194,24 @@ class BoundaryJudge:
         yield from self._watch(cut, past, judged, failed, rules.inner, near, everybody, others)
         if past.own.all() and all(shown.all() for shown in judged.shown) and not judged.stored:
             self.memory.settle(asked)
-        return (yield from self._compose(cut, m, judged, own, past.whole, past.members, everybody, others, near))
+        cells = yield from self._compose(cut, m, judged, own, past.whole, past.members, everybody, others, near)
+        cells.coverage = self._coverage(past)
+        return cells
+
+    def _coverage(self, past: Past) -> float | None:
+        """Return the share of all units who are in some cell that is shown, for the owner."""
+        if past.whole.any() or past.rest == "whole":
+            return 1.0
+        if past.asked is None:
+            return None
+        told = past.own | past.near
+        if past.rest is not None:
+            told[past.members] = True
+        shares = [
+            covered(self.memory.lens(o), sets.where(told))
+            for o, sets in zip(self.frame.occurrences, past.asked, strict=True)
+        ]
+        return max(shares, default=None)
 
     def _asks_measures(self) -> bool:
         """Whether a predicate or a condition looks at a measure, whose values someone may search for by thresholds."""
@@ -269,16 +290,16 @@ class BoundaryJudge:
                     cleared |= memory.enter(asked, back, plan=plan)
             left = refused if rest is None else none
             bad, near = (alone & ~cleared) | left, standing.near.copy()
-            for cell in np.flatnonzero(bad):
+            for cell in np.flatnonzero(bad) if not memory.beyond else ():
                 found = memory.instead(asked, int(cell), near=not last)
                 if found is not None:
                     standing.part[cell], standing.stored[cell] = found
                     near[cell], bad[cell] = True, False
-            if not bad.any():
+            if not bad.any() or memory.beyond:
                 break
             refused = refused | bad
         if bad.any():
-            withheld, rule = withheld | bad, "linear-audit"
+            withheld, rule = withheld | bad, memory.refusal
         return Past(alone & cleared, whole, near, withheld, rest, members, rule, standing, asked)
 
     @staticmethod
@@ -629,7 +650,8 @@ class BoundaryJudge:
         left_out = others is not None and self.boundary.marked
         if self.boundary.marked:
             parts = [self._marked(p, rest=left_out and p is parts[-1]) for p in parts]
-        cells = Cells(n.Scan(f"{self.name}o"), merged, empty=not parts, left_out=left_out)
+        again = merged - int(others is not None and not self.boundary.window)
+        cells = Cells(n.Scan(f"{self.name}o"), merged, again, empty=not parts, left_out=left_out)
         plan = self._output(cut, parts, joined=near is not None)
         self._account(cells, judged, own, whole, everybody, others, near)
         if not tables:

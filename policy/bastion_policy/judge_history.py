@@ -13,7 +13,7 @@ from bastion_plan.canonical import encode
 from bastion_plan.expressions import Alias, AnyExpr, Column, Expr
 from bastion_plan.nodes import AnyNode, Node
 
-from bastion_policy.audit import AuditRules, Row, distinct
+from bastion_policy.audit import AuditRules, Clearance, Row, distinct
 from bastion_policy.boundary import call
 from bastion_policy.guard_cells import INDEX, Flags, Indexes, Measurer, Steps, X, both, ints
 from bastion_policy.guard_plans import lenient
@@ -71,12 +71,19 @@ class Memory:
         self.audits = known and self.effective.linear_audit is not None
         self.on = self.snaps or self.audits
         self.k = self.effective.k
+        #: whether something was refused because the history could not hold it, not because of what it tells
+        self.beyond = False
         #: by table, the populations that were stored before those of the question
         self.before: dict[str, Channel] = {}
 
     def lens(self, occurrence: Occurrence) -> Lens:
         """Return the view of the table that an occurrence scans."""
         return self.history.lenses[occurrence.dataset]
+
+    @property
+    def refusal(self) -> str:
+        """The rule by which what is not cleared is refused."""
+        return "audit-capacity" if self.beyond else "linear-audit"
 
     # -- what is asked again
 
@@ -280,6 +287,7 @@ class Memory:
             new = flags & (held.distances(sets.where(flags), 1, 1, unit).state != SAME)
         asked = sets.where(new)
         if not held.room(asked):
+            self.beyond |= bool(new.any())
             return flags & ~new
         following = held.released(asked, plan)
         if not self.audits:
@@ -298,11 +306,13 @@ class Memory:
             return flags
         state = audited(held, rules, self.history.draw(32), owner)
         if state is None:
+            self.beyond |= bool(new.any())
             return flags & ~new
         # earlier rows win: the largest populations first, so that what is refused is small and fits into the remainder row
         chosen = np.flatnonzero(new)
         chosen = chosen[np.argsort(-sets.sizes[chosen], kind="stable")]
         found = state.releasable(asked.rows(list(chosen)), [Row.of(items) for items in more])
+        self.beyond |= any(v.clearance is Clearance.BEYOND_CAPACITY for v in found.refused.values())
         accepted = np.zeros(flags.size, bool)
         accepted[chosen[list(found.accepted)]] = True
         following = following if len(found.accepted) == chosen.size else held.released(sets.where(accepted), plan)

@@ -29,7 +29,17 @@ from bastion_policy.verdict import Finding, Measured, Verdict
 JUDGED = frozenset({Guard.SUM, Guard.SQUARES, Guard.PRODUCTS, Guard.INTERVAL, Guard.TIED})
 #: rules that look at values, or at what was released before
 MEASURED = frozenset(
-    {"dominance", "leverage", "held-values", "tied-values", "homogeneity", "history", "linear-audit", "min-agg-size"}
+    {
+        "audit-capacity",
+        "dominance",
+        "held-values",
+        "history",
+        "homogeneity",
+        "leverage",
+        "linear-audit",
+        "min-agg-size",
+        "tied-values",
+    }
 )
 SUPPRESSED = Finding(
     "suppressed", "Some numbers are withheld, by one of the rules about values.", "Use larger groups, or other columns."

@@ -319,7 +319,7 @@ class ValueRules:
         if (mine & ~far & ~answered).any():
             found.failed.append((i, "history"))
         if (far & ~cleared & ~answered).any():
-            found.failed.append((i, "linear-audit"))
+            found.failed.append((i, memory.refusal))
         return shown & (cleared | ~mine | answered)
 
     def _as_stored(

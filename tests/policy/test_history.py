@@ -246,3 +246,14 @@ def test_a_leverage_cap_refuses_small_cells() -> None:
         policy = Policy(AtLeastNOf(2, [Aggregation(10), LinearAudit(tau=tau)]), Suppress(), weaken=("saturation",))
         table = World(remembers=True).add("t", PEOPLE, policy, ROLES).ask(plan).table
         assert (table is not None and table["len"].to_list() == [20]) is shown, tau
+
+
+def test_what_cannot_be_checked_is_refused_as_such() -> None:
+    """Two tables of fifteen hundred groups that overlap by parts: more than the audit holds."""
+    rows = polars.DataFrame({"id": np.arange(30_000), "g": np.arange(30_000) // 20, "h": (np.arange(30_000) + 7) // 20})
+    w = World(remembers=True).add("t", rows, Policy(Aggregation(10), Suppress()), {"g": "quasi", "h": "quasi"}, "id")
+    assert w.ask(T.group_by("g").agg(pl.len()).plan).released.height == 1500
+    found = w.ask(T.filter(pl.col("h") < 1499).group_by("h").agg(pl.len()).plan)
+    assert "audit-capacity" in {f.rule for f in found.verdict.findings}
+    assert found.table is None or found.table["len"].null_count() == found.table.height
+    assert w.ask(T.group_by("g").agg(pl.len()).plan).released.height == 1500, "what was answered is answered again"

@@ -8,8 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from bastion_policy.audit import checks, distinct
+from bastion_policy.history import Lens
 from bastion_policy.history.past import Channel, Past
 from bastion_policy.history.roster import Roster
+from bastion_policy.history.sets import Sets
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,18 @@ def coverage(past: Past, roster: Roster, dataset: str, version: int) -> Coverage
     rules = audit.rules
     limit = checks.budget(audit.atoms.sizes, rules.k, rules.share) if rules.share is not None else None
     return Coverage(share, audit.rank, limit)
+
+
+def covered(lens: Lens, told: Sets) -> float:
+    """Return the share of the units of a table who are in some of the populations that are looked at."""
+    items = lens.roster.versions[lens.dataset, lens.version]
+    if lens.roster.most == 1 and told.disjoint:
+        return min(1.0, int(told.sizes.sum()) / items.size) if items.size else 0.0
+    inside = np.zeros(lens.roster.size, bool)
+    inside[told.memberships[1]] = True
+    unit = lens.roster.unit[items]
+    everybody = distinct(unit).size
+    return distinct(unit[inside[items]]).size / everybody if everybody else 0.0
 
 
 def _narrower(channel: Channel, roster: Roster) -> list[int]:
