@@ -417,9 +417,10 @@ class Oracle:
                 raise Unknown(f"{name} of a condition")
             return Choice(compute(name, [bits], n, leaf.options), how, tuple(population), None, list(vectors))
 
-        if few:
+        # each of several scan occurrences is counted by itself
+        if few or self._leaves_few(frame, true, limits):
             found.append(answer(0, "nobody", ()))
-        if all_but:
+        if all_but or self._leaves_few(frame, false, limits):
             found.append(answer(n, "everybody", ()))
         if not few and not all_but:
             for target in self.target(frame, true, limits, peers):
@@ -1110,7 +1111,8 @@ class Oracle:
         if not reasons:
             # all of its cells were told of, also those that are not the most frequent
             counted = [list(r[name].values()) for r in table] if leaf.function == "value_counts" else []
-            told = [value for value, count in counted if count is not None]
+            # a count may be that of a stored population, which was told of before
+            told = [value for value, count in counted if count is not None and count == len(safe.get(value, ()))]
             for value, cell in safe.items():
                 own = "own" in self.target(boundary.frame, cell, limits, ())
                 for d, base in self.base(boundary.frame, cell).items():
