@@ -1124,10 +1124,12 @@ class Oracle:
             if limits.audited and not found.findings:
                 for system, rows in self.systems.isolated(limits.k):
                     found.findings.append(Finding("audit", f"{system}: {len(rows)} rows {rows[:12]}", leak=True))
-            together = [i for x, cell in cells.items() if x not in safe for i in cell]
-            for d, base in self.base(boundary.frame, together).items():
-                if base and base not in self.unions[d]:
-                    self.unions[d].append(base)
+            items = [row[name] for row in table]
+            seen = [next(iter(x.values())) if leaf.function == "value_counts" else x for x in items]
+            for few in ([x for x in cells if x not in safe], [x for x in cells if x not in seen]):
+                for d, base in self.base(boundary.frame, [i for x in few for i in cells[x]]).items():
+                    if base and base not in self.unions[d]:
+                        self.unions[d].append(base)
         if leaf.function != "mode" and not reasons and None not in cells:
             self._count_tied(boundary, leaf, table, safe, limits, found)
         found.promised = found.promised and not leaf.cautious
