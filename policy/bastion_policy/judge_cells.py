@@ -24,7 +24,7 @@ from bastion_policy.judge_history import MOST_SNAPPED, Memory, Standing, digest
 from bastion_policy.judge_strict import as_shown
 from bastion_policy.judge_values import Judged, ValueRules
 from bastion_policy.judge_watch import Part, Watcher
-from bastion_policy.lineage import OWN, Occurrence, Typed, World
+from bastion_policy.lineage import OWN, Occurrence, Source, Typed, World
 from bastion_policy.model import Effective
 from bastion_policy.roles import RoleKind
 from bastion_policy.verdict import Measure
@@ -391,18 +391,38 @@ class BoundaryJudge:
         if isinstance(past.rest, Cut) and others is not None:
             parts.append(Part(others[1], [sets.union(past.members) for sets in past.asked], one))
 
-        def values(term: Term) -> Steps:
-            (occurrence,) = self.frame.occurrences
-            rows = Rewriter(self.facts, self.done, False, True, True).build(self.below)
-            chosen = n.Select(rows, (Column(occurrence.row), Alias(as_float(lenient(term.expr), term.dtype), X)))
-            answer = yield Measure(chosen, f"{self.name}v", (occurrence.row, X))
-            found = np.full(self.private[occurrence.dataset].rows, np.nan)
-            found[ints(answer[occurrence.row])] = floats(answer[X])
+        def values(o: Occurrence, of: Term | Source) -> Steps:
+            if isinstance(of, Term):
+                rows: AnyNode = Rewriter(self.facts, self.done, False, True, True).build(self.below)
+                number, expr = Column(o.row), as_float(lenient(of.expr), of.dtype)
+                rows = n.Select(rows, (number, Alias(expr, X)))
+                for _ in range(cut.nested.get(o.index, 0)):
+                    rows = n.Explode(rows, (number,))
+            else:
+                dtype = self.facts[of.dataset].column(of.column).dtype
+                expr, number = as_float(Column(of.column), dtype), Column(o.row)
+                rows = n.Select(n.WithRowIndex(n.Scan(of.dataset), o.row), (number, Alias(expr, X)))
+            present = n.Filter(rows, call("is_not_null", number))
+            answer = yield Measure(present, f"{self.name}v", (o.row, X))
+            found = np.full(self.private[o.dataset].rows, np.nan)
+            found[ints(answer[o.row])] = floats(answer[X])
             return found
 
-        repeated = self.frame.fanned or any(cut.nested.values()) or len(self.frame.occurrences) != 1
-        listed = partial(self._listed, memory=None)
-        yield from Watcher(self.memory, self.boundary.statistics, self.name, repeated, values, listed).tell(parts)
+        def repeats(o: Occurrence) -> Steps:
+            if not self.frame.fanned:
+                return False
+            rows: AnyNode = Rewriter(self.facts, self.done, False, True, True).build(self.below)
+            counts = (Alias(call("count", Column(o.row)), X), Alias(call("n_unique", Column(o.row)), f"{X}u"))
+            answer = yield Measure(n.Select(rows, counts), f"{self.name}u", (X, f"{X}u"))
+            return bool(ints(answer[X])[0] > ints(answer[f"{X}u"])[0])
+
+        several = {
+            o.index for o in self.frame.occurrences if cut.nested.get(o.index, 0) and self.memory.lens(o).most > 1
+        }
+        apart = len(self.frame.occurrences) == 1 and not any(cut.nested.values())
+        listed = partial(self._listed, memory=None) if apart else None
+        watcher = Watcher(self.memory, self.boundary.statistics, self.name, frozenset(several), repeats, values, listed)
+        yield from watcher.tell(parts)
 
     def _near(self, cut: Cut, past: Past) -> Steps:
         """Evaluate the stored populations that cells are answered as; returns (cut, Judged, cells, numbers) or None.

@@ -6,21 +6,26 @@ told is kept, per column, with a linear audit of its own. It watches the cells t
 whose numbers follow by now although nobody asked for them, to be judged like any cell, and withheld like one: the last
 number from which they would follow is not told.
 
+**Which column.** Sums add up if they are of the same numbers, whatever they are called: a renamed column, or an expression that
+is the column times a constant for the people of a cell. So anything but a plain column is measured row by row.
+
 **Weights.** A covariance is a sum of one column weighted by the other, which may be known: with as many of them as there
-are people in a group, their values follow. So a covariance counts, in the audit of either column, as the sum and as
+are people in a group, their values follow. So a covariance counts, in a second audit of either column, as the sum and as
 the sum weighted by the other column; where that leaves a combination about fewer than k people, it is withheld.
 
-**What is found.** The populations that are rows of the audit's echelon form. That form is canonical, so every class of people
-that no answer tells apart and whose number follows is among them; of larger populations that follow not all need to be.
+**What is found.** Populations that are rows of the audit's echelon form; stored populations that lie in its row space; and what is
+left of a told population when others that are told and lie in it apart are taken out. Not every population that follows
+is among them.
 
-**What is not watched.** Tables of more than `MOST_ITEMS` rows, columns of which more than `MOST_RANK` independent numbers
-were told, frames in which rows are repeated by a join or hidden in a pre-aggregation, and the strict profile, where a
-decision must not depend on which values were withheld. There a covariance is told of groups of `MANY` times k rows and more only (strict:
-rounded instead).
+**What is not watched.** Tables of more than `MOST_ITEMS` rows; beyond `MOST_RANK` independent numbers of a column all but
+the largest groups and what they are together; frames in which a join repeats rows; and the strict profile, where a
+decision must not depend on which values were withheld. There a covariance is told of groups of `MANY` times k rows and
+more only (strict: rounded instead).
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -28,14 +33,15 @@ import numpy as np
 from bastion_plan.expressions import Alias, Call, Cast, Expr, Literal
 
 from bastion_policy.audit import AuditRules, AuditState, Capacity, Clearance, Row
+from bastion_policy.audit.space import touched
 from bastion_policy.boundary import Guard, Statistic, Term
-from bastion_policy.guard_cells import Flags, Indexes, Steps
+from bastion_policy.guard_cells import Flags, Floats, Indexes, Steps
 from bastion_policy.history import SAME, Channel, Sets, audited
 from bastion_policy.history.past import Hashes
-from bastion_policy.history.sets import Items
+from bastion_policy.history.sets import Ints, Items
 from bastion_policy.judge_history import MOST_DIFFERING, Memory
 from bastion_policy.judge_values import Judged
-from bastion_policy.lineage import Occurrence
+from bastion_policy.lineage import Occurrence, Source
 
 #: sums of larger tables are not watched
 MOST_ITEMS = 1 << 20
@@ -45,8 +51,12 @@ MOST_TOLD = 1024
 MOST_RANK = 300
 #: populations that follow and are judged at once
 MOST_IMPLIED = 64
+#: told populations that lie in no other, and stored ones, that are looked at
+MOST_AROUND, MOST_STORED = 8, 2048
 #: begins the channels of what was told of a column
 TOLD = "~told "
+#: begins the systems in which covariances count
+WEIGHTS = "weights "
 #: a covariance that is not audited is about k times as many rows at least
 MANY = 100
 #: statistics that add up
@@ -81,43 +91,51 @@ class Told:
 class Watcher:
     """Watches what is told by one boundary.
 
-    repeated: whether a row may be in a cell more than once, or in a list. values: measures an expression, one number per row
-    of the only private table. listed: judges populations that are given by their rows.
+    several: tables of which rows are in lists, several of one person. repeats: measures whether rows of a table are repeated.
+    values: measures an expression or a stored column, one number per row of a table. listed: judges populations that are
+    given by their rows; None: here that cannot be done.
     """
 
     memory: Memory
     statistics: Sequence[Statistic]
     name: str
-    repeated: bool
-    values: Callable[[Term], Steps]
-    listed: Callable[[str, Sequence[Indexes]], Steps]
+    several: frozenset[int]
+    repeats: Callable[[Occurrence], Steps]
+    values: Callable[[Occurrence, Term | Source], Steps]
+    listed: Callable[[str, Sequence[Indexes]], Steps] | None
 
     def tell(self, parts: Sequence[Part]) -> Steps:
         """Enter what is told, and withhold, in place, what must not be."""
         if not self.memory.audits or self.memory.effective.profile == "strict":
             return
         for i, s in enumerate(self.statistics):
-            if s.guard is not Guard.PRODUCTS and system(s) is None:
+            if s.guard is not Guard.PRODUCTS and (s.guard not in ADDED or s.function in ("count", "null_count")):
                 continue
-            o = self._table(s)
+            o = (yield from self._table(s)) if s.terms else None
             told = [(found, part) for part in parts if (found := self._part(o, i, s, part)) is not None]
             shown = [one.shown.copy() for one, _ in told]
             if s.guard is Guard.PRODUCTS:
                 yield from self._weighted(o, s, [one for one, _ in told])
             elif o is not None:
-                yield from self._summed(o, i, s, [one for one, _ in told])
+                for name, cells in (yield from self._systems(o, s, [one for one, _ in told])):
+                    mine = [Told(t.sets, t.shown & c, t.withheld & c) for (t, _), c in zip(told, cells, strict=True)]
+                    yield from self._summed(o, i, s, name, mine)
+                    for (one, _), cell, found in zip(told, cells, mine, strict=True):
+                        one.shown[:] &= found.shown | ~cell
             for (one, part), as_it_was in zip(told, shown, strict=True):
                 part.judged.shown[i] &= one.shown | ~as_it_was
                 if (as_it_was & ~one.shown).any():
                     part.judged.failed.append((i, "linear-audit"))
 
-    def _table(self, s: Statistic) -> Occurrence | None:
+    def _table(self, s: Statistic) -> Steps:
         """Return the table whose rows the numbers of a statistic add up over; None: it is not watched."""
         of = {x.occurrence for x in s.sources}
         found = [o for o in self.memory.occurrences if o.index in of]
-        if self.repeated or len(of) != 1 or len(found) != 1:
+        if len(of) != 1 or len(found) != 1 or found[0].index in self.several:
             return None
-        return found[0] if self.memory.lens(found[0]).roster.size <= MOST_ITEMS else None
+        if self.memory.lens(found[0]).roster.size > MOST_ITEMS or (yield from self.repeats(found[0])):
+            return None
+        return found[0]
 
     def _part(self, o: Occurrence | None, i: int, s: Statistic, part: Part) -> Told | None:
         asked, own = part.asked, part.own
@@ -131,44 +149,97 @@ class Watcher:
         at = self.memory.occurrences.index(o) if o is not None else 0
         return Told(asked[at], part.judged.shown[i] & mine, failed)
 
-    def _summed(self, o: Occurrence, i: int, s: Statistic, told: Sequence[Told]) -> Steps:
+    def _systems(self, o: Occurrence, s: Statistic, told: Sequence[Told]) -> Steps:
+        """Return (name, flags of cells) of the systems that a statistic speaks of: its column's, and its expression's own."""
+        kind, every = ADDED[s.guard], [np.ones(one.sets.count, bool) for one in told]
+        terms = [t.value.plain for t in s.terms]
+        if None not in terms:
+            return [(" ".join([kind, *(f"{t.dataset}.{t.column}" for t in terms if t is not None)]), every)]
+        if len(s.terms) > 1:
+            return [(" ".join([kind, *(repr(_base(t.expr)) for t in s.terms)]), every)]
+        (term,), systems = s.terms, []
+        mine = yield from self.values(o, term)
+        rows = self.memory.lens(o).rows
+        for source in sorted(term.value.sources, key=lambda x: x.column):
+            column = yield from self.values(o, source)
+            whole = [_all(one.sets, _multiples(mine, column), rows) for one in told]
+            if any(bool(w.any()) for w in whole):
+                systems.append((f"{kind} {source.dataset}.{source.column}", whole))
+        return [*systems, (f"{kind} {_shape(mine)}", every)]
+
+    def _summed(self, o: Occurrence, i: int, s: Statistic, name: str, told: Sequence[Told]) -> Steps:
         """Enter sums, once more where something follows from them that fails the rules about values."""
-        memory, name = self.memory, system(s) or ""
+        memory = self.memory
         alone = i if s.without is None else s.without
         shown = [one.shown.copy() for one in told]
         before = memory.channel(o, TOLD + name)
         watch(memory, o, name, told)
-        found = implied(memory, o, name) if len(memory.occurrences) == 1 else []
-        here = [(items, at) for items in found if ((at := memory.lens(o).rows[items]) >= 0).all()]
-        if not here or sum(at.size for _, at in here) > MOST_DIFFERING:
-            return
-        _, following = yield from self.listed(f"{self.name}p{i}_", [at for _, at in here])
-        few = following.few.get(alone, np.zeros(following.height, bool))
-        fits = (following.shown[alone] | few)[: len(here)]
-        if fits.all():
-            passed(memory, o, name, [items for items, _ in here])
-            return
-        memory.put(o, TOLD + name, before)
-        for one, as_it_was in zip(told, shown, strict=True):
-            one.shown[:] = as_it_was
-        watch(memory, o, name, told, [items for (items, _), ok in zip(here, fits, strict=True) if not ok])
+        lens, here, left = memory.lens(o), [], MOST_DIFFERING
+        for items in implied(memory, o, name):
+            rows = lens.rows[items]
+            left -= rows.size
+            if bool((rows >= 0).all()) and left >= 0:
+                here.append((items, rows))
+        if here:
+            if self.listed is None:
+                fits = yield from self._fit(o, s, [rows for _, rows in here])
+            else:
+                _, following = yield from self.listed(f"{self.name}p{i}_", [rows for _, rows in here])
+                fits = (following.shown[alone] | following.few.get(alone, np.zeros(following.height, bool)))[
+                    : len(here)
+                ]
+            if fits.all():
+                passed(memory, o, name, [items for items, _ in here])
+            else:
+                memory.put(o, TOLD + name, before)
+                for one, as_it_was in zip(told, shown, strict=True):
+                    one.shown[:] = as_it_was
+                failing = [items for (items, _), ok in zip(here, fits, strict=True) if not ok]
+                watch(memory, o, name, told, failing)
+        if memory.channel(o, TOLD + WEIGHTS + name).audit is not None:
+            watch(memory, o, WEIGHTS + name, told)
+
+    def _fit(self, o: Occurrence, s: Statistic, populations: Sequence[Indexes]) -> Steps:
+        """Return which populations pass dominance, seen from the lower bound and from a known upper one."""
+        if s.guard is not Guard.SUM or len(s.terms) != 1:
+            return np.zeros(len(populations), bool)
+        (term,), effective, lens = s.terms, self.memory.effective, self.memory.lens(o)
+        values = yield from self.values(o, term)
+        owner = lens.roster.unit[lens.items]
+        low = term.value.low if term.value.low is not None else np.nanmin(values)
+        fits = []
+        for rows in populations:
+            there = rows[np.isfinite(values[rows])]
+            _, whose = np.unique(owner[there], return_inverse=True)
+            sides = [values[there] - low] + ([term.value.high - values[there]] if term.value.high is not None else [])
+            good = True
+            for side in sides if there.size else ():
+                each = np.sort(np.bincount(whose, side))[::-1]
+                total, one, two = each.sum(), each[0], each[1] if each.size > 1 else 0.0
+                shares = all(each[:n].sum() <= share * total for n, share in effective.shares)
+                good &= bool(total == 0 or (shares and (effective.p is None or total - one - two >= effective.p * one)))
+            fits.append(good)
+        return np.array(fits, bool)
 
     def _weighted(self, o: Occurrence | None, s: Statistic, told: Sequence[Told]) -> Steps:
         """Enter covariances in the systems of both columns; what either does not clear is withheld."""
-        memory = self.memory
-        one, two = (_base(t.expr) for t in s.terms)
-        values = []
-        if o is not None and one != two:
-            for term in s.terms:
-                values.append((yield from self.values(term)))
-        names = [f"sum {expr!r}" for expr in (one, two)] if values else []
-        states = [_state(memory, o, name, pairs=True)[1] for name in names] if o is not None else []
-        if o is None or not states or None in states:
+        memory, values, names = self.memory, [], []
+        for term in s.terms:
+            if o is None:
+                break
+            values.append((yield from self.values(o, term)))
+            plain = term.value.plain
+            names.append("sum " + (f"{plain.dataset}.{plain.column}" if plain is not None else _shape(values[-1])))
+        states: list[AuditState] = []
+        for name in names if o is not None and len(set(names)) == 2 else ():
+            begun = memory.channel(o, TOLD + WEIGHTS + name).audit is not None  # type: ignore[arg-type]
+            state = _state(memory, o, WEIGHTS + name if begun else name, pairs=True)[1]  # type: ignore[arg-type]
+            states += [] if state is None else [state]
+        if o is None or len(states) != 2:
             for part in told:
                 part.shown[:] &= part.sets.sizes >= MANY * memory.k
             return
-        lens, known = memory.lens(o), [s for s in states if s is not None]
-        channels = [memory.channel(o, TOLD + name) for name in names]
+        lens = memory.lens(o)
         for part, cell, row in sorted(_cells(told), key=lambda found: -found[2].units.size):
             rows = lens.rows[row.units]
             x, y = (v[rows] for v in values)
@@ -176,23 +247,58 @@ class Watcher:
             units = row.units[there]
             verdicts = [
                 state.consider([Row.of(units), Row.of(units, weights[there])])
-                for state, weights in zip(known, (y, x), strict=True)
+                for state, weights in zip(states, (y, x), strict=True)
             ]
             beyond = any(v.clearance is Clearance.BEYOND_CAPACITY for v in verdicts)
             if all(v.cleared for v in verdicts):
-                known = [state.commit(v) for state, v in zip(known, verdicts, strict=True)]
-                channels = [_stored(c, Sets.one(units, lens.roster.size), lens.roster.unit) for c in channels]
+                states = [state.commit(v) for state, v in zip(states, verdicts, strict=True)]
             elif not beyond or units.size < MANY * memory.k:
                 part.shown[cell] = False
-        for name, channel, state in zip(names, channels, known, strict=True):
-            memory.put(o, TOLD + name, replace(channel, audit=state))
+        for name, state in zip(names, states, strict=True):
+            memory.put(o, TOLD + WEIGHTS + name, replace(memory.channel(o, TOLD + WEIGHTS + name), audit=state))
 
 
-def system(s: Statistic) -> str | None:
-    """Return which numbers add up with those of a statistic: of one column, whatever it was multiplied by; None: none do."""
-    if s.guard not in ADDED or not s.terms or s.function in ("count", "null_count"):
-        return None
-    return " ".join([ADDED[s.guard], *(repr(_base(t.expr)) for t in s.terms)])
+def _multiples(values: Floats, column: Floats) -> Flags:
+    """Return the rows in which an expression is the column times a constant plus another, the same two in all of them."""
+    known = np.flatnonzero(np.isfinite(values) & np.isfinite(column))
+    same: Flags = ~np.isfinite(values) & ~np.isfinite(column)
+    if not known.size:
+        return same
+    order = known[np.argsort(column[known], kind="stable")]
+    best: Flags = same.copy()
+    # a line through most of the people: through the middle, or through the quartiles
+    low, high = order[order.size // 4], order[(3 * order.size) // 4]
+    lines = [(1.0, 0.0)]
+    if column[low] != column[high]:
+        factor = (values[high] - values[low]) / (column[high] - column[low])
+        lines.append((float(factor), float(values[low] - factor * column[low])))
+    for factor, shift in lines:
+        if factor:
+            with np.errstate(invalid="ignore"):
+                near: Flags = np.isclose(values, factor * column + shift, rtol=1e-9, atol=1e-9)
+            if near.sum() > (best & ~same).sum():
+                best = np.logical_or(near, same)
+    return best
+
+
+def _shape(values: Floats) -> str:
+    """Return a name for numbers, the same for all that are multiples of each other plus a constant."""
+    known = np.isfinite(values)
+    low, high = (values[known].min(), values[known].max()) if known.any() else (0.0, 0.0)
+    scaled = np.where(known, (values - low) / (high - low) if high > low else 0.0, -1.0)
+    first = scaled[known][0] if known.any() else 0.0
+    # turned round, so that a column and its negative have one name
+    scaled = np.where(known & (first > 0.5), 1.0 - scaled, scaled)
+    return hashlib.sha256(np.round(scaled, 6).tobytes()).hexdigest()[:24]
+
+
+def _all(sets: Sets, same: Flags, rows: Ints) -> Flags:
+    """Return the cells all of whose people are flagged. rows: of each item, -1 for none."""
+    cells, items = sets.memberships
+    there = rows[items]
+    bad = (there < 0) | ~same[np.maximum(there, 0)]
+    found: Flags = (np.bincount(cells, bad, sets.count) == 0) & (sets.sizes > 0)
+    return found
 
 
 def _base(expr: Expr) -> Expr:
@@ -222,8 +328,14 @@ def watch(memory: Memory, o: Occurrence, name: str, parts: Sequence[Told], faili
     order = sorted(_cells(parts), key=lambda found: -found[2].units.size)
     rows = [row for _, _, row in order]
     lens, (_, state) = memory.lens(o), _state(memory, o, name)
-    if state is None or len(rows) > MOST_RANK:
+    if state is None:
         return False
+    if len(rows) > MOST_RANK // 2:
+        # the largest, and what all are together
+        every = np.zeros(lens.roster.size, bool)
+        for row in rows:
+            every[row.units] = True
+        rows = [*rows[: MOST_RANK // 4], Row(np.flatnonzero(every))]
     refused: list[int] = []
     if withheld or held.hidden:
         found = state.releasable(rows, withheld)
@@ -236,7 +348,8 @@ def watch(memory: Memory, o: Occurrence, name: str, parts: Sequence[Told], faili
             return False
         following = known
     for i in refused:
-        part, cell, _ = order[i]
+        # what all are together is refused by its smallest part
+        part, cell, _ = order[i] if i < len(order) and rows[i] is order[i][2] else order[-1]
         part.shown[cell] = False
     for part in parts:
         held = _stored(held, part.sets.where(part.shown), lens.roster.unit)
@@ -260,9 +373,55 @@ def implied(memory: Memory, o: Occurrence, name: str) -> list[Items]:
     told = held.parts[:, held.labels[someone]]
     known = {np.packbits(part == cell).tobytes() for part in told for cell in range(int(part.max(initial=-1)) + 1)}
     known |= {np.packbits(vector == 1).tobytes() for vector in held.audit.concealed}
-    fresh = [mask for mask in ones & (atoms.sizes > 0) if np.packbits(mask).tobytes() not in known]
-    fresh = sorted(fresh, key=lambda mask: int(atoms.sizes[mask].sum()))[:MOST_IMPLIED]
-    return [np.flatnonzero(mask[atoms.labels]).astype(np.int32) for mask in fresh]
+    there = atoms.sizes > 0
+    masks = [*(ones & there), *_left_over(told, atoms.sizes)]
+    masks += _inside(memory.channel(o, ""), held.audit, someone)
+    fresh: dict[bytes, Flags] = {}
+    for mask in masks:
+        key = np.packbits(mask & there).tobytes()
+        if key not in known and bool((mask & there).any()):
+            fresh[key] = mask & there
+    found = sorted(fresh.values(), key=lambda mask: int(atoms.sizes[mask].sum()))[:MOST_IMPLIED]
+    return [np.flatnonzero(mask[atoms.labels]).astype(np.int32) for mask in found]
+
+
+def _left_over(told: Items, sizes: Ints) -> list[Flags]:
+    """Return what is left of told populations when told ones inside them, apart from each other, are taken out.
+
+    told: (partitions x atoms) the cell of each atom, -1 for none.
+    """
+    masks = [part == cell for part in told for cell in range(int(part.max(initial=-1)) + 1)]
+    masks = sorted((m for m in masks if m.any()), key=lambda m: -int(sizes[m].sum()))[:MOST_RANK]
+    found = []
+    around = [m for i, m in enumerate(masks) if not any(bool((m & ~w).sum() == 0) for w in masks[:i])][:MOST_AROUND]
+    for whole in around:
+        inside = [m for m in masks if not (m & ~whole).any() and (whole & ~m).any()]
+        for first in inside[:MOST_IMPLIED]:
+            left = whole & ~first
+            for other in inside:
+                if not (other & ~left).any():
+                    left = left & ~other
+            if left.any():
+                found.append(left)
+    return found
+
+
+def _inside(stored: Channel, audit: AuditState, someone: Ints) -> list[Flags]:
+    """Return stored populations that lie in the row space of what was told."""
+    atoms, cells = audit.atoms, stored.parts[:, stored.labels[someone]]
+    sizes = [np.bincount(part + 1, stored.sizes)[1:] for part in stored.parts]
+    masks = []
+    for part, people in zip(cells, sizes, strict=True):
+        for cell in np.flatnonzero(people):
+            mask = (part == cell) & (atoms.sizes > 0)
+            # made of whole atoms, as far as one of each tells
+            if mask.any() and int(atoms.sizes[mask].sum()) == people[cell]:
+                masks.append(mask)
+    if not masks or len(masks) > MOST_STORED:
+        return []
+    rest = audit.space.remainder(np.array(masks, np.float64))
+    outside = touched(rest)
+    return [mask for mask, out in zip(masks, outside, strict=True) if not out.any()]
 
 
 def passed(memory: Memory, o: Occurrence, name: str, populations: Sequence[Items]) -> None:

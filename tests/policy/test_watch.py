@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import polars
 import pytest
@@ -112,3 +114,46 @@ def test_only_what_would_give_the_group_is_withheld() -> None:
     }
     again = [w.ask(plan.select(x.sum()).plan) for plan in plans]
     assert [a.table is not None and a.table.item() is not None for a in again] == told
+
+
+BIG = PEOPLE.with_columns(
+    x=polars.when(polars.col("id") == 3).then(40_000.0).otherwise("x"),
+    f=polars.col("id") % 2,
+    many=polars.col("id") // 10,
+)
+GROUPS = [T.filter(pl.col("g") == g) for g in range(1, 5)]
+#: the sums of the other groups, asked in other words; and what is asked before
+WORDS: dict[str, Any] = {
+    "plain": lambda q: q.select(x.sum()),
+    "renamed": lambda q: q.select("g", z=x).select(pl.col("z").sum()),
+    "in a step of its own": lambda q: q.with_columns(z=x).select(pl.col("z").sum()),
+    "times two": lambda q: q.select((x * 2 / 2).sum()),
+    "without sign": lambda q: q.select(x.abs().sum()),
+    "within wide bounds": lambda q: q.select(x.clip(0, 50_000).sum()),
+    "one row per person first": lambda q: q.group_by("id").agg(x.sum()).select(x.sum()),
+    "beside another table": lambda q: q.join(Q("s"), on="id").select(x.sum()),
+}
+BEFORE = {
+    "nothing": [],
+    "covariances": [q.select(pl.cov(x, pl.col("y3"))) for q in [T, *GROUPS]],
+    "a column across": [T.filter(pl.col("f") == 1).select(x.sum())],
+    "many groups": [T.group_by("many").agg(x.sum())],
+}
+
+
+@pytest.mark.parametrize("words", WORDS)
+@pytest.mark.parametrize("before", BEFORE)
+def test_other_words_do_not_give_the_group(words: str, before: str) -> None:
+    outcomes = []
+    for weaken in ((), ("dominance", "history", "linear_audit", "saturation")):
+        roles = ROLES | {"x": Role(RoleKind.MEASURE, 0, 50_000), "f": "quasi", "many": "quasi"}
+        w = World(remembers=True).add("t", BIG, Policy(Aggregation(10), Suppress(), weaken=weaken), roles, "id")
+        w.add("s", PEOPLE.select("id"), Policy(Aggregation(10), Suppress(), weaken=weaken), {}, "id")
+        for plan in BEFORE[before]:
+            w.ask(plan.plan)
+        asked = [T.select(x.sum()), *(WORDS[words](q) for q in GROUPS)]
+        told = [None if (t := w.ask(q.plan).table) is None or not t.height else t.item() for q in asked]
+        outcomes.append(None if None in told else told[0] - sum(told[1:]))
+    assert outcomes[0] is None
+    if before == "nothing":
+        assert outcomes[1] == pytest.approx(BIG.filter(polars.col("g") == 0)["x"].sum())
