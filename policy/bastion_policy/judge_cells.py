@@ -416,12 +416,18 @@ class BoundaryJudge:
             answer = yield Measure(n.Select(rows, counts), f"{self.name}u", (X, f"{X}u"))
             return bool(ints(answer[X])[0] > ints(answer[f"{X}u"])[0])
 
+        def known(term: Term) -> bool:
+            secret = (RoleKind.MEASURE, RoleKind.SENSITIVE)
+            return any(self.world.role(source).kind not in secret for source in term.value.sources)
+
         several = {
             o.index for o in self.frame.occurrences if cut.nested.get(o.index, 0) and self.memory.lens(o).most > 1
         }
         apart = len(self.frame.occurrences) == 1 and not any(cut.nested.values())
         listed = partial(self._listed, memory=None) if apart else None
-        watcher = Watcher(self.memory, self.boundary.statistics, self.name, frozenset(several), repeats, values, listed)
+        watcher = Watcher(
+            self.memory, self.boundary.statistics, self.name, frozenset(several), repeats, values, known, listed
+        )
         yield from watcher.tell(parts)
 
     def _near(self, cut: Cut, past: Past) -> Steps:

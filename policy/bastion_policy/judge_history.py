@@ -271,9 +271,9 @@ class Memory:
         INVARIANT: what is not cleared is not stored, and must not be released; what is withheld must not follow from the rest.
         """
         cleared = flags.copy()
-        if not self.on or not flags.any():
-            return cleared
         veiled = flags & False if hidden is None else hidden
+        if not self.on or not (flags | veiled).any():
+            return cleared
         for o, sets in zip(self.occurrences, asked, strict=True):
             cleared &= self._cleared(o, sets, cleared, channel, veiled, plan)
         return cleared

@@ -19,8 +19,9 @@ is among them.
 
 **What is not watched.** Tables of more than `MOST_ITEMS` rows; beyond `MOST_RANK` independent numbers of a column all but
 the largest groups and what they are together; frames in which a join repeats rows; and the strict profile, where a
-decision must not depend on which values were withheld. There a covariance is told of groups of `MANY` times k rows and
-more only (strict: rounded instead).
+decision must not depend on which values were withheld. A covariance that would have to be watched is withheld there
+(strict: rounded instead). It has to be where the other column is quasi or public; weights that nobody knows, a measure's,
+are not audited.
 """
 
 from __future__ import annotations
@@ -50,15 +51,15 @@ MOST_TOLD = 1024
 #: independent numbers told of one column, beyond which it is not watched
 MOST_RANK = 300
 #: populations that follow and are judged at once
-MOST_IMPLIED = 64
+MOST_IMPLIED = 512
 #: told populations that lie in no other, and stored ones, that are looked at
 MOST_AROUND, MOST_STORED = 8, 2048
+#: told populations that are taken out first
+MOST_FIRST = 64
 #: begins the channels of what was told of a column
 TOLD = "~told "
 #: begins the systems in which covariances count
 WEIGHTS = "weights "
-#: a covariance that is not audited is about k times as many rows at least
-MANY = 100
 #: statistics that add up
 ADDED = {Guard.SUM: "sum", Guard.SQUARES: "squares"}
 
@@ -92,7 +93,8 @@ class Watcher:
     """Watches what is told by one boundary.
 
     several: tables of which rows are in lists, several of one person. repeats: measures whether rows of a table are repeated.
-    values: measures an expression or a stored column, one number per row of a table. listed: judges populations that are
+    values: measures an expression or a stored column, one number per row of a table. known: whether somebody may know the values
+    of an argument. listed: judges populations that are
     given by their rows; None: here that cannot be done.
     """
 
@@ -102,6 +104,7 @@ class Watcher:
     several: frozenset[int]
     repeats: Callable[[Occurrence], Steps]
     values: Callable[[Occurrence, Term | Source], Steps]
+    known: Callable[[Term], bool]
     listed: Callable[[str, Sequence[Indexes]], Steps] | None
 
     def tell(self, parts: Sequence[Part]) -> Steps:
@@ -113,9 +116,9 @@ class Watcher:
                 continue
             o = (yield from self._table(s)) if s.terms else None
             told = [(found, part) for part in parts if (found := self._part(o, i, s, part)) is not None]
-            shown = [one.shown.copy() for one, _ in told]
+            shown = [part.judged.shown[i].copy() for _, part in told]
             if s.guard is Guard.PRODUCTS:
-                yield from self._weighted(o, s, [one for one, _ in told])
+                yield from self._weighted(o, i, s, [one for one, _ in told])
             elif o is not None:
                 for name, cells in (yield from self._systems(o, s, [one for one, _ in told])):
                     mine = [Told(t.sets, t.shown & c, t.withheld & c) for (t, _), c in zip(told, cells, strict=True)]
@@ -123,18 +126,26 @@ class Watcher:
                     for (one, _), cell, found in zip(told, cells, mine, strict=True):
                         one.shown[:] &= found.shown | ~cell
             for (one, part), as_it_was in zip(told, shown, strict=True):
-                part.judged.shown[i] &= one.shown | ~as_it_was
-                if (as_it_was & ~one.shown).any():
+                _, own = part.inner.get(i, (None, part.own)) if s.population else (None, part.own)
+                looked = own & ~part.judged.without.get(i, own & False)
+                part.judged.shown[i] &= one.shown | ~looked
+                if (as_it_was & looked & ~one.shown).any():
                     part.judged.failed.append((i, "linear-audit"))
 
     def _table(self, s: Statistic) -> Steps:
-        """Return the table whose rows the numbers of a statistic add up over; None: it is not watched."""
+        """Return the table whose rows the numbers of a statistic add up over; None: it is not watched.
+
+        Of a table that is below a statistic several times, stacked, the first occurrence stands for all.
+        """
         of = {x.occurrence for x in s.sources}
         found = [o for o in self.memory.occurrences if o.index in of]
-        if len(of) != 1 or len(found) != 1 or found[0].index in self.several:
+        if not found or len(found) != len(of) or len({o.dataset for o in found}) > 1:
             return None
-        if self.memory.lens(found[0]).roster.size > MOST_ITEMS or (yield from self.repeats(found[0])):
+        if self.memory.lens(found[0]).roster.size > MOST_ITEMS or any(o.index in self.several for o in found):
             return None
+        for o in found:
+            if (yield from self.repeats(o)):
+                return None
         return found[0]
 
     def _part(self, o: Occurrence | None, i: int, s: Statistic, part: Part) -> Told | None:
@@ -146,8 +157,19 @@ class Watcher:
         none = np.zeros(own.size, bool)
         mine = own & ~part.judged.without.get(i, none)
         failed = part.failed.get(i, none) & mine & ~part.judged.few.get(i, none)
-        at = self.memory.occurrences.index(o) if o is not None else 0
-        return Told(asked[at], part.judged.shown[i] & mine, failed)
+        shown, sets = part.judged.shown[i] & mine, asked[0]
+        if o is not None:
+            of = {x.occurrence for x in s.sources}
+            stacked = [found for known, found in zip(self.memory.occurrences, asked, strict=True) if known.index in of]
+            sets = stacked[0]
+            if len(stacked) > 1:
+                cells, items = (
+                    np.concatenate(both) for both in zip(*(one.memberships for one in stacked), strict=True)
+                )
+                sets = Sets.of(sets.count, cells, items, self.memory.lens(o).roster.size)
+                # INVARIANT: a row that counts twice would need a weight; what holds one is not told
+                shown &= sets.sizes == np.sum([one.sizes for one in stacked], axis=0)
+        return Told(sets, shown, failed)
 
     def _systems(self, o: Occurrence, s: Statistic, told: Sequence[Told]) -> Steps:
         """Return (name, flags of cells) of the systems that a statistic speaks of: its column's, and its expression's own."""
@@ -175,11 +197,18 @@ class Watcher:
         before = memory.channel(o, TOLD + name)
         watch(memory, o, name, told)
         lens, here, left = memory.lens(o), [], MOST_DIFFERING
-        for items in implied(memory, o, name):
+        following = implied(memory, o, name)
+        for items in following:
             rows = lens.rows[items]
             left -= rows.size
             if bool((rows >= 0).all()) and left >= 0:
                 here.append((items, rows))
+        if len(following) > MOST_IMPLIED:
+            # INVARIANT: what follows and is not judged is not told
+            memory.put(o, TOLD + name, before)
+            for one in told:
+                one.shown[:] = False
+            return
         if here:
             if self.listed is None:
                 fits = yield from self._fit(o, s, [rows for _, rows in here])
@@ -221,41 +250,47 @@ class Watcher:
             fits.append(good)
         return np.array(fits, bool)
 
-    def _weighted(self, o: Occurrence | None, s: Statistic, told: Sequence[Told]) -> Steps:
-        """Enter covariances in the systems of both columns; what either does not clear is withheld."""
-        memory, values, names = self.memory, [], []
-        for term in s.terms:
-            if o is None:
-                break
-            values.append((yield from self.values(o, term)))
-            plain = term.value.plain
-            names.append("sum " + (f"{plain.dataset}.{plain.column}" if plain is not None else _shape(values[-1])))
-        states: list[AuditState] = []
-        for name in names if o is not None and len(set(names)) == 2 else ():
-            begun = memory.channel(o, TOLD + WEIGHTS + name).audit is not None  # type: ignore[arg-type]
-            state = _state(memory, o, WEIGHTS + name if begun else name, pairs=True)[1]  # type: ignore[arg-type]
-            states += [] if state is None else [state]
-        if o is None or len(states) != 2:
+    def _weighted(self, o: Occurrence | None, i: int, s: Statistic, told: Sequence[Told]) -> Steps:
+        """Enter covariances in the systems of the columns that are weighted by a known one; what is not cleared is withheld.
+
+        INVARIANT: where that cannot be audited, nothing is told: populations of thousands may differ in a few people.
+        """
+        memory, weighted = self.memory, []
+        for term, other in zip(s.terms, reversed(s.terms), strict=True):
+            if self.known(other):
+                weighted.append((term, other))
+        if weighted and o is None:
             for part in told:
-                part.shown[:] &= part.sets.sizes >= MANY * memory.k
+                part.shown[:] = False
             return
-        lens = memory.lens(o)
-        for part, cell, row in sorted(_cells(told), key=lambda found: -found[2].units.size):
-            rows = lens.rows[row.units]
-            x, y = (v[rows] for v in values)
-            there = np.isfinite(x) & np.isfinite(y)
-            units = row.units[there]
-            verdicts = [
-                state.consider([Row.of(units), Row.of(units, weights[there])])
-                for state, weights in zip(states, (y, x), strict=True)
-            ]
-            beyond = any(v.clearance is Clearance.BEYOND_CAPACITY for v in verdicts)
-            if all(v.cleared for v in verdicts):
-                states = [state.commit(v) for state, v in zip(states, verdicts, strict=True)]
-            elif not beyond or units.size < MANY * memory.k:
-                part.shown[cell] = False
-        for name, state in zip(names, states, strict=True):
-            memory.put(o, TOLD + WEIGHTS + name, replace(memory.channel(o, TOLD + WEIGHTS + name), audit=state))
+        if o is None or not weighted:
+            return
+        lens, values = memory.lens(o), {}
+        for term in s.terms:
+            values[term.expr] = yield from self.values(o, term)
+        for term, other in weighted:
+            plain, mine, weights = term.value.plain, values[term.expr], values[other.expr]
+            name = "sum " + (f"{plain.dataset}.{plain.column}" if plain is not None else _shape(mine))
+            begun = memory.channel(o, TOLD + WEIGHTS + name).audit is not None
+            _, state = _state(memory, o, WEIGHTS + name if begun else name, pairs=True)
+            for part, cell, row in sorted(_cells(told), key=lambda found: -found[2].units.size):
+                rows = lens.rows[row.units]
+                there = np.isfinite(mine[rows]) & np.isfinite(weights[rows])
+                units = row.units[there]
+                asked = [Row.of(units), Row.of(units, weights[rows][there])]
+                verdict = state.consider(asked) if state is not None else None
+                if state is not None and verdict is not None and verdict.cleared:
+                    state = state.commit(verdict)
+                else:
+                    part.shown[cell] = False
+            if state is not None:
+                channel = memory.channel(o, TOLD + WEIGHTS + name)
+                memory.put(o, TOLD + WEIGHTS + name, replace(channel, audit=state))
+        for term in s.terms if s.function.removeprefix("pl.") == "corr" else ():
+            # beside the covariance it tells the variance
+            plain = term.value.plain
+            named = f"{plain.dataset}.{plain.column}" if plain is not None else _shape(values[term.expr])
+            yield from self._summed(o, i, s, f"squares {named}", told)
 
 
 def _multiples(values: Floats, column: Floats) -> Flags:
@@ -337,7 +372,8 @@ def watch(memory: Memory, o: Occurrence, name: str, parts: Sequence[Told], faili
             every[row.units] = True
         rows = [*rows[: MOST_RANK // 4], Row(np.flatnonzero(every))]
     refused: list[int] = []
-    if withheld or held.hidden:
+    # INVARIANT: where weighted sums were told, any sum may complete a combination about a few people
+    if withheld or held.hidden or name.startswith(WEIGHTS):
         found = state.releasable(rows, withheld)
         if any(v.clearance is Clearance.BEYOND_CAPACITY for v in found.refused.values()):
             return False
@@ -381,7 +417,7 @@ def implied(memory: Memory, o: Occurrence, name: str) -> list[Items]:
         key = np.packbits(mask & there).tobytes()
         if key not in known and bool((mask & there).any()):
             fresh[key] = mask & there
-    found = sorted(fresh.values(), key=lambda mask: int(atoms.sizes[mask].sum()))[:MOST_IMPLIED]
+    found = sorted(fresh.values(), key=lambda mask: int(atoms.sizes[mask].sum()))[: MOST_IMPLIED + 1]
     return [np.flatnonzero(mask[atoms.labels]).astype(np.int32) for mask in found]
 
 
@@ -396,7 +432,7 @@ def _left_over(told: Items, sizes: Ints) -> list[Flags]:
     around = [m for i, m in enumerate(masks) if not any(bool((m & ~w).sum() == 0) for w in masks[:i])][:MOST_AROUND]
     for whole in around:
         inside = [m for m in masks if not (m & ~whole).any() and (whole & ~m).any()]
-        for first in inside[:MOST_IMPLIED]:
+        for first in inside[:MOST_FIRST]:
             left = whole & ~first
             for other in inside:
                 if not (other & ~left).any():

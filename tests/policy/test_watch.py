@@ -9,7 +9,7 @@ import polars
 import pytest
 from bastion_policy.model import Aggregation, Policy, Role, RoleKind, Suppress
 from drive import World
-from query import Q
+from query import Q, concat
 
 import bastion.expressions as pl
 
@@ -72,17 +72,11 @@ def test_a_covariance_tells_the_sums_of_its_classes(rows: int, told: bool) -> No
         assert (table["c"].item() is not None) is there
 
 
-def test_covariances_of_joined_tables_are_of_many() -> None:
-    w = world().add(
-        "s",
-        PEOPLE.select("id", z="x"),
-        Policy(Aggregation(10), Suppress()),
-        {"z": Role(RoleKind.MEASURE, 0, 200)},
-        "id",
-    )
-    plan = T.join(Q("s"), on="id").select(c=pl.cov(x, pl.col("z")), n=pl.len()).plan
-    found = w.ask(plan).table
-    assert found is None or found["c"].item() is None
+@pytest.mark.parametrize(("role", "told"), [("quasi", False), (Role(RoleKind.MEASURE, 0, 200), True)])
+def test_covariances_with_what_is_known_of_another_table_are_not_told(role: Role | str, told: bool) -> None:
+    w = world().add("s", PEOPLE.select("id", z="x"), Policy(Aggregation(10), Suppress()), {"z": role}, "id")
+    found = w.ask(T.join(Q("s"), on="id").select(c=pl.cov(x, pl.col("z")), n=pl.len()).plan).table
+    assert (found is not None and found["c"].item() is not None) is told
 
 
 @pytest.mark.parametrize("ask_the_group", [True, False])
@@ -131,6 +125,7 @@ WORDS: dict[str, Any] = {
     "without sign": lambda q: q.select(x.abs().sum()),
     "within wide bounds": lambda q: q.select(x.clip(0, 50_000).sum()),
     "one row per person first": lambda q: q.group_by("id").agg(x.sum()).select(x.sum()),
+    "in two parts": lambda q: concat(q.filter(pl.col("f") == 0), q.filter(pl.col("f") == 1)).select(x.sum()),
     "beside another table": lambda q: q.join(Q("s"), on="id").select(x.sum()),
 }
 BEFORE = {
