@@ -24,6 +24,8 @@ from bastion_policy.model import Effective
 
 #: the channel of what an owner released although the audit would not have cleared it
 APPROVED = "~approved"
+#: begins the channels in which a row is the same whatever has become of its content: what did not change is the same unknown
+FIRST = "^"
 #: answers at a threshold that predicates on measures may have: each tells at most one bit about one person to who knows
 #: all others on that side of it
 EDGE_BUDGET = 8
@@ -231,6 +233,14 @@ class Memory:
                 edge |= found.closest < 2 * self.k * most
                 blocked |= found.state == FULL
                 part, stored = found.part, found.stored
+                if lens.roster.changed and not channel.startswith(PEOPLE):
+                    self._begin(o, channel)
+                    same = self.channel(o, FIRST + channel)
+                    rows = same.distances(self._first(o, sets).where(flags), self.k, most, unit)
+                    asked_so = np.array([p >= 0 and bool(plan) and same.plans[p] == plan for p in rows.part], bool)
+                    known = (rows.state == SAME) & (asked_so | whole)
+                    # INVARIANT: a new version is no way around: with few people apart it is not another population
+                    blocked |= (rows.state != FAR) & ~known & ~near & ~again
                 if not channel:
                     owners = self.channel(o, APPROVED).distances(sets.where(flags), self.k, lens.most, lens.roster.unit)
                     blocked |= (owners.state != FAR) & ~again
@@ -275,8 +285,23 @@ class Memory:
         if not self.on or not (flags | veiled).any():
             return cleared
         for o, sets in zip(self.occurrences, asked, strict=True):
+            if self.lens(o).roster.changed and not channel.startswith(PEOPLE):
+                self._begin(o, channel)
+                cleared &= self._cleared(o, self._first(o, sets), cleared, FIRST + channel, veiled, plan)
             cleared &= self._cleared(o, sets, cleared, channel, veiled, plan)
         return cleared
+
+    def _begin(self, o: Occurrence, channel: str) -> None:
+        """Begin to compare rows whatever has become of their content: all that is stored is of rows as they were first."""
+        past = self.history.pasts[self.history.domains[o.dataset]]
+        if FIRST + channel not in past.channels:
+            self.put(o, FIRST + channel, self.channel(o, channel))
+
+    def _first(self, o: Occurrence, sets: Sets) -> Sets:
+        """Return populations as rows that keep their number when their content changes."""
+        roster = self.lens(o).roster
+        cells, items = sets.memberships
+        return Sets.of(sets.count, cells, roster.first[items], roster.size)
 
     def _cleared(self, o: Occurrence, sets: Sets, flags: Flags, channel: str, hidden: Flags, plan: bytes) -> Flags:
         held = self.channel(o, channel)

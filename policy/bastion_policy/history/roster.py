@@ -62,6 +62,7 @@ class Roster:
     keys: what identifies an item, sorted (uint64). order: the item of each key. unit: per item, a hash of whose it is.
     content: per item, a hash of its row. table: per item, the number of the table that gave the content.
     most: items per unit, at most. tables: ids of the tables, by number. versions: per (table id, version), the item of each row.
+    first: per item, the one that the same row of the person was before its content changed (itself, if it never did).
     """
 
     keys: Hashes = field(default_factory=lambda: np.zeros(0, np.uint64))
@@ -72,12 +73,18 @@ class Roster:
     most: int = 1
     tables: tuple[str, ...] = ()
     versions: dict[tuple[str, int], Items] = field(default_factory=dict)
+    first: Items = field(default_factory=lambda: np.zeros(0, np.int32))
     steady: dict[tuple[str, int], tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def size(self) -> int:
         """The number of items."""
         return self.unit.size
+
+    @cached_property
+    def changed(self) -> bool:
+        """Whether the content of some row has changed."""
+        return bool((self.first != np.arange(self.size)).any())
 
     @cached_property
     def owner(self) -> npt.NDArray[np.int64] | None:
@@ -112,7 +119,7 @@ class Roster:
             most = 1 if turn is None else int(turn.max()) + 1
             table = np.full(rows, number, np.int32)
             versions = {**self.versions, (dataset, version): item}
-            return Roster(key[sort], item[sort], unit, content, table, most, tables, versions, self.steady)
+            return Roster(key[sort], item[sort], unit, content, table, most, tables, versions, item, self.steady)
         at = np.searchsorted(self.keys, key)
         known = at < self.keys.size
         known[known] = self.keys[at[known]] == key[known]
@@ -121,6 +128,7 @@ class Roster:
         changed = known.copy()
         changed[known] &= (self.table[item[known]] == number) & (self.content[item[known]] != content[known])
         new = changed | ~known
+        before = item.copy()
         item[new] = self.size + np.arange(int(new.sum()), dtype=np.int32)
         keys = np.concatenate([np.delete(self.keys, at[changed]), key[new]])
         order = np.concatenate([np.delete(self.order, at[changed]), item[new]])
@@ -134,6 +142,7 @@ class Roster:
             max(int(turn.max()) + 1 if turn is not None else 1, self.most + bool(changed.any())),
             tables,
             {**self.versions, (dataset, version): item},
+            np.concatenate([self.first, np.where(changed, self.first[before], item)[new].astype(np.int32)]),
             self.steady,
         )
 
