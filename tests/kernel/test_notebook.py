@@ -56,7 +56,8 @@ def test_the_quick_tour(stage):
     ]
     assert "0.968085" in cells["tour-07"]
     assert "644" in cells["tour-08"]
-    assert "too few people" in cells["tour-10"]
+    # which of the two depends on what alice asked in tests before
+    assert "too few people" in cells["tour-10"] or "answered before" in cells["tour-10"]
     assert "29.69" in cells["tour-11"]
     assert "head(5)" in cells["tour-13"]
     assert "denied.safe_part()" in cells["tour-13"]
