@@ -13,7 +13,7 @@ from bastion_plan.dtypes import BOOLEAN, DATE, INT32, INT64, NULL, STRING, UINT3
 from bastion_plan.expressions import Alias, AnyExpr, Call, Cast, Column, Expr, Literal, Ternary
 from bastion_plan.nodes import AnyNode, Node
 
-from bastion_policy.boundary import REST, Boundary, Guard, Output, Term, call
+from bastion_policy.boundary import REST, Boundary, Guard, Output, Statistic, Term, call
 from bastion_policy.facts import DatasetFacts, PrivateFacts
 from bastion_policy.flow_expressions import ExpressionTyping
 from bastion_policy.guard_cells import INDEX, ROWS, Cut, Flags, Floats, Indexes, Measurer, Plan, Steps, X, floats, ints
@@ -36,6 +36,8 @@ MAX_ADDED = 40
 MAX_HIDDEN = 12
 #: statistics whose differences are numbers of those in between
 SUMMED = (Guard.SUM, Guard.SQUARES, Guard.PRODUCTS, Guard.HELD)
+#: digits of numbers that are answered as those of a stored population
+DIGITS = 12
 #: times that cells which the audit refuses are put into the remainder row
 MAX_TRIES = 4
 
@@ -710,7 +712,7 @@ class BoundaryJudge:
         tables[f"{near.cut.name}.flags"] = flags
         beside = n.Concat((n.Scan(near.cut.name), n.Scan(f"{near.cut.name}.flags")), "horizontal")
         stats = self._stats(beside, (), flags, near.judged, (Alias(Cast(Column(INDEX), INT64), f"{OWN}q"),))
-        columns = (*(Column(f"{OWN}s{i}") for i in range(len(self.boundary.statistics))), Column(ROWS))
+        columns = (*(self._steadily(i, s) for i, s in enumerate(self.boundary.statistics)), Column(ROWS))
         if not cut.keys:
             return n.Select(stats, columns)
         tables[f"{near.cut.name}.cells"] = {"only": near.cells, f"{OWN}q": near.numbers}
@@ -720,6 +722,15 @@ class BoundaryJudge:
         kept = n.Select(chosen, (*keys, Column(f"{OWN}q")))
         joined = n.Join(kept, stats, left_on=(Column(f"{OWN}q"),), right_on=(Column(f"{OWN}q"),))
         return n.Select(joined, (*keys, *columns))
+
+    @staticmethod
+    def _steadily(i: int, s: Statistic) -> AnyExpr:
+        """Return a statistic without its last digits, which are those of the order in which threads add up.
+
+        INVARIANT: the same people and nearly the same read alike, to the last digit.
+        """
+        column = Column(f"{OWN}s{i}")
+        return Alias(call("round_sig_figs", column, digits=DIGITS), column.name) if s.dtype.is_float else column
 
     def _stats(
         self,
