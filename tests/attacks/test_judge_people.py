@@ -8,8 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import polars
-import pytest
-from attacking import Ask, Attacks, ask_part, cell, minus, same
+from attacking import Ask, Attacks, cell, minus, played
 from bastion_plan import nodes as n
 from bastion_policy.verdict import Outcome
 from judged_people import (
@@ -308,13 +307,4 @@ def test_harmless_queries_are_still_answered() -> None:
         assert not answer.verdict.note.suppressed
 
 
-@pytest.mark.parametrize("name", ATTACKS)
-def test_attack_fails_under_the_default_policy(name: str) -> None:
-    function, truth = ATTACKS[name]
-    assert not same(function(lambda q: ask_part(guarded, q)), truth)
-
-
-@pytest.mark.parametrize("name", ATTACKS)
-def test_attack_succeeds_without_a_guard(name: str) -> None:
-    function, truth = ATTACKS[name]
-    assert same(function(lambda q: ask_part(unguarded, q)), truth)
+test_attack_fails_under_the_default_policy, test_attack_succeeds_without_a_guard = played(ATTACKS, guarded, unguarded)

@@ -9,8 +9,7 @@ import math
 from typing import Any
 
 import polars
-import pytest
-from attacking import Ask, Attacks, ask_part, cell, same
+from attacking import Ask, Attacks, cell, played
 from bastion_plan import nodes as n
 from bastion_plan.expressions import Over
 from judged_people import (
@@ -226,13 +225,4 @@ def row_index(ask: Ask) -> Any:
     return cell(found, "salary")
 
 
-@pytest.mark.parametrize("name", ATTACKS)
-def test_attack_fails_under_the_default_policy(name: str) -> None:
-    function, truth = ATTACKS[name]
-    assert not same(function(lambda q: ask_part(guarded, q)), truth)
-
-
-@pytest.mark.parametrize("name", ATTACKS)
-def test_attack_succeeds_without_a_guard(name: str) -> None:
-    function, truth = ATTACKS[name]
-    assert same(function(lambda q: ask_part(unguarded, q)), truth)
+test_attack_fails_under_the_default_policy, test_attack_succeeds_without_a_guard = played(ATTACKS, guarded, unguarded)

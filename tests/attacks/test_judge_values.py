@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 import polars
-import pytest
-from attacking import Ask, Attacks, ask_part, cell, minus, same
+from attacking import Ask, Attacks, cell, minus, played
 from judged_people import (
     DEBT,
     PEOPLE,
@@ -161,13 +160,4 @@ def count_of_narrow_casts(ask: Ask) -> Any:
     return minus(N, value)
 
 
-@pytest.mark.parametrize("name", ATTACKS)
-def test_attack_fails_under_the_default_policy(name: str) -> None:
-    function, truth = ATTACKS[name]
-    assert not same(function(lambda q: ask_part(guarded, q)), truth)
-
-
-@pytest.mark.parametrize("name", ATTACKS)
-def test_attack_succeeds_without_a_guard(name: str) -> None:
-    function, truth = ATTACKS[name]
-    assert same(function(lambda q: ask_part(unguarded, q)), truth)
+test_attack_fails_under_the_default_policy, test_attack_succeeds_without_a_guard = played(ATTACKS, guarded, unguarded)

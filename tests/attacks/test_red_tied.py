@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 import polars
-import pytest
-from attacking import Ask, Attacks, ask_part, minus, same, values
+from attacking import Ask, Attacks, minus, played, values
 from bastion_plan import nodes as n
 from bastion_policy.model import Policy, Role, RoleKind
 from drive import World
@@ -289,13 +288,4 @@ def windows(**options: Any) -> Q:
     return T.sort("age").of(n.GroupByDynamic, index, "1i", aggs, **options)
 
 
-@pytest.mark.parametrize("name", ATTACKS)
-def test_attack_fails_under_the_default_policy(name: str) -> None:
-    function, truth = ATTACKS[name]
-    assert not same(function(lambda q: ask_part(guarded, q)), truth)
-
-
-@pytest.mark.parametrize("name", ATTACKS)
-def test_attack_succeeds_without_a_guard(name: str) -> None:
-    function, truth = ATTACKS[name]
-    assert same(function(lambda q: ask_part(unguarded, q)), truth)
+test_attack_fails_under_the_default_policy, test_attack_succeeds_without_a_guard = played(ATTACKS, guarded, unguarded)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import polars
+import pytest
 from drive import World
 from query import Q
 
@@ -62,3 +63,22 @@ def cell(table: polars.DataFrame, name: str, row: int = 0) -> Any:
 def minus(one: Any, *others: Any) -> Any:
     """Return a difference, None where a part is missing."""
     return None if one is None or any(o is None for o in others) else one - sum(others)
+
+
+def played(attacks: Attacks, guarded: World, unguarded: World) -> tuple[Callable[[str], None], Callable[[str], None]]:
+    """Return two tests: each attack fails in a guarded world, and succeeds in the same one without a guard.
+
+    To be called once all attacks are registered.
+    """
+
+    @pytest.mark.parametrize("name", attacks)
+    def fails(name: str) -> None:
+        function, truth = attacks[name]
+        assert not same(function(lambda q: ask_part(guarded, q)), truth)
+
+    @pytest.mark.parametrize("name", attacks)
+    def succeeds(name: str) -> None:
+        function, truth = attacks[name]
+        assert same(function(lambda q: ask_part(unguarded, q)), truth)
+
+    return fails, succeeds
