@@ -17,7 +17,8 @@ the sum weighted by the other column; where that leaves a combination about fewe
 left of a told population when others that are told and lie in it apart are taken out. Not every population that follows
 is among them.
 
-**What is not watched.** Tables of more than `MOST_ITEMS` rows; beyond `MOST_RANK` independent numbers of a column all but
+**What is not watched.** Tables of more than `MOST_ITEMS` rows; of what follows from one answer the populations beyond
+`MOST_DIFFERING` rows in all, the smallest being judged first, and those not all of whose rows are there any more; beyond `MOST_RANK` independent numbers of a column all but
 the largest groups and what they are together; frames in which a join repeats rows; and the strict profile, where a
 decision must not depend on which values were withheld. A covariance that would have to be watched is withheld there
 (strict: rounded instead). It has to be where the other column is quasi or public; weights that nobody knows, a measure's,
@@ -204,7 +205,7 @@ class Watcher:
             if bool((rows >= 0).all()) and left >= 0:
                 here.append((items, rows))
         if len(following) > MOST_IMPLIED:
-            # INVARIANT: what follows and is not judged is not told
+            # INVARIANT: more populations follow than are looked at: nothing of it is told
             memory.put(o, TOLD + name, before)
             for one in told:
                 one.shown[:] = False
@@ -213,10 +214,9 @@ class Watcher:
             if self.listed is None:
                 fits = yield from self._fit(o, s, [rows for _, rows in here])
             else:
-                _, following = yield from self.listed(f"{self.name}p{i}_", [rows for _, rows in here])
-                fits = (following.shown[alone] | following.few.get(alone, np.zeros(following.height, bool)))[
-                    : len(here)
-                ]
+                _, judged = yield from self.listed(f"{self.name}p{i}_", [rows for _, rows in here])
+                few = judged.few.get(alone, np.zeros(judged.height, bool))
+                fits = (judged.shown[alone] | few)[: len(here)]
             if fits.all():
                 passed(memory, o, name, [items for items, _ in here])
             else:
