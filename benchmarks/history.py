@@ -15,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 from bastion_policy.history import Channel, Past, Sets
 from bastion_policy.history.encoding import pack_past, unpack_past
+from bastion_policy.history.near import Cells
+from bastion_policy.judge_history import MOST_SNAPPED
 
 from benchmarks.timing import median, met, spread
 
@@ -56,7 +58,7 @@ def spread_over(channel: Channel, kind: Ints) -> Channel:
     """Return the channel of a session of people of whom `kind[i]` says which item of the session they are."""
     labels = channel.labels[kind]
     sizes = np.bincount(labels, minlength=channel.sizes.size).astype(channel.sizes.dtype)
-    return replace(channel, labels=labels, sizes=sizes)
+    return replace(channel, labels=labels, sizes=sizes, cells=Cells.of(channel.parts, sizes))
 
 
 def bytes_of(channel: Channel) -> int:
@@ -105,7 +107,7 @@ def measure_history(units: int = UNITS, releases: int = RELEASES, filters: int =
         def kept(count: int = count, where: Any = where, who: Any = who) -> Any:
             asked = Sets.of(count, where, who, units)
             channel.distances(asked, K, 1, unit)
-            list(channel.nested(asked))
+            channel.nested(asked, MOST_SNAPPED)
             return channel.released(asked)
 
         found = compared()

@@ -355,10 +355,10 @@ class Memory:
         (o,), (sets,) = self.occurrences, asked
         now = inner or not sets.disjoint
         held, lens = self.channel(o, "") if now else self.before[o.dataset], self.lens(o)
-        pairs = sorted(held.nested(sets.where(flags)), key=lambda found: found[3])
+        pairs = held.nested(sets.where(flags), MOST_SNAPPED)
         found: list[tuple[int, Indexes]] = []
         left, seen = MOST_DIFFERING, set()
-        for cell, part, stored, apart in pairs[:MOST_SNAPPED]:
+        for cell, part, stored, apart in pairs:
             left -= apart
             if left < 0:
                 break

@@ -8,13 +8,13 @@ import msgspec
 import numpy as np
 import polars
 import pytest
-from bastion_policy.history import FAR, NEAR, SAME, Channel, Past, Roster, Sets
+from bastion_policy.history import FAR, NEAR, SAME, Channel, Past, Roster, Sets, past
 from bastion_policy.history.encoding import pack_past, pack_roster, unpack_past, unpack_roster
 from bastion_policy.judge_history import EDGE_BUDGET
 from bastion_policy.model import Aggregation, AtLeastNOf, LinearAudit, Policy, Review, Role, RoleKind, Suppress
 from bastion_policy.verdict import Outcome
 from drive import World
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from query import Q
 
@@ -188,16 +188,32 @@ def sets_of(populations: list[frozenset[int]]) -> Sets:
     return Sets.of(len(populations), [c for c, _ in pairs], [i for _, i in pairs])
 
 
-@settings(deadline=None, max_examples=150)
-@given(st.lists(SETS, max_size=4), SETS, st.integers(2, 6), st.integers(1, 4))
-def test_distances_are_those_of_the_definition(stored: list, asked: list, k: int, rows: int) -> None:
-    """Units whose items differ; the same first, then the earliest that is near."""
-    unit = np.arange(30, dtype=np.uint64) // np.uint64(rows)
+def stored_ones(stored: list) -> tuple[Channel, list[tuple[tuple[int, int], frozenset[int]]]]:
+    """Return a channel of populations, and them with the place of each."""
     channel = Channel.empty(30)
     for populations in stored:
         channel = channel.released(sets_of(populations))
-    kept = [channel.population(p, c) for p in range(channel.parts.shape[0]) for c in range(channel.parts[p].max() + 1)]
-    kept = [frozenset(map(int, items)) for items in kept if items.size]
+    places = [(p, c) for p in range(channel.parts.shape[0]) for c in range(channel.parts[p].max() + 1)]
+    found = [(place, frozenset(map(int, channel.population(*place)))) for place in places]
+    return channel, [(place, items) for place, items in found if items]
+
+
+@pytest.fixture(params=[0, past.FEW], ids=["looked up", "all counted"])
+def few(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From how many partitions on only those are counted that a few atoms say may be near."""
+    monkeypatch.setattr(past, "FEW", request.param)
+
+
+PROPERTY = settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@PROPERTY
+@given(st.lists(SETS, max_size=4), SETS, st.integers(1, 6), st.integers(1, 4))
+def test_distances_are_those_of_the_definition(few: None, stored: list, asked: list, k: int, rows: int) -> None:
+    """Units whose items differ; the same first, then the earliest that is near."""
+    unit = np.arange(30, dtype=np.uint64) // np.uint64(rows)
+    channel, places = stored_ones(stored)
+    kept = [items for _, items in places]
     assert sorted(map(sorted, kept)) == sorted(sorted(s) for populations in stored for s in populations if s)
     found = channel.distances(sets_of(asked), k, rows, unit)
     for cell, population in enumerate(asked):
@@ -206,6 +222,64 @@ def test_distances_are_those_of_the_definition(stored: list, asked: list, k: int
         apart = [len({int(unit[i]) for i in population ^ s}) for s in kept if population & s]
         expected = SAME if 0 in apart else NEAR if any(a < k for a in apart) else FAR
         assert found.state[cell] == expected
+        # what lies at a threshold is told by it: exact below two people's rows times k
+        items = min([len(population), *(len(population ^ s) for s in kept if population & s and population != s)])
+        assert min(int(found.closest[cell]), 2 * k * rows) == min(items, 2 * k * rows)
+
+
+@PROPERTY
+@given(st.lists(SETS, max_size=4), SETS)
+def test_populations_inside_one_another_are_found(few: None, stored: list, asked: list) -> None:
+    channel, places = stored_ones(stored)
+    expected = {
+        (cell, place, len(population ^ s))
+        for cell, population in enumerate(asked)
+        for place, s in places
+        if population and population != s and (population <= s or population >= s)
+    }
+    found = channel.nested(sets_of(asked), 1_000)
+    assert {(c, (p, s), apart) for c, p, s, apart in found} == expected
+    assert [apart for *_, apart in found] == sorted(apart for *_, apart in expected)
+    assert channel.nested(sets_of(asked), 2) == found[:2]
+
+
+@PROPERTY
+@given(st.integers(0, 1 << 30), st.integers(1, 4), st.integers(1, 3))
+def test_what_is_not_counted_is_not_near(few: None, seed: int, k: int, rows: int) -> None:
+    """Hundreds of people in larger cells: what a few atoms say against a count of everything."""
+    rng, size = np.random.default_rng(seed), 400
+    unit = np.arange(size, dtype=np.uint64) // np.uint64(rows)
+    channel, placed = Channel.empty(size), []
+    for _ in range(12):
+        # coarse columns, refined ones, and ones from which few people moved
+        place = rng.integers(-1, int(rng.integers(1, 8)), size).astype(np.int32)
+        if placed and rng.random() < 0.6:
+            place = placed[int(rng.integers(len(placed)))].copy()
+            place[rng.integers(0, size, int(rng.integers(1, 8)))] = int(rng.integers(-1, 3))
+        elif rng.random() < 0.3:
+            place[:] = np.where(rng.random(size) < 0.97, 0, -1)
+        placed.append(place)
+    for place in placed[:9]:
+        channel = channel.released(Sets(int(place.max()) + 1, place, np.ones(int(place.max()) + 1, bool)))
+    again = unpack_past(pack_past(Past({"": channel}))).channels[""]
+    for place in placed[6:]:
+        asked = Sets(int(place.max()) + 1, place, rng.random(int(place.max()) + 1) < 0.8)
+        found = channel.distances(asked, k, rows, unit)
+        near = np.full(asked.count, FAR)
+        first = np.full((asked.count, 2), -1)
+        for cell in np.flatnonzero(asked.sizes):
+            mine = frozenset(asked.members(int(cell)).tolist())
+            for p in range(channel.parts.shape[0]):
+                for c in range(int(channel.parts[p].max()) + 1):
+                    s = frozenset(channel.population(p, c).tolist())
+                    apart = len({int(unit[i]) for i in mine ^ s}) if mine & s else k
+                    state = SAME if apart == 0 else NEAR if apart < k else FAR
+                    if (state == SAME and near[cell] != SAME) or (state == NEAR and near[cell] == FAR):
+                        near[cell], first[cell] = state, (p, c)
+        assert (found.state == near).all()
+        assert (np.stack([found.part, found.stored], axis=1) == first).all()
+        read = again.distances(asked, k, rows, unit)
+        assert (read.part == found.part).all() and again.nested(asked, 500) == channel.nested(asked, 500)
 
 
 @settings(deadline=None, max_examples=60)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -10,10 +12,12 @@ import numpy as np
 from bastion_plan.errors import ServerError
 
 from bastion_policy.audit import AuditRules, decode, encode
+from bastion_policy.history.near import Cells
 from bastion_policy.history.past import Channel, Past
 from bastion_policy.history.roster import Roster
+from bastion_policy.history.sets import Ints, Items
 
-VERSION = 2
+VERSION = 3
 #: arrays beyond this are not unpacked (2 GiB)
 MOST = 1 << 31
 #: bytes up to which arrays are compressed
@@ -82,7 +86,7 @@ def _channel(channel: Channel) -> dict[str, Any]:
         "sizes": _array(channel.sizes),
         "parts": _array(channel.parts),
         "plans": channel.plans,
-        "hidden": [_array(items) for items in channel.hidden],
+        "hidden": [_array(part) for part in _together(channel.hidden)],
         "rules": rules,
         "audit": b"" if audit is None else encode(audit),
     }
@@ -92,15 +96,21 @@ def _read_channel(found: dict[str, Any]) -> Channel:
     labels, sizes, parts = (_read(found[name]) for name in ("labels", "sizes", "parts"))
     if sizes.sum() != labels.size or parts.shape[1:] != sizes.shape or (labels.size and labels.max() >= sizes.size):
         raise _damaged()
-    hidden, plans = tuple(_read(items) for items in found["hidden"]), tuple(found["plans"])
+    (items, starts), plans = (_read(part) for part in found["hidden"]), tuple(found["plans"])
+    hidden = tuple(np.split(items, starts)[1:])
     if len(plans) != parts.shape[0]:
         raise _damaged()
+    channel = Channel(labels, sizes, parts, plans, hidden, cells=Cells.of(parts, sizes))
     if found["rules"] is None:
-        return Channel(labels, sizes, parts, plans, hidden)
+        return channel
     k, pairs, share, tau, people = found["rules"]
-    return Channel(
-        labels, sizes, parts, plans, hidden, decode(found["audit"], AuditRules(k, pairs, share, tau, people=people))
-    )
+    return replace(channel, audit=decode(found["audit"], AuditRules(k, pairs, share, tau, people=people)))
+
+
+def _together(populations: Sequence[Items]) -> tuple[Items, Ints]:
+    """Return the items of populations one after the other, and where each begins."""
+    lengths = np.array([0, *(items.size for items in populations)], np.int64)
+    return np.concatenate([np.zeros(0, np.int32), *populations]), np.cumsum(lengths)[:-1]
 
 
 def _array(values: np.ndarray[Any, Any]) -> list[Any]:

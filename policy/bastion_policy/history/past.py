@@ -10,6 +10,7 @@ that one's value. Which values are missing counts as known. The channel "" holds
 
 **Exactness.** Populations are kept as sets of *atoms*, the classes of items that no stored population tells apart: each
 stored partition is one number per atom. Splitting an atom copies its column. Distances are exact counts, not estimates.
+Which stored partitions are counted at all is found by a few atoms of each population (`history.near`).
 
 INVARIANT: every doubt ends in "not far": what is too large to be compared is not released.
 """
@@ -24,12 +25,15 @@ import numpy.typing as npt
 
 from bastion_policy.audit import AuditRules, AuditState, Row, checks, distinct
 from bastion_policy.history.certain import certain
+from bastion_policy.history.near import Cells, around, close
 from bastion_policy.history.sets import Ints, Items, Sets
 
 Hashes = npt.NDArray[np.uint64]
 FAR, SAME, NEAR, FULL = 0, 1, 2, 3
 #: entries (stored partitions times atoms) of one channel; beyond it the history is full, and nothing new is released
 CAPACITY = 1 << 28
+#: partitions that are all counted
+FEW = 16
 #: cells that share items, which are kept as partitions of their own
 MOST_OVERLAPPING = 64
 
@@ -38,7 +42,7 @@ MOST_OVERLAPPING = 64
 class Distances:
     """What the snap rule says of cells. state: FAR, SAME, NEAR or FULL. part, stored: of the population that decides.
 
-    closest: items apart from the nearest other stored population, or from nobody.
+    closest: items apart from the nearest other stored population, or from nobody; exact below 2 * k people's.
     """
 
     state: npt.NDArray[np.int8]
@@ -52,8 +56,9 @@ class Channel:
     """The stored populations of one channel, in the order of their release. Never changed in place.
 
     labels: the atom of each item. sizes: items per atom. parts: one row per stored partition, one column per atom: the
-    cell that the atom is in, -1 for none. plans: for each, a digest of the plan that it was asked by. hidden: items of cells whose own number was withheld. audit: the linear audit of
-    the same releases; None where it is off, or not needed yet.
+    cell that the atom is in, -1 for none. plans: for each, a digest of the plan that it was asked by. hidden: items of cells
+    whose own number was withheld. audit: the linear audit of the same releases; None where it is off, or not needed yet.
+    cells: the stored populations one by one.
     """
 
     labels: Items
@@ -62,6 +67,7 @@ class Channel:
     plans: tuple[bytes, ...] = ()
     hidden: tuple[Items, ...] = ()
     audit: AuditState | None = None
+    cells: Cells = field(default_factory=Cells.none)
 
     @classmethod
     def empty(cls, items: int) -> Channel:
@@ -76,7 +82,7 @@ class Channel:
         labels = np.concatenate([self.labels, np.full(more, self.sizes.size, np.int32)])
         parts = np.concatenate([self.parts, np.full((self.parts.shape[0], 1), -1, np.int32)], axis=1)
         audit = self.audit.grown(more) if self.audit is not None else None
-        return Channel(labels, np.append(self.sizes, more), parts, self.plans, self.hidden, audit)
+        return replace(self, labels=labels, sizes=np.append(self.sizes, more), parts=parts, audit=audit)
 
     # -- the snap rule
 
@@ -90,7 +96,7 @@ class Channel:
         state = np.full(asked.count, FAR, np.int8)
         part, stored = np.full(asked.count, -1, np.int64), np.full(asked.count, -1, np.int64)
         closest = asked.sizes.copy()
-        for p, c, s, apart, _ in self._overlaps(asked):
+        for p, c, s, apart, _ in self._overlaps(asked, 2 * k * most):
             np.minimum.at(closest, c[apart > 0], apart[apart > 0])
             for at in np.flatnonzero((apart <= (k - 1) * most) & (state[c] != SAME)):
                 where = int(c[at])
@@ -101,18 +107,39 @@ class Channel:
                     state[where], part[where], stored[where] = NEAR, p, s[at]
         return Distances(state, part, stored, closest)
 
-    def nested(self, asked: Sets) -> Iterator[tuple[int, int, int, int]]:
-        """Iterate over (cell, part, stored, items apart) where a cell lies inside a stored population, or holds one."""
-        for p, c, s, apart, nested in self._overlaps(asked):
-            for at in np.flatnonzero(nested & (apart > 0)):
-                yield int(c[at]), p, int(s[at]), int(apart[at])
+    def nested(self, asked: Sets, most: int) -> list[tuple[int, int, int, int]]:
+        """Return (cell, part, stored, items apart) where a cell lies inside a stored population, or holds one.
 
-    def _overlaps(self, asked: Sets) -> Iterator[tuple[int, Ints, Ints, Ints, npt.NDArray[np.bool_]]]:
-        """Iterate over (part, cells, stored, items apart, whether one lies inside the other) of what has items in common."""
+        Only the `most` of which the fewest items are apart, the fewest first.
+        """
+        found = [np.zeros((4, 0), np.int64)]
+        for p, c, s, apart, nested in self._overlaps(asked):
+            at = np.flatnonzero(nested & (apart > 0))
+            found.append(np.stack([c[at], np.full(at.size, p), s[at], apart[at]]))
+        every = np.concatenate(found, axis=1)
+        chosen = every[:, np.argsort(every[3], kind="stable")[:most]]
+        return [(int(c), int(p), int(s), int(apart)) for c, p, s, apart in chosen.T]
+
+    def _overlaps(
+        self, asked: Sets, within: int | None = None
+    ) -> Iterator[tuple[int, Ints, Ints, Ints, npt.NDArray[np.bool_]]]:
+        """Iterate over (part, cells, stored, items apart, whether one lies inside the other) of what has items in common.
+
+        within: only partitions with a pair of fewer items apart are needed; None: those in which one lies inside the other.
+        """
         if not self.parts.shape[0]:
             return
         cell, atom, lengths = self._met(asked)
-        for p in range(self.parts.shape[0]) if cell.size else ():
+        if not cell.size:
+            return
+        among = np.arange(self.parts.shape[0])
+        if among.size <= FEW:
+            pass
+        elif within is not None:
+            among = close(self.parts, self.cells, cell, atom, lengths, asked.sizes, within)
+        elif asked.disjoint:
+            among = around(self.parts, self.cells, cell, atom, lengths, asked.sizes, self.sizes)
+        for p in among.tolist():
             row = self.parts[p]
             inside = row[atom]
             hit = inside >= 0
@@ -209,8 +236,10 @@ class Channel:
             code, again = np.unique(met.atom * width + cell + 1, return_inverse=True)
             atom, cell = code // width, code % width - 1
             at, size = again.astype(np.int32)[met.at], np.bincount(again, met.size).astype(np.int64)
-        parts = np.vstack([self.parts[:, atom], cell[None, :].astype(np.int32)])
-        return replace(self, labels=at, sizes=size, parts=parts, plans=(*self.plans, plan))
+        row = cell.astype(np.int32)
+        parts = np.vstack([self.parts[:, atom], row[None, :]])
+        cells = self.cells.renumbered(atom, self.sizes.size).plus(row, size)
+        return replace(self, labels=at, sizes=size, parts=parts, plans=(*self.plans, plan), cells=cells)
 
 
 @dataclass(frozen=True, eq=False)

@@ -102,9 +102,14 @@ class Sets:
         """Return the items of one cell, ascending."""
         if self.place is not None and self.count == 1 and self.kept[0]:
             return np.flatnonzero(self.place == cell).astype(np.int32)
-        cells, items = self.memberships
-        start, end = np.searchsorted(cells, [cell, cell + 1])
-        return items[start:end]
+        return self.memberships[1][self._starts[cell] : self._starts[cell + 1]]
+
+    @cached_property
+    def _starts(self) -> list[int]:
+        """Where in `memberships` each cell begins, and the end."""
+        counts = np.bincount(self.memberships[0], minlength=self.count)
+        starts: list[int] = np.append(0, np.cumsum(counts)).tolist()
+        return starts
 
     def rows(self, cells: Sequence[int] | Ints) -> list[Row]:
         """Return the audit's rows of some cells."""
