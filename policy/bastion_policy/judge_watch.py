@@ -360,17 +360,18 @@ def watch(memory: Memory, o: Occurrence, name: str, parts: Sequence[Told], faili
     held = memory.channel(o, channel)
     withheld = [Row.of(part.sets.members(int(c))) for part in parts for c in np.flatnonzero(part.withheld)]
     withheld += [Row.of(items) for items in failing]
-    order = sorted(_cells(parts), key=lambda found: -found[2].units.size)
-    rows = [row for _, _, row in order]
     lens, (_, state) = memory.lens(o), _state(memory, o, name)
     if state is None:
         return False
-    if len(rows) > MOST_RANK // 2:
+    order = _largest(parts)
+    many = len(order) > MOST_RANK // 2
+    rows = [row for part, cell in order[: MOST_RANK // 4 if many else None] for row in part.sets.rows([cell])]
+    if many:
         # the largest, and what all are together
         every = np.zeros(lens.roster.size, bool)
-        for row in rows:
-            every[row.units] = True
-        rows = [*rows[: MOST_RANK // 4], Row(np.flatnonzero(every))]
+        for part in parts:
+            every[part.sets.where(part.shown).memberships[1]] = True
+        rows.append(Row(np.flatnonzero(every)))
     refused: list[int] = []
     # INVARIANT: where weighted sums were told, any sum may complete a combination about a few people
     if withheld or held.hidden or name.startswith(WEIGHTS):
@@ -385,7 +386,7 @@ def watch(memory: Memory, o: Occurrence, name: str, parts: Sequence[Told], faili
         following = known
     for i in refused:
         # what all are together is refused by its smallest part
-        part, cell, _ = order[i] if i < len(order) and rows[i] is order[i][2] else order[-1]
+        part, cell = order[-1 if many and i == len(rows) - 1 else i]
         part.shown[cell] = False
     for part in parts:
         held = _stored(held, part.sets.where(part.shown), lens.roster.unit)
@@ -406,36 +407,56 @@ def implied(memory: Memory, o: Occurrence, name: str) -> list[Items]:
     # what was told is made of whole atoms: one item of each stands for it
     someone = np.zeros(atoms.sizes.size, np.int64)
     someone[atoms.labels] = np.arange(atoms.labels.size)
-    told = held.parts[:, held.labels[someone]]
-    known = {np.packbits(part == cell).tobytes() for part in told for cell in range(int(part.max(initial=-1)) + 1)}
-    known |= {np.packbits(vector == 1).tobytes() for vector in held.audit.concealed}
     there = atoms.sizes > 0
-    masks = [*(ones & there), *_left_over(told, atoms.sizes)]
+    told = np.where(there, held.parts[:, held.labels[someone]], -1)
+    sizes = [np.bincount(part + 1, atoms.sizes)[1:].astype(np.int64) for part in told]
+    concealed = {np.packbits((vector == 1) & there).tobytes() for vector in held.audit.concealed}
+    masks = [*(ones & there), *_left_over(told, sizes)]
     masks += _inside(memory.channel(o, ""), held.audit, someone)
     fresh: dict[bytes, Flags] = {}
     for mask in masks:
         key = np.packbits(mask & there).tobytes()
-        if key not in known and bool((mask & there).any()):
+        if key not in concealed and not _is_told(mask & there, told, sizes, int(atoms.sizes[mask].sum())):
             fresh[key] = mask & there
     found = sorted(fresh.values(), key=lambda mask: int(atoms.sizes[mask].sum()))[: MOST_IMPLIED + 1]
     return [np.flatnonzero(mask[atoms.labels]).astype(np.int32) for mask in found]
 
 
-def _left_over(told: Items, sizes: Ints) -> list[Flags]:
+def _is_told(mask: Flags, told: Items, sizes: Sequence[Ints], size: int) -> bool:
+    """Return whether a population is nobody, or one that was told. size: items in it."""
+    if not size:
+        return True
+    cells = told[:, int(np.argmax(mask))]
+    same = (p for p in np.flatnonzero(cells >= 0) if sizes[p][cells[p]] == size)
+    return any(bool(((told[p] == cells[p]) == mask).all()) for p in same)
+
+
+def _left_over(told: Items, sizes: Sequence[Ints]) -> list[Flags]:
     """Return what is left of told populations when told ones inside them, apart from each other, are taken out.
 
-    told: (partitions x atoms) the cell of each atom, -1 for none.
+    told: (partitions x atoms) the cell of each atom, -1 for none. sizes: items per cell, by partition.
     """
-    masks = [part == cell for part in told for cell in range(int(part.max(initial=-1)) + 1)]
-    masks = sorted((m for m in masks if m.any()), key=lambda m: -int(sizes[m].sum()))[:MOST_RANK]
-    found = []
-    around = [m for i, m in enumerate(masks) if not any(bool((m & ~w).sum() == 0) for w in masks[:i])][:MOST_AROUND]
-    for whole in around:
-        inside = [m for m in masks if not (m & ~whole).any() and (whole & ~m).any()]
+    part = np.repeat(np.arange(len(sizes)), [one.size for one in sizes])
+    cell = np.concatenate([np.zeros(0, np.int64), *(np.arange(one.size) for one in sizes)])
+    size = np.concatenate([np.zeros(0, np.int64), *sizes])
+    largest = np.argsort(-size, kind="stable")[:MOST_RANK]
+    masks = [told[part[at]] == cell[at] for at in largest if size[at]]
+    first_of = {id(mask): int(np.argmax(mask)) for mask in masks}
+
+    def lies(one: Flags, other: Flags) -> bool:
+        return bool(other[first_of[id(one)]]) and not (one & ~other).any()
+
+    found: list[Flags] = []
+    outer: list[Flags] = []
+    for mask in masks:
+        if len(outer) < MOST_AROUND and not any(lies(mask, other) for other in outer):
+            outer.append(mask)
+    for whole in outer:
+        inside = [mask for mask in masks if lies(mask, whole) and (whole & ~mask).any()]
         for first in inside[:MOST_FIRST]:
             left = whole & ~first
             for other in inside:
-                if not (other & ~left).any():
+                if lies(other, left):
                     left = left & ~other
             if left.any():
                 found.append(left)
@@ -445,16 +466,18 @@ def _left_over(told: Items, sizes: Ints) -> list[Flags]:
 def _inside(stored: Channel, audit: AuditState, someone: Ints) -> list[Flags]:
     """Return stored populations that lie in the row space of what was told."""
     atoms, cells = audit.atoms, stored.parts[:, stored.labels[someone]]
-    sizes = [np.bincount(part + 1, stored.sizes)[1:] for part in stored.parts]
-    masks = []
-    for part, people in zip(cells, sizes, strict=True):
-        for cell in np.flatnonzero(people):
-            mask = (part == cell) & (atoms.sizes > 0)
-            # made of whole atoms, as far as one of each tells
-            if mask.any() and int(atoms.sizes[mask].sum()) == people[cell]:
-                masks.append(mask)
-    if not masks or len(masks) > MOST_STORED:
+    there = atoms.sizes > 0
+    whole = []
+    for number, part in enumerate(cells):
+        people = np.bincount(stored.parts[number] + 1, stored.sizes)[1:]
+        # made of whole atoms, as far as one of each tells
+        mine = np.bincount(part + 1, atoms.sizes, people.size + 1)[1:]
+        whole += [(number, cell) for cell in np.flatnonzero((people > 0) & (mine == people))]
+        if len(whole) > MOST_STORED:
+            return []
+    if not whole:
         return []
+    masks = [(cells[number] == cell) & there for number, cell in whole]
     rest = audit.space.remainder(np.array(masks, np.float64))
     outside = touched(rest)
     return [mask for mask, out in zip(masks, outside, strict=True) if not out.any()]
@@ -485,6 +508,15 @@ def _stored(held: Channel, asked: Sets, unit: Hashes) -> Channel:
     if not new.sizes.any() or held.parts.shape[0] >= MOST_TOLD or not held.room(new):
         return held
     return held.released(new)
+
+
+def _largest(parts: Sequence[Told]) -> list[tuple[Told, int]]:
+    """Return the cells that are shown, the largest first."""
+    cells = [np.flatnonzero(part.shown) for part in parts]
+    which = np.repeat(np.arange(len(parts)), [found.size for found in cells])
+    every = np.concatenate([np.zeros(0, np.int64), *cells])
+    sizes = np.concatenate([np.zeros(0, np.int64), *(p.sets.sizes[c] for p, c in zip(parts, cells, strict=True))])
+    return [(parts[which[at]], int(every[at])) for at in np.argsort(-sizes, kind="stable")]
 
 
 def _cells(parts: Sequence[Told]) -> Iterator[tuple[Told, int, Row]]:

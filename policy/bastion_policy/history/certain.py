@@ -25,7 +25,7 @@ import numpy.typing as npt
 
 from bastion_policy.audit.primes import draw
 from bastion_policy.audit.space import CHUNK, Space, touched
-from bastion_policy.history.sets import Ints, Items
+from bastion_policy.history.sets import Ints, Items, numbered
 
 #: cells of all partitions but the largest
 MOST_CELLS = 1024
@@ -55,9 +55,10 @@ def certain(parts: Items, sizes: Ints, least: int, seed: bytes) -> bool:
     types, table = _types(parts[np.ix_(others, here)], counts[others])
     kinds = table.shape[0]
     # one entry per cell and type, the largest of a cell first; kinds + type for those in no cell
-    code, at = np.unique((parts[first, here].astype(np.int64) + 1) * kinds + types, return_inverse=True)
+    code, at = numbered((parts[first, here].astype(np.int64) + 1) * kinds + types, (int(counts[first]) + 1) * kinds)
     rows = np.bincount(at, sizes[here], code.size).astype(np.int64)
-    order = np.lexsort((-rows, code // kinds))
+    most = int(rows.max(initial=0)) + 1
+    order = np.argsort(code // kinds * most - rows, kind="stable")
     cell, kind, rows = code[order] // kinds - 1, code[order] % kinds, rows[order]
     outside = cell < 0
     alone, here_rows = kind[outside], rows[outside]
@@ -70,14 +71,14 @@ def certain(parts: Items, sizes: Ints, least: int, seed: bytes) -> bool:
     pairs = np.concatenate(
         [_pair(kind[start], kind, kinds)[place > 0], _pair(alone, np.full_like(alone, kinds), kinds)]
     )
-    needed = np.unique(pairs)
+    needed, _ = numbered(pairs, (kinds + 1) ** 2)
     # what is given
     given = [(_pair(kind[start], kind, kinds)[place >= BESIDE], rows[place >= BESIDE])]
     for step in range(1, BESIDE):
         same = cell[step:] == cell[:-step]
         given.append((_pair(kind[step:], kind[:-step], kinds)[same], np.minimum(rows[step:], rows[:-step])[same]))
     given.append((_pair(alone, np.full_like(alone, kinds), kinds), here_rows))
-    codes, at = np.unique(np.concatenate([g[0] for g in given]), return_inverse=True)
+    codes, at = numbered(np.concatenate([g[0] for g in given]), (kinds + 1) ** 2)
     weight = np.bincount(at, np.concatenate([g[1] for g in given]), codes.size)
     equal = codes[weight >= least]
     if not needed.size:
@@ -115,10 +116,12 @@ def _pair(one: Ints, two: Ints, kinds: int) -> Ints:
 
 def _types(parts: Items, counts: Ints) -> tuple[Ints, npt.NDArray[np.int8]]:
     """Return the type of each atom, and the table of types: types x cells, 1 where people of the type are in the cell."""
-    types = np.zeros(parts.shape[1], np.int64)
+    types, kinds = np.zeros(parts.shape[1], np.int64), 1
     for row, count in zip(parts, counts, strict=True):
-        _, types = np.unique(types * (count + 1) + row + 1, return_inverse=True)
-    _, example = np.unique(types, return_index=True)
+        met, types = numbered(types * (count + 1) + row + 1, kinds * (int(count) + 1))
+        kinds = met.size
+    example = np.zeros(kinds, np.int64)
+    example[types] = np.arange(types.size)
     table = np.zeros((example.size, int(counts.sum())), np.int8)
     for row, offset in zip(parts, np.cumsum(counts) - counts, strict=True):
         cells = row[example]

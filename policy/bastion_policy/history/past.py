@@ -26,7 +26,7 @@ import numpy.typing as npt
 from bastion_policy.audit import AuditRules, AuditState, Row, checks, distinct
 from bastion_policy.history.certain import certain
 from bastion_policy.history.near import Cells, around, close
-from bastion_policy.history.sets import Ints, Items, Sets
+from bastion_policy.history.sets import Ints, Items, Sets, numbered
 
 Hashes = npt.NDArray[np.uint64]
 FAR, SAME, NEAR, FULL = 0, 1, 2, 3
@@ -233,7 +233,7 @@ class Channel:
         else:
             # what is not kept is as good as in none
             width = asked.count + 1
-            code, again = np.unique(met.atom * width + cell + 1, return_inverse=True)
+            code, again = numbered(met.atom * width + cell + 1, self.sizes.size * width)
             atom, cell = code // width, code % width - 1
             at, size = again.astype(np.int32)[met.at], np.bincount(again, met.size).astype(np.int64)
         row = cell.astype(np.int32)
@@ -291,5 +291,5 @@ def _weighed(code: Ints, weight: Ints, top: int) -> tuple[Ints, Ints]:
         total = np.bincount(code, weight, top).astype(np.int64)
         found = np.flatnonzero(total)
         return found, total[found]
-    found, at = np.unique(code, return_inverse=True)
+    found, at = numbered(code, top)
     return found, np.bincount(at, weight, found.size).astype(np.int64)

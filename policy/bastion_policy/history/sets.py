@@ -19,6 +19,18 @@ Flags = npt.NDArray[np.bool_]
 MOST_SPREAD = 8
 
 
+def numbered(code: Ints, top: int) -> tuple[Ints, Ints]:
+    """Return the distinct codes (0 <= code < top), ascending, and which of them each code is."""
+    if top > MOST_SPREAD * max(code.size, 1024):
+        return np.unique(code, return_inverse=True)
+    there = np.zeros(top, bool)
+    there[code] = True
+    codes = np.flatnonzero(there)
+    number = np.zeros(top, np.int64)
+    number[codes] = np.arange(codes.size)
+    return codes, number[code]
+
+
 @dataclass(frozen=True, eq=False)
 class Crossed:
     """How atoms and cells meet: `size[i]` items are in atom `atom[i]` and cell `cell[i]` (-1: in none).
