@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -149,7 +149,7 @@ class BoundaryJudge:
             dict(self.private),
             memory,
             self.plan_digest + cut.name.removeprefix(self.name).encode(),
-            lambda name, populations: self._listed(name, populations, None),
+            lambda name, populations, enters: self._listed(name, populations, memory if enters else None, instead=True),
             everybody=not cut.keys
             and (cut.name == f"{self.name}w" or (cut.name == self.name and not self.frame.narrowed)),
         )
@@ -185,15 +185,16 @@ class BoundaryJudge:
             others = yield from self._single(past.rest, self._only(cut, past.members), self.memory)
         elif past.rest == "whole":
             others = everybody
-        yield from self._differences(cut, past, judged, rules.inner)
         near = yield from self._near(cut, past)
+        parts = self._parts(past, judged, near, everybody, others)
+        yield from self._differences(cut, parts)
         own = past.own | past.withheld
         if past.withheld.any():
             judged.failed += [(i, past.rule) for i in self._used()]
         failed = {i: past.own & ~shown for i, shown in enumerate(judged.shown)}
         if cut.keys:
             yield from self._hide_more(cut, judged, past.own)
-        yield from self._watch(cut, past, judged, failed, rules.inner, near, everybody, others)
+        yield from self._watch(cut, [replace(p, failed=failed if p.judged is judged else {}) for p in parts])
         if past.own.all() and all(shown.all() for shown in judged.shown) and not judged.stored:
             self.memory.settle(asked)
         cells = yield from self._compose(cut, m, judged, own, past.whole, past.members, everybody, others, near)
@@ -309,8 +310,13 @@ class BoundaryJudge:
         """Return which cells are in the remainder."""
         return np.isin(np.arange(m.size), members) if rest is not None else np.zeros(m.size, bool)
 
-    def _listed(self, name: str, populations: Sequence[Indexes], memory: Memory | None) -> Steps:
-        """Judge populations that are given by their rows in the only table; returns (cut, Judged)."""
+    def _listed(
+        self, name: str, populations: Sequence[Indexes], memory: Memory | None, *, instead: bool = False
+    ) -> Steps:
+        """Judge populations that are given by their rows in the only table; returns (cut, Judged).
+
+        instead: they stand for those of one statistic.
+        """
         (occurrence,) = self.frame.occurrences
         numbers = np.repeat(np.arange(len(populations)), [rows.size for rows in populations])
         tables: dict[str, Mapping[str, Any]] = {
@@ -325,37 +331,77 @@ class BoundaryJudge:
         cut = self._of(name, plan, (Column(f"{OWN}q"),))
         kept = self.kept
         rules = self._rules(cut, memory)
+        rules.instead = instead
         self.kept = kept | self.kept if memory is not None else kept
         table = yield Measure(cut.table(), name, rules.returned(), tables)
         m = Measurer(cut, int(table["__height"]), tables)
         return cut, (yield from rules.judge(m, table, np.ones(m.size, bool)))
 
-    def _differences(
-        self, cut: Cut, past: Past, judged: Judged, inner: Mapping[int, tuple[Sequence[Sets], Flags]]
-    ) -> Steps:
+    def _parts(
+        self,
+        past: Past,
+        judged: Judged,
+        near: Near | None,
+        everybody: tuple[Cut, Judged] | None,
+        others: tuple[Cut, Judged] | None,
+    ) -> list[Part]:
+        """Return all that is told, and of whom, where there is a history."""
+        if past.asked is None:
+            return []
+        parts, one = [Part(judged, past.asked, past.own, inner=judged.inner)], np.ones(1, bool)
+        if near is not None:
+            (occurrence,) = self.frame.occurrences
+            sets = self.memory.stored(occurrence, near.places)
+            parts.append(Part(near.judged, [sets], np.ones(near.judged.height, bool), inner=near.judged.inner))
+        if everybody is not None:
+            lenses = [self.memory.lens(o) for o in self.frame.occurrences]
+            whole = [Sets.one(lens.items, lens.roster.size) for lens in lenses]
+            parts.append(Part(everybody[1], whole, one, inner=everybody[1].inner))
+        if isinstance(past.rest, Cut) and others is not None:
+            together = [sets.union(past.members) for sets in past.asked]
+            parts.append(Part(others[1], together, one, inner=others[1].inner))
+        return parts
+
+    def _differences(self, cut: Cut, parts: Sequence[Part]) -> Steps:
         """Withhold numbers whose difference from a stored population does not pass the rules about values.
 
         INVARIANT: of two nested populations that were both answered, what lies between them is answered too; so it is a cell
-        like any other, in the whole table to begin with.
+        like any other, in the whole table to begin with. This holds of what is told instead of a cell as of the cell.
         """
-        if not self.memory.on or past.asked is None or any(cut.nested.values()):
+        if not self.memory.on or any(cut.nested.values()):
             return
-        # numbers of people who say yes are populations of their own, which the snap rule keeps apart
-        kept = [(i, s) for i, s in enumerate(self.boundary.statistics) if i not in inner]
-        cells = [(i, i) for i, s in kept if s.terms and not s.population and s.guard in SUMMED]
-        yield from self._between(f"{self.name}d", past.asked, past.own, cells, judged)
-        for i, (asked, flags) in inner.items():
-            # what a condition inside a statistic picks is compared by the statistic without it
-            alone = self.boundary.statistics[i].without
-            if alone is not None and self.boundary.statistics[alone].terms:
-                yield from self._between(f"{self.name}d{i}_", asked, flags, [(i, alone)], judged)
+        for number, part in enumerate(parts):
+            name, statistics = f"{self.name}d{number}_", self.boundary.statistics
+            # numbers of people who say yes are populations of their own, which the snap rule keeps apart
+            kept = [(i, s) for i, s in enumerate(statistics) if i not in part.inner]
+            cells = [(i, i) for i, s in kept if s.terms and not s.population and s.guard in SUMMED]
+            yield from self._between(name, part.asked, part.own, cells, part.judged, now=number > 0)
+            for i, s in enumerate(statistics):
+                # what a condition inside a statistic picks is compared by the statistic without it
+                alone = i if s.without is None else s.without
+                asked, flags = part.inner.get(i, (part.asked, part.own))
+                if i in part.inner and s.without is not None and statistics[alone].terms:
+                    yield from self._between(f"{name}{i}_", asked, flags, [(i, alone)], part.judged)
+                if i in part.judged.told:
+                    sets, flags = part.judged.speaks_of(i, asked[0]), part.judged.elsewhere(i)
+                    yield from self._between(f"{name}{i}s", [sets], flags, [(i, alone)], part.judged, now=True)
 
     def _between(
-        self, name: str, asked: Sequence[Sets], flags: Flags, statistics: Sequence[tuple[int, int]], judged: Judged
+        self,
+        name: str,
+        asked: Sequence[Sets],
+        flags: Flags,
+        statistics: Sequence[tuple[int, int]],
+        judged: Judged,
+        *,
+        now: bool = False,
     ) -> Steps:
-        """Judge differences from stored populations. statistics: (whose numbers are withheld, which is judged)."""
-        inner = any(i != alone for i, alone in statistics)
-        found = self.memory.differences(asked, flags, inner=inner) if statistics else []
+        """Judge differences from stored populations, those of the same question too if `now`.
+
+        statistics: (whose numbers are withheld, which is judged).
+        """
+        now = now or any(i != alone for i, alone in statistics)
+        found = self.memory.differences(asked, flags, inner=now) if statistics else []
         if not found:
             return
         _, between = yield from self._listed(name, [rows for _, rows in found], None)
@@ -368,30 +414,10 @@ class BoundaryJudge:
                 judged.shown[i][bad] = False
                 judged.failed += [(i, rule) for j, rule in between.failed if j == alone] or [(i, "min-agg-size")]
 
-    def _watch(
-        self,
-        cut: Cut,
-        past: Past,
-        judged: Judged,
-        failed: Mapping[int, Flags],
-        inner: Mapping[int, tuple[Sequence[Sets], Flags]],
-        near: Near | None,
-        everybody: tuple[Cut, Judged] | None,
-        others: tuple[Cut, Judged] | None,
-    ) -> Steps:
-        """Withhold numbers from which others would follow that fail the rules about values. failed: those asked for."""
-        if past.asked is None:
+    def _watch(self, cut: Cut, parts: Sequence[Part]) -> Steps:
+        """Withhold numbers from which others would follow that fail the rules about values."""
+        if not parts:
             return
-        parts, one = [Part(judged, past.asked, past.own, failed, inner)], np.ones(1, bool)
-        if near is not None:
-            (occurrence,) = self.frame.occurrences
-            sets = self.memory.stored(occurrence, near.places)
-            parts.append(Part(near.judged, [sets], np.ones(near.judged.height, bool)))
-        if everybody is not None:
-            lenses = [self.memory.lens(o) for o in self.frame.occurrences]
-            parts.append(Part(everybody[1], [Sets.one(lens.items, lens.roster.size) for lens in lenses], one))
-        if isinstance(past.rest, Cut) and others is not None:
-            parts.append(Part(others[1], [sets.union(past.members) for sets in past.asked], one))
 
         def values(o: Occurrence, of: Term | Source) -> Steps:
             if isinstance(of, Term):

@@ -31,6 +31,7 @@ from bastion_policy.guard_cells import (
 )
 from bastion_policy.guard_plans import as_float, lenient
 from bastion_policy.history import Sets
+from bastion_policy.history.sets import Items
 from bastion_policy.judge_history import MOST_SNAPPED, PEOPLE, Memory, Standing, channel_of
 from bastion_policy.judge_homogeneity import differing, threshold, watched
 from bastion_policy.judge_intervals import intervals
@@ -52,7 +53,8 @@ class Judged:
     the statistic is answered without its own conditions. failed: rules that failed, by statistic. few: where fewer than k
     units have a value at all. alike: where fewer people differ than homogeneity asks for. settled: where a condition is
     answered as nobody or everybody. stored: numbers of stored populations of their own channel, shown instead (NaN
-    elsewhere).
+    elsewhere). told: these populations, as items, by statistic and cell. inner: populations that conditions inside statistics
+    pick, by statistic.
     """
 
     height: int
@@ -65,6 +67,21 @@ class Judged:
     alike: dict[int, Flags] = field(default_factory=dict)
     settled: dict[int, Flags] = field(default_factory=dict)
     stored: dict[int, Floats] = field(default_factory=dict)
+    told: dict[int, dict[int, Items]] = field(default_factory=dict)
+    inner: dict[int, tuple[Sequence[Sets], Flags]] = field(default_factory=dict)
+
+    def elsewhere(self, i: int) -> Flags:
+        """Return the cells in which a statistic is that of another population."""
+        return np.isin(np.arange(self.height), list(self.told.get(i, ())))
+
+    def speaks_of(self, i: int, sets: Sets) -> Sets:
+        """Return whom the numbers of a statistic are about. sets: who is in its populations."""
+        told = self.told.get(i)
+        if not told:
+            return sets
+        cells, items = sets.where(~self.elsewhere(i)).memberships
+        more = np.repeat(list(told), [len(x) for x in told.values()])
+        return Sets.of(sets.count, np.append(cells, more), np.concatenate([items, *told.values()]))
 
 
 @dataclass
@@ -77,14 +94,15 @@ class ValueRules:
     private: dict[str, PrivateFacts]
     memory: Memory | None = None
     plan: bytes = b""
-    listed: Callable[[str, Sequence[Indexes]], Steps] | None = None
+    #: judges populations that are given by their rows, and enters them where it is told to
+    listed: Callable[[str, Sequence[Indexes], bool], Steps] | None = None
+    #: whether the cut is of stored populations that stand for others
+    instead: bool = False
     #: whether the cut is the whole table, by what the plan says
     everybody: bool = False
 
     def __post_init__(self) -> None:
         self._names: list[Expr] = []
-        #: populations that conditions inside statistics pick, by statistic
-        self.inner: dict[int, tuple[Sequence[Sets], Flags]] = {}
 
     # -- what is measured in the same pass
 
@@ -267,13 +285,16 @@ class ValueRules:
         memory = self.memory
         if memory is None or not memory.on:
             return shown
-        for name, condition, sources in self._asked(s):
-            shown = yield from self._stands(m, memory, i, name, condition, sources, shown, found)
+        asked = self._asked(s)
         steady = memory.steady(s.sources) if s.terms and s.function not in ("count", "null_count") else frozenset()
+        for at, (name, condition, sources) in enumerate(asked):
+            more = at + 1 < len(asked) or bool(steady)
+            shown = yield from self._stands(m, memory, i, name, condition, sources, shown, found, more=more)
         if steady:
             present = both([*s.population, *(call("is_not_null", t.expr) for t in s.terms)])
             assert present is not None
-            shown = yield from self._stands(m, memory, i, self._named(present), present, steady, shown, found, PEOPLE)
+            name = self._named(present)
+            shown = yield from self._stands(m, memory, i, name, present, steady, shown, found, prefix=PEOPLE)
         return shown
 
     def _stands(
@@ -286,13 +307,16 @@ class ValueRules:
         sources: frozenset[Source],
         shown: Flags,
         found: Judged,
+        *,
         prefix: str = "",
+        more: bool = False,
     ) -> Steps:
         # what decides who is in these populations, and where they come from
         plan = hashlib.sha256(self.plan + repr(condition).encode()).digest()[:12]
         # where the cell, nobody or everybody is answered instead, there is no population of its own
         none = np.zeros(m.size, bool)
-        mine = shown & ~found.without.get(i, none) & ~found.settled.get(i, none)
+        # INVARIANT: where another population was told, it was compared in all channels; that of the cell is not told of
+        mine = shown & ~found.without.get(i, none) & ~found.settled.get(i, none) & ~found.elsewhere(i)
         if not mine.any():
             return shown
         whole = yield from memory.wholes(m, sources, prefix)
@@ -312,10 +336,11 @@ class ValueRules:
             far |= standing.far
             cleared |= memory.enter(people, standing.far, channel, plan=plan)
         if not channel:
-            self.inner[i] = (asked, cleared)
+            found.inner[i] = (asked, cleared)
         answered = none
         if not prefix and whole and (mine & ~cleared).any():
-            answered = yield from self._as_stored(m, memory, i, asked, channel, mine & ~cleared, standing, found)
+            left = mine & ~cleared
+            answered = yield from self._as_stored(m, memory, i, asked, channel, left, standing, found, more=more)
         if (mine & ~far & ~answered).any():
             found.failed.append((i, "history"))
         if (far & ~cleared & ~answered).any():
@@ -332,16 +357,21 @@ class ValueRules:
         left: Flags,
         standing: Standing,
         found: Judged,
+        *,
+        more: bool,
     ) -> Steps:
         """Answer a statistic's own populations as stored ones, where there are; returns where.
 
-        INVARIANT: the number is that of the stored population, all of it, and passes the rules about values there.
+        INVARIANT: the number is that of the stored population, all of it, and passes the rules about values there. more: those
+        of it who have a value have channels of their own, in which nobody may have compared them before: it is judged as a new
+        answer there.
         """
         answered = np.zeros(m.size, bool)
         s = self.cut.boundary.statistics[i]
         alone = i if s.without is None else s.without
         if (
             self.listed is None
+            or (more and self.instead)
             or len(memory.occurrences) != 1
             or any(self.cut.nested.values())
             or self.effective.rounding is not None
@@ -361,15 +391,20 @@ class ValueRules:
                 places.append((int(cell), at))
         if not places:
             return answered
-        cut, judged = yield from self.listed(f"{self.cut.name}e{i}", list(populations.values()))
+        cut, judged = yield from self.listed(f"{self.cut.name}e{i}{channel and 'v'}", list(populations.values()), more)
         value = f"{OWN}s{alone}"
         answer = yield from m.ask(n.Select(n.Scan(cut.name), (Alias(Cast(Column(value), FLOAT64), value),)))
         numbers = {at: position for position, at in enumerate(populations)}
         values = found.stored.setdefault(i, np.full(m.size, np.nan))
         for cell, at in places:
-            number = floats(answer[value])[numbers[at]]
-            if judged.shown[alone][numbers[at]] and np.isfinite(number):
+            position = numbers[at]
+            items = judged.told.get(alone, {}).get(position)
+            number = (floats(answer[value]) if items is None else judged.stored[alone])[position]
+            if judged.shown[alone][position] and np.isfinite(number):
                 values[cell], answered[cell] = number, True
+                (o,) = memory.occurrences
+                stored = memory.channel(o, channel).population(*at)
+                found.told.setdefault(i, {})[int(cell)] = stored if items is None else items
         return answered
 
     def _population(self, m: Measurer, table: Measured, i: int, s: Statistic, own: Flags, found: Judged) -> Steps:

@@ -128,7 +128,7 @@ class Watcher:
                         one.shown[:] &= found.shown | ~cell
             for (one, part), as_it_was in zip(told, shown, strict=True):
                 _, own = part.inner.get(i, (None, part.own)) if s.population else (None, part.own)
-                looked = own & ~part.judged.without.get(i, own & False)
+                looked = (own | part.judged.elsewhere(i)) & ~part.judged.without.get(i, own & False)
                 part.judged.shown[i] &= one.shown | ~looked
                 if (as_it_was & looked & ~one.shown).any():
                     part.judged.failed.append((i, "linear-audit"))
@@ -156,6 +156,7 @@ class Watcher:
                 return None
             asked, own = part.inner[i]
         none = np.zeros(own.size, bool)
+        own = own | part.judged.elsewhere(i)
         mine = own & ~part.judged.without.get(i, none)
         failed = part.failed.get(i, none) & mine & ~part.judged.few.get(i, none)
         shown, sets = part.judged.shown[i] & mine, asked[0]
@@ -170,7 +171,8 @@ class Watcher:
                 sets = Sets.of(sets.count, cells, items, self.memory.lens(o).roster.size)
                 # INVARIANT: a row that counts twice would need a weight; what holds one is not told
                 shown &= sets.sizes == np.sum([one.sizes for one in stacked], axis=0)
-        return Told(sets, shown, failed)
+        # INVARIANT: what is told is watched: another population, where its number is shown instead
+        return Told(part.judged.speaks_of(i, sets), shown, failed)
 
     def _systems(self, o: Occurrence, s: Statistic, told: Sequence[Told]) -> Steps:
         """Return (name, flags of cells) of the systems that a statistic speaks of: its column's, and its expression's own."""
