@@ -158,8 +158,7 @@ class Memory:
         """Return populations as people and their numbers of rows: the first, second … row of a person; None: too many."""
         found = []
         for o, sets in zip(self.occurrences, asked, strict=True):
-            owner = self.lens(o).roster.owner
-            assert owner is not None
+            owner = self._whose(o)
             people = int(owner.max()) + 1
             cells, items = sets.memberships
             code, counts = np.unique(cells * people + owner[items], return_counts=True)
@@ -201,7 +200,8 @@ class Memory:
 
     def _sets(self, o: Occurrence, count: int, cell: Any, row: Any) -> Sets:
         lens = self.lens(o)
-        return Sets.of(count, np.asarray(cell), lens.items[np.asarray(row, np.int64)], lens.roster.size)
+        rows = np.asarray(row)
+        return Sets.of(count, np.asarray(cell), rows if lens.in_order else lens.items[rows], lens.roster.size)
 
     # -- the snap rule
 
@@ -427,13 +427,17 @@ class Memory:
             yield held.around(items, inside=True)
             yield held.around(items, inside=False)
 
+    def _whose(self, o: Occurrence) -> Indexes:
+        """Return whose each item is, as numbers; of a joined table that has one row per person, its own."""
+        roster = self.lens(o).roster
+        return np.arange(roster.size) if roster.owner is None else roster.owner
+
     def _scale(self, o: Occurrence, channel: str) -> tuple[int, Hashes]:
         """Return (items per person at most, whose each item is) of a channel."""
         roster = self.lens(o).roster
         if not channel.startswith(PEOPLE):
             return roster.most, roster.unit
-        assert roster.owner is not None
-        people = int(roster.owner.max()) + 1
+        people = int(self._whose(o).max()) + 1
         return MOST_TURNS, np.repeat(np.arange(people, dtype=np.uint64), MOST_TURNS)
 
     def _rules(self, most: int) -> AuditRules:

@@ -48,6 +48,11 @@ class Lens:
         self.most = self.roster.most
 
     @cached_property
+    def in_order(self) -> bool:
+        """Whether each row has its own number."""
+        return bool((self.items == np.arange(self.items.size, dtype=self.items.dtype)).all())
+
+    @cached_property
     def rows(self) -> npt.NDArray[np.int64]:
         """Per item, its row in this version; -1: it has none."""
         rows = np.full(self.roster.size, -1, np.int64)

@@ -95,8 +95,10 @@ class Channel:
         """
         state = np.full(asked.count, FAR, np.int8)
         part, stored = np.full(asked.count, -1, np.int64), np.full(asked.count, -1, np.int64)
+        overlaps = list(self._overlaps(asked, 2 * k * most))
+        # counted while the populations met the atoms
         closest = asked.sizes.copy()
-        for p, c, s, apart, _ in self._overlaps(asked, 2 * k * most):
+        for p, c, s, apart, _ in overlaps:
             np.minimum.at(closest, c[apart > 0], apart[apart > 0])
             for at in np.flatnonzero((apart <= (k - 1) * most) & (state[c] != SAME)):
                 where = int(c[at])
