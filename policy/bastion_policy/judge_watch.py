@@ -429,7 +429,7 @@ def _is_told(mask: Flags, told: Items, sizes: Sequence[Ints], size: int) -> bool
     if not size:
         return True
     cells = told[:, int(np.argmax(mask))]
-    same = (p for p in np.flatnonzero(cells >= 0) if sizes[p][cells[p]] == size)
+    same = (int(p) for p in np.flatnonzero(cells >= 0) if sizes[int(p)][cells[p]] == size)
     return any(bool(((told[p] == cells[p]) == mask).all()) for p in same)
 
 
