@@ -102,3 +102,16 @@ def test_those_of_a_stored_population_who_have_a_value_are_compared(way: str) ->
     assert first == pytest.approx(sum(values[:40]))
     assert told(w, T.filter(pl.col("other")).select(pl.len())) == len(CHOSEN["other"])
     assert told(w, ASKED[way]) in (None, pytest.approx(first)), "else the difference is one person's value"
+
+
+def test_a_table_of_people_joins_one_of_their_visits() -> None:
+    """What is one value per person in many rows is compared by people: in the other table each has one row."""
+    visits = polars.DataFrame({"id": np.repeat(np.arange(100), 3), "age": np.repeat(np.arange(100) % 7, 3)})
+    people = polars.DataFrame({"id": range(100), "town": ["ab"[i % 2] for i in range(100)]})
+    roles: dict[str, Role | str] = dict.fromkeys(["age", "town"], "quasi")
+    w = World(remembers=True)
+    for name, frame in (("t", visits), ("s", people)):
+        w.add(name, frame, DEFAULT, roles, "id")
+    found = w.ask(T.join(Q("s"), on="id").group_by("town").agg(pl.col("age").sum()).plan).released
+    assert found["age"].null_count() == 0
+    assert found["age"].sum() == visits["age"].sum()
