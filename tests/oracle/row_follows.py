@@ -11,6 +11,8 @@ from typing import Any
 PRIME = 2**61 - 1
 #: classes of one unit that are moved together, moves that are considered, pairs of them, and populations found, at most
 MOST_TOGETHER, MOST_MOVES, MOST_ALIKE, MOST_FOUND = 5, 1000, 100, 400
+#: populations of which some are put together
+MOST_TOUCHING = 10
 Rows = Counter[int]
 
 
@@ -28,6 +30,25 @@ def whole_classes(sets: Sequence[Mapping[int, Any]], base: Rows, among: Sequence
     return tuple(  # type: ignore[return-value]
         Counter(r for rows in classes if some(bool(base[x]) for x in rows) for r in rows) for some in (all, any)
     )
+
+
+def together(sets: Sequence[Rows], base: Rows) -> Iterator[Rows]:
+    """Some of what was asked for, put together: populations inside one, or that touch it.
+
+    Not all that was asked for tells rows apart: what the audit did not clear is as if nobody had asked.
+    """
+    found: list[Rows] = []
+    for one in sets:
+        if one not in found and one != base and any(base[x] for x in one):
+            found.append(one)
+    inside = [one for one in found if all(base[x] >= c for x, c in one.items())]
+    for some in (inside, sorted(found, key=lambda one: sum((one - base).values()))):
+        for size in range(1, 5):
+            for chosen in itertools.combinations(some[:MOST_TOUCHING], size):
+                union: Rows = Counter()
+                for one in chosen:
+                    union |= one
+                yield union
 
 
 def echelon(rows: list[list[int]], width: int) -> tuple[list[list[int]], list[int]]:

@@ -38,7 +38,7 @@ from bastion_plan.bind import BoundPlan
 from bastion_plan.expressions import Call, Expr
 from bastion_policy.model import RoleKind
 from row_audit import Systems
-from row_follows import classes_of, following, rank, whole_classes
+from row_follows import classes_of, following, rank, together, whole_classes
 from row_frames import Behind, Boundary, Dataset, Foreign, Form, Frame, Leaf, Reader, Reading, Values, scalar
 from row_statistics import compute, known, selected, total
 from row_values import Unknown, same
@@ -910,6 +910,7 @@ class Oracle:
         for chosen, least in itertools.chain(
             ((c, len(sets) == 1) for sets in tables for c in whole_classes(sets, base, everybody)),
             ((c, False) for sets in tables for c in following(sets, base, units, limits.k)),
+            ((c, True) for c in together(tables[3], base)),
         ):
             positions = self.rows_for(frame, dataset, chosen)
             half = abs(chosen.total() - base.total()) * 2 <= base.total()
