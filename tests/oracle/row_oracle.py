@@ -176,7 +176,7 @@ class Oracle:
 
     def apart(self, dataset: str, one: Rows, two: Rows) -> int:
         """Number of units whose rows differ."""
-        return self.units(dataset, (r for r in one.keys() | two.keys() if one[r] != two[r]))
+        return self.units(dataset, {r for r, _ in one.items() ^ two.items()})
 
     def whole(self, dataset: str, times: int = 1) -> Rows:
         return Counter(dict.fromkeys(range(len(self.datasets[dataset].rows)), times))

@@ -111,6 +111,8 @@ def paired(name: str, xs: Sequence[Any], ys: Sequence[Any], options: dict[str, A
 def middle(values: Sequence[Any]) -> float | None:
     if not values:
         return None
+    if not all(isinstance(x, int | float) for x in values):
+        raise Unknown("arithmetic with dates")
     half = len(values) // 2
     return float(values[half]) if len(values) % 2 else (values[half - 1] + values[half]) / 2
 
