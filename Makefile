@@ -72,8 +72,8 @@ fuzz-audit: CASES := $(if $(filter command line,$(origin CASES)),$(CASES),10000)
 fuzz-audit: $(STAMP)-test  ## the linear audit against fractions on small worlds, CASES times (10000)
 	BASTION_FUZZ_CASES=$(CASES) $(BIN)/python -m pytest -s --timeout 0 tests/oracle/test_linear_audit.py
 
-fuzz-policy: $(STAMP)-test  ## the judge against the row oracle, CASES times
-	BASTION_FUZZ_CASES=$(CASES) $(BIN)/python -m pytest -s --timeout 0 tests/oracle/test_row_oracle.py
+fuzz-policy: $(STAMP)-test  ## the judge against the row oracle, CASES times; other cases with SEED=1, 2 ...
+	BASTION_FUZZ_CASES=$(CASES) BASTION_FUZZ_SEED=$(SEED) $(BIN)/python -m pytest -s --timeout 0 tests/oracle/test_row_oracle.py
 
 attack-report: $(STAMP)-test  ## play every attack against a live server and write docs/attacks.md
 	$(BIN)/python tests/attacks/wire/attack_report.py docs/attacks.md
