@@ -617,8 +617,7 @@ class Reader:
                 values = dict(zip(names, key, strict=True))
                 values |= {name_of(e): self.arithmetic(e, found) for e in node.aggs}
                 rows.append(Row(values, tuple(o for i in chosen for o in frame.rows[i].origin), alive))
-        forbidden = frame.forbidden.union(*(leaf.forbidden for leaf in leaves.values()))
-        forbidden = forbidden.union(*(p.forbidden for p in parts))
+        forbidden = frame.forbidden.union(*(p.forbidden for p in parts))
         cautious = frame.cautious.union(*(leaf.cautious for leaf in leaves.values()))
         if len(parts) > 1:
             cautious |= {"a key beside the unit"}
@@ -627,6 +626,10 @@ class Reader:
         marks = {
             name: (frozenset[str](), frozenset({"rows of a unit"})) for name in columns if not columns[name].sources
         }
+        for e in node.aggs:
+            # what must not be told of one column is none of the others'
+            odd = frozenset[str]().union(*(leaves[c].forbidden for c in descend(e) if c in leaves))
+            marks[name_of(e)] = (odd, marks.get(name_of(e), (odd, frozenset[str]()))[1])
         return frame.but(
             rows=rows, columns=columns, schema=schemas, forbidden=forbidden, cautious=cautious, marks=marks
         )

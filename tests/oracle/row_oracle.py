@@ -791,7 +791,8 @@ class Oracle:
             return None
         fitting = [o for o in options if o.fits(value)]
         if fitting:
-            return min(fitting, key=lambda o: o.kind == "own")
+            # of those that say the same: what was told before, the cell, what was asked for but not told of by itself
+            return min(fitting, key=lambda o: 1 if o.kind == "own" else 0 if self._told(boundary.frame, o) else 2)
         reasons = set(boundary.forbidden)
         for c in boundary.leaves:
             if occurs(c, expr):
@@ -809,6 +810,11 @@ class Oracle:
             if occurs(c, expr):
                 reasons.add(self._facts(boundary.frame, boundary.leaves[c], cell, limits))
         return Finding("value", "", value, tuple(sorted(reasons)), leak)
+
+    def _told(self, frame: Frame, choice: Choice) -> bool:
+        """Whether a choice tells of nobody new."""
+        bases = self.base(frame, choice.population).items()
+        return all(not base or base == self.whole(d) or base in self.stored[d] for d, base in bases)
 
     def _of_atoms(
         self, boundary: Boundary, cell: Sequence[int], limits: Limits, values: Mapping[str, Any], told_now: list[Choice]
@@ -1114,10 +1120,13 @@ class Oracle:
             counted = [list(r[name].values()) for r in table] if leaf.function == "value_counts" else []
             # a count may be that of a stored population, which was told of before
             told = [value for value, count in counted if count is not None and count == len(safe.get(value, ()))]
+            items = [row[name] for row in table]
+            seen = [next(iter(x.values())) if leaf.function == "value_counts" else x for x in items]
             for value, cell in safe.items():
                 own = "own" in self.target(boundary.frame, cell, limits, ())
                 for d, base in self.base(boundary.frame, cell).items():
-                    known_before = self.stored[d] if own and shown and leaf.function != "mode" else self.unions[d]
+                    alone = own and shown and leaf.function != "mode" and value in seen
+                    known_before = self.stored[d] if alone else self.unions[d]
                     if base and base not in known_before:
                         known_before.append(base)
                 if own and value in told:
@@ -1125,8 +1134,6 @@ class Oracle:
             if limits.audited and not found.findings:
                 for system, rows in self.systems.isolated(limits.k):
                     found.findings.append(Finding("audit", f"{system}: {len(rows)} rows {rows[:12]}", leak=True))
-            items = [row[name] for row in table]
-            seen = [next(iter(x.values())) if leaf.function == "value_counts" else x for x in items]
             for few in ([x for x in cells if x not in safe], [x for x in cells if x not in seen]):
                 for d, base in self.base(boundary.frame, [i for x in few for i in cells[x]]).items():
                     if base and base not in self.unions[d]:
