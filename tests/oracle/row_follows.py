@@ -33,7 +33,7 @@ def whole_classes(sets: Sequence[Mapping[int, Any]], base: Rows, among: Sequence
 
 
 def together(sets: Sequence[Rows], base: Rows) -> Iterator[Rows]:
-    """Some of what was asked for, put together: populations inside one, or that touch it.
+    """Some of what was asked for, put together: populations inside one, or that touch it; and it without some of its parts.
 
     Not all that was asked for tells rows apart: what the audit did not clear is as if nobody had asked.
     """
@@ -49,6 +49,10 @@ def together(sets: Sequence[Rows], base: Rows) -> Iterator[Rows]:
                 for one in chosen:
                     union |= one
                 yield union
+    classes = sorted(classes_of(found, sorted(base)).values(), key=len)[:MOST_TOUCHING]
+    for size in (1, 2):
+        for left in itertools.combinations(classes, size):
+            yield base - Counter({x: base[x] for rows in left for x in rows})
 
 
 def echelon(rows: list[list[int]], width: int) -> tuple[list[list[int]], list[int]]:

@@ -348,9 +348,9 @@ class Oracle:
         if form is Form.MIX:
             return []
         if self._bit(leaf):
-            return self._condition(frame, leaf, full, limits, kind, peers)
+            return self._condition(frame, leaf, rows, full, limits, kind, peers)
         if truth and (form in (Form.BITS, Form.NULLS) or name in ("any", "all", "min", "max")):
-            found = self._condition(frame, leaf, full, limits, kind, peers)
+            found = self._condition(frame, leaf, rows, full, limits, kind, peers)
             # which values are missing is public
             return [*found, Choice(value, kind, tuple(rows))] if form is Form.NULLS else found
         # a sum of columns is told by the sums of these, each of which must pass
@@ -388,7 +388,14 @@ class Oracle:
         return all(isinstance(x, int | float) and abs(x) < float("inf") for x in values)
 
     def _condition(
-        self, frame: Frame, leaf: Leaf, full: list[int], limits: Limits, kind: str, peers: Sequence[Sequence[int]]
+        self,
+        frame: Frame,
+        leaf: Leaf,
+        rows: Sequence[int],
+        full: list[int],
+        limits: Limits,
+        kind: str,
+        peers: Sequence[Sequence[int]],
     ) -> list[Choice]:
         """A bit per row: its true rows are a population of their own."""
         values, name = leaf.args[0].values, leaf.function
@@ -401,10 +408,10 @@ class Oracle:
         false = [i for i in full if values[i] != high]
         few, all_but = self.people(frame, true) < limits.k, self.people(frame, false) < limits.k
         if name in ("any", "max"):
-            found = [Choice(low if few else high, kind, tuple(full))]
+            found = [Choice(low if few else high, kind, tuple(rows))]
             return found + ([Choice(high, "everybody")] if all_but else [])
         if name in ("all", "min"):
-            found = [Choice(high if all_but else low, kind, tuple(full))]
+            found = [Choice(high if all_but else low, kind, tuple(rows))]
             return found + ([Choice(low, "nobody")] if few else [])
         n = len(full)
         found = []
