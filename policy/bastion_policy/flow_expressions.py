@@ -27,12 +27,14 @@ from bastion_plan.typing import expr_dtype
 from bastion_policy.derived import parse_derived
 from bastion_policy.flow_affine import MAX_STEPS, PLAIN_ARITHMETIC, affine, ordinary, scaled
 from bastion_policy.flow_trees import columns_in, is_scalar, number, rewrite
-from bastion_policy.lineage import CONSTANT, Form, Frame, Source, Value, World
+from bastion_policy.lineage import CONSTANT, INTEGERS, Form, Frame, Source, Value, World
 
 #: flow classes that read other rows of the frame
 CROSS_ROW = frozenset({FunctionFlow.WINDOW, FunctionFlow.FILTER, FunctionFlow.TIED})
-#: non-linear functions that may be taken of a pristine column
-ALLOWED = frozenset({"abs", "sqrt", "log1p", "str.len_chars", "str.len_bytes"})
+#: functions that may be taken of a pristine column.
+#: INVARIANT: none of them packs more into a sum than its own size: one sum of square roots or logarithms, with all its digits,
+#: has a single solution among the whole numbers that ten people may have, and names them all.
+ALLOWED = frozenset({"abs", "str.len_chars", "str.len_bytes"})
 DATE_PARTS = {
     "dt.year": (None, None),
     "dt.iso_year": (None, None),
@@ -184,8 +186,16 @@ TOTAL = frozenset(
 )
 #: of these, those that read the format off the rows where none is given
 GUESSES = frozenset({"str.to_date", "str.to_datetime", "str.to_time", "str.strptime"})
-#: of these, those that overflow with an error in decimals
-_DECIMAL = frozenset({"mul", "truediv", "floordiv", "truncdiv", "mod"})
+#: INVARIANT: decimals overflow with an error, in arithmetic and where two of unlike digits are brought to one type. They are
+#: compared with one another, or with plain numbers, and nothing else.
+_OF_DECIMALS = frozenset({"eq", "ne", "lt", "le", "gt", "ge", "eq_missing", "ne_missing", "is_between", "fill_null"})
+_OF_DECIMAL = frozenset({"neg", "is_null", "is_not_null"})
+#: how far a stored date may be moved: calendars end, and beyond their ends functions fail or give nothing
+MOST_DAYS = 366 * 1000
+#: what reads a text as a date: it gives none that calendars do not have
+_DATED = frozenset({"str.to_date", "str.to_datetime", "str.strptime", "str.to_time"})
+#: dates of a date that is in the calendar
+_STILL_DATED = frozenset({"dt.date", "dt.time", "dt.truncate", "dt.round", "dt.month_start", "dt.month_end"})
 #: parts of one expression that are looked at
 MAX_NODES = 1000
 #: functions that take a column in every argument, and never fail; the arguments of others after the first are constant
@@ -291,13 +301,7 @@ class ExpressionTyping:
         inner = self.value(expr.input)
         source = self._dtype(expr.input)
         target = expr.dtype
-        if (
-            inner.sources
-            and target.is_temporal
-            and not (source is not None and source.is_temporal)
-            and (source is None or source.kind != "String")
-        ):
-            # numbers may be dates that calendars do not have
+        if inner.sources and self._cast_fails(expr.input, source, target):
             self.cross_row.append("!cast")
         if inner.form in (Form.CONSTANT, Form.NULLS):
             whole = inner.low is not None and inner.low == math.floor(inner.low) and abs(inner.low) < 2**53
@@ -332,6 +336,48 @@ class ExpressionTyping:
         # narrow types make nulls where a value does not fit: a condition in disguise
         return inner.derived(Form.BINNED, makes_nulls=True)
 
+    def _cast_fails(self, inner: Expr, source: DType | None, target: DType) -> bool:
+        """Whether a cast may give what fails later, or may itself."""
+        if target.kind == "Decimal":
+            return source != target
+        if source is not None and source.is_temporal:
+            return not target.is_numeric and not self.in_calendar(inner)
+        # numbers may be dates that calendars do not have
+        return target.is_temporal and (source is None or source.kind != "String")
+
+    def in_calendar(self, expr: Expr) -> bool:
+        """Whether a date, time or duration is a stored one, or one near it, so that the calendar has it."""
+        dtype = self._dtype(expr)
+        match expr:
+            case Alias(input=inner):
+                return self.in_calendar(inner)
+            case Column(name=name):
+                value = self.frame.columns.get(name)
+                return value is not None and (value.stored or value.dated)
+            case Cast(input=inner, dtype=target):
+                source = self._dtype(inner)
+                return target.is_temporal and source is not None and source.is_temporal and self.in_calendar(inner)
+            case Call(function="add" | "sub", args=(one, two)) if dtype is not None and dtype.kind != "Duration":
+                return self._moved_in_calendar(one, two) or self._moved_in_calendar(two, one)
+            case Call(function="sub", args=(one, two)):
+                return self.in_calendar(one) and self.in_calendar(two)
+            case Call(function=name, args=(inner, *more)) if not any(columns_in(a) for a in more):
+                read = name in _STILL_DATED or (name in _DATED and isinstance(inner, Column))
+                return read and self.in_calendar(inner)
+            case _:
+                return not columns_in(expr)
+
+    def _moved_in_calendar(self, moved: Expr, by: Expr) -> bool:
+        """Whether a stored date is moved by a constant that is not too long."""
+        stored = (
+            isinstance(moved, Column) and (value := self.frame.columns.get(moved.name)) is not None and value.stored
+        )
+        dtype = by.dtype if isinstance(by, Literal) else None
+        if not stored or dtype is None or dtype.kind != "Duration" or not isinstance(by, Literal):
+            return False
+        per_day = {"ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}.get(dtype.unit or "us", 1)
+        return isinstance(by.value, int) and abs(by.value) <= MOST_DAYS * per_day
+
     def _is_number(self, expr: Expr) -> bool:
         dtype = self._dtype(expr)
         return dtype is not None and dtype.is_numeric
@@ -348,6 +394,9 @@ class ExpressionTyping:
         if not sources:
             return CONSTANT
         values = join_sources((truthy, falsy))
+        kinds = {str(d) for d in map(self._dtype, (expr.truthy, expr.falsy)) if d is not None and d.kind != "Null"}
+        if len(kinds) > 1 and any("Decimal" in kind for kind in kinds):
+            self.cross_row.append("!when")
         makes_nulls = any(isinstance(e, Literal) and e.value is None for e in (expr.truthy, expr.falsy))
         if not values or len({(s.occurrence, s.column) for s in sources}) == 1:
             # INVARIANT: a literal in when/then keeps the class of its condition.
@@ -413,8 +462,6 @@ class ExpressionTyping:
             self.unknown.append(expr.function)
             return self._mix(expr.args, "the function is not registered")
         if function.shape is not Shape.SAME or function.flow in CROSS_ROW:
-            if function.flow is FunctionFlow.GENERATOR and not columns_in(expr):
-                return Value(form=Form.MIX, reason="it numbers the rows")
             self.cross_row.append(expr.function)
             return self._mix(expr.args, "it reads other rows")
         if function.flow is not FunctionFlow.ELEMENTWISE:
@@ -439,9 +486,25 @@ class ExpressionTyping:
         """Whether the function may fail at some values."""
         if expr.function in GUESSES and expr.option("format", None) is None:
             return True
-        if expr.function in _DECIMAL:
-            return any(d is None or d.kind == "Decimal" for d in map(self._dtype, expr.args))
-        return expr.function not in TOTAL
+        if expr.function not in TOTAL:
+            return True
+        kinds = [self._dtype(a) for a in expr.args]
+        if any(d is not None and d.kind == "Decimal" for d in kinds):
+            plain = [
+                isinstance(a, Literal) and d is not None and d.kind != "Decimal"
+                for a, d in zip(expr.args, kinds, strict=True)
+            ]
+            alike = len({str(d) for d, is_plain in zip(kinds, plain, strict=True) if not is_plain}) == 1
+            return not (expr.function in _OF_DECIMAL or (expr.function in _OF_DECIMALS and alike))
+        # INVARIANT: beyond the calendar's end functions of dates fail, or give nothing, at the value of one row
+        dated = [
+            a for a, d in zip(expr.args, kinds, strict=True) if d is not None and d.kind in ("Date", "Datetime", "Time")
+        ]
+        if expr.function in ("add", "sub"):
+            out = self._dtype(expr)
+            return bool(dated) and out is not None and out.kind != "Duration" and not self.in_calendar(expr)
+        reads = expr.function.startswith("dt.") or expr.function in _JOINS_TEXT
+        return reads and not all(map(self.in_calendar, dated))
 
     @staticmethod
     def _constant(expr: Call, values: Sequence[Value]) -> Value:
@@ -482,7 +545,7 @@ class ExpressionTyping:
         """
         if value is None or value.form not in (Form.COLUMN, Form.COMBINATION):
             return value
-        limits = _INTEGER_LIMITS.get(dtype.kind if (dtype := self._dtype(expr)) is not None else "")
+        limits = INTEGERS.get(dtype.kind if (dtype := self._dtype(expr)) is not None else "")
         if limits is None or not self.world.measured:
             return value
         fits = value.low is not None and value.high is not None and limits[0] <= value.low <= value.high <= limits[1]
@@ -531,35 +594,21 @@ class ExpressionTyping:
         value = values[0]
         if value.form is not Form.COLUMN or not value.pristine:
             return None
-        low, high, bit = value.low, value.high, value.bit
-        if expr.function in ("abs", "sqrt", "log1p") and (low is None or high is None) and self.world.measured:
-            return None
-        # INVARIANT: no bend and no edge within the values. Half of sum(abs(x)) - sum(x) is what is below 0, which may be
-        # one person's; and whether a population has a root tells of a single value.
+        low, high = value.low, value.high
+        # INVARIANT: no bend within the values. Half of sum(abs(x)) - sum(x) is what is below 0, which may be one person's.
         match expr.function:
             case "abs":
+                if (low is None or high is None) and self.world.measured:
+                    return None
                 if low is not None and high is not None:
                     if low < 0 < high:
                         return None
                     low, high = sorted((abs(low), abs(high)))
-            case "sqrt":
-                if low is not None and high is not None:
-                    if low < 0:
-                        return None
-                    low, high = math.sqrt(low), math.sqrt(high)
-            case "log1p":
-                if low is not None and high is not None:
-                    if low <= -1:
-                        return None
-                    low, high = math.log1p(low), math.log1p(high)
             case "str.len_chars" | "str.len_bytes":
                 low, high = 0.0, None
             case _:
                 low, high = DATE_PARTS[expr.function]
-        if bit:
-            # of a pristine Boolean column, which is 0 or 1
-            bit = tuple(math.log1p(x) if expr.function == "log1p" else x for x in bit)
-        return value.derived(Form.COLUMN, low=low, high=high, own_scale=True, bit=bit)
+        return value.derived(Form.COLUMN, low=low, high=high, own_scale=True, bit=value.bit)
 
     def _clip(self, expr: Call, values: Sequence[Value]) -> Value | None:
         value = values[0]
@@ -594,13 +643,6 @@ class ExpressionTyping:
             own = value.own_scale and not self._is_number(expr)
             return value.derived(Form.COLUMN, low=low, high=high, own_scale=own, bit=value.bit)
         return None
-
-
-_INTEGER_LIMITS = {f"Int{b}": (-(2.0 ** (b - 1)), 2.0 ** (b - 1) - 1) for b in (8, 16, 32)} | {
-    f"UInt{b}": (0.0, 2.0**b - 1) for b in (8, 16, 32)
-}
-# one power of two below the limit, where floats are too coarse to tell
-_INTEGER_LIMITS |= {"Int64": (-(2.0**62), 2.0**62), "UInt64": (0.0, 2.0**63), "Int128": (-(2.0**120), 2.0**120)}
 
 
 def scalar_bounds(expr: Expr, typing: ExpressionTyping) -> Value:

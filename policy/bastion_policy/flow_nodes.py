@@ -213,6 +213,8 @@ class FlowTyping:
         self._windows_by_unit(expr, frame)
         typing = ExpressionTyping(frame, self.world)
         value = typing.value(expr)
+        if value.sources and not value.stored and typing.in_calendar(expr):
+            value = replace(value, dated=True)
         self._add([unknown(name) for name in dict.fromkeys(typing.unknown)])
         self._add([order_dependent(name) for name in dict.fromkeys(typing.cross_row)])
         self.used |= value.sources
@@ -313,7 +315,7 @@ class FlowTyping:
             if value.form is Form.COMBINATION:
                 # its terms can only be guarded apart where they are written inside the aggregate
                 value = value.derived(Form.MIX, reason="a sum of several columns; write it inside the aggregate")
-            if self.world.strict and value.form is Form.COLUMN and not value.stored:
+            if value.form is Form.COLUMN and not value.stored:
                 value = replace(value, line=strict.line_of(expr, frame))
             if not value.sources and value.form is Form.CONSTANT:
                 value = replace(CONSTANT, low=value.low, high=value.high, steps=value.steps)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -17,6 +18,14 @@ from bastion_policy.rules import leaves
 #: INVARIANT: names of the judge's own columns start with this, and no user's plan or table may have such a name; else a
 #: plan could overwrite the unit column that is carried along.
 OWN = "#~"
+
+
+#: the least and the greatest value of whole numbers; of wide ones a power of two before, where floats are too coarse to tell
+INTEGERS = (
+    {f"Int{b}": (-(2.0 ** (b - 1)), 2.0 ** (b - 1) - 1) for b in (8, 16, 32)}
+    | {f"UInt{b}": (0.0, 2.0**b - 1) for b in (8, 16, 32)}
+    | {"Int64": (-(2.0**62), 2.0**62), "UInt64": (0.0, 2.0**63), "Int128": (-(2.0**120), 2.0**120)}
+)
 
 
 class Flow(StrEnum):
@@ -87,11 +96,12 @@ class Value:
         may be taken of. (abs(x - c) for many c would give single values back.)
     listed: arithmetic that the owner allows by name.
     bit: the values for false and for true of a Boolean column, or of an affine function of one; () where they are not known.
-    line: (x, a, b) of a column that is a * x + b with constants, under the strict profile.
+    line: (x, a, b) of a column that is a * x + b with constants.
     own_scale: not shifted or stretched: order statistics are only given of such, because the same grid laid over a shifted
         column has other cells, and the overlap of two cells of k units may hold a single one.
     makes_nulls: null where the source is not.
     steps: affine steps taken so far; few, so that no chain of them leaves the range of floats.
+    dated: a date that the calendar has, of a column that is none as it stands.
     reason: why it is a MIX.
     """
 
@@ -107,6 +117,7 @@ class Value:
     listed: bool = False
     line: tuple[Source, float, float] | None = None
     bit: tuple[float, ...] | None = None
+    dated: bool = False
     reason: str = ""
 
     @property
@@ -214,9 +225,22 @@ class World:
         return self.facts[source.dataset].column(source.column).role
 
     def bounds(self, source: Source) -> tuple[float | None, float | None]:
-        """Return what is known of a column's bounds: in a strict world the declared ones, else see `widest`."""
+        """Return the bounds by which plans are judged: declared ones, else (not in a strict world) coarse ones around `widest`.
+
+        INVARIANT: whether a question is taken at all costs nothing and is asked as often as one likes, so it must not depend on
+        the largest value, which is one person's, but on the power of ten that it lies below, for either sign.
+        """
         role = self.role(source)
-        return (role.lower, role.upper) if self.strict else self.widest(source)
+        if self.strict:
+            return role.lower, role.upper
+        low, high = self.widest(source)
+        if low is None or high is None or (role.lower, role.upper) == (low, high):
+            return low, high
+        size = max(abs(low), abs(high))
+        top = 10.0 ** math.ceil(math.log10(size)) if size and math.isfinite(size) else size
+        declared = self.facts[source.dataset].column(source.column).dtype
+        edges = INTEGERS.get(declared.kind, (-math.inf, math.inf))
+        return max(-top, edges[0]), min(top, edges[1])
 
     def widest(self, source: Source) -> tuple[float | None, float | None]:
         """Return declared bounds, else observed ones.

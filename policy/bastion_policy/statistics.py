@@ -342,7 +342,8 @@ class StatisticsParser:
             return self._sum_guard(name, form, values[0], args[0])
         if name in ("pl.corr", "pl.cov"):
             linear = all(v.form is Form.COLUMN for v in values) and expr.option("method", "pearson") == "pearson"
-            return Guard.PRODUCTS if linear else None
+            # INVARIANT: of two functions of one column it would be a sum of another function, which nobody watches
+            return Guard.PRODUCTS if linear and not frozenset.intersection(*(v.sources for v in values)) else None
         if name in ("median", "quantile", "min", "max"):
             return self._order_guard(args[0], values[0])
         return None
@@ -393,7 +394,23 @@ class StatisticsParser:
             return ()
         if self.world.strict:
             values = [strict.with_bounds(v, self.world) for v in values]
+        else:
+            values = [self._measured(a, v) for a, v in zip(args, values, strict=True)]
         return tuple(Term(a, v, self._dtype(a)) for a, v in zip(args, values, strict=True))
+
+    def _measured(self, arg: Expr, value: Value) -> Value:
+        """Return an argument with the bounds that the value rules look at: those that its column keeps, declared or not.
+
+        None where they are to be measured: plans are judged by coarse ones, which would hide who dominates.
+        """
+        if value.form is not Form.COLUMN or all(self.world.bounds(s) == self.world.widest(s) for s in value.sources):
+            return value
+        line = strict.line_of(arg, self.frame)
+        low, high = self.world.widest(line[0]) if line is not None else (None, None)
+        if line is None or low is None or high is None:
+            return replace(value, low=None, high=None)
+        ends = sorted((line[1] * low + line[2], line[1] * high + line[2]))
+        return replace(value, low=ends[0], high=ends[1])
 
     def _not_allowed(self, expr: Call, values: Sequence[Value]) -> Finding:
         concerned = labels(frozenset().union(*(v.sources for v in values)))

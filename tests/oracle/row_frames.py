@@ -164,7 +164,7 @@ Reading = Frame | Boundary | Behind
 #: gives the released value per key of one aggregate over partitions (None: hidden)
 Decide = Callable[[Boundary], dict[tuple[Any, ...], list[Any]]]
 
-ALLOWED_OF_ONE = ("abs", "sqrt", "log1p", "str.len_chars", "str.len_bytes", "fill_null", "clip")
+ALLOWED_OF_ONE = ("abs", "str.len_chars", "str.len_bytes", "fill_null", "clip")
 COMPARING = (
     "eq",
     "ne",

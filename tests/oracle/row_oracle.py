@@ -11,7 +11,7 @@ Where the promise leaves room the oracle decides for the data subjects:
 - a sensitive Boolean column is summed under dominance and homogeneity; a condition, and a Boolean column that could be one,
   needs k true and k false ones, else it is the condition of nobody or of everybody.
 - a mean counts as the sum in the audit, a variance as the sum and the sum of squares.
-- abs, sqrt, log1p, date parts and text length are allowed of plain columns only, not of shifted ones.
+- abs, date parts and text length are allowed of plain columns only, not of shifted ones.
 - n_unique of anything but units and identifiers needs k units per value.
 - a measure is no key, an identifier no key of the scientist's own table.
 - of two populations in one answer that lie within k units, at most one may be shown as itself.

@@ -60,7 +60,7 @@ RELEASED = {
     "ratio": T.select(r=pay.sum() / pl.len()),
     "affine": T.select(r=(pay * 2 + 1).mean()),
     "combination": T.select(r=(pay * 2 + age).sum()),
-    "allowed functions": T.select(a=pay.sqrt().mean(), b=pay.log1p().mean(), c=pay.abs().sum()),
+    "allowed functions": T.select(c=pay.abs().sum()),
     "date part": T.group_by(pl.col("day").dt.month()).agg(pl.len()),
     "normalised": T.with_columns(z=(pay - pay.mean()) / pay.std()).select(pl.col("z").mean()),
     "binned key": T.group_by((pay / 10).floor()).agg(pl.len()),

@@ -57,8 +57,6 @@ BITS: dict[str, tuple[Callable[[], Any], Callable[[int, int], float | bool | Non
     "affine mean": (lambda: (flag.cast(polars.Int64) * -4 + 3).mean(), lambda t, n: 3 - 4 * t / n),
     "affine var": (lambda: (flag * 3).var(), lambda t, n: 9 * t * (n - t) / n / (n - 1)),
     "when": (lambda: pl.when(flag).then(1).otherwise(0).sum(), lambda t, n: t),
-    "root": (lambda: flag.cast(polars.Int64).sqrt().sum(), lambda t, n: t),
-    "log": (lambda: flag.cast(polars.Int64).log1p().sum(), lambda t, n: t * math.log(2)),
 }
 
 
