@@ -275,21 +275,36 @@ class Memory:
         channel: str = "",
         hidden: Flags | None = None,
         plan: bytes = b"",
+        *,
+        told: bool = False,
     ) -> Flags:
         """Audit populations and store them; returns which of them are cleared. hidden: cells whose numbers are withheld.
 
+        told: they are told of, whatever comes of it.
+
         INVARIANT: what is not cleared is not stored, and must not be released; what is withheld must not follow from the rest.
+
+        INVARIANT: a cell is told of in all its tables or in none. What one table cleared and a later one refused is entered
+        again without it: nothing of it is shown, and as a stored population it would stand for what was never told.
         """
         cleared = flags.copy()
         veiled = flags & False if hidden is None else hidden
         if not self.on or not (flags | veiled).any():
             return cleared
-        for o, sets in zip(self.occurrences, asked, strict=True):
-            if self.lens(o).roster.changed and not channel.startswith(PEOPLE):
-                self._begin(o, channel)
-                cleared &= self._cleared(o, self._first(o, sets), cleared, FIRST + channel, veiled, plan)
-            cleared &= self._cleared(o, sets, cleared, channel, veiled, plan)
-        return cleared
+        before = dict(self.history.pasts)
+        while True:
+            after = []
+            for o, sets in zip(self.occurrences, asked, strict=True):
+                if self.lens(o).roster.changed and not channel.startswith(PEOPLE):
+                    self._begin(o, channel)
+                    cleared &= self._cleared(o, self._first(o, sets), cleared, FIRST + channel, veiled, plan)
+                    after.append(cleared.copy())
+                cleared &= self._cleared(o, sets, cleared, channel, veiled, plan)
+                after.append(cleared.copy())
+            # the first table may not have stored what it refused itself; each round has fewer cells
+            if told or all((found == cleared).all() for found in after):
+                return cleared
+            self.history.pasts.update(before)
 
     def _begin(self, o: Occurrence, channel: str) -> None:
         """Begin to compare rows whatever has become of their content: all that is stored is of rows as they were first."""
@@ -378,7 +393,7 @@ class Memory:
         for o, sets in zip(self.occurrences, asked, strict=True):
             every = sets.sizes > 0
             alone = Memory(self.history, (o,), self.effective)
-            cleared = alone.enter([sets], alone.standing([sets], every, whole=True).far)
+            cleared = alone.enter([sets], alone.standing([sets], every, whole=True).far, told=True)
             if (every & ~cleared).any():
                 self.put(o, APPROVED, self.channel(o, APPROVED).released(sets.where(every & ~cleared)))
                 domain = self.history.domains[o.dataset]

@@ -115,3 +115,25 @@ def test_a_table_of_people_joins_one_of_their_visits() -> None:
     found = w.ask(T.join(Q("s"), on="id").group_by("town").agg(pl.col("age").sum()).plan).released
     assert found["age"].null_count() == 0
     assert found["age"].sum() == visits["age"].sum()
+
+
+@pytest.mark.parametrize("few", [5, 40])
+def test_what_one_table_of_a_join_may_not_tell_is_not_stored_in_the_other(few: int) -> None:
+    """With five people between, the wards' sum less the join would be theirs: the join is refused, and nobody hears of it."""
+    ids = np.arange(200)
+    town = polars.DataFrame({"id": ids, "z": ids < 100 - few, "less": ids < 97 - few})
+    wards = polars.DataFrame({"id": ids, "x": ids < 50, "y": (ids >= 50) & (ids < 100), "z": ids < 100 - few})
+    roles: dict[str, Role | str] = dict.fromkeys(["x", "y", "z", "less"], "quasi")
+    policy = Policy(Aggregation(10), Suppress(), weaken=("saturation",))
+    w = World(remembers=True).add("t", town, policy, roles, "id").add("s", wards, policy, roles, "id")
+    for ward in ("x", "y"):
+        assert told(w, Q("s").filter(pl.col(ward)).select(pl.len())) == 50
+    joined = told(w, T.filter(pl.col("z")).join(Q("s"), on="id").select(pl.len()))
+    # three people fewer: the same if it was told, themselves if not
+    found = told(w, T.filter(pl.col("less")).select(pl.len()))
+    if few == 5:
+        assert (joined, found) == (None, 92)
+    else:
+        assert (joined, found) == (60, 60)
+        near = told(w, Q("s").filter(pl.col("z") & (pl.col("id") != 0)).select(pl.len()))
+        assert near in (None, 60), "the other table knows of it, too"
