@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import statistics
 from typing import Any
 
@@ -81,6 +82,29 @@ def failing_lists(a: Attacker) -> Any:
     """Unpacks two lists of unequal lengths."""
     marks = lambda c: plain(beyond(c), pl.concat_list(age), pl.col("marks"))  # noqa: E731
     return fails(a, lambda c: a.T.with_columns(marks=marks(c)).explode("tags", "marks").select(pl.len()))
+
+
+@attack("existence", "functions that can fail", "open", BIT)
+def failing_decimal(a: Attacker) -> Any:
+    """Filters by a decimal that overflows if the secret is above a threshold."""
+
+    def make(edge: float) -> Q:
+        wide = (pl.when(target).then(salary).otherwise(0.0) / edge * 5).cast(pl.Decimal(38, 37), strict=False)
+        return a.T.filter((wide + wide) >= 0).select(pl.len())
+
+    return fails(a, make)
+
+
+@attack("existence", "functions that can fail", "open", BIT)
+def failing_calendar(a: Attacker) -> Any:
+    """Asks for the month of a date that lies beyond the calendar if the secret is above a threshold."""
+
+    def make(edge: float) -> Q:
+        years = plain(beyond(edge), datetime.timedelta(days=95_200_000), datetime.timedelta())
+        day = pl.lit(datetime.datetime(2020, 1, 1)).cast(pl.Datetime("ms"))
+        return a.T.filter((day + years).dt.month_start().is_not_null()).select(pl.len())
+
+    return fails(a, make)
 
 
 @attack("existence", "functions that can fail", "open", BIT)
