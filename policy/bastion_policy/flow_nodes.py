@@ -21,9 +21,11 @@ from bastion_policy import flow_windows as windows
 from bastion_policy.boundary import REST, Boundary, Output
 from bastion_policy.flow_expressions import PER_UNIT, ExpressionTyping, join_sources, scalar_bounds
 from bastion_policy.flow_joins import EXACT_KEYS, join_frames
+from bastion_policy.flow_order import kept_orders
 from bastion_policy.flow_reshape import concat_frames, fill_columns, fill_frame, opaque, reshape_frame
 from bastion_policy.flow_rules import rule_of
 from bastion_policy.flow_trees import is_scalar, output_name, reduces, with_children
+from bastion_policy.flow_within import failing
 from bastion_policy.lineage import CONSTANT, OWN, Computed, Form, Frame, Kind, Occurrence, Source, Typed, Value, World
 from bastion_policy.roles import RoleKind
 from bastion_policy.statistics import (
@@ -226,6 +228,8 @@ class FlowTyping:
         while stack:
             item = stack.pop()
             stack.extend(children(item))
+            if isinstance(item, Over):
+                self._orders([ExpressionTyping(frame, self.world).value(e) for e in item.order_by])
             if isinstance(item, Over) and len(item.partition_by) > 1:
                 keys = [frame.columns.get(k.name) if isinstance(k, Column) else None for k in item.partition_by]
                 units = [v for v in keys if v is not None and v.plain is not None and self.world.is_unit(v.plain)]
@@ -235,6 +239,17 @@ class FlowTyping:
     def _parts_of_units(self) -> None:
         reason = "Rows of one person are split by another key, which tells whose rows differ."
         self._find("key", reason, "Group by the privacy unit alone, then by other columns.")
+
+    def _orders(self, values: Sequence[Value]) -> None:
+        """INVARIANT: who is first among a person's rows may depend on stored columns that predicates may use, and on
+        nothing else: a computed key would choose whose rows count by a condition on one of them."""
+        for value in values:
+            if value.plain is not None and self.world.is_unit(value.plain):
+                continue  # it is the same in all rows of a person
+            self._add(check_condition(value, self.world, "a sort before a step that reads the order"))
+            if value.plain is None:
+                reason = "A later step reads the order of rows, and a sort by a computed key could pick single rows."
+                self._find("order-dependent", reason, "Sort by columns as they are stored.", value.sources)
 
     def _not_repeated(self, what: str) -> None:
         """INVARIANT: five times a count is a multiple of five as it stands: rows that repeat undo rounding."""
@@ -448,6 +463,10 @@ class FlowTyping:
         inner = _plain(expr)
         args = inner.args if isinstance(inner, Call) else (inner,)
         values = [typing.value(a) for a in args]
+        fails = [f"!{f}" for f in (failing(expr, frame),) if f is not None]
+        fails += [f for f in typing.cross_row if f.startswith("!")]
+        self._add([order_dependent(f) for f in dict.fromkeys(fails)])
+        self._add([unknown(f) for f in dict.fromkeys(typing.unknown)])
         sources = join_sources(values)
         datasets = {o.dataset for o in frame.occurrences}
         known = len(datasets) == 1 and not frame.fanned and not frame.grouped
@@ -517,6 +536,10 @@ class FlowTyping:
                 if window:
                     self._add([finding])
         boundary = Boundary(tuple(found_keys), parser.statistics, outputs, window, marked)
+        for order in kept_orders(below):
+            if isinstance(order.node, n.Sort):
+                typing = ExpressionTyping(order.inputs[0].frame, self.world)
+                self._orders([typing.value(e) for e in order.node.by])
         schema = {**schema, REST: BOOLEAN} if marked else schema
         sources = join_sources(v for *_, v, _ in found_keys) | join_sources(Value(s.sources) for s in parser.statistics)
         value = Value(sources=sources)

@@ -71,7 +71,8 @@ NODE_RULES: dict[type[Node], NodeRule] = {
         "The nearest key is chosen by the order of rows, and unsorted keys fail, which tells of them.",
     ),
     n.Sort: NodeRule(
-        NodeFlow.ORDER, "An order shows nothing until rows are picked by it; hidden columns may not give it."
+        NodeFlow.ORDER,
+        "It is left out where nothing reads the order; where one person's rows are read in it, stored columns give it.",
     ),
     n.Reverse: NodeRule(NodeFlow.ORDER, "The same rows in the opposite order: no row is left out, none is shown."),
     n.Slice: NodeRule(NodeFlow.CHOICE, "Rows by position: two slices one row apart differ by that row."),

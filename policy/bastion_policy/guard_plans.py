@@ -16,7 +16,8 @@ from bastion_plan.schemas import fills
 
 from bastion_policy.boundary import call
 from bastion_policy.facts import DatasetFacts
-from bastion_policy.flow_trees import rewrite
+from bastion_policy.flow_order import kept_orders, order_below
+from bastion_policy.flow_trees import output_name, rewrite
 from bastion_policy.lineage import Occurrence, Typed, Value
 from bastion_policy.roles import RoleKind
 
@@ -82,17 +83,32 @@ class Rewriter:
     rows: bool = False
 
     def build(self, typed: Typed) -> AnyNode:
-        """Return the plan of a typed node."""
+        """Return the plan of a typed node.
+
+        INVARIANT: its rows come in the order in which they are stored, whatever sorts there were on the way.
+        """
+        if id(typed) in self.done or not kept_orders(typed, through=False):
+            return self._build(typed, ordered=False)
+        depths = nesting(typed)
+        rows = tuple(Column(o.row) for o in typed.frame.occurrences if not depths.get(o.index, 0))
+        numbered = Rewriter(self.facts, self.done, self.carry, self.whole, rows=True)._build(typed, ordered=False)
+        plan = n.Sort(numbered, rows) if rows else numbered
+        return n.Select(plan, (*map(Column, typed.frame.schema), *self._carried(typed)))
+
+    def _build(self, typed: Typed, *, ordered: bool) -> AnyNode:
+        """Return the plan of a typed node. ordered: whether the order of its rows is read."""
         if id(typed) in self.done:
             return self.done[id(typed)]  # type: ignore[return-value]
         node = typed.node
         if not typed.frame.private:
-            return with_inputs(node, tuple(self.build(t) for t in typed.inputs))  # type: ignore[return-value]
+            return with_inputs(node, tuple(self._build(t, ordered=False) for t in typed.inputs))  # type: ignore[return-value]
         if isinstance(node, n.Scan):
             return self._scan(typed, node)
-        if self.whole and isinstance(node, n.Filter | n.DropNulls):
-            return self.build(typed.inputs[0])
-        below = tuple(self.build(t) for t in typed.inputs)
+        left_out = isinstance(node, n.Filter | n.DropNulls) and self.whole
+        if left_out or (isinstance(node, n.Sort | n.Reverse) and not ordered):
+            return self._build(typed.inputs[0], ordered=ordered)
+        ordered = order_below(typed, ordered)
+        below = tuple(self._build(t, ordered=ordered) for t in typed.inputs)
         match node:
             case n.Select(exprs=exprs):
                 return n.Select(below[0], tuple(map(lenient, exprs)) + self._carried(typed))
@@ -172,7 +188,13 @@ class Rewriter:
                 aggs.append(Alias(call("sum", Column(o.weight)), o.weight))
             if self.rows:
                 aggs.append(Alias(call("implode", Column(o.row)), o.row))
-        return n.GroupBy(below, tuple(keys), tuple(aggs))
+        plan: AnyNode = n.GroupBy(below, tuple(keys), tuple(aggs))
+        if not kept_orders(typed.inputs[0], ordered=order_below(typed, False), through=False):
+            return plan
+        # so that nothing but the aggregates tells the order of the rows
+        names = [output_name(k) for k in keys]
+        nested = [c for c in names if c in typed.frame.schema and typed.frame.schema[c].is_nested]
+        return n.Sort(plan, tuple(Column(c) for c in names if c not in nested))
 
     def _join(self, typed: Typed, node: n.Join, below: tuple[AnyNode, ...]) -> AnyNode:
         left, right = typed.inputs
@@ -180,7 +202,7 @@ class Rewriter:
         if self.whole and how in ("semi", "anti"):
             return below[0]
         if how in ("semi", "anti") and right.frame.private and (self.carry or self.rows):
-            below = (below[0], Rewriter(self.facts, self.done, False, self.whole).build(right))
+            below = (below[0], Rewriter(self.facts, self.done, False, self.whole)._build(right, ordered=False))
         if self.whole and how == "inner" and left.frame.private and not right.frame.private:
             how = "left"
         return msgspec.structs.replace(
@@ -191,6 +213,8 @@ class Rewriter:
             left_on=tuple(map(lenient, node.left_on)),
             right_on=tuple(map(lenient, node.right_on)),
             validate="m:m",
+            # INVARIANT: rows stay in the order they have, whatever keys they are found by
+            maintain_order="left" if left.frame.private and how not in ("semi", "anti", "cross") else "none",
         )
 
     def _concat(self, typed: Typed, node: n.Concat, below: tuple[AnyNode, ...]) -> AnyNode:

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 from bastion_plan import nodes as n
-from bastion_plan.dtypes import BOOLEAN, DATE, INT32, INT64, NULL, STRING, UINT32, DType
+from bastion_plan.dtypes import BOOLEAN, DATE, FLOAT64, INT32, INT64, NULL, STRING, UINT32, DType
 from bastion_plan.expressions import Alias, AnyExpr, Call, Cast, Column, Expr, Literal, Ternary
 from bastion_plan.nodes import AnyNode, Node
 
-from bastion_policy.boundary import REST, Boundary, Guard, Output, Statistic, Term, call
+from bastion_policy.boundary import REST, Boundary, Guard, Output, Term, call
 from bastion_policy.facts import DatasetFacts, PrivateFacts
 from bastion_policy.flow_expressions import ExpressionTyping
 from bastion_policy.guard_cells import INDEX, ROWS, Cut, Flags, Floats, Indexes, Measurer, Plan, Steps, X, floats, ints
@@ -36,8 +36,8 @@ MAX_ADDED = 40
 MAX_HIDDEN = 12
 #: statistics whose differences are numbers of those in between
 SUMMED = (Guard.SUM, Guard.SQUARES, Guard.PRODUCTS, Guard.HELD)
-#: digits of numbers that are answered as those of a stored population
-DIGITS = 12
+#: digits of fractions: the last ones are those of the order in which rows were added up
+DIGITS, DIGITS_32 = 12, 6
 #: times that cells which the audit refuses are put into the remainder row
 MAX_TRIES = 4
 
@@ -738,7 +738,7 @@ class BoundaryJudge:
         tables[f"{near.cut.name}.flags"] = flags
         beside = n.Concat((n.Scan(near.cut.name), n.Scan(f"{near.cut.name}.flags")), "horizontal")
         stats = self._stats(beside, (), flags, near.judged, (Alias(Cast(Column(INDEX), INT64), f"{OWN}q"),))
-        columns = (*(self._steadily(i, s) for i, s in enumerate(self.boundary.statistics)), Column(ROWS))
+        columns = (*(Column(f"{OWN}s{i}") for i in range(len(self.boundary.statistics))), Column(ROWS))
         if not cut.keys:
             return n.Select(stats, columns)
         tables[f"{near.cut.name}.cells"] = {"only": near.cells, f"{OWN}q": near.numbers}
@@ -748,15 +748,6 @@ class BoundaryJudge:
         kept = n.Select(chosen, (*keys, Column(f"{OWN}q")))
         joined = n.Join(kept, stats, left_on=(Column(f"{OWN}q"),), right_on=(Column(f"{OWN}q"),))
         return n.Select(joined, (*keys, *columns))
-
-    @staticmethod
-    def _steadily(i: int, s: Statistic) -> AnyExpr:
-        """Return a statistic without its last digits, which are those of the order in which threads add up.
-
-        INVARIANT: the same people and nearly the same read alike, to the last digit.
-        """
-        column = Column(f"{OWN}s{i}")
-        return Alias(call("round_sig_figs", column, digits=DIGITS), column.name) if s.dtype.is_float else column
 
     def _stats(
         self,
@@ -784,7 +775,7 @@ class BoundaryJudge:
             value = shown[i]
             if flags and s.without is not None and i in judged.without:
                 value = Ternary(Column(f"{OWN}wo{i}"), shown[s.without], value)
-            exprs.append(Alias(value, f"{OWN}s{i}"))
+            exprs.append(Alias(_steadily(value, s.dtype), f"{OWN}s{i}"))
         return n.Select(table, (*exprs, Column(ROWS)))
 
     def _single_row(self, single: tuple[Cut, Judged], tables: dict[str, Any]) -> AnyNode:
@@ -895,6 +886,18 @@ def predicates_on_measures(typed: Typed, world: World) -> bool:
         if any(world.role(source).kind is RoleKind.MEASURE for source in sources):
             return True
     return any(predicates_on_measures(below, world) for below in typed.inputs if below.frame.private)
+
+
+def _steadily(value: AnyExpr, dtype: DType) -> AnyExpr:
+    """Return a statistic without its last digits, which are those of the order in which rows and threads add up.
+
+    INVARIANT: the same people and nearly the same read alike, to the last digit, and so do the same rows in another order.
+    """
+    if not dtype.is_float:
+        return value
+    # where nothing is shown, the value is null of no type
+    typed = Cast(value, dtype, strict=False)
+    return call("round_sig_figs", typed, digits=DIGITS if dtype == FLOAT64 else DIGITS_32)
 
 
 def _from_middle(value: Expr, dtype: DType) -> AnyExpr:
