@@ -12,7 +12,7 @@ from bastion_plan.dtypes import DYN_INT, FLOAT64, INT64, NULL, UINT32
 from bastion_plan.expressions import Alias, AnyExpr, Call, Cast, Column, Expr, Literal, Ternary
 from bastion_plan.nodes import AnyNode
 
-from bastion_policy.boundary import Boundary, call
+from bastion_policy.boundary import Boundary, Guard, Statistic, call
 from bastion_policy.guard_plans import lenient
 from bastion_policy.lineage import OWN, Occurrence
 from bastion_policy.verdict import Measure, Measured
@@ -70,7 +70,8 @@ class Cut:
 
     plan: the private frame, with or without units (and numbers of rows). keys: one per key column (none: one cell). name:
     of the kept table. rows_per_unit: an upper bound, None where there is none. nested: by occurrence, how deeply numbers
-    of rows are lists. lists: columns that list the rows of cells.
+    of rows are lists. lists: columns that list the rows of cells. tied: how many units must hold a value for it to be the
+    smallest or largest.
     """
 
     name: str
@@ -83,6 +84,7 @@ class Cut:
     nested: Mapping[int, int] = field(default_factory=dict)
     extra: dict[str, AnyExpr] = field(default_factory=dict)
     lists: dict[str, AnyExpr] = field(default_factory=dict)
+    tied: int = 1
 
     @property
     def key_columns(self) -> tuple[str, ...]:
@@ -93,16 +95,43 @@ class Cut:
         """Return the plan of the cells: keys, statistics, number of rows, guard columns, in a fixed order."""
         aggs: list[AnyExpr] = [Alias(Call("pl.len"), ROWS)]
         for position, statistic in enumerate(self.boundary.statistics):
-            aggs.append(Alias(lenient(statistic.call), f"{OWN}s{position}"))
+            if statistic.guard is not Guard.TIED:
+                aggs.append(Alias(lenient(statistic.call), f"{OWN}s{position}"))
         aggs += [Alias(e, name) for name, e in (self.extra | self.lists).items()]
         frame = self.plan(False, bool(self.lists))
+        ends = [self._ends(i, s) for i, s in enumerate(self.boundary.statistics) if s.guard is Guard.TIED]
         if not self.keys:
-            return n.WithRowIndex(n.Select(frame, tuple(aggs)), INDEX)
+            row: AnyNode = n.Select(frame, tuple(aggs))
+            return n.WithRowIndex(n.Concat((row, *ends), "horizontal") if ends else row, INDEX)
         keys = tuple(Alias(k, c) for k, c in zip(self.keys, self.key_columns, strict=True))
-        cells = n.GroupBy(frame, keys, tuple(aggs))
+        cells: AnyNode = n.GroupBy(frame, keys, tuple(aggs))
+        on = tuple(Column(c) for c in self.key_columns)
+        for end in ends:
+            cells = n.Join(cells, end, how="left", left_on=on, right_on=on, nulls_equal=True)
         # INVARIANT: cells are in the order of their keys, not of first appearance (which would tell whose row is first);
         # so equal cells are merged in the same way every time, else two answers would differ by a small cell.
         return n.WithRowIndex(n.Sort(cells, tuple(Column(c) for c in self.key_columns)), INDEX)
+
+    def _ends(self, position: int, statistic: Statistic) -> AnyNode:
+        """Return the smallest or largest of the values that enough units hold, per cell, and how many such there are.
+
+        INVARIANT: a value that fewer hold is looked past as if nobody held it: whether there is one changes nothing.
+        """
+        alone = self.rows_per_unit == 1 and len(self.occurrences) == 1
+        value = lenient(where(both(statistic.population), statistic.terms[0].expr))
+        held = n.Filter(n.WithColumns(self.keyed(not alone), (Alias(value, X),)), call("is_not_null", Column(X)))
+        keys = tuple(Column(c) for c in self.key_columns)
+        units = [None] if alone else [Column(o.unit) for o in self.occurrences]
+        counts = [call("len", Column(X)) if u is None else call("n_unique", call("drop_nulls", u)) for u in units]
+        each = n.GroupBy(held, (*keys, Column(X)), tuple(Alias(c, f"{X}{i}") for i, c in enumerate(counts)))
+        enough = both([call("ge", Column(f"{X}{i}"), lit(self.tied)) for i in range(len(counts))])
+        assert enough is not None
+        found = (
+            Alias(call(statistic.function, Column(X)), f"{OWN}s{position}"),
+            Alias(call("count", Column(X)), f"{OWN}e{position}"),
+        )
+        values = n.Filter(each, enough)  # type: ignore[arg-type]
+        return n.GroupBy(values, keys, found) if keys else n.Select(values, found)
 
     def keyed(self, carry: bool, rows: bool = False) -> AnyNode:
         """Return the frame with the key columns."""

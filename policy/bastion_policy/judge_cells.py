@@ -725,7 +725,8 @@ class BoundaryJudge:
             flags[f"{OWN}ok{i}"] = shown.tolist()
             if i in judged.swapped:
                 values = judged.swapped[i]
-                flags[f"{OWN}sw{i}"] = [float(v) if ok else None for v, ok in zip(values, shown, strict=True)]
+                known = shown & ~np.isnan(values)
+                flags[f"{OWN}sw{i}"] = [float(v) if ok else None for v, ok in zip(values, known, strict=True)]
             if i in judged.stored:
                 flags[f"{OWN}st{i}"] = [None if np.isnan(v) else float(v) for v in judged.stored[i]]
             if i in judged.without:

@@ -1,12 +1,19 @@
 """Order statistics as intervals of a public grid that hold at least k units.
 
-The grid is nested and the same for everybody: between an owner's bounds equal steps (1, 2, 5, 10, 20, 50, 100 of a
-hundredth of the range), else cells [i * w, (i + 1) * w) of the widths w = 1, 2, 5 times a power of ten, mirrored for
-negative numbers, from two significant digits upwards. The answer is the narrowest cell around the order statistic that
-holds at least k units; its middle stands in the data.
+The grid is the same for everybody: between an owner's bounds equal steps (1, 2, 5, 10, 20, 50, 100 of a hundredth of the
+range), else cells [i * w, (i + 1) * w) of the widths w = 1, 2, 5 times a power of ten, mirrored for negative numbers, from
+two significant digits upwards. The values are cut into pieces at the edges of these cells, the coarsest first, wherever
+at least k units are left on either side; a piece is shown as the narrowest cell in it that holds k (or few cells of a power
+of ten side by side), its middle stands in the data. Where cells hold k each is a piece; cells of fewer belong to a neighbour's piece and read like that neighbour.
 
-INVARIANT: cells depend on nothing private, and a cell is only named when it holds at least k units. Which cell it is
-follows from counts per grid cell (computed beside the data), never from a value that is shown.
+INVARIANT: which pieces there are, and what is shown of each, is a function of one kind of question alone: whether the
+values between two public edges are of k units or more. So one more person changes it only where some public interval goes
+from k - 1 to k; nobody and 1 to k - 1 beyond an edge are one outcome wherever the cell before it holds k, and every
+interval that is shown holds k. The order statistic's row decides nothing: a rank only chooses among the pieces, and where
+one piece ends and the next begins is known to multiples of k units (of k times the most rows that one may have), which
+are all that ranks are compared with. The smallest value is the first piece, the largest the last. So a scan of all ranks
+tells the numbers that cells of k hold, and how many rows there are, to the nearest multiple and no more; two such scans, of
+a group and of the group less some, do not give the number of the few who lie between.
 """
 
 from __future__ import annotations
@@ -20,19 +27,22 @@ from bastion_plan.expressions import Alias, AnyExpr, Cast, Column, Expr, Literal
 
 from bastion_policy.boundary import Statistic, Term, call
 from bastion_policy.flow_trees import rewrite
-from bastion_policy.guard_cells import INDEX, Flags, Floats, Indexes, Measurer, Steps, X, floats, ints, where
+from bastion_policy.guard_cells import INDEX, Flags, Floats, Indexes, Measurer, Steps, X, floats, ints, lit, where
 from bastion_policy.guard_plans import lenient
 from bastion_policy.lineage import World
+from bastion_policy.rounding import round_whole
 
 STEPS = 100
 LADDER = (1, 2, 5)
+#: how many cells side by side, of a power of ten each, a piece may be shown as
+RUNS = (1, 2, 3, 5, 7)
 SIGN, EXPONENT, DIGITS = f"{X}s", f"{X}e", f"{X}d"
 
 
-def intervals(m: Measurer, s: Statistic, world: World, k: int, shown: Flags) -> Steps:
+def intervals(m: Measurer, s: Statistic, world: World, k: int, shown: Flags, base: int = 1) -> Steps:
     """Return (middles, known): per cell the middle of the interval, and whether there is one.
 
-    Dates are days since 1970, datetimes are given by their day.
+    Dates are days since 1970, datetimes are given by their day. base: to which numbers of rows are rounded.
     """
     term = s.terms[0]
     middles = np.full(m.size, np.nan)
@@ -47,24 +57,41 @@ def intervals(m: Measurer, s: Statistic, world: World, k: int, shown: Flags) -> 
     days = term.dtype.kind in ("Date", "Datetime")
     key = (term.expr, s.population, rest.tobytes())
     if key not in m.histograms:
-        m.histograms[key] = yield from _measure(m, s, term, bounds, rest)
-    histogram, per_unit = m.histograms[key]
-    low, high, known = histogram.interval(s.share, m.size, per_unit, k, m.cut.rows_per_unit, whole=bool(bounds) or days)
+        m.histograms[key] = yield from _measure(m, s, term, bounds, rest, k)
+    pieces: Pieces = m.histograms[key]
+    most: float | Floats | None = m.cut.rows_per_unit
+    if most is None and 0 < s.share < 1:
+        if "most" not in m.histograms:
+            m.histograms["most"] = yield from _most_rows(m)
+        most = m.histograms["most"]
+    low, high, known = pieces.told(s.share, m.size, k * (most if most is not None else 1), base)
     if bounds:
         width = (bounds[1] - bounds[0]) / STEPS
         middles = bounds[0] + width * (low + high) / 2
         if term.dtype.is_integer:
             middles = np.round(middles)
+    elif days:
+        middles = np.floor((low + np.maximum(high - 1, low)) / 2)
+    elif term.dtype.is_integer:
+        # whole numbers: [low, high) ends at high - 1, and below zero (low, high] begins at low + 1
+        first = np.where(low < 0, np.minimum(low + 1, high), low)
+        middles = (first + np.where(high > 0, np.maximum(high - 1, low), high)) / 2
     else:
-        # whole numbers: the cell [low, high) ends at high - 1
-        end = high - 1 if term.dtype.is_integer or days else high
-        middles = np.where(low == high, low, (low + np.maximum(end, low)) / 2)
-        middles = np.floor(middles) if days else middles
+        middles = (low + high) / 2
     return middles, known & shown
 
 
-def _measure(m: Measurer, s: Statistic, term: Term, bounds: tuple[float, float] | None, rest: Indexes) -> Steps:
-    """Count rows (and, where rows may repeat, units) per grid cell; returns (Histogram, units in its order)."""
+def _most_rows(m: Measurer) -> Steps:
+    """Return the most rows of one unit per cell, as the next power of two, where no bound is known."""
+    found = np.ones(m.size)
+    for occurrence in m.cut.occurrences:
+        _, one, _ = yield from m.contributions(occurrence, np.arange(m.size), lit(1))
+        found = np.maximum(found, one)
+    return 2.0 ** np.ceil(np.log2(found))
+
+
+def _measure(m: Measurer, s: Statistic, term: Term, bounds: tuple[float, float] | None, rest: Indexes, k: int) -> Steps:
+    """Count rows (and, where rows may repeat, units) per grid cell; returns the pieces."""
     days = term.dtype.kind in ("Date", "Datetime")
     plan, tables = m.cut.located(m.cut.rows_per_unit != 1, None if rest.size == m.size else rest)
     number = _number(term)
@@ -85,13 +112,11 @@ def _measure(m: Measurer, s: Statistic, term: Term, bounds: tuple[float, float] 
         ),
     )
     answer = yield from m.ask(counted, tables)
-    histogram = Histogram(
-        ints(answer[INDEX]), ints(answer[SIGN]), ints(answer[EXPONENT]), ints(answer[DIGITS]), floats(answer[f"{X}n"])
-    )
-    per_unit = histogram.rows
-    if units:
-        per_unit = np.minimum.reduce([floats(answer[f"{X}u{j}"]) for j in range(len(units))])[histogram.order]
-    return histogram, per_unit
+    counts = floats(answer[f"{X}n"])
+    per_unit = np.minimum.reduce([floats(answer[f"{X}u{j}"]) for j in range(len(units))]) if units else counts
+    cell, sign, exponent, digits = (ints(answer[name]) for name in (INDEX, SIGN, EXPONENT, DIGITS))
+    histogram = Histogram(cell, sign, exponent, digits, counts, per_unit, whole=bool(bounds) or days)
+    return Pieces(histogram, k, m.cut.rows_per_unit)
 
 
 def _distinct(unit: str) -> AnyExpr:
@@ -149,88 +174,195 @@ def _replace_exponent(expr: AnyExpr, exponent: AnyExpr) -> AnyExpr:
 
 
 class Histogram:
-    """Counts per (cell, bin), sorted by cell and value. A bin is sign * digits * 10 ** exponent."""
+    """Counts per (cell, bin), sorted by cell and value. A bin is sign * digits * 10 ** exponent.
 
-    def __init__(self, cell: Indexes, sign: Indexes, exponent: Indexes, digits: Indexes, rows: Floats) -> None:
+    whole: digits are whole steps of one width instead of two significant digits.
+    """
+
+    def __init__(
+        self,
+        cell: Indexes,
+        sign: Indexes,
+        exponent: Indexes,
+        digits: Indexes,
+        rows: Floats,
+        units: Floats,
+        *,
+        whole: bool,
+    ) -> None:
+        if not whole:
+            # rounding may leave 100 where 10 of the next power is meant
+            long = digits >= 100
+            digits, exponent = np.where(long, digits // 10, digits), exponent + long
         value = sign * digits * 10.0**exponent
-        self.order = np.lexsort((value, cell))
-        self.cell, self.sign, self.value = cell[self.order], sign[self.order], value[self.order]
-        self.exponent, self.digits, self.rows = exponent[self.order], digits[self.order], rows[self.order]
+        order = np.lexsort((value, cell))
+        self.whole, self.size = whole, order.size
+        self.cell, self.exponent, self.digits = cell[order], exponent[order], digits[order]
+        self.sign = np.where(self.digits == 0, 1, sign[order]) if not whole else sign[order]
+        self.value, self.rows, self.units = value[order], rows[order], units[order]
 
-    def interval(
-        self, share: float, size: int, units: Floats, k: int, most: int | None, *, whole: bool
-    ) -> tuple[Floats, Floats, Flags]:
-        """Return (low, high, known) per cell.
+    def levels(self, ladder: tuple[int, ...]) -> Iterator[tuple[int, float, Indexes, Flags]]:
+        """Iterate over grids from narrow to wide: (factor, power's width, number of the cell of each bin, whether it fits).
 
-        share: of the rows that lie below. units: distinct ones per bin. most: rows of a unit, None where they may repeat.
-        whole: digits are whole steps of one width instead of two significant digits.
+        Cells are factor * width wide; below zero they are mirrored, and numbered from -1 downwards.
+
+        INVARIANT: whole-number arithmetic, so that bins fall into grid cells without rounding.
+        """
+        if not self.size:
+            return
+        everywhere = np.ones(self.size, bool)
+        if self.whole:
+            reach = int(np.abs(self.digits).max()) + 1
+            for power in range(len(str(reach)) + 1):
+                for factor in ladder:
+                    yield factor, 10.0**power, self.digits // (factor * 10**power), everywhere
+            return
+        zero = self.digits == 0
+        for power in range(int(self.exponent.min()), int(self.exponent.max()) + 3):
+            # not finer than two significant digits of the value itself
+            fits = zero | (self.exponent <= power)
+            size = np.power(10, np.clip(power - self.exponent, 0, 17))
+            for factor in ladder:
+                keys = self.digits // (factor * size)
+                yield factor, 10.0**power, np.where(self.sign < 0, -keys - 1, keys), fits
+
+
+class Pieces:
+    """The values of each cell, cut at public edges into pieces that hold at least k units."""
+
+    def __init__(self, histogram: Histogram, k: int, most: int | None) -> None:
+        """most: rows of a unit, None where they may repeat."""
+        self.bins = histogram
+        self.total = np.concatenate(([0.0], np.cumsum(histogram.rows)))
+        self.end = self._ends(k, most)
+        level, edge = self._edges()
+        self.start = np.flatnonzero(self._cuts(level))
+        self.cell = histogram.cell[self.start]
+        self._show(edge)
+
+    def _ends(self, k: int, most: int | None) -> Indexes:
+        """Return for each bin the bin before which, counted from it, there are k units (too large a number: none).
+
+        INVARIANT: with at most M rows per unit, rows > (k - 1) * M means k units; and a union of bins has at least the units
+        of its largest bin. Fewer than k units never pass, and what holds a part that passes does as well.
+        """
+        size = self.bins.size
+        position = np.where(self.bins.units >= k, np.arange(size), size + 1)
+        nearest = np.append(np.minimum.accumulate(position[::-1])[::-1], size + 1)
+        found = nearest + 1
+        if most is not None:
+            by_rows = np.searchsorted(self.total, self.total + ((k - 1) * most + 1), side="left")
+            found = np.minimum(found, by_rows)
+        return found.astype(np.int64)
+
+    def _edges(self) -> tuple[Indexes, Floats]:
+        """Return, for the gap before each bin, how coarse the coarsest public edge in it is, and where it is."""
+        b = self.bins
+        level, edge = np.full(b.size, -1), np.full(b.size, np.nan)
+        before = np.arange(b.size) - 1
+        together = (before >= 0) & (b.cell == b.cell[before])
+        for number, (factor, width, keys, fits) in enumerate(b.levels(LADDER)):
+            apart = together & (keys != keys[before]) & fits & fits[before] & (b.sign == b.sign[before])
+            level[apart] = number
+            edge[apart] = (np.where(b.sign < 0, keys[before] + 1, keys) * (factor * width))[apart]
+        if not b.whole:
+            # zero is a grid cell of its own, and an edge of every grid
+            nought = together & ((b.sign != b.sign[before]) | ((b.digits == 0) != (b.digits[before] == 0)))
+            level[nought], edge[nought] = np.iinfo(np.int64).max, 0.0
+        return level, edge
+
+    def _cuts(self, level: Indexes) -> Flags:
+        """Return before which bins a piece begins: edges are tried from coarse to fine, each from low to high."""
+        b = self.bins
+        cut = np.ones(b.size, bool)
+        cut[1:] = b.cell[1:] != b.cell[:-1]
+        for number in np.unique(level)[::-1]:
+            if number < 0:
+                break
+            places = np.flatnonzero(level == number)
+            start = np.flatnonzero(cut)
+            stop = np.append(start[1:], b.size)
+            while start.size:
+                # the first place before which there are k units, if there are k after it
+                place = np.append(places, b.size)[np.searchsorted(places, self.end[start])]
+                fine = (place < stop) & (self.end[place] <= stop)
+                start, stop = place[fine], stop[fine]
+                cut[start] = True
+        return cut
+
+    def _show(self, edge: Floats) -> None:
+        """Find the narrowest run of grid cells in each piece that holds k units; the lowest of several."""
+        b, count = self.bins, self.start.size
+        self.low, self.high = np.full(count, np.nan), np.full(count, np.nan)
+        self.known = np.zeros(count, bool)
+        if not count:
+            return
+        piece = np.zeros(b.size, np.int64)
+        piece[self.start] = 1
+        piece = np.cumsum(piece) - 1
+        inner = np.append(self.cell[1:] == self.cell[:-1], False)
+        left = np.where(np.append(False, inner[:-1]), edge[self.start], -np.inf)
+        right = np.where(inner, np.append(edge[self.start[1:]], np.nan), np.inf)
+
+        def found(first: Indexes, last: Indexes, low: Floats, high: Floats) -> None:
+            """Take the first of the intervals between two bins each, piece by piece, that holds k."""
+            held = np.flatnonzero(self.end[first] <= last + 1)
+            of, at = np.unique(piece[last[held]], return_index=True)
+            self.low[of] = np.maximum(low[held[at]], left[of])
+            self.high[of] = np.minimum(high[held[at]], right[of])
+            self.known[of] = True
+
+        if not b.whole:
+            zeros = np.flatnonzero(b.digits == 0)
+            found(zeros, zeros, np.zeros(zeros.size), np.zeros(zeros.size))
+        for _, width, keys, fits in b.levels((1,)):
+            for factor in RUNS:
+                bins = np.flatnonzero(~self.known[piece] & fits)
+                if not bins.size:
+                    break
+                # the lowest run of cells that holds k: its last one is not empty
+                begin = keys[bins] - (factor - 1)
+                apart = 2 * int(np.abs(keys[bins]).max()) + 2 * factor + 2
+                order = piece[bins] * apart + keys[bins]
+                first = bins[np.searchsorted(order, piece[bins] * apart + begin)]
+                low = (begin * width).astype(np.float64)
+                found(first, bins, low, low + factor * width)
+
+    def told(self, share: float, size: int, unit: float | Floats, base: int = 1) -> tuple[Floats, Floats, Flags]:
+        """Return (low, high, known) per cell: of the piece that a share of the rows is below.
+
+        unit: rows are counted in multiples of it, after they were rounded to a multiple of `base`.
         """
         low, high, known = np.full(size, np.nan), np.full(size, np.nan), np.zeros(size, bool)
-        if not self.cell.size:
+        if not self.start.size:
             return low, high, known
-        at = self._positions(share, size)
-        open_cells = at >= 0
-        for width, enough, keys, usable in self._levels(at, units, k, most, whole=whole):
-            hit = open_cells & ~known & usable & enough
-            low[hit], high[hit] = keys[hit] * width[hit], (keys[hit] + 1) * width[hit]
-            if not whole:
-                negative = hit & (self.sign[np.maximum(at, 0)] < 0)
-                low[negative], high[negative] = -high[negative], -low[negative]
-                exact = hit & (width == 0)
-                low[exact] = high[exact] = 0.0
-            known |= hit
-            if (known | ~open_cells).all():
-                break
+        cells, first, pieces = np.unique(self.cell, return_index=True, return_counts=True)
+        if share <= 0:
+            at = first
+        elif share >= 1:
+            at = first + pieces - 1
+        else:
+            many = np.broadcast_to(np.asarray(unit, dtype=np.float64), (size,))[self.cell]
+            begin = self.total[self.start]
+            finish = self.total[np.append(self.start[1:], self.bins.size)]
+            origin = np.repeat(begin[first], pieces)
+            everything = np.repeat(finish[first + pieces - 1], pieces) - origin
+            begin, finish, everything = (
+                _multiple(x, base, many) for x in (begin - origin, finish - origin, everything)
+            )
+            rank = share * everything
+            slack = 1e-9 * everything
+            # pieces that the rank may be in; the upper one of two that it lies between
+            lowest = np.add.reduceat((finish < rank - slack).astype(np.int64), first)
+            highest = np.add.reduceat((begin <= rank + slack).astype(np.int64), first) - 1
+            at = first + (lowest + highest + 1) // 2
+        low[cells], high[cells], known[cells] = self.low[at], self.high[at], self.known[at]
         return low, high, known
 
-    def _positions(self, share: float, size: int) -> Indexes:
-        """Return the bin that holds the order statistic, per cell (-1: no values)."""
-        total = np.bincount(self.cell, self.rows, size)
-        first = np.searchsorted(self.cell, np.arange(size))
-        running = np.cumsum(self.rows)
-        before = np.concatenate(([0.0], running))[first]
-        rank = np.round(share * np.maximum(total - 1, 0))
-        position = np.searchsorted(running, before + rank, side="right")
-        return np.where(total > 0, np.minimum(position, self.cell.size - 1), -1)
 
-    def _levels(
-        self, at: Indexes, units: Floats, k: int, most: int | None, *, whole: bool
-    ) -> Iterator[tuple[Floats, Flags, Floats, Flags]]:
-        """Iterate over grids from narrow to wide: (width, whether it holds k units, its number, usable) per cell."""
-        size, spot = at.size, np.maximum(at, 0)
+def _multiple(rows: Floats, base: int, unit: Floats) -> Floats:
+    """Return numbers of rows to the nearest multiple, halves upwards.
 
-        def pooled(match: Flags) -> Flags:
-            # INVARIANT: with at most M rows per unit, rows > (k - 1) * M means k units; and a union of bins has at least
-            # the units of its largest bin.
-            cells = self.cell[match]
-            largest = np.zeros(size)
-            np.maximum.at(largest, cells, units[match])
-            enough = largest >= k
-            if most is not None:
-                enough |= np.bincount(cells, self.rows[match], size) > (k - 1) * most
-            return enough
-
-        if whole:
-            for factor in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000):
-                keys = self.digits // factor
-                chosen = keys[spot]
-                width = np.full(size, float(factor))
-                yield width, pooled(keys == chosen[self.cell]), chosen.astype(float), np.ones(size, bool)
-            return
-        # zero is a grid cell of its own
-        zero = self.digits == 0
-        yield np.zeros(size), pooled(zero), np.zeros(size), zero[spot]
-        bottom, top = int(self.exponent.min()), int(self.exponent.max()) + 3
-        for power in range(bottom, top):
-            for factor in LADDER:
-                # INVARIANT: whole-number arithmetic, so that bins fall into grid cells without rounding
-                shift = self.exponent - power
-                up = self.digits * np.power(10, np.clip(shift, 0, 16)) // factor
-                down = self.digits // (factor * np.power(10, np.clip(-shift, 0, 17)))
-                keys = np.where(shift >= 0, up, down)
-                chosen, sign = keys[spot], self.sign[spot]
-                # not finer than two significant digits of the value itself
-                usable = zero[spot] | (self.exponent[spot] <= power)
-                same = (keys == chosen[self.cell]) & ((self.sign == sign[self.cell]) | zero)
-                width = np.full(size, factor * 10.0**power)
-                yield width, pooled(same), chosen.astype(float), usable
+    INVARIANT: rounded first as numbers of rows are shown, so that what ranks tell follows from the rounded numbers.
+    """
+    return np.floor(round_whole(rows, base) / unit + 0.5) * unit

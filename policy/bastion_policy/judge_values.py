@@ -26,6 +26,7 @@ from bastion_policy.guard_cells import (
     X,
     both,
     floats,
+    ints,
     lit,
     where,
 )
@@ -109,6 +110,7 @@ class ValueRules:
     def guard_columns(self) -> dict[str, AnyExpr]:
         """Return the guard columns of the statistics, to be computed with them."""
         extra: dict[str, AnyExpr] = {}
+        self.cut.tied = self.effective.k
         for i, s in enumerate(self.cut.boundary.statistics):
             condition = both(s.population)
             if condition is not None:
@@ -127,8 +129,6 @@ class ValueRules:
                         bits = Cast(expr, BOOLEAN, strict=False)
                         extra[f"{OWN}h{i}"] = call("sum", bits)
                         extra[f"{OWN}f{i}"] = call("sum", call("not_", bits))
-                    case Guard.TIED:
-                        extra[f"{OWN}e{i}"] = call("sum", call("eq", expr, lenient(s.call)))
                     case _:
                         pass
         return extra | guard_columns(self.cut.boundary.statistics, self.effective, self.world)
@@ -206,7 +206,8 @@ class ValueRules:
     def returned(self) -> tuple[str, ...]:
         """Return the columns that the judge needs to see."""
         own = [f"{OWN}s{i}" for i, s in enumerate(self.cut.boundary.statistics) if self._reads_value(s)]
-        return (ROWS, *own, *self.cut.extra)
+        tied = [f"{OWN}e{i}" for i, s in enumerate(self.cut.boundary.statistics) if s.guard is Guard.TIED]
+        return (ROWS, *own, *tied, *self.cut.extra)
 
     def _reads_value(self, s: Statistic) -> bool:
         return s.guard is Guard.SQUARES or (s.guard is Guard.SUM and any(self._sum_known(s, t) for t in s.terms))
@@ -435,12 +436,16 @@ class ValueRules:
                 found.swapped[i] = yield from self._held(m, table, i, s, shown, found)
                 return np.ones(m.size, bool)
             case Guard.TIED:
-                held = yield from self._tied(m, i, s, floats(table[f"{OWN}e{i}"]), shown)
-                return held & (yield from self._differing(m, i, s, shown & held, found))
+                held = ints(table[f"{OWN}e{i}"]) > 0
+                # INVARIANT (strict): whether there is a value that k hold is no reason to withhold: null says as much
+                differing = yield from self._differing(m, i, s, shown & held, found)
+                return differing & (held | (self.effective.profile == "strict"))
             case Guard.INTERVAL:
-                values, known = yield from intervals(m, s, self.world, self.effective.k, shown)
+                base = self.effective.rounding.base if self.effective.rounding is not None else 1
+                values, known = yield from intervals(m, s, self.world, self.effective.k, shown, base)
                 found.swapped[i] = values
-                return known & (yield from self._differing(m, i, s, shown & known, found))
+                differing = yield from self._differing(m, i, s, shown & known, found)
+                return differing & (known | (self.effective.profile == "strict"))
             case _:
                 return np.ones(m.size, bool)
 
@@ -678,23 +683,6 @@ class ValueRules:
             base = self.effective.rounding.base
             answer, everybody = round_whole(answer, base), round_whole(everybody, base)
         return answer if s.function == "sum" else answer / np.maximum(everybody, 1.0)
-
-    def _tied(self, m: Measurer, i: int, s: Statistic, rows: Floats, shown: Flags) -> Steps:
-        k, most = self.effective.k, self.cut.rows_per_unit
-        ok = rows >= k if most == 1 else rows > (k - 1) * most if most is not None else np.zeros(m.size, bool)
-        rest = np.flatnonzero(shown & ~ok & (rows >= k))
-        if most == 1 or not rest.size:
-            return ok
-        value = f"{OWN}s{i}"
-        fewest = np.full(m.size, np.inf)
-        for occurrence in self.cut.occurrences:
-            plan, tables = self.cut.located(True, rest, (value,))
-            same = call("eq", lenient(where(both(s.population), s.terms[0].expr)), Column(value))
-            held = n.Filter(plan, call("and_", same, call("is_not_null", Column(occurrence.unit))))
-            counted = n.GroupBy(held, (Column(INDEX),), (Alias(call("n_unique", Column(occurrence.unit)), X),))
-            answer = yield from m.ask(counted, tables)
-            fewest = np.minimum(fewest, m.spread(answer, X))
-        return ok | (np.isin(np.arange(m.size), rest) & (fewest >= k))
 
 
 _RULES = {

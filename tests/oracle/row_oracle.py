@@ -40,6 +40,7 @@ from bastion_policy.model import RoleKind
 from row_audit import Systems
 from row_follows import classes_of, following, rank, together, whole_classes
 from row_frames import Behind, Boundary, Dataset, Foreign, Form, Frame, Leaf, Reader, Reading, Values, scalar
+from row_intervals import fine, pieces
 from row_statistics import compute, known, selected, total
 from row_values import Unknown, same
 
@@ -449,9 +450,8 @@ class Oracle:
         some = [values[i] for i in full]
         if all(isinstance(x, str) for x in some):
             end = min if name in ("min", "nan_min") else max
-            among = {end(some) if end(some) in held else None, end(held) if held else None}
-            value = end(some) if end(some) in held else MISSING
-            return Choice(value, kind, tuple(rows), lambda x: x in among)
+            value = end(held) if held else MISSING
+            return Choice(value, kind, tuple(rows), lambda x: x == value)
         ordered = self._numbers(some) or all(isinstance(x, dt.date) for x in some)
         if not ordered or leaf.args[0].lineage.form not in (Form.COLUMN, Form.FUNCTION):
             return Choice(None, kind, tuple(rows), lambda x: x in held)
@@ -459,32 +459,61 @@ class Oracle:
         position = {"min": 0.0, "max": 1.0, "nan_min": 0.0, "nan_max": 1.0, "median": 0.5}.get(
             name, leaf.options.get("quantile", 0.0)
         )
-        at = position * (len(some) - 1)
-        near = {sorted(some)[math.floor(at)], sorted(some)[math.ceil(at)]}
         dates = isinstance(some[0], dt.date)
         integers = dates or all(isinstance(y, int) for y in some)
         numbers = {i: days(values[i]) if dates else values[i] for i in full}
+        allowed = list(self._pieces(frame, numbers, position, bounds, limits.k, integers, dates))
 
         def accept(x: Any) -> bool:
             middle = days(x) if dates else x
             if isinstance(middle, bool) or not isinstance(middle, int | float):
                 return False
-            for truth in near:
-                for low, high, shown in grid(days(truth) if dates else truth, bounds, integers, whole=dates):
-                    inside = [i for i, y in numbers.items() if low <= y < high or y == low]
-                    texts = (
-                        {float(shown), float(math.floor(shown)), float(round(shown))} if integers else {float(shown)}
-                    )
-                    if any(same(t, float(middle)) for t in texts) and self.people(frame, inside) >= limits.k:
-                        return True
-            return False
+            texts = {float(f(shown)) for shown in allowed for f in ((math.floor, round) if integers else (float,))}
+            return any(same(t, float(middle)) for t in {*texts, *allowed})
 
-        wide = [g for truth in near for g in grid(days(truth) if dates else truth, bounds, integers, whole=dates)]
-        there = any(
-            self.people(frame, [i for i, y in numbers.items() if low <= y < high or y == low]) >= limits.k
-            for low, high, _ in wide
-        )
-        return Choice(None if there else MISSING, kind, tuple(rows), accept)
+        return Choice(None if allowed else MISSING, kind, tuple(rows), accept)
+
+    def _pieces(
+        self, frame: Frame, numbers: dict[int, float], position: float, bounds: tuple[float, float] | None, k: int,
+        integers: bool, dates: bool,
+    ) -> Iterable[float]:  # fmt: skip
+        """The intervals that an order statistic may read as.
+
+        People are counted one by one where each has one row, else by their rows: more than k - 1 may have, or a cell of k.
+        """
+        bins = {i: fine(x, bounds, days=dates) for i, x in numbers.items()}
+        most = max(max(self._by_unit_rows(d, base)) for d, base in self.base(frame, numbers).items())
+        largest = {d: max(Counter(map(self.datasets[d].unit, range(len(self.datasets[d].rows)))).values()) for d in
+                   frame.occurrences.values()}  # fmt: skip
+
+        def tier(most: float) -> Callable[[Sequence[int]], bool]:
+            def enough(rows: Sequence[int]) -> bool:
+                together: dict[Any, list[int]] = {}
+                for i in rows:
+                    together.setdefault(bins[i], []).append(i)
+                return len(rows) > (k - 1) * most or any(self.people(frame, x) >= k for x in together.values())
+
+            return enough
+
+        single = len(frame.occurrences) == 1 and max(largest.values()) == 1 and most == 1
+        # of joined rows the judge may know no bound, nor that a join repeated nothing
+        tiers = [tier(1)] if single else [tier(max(largest.values())), tier(math.inf), tier(1)]
+        for enough in tiers:
+            made = pieces(numbers, enough, bounds, integers=integers, days=dates)
+            slack = k * 2 * max(most, *largest.values()) if enough is not tiers[0] or not single else k
+            at = position * len(numbers)
+            for x in made:
+                near = x.begin - slack <= at <= x.end + slack
+                end = x is made[0 if position <= 0 else -1] if position in (0.0, 1.0) else near
+                if end and self.people(frame, x.inside) >= k:
+                    yield x.middle
+
+    def _by_unit_rows(self, dataset: str, rows: Rows) -> list[int]:
+        """How many rows each unit has."""
+        found: Counter[Any] = Counter()
+        for row, times in rows.items():
+            found[self.datasets[dataset].unit(row)] += times
+        return list(found.values()) or [1]
 
     # -- rules of values
 
@@ -1251,42 +1280,6 @@ def days(x: Any) -> Any:
     if isinstance(x, dt.datetime):
         x = x.date()
     return (x - dt.date(1970, 1, 1)).days if isinstance(x, dt.date) else x
-
-
-def grid(
-    x: Any, bounds: tuple[float, float] | None, integers: bool, *, whole: bool
-) -> Iterable[tuple[float, float, float]]:
-    """Cells of the public grid around a value, with the number that stands for them: low <= x < high.
-
-    Between bounds: 1, 2, 5, 10, 20, 50 or 100 hundredths of the range. Else widths of 1, 2 or 5 times a power of ten, from
-    the second significant digit upwards (for dates: from one day); below zero mirrored.
-    """
-    if bounds is not None:
-        step = (bounds[1] - bounds[0]) / 100
-        place = min(99, max(0, math.floor((x - bounds[0]) / step + 1e-9)))
-        for width in (1, 2, 5, 10, 20, 50, 100):
-            first = place // width * width
-            low, high = bounds[0] + first * step, bounds[0] + (first + width) * step
-            middle = (low + high) / 2
-            edge = high if first + width < 100 else math.inf
-            yield low - 1e-9, edge - 1e-9, float(round(middle)) if integers else middle
-        return
-    if x < 0 and not whole:
-        for low, high, middle in grid(-x, None, integers, whole=False):
-            yield math.nextafter(-high, 0), math.nextafter(-low, math.inf), -middle
-        return
-    if x == 0:
-        yield 0, 0, 0
-    exponent = 0 if whole else math.floor(math.log10(x)) - 1 if x else -3
-    for power in range(exponent, 5 if whole else exponent + 12):
-        for digit in (1, 2, 5):
-            width = digit * 10.0**power
-            if whole and width > 10_000:
-                return
-            low = math.floor(x / width + 1e-9) * width
-            end = max(low, low + width - 1) if integers else low + width
-            middle = (low + end) / 2
-            yield low - 1e-9, low + width - 1e-9, math.floor(middle) if whole else middle
 
 
 def judged(reading: Reading) -> Boundary | None:
