@@ -115,15 +115,16 @@ def guard_columns(statistics: Sequence[Statistic], effective: Effective, world: 
     """Return what is measured in the same pass: counts, sums and variances of arguments, also for rounding."""
     extra: dict[str, AnyExpr] = {}
     for i, s in enumerate(statistics):
-        if effective.rounding is not None and s.guard is Guard.PRODUCTS and all(discrete(t, world) for t in s.terms):
+        if effective.rounding is not None and s.guard is Guard.PRODUCTS:
             known = both([call("is_not_null", lenient(t.expr)) for t in s.terms])
             one, two = (as_float(lenient(where(known, t.expr)), t.dtype) for t in s.terms)
             extra[f"{OWN}dn{i}"] = call("count", one)
-            extra |= {
-                f"{OWN}dc{i}": call("pl.cov", one, two),
-                f"{OWN}dx{i}": call("var", one),
-                f"{OWN}dy{i}": call("var", two),
-            }
+            if all(discrete(t, world) for t in s.terms):
+                extra |= {
+                    f"{OWN}dc{i}": call("pl.cov", one, two),
+                    f"{OWN}dx{i}": call("var", one),
+                    f"{OWN}dy{i}": call("var", two),
+                }
         strict = effective.profile == "strict" and s.guard in JUDGED
         shown = effective.rounding is not None and s.guard in (Guard.SUM, Guard.SQUARES)
         for j, term in enumerate(s.terms):

@@ -1,7 +1,8 @@
 """Rounded statistics as plan expressions over the kept columns of a table of cells.
 
 Counts and sums of whole numbers are rounded to a multiple of `base`, other numbers to `digits` significant digits; a mean
-is the rounded sum divided by the rounded count, a standard deviation the root of the rounded variance. Of whole numbers
+is the rounded sum divided by the rounded count, a standard deviation the root of the rounded variance. A divisor of n
+instead of n - 1 (`ddof`) is the rounded count, and no other is allowed (`check_divisor`). Of whole numbers
 the sum of squared deviations is rounded like a sum, for that of a Boolean column is nearly its count.
 
 INVARIANT: what is rounded is the statistic of the plain column, and every other number is arithmetic over rounded ones:
@@ -16,10 +17,11 @@ from typing import Any
 
 import numpy as np
 from bastion_plan.dtypes import FLOAT64, INT64, INT128, NULL, DType
-from bastion_plan.expressions import AnyExpr, Cast, Expr, Literal, Ternary
+from bastion_plan.expressions import AnyExpr, Call, Cast, Expr, Literal, Ternary
 
 from bastion_policy.boundary import Guard, Statistic, call
 from bastion_policy.rules import Rounding
+from bastion_policy.verdict import Finding
 
 #: counts of rows, values and people
 COUNTS = frozenset({"pl.len", "len", "count", "null_count", "n_unique"})
@@ -75,8 +77,8 @@ def rounded(s: Statistic, value: AnyExpr, kept: Kept, rule: Rounding) -> AnyExpr
         case "var" | "std" if kept.variance is not None:
             variance = _spread(kept.variance, kept.count, kept.discrete, _ddof(s), rule)
             return Cast(variance if s.function == "var" else call("sqrt", variance), s.dtype, strict=False)
-        case "pl.cov" if kept.discrete and kept.pairs is not None:
-            return Cast(_spread(_float(value), kept.pairs, True, _ddof(s), rule), s.dtype, strict=False)
+        case "pl.cov" if kept.pairs is not None:
+            return Cast(_spread(_float(value), kept.pairs, kept.discrete, _ddof(s), rule), s.dtype, strict=False)
         case "pl.corr" if kept.discrete and kept.pairs is not None and kept.products is not None:
             both, one, two = (_spread(p, kept.pairs, True, 1, rule) for p in kept.products)
             found = _ratio(both, call("sqrt", call("mul", one, two)))
@@ -84,6 +86,19 @@ def rounded(s: Statistic, value: AnyExpr, kept: Kept, rule: Rounding) -> AnyExpr
             return Cast(call("clip", found, *limits), s.dtype, strict=False)
         case _:
             return _number(value, s.dtype, rule)
+
+
+def check_divisor(expr: Call) -> list[Finding]:
+    """Check what a client has a statistic's divisor lessened by.
+
+    INVARIANT: it is part of the plan and looked at before any data: with ddof = n there is no variance, and two of them are
+    to each other as n - 1 to n - 2, however much else is rounded.
+    """
+    if expr.option("ddof", 1) in (0, 1):
+        return []
+    less = expr.option("ddof", 1)
+    reason = f"{expr.function}() over the number of values less {less} would tell that number, which is rounded."
+    return [Finding("argument", reason, "Use ddof=1 or ddof=0.")]
 
 
 def whole(value: Expr, base: int, dtype: DType = INT64) -> AnyExpr:
@@ -111,12 +126,21 @@ def _total(value: AnyExpr, discrete: bool, dtype: DType, rule: Rounding) -> AnyE
 
 
 def _spread(value: AnyExpr, count: AnyExpr, discrete: bool, ddof: int, rule: Rounding) -> AnyExpr:
-    """Return a variance or covariance: of whole numbers, the rounded sum of products over the rounded count."""
-    if not discrete:
-        return significant(_float(value), rule)
+    """Return a variance or covariance: of whole numbers, the rounded sum of products over the rounded count.
+
+    INVARIANT: what differs by `ddof` differs by rounded counts: the same sum over n and over n - 1 would give n.
+    """
     free = call("sub", _float(count), Literal(FLOAT64, float(ddof)))
+    about = whole(count, rule.base)
+    if not discrete and ddof == 1:
+        return significant(_float(value), rule)
+    if not discrete:
+        one_less = call("sub", _float(count), Literal(FLOAT64, 1.0))
+        usual = significant(call("truediv", call("mul", _float(value), free), one_less), rule)
+        share = _ratio(call("sub", about, Literal(INT64, 1)), call("sub", about, Literal(INT64, ddof)))
+        return call("mul", usual, share)
     total = whole(call("round", call("mul", _float(value), free)), rule.base)
-    return _ratio(total, call("sub", whole(count, rule.base), Literal(INT64, ddof)))
+    return _ratio(total, call("sub", about, Literal(INT64, ddof)))
 
 
 def _ddof(s: Statistic) -> int:

@@ -20,6 +20,7 @@ from bastion_policy.flow_linear import MAX_PARTS, Linear, linear
 from bastion_policy.flow_trees import is_scalar, number, with_children
 from bastion_policy.lineage import OWN, Form, Frame, Source, Value, World, is_string
 from bastion_policy.roles import RoleKind
+from bastion_policy.rounding import check_divisor
 from bastion_policy.verdict import Finding
 
 COUNTS = frozenset({"pl.len", "len", "count", "null_count"})
@@ -109,6 +110,8 @@ class StatisticsParser:
             found += check_condition(condition, self.world, "a condition")
         for value in values:
             found += check_argument(value, expr.function, self.world)
+        if self.world.rounded:
+            found += check_divisor(expr)
         if self.world.strict and not found:
             again = strict.counted(expr, values, self.world)
             if again is not None:
