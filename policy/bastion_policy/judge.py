@@ -26,6 +26,7 @@ from bastion_policy.flow import (
     release_findings,
     scanned,
 )
+from bastion_policy.flow_failures import may_fail
 from bastion_policy.flow_nodes import ALWAYS_REFUSED, REFUSED, FlowTyping, used_columns
 from bastion_policy.guard_cells import Steps
 from bastion_policy.guard_plans import masked
@@ -142,6 +143,8 @@ class _Judge:
     def _release(self, typed: Typed, findings: list[Finding], facts: dict[str, Any]) -> Steps:
         if nothing_left(typed):
             return self._unsafe(findings, None, facts)
+        if self.history.failed_often and may_fail(self.bound.root):
+            return self._unsafe([*findings, _FAILED_OFTEN], None, facts)
         safe = yield from self._safe(typed)
         facts["smallest_cell"] = min((c.smallest for c in self.notes if c.smallest), default=0)
         facts["units"] = max((self.private[d].units for d in scanned(self.bound)), default=0)
@@ -291,6 +294,11 @@ def _closed(effective: Effective) -> list[Finding]:
     return []
 
 
+_FAILED_OFTEN = Finding(
+    "edge-budget",
+    "Queries failed so often that another one could tell of single people's rows.",
+    "Ask with columns as they are stored, comparisons and statistics alone, or ask the owner.",
+)
 _SENTENCES = {
     "dominance": (
         "In some cells of {columns} one or two people make up most of the number.",

@@ -33,6 +33,10 @@ __all__ = [
 
 #: items from which a history counts as large
 LARGE = 10_000
+#: queries of an audience that may fail, before those that may are for the owner: an error tells one bit
+MOST_FAILED = 8
+#: begins what is kept of them among the edges
+_FAILED = b"failed "
 
 
 @dataclass(eq=False)
@@ -97,3 +101,19 @@ class History:
             else replace(self.before[domain], edges=past.edges)
             for domain, past in self.pasts.items()
         }  # fmt: skip
+
+    def failed(self, plan: bytes) -> None:
+        """Forget what the query would have added, and count it among those at a threshold: whether it fails tells as much.
+
+        The same plan counts once.
+        """
+        self.denied()
+        mark = _FAILED + plan
+        for domain, past in self.pasts.items():
+            if mark not in past.edges and sum(e.startswith(_FAILED) for e in past.edges) < MOST_FAILED:
+                self.pasts[domain] = replace(past, edges=(*past.edges, mark))
+
+    @property
+    def failed_often(self) -> bool:
+        """Whether so many queries have failed that none may run that could."""
+        return any(sum(e.startswith(_FAILED) for e in past.edges) >= MOST_FAILED for past in self.pasts.values())

@@ -35,6 +35,7 @@ from bastion_server.service.private import PrivateService
 from bastion_server.service.result import Result
 from bastion_server.service.review import ReviewService
 from bastion_server.store import Grant, Store
+from bastion_server.workers.errors import query_failed
 from bastion_server.workers.lease import Answer, Lease
 from bastion_server.workers.pool import WorkerPool
 
@@ -137,12 +138,15 @@ class QueryService:
             self.lease(subject, who, f"query {subject.plan_hash[:12]} by {who}") as lease,
         ):
             history = await self.histories.of(subject, who, partial(_measured, lease))
-            verdict = await self.judge(lease, subject, who, history, request)
-            plan = verdict.safe_part if safe_part and verdict.release is None else verdict.release
-            if plan is not None:
-                request.progress("running")
-                result = await self._kept(history, lease, plan, verdict.note)
-            else:
+            async with self._counted(subject, who, lease, history):
+                verdict = await self.judge(lease, subject, who, history, request)
+                plan = verdict.safe_part if safe_part and verdict.release is None else verdict.release
+                if plan is not None:
+                    request.progress("running")
+                    result = await self._kept(history, lease, plan, verdict.note)
+            if result is None:
+                if any(f.rule == RULE_FAILED for f in verdict.findings):
+                    history.failed(bytes.fromhex(subject.plan_hash)[:12])
                 history.denied()
                 await self.histories.keep(history)
         if result is None:
@@ -168,13 +172,32 @@ class QueryService:
                 self.journal.begin(self._records(subject, "outcome", who, "cancelled", now=time.time()))
             raise
         except Exception as error:
-            code = error.code if isinstance(error, BastionError) else "server.internal"
+            told = error.__cause__ if isinstance(error.__cause__, BastionError) else error
+            code = told.code if isinstance(told, BastionError) else "server.internal"
             red = code in _DATA_DEPENDENT
             await self.journal.settle(intent)
             await self.journal.write(
                 self._records(subject, "outcome", who, f"failed: {code}", now=time.time(), red=red)
             )
             raise
+
+    @asynccontextmanager
+    async def _counted(self, subject: Subject, who: str, lease: Lease, history: History) -> AsyncIterator[None]:
+        """Count a failure of a judged query, and say of it that it is one.
+
+        INVARIANT: one person's row may decide whether a query fails, and of what. So all failures read alike, each counts
+        as an answer at a threshold does, and the budget of those ends them.
+        """
+        try:
+            yield
+        except BastionError as error:
+            if error.code not in _DATA_DEPENDENT or not history.lenses:
+                raise
+            # it may have been kept already, as that of a release
+            current = await self.histories.of(subject, who, partial(_measured, lease))
+            current.failed(bytes.fromhex(subject.plan_hash)[:12])
+            await self.histories.keep(current)
+            raise query_failed() from error
 
     @asynccontextmanager
     async def lease(self, subject: Subject, who: str, label: str) -> AsyncIterator[Lease]:
@@ -197,7 +220,8 @@ class QueryService:
         """Return the verdict that a query would get now; nothing is released."""
         async with self.histories.turn(subject, who), self.lease(subject, who, label) as lease:
             history = await self.histories.of(subject, who, partial(_measured, lease))
-            return await self.judge(lease, subject, who, history)
+            async with self._counted(subject, who, lease, history):
+                return await self.judge(lease, subject, who, history)
 
     async def judge(
         self, lease: Lease, subject: Subject, who: str, history: History, request: Incoming | None = None

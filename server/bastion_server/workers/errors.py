@@ -120,3 +120,14 @@ def worker_error(reason: str) -> BastionError:
     """Return the fixed error of a reason; an unknown reason is a crash."""
     kind, code, message, why, step = _ERRORS.get(reason, _ERRORS["crashed"])
     return kind(message, reason=why, next_step=step, code=code)
+
+
+def query_failed() -> BastionError:
+    """Return the one error of all queries about people that fail, whatever the reason."""
+    return ServerError(
+        "The query could not be answered.",
+        reason="Why, and whether it failed or needed too much memory or time, may depend on single people's rows, so only "
+        "the owner's log says it.",
+        next_step="Filter or aggregate earlier, check casts and functions, or ask the dataset's owner.",
+        code="server.query.failed",
+    )
