@@ -32,6 +32,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from bastion_plan.bind import BoundPlan
@@ -933,6 +934,7 @@ class Oracle:
         before = [self.whole(dataset), *self.stored[dataset]]
         # a cell that may be told of stands beside this one, whatever becomes of its values
         beside = [self.base(frame, cell)[dataset] for cell in boundary.cells.values()]
+        beside += [self.base(frame, rows)[dataset] for rows in self._picked(boundary)]
         beside = [b for b in beside if b != base and self.units(dataset, b) >= limits.k]
         # what was asked need not have been told: the whole may be all that tells rows apart
         tables: list[list[Rows]] = [
@@ -959,6 +961,14 @@ class Oracle:
             if chosen and chosen not in seen and (half or not least) and positions is not None:
                 seen.append(chosen)
                 yield positions
+
+    def _picked(self, boundary: Boundary) -> Iterable[list[int]]:
+        """Who meets the conditions inside statistics, in every cell, and of these who says yes."""
+        for leaf in boundary.leaves.values():
+            for rows in map(partial(selected, leaf), boundary.cells.values()):
+                yield rows
+                if leaf.args and len(values := {leaf.args[0].values[i] for i in rows} - {None}) == 2:
+                    yield [i for i in rows if leaf.args[0].values[i] == max(values)]
 
     def _all_on(
         self, boundary: Boundary, rows: list[int], limits: Limits, values: Mapping[str, Any]
