@@ -141,8 +141,32 @@ def by_correlation(there: World) -> Any:
     return 100 - math.sqrt(max(0.0, 10_000 - 200 * shown.item() * 199))
 
 
+def odd(there: World) -> World:
+    """193 people: no multiple of 5."""
+    return World(remembers=True).add("t", table().head(193), there.facts["t"].policy, ROLES, unit="id")
+
+
+def by_divisors(there: World) -> Any:
+    """The same squares over n - 1 and n - 2."""
+    one, two = (number(odd(there), T.select(x=pay.var(ddof=d))) for d in (1, 2))
+    return None if one is None or two is None else 1 / (1 - one / two) + 1
+
+
+def by_the_usual_divisors(there: World) -> Any:
+    """The same squares over n and n - 1."""
+    one, two = (number(odd(there), T.select(x=pl.cov("pay", "debt", ddof=d))) for d in (0, 1))
+    return None if one is None or two is None else 1 / (1 - one / two)
+
+
+def by_vanishing(there: World) -> Any:
+    """There is no variance over n - n."""
+    found = [number(odd(there), T.select(x=pay.std(ddof=d))) for d in range(190, 197)]
+    return None if found[0] is None else 190 + found.index(None)
+
+
 PEELING |= {
-    "copied": (copied, EXACT), "below": (below, 193), "as floats": (as_floats, SICK), "per person": (per_person, SICK),
+    "by divisors": (by_divisors, 193), "by the usual divisors": (by_the_usual_divisors, 193),
+    "by vanishing": (by_vanishing, 193), "copied": (copied, EXACT), "below": (below, 193), "as floats": (as_floats, SICK), "per person": (per_person, SICK),
     "by variance": (by_variance, SICK), "by correlation": (by_correlation, SICK),
 }  # fmt: skip
 

@@ -9,7 +9,7 @@ from attack_list import attack
 from bastion_plan import nodes as n
 from query import Q, concat, exprs, inline
 from wire_arena import Attacker, minus, values, where
-from wire_worlds import AGE, SECRETS, TOWN, N
+from wire_worlds import AGE, PLACE, SECRETS, TOWN, N
 
 import bastion.expressions as pl
 
@@ -301,6 +301,48 @@ def values_outside_the_bounds(a: Attacker) -> Any:
     """Clips to bounds that only the target's value is outside of."""
     total, found = a.value(a.T.select(gain.sum())), a.value(a.T.select(x=gain.clip(0, 5000).sum()))
     return minus(total, found)
+
+
+# -- whether anybody is beyond a threshold: rents are below 70 but for the target's, below 100,000 by the owner's bounds
+
+
+@attack("extremes", "intervals of k", truth=RARE)
+def largest_beyond_a_threshold(a: Attacker) -> Any:
+    """Looks whether the maximum reads as beyond half of the range: only one rent may be."""
+    found = a.value(a.T.select(rent.max()))
+    return None if found is None else bool(found >= 50_000)
+
+
+@attack("extremes", "intervals of k", truth=RARE)
+def largest_of_each_place_beyond_a_threshold(a: Attacker) -> Any:
+    """Looks for the place whose maximum reads otherwise than that of the other places."""
+    found = a.ask(a.T.group_by("place").agg(rent.max()))
+    mine, other = (where(found, "place", place, "rent") for place in (PLACE, PLACE - 1))
+    return None if mine is None or other is None else bool(mine - other >= 45_000)
+
+
+@attack("extremes", "intervals of k", truth=(1, 0))
+def ranks_beyond_a_threshold(a: Attacker) -> Any:
+    """Counts the ranks, from the highest down, that read as beyond half of the range."""
+    ranks = {f"q{i}": rent.quantile(1 - i / (N - 1), "nearest") for i in range(12)}
+    found = a.ask(a.T.select(**ranks))
+    told = [values(found, name)[0] for name in ranks] if found.width == len(ranks) else [None]
+    return None if None in told else sum(x >= 50_000 for x in told)
+
+
+@attack("extremes", "tied values", truth=RARE)
+def largest_text_of_few(a: Attacker) -> Any:
+    """Looks whether the largest disease is withheld: the target's would be the largest, and nobody shares it."""
+    found = a.ask(a.T.select(x=disease.max(), n=pl.len()))
+    return values(found, "x")[0] in (None, "rare") if "x" in found.columns else None
+
+
+@attack("extremes", "tied values", truth=RARE)
+def largest_text_of_each_town(a: Attacker) -> Any:
+    """Looks for the town whose largest disease is another than that of the other towns."""
+    found = a.ask(a.T.group_by("town").agg(x=disease.max()))
+    mine, other = (where(found, "town", town, "x") for town in (TOWN, "b"))
+    return None if other is None else mine != other
 
 
 # -- sandwiches
