@@ -68,3 +68,20 @@ def kept_orders(typed: Typed, *, ordered: bool = False, through: bool = True) ->
         if through or not isinstance(item.node, n.GroupBy):
             stack.extend((below, order_below(item, read)) for below in item.inputs)
     return list(found.values())
+
+
+def reordered(typed: Typed) -> bool:
+    """Whether private rows may come in another order than that in which they are stored.
+
+    By a sort that is kept, or by which part of a stack conditions put them into. Those of a group_by have their own order.
+    """
+    return bool(kept_orders(typed, through=False)) or _stacked(typed)
+
+
+def _stacked(typed: Typed) -> bool:
+    if not typed.frame.private or isinstance(typed.node, n.GroupBy):
+        return False
+    datasets = [o.dataset for o in typed.frame.occurrences]
+    if len(set(datasets)) == len(datasets):
+        return False
+    return isinstance(typed.node, n.Concat) or any(map(_stacked, typed.inputs))

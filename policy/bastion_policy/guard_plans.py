@@ -16,7 +16,7 @@ from bastion_plan.schemas import fills
 
 from bastion_policy.boundary import call
 from bastion_policy.facts import DatasetFacts
-from bastion_policy.flow_order import kept_orders, order_below
+from bastion_policy.flow_order import kept_orders, order_below, reordered
 from bastion_policy.flow_trees import output_name, rewrite
 from bastion_policy.lineage import Occurrence, Typed, Value
 from bastion_policy.roles import RoleKind
@@ -85,14 +85,18 @@ class Rewriter:
     def build(self, typed: Typed) -> AnyNode:
         """Return the plan of a typed node.
 
-        INVARIANT: its rows come in the order in which they are stored, whatever sorts there were on the way.
+        INVARIANT: its rows come in the order in which they are stored, whatever sorts and stacks there were on the way.
         """
-        if id(typed) in self.done or not kept_orders(typed, through=False):
+        if id(typed) in self.done or not reordered(typed):
             return self._build(typed, ordered=False)
         depths = nesting(typed)
-        rows = tuple(Column(o.row) for o in typed.frame.occurrences if not depths.get(o.index, 0))
+        rows: dict[str, tuple[AnyExpr, ...]] = {}
+        for o in typed.frame.occurrences:
+            if not depths.get(o.index, 0):
+                rows[o.dataset] = (*rows.get(o.dataset, ()), Column(o.row))
+        by = [call("pl.coalesce", *columns) for columns in rows.values()] + [c for cs in rows.values() for c in cs]
         numbered = Rewriter(self.facts, self.done, self.carry, self.whole, rows=True)._build(typed, ordered=False)
-        plan = n.Sort(numbered, rows) if rows else numbered
+        plan = n.Sort(numbered, tuple(by)) if by else numbered
         return n.Select(plan, (*map(Column, typed.frame.schema), *self._carried(typed)))
 
     def _build(self, typed: Typed, *, ordered: bool) -> AnyNode:

@@ -20,7 +20,7 @@ from bastion_policy.model import Aggregation, Policy, Review, Role, RoleKind
 from bastion_policy.verdict import Outcome
 from bastion_server.engine.lower import lower
 from drive import World
-from query import Q, inline
+from query import Q, concat, inline
 
 import bastion.expressions as pl
 from bastion.expr.core import as_plan
@@ -150,6 +150,15 @@ def test_labels_do_not_tell_whose_row_comes_first(how: str, monkeypatch: pytest.
     monkeypatch.setattr(judge_cells, "DIGITS", 17)
     plans = [labelled(day == d, order, how) for d in range(5) for order in ("none", "left", "right", "right_left")]
     assert len(set(raw(*(p.select(cov) for p in plans)))) == 1
+
+
+def test_a_stack_does_not_tell_who_is_in_which_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same rows, in two parts that a condition makes."""
+    monkeypatch.setattr(judge_cells, "DIGITS", 17)
+    some, part = T.filter(y < 0.6), [(pl.col("g") < 10) | ((y < 0.02) & (x > edge)) for edge in range(0, 900, 100)]
+    plans = [concat(some.filter(p), some.filter(~p)).select(cov) for p in part]
+    assert len(set(raw(*plans))) == 1
+    assert len({lower(q.plan, {"t": FRAME.lazy()}).collect().item() for q in plans}) > 1
 
 
 def test_fractions_are_answered_without_their_last_digits() -> None:
