@@ -10,15 +10,17 @@ from typing import Any
 import numpy as np
 from bastion_plan import nodes as n
 from bastion_plan.canonical import encode
-from bastion_plan.expressions import Alias, AnyExpr, Column, Expr
+from bastion_plan.dtypes import FLOAT64, UINT64
+from bastion_plan.expressions import Alias, AnyExpr, Column, Expr, Literal
 from bastion_plan.nodes import AnyNode, Node
 
 from bastion_policy.audit import AuditRules, Clearance, Row, distinct
-from bastion_policy.boundary import call
+from bastion_policy.boundary import Term, call
 from bastion_policy.guard_cells import INDEX, Flags, Indexes, Measurer, Steps, X, both, ints
-from bastion_policy.guard_plans import lenient
+from bastion_policy.guard_plans import as_float, lenient
 from bastion_policy.history import FAR, FULL, NEAR, SAME, Channel, History, Lens, Sets, audited
 from bastion_policy.history.past import Hashes
+from bastion_policy.history.values import MOST_VALUES, Values, keyed
 from bastion_policy.lineage import Occurrence, Source
 from bastion_policy.model import Effective
 
@@ -29,10 +31,8 @@ FIRST = "^"
 #: answers at a threshold that predicates on measures may have: each tells at most one bit about one person to who knows
 #: all others on that side of it
 EDGE_BUDGET = 8
-#: begins the channels of columns that are one value per person, whose items are people and their numbers of rows
-PEOPLE = "="
-#: rows of a person that are told apart there, and people times rows
-MOST_TURNS, MOST_PEOPLE_ROWS = 64, 1 << 27
+#: begins the channels of values, whose items are a person and a value
+VALUES = "="
 #: plans that are known to be answered as themselves
 MOST_SETTLED = 4096
 #: rows of differences that are judged beside one answer
@@ -140,34 +140,53 @@ class Memory:
             found[f"{name}_{o.index}"] = call("implode", row)
         return found
 
-    def steady(self, sources: frozenset[Source]) -> frozenset[Source]:
-        """Return the columns that are one value per person in a table with several rows per person.
+    def valued(self, term: Term, *, repeated: bool) -> tuple[Occurrence, AnyExpr] | None:
+        """Return of which table the values of an argument are compared, and their hash; None: rows say as much.
 
-        INVARIANT: rows of one person are then as good as each other: two populations without a row in common may differ by one
-        person's value. So for such columns people are compared, and how many rows of each are in.
+        repeated: whether rows may be in a cell several times. Under the strict profile no decision depends on values: there a
+        value is as good as any other of the same person where the column mostly stays the same, or is made of several rows.
         """
-        found = set()
-        for source in sources:
-            lens = self.history.lenses.get(source.dataset)
-            if lens is not None and lens.most > 1:
-                column, key = source.column, (lens.dataset, lens.version)
-                found |= {source} if column in lens.roster.steady.get(key, ()) else set()
-        return frozenset(found)
+        of = {s.occurrence for s in term.value.sources}
+        found = [o for o in self.occurrences if o.index in of]
+        if not self.on or not found or not (repeated or any(self.lens(o).most > 1 for o in found)):
+            return None
+        if self.effective.profile != "strict":
+            return found[0], hash_of(term)
+        steady = any(
+            s.column in self.lens(o).roster.steady.get((o.dataset, self.lens(o).version), ())
+            for o in found
+            for s in term.value.sources
+        )
+        plain = term.value.plain is not None or term.value.line is not None
+        return (found[0], Literal(UINT64, 0)) if steady or repeated or not plain else None
 
-    def by_people(self, asked: Sequence[Sets]) -> list[Sets] | None:
-        """Return populations as people and their numbers of rows: the first, second … row of a person; None: too many."""
-        found = []
-        for o, sets in zip(self.occurrences, asked, strict=True):
-            owner = self._whose(o)
-            people = int(owner.max()) + 1
-            cells, items = sets.memberships
-            code, counts = np.unique(cells * people + owner[items], return_counts=True)
-            if (counts.size and counts.max() > MOST_TURNS) or people * MOST_TURNS > MOST_PEOPLE_ROWS:
-                return None
-            turn = np.arange(int(counts.sum())) - np.repeat(np.cumsum(counts) - counts, counts)
-            whose = np.repeat(code, counts)
-            found.append(Sets.of(sets.count, whose // people, (whose % people) * MOST_TURNS + turn))
-        return found
+    def value_columns(self, name: str, condition: Expr, o: Occurrence, value: AnyExpr) -> dict[str, AnyExpr]:
+        """Return the guard columns that list whose values are in a cell, and which."""
+        meets = lenient(condition)
+        whose, which = call("filter", Column(o.row), meets), call("filter", value, meets)
+        return {f"{name}_{o.index}": call("implode", whose), f"{name}_x": call("implode", which)}
+
+    def values(self, m: Measurer, name: str, o: Occurrence, channel: str) -> Steps:
+        """Return the values in every cell as items of a channel; None: there are too many."""
+        row, which = f"{name}_{o.index}", f"{name}_x"
+        listed: AnyNode = n.Select(n.Scan(m.cut.name), (Column(INDEX), Column(row), Column(which)))
+        listed = n.Explode(listed, (Column(row), Column(which)))
+        for _ in range(m.cut.nested.get(o.index, 0)):
+            # of a number per person any row says whose it is
+            whose = Alias(call("list.first", Column(row)), row)
+            listed = n.Select(listed, (Column(INDEX), whose, Column(which)))
+        answer = yield from m.ask(n.Filter(listed, call("is_not_null", Column(row))), returns=(INDEX, row, which))
+        lens, domain = self.lens(o), self.history.domains[o.dataset]
+        cell = np.asarray(answer[INDEX]).astype(np.int64)
+        unit = lens.roster.unit[lens.items[np.asarray(answer[row]).astype(np.int64)]]
+        key = keyed(cell, unit, np.asarray(answer[which]).astype(np.uint64))
+        past = self.history.pasts[domain]
+        known, items = past.values.get(channel, Values()).entered(unit, key)
+        if known.size > MOST_VALUES:
+            self.beyond = True
+            return None
+        self.history.pasts[domain] = replace(past, values={**past.values, channel: known})
+        return Sets.of(m.size, cell, items, known.size)
 
     def members(self, m: Measurer, name: str) -> Steps:
         """Return the items of every cell, per occurrence, as listed under `name`."""
@@ -233,7 +252,7 @@ class Memory:
                 edge |= found.closest < 2 * self.k * most
                 blocked |= found.state == FULL
                 part, stored = found.part, found.stored
-                if lens.roster.changed and not channel.startswith(PEOPLE):
+                if lens.roster.changed and not channel.startswith(VALUES):
                     self._begin(o, channel)
                     same = self.channel(o, FIRST + channel)
                     rows = same.distances(self._first(o, sets).where(flags), self.k, most, unit)
@@ -295,7 +314,7 @@ class Memory:
         while True:
             after = []
             for o, sets in zip(self.occurrences, asked, strict=True):
-                if self.lens(o).roster.changed and not channel.startswith(PEOPLE):
+                if self.lens(o).roster.changed and not channel.startswith(VALUES):
                     self._begin(o, channel)
                     cleared &= self._cleared(o, self._first(o, sets), cleared, FIRST + channel, veiled, plan)
                     after.append(cleared.copy())
@@ -336,7 +355,7 @@ class Memory:
         rules = self._rules(most)
         more = tuple(sets.members(int(c)) for c in np.flatnonzero(hidden))
         following = replace(following, hidden=held.hidden + more)
-        owner = unit.astype(np.int64) if channel.startswith(PEOPLE) else self.lens(o).roster.owner
+        owner = self._owner(o, channel)
         capped = rules.tau is not None and rules.tau * self.k < 1  # by a cap that large atoms alone do not keep
         if not capped and (
             following.coarse(self.k, owner, most)
@@ -432,7 +451,7 @@ class Memory:
         held = self.channel(o, channel)
         if held.audit is not None:
             most, unit = self._scale(o, channel)
-            owner = unit.astype(np.int64) if channel.startswith(PEOPLE) else self.lens(o).roster.owner
+            owner = self._owner(o, channel)
             state = audited(held, self._rules(most), b"", owner)
             found = state.follows(Row.of(items)) if state is not None else None
             # INVARIANT: people are counted; where one has several rows, the audit's bound is on rows, and on many of them
@@ -442,18 +461,20 @@ class Memory:
             yield held.around(items, inside=True)
             yield held.around(items, inside=False)
 
-    def _whose(self, o: Occurrence) -> Indexes:
-        """Return whose each item is, as numbers; of a joined table that has one row per person, its own."""
-        roster = self.lens(o).roster
-        return np.arange(roster.size) if roster.owner is None else roster.owner
-
     def _scale(self, o: Occurrence, channel: str) -> tuple[int, Hashes]:
         """Return (items per person at most, whose each item is) of a channel."""
+        if channel.startswith(VALUES):
+            values = self._values(o, channel)
+            return values.most, values.unit
         roster = self.lens(o).roster
-        if not channel.startswith(PEOPLE):
-            return roster.most, roster.unit
-        people = int(self._whose(o).max()) + 1
-        return MOST_TURNS, np.repeat(np.arange(people, dtype=np.uint64), MOST_TURNS)
+        return roster.most, roster.unit
+
+    def _values(self, o: Occurrence, channel: str) -> Values:
+        return self.history.pasts[self.history.domains[o.dataset]].values.get(channel, Values())
+
+    def _owner(self, o: Occurrence, channel: str) -> Indexes | None:
+        """Return whose each item of a channel is."""
+        return self._values(o, channel).owner if channel.startswith(VALUES) else self.lens(o).roster.owner
 
     def _rules(self, most: int) -> AuditRules:
         """Return the audit's rules in items.
@@ -477,12 +498,12 @@ class Memory:
 
     # -- the whole tables
 
-    def wholes(self, m: Measurer, sources: frozenset[Source] = frozenset(), prefix: str = "") -> Steps:
+    def wholes(self, m: Measurer, sources: frozenset[Source] = frozenset()) -> Steps:
         """Enter the whole tables (of a channel: those who have values) unless they are; returns whether each stands.
 
         INVARIANT: the whole table counts as released from the start, in every channel.
         """
-        channel, stands = prefix + channel_of(sources), True
+        channel, stands = channel_of(sources), True
         if not self.on:
             return True
         for o in self.occurrences:
@@ -498,9 +519,8 @@ class Memory:
                 asked = Sets.one(items, lens.roster.size)
                 alone = Memory(self.history, (o,), self.effective)
                 one = np.ones(1, bool)
-                there = alone.by_people([asked]) if prefix else [asked]
-                fits = there is not None and bool(alone.standing(there, one, channel, whole=True).far[0])
-                fits = fits and there is not None and bool(alone.enter(there, one, channel)[0])
+                fits = bool(alone.standing([asked], one, channel, whole=True).far[0])
+                fits = fits and bool(alone.enter([asked], one, channel)[0])
                 domain = self.history.domains[o.dataset]
                 past = self.history.pasts[domain]
                 self.history.pasts[domain] = past = replace(past, wholes={**past.wholes, key: fits})
@@ -543,6 +563,19 @@ class Memory:
 def channel_of(sources: frozenset[Source]) -> str:
     """Return the name of the channel of some source columns."""
     return "+".join(sorted({f"{s.dataset}.{s.column}" for s in sources}))
+
+
+def hash_of(term: Term) -> AnyExpr:
+    """Return a hash of an argument's values: those of the column itself, if it is a * x + b, to ten digits."""
+    if not (term.dtype.is_numeric or term.dtype.is_temporal or term.dtype.kind == "Boolean"):
+        return call("hash", lenient(term.expr), seed=1)
+    number = as_float(lenient(term.expr), term.dtype)
+    if term.value.line is not None and term.value.line[1:] != (1.0, 0.0):
+        _, a, b = term.value.line
+        number = call("truediv", call("sub", number, Literal(FLOAT64, b)), Literal(FLOAT64, a))
+    # zero is one value, whichever its sign
+    rounded = call("round_sig_figs", call("add", number, Literal(FLOAT64, 0.0)), digits=10)
+    return call("hash", rounded, seed=1)
 
 
 def digest(node: Node) -> bytes:

@@ -33,11 +33,12 @@ from bastion_policy.guard_cells import (
 from bastion_policy.guard_plans import as_float, lenient
 from bastion_policy.history import Sets
 from bastion_policy.history.sets import Items
-from bastion_policy.judge_history import MOST_SNAPPED, PEOPLE, Memory, Standing, channel_of
+from bastion_policy.history.values import packs
+from bastion_policy.judge_history import MOST_SNAPPED, VALUES, Memory, Standing, channel_of
 from bastion_policy.judge_homogeneity import differing, threshold, watched
 from bastion_policy.judge_intervals import intervals
 from bastion_policy.judge_strict import JUDGED, ColumnVerdicts, guard_columns
-from bastion_policy.lineage import OWN, Form, Source, Value, World
+from bastion_policy.lineage import OWN, Form, Occurrence, Source, Value, World
 from bastion_policy.model import Effective
 from bastion_policy.rounding import round_whole
 from bastion_policy.statistics import chooses
@@ -141,10 +142,21 @@ class ValueRules:
         for s in self.cut.boundary.statistics:
             for name, condition, _ in self._asked(s):
                 found |= self.memory.columns(name, condition)
-            if s.terms and self.memory.steady(s.sources):
-                present = both([*s.population, *(call("is_not_null", t.expr) for t in s.terms)])
-                assert present is not None
-                found |= self.memory.columns(self._named(present), present)
+        for i, s in enumerate(self.cut.boundary.statistics):
+            for name, condition, o, value, _ in self._values(i, s):
+                found |= self.memory.value_columns(name, condition, o, value)
+        return found
+
+    def _values(self, i: int, s: Statistic) -> list[tuple[str, Expr, Occurrence, AnyExpr, str]]:
+        """Return the arguments that are compared by value: (name, condition, table, hash, channel)."""
+        found: list[tuple[str, Expr, Occurrence, AnyExpr, str]] = []
+        if self.memory is None or s.function in ("count", "null_count"):
+            return found
+        for j, term in enumerate(s.terms):
+            value = self.memory.valued(term, repeated=self.cut.rows_per_unit is None)
+            condition = both([*s.population, call("is_not_null", term.expr)])
+            if value is not None and condition is not None:
+                found.append((f"{OWN}own{i}_{j}", condition, *value, VALUES + channel_of(term.value.sources)))
         return found
 
     def _asked(self, s: Statistic) -> list[tuple[str, Expr, frozenset[Source]]]:
@@ -287,16 +299,47 @@ class ValueRules:
         if memory is None or not memory.on:
             return shown
         asked = self._asked(s)
-        steady = memory.steady(s.sources) if s.terms and s.function not in ("count", "null_count") else frozenset()
+        values = self._values(i, s)
         for at, (name, condition, sources) in enumerate(asked):
-            more = at + 1 < len(asked) or bool(steady)
+            more = at + 1 < len(asked) or bool(values)
             shown = yield from self._stands(m, memory, i, name, condition, sources, shown, found, more=more)
-        if steady:
-            present = both([*s.population, *(call("is_not_null", t.expr) for t in s.terms)])
-            assert present is not None
-            name = self._named(present)
-            shown = yield from self._stands(m, memory, i, name, present, steady, shown, found, prefix=PEOPLE)
+        for name, condition, o, value, channel in values:
+            plan = hashlib.sha256(self.plan + repr((condition, value)).encode()).digest()[:12]
+            shown = yield from self._values_stand(m, memory, i, (name, o, channel), plan, shown, found)
         return shown
+
+    def _values_stand(
+        self,
+        m: Measurer,
+        memory: Memory,
+        i: int,
+        asked: tuple[str, Occurrence, str],
+        plan: bytes,
+        shown: Flags,
+        found: Judged,
+    ) -> Steps:
+        """Return where an argument's values stand beside those that were added up before.
+
+        INVARIANT: cells of one question may have values in common; each is judged beside those before it.
+        """
+        (name, o, channel), none = asked, np.zeros(m.size, bool)
+        mine = shown & ~found.without.get(i, none) & ~found.settled.get(i, none) & ~found.elsewhere(i)
+        if not mine.any():
+            return shown
+        sets = yield from memory.values(m, name, o, channel)
+        far, cleared = none.copy(), none.copy()
+        alone = Memory(memory.history, (o,), memory.effective)
+        for part, cells in packs(sets, mine) if sets is not None else ():
+            standing = alone.standing([cells], part, channel, plan)
+            far |= standing.far
+            cleared |= alone.enter([cells], standing.far, channel, plan=plan)
+        memory.beyond |= alone.beyond
+        nobody = mine & (sets.sizes == 0) if sets is not None else none
+        if (mine & ~far & ~nobody).any():
+            found.failed.append((i, "history" if sets is not None else memory.refusal))
+        if (far & ~cleared).any():
+            found.failed.append((i, memory.refusal))
+        return shown & (cleared | nobody | ~mine)
 
     def _stands(
         self,
@@ -309,7 +352,6 @@ class ValueRules:
         shown: Flags,
         found: Judged,
         *,
-        prefix: str = "",
         more: bool = False,
     ) -> Steps:
         # what decides who is in these populations, and where they come from
@@ -320,26 +362,20 @@ class ValueRules:
         mine = shown & ~found.without.get(i, none) & ~found.settled.get(i, none) & ~found.elsewhere(i)
         if not mine.any():
             return shown
-        whole = yield from memory.wholes(m, sources, prefix)
+        whole = yield from memory.wholes(m, sources)
         asked = yield from memory.members(m, name)
-        channel = prefix + channel_of(sources)
-        people = memory.by_people(asked) if prefix else asked
-        far, cleared = none.copy(), none.copy()
-        # cells of one table have people in common where rows are told apart by people: each is judged beside those before
-        parts = [mine] if not prefix else [np.arange(m.size) == cell for cell in np.flatnonzero(mine)[:MOST_SNAPPED]]
-        for part in parts:
-            if not whole or people is None:
-                break
+        channel = channel_of(sources)
+        far, cleared = none, none
+        if whole:
             s = self.cut.boundary.statistics[i]
             # INVARIANT: of the whole table those who have a value are known without data; who meets a condition is not
             whole_table = self.everybody and not s.population and s.guard is not Guard.HELD
-            standing = memory.standing(people, part, channel, plan, whole=whole_table)
-            far |= standing.far
-            cleared |= memory.enter(people, standing.far, channel, plan=plan)
+            standing = memory.standing(asked, mine, channel, plan, whole=whole_table)
+            far, cleared = standing.far, memory.enter(asked, standing.far, channel, plan=plan)
         if not channel:
             found.inner[i] = (asked, cleared)
         answered = none
-        if not prefix and whole and (mine & ~cleared).any():
+        if whole and (mine & ~cleared).any():
             left = mine & ~cleared
             answered = yield from self._as_stored(m, memory, i, asked, channel, left, standing, found, more=more)
         if (mine & ~far & ~answered).any():

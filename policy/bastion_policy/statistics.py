@@ -406,9 +406,12 @@ class StatisticsParser:
 
         None where they are to be measured: plans are judged by coarse ones, which would hide who dominates.
         """
-        if value.form is not Form.COLUMN or all(self.world.bounds(s) == self.world.widest(s) for s in value.sources):
+        if value.form is not Form.COLUMN:
             return value
         line = strict.line_of(arg, self.frame)
+        value = replace(value, line=line)
+        if all(self.world.bounds(s) == self.world.widest(s) for s in value.sources):
+            return value
         low, high = self.world.widest(line[0]) if line is not None else (None, None)
         if line is None or low is None or high is None:
             return replace(value, low=None, high=None)

@@ -26,7 +26,7 @@ from bastion_policy.lineage import OWN
 
 Hashes = npt.NDArray[np.uint64]
 Items = npt.NDArray[np.int32]
-#: share of people from which a column counts as one value per person
+#: share of people from which a column counts as one that stays the same in neighbouring rows
 MOSTLY = 0.5
 UNIT, CONTENT = f"{OWN}unit", f"{OWN}content"
 
@@ -45,13 +45,14 @@ def numbering_plan(facts: DatasetFacts) -> AnyNode:
 
 
 def steady_plan(facts: DatasetFacts) -> n.Select:
-    """Return the plan that gives, per column, the share of people with several rows who have one value in all of them."""
+    """Return the plan that gives, per column, the share of people with several rows who have half as many values at most."""
     assert facts.unit is not None
     columns = [c.name for c in facts.columns if c.name != facts.unit and not c.dtype.is_nested]
     distinct = tuple(Alias(call("n_unique", Column(c)), c) for c in columns)
     people = n.GroupBy(n.Scan(facts.id), (Column(facts.unit),), (Alias(Call("pl.len"), UNIT), *distinct))
     several = n.Filter(people, call("gt", Column(UNIT), Literal(UINT32, 1)))
-    shares = tuple(Alias(call("mean", call("eq", Column(c), Literal(UINT32, 1))), c) for c in columns)
+    twice = [call("le", call("mul", Column(c), Literal(UINT32, 2)), Column(UNIT)) for c in columns]
+    shares = tuple(Alias(call("mean", often), c) for c, often in zip(columns, twice, strict=True))
     return n.Select(several, (Alias(Call("pl.len"), UNIT), *shares))
 
 
@@ -111,7 +112,7 @@ class Roster:
         unit = np.arange(1, rows + 1, dtype=np.uint64) if unit is None else unit
         turn = _turns(unit)
         # INVARIANT: tables of the same people share their items: the first row of a person in one is that in all, and so on
-        key = unit if turn is None else np.where(turn == 0, unit, _mixed(unit ^ _mixed(turn)))
+        key = unit if turn is None else np.where(turn == 0, unit, mixed(unit ^ mixed(turn)))
         if not self.keys.size:
             # nobody is known yet: rows are items
             sort = np.argsort(key)
@@ -167,7 +168,7 @@ def _turns(unit: Hashes) -> Hashes | None:
     return turn
 
 
-def _mixed(values: Hashes) -> Hashes:
+def mixed(values: Hashes) -> Hashes:
     """Spread 64-bit numbers (splitmix64, Steele, Lea and Flood 2014)."""
     with np.errstate(over="ignore"):
         mixed = values + np.uint64(0x9E3779B97F4A7C15)
