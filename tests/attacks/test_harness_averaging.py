@@ -35,4 +35,5 @@ def test_strict_answers_are_rounded_and_stay_so() -> None:
 def test_without_history_a_few_people_more_tell_who_they_are(policy: Policy) -> None:
     found = average(WORLDS, policy)
     assert min(found.near) > 1
-    assert found.told == found.worlds
+    # in a few of many worlds two people fit
+    assert found.told >= 0.9 * found.worlds
