@@ -828,8 +828,8 @@ class Oracle:
             return None
         fitting = [o for o in options if o.fits(value)]
         if fitting:
-            # of those that say the same: what was told before, the cell, what was asked for but not told of by itself
-            return min(fitting, key=lambda o: 1 if o.kind == "own" else 0 if self._told(boundary.frame, o) else 2)
+            # of those that say the same: what was told before or is the cell, its own people, what was only asked for
+            return min(fitting, key=lambda o: 1 if o.kind == "own" else 0 if self._told(boundary.frame, o, cell) else 2)
         reasons = set(boundary.forbidden)
         for c in boundary.leaves:
             if occurs(c, expr):
@@ -848,10 +848,10 @@ class Oracle:
                 reasons.add(self._facts(boundary.frame, boundary.leaves[c], cell, limits))
         return Finding("value", "", value, tuple(sorted(reasons)), leak)
 
-    def _told(self, frame: Frame, choice: Choice) -> bool:
-        """Whether a choice tells of nobody new."""
-        bases = self.base(frame, choice.population).items()
-        return all(not base or base == self.whole(d) or base in self.stored[d] for d, base in bases)
+    def _told(self, frame: Frame, choice: Choice, cell: Sequence[int]) -> bool:
+        """Whether a choice tells of nobody new, or of the cell."""
+        bases, here = self.base(frame, choice.population).items(), self.base(frame, cell)
+        return all(not base or base in (self.whole(d), here[d]) or base in self.stored[d] for d, base in bases)
 
     def _of_atoms(
         self, boundary: Boundary, cell: Sequence[int], limits: Limits, values: Mapping[str, Any], told_now: list[Choice]
