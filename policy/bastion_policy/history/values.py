@@ -23,8 +23,8 @@ from bastion_policy.history.sets import Flags, Ints, Sets
 
 #: items of one channel; what would need more is not told
 MOST_VALUES = 1 << 25
-#: sets without a value in common, into which the cells of one question are put
-MOST_PACKS = 64
+#: sets without a value in common, into which the cells of one question are put, and cells that are put there
+MOST_PACKS, MOST_PACKED = 256, 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +102,7 @@ def packs(sets: Sets, flags: Flags) -> list[tuple[Flags, Sets]]:
     top = int(sets.memberships[1].max(initial=0)) + 1
     taken: list[Flags] = []
     places: list[list[int]] = []
-    for cell in np.flatnonzero(flags & (sets.sizes > 0)).tolist():
+    for cell in np.flatnonzero(flags & (sets.sizes > 0))[:MOST_PACKED].tolist():
         items = sets.members(cell)
         number = next((i for i, used in enumerate(taken) if not used[items].any()), len(taken))
         if number == len(taken):
