@@ -127,8 +127,12 @@ class Rewriter:
             case n.Concat():
                 return self._concat(typed, node, below)
             case n.Unpivot(index=index):
-                columns = tuple(Column(e.name) for e in self._carried(typed) if isinstance(e, Column))
-                return msgspec.structs.replace(node, input=below[0], index=(*index, *columns), on=self._on(typed, node))
+                columns = self._carried(typed.inputs[0])
+                plan = msgspec.structs.replace(node, input=below[0], index=(*index, *columns), on=self._on(typed, node))
+                turns = {o.turn for o in typed.frame.occurrences if o.index in turned(typed)} if self.rows else set()
+                fresh = sorted(turns - {c.name for c in columns})
+                variable = Cast(Column(node.variable_name), STRING)
+                return n.WithColumns(plan, tuple(Alias(variable, name) for name in fresh)) if fresh else plan
             case n.Sort(by=by):
                 return msgspec.structs.replace(node, input=below[0], by=tuple(map(lenient, by)))
             case n.JoinAsof():
@@ -164,7 +168,10 @@ class Rewriter:
         """Return the names of the columns that are carried along in a frame."""
         occurrences = typed.frame.occurrences if typed.frame.private else ()
         units = (*(o.unit for o in occurrences), *(o.weight for o in occurrences)) if self.carry else ()
-        return (*units, *(o.row for o in occurrences)) if self.rows else units
+        if not self.rows:
+            return units
+        apart = turned(typed) if occurrences else frozenset()
+        return (*units, *(o.row for o in occurrences), *(o.turn for o in occurrences if o.index in apart))
 
     def _carried(self, typed: Typed) -> tuple[Column, ...]:
         return tuple(Column(c) for c in self.carried(typed))
@@ -243,6 +250,21 @@ def nesting(typed: Typed) -> dict[int, int]:
             found |= nesting(below)
     more = 1 if isinstance(typed.node, n.GroupBy) and typed.frame.private else 0
     return {index: depth + more for index, depth in found.items()}
+
+
+def turned(typed: Typed) -> frozenset[int]:
+    """Return the occurrences of whose rows it is known from which column of one unpivot each repetition comes."""
+    if typed.occurrence is not None or not typed.frame.private:
+        return frozenset()
+    below = frozenset[int]().union(*(turned(t) for t in typed.inputs if t.frame.private))
+    match typed.node:
+        case n.Unpivot():
+            # of two in a row neither
+            return frozenset(o.index for o in typed.frame.occurrences) - below
+        case n.GroupBy() | n.Explode():
+            return frozenset()
+        case _:
+            return below & {o.index for o in typed.frame.occurrences}
 
 
 def is_row_unit(occurrence: Occurrence, facts: Mapping[str, DatasetFacts]) -> bool:

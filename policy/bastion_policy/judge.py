@@ -337,6 +337,10 @@ _SENTENCES = {
         "Use larger groups, or the groups of earlier questions, or ask the owner.",
     ),
     "min-agg-size": ("Some cells of {columns} are about fewer than {k} people.", "Use larger groups."),
+    "uneven-rows": (
+        "In some cells of {columns} rows are repeated, by a join, unpivot or explode, some more often than others.",
+        "Aggregate the table whose rows repeat by itself, or choose as many of the other rows of each person.",
+    ),
 }
 
 

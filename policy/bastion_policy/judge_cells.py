@@ -13,7 +13,7 @@ from bastion_plan.dtypes import BOOLEAN, DATE, FLOAT64, INT32, INT64, NULL, STRI
 from bastion_plan.expressions import Alias, AnyExpr, Call, Cast, Column, Expr, Literal, Ternary
 from bastion_plan.nodes import AnyNode, Node
 
-from bastion_policy.boundary import REST, Boundary, Guard, Output, Term, call
+from bastion_policy.boundary import REST, Boundary, Guard, Output, Statistic, Term, call
 from bastion_policy.facts import DatasetFacts, PrivateFacts
 from bastion_policy.flow_expressions import ExpressionTyping
 from bastion_policy.guard_cells import INDEX, ROWS, Cut, Flags, Floats, Indexes, Measurer, Plan, Steps, X, floats, ints
@@ -21,6 +21,7 @@ from bastion_policy.guard_plans import Rewriter, as_float, lenient, nesting
 from bastion_policy.history import History, Sets
 from bastion_policy.history.coverage import covered
 from bastion_policy.judge_history import MOST_SNAPPED, Memory, Standing, digest
+from bastion_policy.judge_repeats import Repeats, repeats
 from bastion_policy.judge_strict import as_shown
 from bastion_policy.judge_values import Judged, ValueRules
 from bastion_policy.judge_watch import Part, Watcher
@@ -117,6 +118,8 @@ class BoundaryJudge:
         self.frame = self.below.frame
         self.k = self.effective.k
         self.memory = Memory(self.history, self.frame.occurrences, self.effective)
+        #: which rows of the frame repeat; None: it is not looked at
+        self.repeats: Repeats | None = None
         #: of what decides who is in which cell
         self.plan_digest = digest(n.Select(self.below.node, tuple(e for _, e, _, _ in self.boundary.keys)))
 
@@ -152,6 +155,7 @@ class BoundaryJudge:
             lambda name, populations, enters: self._listed(name, populations, memory if enters else None, instead=True),
             everybody=not cut.keys
             and (cut.name == f"{self.name}w" or (cut.name == self.name and not self.frame.narrowed)),
+            repeats=self.repeats if memory is not None else None,
         )
         cut.extra, cut.lists = rules.guard_columns(), rules.lists()
         self.kept = frozenset(cut.extra)
@@ -165,6 +169,11 @@ class BoundaryJudge:
         if self.memory.settled(asked):
             self.memory = Memory(History(), self.frame.occurrences, self.effective)
         cut = self._cut(self.name)
+        if self.memory.on:
+            lenses = self.history.lenses
+            self.repeats = yield from repeats(
+                self.below, self.facts, self.private, self.done, lenses, self.k, self.name
+            )
         rules = self._rules(cut, self.memory)
         table = yield Measure(cut.table(), cut.name, rules.returned())
         m = Measurer(cut, int(table["__height"]))
@@ -191,7 +200,8 @@ class BoundaryJudge:
         own = past.own | past.withheld
         if past.withheld.any():
             judged.failed += [(i, past.rule) for i in self._used()]
-        failed = {i: past.own & ~shown for i, shown in enumerate(judged.shown)}
+        # what is withheld only because of how often its rows repeat may be asked without the repetitions
+        failed = {i: past.own & ~shown & ~judged.uneven.get(i, own & False) for i, shown in enumerate(judged.shown)}
         if cut.keys:
             yield from self._hide_more(cut, judged, past.own)
         yield from self._watch(cut, [replace(p, failed=failed if p.judged is judged else {}) for p in parts])
@@ -332,6 +342,7 @@ class BoundaryJudge:
         kept = self.kept
         rules = self._rules(cut, memory)
         rules.instead = instead
+        rules.repeats = self.repeats if instead or memory is not None else None
         self.kept = kept | self.kept if memory is not None else kept
         table = yield Measure(cut.table(), name, rules.returned(), tables)
         m = Measurer(cut, int(table["__height"]), tables)
@@ -436,13 +447,11 @@ class BoundaryJudge:
             found[ints(answer[o.row])] = floats(answer[X])
             return found
 
-        def repeats(o: Occurrence) -> Steps:
-            if not self.frame.fanned:
+        def repeated(o: Occurrence, s: Statistic) -> bool:
+            found = self.repeats
+            if found is None or o.index not in found.often:
                 return False
-            rows: AnyNode = Rewriter(self.facts, self.done, False, True, True).build(self.below)
-            counts = (Alias(call("count", Column(o.row)), X), Alias(call("n_unique", Column(o.row)), f"{X}u"))
-            answer = yield Measure(n.Select(rows, counts), f"{self.name}u", (X, f"{X}u"))
-            return bool(ints(answer[X])[0] > ints(answer[f"{X}u"])[0])
+            return s.guard is Guard.PRODUCTS or bool(cut.nested.get(o.index, 0)) or found.of_elements(s)
 
         def known(term: Term) -> bool:
             secret = (RoleKind.MEASURE, RoleKind.SENSITIVE)
@@ -454,7 +463,7 @@ class BoundaryJudge:
         apart = len(self.frame.occurrences) == 1 and not any(cut.nested.values())
         listed = partial(self._listed, memory=None) if apart else None
         watcher = Watcher(
-            self.memory, self.boundary.statistics, self.name, frozenset(several), repeats, values, known, listed
+            self.memory, self.boundary.statistics, self.name, frozenset(several), repeated, values, known, listed
         )
         yield from watcher.tell(parts)
 
@@ -643,7 +652,7 @@ class BoundaryJudge:
             return bool(union.shown[position][0])
 
         for position, (statistic, shown) in enumerate(zip(self.boundary.statistics, judged.shown, strict=True)):
-            hidden = own & ~shown
+            hidden = own & ~shown & ~judged.uneven.get(position, own & False)
             if statistic.guard in (Guard.INTERVAL, Guard.TIED) or not hidden.any():
                 continue
             rest = np.flatnonzero(own & shown)

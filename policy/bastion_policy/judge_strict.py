@@ -39,6 +39,7 @@ MEASURED = frozenset(
         "linear-audit",
         "min-agg-size",
         "tied-values",
+        "uneven-rows",
     }
 )
 SUPPRESSED = Finding(

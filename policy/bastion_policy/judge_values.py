@@ -37,6 +37,7 @@ from bastion_policy.history.values import packs
 from bastion_policy.judge_history import MOST_SNAPPED, VALUES, Memory, Standing, channel_of
 from bastion_policy.judge_homogeneity import differing, threshold, watched
 from bastion_policy.judge_intervals import intervals
+from bastion_policy.judge_repeats import Evenness, Repeats
 from bastion_policy.judge_strict import JUDGED, ColumnVerdicts, guard_columns
 from bastion_policy.lineage import OWN, Form, Occurrence, Source, Value, World
 from bastion_policy.model import Effective
@@ -56,7 +57,8 @@ class Judged:
     units have a value at all. alike: where fewer people differ than homogeneity asks for. settled: where a condition is
     answered as nobody or everybody. stored: numbers of stored populations of their own channel, shown instead (NaN
     elsewhere). told: these populations, as items, by statistic and cell. inner: populations that conditions inside statistics
-    pick, by statistic.
+    pick, by statistic. uneven: where only rows that are in more often than others keep a statistic from being told. close: where
+    whether they are may lie at a single one.
     """
 
     height: int
@@ -71,6 +73,8 @@ class Judged:
     stored: dict[int, Floats] = field(default_factory=dict)
     told: dict[int, dict[int, Items]] = field(default_factory=dict)
     inner: dict[int, tuple[Sequence[Sets], Flags]] = field(default_factory=dict)
+    uneven: dict[int, Flags] = field(default_factory=dict)
+    close: dict[int, Flags] = field(default_factory=dict)
 
     def elsewhere(self, i: int) -> Flags:
         """Return the cells in which a statistic is that of another population."""
@@ -102,9 +106,12 @@ class ValueRules:
     instead: bool = False
     #: whether the cut is the whole table, by what the plan says
     everybody: bool = False
+    #: which rows repeat, where that is to be looked at
+    repeats: Repeats | None = None
 
     def __post_init__(self) -> None:
         self._names: list[Expr] = []
+        self._evenness: dict[tuple[int, Expr | None], Evenness] = {}
 
     # -- what is measured in the same pass
 
@@ -287,11 +294,23 @@ class ValueRules:
                     found.failed.append((i, "homogeneity"))
                 if (shown & ~passed & ~few & ~alike).any() and s.guard not in (Guard.INTERVAL, Guard.TIED):
                     found.failed.append((i, _RULES[s.guard]))
+            even = yield from self._even(measurer, i, s, shown, passed, found)
+            passed = passed & even
             # INVARIANT (strict): what is stored depends on who is in a population alone, not on whether its values pass
-            asked = shown if strict is not None else shown & passed
+            asked = shown & even if strict is not None else shown & passed
             remembered = yield from self._remembered(measurer, i, s, asked, found)
             found.shown.append(remembered & passed)
         return found
+
+    def _even(self, m: Measurer, i: int, s: Statistic, shown: Flags, passed: Flags, found: Judged) -> Steps:
+        """Return the cells in which a statistic's rows are in equally often."""
+        if self.repeats is None or not self.repeats.concerned(s) or not shown.any():
+            return np.ones(m.size, bool)
+        even, close = yield from self.repeats.judge(m, s, self._evenness)
+        found.uneven[i], found.close[i] = shown & passed & ~even, shown & close
+        if (shown & ~even).any():
+            found.failed.append((i, "uneven-rows"))
+        return even
 
     def _remembered(self, m: Measurer, i: int, s: Statistic, shown: Flags, found: Judged) -> Steps:
         """Return where the statistic's own populations stand beside what was released before."""

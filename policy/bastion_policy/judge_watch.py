@@ -19,8 +19,8 @@ is among them.
 
 **What is not watched.** Tables of more than `MOST_ITEMS` rows; of what follows from one answer the populations beyond
 `MOST_DIFFERING` rows in all, the smallest being judged first, and those not all of whose rows are there any more; beyond `MOST_RANK` independent numbers of a column all but
-the largest groups and what they are together; frames in which a join repeats rows; and the strict profile, where a
-decision must not depend on which values were withheld. A covariance that would have to be watched is withheld there
+the largest groups and what they are together; columns of the elements that an unpivot or explode made; and the strict
+profile, where a decision must not depend on which values were withheld. A covariance that would have to be watched is withheld there
 (strict: rounded instead). It has to be where the other column is quasi or public; weights that nobody knows, a measure's,
 are not audited.
 """
@@ -93,7 +93,8 @@ class Told:
 class Watcher:
     """Watches what is told by one boundary.
 
-    several: tables of which rows are in lists, several of one person. repeats: measures whether rows of a table are repeated.
+    several: tables of which rows are in lists, several of one person. repeats: whether a statistic of a table whose rows repeat
+    is another number than the sum of its rows, each once (times their repetitions, which are as many for each).
     values: measures an expression or a stored column, one number per row of a table. known: whether somebody may know the values
     of an argument. listed: judges populations that are
     given by their rows; None: here that cannot be done.
@@ -103,7 +104,7 @@ class Watcher:
     statistics: Sequence[Statistic]
     name: str
     several: frozenset[int]
-    repeats: Callable[[Occurrence], Steps]
+    repeats: Callable[[Occurrence, Statistic], bool]
     values: Callable[[Occurrence, Term | Source], Steps]
     known: Callable[[Term], bool]
     listed: Callable[[str, Sequence[Indexes]], Steps] | None
@@ -115,7 +116,7 @@ class Watcher:
         for i, s in enumerate(self.statistics):
             if s.guard is not Guard.PRODUCTS and (s.guard not in ADDED or s.function in ("count", "null_count")):
                 continue
-            o = (yield from self._table(s)) if s.terms else None
+            o = self._table(s) if s.terms else None
             told = [(found, part) for part in parts if (found := self._part(o, i, s, part)) is not None]
             shown = [part.judged.shown[i].copy() for _, part in told]
             if s.guard is Guard.PRODUCTS:
@@ -133,7 +134,7 @@ class Watcher:
                 if (as_it_was & looked & ~one.shown).any():
                     part.judged.failed.append((i, "linear-audit"))
 
-    def _table(self, s: Statistic) -> Steps:
+    def _table(self, s: Statistic) -> Occurrence | None:
         """Return the table whose rows the numbers of a statistic add up over; None: it is not watched.
 
         Of a table that is below a statistic several times, stacked, the first occurrence stands for all.
@@ -144,10 +145,7 @@ class Watcher:
             return None
         if self.memory.lens(found[0]).roster.size > MOST_ITEMS or any(o.index in self.several for o in found):
             return None
-        for o in found:
-            if (yield from self.repeats(o)):
-                return None
-        return found[0]
+        return None if any(self.repeats(o, s) for o in found) else found[0]
 
     def _part(self, o: Occurrence | None, i: int, s: Statistic, part: Part) -> Told | None:
         asked, own = part.asked, part.own

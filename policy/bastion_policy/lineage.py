@@ -71,6 +71,11 @@ class Occurrence:
         """The name under which the number of the source row is carried along (after a pre-aggregation, a list of them)."""
         return f"{OWN}r{self.index}"
 
+    @property
+    def turn(self) -> str:
+        """The name under which the column that an unpivot made the row of is carried along with the row's number."""
+        return f"{OWN}v{self.index}"
+
 
 @dataclass(frozen=True, slots=True)
 class Source:
