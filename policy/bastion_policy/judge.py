@@ -35,6 +35,7 @@ from bastion_policy.judge_cells import REMAINDER, BoundaryJudge, Cells
 from bastion_policy.judge_strict import discreet
 from bastion_policy.lineage import Form, Typed, World
 from bastion_policy.model import Effective, Policy
+from bastion_policy.products import LEAST
 from bastion_policy.verdict import Finding, Judgement, Outcome, ReleaseNote, Verdict
 
 
@@ -193,6 +194,10 @@ class _Judge:
             )
         if any(c.empty for c in self.notes):
             notes.append(f"Nothing is shown of populations of fewer than {self.effective.k} people, nobody included.")
+        if any(c.coarse for c in self.notes):
+            notes.append(
+                "Correlations are rounded to two decimals, and covariances are such a correlation times the standard deviations."
+            )
         again = None if self.effective.profile == "strict" else sum(c.again for c in self.notes)
         return ReleaseNote(suppressed=hidden, merged=merged, again=again, partial=bool(hidden), notes=tuple(notes))
 
@@ -305,7 +310,7 @@ _SENTENCES = {
         "Use larger groups, or ask the owner to declare bounds of the column.",
     ),
     "leverage": (
-        "In some cells of {columns} a single person decides most of the result.",
+        "In some cells of {columns} a single person decides much of the result, or there are fewer than {many} people.",
         "Use larger groups.",
     ),
     "homogeneity": (
@@ -347,4 +352,4 @@ _SENTENCES = {
 def _measured_finding(rule: str, columns: set[str], effective: Effective) -> Finding:
     reason, fix = _SENTENCES[rule]
     named = ", ".join(repr(c) for c in sorted(columns))
-    return Finding(rule, reason.format(columns=named, k=effective.k), fix, tuple(sorted(columns)))
+    return Finding(rule, reason.format(columns=named, k=effective.k, many=LEAST * effective.k), fix, tuple(sorted(columns)))

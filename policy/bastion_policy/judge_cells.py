@@ -20,6 +20,7 @@ from bastion_policy.guard_cells import INDEX, ROWS, Cut, Flags, Floats, Indexes,
 from bastion_policy.guard_plans import Rewriter, as_float, lenient, nesting
 from bastion_policy.history import History, Sets
 from bastion_policy.history.coverage import covered
+from bastion_policy.judge_bits import Budget
 from bastion_policy.judge_history import MOST_SNAPPED, Memory, Standing, digest
 from bastion_policy.judge_repeats import Repeats, repeats
 from bastion_policy.judge_strict import as_shown
@@ -50,7 +51,8 @@ class Cells:
     plan: reads the cells that may leave. merged: rows answered as a stored population or folded into the remainder.
     again: of these, rows answered as a stored population. coverage: share of all units who are in what is shown, if known.
     hidden: cells whose statistics were taken out, total: all cells that could be shown. smallest: rows of the smallest
-    cell that is shown. empty: nothing is shown. left_out: steps behind leave the remainder row out. failed: rules that failed, with the output columns concerned.
+    cell that is shown. empty: nothing is shown. left_out: steps behind leave the remainder row out.
+    coarse: there are covariances in it. failed: rules that failed, with the output columns concerned.
     """
 
     plan: AnyNode
@@ -62,6 +64,7 @@ class Cells:
     smallest: int = 0
     empty: bool = False
     left_out: bool = False
+    coarse: bool = False
     failed: dict[str, set[str]] = field(default_factory=dict)
 
 
@@ -341,7 +344,7 @@ class BoundaryJudge:
         cut = self._of(name, plan, (Column(f"{OWN}q"),))
         kept = self.kept
         rules = self._rules(cut, memory)
-        rules.instead = instead
+        rules.instead, rules.following = instead, memory is None
         rules.repeats = self.repeats if instead or memory is not None else None
         self.kept = kept | self.kept if memory is not None else kept
         table = yield Measure(cut.table(), name, rules.returned(), tables)
@@ -465,6 +468,7 @@ class BoundaryJudge:
         watcher = Watcher(
             self.memory, self.boundary.statistics, self.name, frozenset(several), repeated, values, known, listed
         )
+        Budget(self.memory, self.boundary.statistics, known).spend(parts)
         yield from watcher.tell(parts)
 
     def _near(self, cut: Cut, past: Past) -> Steps:
@@ -717,6 +721,7 @@ class BoundaryJudge:
         cells = Cells(n.Scan(f"{self.name}o"), merged, again, empty=not parts, left_out=left_out)
         plan = self._output(cut, parts, joined=near is not None)
         self._account(cells, judged, own, whole, everybody, others, near)
+        cells.coarse = any(s.guard is Guard.PRODUCTS for s in self.boundary.statistics)
         if not tables:
             # nothing of the judge's own goes into it: what may leave is read straight from the kept table
             cells.plan = plan

@@ -36,6 +36,8 @@ STEPS = 100
 LADDER = (1, 2, 5)
 #: how many cells side by side, of a power of ten each, a piece may be shown as
 RUNS = (1, 2, 3, 5, 7)
+#: the largest power of ten whose cells have finite edges
+MOST_POWER = 305
 SIGN, EXPONENT, DIGITS = f"{X}s", f"{X}e", f"{X}d"
 
 
@@ -215,7 +217,7 @@ class Histogram:
             reach = int(np.abs(self.digits).max()) + 1
             for power in range(len(str(reach)) + 1):
                 for factor in ladder:
-                    yield factor, 10.0**power, self.digits // (factor * 10**power), everywhere
+                    yield factor, _width(power), self.digits // (factor * 10**power), everywhere
             return
         zero = self.digits == 0
         for power in range(int(self.exponent.min()), int(self.exponent.max()) + 3):
@@ -224,7 +226,12 @@ class Histogram:
             size = np.power(10, np.clip(power - self.exponent, 0, 17))
             for factor in ladder:
                 keys = self.digits // (factor * size)
-                yield factor, 10.0**power, np.where(self.sign < 0, -keys - 1, keys), fits
+                yield factor, _width(power), np.where(self.sign < 0, -keys - 1, keys), fits
+
+
+def _width(power: int) -> float:
+    """Return a power of ten, the largest of which multiples are floats for what is beyond."""
+    return float(10.0 ** min(power, MOST_POWER))
 
 
 class Pieces:

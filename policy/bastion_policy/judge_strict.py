@@ -22,7 +22,8 @@ from bastion_policy.guard_plans import as_float, lenient
 from bastion_policy.judge_homogeneity import differing
 from bastion_policy.lineage import OWN, World
 from bastion_policy.model import Effective
-from bastion_policy.rounding import Kept, rounded
+from bastion_policy.products import coarse
+from bastion_policy.rounding import Kept, Pairs, rounded
 from bastion_policy.verdict import Finding, Measured, Verdict
 
 #: guards of statistics that speak of a column's values
@@ -116,16 +117,15 @@ def guard_columns(statistics: Sequence[Statistic], effective: Effective, world: 
     """Return what is measured in the same pass: counts, sums and variances of arguments, also for rounding."""
     extra: dict[str, AnyExpr] = {}
     for i, s in enumerate(statistics):
-        if effective.rounding is not None and s.guard is Guard.PRODUCTS:
+        if s.guard is Guard.PRODUCTS:
             known = both([call("is_not_null", lenient(t.expr)) for t in s.terms])
             one, two = (as_float(lenient(where(known, t.expr)), t.dtype) for t in s.terms)
-            extra[f"{OWN}dn{i}"] = call("count", one)
-            if all(discrete(t, world) for t in s.terms):
-                extra |= {
-                    f"{OWN}dc{i}": call("pl.cov", one, two),
-                    f"{OWN}dx{i}": call("var", one),
-                    f"{OWN}dy{i}": call("var", two),
-                }
+            extra |= {
+                f"{OWN}dn{i}": call("count", one),
+                f"{OWN}dc{i}": call("pl.cov", one, two),
+                f"{OWN}dx{i}": call("var", one),
+                f"{OWN}dy{i}": call("var", two),
+            }
         strict = effective.profile == "strict" and s.guard in JUDGED
         shown = effective.rounding is not None and s.guard in (Guard.SUM, Guard.SQUARES)
         for j, term in enumerate(s.terms):
@@ -232,7 +232,11 @@ def _ddof(s: Statistic) -> int:
 
 
 def as_shown(i: int, s: Statistic, value: AnyExpr, kept: frozenset[str], effective: Effective, world: World) -> AnyExpr:
-    """Return a statistic of a kept table as it may be shown: rounded, where the policy rounds."""
+    """Return a statistic of a kept table as it may be shown: rounded, where the policy rounds, and covariances always."""
+    if s.guard is Guard.PRODUCTS:
+        n, both, one, two = (Column(f"{OWN}d{c}{i}") for c in "ncxy")
+        fine, other = (discrete(t, world) for t in s.terms)
+        return coarse(s, Pairs(n, both, (one, two), (fine, other)), effective.rounding)
     if effective.rounding is None:
         return value
 
@@ -240,15 +244,12 @@ def as_shown(i: int, s: Statistic, value: AnyExpr, kept: frozenset[str], effecti
         return Column(f"{OWN}{name}") if f"{OWN}{name}" in kept else None
 
     rows = column(f"p{i}") or Column(ROWS)
-    products = [column(f"d{c}{i}") for c in "cxy"]
     parts = Kept(
         rows,
         column(f"c{i}_0") or rows,
         column(f"g{i}_0"),
         column(f"v{i}_0"),
         bool(s.terms) and all(discrete(t, world) for t in s.terms),
-        column(f"dn{i}"),
-        tuple(products) if None not in products else None,  # type: ignore[arg-type]
     )
     return rounded(s, value, parts, effective.rounding)
 

@@ -41,6 +41,7 @@ from bastion_policy.judge_repeats import Evenness, Repeats
 from bastion_policy.judge_strict import JUDGED, ColumnVerdicts, guard_columns
 from bastion_policy.lineage import OWN, Form, Occurrence, Source, Value, World
 from bastion_policy.model import Effective
+from bastion_policy.products import LEAST
 from bastion_policy.rounding import round_whole
 from bastion_policy.statistics import chooses
 from bastion_policy.verdict import Measured
@@ -56,7 +57,8 @@ class Judged:
     the statistic is answered without its own conditions. failed: rules that failed, by statistic. few: where fewer than k
     units have a value at all. alike: where fewer people differ than homogeneity asks for. settled: where a condition is
     answered as nobody or everybody. stored: numbers of stored populations of their own channel, shown instead (NaN
-    elsewhere). told: these populations, as items, by statistic and cell. inner: populations that conditions inside statistics
+    elsewhere). told: these populations, as items, by statistic and cell. paired: people with a value in both arguments, by
+    covariance. inner: populations that conditions inside statistics
     pick, by statistic. uneven: where only rows that are in more often than others keep a statistic from being told. close: where
     whether they are may lie at a single one.
     """
@@ -72,6 +74,7 @@ class Judged:
     settled: dict[int, Flags] = field(default_factory=dict)
     stored: dict[int, Floats] = field(default_factory=dict)
     told: dict[int, dict[int, Items]] = field(default_factory=dict)
+    paired: dict[int, Floats] = field(default_factory=dict)
     inner: dict[int, tuple[Sequence[Sets], Flags]] = field(default_factory=dict)
     uneven: dict[int, Flags] = field(default_factory=dict)
     close: dict[int, Flags] = field(default_factory=dict)
@@ -106,6 +109,8 @@ class ValueRules:
     instead: bool = False
     #: whether the cut is the whole table, by what the plan says
     everybody: bool = False
+    #: whether its numbers are not told, but follow from told ones
+    following: bool = False
     #: which rows repeat, where that is to be looked at
     repeats: Repeats | None = None
 
@@ -589,7 +594,9 @@ class ValueRules:
         ddof = int(getattr(s.call, "option", lambda *_: 1)("ddof", 1))
         if low is not None and high is not None:
             # a deviation from the mean is at most the width of the bounds
-            ok = self._proven(variance * (counted - ddof), (high - low) ** 2)
+            with np.errstate(over="ignore"):
+                width = float(np.square(np.float64(high - low)))
+                ok = self._proven(variance * (counted - ddof), width)
         rest = np.flatnonzero(shown & ~ok)
         if not self._dominance_on() or not rest.size:
             return np.ones(m.size, bool) if not self._dominance_on() else ok | ~shown
@@ -697,7 +704,11 @@ class ValueRules:
             counted = yield from m.fewest(rest, present)
             found.few[i] = shown & (counted < self.effective.k)
             shown = shown & ~found.few[i]
-            rest = np.flatnonzero(shown)
+            found.paired[i] = counted
+            if not self.following:
+                # INVARIANT: a number is told of many people; one that follows from rounded ones is not, but for its size
+                ok &= ~shown | (counted >= LEAST * self.effective.k)
+            rest = np.flatnonzero(shown & ok)
         for term in s.terms:
             for occurrence in self.cut.occurrences:
                 if not rest.size:

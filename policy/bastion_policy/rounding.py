@@ -34,8 +34,7 @@ class Kept:
     """What the table of cells holds beside a statistic: expressions over it.
 
     rows: rows of its population. count: values that are not null. total: their sum. variance: theirs. discrete: the
-    arguments are whole numbers, or were before they were cast. pairs: rows with a value in both arguments. products: the
-    covariance and both variances over these.
+    arguments are whole numbers, or were before they were cast.
     """
 
     rows: AnyExpr
@@ -43,15 +42,26 @@ class Kept:
     total: AnyExpr | None = None
     variance: AnyExpr | None = None
     discrete: bool = False
-    pairs: AnyExpr | None = None
-    products: tuple[AnyExpr, AnyExpr, AnyExpr] | None = None
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """What the table of cells holds beside a covariance, of the rows with a value in both arguments: expressions over it.
+
+    count: these rows. products: the covariance. variances: of both arguments. discrete: which of them are whole numbers.
+    """
+
+    count: AnyExpr
+    products: AnyExpr
+    variances: tuple[AnyExpr, AnyExpr]
+    discrete: tuple[bool, bool] = (False, False)
 
 
 def rounded(s: Statistic, value: AnyExpr, kept: Kept, rule: Rounding) -> AnyExpr:
     """Return a statistic as it may be shown, in its own type.
 
     Intervals and tied values are shown as they are: they are of a public grid, or held by many. Shares of a condition are
-    made of rounded counts by the judge.
+    made of rounded counts by the judge; covariances are a matter of their own (`products`).
     """
     if s.guard in (Guard.INTERVAL, Guard.TIED) or (s.guard is Guard.HELD and s.function == "mean"):
         return value
@@ -75,15 +85,8 @@ def rounded(s: Statistic, value: AnyExpr, kept: Kept, rule: Rounding) -> AnyExpr
             top = whole(call("round", kept.total), rule.base) if kept.discrete else significant(kept.total, rule)
             return Cast(_ratio(top, whole(kept.count, rule.base)), s.dtype, strict=False)
         case "var" | "std" if kept.variance is not None:
-            variance = _spread(kept.variance, kept.count, kept.discrete, _ddof(s), rule)
+            variance = spread(kept.variance, kept.count, kept.discrete, _ddof(s), rule)
             return Cast(variance if s.function == "var" else call("sqrt", variance), s.dtype, strict=False)
-        case "pl.cov" if kept.pairs is not None:
-            return Cast(_spread(_float(value), kept.pairs, kept.discrete, _ddof(s), rule), s.dtype, strict=False)
-        case "pl.corr" if kept.discrete and kept.pairs is not None and kept.products is not None:
-            both, one, two = (_spread(p, kept.pairs, True, 1, rule) for p in kept.products)
-            found = _ratio(both, call("sqrt", call("mul", one, two)))
-            limits = (Literal(FLOAT64, -1.0), Literal(FLOAT64, 1.0))
-            return Cast(call("clip", found, *limits), s.dtype, strict=False)
         case _:
             return _number(value, s.dtype, rule)
 
@@ -125,7 +128,7 @@ def _total(value: AnyExpr, discrete: bool, dtype: DType, rule: Rounding) -> AnyE
     return _number(value, dtype, rule)
 
 
-def _spread(value: AnyExpr, count: AnyExpr, discrete: bool, ddof: int, rule: Rounding) -> AnyExpr:
+def spread(value: AnyExpr, count: AnyExpr, discrete: bool, ddof: int, rule: Rounding) -> AnyExpr:
     """Return a variance or covariance: of whole numbers, the rounded sum of products over the rounded count.
 
     INVARIANT: what differs by `ddof` differs by rounded counts: the same sum over n and over n - 1 would give n.

@@ -336,20 +336,36 @@ class StatisticsParser:
             return self._count_guard(values)
         if name == "n_unique":
             plain = values[0].plain
-            counted = plain is not None and (
-                self.world.is_unit(plain) or self.world.role(plain).kind is RoleKind.IDENTIFIER
-            )
-            return Guard.NOTHING if counted else None
+            # INVARIANT: an identifier that people may share says of two groups whether one person is in the other's, too
+            return Guard.NOTHING if plain is not None and self.world.is_unit(plain) else None
         form = values[0].form if values else Form.CONSTANT
         if flow is FunctionFlow.SUM or name in ("var", "std"):
             return self._sum_guard(name, form, values[0], args[0])
         if name in ("pl.corr", "pl.cov"):
             linear = all(v.form is Form.COLUMN for v in values) and expr.option("method", "pearson") == "pearson"
             # INVARIANT: of two functions of one column it would be a sum of another function, which nobody watches
-            return Guard.PRODUCTS if linear and not frozenset.intersection(*(v.sources for v in values)) else None
+            if not linear or frozenset.intersection(*(v.sources for v in values)):
+                return None
+            found += self._check_weights(expr, args, values)
+            return None if found else Guard.PRODUCTS
         if name in ("median", "quantile", "min", "max"):
             return self._order_guard(args[0], values[0])
         return None
+
+    def _check_weights(self, expr: Call, args: Sequence[Expr], values: Sequence[Value]) -> list[Finding]:
+        """Check that a covariance does not weigh yes or no, or what is sensitive, by what somebody may know.
+
+        INVARIANT: three such sums with weights of many digits have one solution for a group of 40.
+        """
+        known = [_known(v, self.world) for v in values]
+        for arg, value, other in zip(args, values, reversed(known), strict=True):
+            bit = value.bit is not None or self._dtype(arg).kind == "Boolean"
+            if other and (bit or _of_role(value.sources, self.world, RoleKind.SENSITIVE)):
+                what = "says yes or no" if bit else "is sensitive"
+                reason = f"{names(value.sources)} {what}, and {expr.function}() would weigh it by a column that is known."
+                fix = "Group by the known column, or by bins of it, and take the mean."
+                return [Finding("argument", reason, fix, labels(frozenset().union(*(v.sources for v in values))))]
+        return []
 
     def _count_guard(self, values: Sequence[Value]) -> Guard | None:
         if not values or values[0].form is Form.CONSTANT:
@@ -437,6 +453,12 @@ class StatisticsParser:
             return Finding("argument", reason, fix, concerned)
         reason = f"{expr.function}() of this argument carries values of single rows; no guard is defined for it."
         return Finding("row-level", reason, FIX_STATISTIC, concerned)
+
+
+def _known(value: Value, world: World) -> bool:
+    """Whether somebody may know the values of an argument: neither a measure nor sensitive, or not altogether."""
+    secret = (RoleKind.MEASURE, RoleKind.SENSITIVE)
+    return any(world.role(source).kind not in secret for source in value.sources)
 
 
 def _without_filters(expr: Expr, population: list[Expr]) -> AnyExpr:
@@ -542,7 +564,7 @@ def check_argument(value: Value, function: str, world: World) -> list[Finding]:
     if value.form is Form.NULLS:
         return []
     reason = f"{names(ids)} identifies people: it can be counted, but {function}() of it would show identities."
-    return [Finding("identifier", reason, "Use count() or n_unique() of it.", labels(ids))]
+    return [Finding("identifier", reason, "Use count() of it, or n_unique() of the privacy unit.", labels(ids))]
 
 
 def hidden_use(sources: frozenset[Source], what: str) -> Finding:

@@ -24,6 +24,12 @@ from measured_people import (
 
 import bastion.expressions as pl
 
+
+def related(people: polars.DataFrame) -> float:
+    return float(people.select(polars.corr("salary", "age")).item())
+
+
+#: covariances are rounded before they are scaled
 HARMLESS = {
     "affine sum": (T.select(s=(salary * 2 + 1).sum()), lambda t: (t["salary"] * 2 + 1).sum()),
     "affine mean": (T.select(s=((salary - 100) / 4).mean()), lambda t: ((t["salary"] - 100) / 4).mean()),
@@ -31,11 +37,11 @@ HARMLESS = {
     "affine std": (T.select(s=(salary * -3 + 1).std()), lambda t: (t["salary"] * 3).std()),
     "affine cov": (
         T.select(s=pl.cov(salary * -3, age + 1)),
-        lambda t: t.select(polars.cov(polars.col("salary") * -3, "age")).item(),
+        lambda t: -3 * float(f"{round(related(t), 2) * t['salary'].std() * t['age'].std():.2g}"),
     ),
     "affine corr": (
         T.select(s=pl.corr(salary * -3, age + 1)),
-        lambda t: -t.select(polars.corr("salary", "age")).item(),
+        lambda t: -round(related(t), 2),
     ),
     "combination": (T.select(s=(salary * 2 + age - 1).mean()), lambda t: (t["salary"] * 2 + t["age"] - 1).mean()),
     "filtered": (
@@ -63,7 +69,8 @@ def test_harmless_queries_are_answered_exactly(name: str, unit: str) -> None:
     plan, truth = HARMLESS[name]
     answer = guarded[unit].ask(plan.plan)
     assert answer.verdict.outcome is Outcome.RELEASE, answer.verdict.findings
-    assert math.isclose(answer.released.row(0)[0], truth(PEOPLE), rel_tol=1e-9)
+    # twelve digits of each statistic are shown
+    assert math.isclose(answer.released.row(0)[0], truth(PEOPLE), rel_tol=1e-8)
 
 
 def test_a_fill_counts_missing_values_beside_the_others() -> None:

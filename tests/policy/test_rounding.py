@@ -63,9 +63,7 @@ def statistic(function: str, argument: DType, dtype: DType, guard: Guard = Guard
 
 
 KEPT = Kept(Column("n"), Column("c"), Column("g"), Column("v"))
-WHOLE = Kept(
-    Column("n"), Column("c"), Column("g"), Column("v"), True, Column("p"), (Column("pc"), Column("px"), Column("py"))
-)
+WHOLE = Kept(Column("n"), Column("c"), Column("g"), Column("v"), True)
 
 
 def test_a_mean_is_the_rounded_sum_over_the_rounded_count() -> None:
@@ -124,25 +122,3 @@ def test_the_variance_of_bits_says_no_more_than_their_rounded_number(bits: list[
     asked = {"v": [values.var(ddof=1)], "s": [values.var(ddof=1)], "c": [n], "n": [n], "g": [values.sum()]}
     shown = run(rounded(statistic("var", INT64, FLOAT64, Guard.SQUARES), Column("s"), WHOLE, RULE), **asked)
     assert shown == pytest.approx([round_whole([round(spread)], 5)[0] / (round_whole([n], 5)[0] - 1)])
-
-
-@given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=12, max_size=60))
-def test_correlations_of_bits_are_made_of_rounded_parts(pairs: list[tuple[bool, bool]]) -> None:
-    one, two = np.array(pairs, float).T
-    parts = np.cov(one, two, ddof=1)
-    asked = {
-        "s": [0.0],
-        "p": [len(pairs)],
-        "pc": [parts[0, 1]],
-        "px": [parts[0, 0]],
-        "py": [parts[1, 1]],
-        "n": [1],
-        "c": [1],
-    }
-    corr = statistic("pl.corr", INT64, FLOAT64, Guard.PRODUCTS)
-    (shown,) = run(rounded(corr, Column("s"), WHOLE, RULE), **asked)
-    made = [round_whole([round(v * (len(pairs) - 1))], 5)[0] for v in (parts[0, 1], parts[0, 0], parts[1, 1])]
-    if made[1] * made[2] == 0:
-        assert shown is None
-    else:
-        assert shown == pytest.approx(np.clip(made[0] / math.sqrt(made[1] * made[2]), -1, 1))

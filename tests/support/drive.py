@@ -137,7 +137,11 @@ class World:
                 kept = run(step.plan, step.tables)
                 tables[step.keep] = kept
                 names = kept.columns if step.returns is None else step.returns
-                answer = {c: kept[c].to_list() if kept[c].null_count() else kept[c].to_numpy() for c in names}
+                wide = (pl.Int128, pl.UInt128)
+                answer = {
+                    c: kept[c].to_list() if kept[c].null_count() or kept[c].dtype in wide else kept[c].to_numpy()
+                    for c in names
+                }
                 answer["__height"] = kept.height
         except StopIteration as stop:
             verdict: Verdict = stop.value

@@ -529,6 +529,8 @@ def columns(answer: Answer) -> Measured:
         read = pl.read_ipc if answer.startswith(b"ARROW1") else pl.read_ipc_stream
         for series in read(io.BytesIO(answer)):
             plain_numbers = series.dtype.is_numeric() and not series.dtype.is_decimal() and not series.null_count()
+            # numpy has no whole numbers of 128 bits
+            plain_numbers &= series.dtype not in (pl.Int128, pl.UInt128)
             found[series.name] = series.to_numpy() if plain_numbers else series.to_list()
     return found
 

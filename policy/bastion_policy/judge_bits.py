@@ -1,0 +1,126 @@
+"""How many bits covariances with known columns have told of whom: see `products`.
+
+Numbers are kept per column that they tell of, in a channel of people beside those of its sums: a partition for each pair of
+arguments that was told of, in the order of the telling. What a number costs a person is one over the people it is about; all
+functions of a column have its one budget.
+
+INVARIANT (strict): what is kept depends on who is in a cell, not on whether its number may leave or on who has a value.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bastion_policy.boundary import Guard, Statistic, Term
+from bastion_policy.guard_cells import Flags, Floats
+from bastion_policy.history import Channel, Roster, Sets
+from bastion_policy.history.sets import Items
+from bastion_policy.judge_history import Memory
+from bastion_policy.judge_watch import Part
+from bastion_policy.lineage import Source
+from bastion_policy.products import BITS, PEOPLE_PER_BIT
+
+#: begins the channels of what covariances told of a column
+BITS_OF = "~bits "
+#: what may be told of one person, in numbers per person
+MOST = 1 / (BITS * PEOPLE_PER_BIT)
+
+
+@dataclass
+class Budget:
+    """Withholds covariances with known columns beyond the bits that may be told of a person. known: see `Watcher`."""
+
+    memory: Memory
+    statistics: Sequence[Statistic]
+    known: Callable[[Term], bool]
+
+    def spend(self, parts: Sequence[Part]) -> None:
+        """Enter what is told, and withhold, in place, what must not be."""
+        if not self.memory.audits:
+            return
+        for i, s in enumerate(self.statistics):
+            if s.guard is not Guard.PRODUCTS:
+                continue
+            for source in sorted(self._told_of(s), key=lambda x: (x.occurrence, x.column)):
+                for part in parts:
+                    fits = self._enter(source, _named(s), part, i)
+                    if (part.judged.shown[i] & part.own & ~fits).any():
+                        part.judged.failed.append((i, "linear-audit"))
+                    part.judged.shown[i] &= fits | ~part.own
+
+    def _told_of(self, s: Statistic) -> set[Source]:
+        """Return the columns that a covariance tells of: beside those that are known."""
+        pairs = zip(s.terms, reversed(s.terms), strict=True)
+        return {source for term, other in pairs if self.known(other) for source in term.value.sources}
+
+    def _enter(self, source: Source, plan: bytes, part: Part, i: int) -> Flags:
+        """Return which cells' numbers fit into the budget of a column, and keep them."""
+        memory, judged = self.memory, part.judged
+        (at,) = (j for j, o in enumerate(memory.occurrences) if o.index == source.occurrence)
+        o, strict = memory.occurrences[at], memory.effective.profile == "strict"
+        asked, size = _people(part.asked[at], memory.lens(o).roster)
+        domain, name = memory.history.domains[o.dataset], f"{BITS_OF}{source.label}"
+        held = memory.history.pasts[domain].channel(name, size)
+        load, again = _loads(held, plan)
+        spent = load[held.labels]
+        # INVARIANT (strict): who has a value decides what is shown, and nothing else
+        paired = judged.paired.get(i, asked.sizes)
+        fits, stored = np.zeros(asked.count, bool), np.zeros(asked.count, bool)
+        for cell in np.flatnonzero(part.own if strict else part.own & judged.shown[i]):
+            members = asked.members(int(cell))
+            if not members.size:
+                continue
+            cost = float(spent[members].max())
+            if not any(_is_one(part, members, held) for part in again):
+                cost += 1 / members.size
+                stored[cell] = cost <= MOST
+            fits[cell] = cost <= MOST and cost * members.size <= MOST * paired[cell]
+            if stored[cell] and (strict or fits[cell]):
+                # people with several rows may be in several cells
+                spent[members] += 1 / members.size
+        new = asked.where(stored if strict else stored & fits)
+        if new.sizes.any():
+            if not held.room(new):
+                return fits & ~stored
+            memory.put(o, name, held.released(new, plan))
+        return fits
+
+
+def _named(s: Statistic) -> bytes:
+    """Return what the number of a covariance is called, whichever argument is first."""
+    terms = sorted(t.value.plain.label if t.value.plain is not None else repr(t.expr) for t in s.terms)
+    return hashlib.sha256(repr((s.function, terms)).encode()).digest()[:12]
+
+
+def _people(asked: Sets, roster: Roster) -> tuple[Sets, int]:
+    """Return the people of populations, and how many people there are."""
+    if roster.most == 1 and not roster.changed:
+        return asked, roster.size
+    _, first, at = np.unique(roster.unit, return_index=True, return_inverse=True)
+    number = np.empty(first.size, np.int64)
+    number[np.argsort(first)] = np.arange(first.size)
+    cells, items = asked.memberships
+    return Sets.of(asked.count, cells, number[at][items], first.size), int(first.size)
+
+
+def _loads(held: Channel, plan: bytes) -> tuple[Floats, list[Items]]:
+    """Return what was told of each atom, in numbers per person, and the partitions of one pair of arguments."""
+    load, again = np.zeros(held.sizes.size), []
+    for part, name in zip(held.parts, held.plans, strict=True):
+        there = part >= 0
+        people = np.bincount(part[there], held.sizes[there], 1)
+        load[there] += 1 / people[part[there]]
+        if name == plan:
+            again.append(part)
+    return load, again
+
+
+def _is_one(part: Items, members: Items, held: Channel) -> bool:
+    """Whether a population is one of a partition."""
+    cells = part[held.labels[members]]
+    there = cells[0] >= 0 and bool((cells == cells[0]).all())
+    return there and int(held.sizes[part == cells[0]].sum()) == members.size
