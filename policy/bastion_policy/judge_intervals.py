@@ -18,8 +18,6 @@ a group and of the group less some, do not give the number of the few who lie be
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 from bastion_plan import nodes as n
 from bastion_plan.dtypes import DATE, FLOAT64, INT32, INT64, UINT32
@@ -203,30 +201,27 @@ class Histogram:
         self.sign = np.where(self.digits == 0, 1, sign[order]) if not whole else sign[order]
         self.value, self.rows, self.units = value[order], rows[order], units[order]
 
-    def levels(self, ladder: tuple[int, ...]) -> Iterator[tuple[int, float, Indexes, Flags]]:
-        """Iterate over grids from narrow to wide: (factor, power's width, number of the cell of each bin, whether it fits).
-
-        Cells are factor * width wide; below zero they are mirrored, and numbered from -1 downwards.
-
-        INVARIANT: whole-number arithmetic, so that bins fall into grid cells without rounding.
-        """
+    def powers(self) -> range:
+        """Powers of ten of which cells are wide, up to those that hold all values of a sign."""
         if not self.size:
-            return
-        everywhere = np.ones(self.size, bool)
+            return range(0)
         if self.whole:
-            reach = int(np.abs(self.digits).max()) + 1
-            for power in range(len(str(reach)) + 1):
-                for factor in ladder:
-                    yield factor, _width(power), self.digits // (factor * 10**power), everywhere
-            return
-        zero = self.digits == 0
-        for power in range(int(self.exponent.min()), int(self.exponent.max()) + 3):
-            # not finer than two significant digits of the value itself
-            fits = zero | (self.exponent <= power)
-            size = np.power(10, np.clip(power - self.exponent, 0, 17))
-            for factor in ladder:
-                keys = self.digits // (factor * size)
-                yield factor, _width(power), np.where(self.sign < 0, -keys - 1, keys), fits
+            return range(len(str(int(np.abs(self.digits).max()) + 1)) + 1)
+        return range(int(self.exponent.min()), int(self.exponent.max()) + 3)
+
+    def fits(self, bins: Indexes, power: int) -> Flags:
+        """Return which bins are not wider than a power of ten: not finer than two significant digits of the value."""
+        return np.ones(bins.size, bool) if self.whole else (self.digits[bins] == 0) | (self.exponent[bins] <= power)
+
+    def keys(self, bins: Indexes, power: int, factor: int = 1) -> Indexes:
+        """Return the numbers of the cells that bins fall into, which are as wide as a multiple of a power of ten.
+
+        INVARIANT: whole-number arithmetic, so that no rounding moves a bin. Cells below zero are mirrored, from -1 downwards.
+        """
+        digits = self.digits[bins]
+        found: Indexes = digits // (factor * 10 ** (np.clip(power - self.exponent[bins], 0, 17)))
+        below = self.sign[bins] < 0
+        return np.where(below, -found - 1, found).astype(np.int64) if below.any() else found
 
 
 def _width(power: int) -> float:
@@ -263,18 +258,31 @@ class Pieces:
         return found.astype(np.int64)
 
     def _edges(self) -> tuple[Indexes, Floats]:
-        """Return, for the gap before each bin, how coarse the coarsest public edge in it is, and where it is."""
+        """Return, for each gap before a bin that may be cut, how coarse the coarsest public edge in it is, and where it is."""
         b = self.bins
         level, edge = np.full(b.size, -1), np.full(b.size, np.nan)
-        before = np.arange(b.size) - 1
-        together = (before >= 0) & (b.cell == b.cell[before])
-        for number, (factor, width, keys, fits) in enumerate(b.levels(LADDER)):
-            apart = together & (keys != keys[before]) & fits & fits[before] & (b.sign == b.sign[before])
-            level[apart] = number
-            edge[apart] = (np.where(b.sign < 0, keys[before] + 1, keys) * (factor * width))[apart]
+        first = np.ones(b.size, bool)
+        first[1:] = b.cell[1:] != b.cell[:-1]
+        begin = np.flatnonzero(first)
+        number = np.cumsum(first) - 1
+        finish = np.append(begin[1:], b.size)
+        # others have fewer than k on one side
+        place = np.arange(b.size)
+        place = place[~first & (self.end[begin[number]] <= place) & (self.end[:-1] <= finish[number])]
+        before, below = place - 1, b.sign[place] < 0
+        same = b.sign[place] == b.sign[before]
+        count = 0
+        for power in b.powers():
+            fits = b.fits(place, power) & b.fits(before, power) & same
+            for factor in LADDER:
+                one, two = b.keys(before, power, factor), b.keys(place, power, factor)
+                apart = fits & (one != two)
+                level[place[apart]] = count
+                edge[place[apart]] = (np.where(below, one + 1, two) * (factor * _width(power)))[apart]
+                count += 1
         if not b.whole:
             # zero is a grid cell of its own, and an edge of every grid
-            nought = together & ((b.sign != b.sign[before]) | ((b.digits == 0) != (b.digits[before] == 0)))
+            nought = place[~same | ((b.digits[place] == 0) != (b.digits[before] == 0))]
             level[nought], edge[nought] = np.iinfo(np.int64).max, 0.0
         return level, edge
 
@@ -322,18 +330,28 @@ class Pieces:
         if not b.whole:
             zeros = np.flatnonzero(b.digits == 0)
             found(zeros, zeros, np.zeros(zeros.size), np.zeros(zeros.size))
-        for _, width, keys, fits in b.levels((1,)):
+        for power in b.powers():
+            # pieces in which the widest run of this power holds k
+            wide = self._runs(np.flatnonzero(~self.known[piece]), piece, power, RUNS[-1])
+            held = np.zeros(count, bool)
+            held[piece[wide[1][self.end[wide[0]] <= wide[1] + 1]]] = True
             for factor in RUNS:
-                bins = np.flatnonzero(~self.known[piece] & fits)
-                if not bins.size:
-                    break
-                # the lowest run of cells that holds k: its last one is not empty
-                begin = keys[bins] - (factor - 1)
-                apart = 2 * int(np.abs(keys[bins]).max()) + 2 * factor + 2
-                order = piece[bins] * apart + keys[bins]
-                first = bins[np.searchsorted(order, piece[bins] * apart + begin)]
-                low = (begin * width).astype(np.float64)
-                found(first, bins, low, low + factor * width)
+                begin, last, low = self._runs(np.flatnonzero((held & ~self.known)[piece]), piece, power, factor)
+                found(begin, last, low, low + factor * _width(power))
+
+    def _runs(self, bins: Indexes, piece: Indexes, power: int, factor: int) -> tuple[Indexes, Indexes, Floats]:
+        """Return runs of cells of a power of ten: (first bin, last bin, lower edge) of each, from low to high.
+
+        The lowest run that holds k is among them: its last cell is not empty.
+        """
+        bins = bins[self.bins.fits(bins, power)]
+        if not bins.size:
+            return bins, bins, np.zeros(0)
+        keys = self.bins.keys(bins, power)
+        begin = keys - (factor - 1)
+        apart = 2 * int(np.abs(keys).max()) + 2 * factor + 2
+        order = piece[bins] * apart
+        return bins[np.searchsorted(order + keys, order + begin)], bins, (begin * _width(power)).astype(np.float64)
 
     def told(self, share: float, size: int, unit: float | Floats, base: int = 1) -> tuple[Floats, Floats, Flags]:
         """Return (low, high, known) per cell: of the piece that a share of the rows is below.
