@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import msgspec
 from bastion_plan import nodes as n
@@ -74,6 +74,7 @@ class Rewriter:
     carry: whether units (and after pre-aggregations their numbers of source rows) are carried along.
     whole: whether predicates are left out, which gives the whole table.
     rows: whether the numbers of source rows are carried along (lists of them after pre-aggregations).
+    without: predicates that are left out, by identity of their typed nodes; what stays of them, if anything.
     """
 
     facts: Mapping[str, DatasetFacts]
@@ -81,6 +82,7 @@ class Rewriter:
     carry: bool = False
     whole: bool = False
     rows: bool = False
+    without: Mapping[int, Expr | None] = field(default_factory=dict)
 
     def build(self, typed: Typed) -> AnyNode:
         """Return the plan of a typed node.
@@ -95,7 +97,7 @@ class Rewriter:
             if not depths.get(o.index, 0):
                 rows[o.dataset] = (*rows.get(o.dataset, ()), Column(o.row))
         by = [call("pl.coalesce", *columns) for columns in rows.values()] + [c for cs in rows.values() for c in cs]
-        numbered = Rewriter(self.facts, self.done, self.carry, self.whole, rows=True)._build(typed, ordered=False)
+        numbered = replace(self, rows=True)._build(typed, ordered=False)
         plan = n.Sort(numbered, tuple(by)) if by else numbered
         return n.Select(plan, (*map(Column, typed.frame.schema), *self._carried(typed)))
 
@@ -108,7 +110,9 @@ class Rewriter:
             return with_inputs(node, tuple(self._build(t, ordered=False) for t in typed.inputs))  # type: ignore[return-value]
         if isinstance(node, n.Scan):
             return self._scan(typed, node)
-        left_out = isinstance(node, n.Filter | n.DropNulls) and self.whole
+        kept = self.without.get(id(typed))
+        loose = self.whole or (id(typed) in self.without and kept is None)
+        left_out = isinstance(node, n.Filter | n.DropNulls) and loose
         if left_out or (isinstance(node, n.Sort | n.Reverse) and not ordered):
             return self._build(typed.inputs[0], ordered=ordered)
         ordered = order_below(typed, ordered)
@@ -119,7 +123,7 @@ class Rewriter:
             case n.WithColumns(exprs=exprs):
                 return n.WithColumns(below[0], tuple(map(lenient, exprs)))
             case n.Filter(predicate=predicate):
-                return n.Filter(below[0], lenient(predicate))
+                return n.Filter(below[0], lenient(predicate if kept is None else kept))
             case n.GroupBy():
                 return self._pre_aggregate(typed, node, below[0])
             case n.Join():
@@ -210,11 +214,12 @@ class Rewriter:
     def _join(self, typed: Typed, node: n.Join, below: tuple[AnyNode, ...]) -> AnyNode:
         left, right = typed.inputs
         how = node.how
-        if self.whole and how in ("semi", "anti"):
+        loose = self.whole or id(typed) in self.without
+        if loose and how in ("semi", "anti"):
             return below[0]
         if how in ("semi", "anti") and right.frame.private and (self.carry or self.rows):
             below = (below[0], Rewriter(self.facts, self.done, False, self.whole)._build(right, ordered=False))
-        if self.whole and how == "inner" and left.frame.private and not right.frame.private:
+        if loose and how == "inner" and left.frame.private and not right.frame.private:
             how = "left"
         return msgspec.structs.replace(
             node,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -15,12 +16,26 @@ from bastion_plan.nodes import AnyNode, Node
 
 from bastion_policy.boundary import REST, Boundary, Guard, Output, Statistic, Term, call
 from bastion_policy.facts import DatasetFacts, PrivateFacts
-from bastion_policy.flow_expressions import ExpressionTyping
-from bastion_policy.guard_cells import INDEX, ROWS, Cut, Flags, Floats, Indexes, Measurer, Plan, Steps, X, floats, ints
+from bastion_policy.guard_cells import (
+    INDEX,
+    ROWS,
+    Cut,
+    Flags,
+    Floats,
+    Indexes,
+    Measurer,
+    Plan,
+    Steps,
+    X,
+    both,
+    floats,
+    ints,
+)
 from bastion_policy.guard_plans import Rewriter, as_float, lenient, nesting
 from bastion_policy.history import History, Sets
 from bastion_policy.history.coverage import covered
 from bastion_policy.judge_bits import Budget
+from bastion_policy.judge_edges import conditions_on_measures, keys_of_measures, narrowing
 from bastion_policy.judge_history import MOST_SNAPPED, Memory, Standing, digest
 from bastion_policy.judge_repeats import Repeats, repeats
 from bastion_policy.judge_strict import as_shown
@@ -123,6 +138,9 @@ class BoundaryJudge:
         self.memory = Memory(self.history, self.frame.occurrences, self.effective)
         #: which rows of the frame repeat; None: it is not looked at
         self.repeats: Repeats | None = None
+        #: what chooses people by a measure: steps below, group keys
+        self.narrowing = narrowing(self.below, self.world)
+        self.measured_keys = keys_of_measures(self.boundary, self.world)
         #: of what decides who is in which cell
         self.plan_digest = digest(n.Select(self.below.node, tuple(e for _, e, _, _ in self.boundary.keys)))
 
@@ -168,7 +186,7 @@ class BoundaryJudge:
 
     def run(self) -> Steps:
         """Measure and judge; returns Cells."""
-        asked = digest(self.typed.node)
+        asked, before = digest(self.typed.node), dict(self.history.pasts)
         if self.memory.settled(asked):
             self.memory = Memory(History(), self.frame.occurrences, self.effective)
         cut = self._cut(self.name)
@@ -187,8 +205,6 @@ class BoundaryJudge:
             return self._for_the_owner(cut)
         past = yield from self._remembered(m, rows, own, whole, small)
         judged = yield from rules.judge(m, table, past.own)
-        if self._asks_measures() and not self._clear(past, judged).any():
-            self.memory.edge(asked)
         everybody = None
         if past.whole.any() or past.rest == "whole":
             everybody = yield from self._single(self._cut(f"{self.name}w", whole=True, keys=False), {}, self.memory)
@@ -208,6 +224,8 @@ class BoundaryJudge:
         if cut.keys:
             yield from self._hide_more(cut, judged, past.own)
         yield from self._watch(cut, [replace(p, failed=failed if p.judged is judged else {}) for p in parts])
+        if self.memory.edge((yield from self._edges(m, past, parts)), before):
+            return self._for_the_owner(cut)
         if past.own.all() and all(shown.all() for shown in judged.shown) and not judged.stored:
             self.memory.settle(asked)
         cells = yield from self._compose(cut, m, judged, own, past.whole, past.members, everybody, others, near)
@@ -230,24 +248,52 @@ class BoundaryJudge:
         return max(shares, default=None)
 
     def _asks_measures(self) -> bool:
-        """Whether a predicate or a condition looks at a measure, whose values someone may search for by thresholds."""
-        return predicates_on_measures(self.below, self.world) or any(
-            self.world.role(source).kind is RoleKind.MEASURE
-            for s in self.boundary.statistics
-            if s.population or s.guard is Guard.HELD
-            for condition in (*s.population, *(t.expr for t in s.terms if s.guard is Guard.HELD))
-            for source in ExpressionTyping(self.frame, self.world).value(condition).sources
-        )
+        """Whether people are chosen by a measure, whose values someone may search for by thresholds."""
+        return bool(self.narrowing or self.measured_keys) or any(map(self._conditions, self.boundary.statistics))
 
-    def _clear(self, past: Past, judged: Judged) -> Flags:
-        """Return the cells that are answered as themselves, far from any threshold, conditions inside statistics included."""
-        clear = past.own & ~past.standing.edge if past.standing is not None else past.own.copy()
+    def _conditions(self, statistic: Statistic) -> tuple[Expr, ...]:
+        return conditions_on_measures(statistic, self.frame, self.world)
+
+    def _edges(self, m: Measurer, past: Past, parts: Sequence[Part]) -> Steps:
+        """Return what tells apart the populations of the question that were chosen by a measure and lie at a threshold.
+
+        INVARIANT: one cell is enough, whatever the others are: one that is not there, hidden or put together as well.
+        """
+        found: list[bytes] = []
+        if not self.memory.snaps or not self._asks_measures():
+            return found
+        if self.narrowing or self.measured_keys:
+            clear = past.own & ~past.standing.edge if past.standing is not None else past.own
+            repeated = any(close.any() for part in parts for close in part.judged.close.values())
+            if repeated or not clear.all() or (yield from self._missing(m)):
+                found.append(self.plan_digest)
         for i, s in enumerate(self.boundary.statistics):
-            if s.population or s.guard is Guard.HELD:
-                clear &= judged.shown[i]
-                for flags in (judged.without.get(i), judged.settled.get(i)):
-                    clear &= ~flags if flags is not None else True
-        return clear
+            conditions = self._conditions(s)
+            if conditions and any((part.own & ~_clear(part.judged, i)).any() for part in parts):
+                found.append(hashlib.sha256(self.plan_digest + repr(conditions).encode()).digest()[:12])
+        return found
+
+    def _missing(self, m: Measurer) -> Steps:
+        """Whether there may be groups that nobody is in because of a measure: as many as fewer than k would be in.
+
+        Which bins there could be of other keys than conditions is not known.
+        """
+        keys = self.boundary.keys
+        if any(keys[i][3] != BOOLEAN for i in self.measured_keys):
+            return True
+        if not keys:
+            return False
+        rows = Rewriter(self.facts, self.done, without=self.narrowing).build(self.below)
+        others = [Alias(lenient(e), f"{X}{i}") for i, (_, e, _, _) in enumerate(keys) if i not in self.measured_keys]
+        one = (Alias(Call("pl.len"), X),)
+        cells = n.GroupBy(rows, tuple(others), one) if others else n.Select(rows, one)
+        possible = yield from m.ask(n.Select(cells, one))
+        there: AnyNode = n.Scan(m.cut.name)
+        if self.measured_keys:
+            told = both([call("is_not_null", Column(self.boundary.key_columns[i])) for i in self.measured_keys])
+            there = n.Filter(there, told)  # type: ignore[arg-type]
+        answer = yield from m.ask(n.Select(there, one))
+        return bool(floats(answer[X])[0] < floats(possible[X])[0] * 2 ** len(self.measured_keys))
 
     def _for_the_owner(self, cut: Cut) -> Cells:
         """Show nothing: whether there is something to show is what was asked too often."""
@@ -894,13 +940,12 @@ class BoundaryJudge:
         return found
 
 
-def predicates_on_measures(typed: Typed, world: World) -> bool:
-    """Whether a filter on the way looks at a measure."""
-    if isinstance(typed.node, n.Filter) and typed.frame.private:
-        sources = ExpressionTyping(typed.inputs[0].frame, world).value(typed.node.predicate).sources
-        if any(world.role(source).kind is RoleKind.MEASURE for source in sources):
-            return True
-    return any(predicates_on_measures(below, world) for below in typed.inputs if below.frame.private)
+def _clear(judged: Judged, i: int) -> Flags:
+    """Return the cells in which what a statistic's conditions pick is answered as itself, far from any threshold."""
+    clear = judged.shown[i].copy()
+    for flags in (judged.without.get(i), judged.settled.get(i), judged.edges.get(i), judged.close.get(i)):
+        clear &= ~flags if flags is not None else True
+    return clear
 
 
 def _steadily(value: AnyExpr, dtype: DType) -> AnyExpr:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,7 +19,7 @@ from bastion_policy.boundary import Term, call
 from bastion_policy.guard_cells import INDEX, Flags, Indexes, Measurer, Steps, X, both, ints
 from bastion_policy.guard_plans import as_float, lenient
 from bastion_policy.history import FAR, FULL, NEAR, SAME, Channel, History, Lens, Sets, audited
-from bastion_policy.history.past import Hashes
+from bastion_policy.history.past import Hashes, Past
 from bastion_policy.history.values import MOST_VALUES, Values, keyed
 from bastion_policy.lineage import Occurrence, Source
 from bastion_policy.model import Effective
@@ -119,12 +119,22 @@ class Memory:
             len(self.history.pasts[self.history.domains[o.dataset]].edges) >= EDGE_BUDGET for o in self.occurrences
         )
 
-    def edge(self, plan: bytes) -> None:
-        """Count a query with a predicate on a measure whose answer lay at a threshold; the same one counts once."""
+    def edge(self, asked: Collection[bytes], before: Mapping[str, Past]) -> bool:
+        """Count what chose people by a measure and lay at a threshold; returns whether that is too much for one query.
+
+        asked: what tells such populations apart; the same one counts once. before: the pasts before the query, to which all goes
+        back where it is too much, but for what was counted.
+        """
+        over = False
         for domain in {self.history.domains[o.dataset] for o in self.occurrences} if self.snaps else ():
             past = self.history.pasts[domain]
-            if plan not in past.edges:
-                self.history.pasts[domain] = replace(past, edges=(*past.edges, plan))
+            edges = (*past.edges, *(a for a in dict.fromkeys(asked) if a not in past.edges))
+            over |= len(edges) > max(EDGE_BUDGET, len(past.edges))
+            self.history.pasts[domain] = replace(past, edges=edges)
+        if over:
+            counted = {domain: past.edges for domain, past in self.history.pasts.items()}
+            self.history.pasts.update({d: replace(past, edges=counted[d]) for d, past in before.items()})
+        return over
 
     # -- who is in a cell
 

@@ -59,8 +59,8 @@ class Judged:
     answered as nobody or everybody. stored: numbers of stored populations of their own channel, shown instead (NaN
     elsewhere). told: these populations, as items, by statistic and cell. paired: people with a value in both arguments, by
     covariance. inner: populations that conditions inside statistics
-    pick, by statistic. uneven: where only rows that are in more often than others keep a statistic from being told. close: where
-    whether they are may lie at a single one.
+    pick, by statistic. edges: where such a population lies at a threshold. uneven: where only rows that are in more often than
+    others keep a statistic from being told. close: where whether they are may lie at a single one.
     """
 
     height: int
@@ -76,6 +76,7 @@ class Judged:
     told: dict[int, dict[int, Items]] = field(default_factory=dict)
     paired: dict[int, Floats] = field(default_factory=dict)
     inner: dict[int, tuple[Sequence[Sets], Flags]] = field(default_factory=dict)
+    edges: dict[int, Flags] = field(default_factory=dict)
     uneven: dict[int, Flags] = field(default_factory=dict)
     close: dict[int, Flags] = field(default_factory=dict)
 
@@ -395,6 +396,7 @@ class ValueRules:
             # INVARIANT: of the whole table those who have a value are known without data; who meets a condition is not
             whole_table = self.everybody and not s.population and s.guard is not Guard.HELD
             standing = memory.standing(asked, mine, channel, plan, whole=whole_table)
+            found.edges[i] = found.edges.get(i, none) | standing.edge
             far, cleared = standing.far, memory.enter(asked, standing.far, channel, plan=plan)
         if not channel:
             found.inner[i] = (asked, cleared)
