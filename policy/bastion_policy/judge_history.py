@@ -16,10 +16,12 @@ from bastion_plan.nodes import AnyNode, Node
 
 from bastion_policy.audit import AuditRules, Clearance, Row, distinct
 from bastion_policy.boundary import Term, call
+from bastion_policy.facts import DatasetFacts
 from bastion_policy.guard_cells import INDEX, Flags, Indexes, Measurer, Steps, X, both, ints
 from bastion_policy.guard_plans import as_float, lenient
 from bastion_policy.history import FAR, FULL, NEAR, SAME, Channel, History, Lens, Sets, audited
 from bastion_policy.history.past import Hashes, Past
+from bastion_policy.history.roster import CONTENT, steady_plan
 from bastion_policy.history.values import MOST_VALUES, Values, keyed
 from bastion_policy.lineage import Occurrence, Source
 from bastion_policy.model import Effective
@@ -154,21 +156,32 @@ class Memory:
         """Return of which table the values of an argument are compared, and their hash; None: rows say as much.
 
         repeated: whether rows may be in a cell several times. Under the strict profile no decision depends on values: there a
-        value is as good as any other of the same person where the column mostly stays the same, or is made of several rows.
+        value is as good as any other of the same person.
         """
         of = {s.occurrence for s in term.value.sources}
         found = [o for o in self.occurrences if o.index in of]
         if not self.on or not found or not (repeated or any(self.lens(o).most > 1 for o in found)):
             return None
-        if self.effective.profile != "strict":
-            return found[0], hash_of(term)
-        steady = any(
-            s.column in self.lens(o).roster.steady.get((o.dataset, self.lens(o).version), ())
-            for o in found
-            for s in term.value.sources
-        )
-        plain = term.value.plain is not None or term.value.line is not None
-        return (found[0], Literal(UINT64, 0)) if steady or repeated or not plain else None
+        if self.effective.profile == "strict":
+            return found[0], Literal(UINT64, 0)
+        return found[0], hash_of(term)
+
+    def steady(self, m: Measurer, o: Occurrence, sources: frozenset[Source], facts: DatasetFacts) -> Steps:
+        """Return whether one of the columns mostly stays the same in the rows of most people; measured once per version."""
+        for source in sorted((s for s in sources if s.occurrence == o.index), key=lambda s: s.column):
+            domain, lens = self.history.domains[o.dataset], self.lens(o)
+            key = (lens.dataset, lens.version, "steady " + source.column)
+            if key not in self.history.pasts[domain].wholes:
+                # INVARIANT: what is not known counts as steady
+                share: float | None = 1.0
+                if facts.unit is not None:
+                    answer = yield from m.ask(steady_plan(facts, source.column), returns=(CONTENT,))
+                    share = answer[CONTENT][0] if len(answer[CONTENT]) else None
+                past, often = self.history.pasts[domain], share is not None and share >= 0.5
+                self.history.pasts[domain] = replace(past, wholes={**past.wholes, key: bool(often)})
+            if self.history.pasts[domain].wholes[key]:
+                return True
+        return False
 
     def value_columns(self, name: str, condition: Expr, o: Occurrence, value: AnyExpr) -> dict[str, AnyExpr]:
         """Return the guard columns that list whose values are in a cell, and which."""
@@ -360,7 +373,7 @@ class Memory:
             return flags & ~new
         following = held.released(asked, plan)
         if not self.audits:
-            self.put(o, channel, following)
+            self.put(o, channel, replace(following, audit=None))
             return flags
         rules = self._rules(most)
         more = tuple(sets.members(int(c)) for c in np.flatnonzero(hidden))

@@ -160,16 +160,16 @@ class ValueRules:
                 found |= self.memory.value_columns(name, condition, o, value)
         return found
 
-    def _values(self, i: int, s: Statistic) -> list[tuple[str, Expr, Occurrence, AnyExpr, str]]:
-        """Return the arguments that are compared by value: (name, condition, table, hash, channel)."""
-        found: list[tuple[str, Expr, Occurrence, AnyExpr, str]] = []
+    def _values(self, i: int, s: Statistic) -> list[tuple[str, Expr, Occurrence, AnyExpr, Term]]:
+        """Return the arguments that are compared by value: (name, condition, table, hash, argument)."""
+        found: list[tuple[str, Expr, Occurrence, AnyExpr, Term]] = []
         if self.memory is None or s.function in ("count", "null_count"):
             return found
         for j, term in enumerate(s.terms):
             value = self.memory.valued(term, repeated=self.cut.rows_per_unit is None)
             condition = both([*s.population, call("is_not_null", term.expr)])
             if value is not None and condition is not None:
-                found.append((f"{OWN}own{i}_{j}", condition, *value, VALUES + channel_of(term.value.sources)))
+                found.append((f"{OWN}own{i}_{j}", condition, *value, term))
         return found
 
     def _asked(self, s: Statistic) -> list[tuple[str, Expr, frozenset[Source]]]:
@@ -313,6 +313,8 @@ class ValueRules:
         if self.repeats is None or not self.repeats.concerned(s) or not shown.any():
             return np.ones(m.size, bool)
         even, close = yield from self.repeats.judge(m, s, self._evenness)
+        # where the cell is answered instead of a condition, it is the cell's rows that count
+        even |= found.without.get(i, shown & False)
         found.uneven[i], found.close[i] = shown & passed & ~even, shown & close
         if (shown & ~even).any():
             found.failed.append((i, "uneven-rows"))
@@ -328,9 +330,9 @@ class ValueRules:
         for at, (name, condition, sources) in enumerate(asked):
             more = at + 1 < len(asked) or bool(values)
             shown = yield from self._stands(m, memory, i, name, condition, sources, shown, found, more=more)
-        for name, condition, o, value, channel in values:
+        for name, condition, o, value, term in values:
             plan = hashlib.sha256(self.plan + repr((condition, value)).encode()).digest()[:12]
-            shown = yield from self._values_stand(m, memory, i, (name, o, channel), plan, shown, found)
+            shown = yield from self._values_stand(m, memory, i, (name, o, term), plan, shown, found)
         return shown
 
     def _values_stand(
@@ -338,7 +340,7 @@ class ValueRules:
         m: Measurer,
         memory: Memory,
         i: int,
-        asked: tuple[str, Occurrence, str],
+        asked: tuple[str, Occurrence, Term],
         plan: bytes,
         shown: Flags,
         found: Judged,
@@ -346,10 +348,18 @@ class ValueRules:
         """Return where an argument's values stand beside those that were added up before.
 
         INVARIANT: cells of one question may have values in common; each is judged beside those before it.
+
+        INVARIANT: what is beyond the audit's capacity is compared and not audited, but only of a stored column of which most people
+        have other values in other rows: then populations that do not have the same rows cancel out by chance at most.
         """
-        (name, o, channel), none = asked, np.zeros(m.size, bool)
+        (name, o, term), none = asked, np.zeros(m.size, bool)
+        channel = VALUES + channel_of(term.value.sources)
         mine = shown & ~found.without.get(i, none) & ~found.settled.get(i, none) & ~found.elsewhere(i)
         if not mine.any():
+            return shown
+        facts, plain = self.world.facts[o.dataset], term.value.plain is not None or term.value.line is not None
+        by_rows, strict = plain and self.cut.rows_per_unit is not None, self.effective.profile == "strict"
+        if by_rows and strict and not (yield from memory.steady(m, o, term.value.sources, facts)):
             return shown
         sets = yield from memory.values(m, name, o, channel)
         far, cleared = none.copy(), none.copy()
@@ -358,6 +368,9 @@ class ValueRules:
             standing = alone.standing([cells], part, channel, plan)
             far |= standing.far
             cleared |= alone.enter([cells], standing.far, channel, plan=plan)
+            if alone.beyond and by_rows and not (yield from memory.steady(m, o, term.value.sources, facts)):
+                alone.beyond = alone.audits = False
+                cleared |= alone.enter([cells], standing.far, channel, plan=plan)
         memory.beyond |= alone.beyond
         nobody = mine & (sets.sizes == 0) if sets is not None else none
         if (mine & ~far & ~nobody).any():

@@ -12,7 +12,7 @@ from bastion_plan.bind import bind
 from bastion_plan.nodes import Node, scans
 from bastion_policy.facts import ColumnFacts, ColumnMeasures, DatasetFacts, PrivateFacts
 from bastion_policy.flow import static_verdict
-from bastion_policy.history import History, Lens, Past, Roster, numbering_plan, steady_plan
+from bastion_policy.history import History, Lens, Past, Roster, numbering_plan
 from bastion_policy.judge import approved_plan, judge
 from bastion_policy.lineage import OWN
 from bastion_policy.model import Policy, Role, RoleKind
@@ -95,10 +95,6 @@ class World:
                 numbers = lower(numbering_plan(facts), {name: self.frames[name].lazy()}).collect()
                 unit = numbers[f"{OWN}unit"].to_numpy() if facts.unit is not None else None
                 roster = roster.entered(name, facts.version, unit, numbers[f"{OWN}content"].to_numpy())
-                if roster.most > 1 and facts.unit is not None:
-                    shares = lower(steady_plan(facts), {name: self.frames[name].lazy()}).collect().to_dicts()[0]
-                    shares = {c.name: shares[c.name] for c in facts.columns if c.name in shares}
-                    roster = roster.knowing(name, facts.version, shares)
                 self.rosters[domain] = roster
         for name in datasets:
             domain, audience = self.facts[name].audience(requester)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bastion_policy.history.past import FAR, FULL, NEAR, SAME, Channel, Distances, Past, audited
-from bastion_policy.history.roster import Roster, numbering_plan, steady_plan
+from bastion_policy.history.roster import Roster, numbering_plan
 from bastion_policy.history.sets import Sets
 
 __all__ = [
@@ -27,7 +27,6 @@ __all__ = [
     "Sets",
     "audited",
     "numbering_plan",
-    "steady_plan",
 ]
 
 

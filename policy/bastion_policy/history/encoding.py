@@ -55,9 +55,8 @@ def pack_roster(roster: Roster) -> bytes:
     """Return a roster as bytes."""
     arrays = {name: _array(getattr(roster, name)) for name in ("keys", "order", "unit", "content", "table", "first")}
     versions = [[dataset, version, _array(items)] for (dataset, version), items in roster.versions.items()]
-    steady = [[dataset, version, columns] for (dataset, version), columns in roster.steady.items()]
     return msgspec.msgpack.encode(
-        {"v": VERSION, **arrays, "most": roster.most, "steady": steady, "tables": roster.tables, "versions": versions}
+        {"v": VERSION, **arrays, "most": roster.most, "tables": roster.tables, "versions": versions}
     )
 
 
@@ -71,8 +70,7 @@ def unpack_roster(text: bytes) -> Roster:
     try:
         versions = {(d, v): _read(items) for d, v, items in body["versions"]}
         arrays = {name: _read(body[name]) for name in ("keys", "order", "unit", "content", "table", "first")}
-        steady = {(d, v): tuple(columns) for d, v, columns in body["steady"]}
-        return Roster(most=body["most"], tables=tuple(body["tables"]), versions=versions, steady=steady, **arrays)
+        return Roster(most=body["most"], tables=tuple(body["tables"]), versions=versions, **arrays)
     except (KeyError, TypeError, ValueError) as error:
         raise _damaged() from error
 

@@ -278,6 +278,8 @@ def audited(channel: Channel, rules: AuditRules, seed: bytes, owner: Ints | None
     """
     if channel.audit is not None:
         return replace(channel.audit, rules=rules, owner=owner)
+    if channel.sizes.size > rules.capacity.atoms:
+        return None
     state: AuditState | None = replace(AuditState.start(channel.labels.size, rules, seed), owner=owner)
     for p in range(channel.parts.shape[0]):
         # cells of one partition are independent: more of them than the audit holds need not be tried

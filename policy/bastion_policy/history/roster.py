@@ -9,15 +9,14 @@ table is another item: its values are other unknowns, and an answer before and o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 from bastion_plan import nodes as n
-from bastion_plan.dtypes import UINT32
-from bastion_plan.expressions import Alias, AnyExpr, Call, Column, Literal
+from bastion_plan.dtypes import FLOAT64
+from bastion_plan.expressions import Alias, AnyExpr, Call, Cast, Column, Literal
 from bastion_plan.nodes import AnyNode
 
 from bastion_policy.boundary import call
@@ -26,8 +25,8 @@ from bastion_policy.lineage import OWN
 
 Hashes = npt.NDArray[np.uint64]
 Items = npt.NDArray[np.int32]
-#: share of people from which a column counts as one that stays the same in neighbouring rows
-MOSTLY = 0.5
+#: share of the pairs of a person's rows that have one value, from which the value counts as staying the same
+MOSTLY = 0.4
 UNIT, CONTENT = f"{OWN}unit", f"{OWN}content"
 
 
@@ -44,16 +43,21 @@ def numbering_plan(facts: DatasetFacts) -> AnyNode:
     return n.Select(n.Scan(facts.id), tuple(columns))
 
 
-def steady_plan(facts: DatasetFacts) -> n.Select:
-    """Return the plan that gives, per column, the share of people with several rows who have half as many values at most."""
+def steady_plan(facts: DatasetFacts, column: str) -> AnyNode:
+    """Return the plan that gives the share of people with several rows two of whose rows mostly have one value of a column.
+
+    Mostly: in `MOSTLY` of all pairs of their rows. (A pay that is raised once a year; not a number of three by chance.)
+    """
     assert facts.unit is not None
-    columns = [c.name for c in facts.columns if c.name != facts.unit and not c.dtype.is_nested]
-    distinct = tuple(Alias(call("n_unique", Column(c)), c) for c in columns)
-    people = n.GroupBy(n.Scan(facts.id), (Column(facts.unit),), (Alias(Call("pl.len"), UNIT), *distinct))
-    several = n.Filter(people, call("gt", Column(UNIT), Literal(UINT32, 1)))
-    twice = [call("le", call("mul", Column(c), Literal(UINT32, 2)), Column(UNIT)) for c in columns]
-    shares = tuple(Alias(call("mean", often), c) for c, often in zip(columns, twice, strict=True))
-    return n.Select(several, (Alias(Call("pl.len"), UNIT), *shares))
+    unit, often, rows = Column(facts.unit), Column(CONTENT), Column(UNIT)
+    values = n.GroupBy(n.Scan(facts.id), (unit, Alias(Column(column), f"{OWN}v")), (Alias(Call("pl.len"), CONTENT),))
+    number = Cast(often, FLOAT64)
+    pairs = call("mul", number, call("sub", number, Literal(FLOAT64, 1.0)))
+    people = n.GroupBy(values, (unit,), (Alias(call("sum", pairs), CONTENT), Alias(call("sum", number), UNIT)))
+    several = n.Filter(people, call("gt", rows, Literal(FLOAT64, 1.0)))
+    every = call("mul", rows, call("sub", rows, Literal(FLOAT64, 1.0)))
+    same = call("ge", often, call("mul", every, Literal(FLOAT64, MOSTLY)))
+    return n.Select(several, (Alias(call("mean", same), CONTENT),))
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +79,6 @@ class Roster:
     tables: tuple[str, ...] = ()
     versions: dict[tuple[str, int], Items] = field(default_factory=dict)
     first: Items = field(default_factory=lambda: np.zeros(0, np.int32))
-    steady: dict[tuple[str, int], tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def size(self) -> int:
@@ -97,11 +100,6 @@ class Roster:
         number[np.argsort(first)] = np.arange(first.size)
         return number[at]
 
-    def knowing(self, dataset: str, version: int, shares: Mapping[str, float | None]) -> Roster:
-        """Return the roster with what `steady_plan` measured of a version."""
-        found = tuple(sorted(c for c, share in shares.items() if share is not None and share >= MOSTLY))
-        return replace(self, steady={**self.steady, (dataset, version): found})
-
     def entered(self, dataset: str, version: int, unit: Hashes | None, content: Hashes) -> Roster:
         """Return the roster with the rows of a version of a table in it; `unit` None: every row is its own unit."""
         if (dataset, version) in self.versions:
@@ -120,7 +118,7 @@ class Roster:
             most = 1 if turn is None else int(turn.max()) + 1
             table = np.full(rows, number, np.int32)
             versions = {**self.versions, (dataset, version): item}
-            return Roster(key[sort], item[sort], unit, content, table, most, tables, versions, item, self.steady)
+            return Roster(key[sort], item[sort], unit, content, table, most, tables, versions, item)
         at = np.searchsorted(self.keys, key)
         known = at < self.keys.size
         known[known] = self.keys[at[known]] == key[known]
@@ -144,7 +142,6 @@ class Roster:
             tables,
             {**self.versions, (dataset, version): item},
             np.concatenate([self.first, np.where(changed, self.first[before], item)[new].astype(np.int32)]),
-            self.steady,
         )
 
     def without(self, live: set[tuple[str, int]]) -> Roster:

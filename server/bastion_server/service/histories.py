@@ -11,10 +11,9 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TypeVar
 
 import numpy as np
-from bastion_plan.expressions import Alias
 from bastion_plan.nodes import Node
 from bastion_policy.facts import DatasetFacts
-from bastion_policy.history import History, Lens, Past, Roster, numbering_plan, steady_plan
+from bastion_policy.history import History, Lens, Past, Roster, numbering_plan
 from bastion_policy.history.encoding import pack_past, pack_roster, unpack_past, unpack_roster
 from bastion_policy.history.roster import CONTENT, UNIT
 from bastion_policy.verdict import Measured
@@ -110,12 +109,6 @@ class HistoryService:
                 return roster.without(older).entered(facts.id, facts.version, unit, np.asarray(measured[CONTENT]))
 
             entered = await asyncio.to_thread(enter)
-            if entered.most > 1 and facts.unit is not None:
-                plan = steady_plan(facts)
-                shares = await measure(plan, tuple(e.name for e in plan.exprs if isinstance(e, Alias)))
-                named = {c.name: shares[c.name][0] for c in facts.columns if c.name in shares}
-                entered = entered.knowing(facts.id, facts.version, named)
-
             def write() -> tuple[int, Roster]:
                 text = pack_roster(entered)
                 return self._store.histories.put(domain, ROSTER, text, expected=number, now=time.time()), entered
