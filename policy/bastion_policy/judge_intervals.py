@@ -34,8 +34,8 @@ STEPS = 100
 LADDER = (1, 2, 5)
 #: how many cells side by side, of a power of ten each, a piece may be shown as
 RUNS = (1, 2, 3, 5, 7)
-#: the largest power of ten whose cells have finite edges
-MOST_POWER = 305
+#: edges beyond are shown as this
+LARGEST = float(np.finfo(np.float64).max)
 SIGN, EXPONENT, DIGITS = f"{X}s", f"{X}e", f"{X}d"
 
 
@@ -77,7 +77,7 @@ def intervals(m: Measurer, s: Statistic, world: World, k: int, shown: Flags, bas
         first = np.where(low < 0, np.minimum(low + 1, high), low)
         middles = (first + np.where(high > 0, np.maximum(high - 1, low), high)) / 2
     else:
-        middles = (low + high) / 2
+        middles = low / 2 + high / 2
     return middles, known & shown
 
 
@@ -224,9 +224,11 @@ class Histogram:
         return np.where(below, -found - 1, found).astype(np.int64) if below.any() else found
 
 
-def _width(power: int) -> float:
-    """Return a power of ten, the largest of which multiples are floats for what is beyond."""
-    return float(10.0 ** min(power, MOST_POWER))
+def _times(keys: Indexes, power: int, factor: int = 1) -> Floats:
+    """Return edges of cells, none beyond the largest float."""
+    with np.errstate(over="ignore"):
+        edges = keys * (factor * (10.0**power if power <= 308 else LARGEST))
+    return np.clip(edges, -LARGEST, LARGEST)
 
 
 class Pieces:
@@ -278,7 +280,7 @@ class Pieces:
                 one, two = b.keys(before, power, factor), b.keys(place, power, factor)
                 apart = fits & (one != two)
                 level[place[apart]] = count
-                edge[place[apart]] = (np.where(below, one + 1, two) * (factor * _width(power)))[apart]
+                edge[place[apart]] = _times(np.where(below, one + 1, two)[apart], power, factor)
                 count += 1
         if not b.whole:
             # zero is a grid cell of its own, and an edge of every grid
@@ -336,22 +338,22 @@ class Pieces:
             held = np.zeros(count, bool)
             held[piece[wide[1][self.end[wide[0]] <= wide[1] + 1]]] = True
             for factor in RUNS:
-                begin, last, low = self._runs(np.flatnonzero((held & ~self.known)[piece]), piece, power, factor)
-                found(begin, last, low, low + factor * _width(power))
+                begin, last, keys = self._runs(np.flatnonzero((held & ~self.known)[piece]), piece, power, factor)
+                found(begin, last, _times(keys, power), _times(keys + factor, power))
 
-    def _runs(self, bins: Indexes, piece: Indexes, power: int, factor: int) -> tuple[Indexes, Indexes, Floats]:
-        """Return runs of cells of a power of ten: (first bin, last bin, lower edge) of each, from low to high.
+    def _runs(self, bins: Indexes, piece: Indexes, power: int, factor: int) -> tuple[Indexes, Indexes, Indexes]:
+        """Return runs of cells of a power of ten: (first bin, last bin, first cell) of each, from low to high.
 
         The lowest run that holds k is among them: its last cell is not empty.
         """
         bins = bins[self.bins.fits(bins, power)]
         if not bins.size:
-            return bins, bins, np.zeros(0)
+            return bins, bins, bins
         keys = self.bins.keys(bins, power)
         begin = keys - (factor - 1)
         apart = 2 * int(np.abs(keys).max()) + 2 * factor + 2
         order = piece[bins] * apart
-        return bins[np.searchsorted(order + keys, order + begin)], bins, (begin * _width(power)).astype(np.float64)
+        return bins[np.searchsorted(order + keys, order + begin)], bins, begin
 
     def told(self, share: float, size: int, unit: float | Floats, base: int = 1) -> tuple[Floats, Floats, Flags]:
         """Return (low, high, known) per cell: of the piece that a share of the rows is below.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -242,7 +243,9 @@ class World:
         if low is None or high is None or (role.lower, role.upper) == (low, high):
             return low, high
         size = max(abs(low), abs(high))
-        top = 10.0 ** math.ceil(math.log10(size)) if size and math.isfinite(size) else size
+        power = math.log10(size) if size and math.isfinite(size) else -math.inf
+        # the largest float is beyond the largest power of ten
+        top = size if power == -math.inf else 10.0 ** math.ceil(power) if power <= 308 else sys.float_info.max
         declared = self.facts[source.dataset].column(source.column).dtype
         edges = INTEGERS.get(declared.kind, (-math.inf, math.inf))
         return max(-top, edges[0]), min(top, edges[1])
