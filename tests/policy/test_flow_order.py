@@ -164,11 +164,7 @@ def test_a_stack_does_not_tell_who_is_in_which_part(monkeypatch: pytest.MonkeyPa
 def test_fractions_are_answered_without_their_last_digits() -> None:
     found = answered(T.group_by(pl.col("g") // 5).agg(s=x.sum(), m=x.mean(), v=x.var(), n=pl.len()))
     aggs = (polars.col("x").sum().alias("s"), polars.col("x").mean().alias("m"), polars.col("x").var().alias("v"))
-    direct = (
-        FRAME.group_by(polars.col("g") // 5)
-        .agg(*aggs, polars.len().alias("n"))
-        .sort("g")
-    )
+    direct = FRAME.group_by(polars.col("g") // 5).agg(*aggs, polars.len().alias("n")).sort("g")
     for name in "smv":
         assert found[name].to_list() == pytest.approx(direct[name].to_list(), rel=1e-11)
         assert all(float(f"{v:.12g}") == pytest.approx(v, rel=1e-15) for v in found[name])
