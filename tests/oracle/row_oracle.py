@@ -463,7 +463,8 @@ class Oracle:
         dates = isinstance(some[0], dt.date)
         integers = dates or all(isinstance(y, int) for y in some)
         numbers = {i: days(values[i]) if dates else values[i] for i in full}
-        allowed = list(self._pieces(frame, numbers, position, bounds, limits.k, integers, dates))
+        found = list(self._pieces(frame, numbers, position, bounds, limits.k, integers, dates))
+        allowed = [middle for middle, _ in found]
 
         def accept(x: Any) -> bool:
             middle = days(x) if dates else x
@@ -472,13 +473,13 @@ class Oracle:
             texts = {float(f(shown)) for shown in allowed for f in ((math.floor, round) if integers else (float,))}
             return any(same(t, float(middle)) for t in {*texts, *allowed})
 
-        return Choice(None if allowed else MISSING, kind, tuple(rows), accept)
+        return Choice(None if any(sure for _, sure in found) else MISSING, kind, tuple(rows), accept)
 
     def _pieces(
         self, frame: Frame, numbers: dict[int, float], position: float, bounds: tuple[float, float] | None, k: int,
         integers: bool, dates: bool,
-    ) -> Iterable[float]:  # fmt: skip
-        """The intervals that an order statistic may read as.
+    ) -> Iterable[tuple[float, bool]]:  # fmt: skip
+        """The intervals that an order statistic may read as, and whether the judge must know of them.
 
         People are counted one by one where each has one row, else by their rows: more than k - 1 may have, or a cell of k.
         """
@@ -507,7 +508,7 @@ class Oracle:
                 near = x.begin - slack <= at <= x.end + slack
                 end = x is made[0 if position <= 0 else -1] if position in (0.0, 1.0) else near
                 if end and self.people(frame, x.inside) >= k:
-                    yield x.middle
+                    yield x.middle, single or enough is tiers[1]
 
     def _by_unit_rows(self, dataset: str, rows: Rows) -> list[int]:
         """How many rows each unit has."""
