@@ -420,6 +420,8 @@ class ExpressionTyping:
         others = [k for k in keys if k not in units]
         sources = join_sources([value, *others, *(self.value(o) for o in expr.order_by)])
         split = any(k.form is not Form.CONSTANT for k in others)
+        if value.several and self.frame.fanned:
+            return Value(sources, Form.MIX, makes_nulls=True, reason="a window over several columns")
         if name in PER_UNIT_WINDOWS and value.form is Form.COLUMN and not value.makes_nulls and not split:
             # INVARIANT: partitioned by unit, every value depends on the unit's own rows alone, so it is a column of its own.
             bit = self.bit_of_unit(value, name)

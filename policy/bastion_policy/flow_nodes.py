@@ -481,8 +481,12 @@ class FlowTyping:
             value = values[0]
             if value.form is not Form.COLUMN or value.makes_nulls or inner.function not in PER_UNIT:
                 return value if value.form in (Form.MIX, Form.CONSTANT) else value.derived(Form.BINNED)
+            counts = inner.function in ("len", "count", "n_unique", "null_count")
+            if value.several and frame.fanned and not counts:
+                # INVARIANT: of x and w below each other it is x + w, whose variance is a covariance with all its digits
+                return Value(sources, Form.MIX, reason="it puts several columns of a unit together")
             low, high = value.low, value.high
-            if inner.function in ("len", "count", "n_unique", "null_count"):
+            if counts:
                 low, high = 0.0, most and float(most)
             elif inner.function == "sum" and most is not None and low is not None and high is not None:
                 low, high = most * min(low, 0.0), most * max(high, 0.0)

@@ -504,7 +504,8 @@ class BoundaryJudge:
 
         def known(term: Term) -> bool:
             secret = (RoleKind.MEASURE, RoleKind.SENSITIVE)
-            return any(self.world.role(source).kind not in secret for source in term.value.sources)
+            # how many rows a person has is of no column
+            return not term.value.sources or any(self.world.role(s).kind not in secret for s in term.value.sources)
 
         several = {
             o.index for o in self.frame.occurrences if cut.nested.get(o.index, 0) and self.memory.lens(o).most > 1

@@ -131,6 +131,12 @@ class Value:
         """Whether it is a column as it stands: stored, one value per unit, or arithmetic that the owner listed."""
         return self.form is Form.COLUMN and (self.pristine or self.listed)
 
+    @property
+    def several(self) -> bool:
+        """Whether it holds values of several columns of one table, other than by a formula that the owner listed."""
+        tables = {s.dataset for s in self.sources}
+        return not self.listed and len({(s.dataset, s.column) for s in self.sources}) > len(tables)
+
     def derived(self, form: Form, **changes: object) -> Value:
         """Return a value of the same sources in another form."""
         fresh = Value(sources=self.sources, form=form, makes_nulls=self.makes_nulls)

@@ -362,7 +362,9 @@ class StatisticsParser:
             bit = value.bit is not None or self._dtype(arg).kind == "Boolean"
             if other and (bit or _of_role(value.sources, self.world, RoleKind.SENSITIVE)):
                 what = "says yes or no" if bit else "is sensitive"
-                reason = f"{names(value.sources)} {what}, and {expr.function}() would weigh it by a column that is known."
+                reason = (
+                    f"{names(value.sources)} {what}, and {expr.function}() would weigh it by a column that is known."
+                )
                 fix = "Group by the known column, or by bins of it, and take the mean."
                 return [Finding("argument", reason, fix, labels(frozenset().union(*(v.sources for v in values))))]
         return []
@@ -458,7 +460,7 @@ class StatisticsParser:
 def _known(value: Value, world: World) -> bool:
     """Whether somebody may know the values of an argument: neither a measure nor sensitive, or not altogether."""
     secret = (RoleKind.MEASURE, RoleKind.SENSITIVE)
-    return any(world.role(source).kind not in secret for source in value.sources)
+    return not value.sources or any(world.role(source).kind not in secret for source in value.sources)
 
 
 def _without_filters(expr: Expr, population: list[Expr]) -> AnyExpr:

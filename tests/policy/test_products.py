@@ -159,6 +159,34 @@ def test_yes_or_no_and_what_is_sensitive_is_not_weighed_by_what_is_known(profile
     assert w.ask(T.select(pl.corr(pl.col("kind"), y)).plan).verdict.outcome is Outcome.RELEASE
 
 
+@PROFILES
+def test_identifiers_that_people_may_share_are_not_counted(profile: str) -> None:
+    """How many households two groups have together says whether one of each lives in one."""
+    world = World().add(
+        "t", PEOPLE.with_columns(home="id"), POLICIES[profile], ROLES | {"home": "identifier"}, unit="id"
+    )
+    assert told(world, T.select(pl.col("id").n_unique())) == N
+    answer = world.ask(T.select(pl.col("home").n_unique()).plan)
+    assert answer.verdict.outcome is not Outcome.RELEASE and not answer.measures
+    assert "privacy unit" in answer.verdict.findings[0].reason
+
+
+PER_PERSON = {
+    "a sum": lambda q: q.group_by("id").agg(z=pl.col("value").sum()).select(pl.col("z").var()),
+    "a mean": lambda q: q.group_by("id").agg(z=pl.col("value").mean()).select(pl.col("z").std()),
+    "the larger": lambda q: q.group_by("id").agg(z=pl.col("value").max()).select(pl.col("z").sum()),
+    "beside": lambda q: q.with_columns(z=pl.col("value").sum().over("id")).select(pl.col("z").var()),
+    "a difference": lambda q: q.with_columns(z=pl.col("value").diff().over("id")).select(pl.col("z").var()),
+}
+
+
+@pytest.mark.parametrize("words", PER_PERSON)
+def test_columns_below_each_other_are_not_added_up_by_person(words: str) -> None:
+    """The variance of x + w is that of x, that of w and twice their covariance, with all its digits."""
+    assert told(world(), PER_PERSON[words](T.unpivot(on=["x", "w0"], index=["id"]))) is None
+    assert told(world(), T.unpivot(on=["x", "w0"], index=["id"]).select(pl.col("value").sum())) is not None
+
+
 # -- how coarsely
 
 
