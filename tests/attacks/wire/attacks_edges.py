@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import polars
 from attack_list import BIT, attack
+from bastion_plan import nodes as n
+from bastion_plan.expressions import Column
+from query import Q, inline
 from wire_arena import Attacker, minus, where
 from wire_terms import OFF, RULE, age, known, mine, salary, secret, target, total, town
-from wire_worlds import TOWN, N
+from wire_worlds import HIGH, LOW, TOWN, N
 
 import bastion.expressions as pl
+from bastion.expr.core import as_plan
 
 
 @attack("differencing", "hidden together", "open")
@@ -75,17 +81,18 @@ def pair_with_an_insider(a: Attacker) -> Any:
     return minus(total(a, mine), total(a, mine, ~target, ~own), value)
 
 
+BUDGET = "denial budget"
 EDGE = (
     "one bit a question: who knows nine others and filters by the secret itself moves the edge onto the target; "
     "a budget ends it after eight"
 )
 
 
-def nine_others(a: Attacker, *conditions: Any) -> Any:
+def nine_others(a: Attacker, *conditions: Any, count: int = 9) -> Any:
     """Return a condition that nine known people meet, each told apart by their traits."""
     known_people = a.others.unique(["age", "town", "place"], keep="none", maintain_order=True).filter(*conditions)
     found = None
-    for row in known_people.head(9).iter_rows(named=True):
+    for row in known_people.head(count).iter_rows(named=True):
         one = (age == row["age"]) & (town == row["town"]) & (pl.col("place") == row["place"])
         found = one if found is None else found | one
     return found
@@ -93,8 +100,13 @@ def nine_others(a: Attacker, *conditions: Any) -> Any:
 
 def ten(a: Attacker, condition: Any) -> bool | None:
     """Return whether ten are counted or nobody, None where neither is answered."""
+    return ten_of(a, a.T.filter(condition))
+
+
+def ten_of(a: Attacker, rows: Q) -> bool | None:
+    """Return whether there are ten rows or none, None where neither is answered."""
     told = len(a.told)
-    found = a.value(a.T.filter(condition).select(pl.len()))
+    found = a.value(rows.select(pl.len()))
     if found is None:
         return False if a.told[told:] == ["answered"] else None
     return found >= 10
@@ -122,19 +134,101 @@ def padding_from_a_stored_population(a: Attacker) -> Any:
     return None if found is None else found == 10
 
 
-@attack(
-    "differencing",
-    "denial budget",
-    "open",
-    tolerance=1e-3,
-)
-def bisection_at_the_edge(a: Attacker) -> Any:
-    """Asks the same with one threshold after another, until the salary is known."""
-    nine, low, high = nine_others(a), 0.0, 131_072.0
+def bisected(above: Callable[[float], bool | None]) -> Any:
+    """Return the target's salary by whether it is above one threshold after another, None where that is not told."""
+    low, high = 0.0, 131_072.0
     while high - low > 60:
         middle = (low + high) / 2
-        above = ten(a, nine | (target & (salary > middle)))
-        if above is None:
+        found = above(middle)
+        if found is None:
             return None
-        low, high = (middle, high) if above else (low, middle)
+        low, high = (middle, high) if found else (low, middle)
     return (low + high) / 2
+
+
+@attack("differencing", BUDGET, "history", tolerance=1e-3)
+def bisection_at_the_edge(a: Attacker) -> Any:
+    """Asks the same with one threshold after another, until the salary is known."""
+    nine = nine_others(a)
+    return bisected(lambda c: ten(a, nine | (target & (salary > c))))
+
+
+def by_own_table(a: Attacker, how: str) -> Any:
+    """Return what a bisection by the key of a join with a table of one's own finds."""
+    nine, own = nine_others(a), inline({"k": [True]})
+
+    def rows(c: float) -> Q:
+        key = as_plan(nine | (target & (salary > c)))
+        return Q(n.Join(a.T.plan, own.plan, how, (key,), (Column("k"),)))  # type: ignore[arg-type]
+
+    return bisected(lambda c: ten_of(a, rows(c)))
+
+
+@attack("differencing", BUDGET, "history", tolerance=1e-3)
+def bisection_by_semi_joins(a: Attacker) -> Any:
+    """The same, with the condition as the key of a semi join with a table of one's own."""
+    return by_own_table(a, "semi")
+
+
+@attack("differencing", BUDGET, "history", tolerance=1e-3)
+def bisection_by_inner_joins(a: Attacker) -> Any:
+    """The same with an inner join."""
+    return by_own_table(a, "inner")
+
+
+@attack("differencing", BUDGET, "history", tolerance=1e-3)
+def bisection_by_dropped_nulls(a: Attacker) -> Any:
+    """The same with a column that is null where the condition does not hold, and rows without nulls."""
+    nine = nine_others(a)
+
+    def rows(c: float) -> Q:
+        return a.T.with_columns(z=pl.when(nine | (target & (salary > c))).then(1).otherwise(None)).drop_nulls("z")
+
+    return bisected(lambda c: ten_of(a, rows(c)))
+
+
+@attack("differencing", BUDGET, "history", tolerance=1e-3)
+def bisection_beside_large_groups(a: Attacker) -> Any:
+    """The same as one group of several, of which the others are large and were not asked for before."""
+    nine, rng = nine_others(a, polars.col("town") == TOWN), np.random.default_rng(5)
+
+    def above(c: float) -> bool | None:
+        ages = [[int(v) for v in rng.choice(np.arange(20, 80), size, replace=False)] for size in (24, 33)]
+        fresh = ((town == "b") & age.is_in(ages[0])) | ((town == "c") & age.is_in(ages[1]))
+        told = len(a.told)
+        table = a.ask(a.T.filter(fresh | nine | (target & (salary > c))).group_by("town").agg(pl.len()))
+        return TOWN in table["town"].to_list() if a.told[told:] == ["answered"] else None
+
+    return bisected(above)
+
+
+@attack("differencing", BUDGET, "history", tolerance=1e-3)
+def bisection_by_bins(a: Attacker) -> Any:
+    """Groups some people by whether they earn little, as nine known ones do, or more than a threshold."""
+    pay = polars.col("salary")
+    poor = nine_others(a, pay < 40_000)
+    some = nine_others(a, pay.is_between(42_000, 58_000), count=30)
+
+    def above(c: float) -> bool | None:
+        told = len(a.told)
+        key = (salary < 40_000) | (salary > c)
+        table = a.ask(a.T.filter(poor | some | target).group_by(key.alias("z")).agg(pl.len()))
+        return True in table["z"].to_list() if a.told[told:] == ["answered"] else None
+
+    return bisected(lambda c: True if c < 60_000 else above(c))
+
+
+@attack("differencing", BUDGET, "history", BIT)
+def all_digits_at_once(a: Attacker) -> Any:
+    """Asks in one question for nine known people, and for the target, by each binary digit of the salary."""
+    bits = []
+    for i in range(17):
+        others = nine_others(a, (polars.col("age") % 6 == i % 6) & (polars.col("place") != i % 10))
+        digit = (salary / 2.0**i).floor() % 2 == 1
+        bits.append(age.filter(others | (target & digit)).count().alias(f"d{i}"))
+    told = len(a.told)
+    table = a.ask(a.T.select(bits))
+    if a.told[told:] != ["answered"] or not table.height:
+        return None
+    found = sum(2**i for i in range(17) if (table[f"d{i}"][0] or 0) >= 10)
+    return LOW <= found < HIGH if found else None
