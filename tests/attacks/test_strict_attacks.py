@@ -133,14 +133,6 @@ def by_variance(there: World) -> Any:
     return 100 - math.sqrt(max(0.0, 10_000 - 200 * spread * 199))
 
 
-def by_correlation(there: World) -> Any:
-    """A Boolean column correlated with half of the people, known from outside, and both counts nearly known."""
-    shown = ask_part(there, T.with_columns(s=sick.cast(pl.Int64)).select(x=pl.cov("s", "s")))
-    if shown.shape != (1, 1) or shown.item() is None:
-        return None
-    return 100 - math.sqrt(max(0.0, 10_000 - 200 * shown.item() * 199))
-
-
 def odd(there: World) -> World:
     """193 people: no multiple of 5."""
     return World(remembers=True).add("t", table().head(193), there.facts["t"].policy, ROLES, unit="id")
@@ -167,7 +159,7 @@ def by_vanishing(there: World) -> Any:
 PEELING |= {
     "by divisors": (by_divisors, 193), "by the usual divisors": (by_the_usual_divisors, 193),
     "by vanishing": (by_vanishing, 193), "copied": (copied, EXACT), "below": (below, 193), "as floats": (as_floats, SICK), "per person": (per_person, SICK),
-    "by variance": (by_variance, SICK), "by correlation": (by_correlation, SICK),
+    "by variance": (by_variance, SICK),
 }  # fmt: skip
 
 
@@ -178,6 +170,13 @@ def test_rounding_is_not_peeled_off(name: str) -> None:
     assert attack(world(LOOSE)) == pytest.approx(value, abs=1e-6)
     found = attack(world(STRICT))
     assert found is None or found != pytest.approx(value, abs=0.5)
+
+
+def test_a_column_beside_itself_is_not_told() -> None:
+    """The covariance of a Boolean column with itself gives the count: no profile has it."""
+    asked = T.with_columns(s=sick.cast(pl.Int64)).select(x=pl.cov("s", "s"))
+    assert number(world(LOOSE), asked) is None
+    assert number(world(STRICT), asked) is None
 
 
 def test_a_constant_column_does_not_count_exactly() -> None:
