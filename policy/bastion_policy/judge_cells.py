@@ -35,7 +35,7 @@ from bastion_policy.guard_plans import Rewriter, as_float, lenient, nesting
 from bastion_policy.history import History, Sets
 from bastion_policy.history.coverage import covered
 from bastion_policy.judge_bits import Budget
-from bastion_policy.judge_edges import conditions_on_measures, keys_of_measures, narrowing
+from bastion_policy.judge_edges import conditions_on_measures, keys_of_measures, mixed, mixes, narrowing
 from bastion_policy.judge_history import MOST_SNAPPED, Memory, Standing, digest
 from bastion_policy.judge_repeats import Repeats, repeats
 from bastion_policy.judge_strict import as_shown
@@ -139,8 +139,12 @@ class BoundaryJudge:
         #: which rows of the frame repeat; None: it is not looked at
         self.repeats: Repeats | None = None
         #: what chooses people by a measure: steps below, group keys
-        self.narrowing = narrowing(self.below, self.world)
-        self.measured_keys = keys_of_measures(self.boundary, self.world)
+        #: the measures by which people are chosen, whose values someone may search for by thresholds
+        self.chosen_by: set[str] = set()
+        self.narrowing = narrowing(self.below, self.world, self.chosen_by)
+        self.measured_keys = keys_of_measures(self.boundary, self.world, self.chosen_by)
+        for statistic in self.boundary.statistics:
+            self._conditions(statistic)
         #: of what decides who is in which cell
         self.plan_digest = digest(n.Select(self.below.node, tuple(e for _, e, _, _ in self.boundary.keys)))
 
@@ -201,7 +205,7 @@ class BoundaryJudge:
         rows = floats(table[ROWS])
         own, whole, mixed = yield from self._populations(m, rows)
         small = ~own & ~whole & ~mixed & (rows > 0)
-        if self.memory.exhausted and self._asks_measures():
+        if self.memory.exhausted(self.chosen_by):
             return self._for_the_owner(cut)
         past = yield from self._remembered(m, rows, own, whole, small)
         judged = yield from rules.judge(m, table, past.own)
@@ -224,7 +228,7 @@ class BoundaryJudge:
         if cut.keys:
             yield from self._hide_more(cut, judged, past.own)
         yield from self._watch(cut, [replace(p, failed=failed if p.judged is judged else {}) for p in parts])
-        if self.memory.edge((yield from self._edges(m, past, parts)), before):
+        if self.memory.edge((yield from self._edges(m, past, parts)), before, self.chosen_by):
             return self._for_the_owner(cut)
         if past.own.all() and all(shown.all() for shown in judged.shown) and not judged.stored:
             self.memory.settle(asked)
@@ -247,12 +251,8 @@ class BoundaryJudge:
         ]
         return max(shares, default=None)
 
-    def _asks_measures(self) -> bool:
-        """Whether people are chosen by a measure, whose values someone may search for by thresholds."""
-        return bool(self.narrowing or self.measured_keys) or any(map(self._conditions, self.boundary.statistics))
-
     def _conditions(self, statistic: Statistic) -> tuple[Expr, ...]:
-        return conditions_on_measures(statistic, self.frame, self.world)
+        return conditions_on_measures(statistic, self.frame, self.world, self.chosen_by)
 
     def _edges(self, m: Measurer, past: Past, parts: Sequence[Part]) -> Steps:
         """Return what tells apart the populations of the question that were chosen by a measure and lie at a threshold.
@@ -260,16 +260,18 @@ class BoundaryJudge:
         INVARIANT: one cell is enough, whatever the others are: one that is not there, hidden or put together as well.
         """
         found: list[bytes] = []
-        if not self.memory.snaps or not self._asks_measures():
+        if not self.memory.snaps or not self.chosen_by:
             return found
         if self.narrowing or self.measured_keys:
             clear = past.own & ~past.standing.edge if past.standing is not None else past.own
             repeated = any(close.any() for part in parts for close in part.judged.close.values())
-            if repeated or not clear.all() or (yield from self._missing(m)):
+            some = repeated or mixes(self.below, self.world) or not clear.all()
+            if some or (yield from self._missing(m)):
                 found.append(self.plan_digest)
         for i, s in enumerate(self.boundary.statistics):
             conditions = self._conditions(s)
-            if conditions and any((part.own & ~_clear(part.judged, i)).any() for part in parts):
+            some = any((part.own & ~_clear(part.judged, i)).any() for part in parts)
+            if conditions and (some or mixed(conditions, self.frame, self.world)):
                 found.append(hashlib.sha256(self.plan_digest + repr(conditions).encode()).digest()[:12])
         return found
 

@@ -21,13 +21,15 @@ from bastion_policy.roles import RoleKind
 Narrowing = dict[int, Expr | None]
 
 
-def of_measures(value: Value, world: World) -> bool:
-    """Whether a value tells of a measure more than whether a stored one is missing, which is public."""
-    return value.form is not Form.NULLS and any(world.role(s).kind is RoleKind.MEASURE for s in value.sources)
+def of_measures(value: Value, world: World) -> frozenset[str]:
+    """Return the measures of which a value tells more than whether a stored one is missing, which is public."""
+    if value.form is Form.NULLS:
+        return frozenset()
+    return frozenset(s.label for s in value.sources if world.role(s).kind is RoleKind.MEASURE)
 
 
-def narrowing(typed: Typed, world: World) -> Narrowing:
-    """Return the steps on the way to a private frame that leave rows out by a measure."""
+def narrowing(typed: Typed, world: World, measures: set[str]) -> Narrowing:
+    """Return the steps on the way to a private frame that leave rows out by a measure. measures: takes those in."""
     found: Narrowing = {}
     frames = [t.frame for t in typed.inputs]
     match typed.node:
@@ -36,34 +38,87 @@ def narrowing(typed: Typed, world: World) -> Narrowing:
             rest = [p for p in parts if not _asks(p, frames[0], world)]
             if len(rest) < len(parts):
                 found[id(typed)] = both(rest)
+                measures.update(*(_asks(p, frames[0], world) for p in parts))
         case n.DropNulls(subset=subset, nans=nans) if typed.frame.private:
             names = frames[0].schema if subset is None else [e.name for e in subset if isinstance(e, Column)]
             values = [frames[0].columns[c] for c in names]
             # which stored values are missing is public
-            if any(of_measures(v, world) and (nans or v.makes_nulls or not v.pristine) for v in values):
+            dropped = [of_measures(v, world) for v in values if nans or v.makes_nulls or not v.pristine]
+            if any(dropped):
                 found[id(typed)] = None
+                measures.update(*dropped)
         case n.Join() | n.JoinAsof():
             sides = zip(frames, _join_keys(typed.node), strict=True)
-            if any(f.private and any(_asks(k, f, world) for k in on) for f, on in sides):
+            matched = [_asks(k, f, world) for f, on in sides for k in on if f.private]
+            if any(matched):
                 found[id(typed)] = None
+                measures.update(*matched)
         case _:
             pass
     for below in typed.inputs:
         if below.frame.private:
-            found |= narrowing(below, world)
+            found |= narrowing(below, world, measures)
     return found
 
 
-def keys_of_measures(boundary: Boundary, world: World) -> list[int]:
-    """Return the positions of the group keys that are computed of measures."""
-    return [i for i, (_, _, value, _) in enumerate(boundary.keys) if of_measures(value, world)]
+def keys_of_measures(boundary: Boundary, world: World, measures: set[str]) -> list[int]:
+    """Return the positions of the group keys that are computed of measures. measures: takes those in."""
+    found = [of_measures(value, world) for _, _, value, _ in boundary.keys]
+    measures.update(*found)
+    return [i for i, names in enumerate(found) if names]
 
 
-def conditions_on_measures(statistic: Statistic, frame: Frame, world: World) -> tuple[Expr, ...]:
-    """Return what chooses people inside a statistic; nothing where no measure does."""
+def conditions_on_measures(statistic: Statistic, frame: Frame, world: World, measures: set[str]) -> tuple[Expr, ...]:
+    """Return what chooses people inside a statistic; nothing where no measure does. measures: takes those in."""
     held: Sequence[Expr] = [t.expr for t in statistic.terms] if statistic.guard is Guard.HELD else ()
     conditions = (*statistic.population, *held)
-    return conditions if any(_asks(c, frame, world) for c in conditions) else ()
+    found = [_asks(c, frame, world) for c in conditions]
+    measures.update(*found)
+    return conditions if any(found) else ()
+
+
+def mixes(typed: Typed, world: World) -> bool:
+    """Whether a measure decides about some people only on the way to a private frame.
+
+    INVARIANT: a condition with another column in it, and rows that are put below others, may add one person, or not, to as many
+    others as one likes, who are known and counted: that tells about the one however far from all thresholds the answer lies.
+    """
+    return any(of_measures(v, world) and (stacked or _mixed(v, world)) for v, stacked in _choices(typed, world))
+
+
+def mixed(conditions: Sequence[Expr], frame: Frame, world: World) -> bool:
+    """Whether a measure decides about some people only in one of the conditions inside a statistic."""
+    values = [_value(part, frame, world) for c in conditions for part in _conjuncts(c)]
+    return any(of_measures(v, world) and _mixed(v, world) for v in values)
+
+
+def _mixed(value: Value, world: World) -> bool:
+    return len({s.label for s in value.sources if not world.is_unit(s)}) > 1
+
+
+def _choices(typed: Typed, world: World) -> Iterator[tuple[Value, bool]]:
+    """Yield what rows are chosen by, and whether others are put below them."""
+    frames = [t.frame for t in typed.inputs]
+    match typed.node:
+        case n.Filter(predicate=predicate) if typed.frame.private:
+            yield from ((_value(part, frames[0], world), False) for part in _conjuncts(predicate))
+        case n.DropNulls(subset=subset, nans=nans) if typed.frame.private:
+            names = frames[0].schema if subset is None else [e.name for e in subset if isinstance(e, Column)]
+            values = [frames[0].columns[c] for c in names]
+            yield from ((v, False) for v in values if nans or v.makes_nulls or not v.pristine)
+        case n.Join() | n.JoinAsof():
+            sides = zip(frames, _join_keys(typed.node), strict=True)
+            yield from ((_value(key, f, world), False) for f, on in sides if f.private for key in on)
+        case _:
+            pass
+    for below in typed.inputs:
+        if below.frame.private:
+            for value, stacked in _choices(below, world):
+                yield value, stacked or isinstance(typed.node, n.Concat)
+
+
+def _value(expr: Expr, frame: Frame, world: World) -> Value:
+    return ExpressionTyping(frame, world).value(expr)
 
 
 def _join_keys(node: n.Join | n.JoinAsof) -> tuple[Sequence[Expr], Sequence[Expr]]:
@@ -72,7 +127,7 @@ def _join_keys(node: n.Join | n.JoinAsof) -> tuple[Sequence[Expr], Sequence[Expr
     return (node.left_on, *map(Column, node.by_left)), (node.right_on, *map(Column, node.by_right))
 
 
-def _asks(condition: Expr, frame: Frame, world: World) -> bool:
+def _asks(condition: Expr, frame: Frame, world: World) -> frozenset[str]:
     return of_measures(ExpressionTyping(frame, world).value(condition), world)
 
 

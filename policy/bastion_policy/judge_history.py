@@ -30,8 +30,8 @@ from bastion_policy.model import Effective
 APPROVED = "~approved"
 #: begins the channels in which a row is the same whatever has become of its content: what did not change is the same unknown
 FIRST = "^"
-#: answers at a threshold that predicates on measures may have: each tells at most one bit about one person to who knows
-#: all others on that side of it
+#: answers at a threshold that predicates on one measure may have: each tells at most one bit about one person's value to who
+#: knows all others on that side of it
 EDGE_BUDGET = 8
 #: begins the channels of values, whose items are a person and a value
 VALUES = "="
@@ -114,24 +114,24 @@ class Memory:
 
     # -- edges
 
-    @property
-    def exhausted(self) -> bool:
-        """Whether predicates on measures lay at thresholds too often: what they tell now is for the owner to decide."""
-        return self.snaps and any(
-            len(self.history.pasts[self.history.domains[o.dataset]].edges) >= EDGE_BUDGET for o in self.occurrences
-        )
+    def exhausted(self, measures: Collection[str]) -> bool:
+        """Whether predicates on a measure lay at thresholds too often: what they tell now is for the owner to decide."""
+        if not self.snaps or not measures:
+            return False
+        pasts = [self.history.pasts[self.history.domains[o.dataset]] for o in self.occurrences]
+        return any(_spent(past.edges, measure) >= EDGE_BUDGET for past in pasts for measure in measures)
 
-    def edge(self, asked: Collection[bytes], before: Mapping[str, Past]) -> bool:
-        """Count what chose people by a measure and lay at a threshold; returns whether that is too much for one query.
+    def edge(self, asked: Collection[bytes], before: Mapping[str, Past], measures: Collection[str]) -> bool:
+        """Count what chose people by measures and lay at a threshold; returns whether that is too much for one query.
 
-        asked: what tells such populations apart; the same one counts once. before: the pasts before the query, to which all goes
-        back where it is too much, but for what was counted.
+        asked: what tells such populations apart; the same one counts once, for each of the measures. before: the pasts before
+        the query, to which all goes back where it is too much, but for what was counted.
         """
-        over = False
+        over, marks = False, [_mark(measure) + a for a in dict.fromkeys(asked) for measure in measures]
         for domain in {self.history.domains[o.dataset] for o in self.occurrences} if self.snaps else ():
             past = self.history.pasts[domain]
-            edges = (*past.edges, *(a for a in dict.fromkeys(asked) if a not in past.edges))
-            over |= len(edges) > max(EDGE_BUDGET, len(past.edges))
+            edges = (*past.edges, *(a for a in marks if a not in past.edges))
+            over |= any(_spent(edges, m) > max(EDGE_BUDGET, _spent(past.edges, m)) for m in measures)
             self.history.pasts[domain] = replace(past, edges=edges)
         if over:
             counted = {domain: past.edges for domain, past in self.history.pasts.items()}
@@ -599,6 +599,15 @@ def hash_of(term: Term) -> AnyExpr:
     # zero is one value, whichever its sign
     rounded = call("round_sig_figs", call("add", number, Literal(FLOAT64, 0.0)), digits=10)
     return call("hash", rounded, seed=1)
+
+
+def _mark(measure: str) -> bytes:
+    """Return how what is counted for a measure begins."""
+    return hashlib.sha256(measure.encode()).digest()[:8]
+
+
+def _spent(edges: Collection[bytes], measure: str) -> int:
+    return sum(edge.startswith(_mark(measure)) for edge in edges)
 
 
 def digest(node: Node) -> bytes:

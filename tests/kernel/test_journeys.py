@@ -178,7 +178,7 @@ def test_sql(hall, monkeypatch):
     exact = {cell: keys for cell, keys in SQL.items() if cell != "sql-fares"}  # ends of intervals are not exact
     assert near(run, exact, truth, loose=0) >= 30
     assert [row["mean_fare"] for row in run.tables["sql-fares"].rows] == ["84.1547", "20.6622", "13.6756"]
-    assert [row["high"] for row in run.tables["sql-fares"].rows] == ["500", "50", "75"]
+    assert [row["high"] for row in run.tables["sql-fares"].rows] == ["225", "60", "60"]
     assert "limit" in run.sources["sql-denied-rows"] and "single people" in run.text["sql-denied-rows"]
     assert "PassengerId" in run.text["sql-denied-one"]
     assert not any(cell.startswith("sql-denied") for cell in run.tables)
