@@ -75,7 +75,7 @@ def covariance_with_a_mask(a: Attacker) -> Any:
     return None if found is None or mean is None else found * N + mean
 
 
-@attack("encoding", "leverage", "k")
+@attack("encoding", "leverage", "open")
 def covariance_with_a_share(a: Attacker) -> Any:
     """Takes the covariance with a stored column that is one for the target alone."""
     share = pl.col("share").cast(pl.Float64)
@@ -83,7 +83,7 @@ def covariance_with_a_share(a: Attacker) -> Any:
     return None if found is None or mean is None else found * N + mean
 
 
-@attack("encoding", "leverage", "k", tolerance=1e-3)
+@attack("encoding", "leverage", "open", tolerance=1e-3)
 def correlation_with_a_share(a: Attacker) -> Any:
     """Takes the correlation with a stored column that is one for the target alone."""
     share = pl.col("share").cast(pl.Float64)
