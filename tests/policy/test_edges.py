@@ -74,6 +74,12 @@ def several(edge: float) -> Q:
     return T.filter(fresh | known | (target & (salary > edge))).group_by("b").agg(pl.len())
 
 
+def thirty(edge: float) -> Any:
+    """Thirty known people nobody has asked for, far from all thresholds."""
+    rng = np.random.default_rng(int(edge))
+    return (c("b") == 5) & c("a").is_in([int(v) for v in rng.choice(60, 30, replace=False)])
+
+
 FORMS: dict[str, Callable[[float], Q]] = {
     "filter": lambda e: T.filter(padded(e)).select(pl.len()),
     "filter of a computed column": lambda e: T.with_columns(z=padded(e)).filter(c("z")).select(pl.len()),
@@ -97,6 +103,19 @@ FORMS: dict[str, Callable[[float], Q]] = {
         nulled(T.select("a", "b", "salary"), padded(e)).drop_nulls().select(pl.len())
     ),
     "stacked": lambda e: concat(T.filter(padded(e))).select(pl.len()),
+    "beside those who are counted": lambda e: T.filter(thirty(e) | (target & (salary > e))).select(pl.len()),
+    "below those who are counted": lambda e: concat(T.filter(thirty(e)), T.filter(target).filter(salary > e)).select(
+        pl.len()
+    ),
+    "counted inside": lambda e: T.select(x.filter(thirty(e) | (target & (salary > e))).count()),
+    "labels of their own": lambda e: (
+        T.join(inline({"b": [2, 5], "least": [e, 0.0]}), on="b")
+        .filter((c("b") == 2) & (c("a") == 7) | thirty(e), salary > c("least"))
+        .select(pl.len())
+    ),
+    "number per person": lambda e: (
+        T.group_by("id").agg(n=x.filter(thirty(e) | (target & (salary > e))).len()).filter(c("n") > 0).select(pl.len())
+    ),
     "inner filter": lambda e: T.select(x.filter(padded(e)).sum()),
     "when": lambda e: T.select(pl.when(padded(e)).then(x).sum()),
     "beside large cells": several,
@@ -147,9 +166,16 @@ def in_the_cell(table: polars.DataFrame) -> bool:
     return 2 in table["b"].to_list()
 
 
-@pytest.mark.parametrize("form", ["filter", "semi join", "inner join", "drop_nulls", "beside large cells"])
+def one_more(table: polars.DataFrame) -> bool:
+    return bool(table.row(0)[0] == 31)
+
+
+TELLS = {"beside large cells": in_the_cell, "beside those who are counted": one_more}
+
+
+@pytest.mark.parametrize("form", ["filter", "semi join", "inner join", "drop_nulls", *TELLS])
 def test_a_value_is_not_found_by_bisection(form: str) -> None:
-    told = in_the_cell if form == "beside large cells" else ten
+    told = TELLS.get(form, ten)
     assert abs(bisected(world(), told, FORMS[form]) - TRUTH) > 50
     if form != "beside large cells":
         assert bisected(world(*OFF), told, FORMS[form]) == pytest.approx(TRUTH, abs=0.01)
