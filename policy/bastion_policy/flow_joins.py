@@ -158,6 +158,11 @@ def _both(
     return frame, findings
 
 
+def once(frame: Frame, keys: Sequence[Expr], world: World) -> bool:
+    """Whether a private frame holds every combination of the values of some keys at most once."""
+    return _once(frame, _values(frame, keys, world, []), world)
+
+
 def _once(frame: Frame, keys: Sequence[Value], world: World) -> bool:
     """Whether a frame holds every combination of these keys at most once."""
     for key in keys:

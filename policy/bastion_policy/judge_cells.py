@@ -197,7 +197,7 @@ class BoundaryJudge:
         if self.memory.on:
             lenses = self.history.lenses
             self.repeats = yield from repeats(
-                self.below, self.facts, self.private, self.done, lenses, self.k, self.name
+                self.below, self.boundary.statistics, self.world, self.private, self.done, lenses, self.k, self.name
             )
         rules = self._rules(cut, self.memory)
         table = yield Measure(cut.table(), cut.name, rules.returned())

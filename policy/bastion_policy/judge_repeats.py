@@ -22,7 +22,7 @@ counted as one (`close`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 
@@ -34,12 +34,13 @@ from bastion_plan.nodes import AnyNode, Node
 
 from bastion_policy.audit import distinct
 from bastion_policy.boundary import Guard, Statistic, call
-from bastion_policy.facts import DatasetFacts, PrivateFacts
+from bastion_policy.facts import PrivateFacts
+from bastion_policy.flow_joins import once
 from bastion_policy.flow_trees import output_name
 from bastion_policy.guard_cells import INDEX, Flags, Indexes, Measurer, Steps, X, both, ints
 from bastion_policy.guard_plans import Rewriter, lenient, nesting, turned
 from bastion_policy.history import Lens
-from bastion_policy.lineage import Occurrence, Source, Typed
+from bastion_policy.lineage import Occurrence, Source, Typed, World
 from bastion_policy.verdict import Measure
 
 #: ways of counting the rows of a frame by whole tables that are looked at
@@ -66,14 +67,15 @@ class Evenness:
 class Repeats:
     """The rows of a boundary's frame that may be there several times.
 
-    often: by occurrence whose rows do repeat, how often each row of the table is in the frame without predicates. elements:
-    sources of the columns that were made of several. bases: occurrences whose rows together are all rows of the frame, each once.
+    often: by occurrence whose rows may repeat, how often each row of the table is in the frame without predicates, where that is
+    needed: its rows do repeat then. elements: sources of the columns that were made of several. bases: occurrences whose rows together are all rows of the
+    frame, each once.
     """
 
     below: Typed
     k: int
     lenses: Mapping[str, Lens]
-    often: dict[int, Indexes] = field(default_factory=dict)
+    often: dict[int, Indexes | None] = field(default_factory=dict)
     elements: frozenset[Source] = frozenset()
     bases: Sequence[frozenset[int]] = ()
 
@@ -86,7 +88,9 @@ class Repeats:
         """Whether it matters for a statistic how often rows are in."""
         if not self.often or s.guard in FREE or s.function == "n_unique":
             return False
-        return any(x.occurrence in self.often for x in s.sources) if s.terms else True
+        if s.terms:
+            return any(x.occurrence in self.often for x in s.sources)
+        return not any(base.isdisjoint(self.often) for base in self.bases)
 
     def of_elements(self, s: Statistic) -> bool:
         """Whether an argument has another value in each repetition of a row."""
@@ -124,11 +128,7 @@ class Repeats:
                 fits &= evenness.even | evenness.complete
                 close |= evenness.close
             good |= fits
-        return good, close & ~self._counted_alone()
-
-    def _counted_alone(self) -> bool:
-        """Whether rows are counted by tables that do not repeat, so that nothing is near a threshold."""
-        return any(base.isdisjoint(self.often) for base in self.bases)
+        return good, close
 
     def _evenness(self, m: Measurer, o: Occurrence, condition: Expr | None) -> Steps:
         plan, tables = m.cut.located(False, rows=True)
@@ -145,7 +145,8 @@ class Repeats:
         even = _equal(m.size, cell, times)
         for i in range(len(levels)):
             even &= _equal(m.size, cell, ints(answer[f"{X}l{i}"]))
-        complete = np.bincount(cell, times != self.often[o.index][row], m.size) == 0
+        often = self.often[o.index]
+        complete = np.zeros(m.size, bool) if often is None else np.bincount(cell, times != often[row], m.size) == 0
         alike = np.zeros(m.size, bool)
         if turn:
             each = n.GroupBy(rows, (Column(INDEX),), (Alias(call("n_unique", Column(o.turn)), X),))
@@ -160,29 +161,66 @@ class Repeats:
 
 def repeats(
     below: Typed,
-    facts: Mapping[str, DatasetFacts],
+    statistics: Sequence[Statistic],
+    world: World,
     private: Mapping[str, PrivateFacts],
     done: Mapping[int, Node],
     lenses: Mapping[str, Lens],
     k: int,
     name: str,
 ) -> Steps:
-    """Measure which rows of a frame repeat; returns Repeats. INVARIANT: it depends on whole tables, on no predicate."""
+    """Find which rows of a frame repeat, as far as statistics need it; returns Repeats.
+
+    INVARIANT: it depends on whole tables, on no predicate.
+    """
     found = Repeats(below, k, lenses)
-    if not below.frame.fanned:
+    may = _may_repeat(below, world)
+    if not may:
         return found
-    whole = Rewriter(facts, done, whole=True, rows=True).build(below)
+    found.bases = _bases(below)
+    found.elements, opened = _elements(below)
+    found.often = dict.fromkeys(sorted(may))
+    if not any(found.concerned(s) for s in statistics):
+        found.often = {}
+        return found
+    products = {x.occurrence for s in statistics if s.guard is Guard.PRODUCTS for x in s.sources}
+    whole = Rewriter(world.facts, done, whole=True, rows=True).build(below)
     for o in below.frame.occurrences:
+        if o.index not in may & (opened | products):
+            continue
         rows, _ = _unlisted(n.Select(whole, (Column(o.row),)), o, nesting(below))
         times = n.GroupBy(rows, (Column(o.row),), (Alias(Call("pl.len"), X),))
         answer = yield Measure(times, f"{name}t{o.index}", (o.row, X))
         often = np.zeros(private[o.dataset].rows, np.int64)
         often[ints(answer[o.row])] = ints(answer[X])
-        if often.max(initial=0) > 1:
-            found.often[o.index] = often
-    if found.often:
-        found.elements = frozenset(_elements(below))
-        found.bases = _bases(below)
+        found.often[o.index] = often
+        if often.max(initial=0) <= 1:
+            del found.often[o.index]
+    return found
+
+
+def _may_repeat(typed: Typed, world: World) -> set[int]:
+    """Return the occurrences whose rows some step on the way may repeat."""
+    below = [t for t in typed.inputs if t.frame.private]
+    found = set[int]().union(*(_may_repeat(t, world) for t in below))
+    every = {o.index for o in typed.frame.occurrences}
+    match typed.node:
+        case n.Join(how="semi" | "anti"):
+            return found & every
+        case n.Join(left_on=left_on, right_on=right_on) if len(below) == 2:
+            left, right = typed.inputs
+            if not once(right.frame, right_on, world):
+                found |= {o.index for o in left.frame.occurrences}
+            if not once(left.frame, left_on, world):
+                found |= {o.index for o in right.frame.occurrences}
+        case n.Concat():
+            pass
+        case _:
+            # an unpivot, an explode, a table whose keys may repeat, or what is not known
+            if typed.frame.fanned and not any(t.frame.fanned for t in below):
+                found |= every
+            elif isinstance(typed.node, n.Unpivot | n.Explode | n.Join | n.JoinAsof):
+                found |= every if typed.frame.fanned else set()
     return found
 
 
@@ -217,9 +255,11 @@ def _close(size: int, cell: Indexes, times: Indexes, unit: npt.NDArray[np.uint64
     return found
 
 
-def _elements(typed: Typed) -> Iterator[Source]:
-    """Iterate over the sources of columns that unpivots and explodes on the way were made of."""
+def _elements(typed: Typed) -> tuple[frozenset[Source], set[int]]:
+    """Return the sources of columns that unpivots and explodes on the way were made of, and whose rows these repeat."""
     seen: set[int] = set()
+    sources: set[Source] = set()
+    opened: set[int] = set()
     stack = [typed]
     while stack:
         found = stack.pop()
@@ -237,8 +277,9 @@ def _elements(typed: Typed) -> Iterator[Source]:
                 names = [output_name(e) for e in on] if on is not None else [c for c in schema if c not in kept]
             case _:
                 continue
-        for name in names:
-            yield from found.inputs[0].frame.columns[name].sources
+        opened |= {o.index for o in found.frame.occurrences}
+        sources = sources.union(*(found.inputs[0].frame.columns[name].sources for name in names))
+    return frozenset(sources), opened
 
 
 def _bases(typed: Typed) -> list[frozenset[int]]:
