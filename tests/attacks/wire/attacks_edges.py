@@ -203,6 +203,20 @@ def bisection_beside_large_groups(a: Attacker) -> Any:
 
 
 @attack("differencing", BUDGET, "history", tolerance=1e-3)
+def bisection_by_counted_others(a: Attacker) -> Any:
+    """Counts other people of whom it is known how many they are, and the target if the salary is above a threshold."""
+    rng = np.random.default_rng(5)
+
+    def above(c: float) -> bool | None:
+        ages = [int(v) for v in rng.choice(np.arange(20, 80), 30, replace=False)]
+        many = a.others.filter((polars.col("town") == "b") & polars.col("age").is_in(ages)).height
+        found = a.value(a.T.filter(((town == "b") & age.is_in(ages)) | (target & (salary > c))).select(pl.len()))
+        return None if found is None else found > many
+
+    return bisected(above)
+
+
+@attack("differencing", BUDGET, "history", tolerance=1e-3)
 def bisection_by_bins(a: Attacker) -> Any:
     """Groups some people by whether they earn little, as nine known ones do, or more than a threshold."""
     pay = polars.col("salary")
