@@ -450,9 +450,10 @@ class Reader:
         for a in args:
             if a.lineage.form is Form.COMBINATION and (None in a.values or call.function not in ("sum", "mean")):
                 cautious.add("a combination with nulls, or not of a sum")
-            counted = a.lineage.plain and all(self.role(c).kind is RoleKind.IDENTIFIER for c in a.lineage.columns)
-            if call.function == "n_unique" and not counted:
+            if call.function == "n_unique" and not self.is_unit(a.lineage):
                 cautious.add("n_unique of other columns")
+            if call.function in ("pl.cov", "pl.corr"):
+                cautious.add("covariances with known columns, and many of them")
         for condition in conditions:
             forbidden |= self.as_predicate(condition.lineage)
         for part in (*args, *conditions):

@@ -12,7 +12,8 @@ Where the promise leaves room the oracle decides for the data subjects:
   needs k true and k false ones, else it is the condition of nobody or of everybody.
 - a mean counts as the sum in the audit, a variance as the sum and the sum of squares.
 - abs, date parts and text length are allowed of plain columns only, not of shifted ones.
-- n_unique of anything but units and identifiers needs k units per value.
+- n_unique of anything but units needs k units per value.
+- a covariance is of 10 k units, and is the correlation to two decimals times the standard deviations, to two digits.
 - a measure is no key, an identifier no key of the scientist's own table.
 - of two populations in one answer that lie within k units, at most one may be shown as itself.
 - without a history, the whole of a joined table is all of the join: only a history knows what the table alone would tell.
@@ -42,7 +43,7 @@ from row_audit import Systems
 from row_follows import classes_of, following, rank, together, whole_classes
 from row_frames import Behind, Boundary, Dataset, Foreign, Form, Frame, Leaf, Reader, Reading, Values, scalar
 from row_intervals import fine, pieces
-from row_statistics import compute, known, selected, total
+from row_statistics import CORRELATION, MANY, coarse, compute, known, selected, total
 from row_values import Unknown, same
 
 OTHER = "(other)"
@@ -306,9 +307,12 @@ class Oracle:
             return [nobody(leaf)]
         if name in ("pl.cov", "pl.corr"):
             fine = all(a.lineage.form in (Form.COLUMN, Form.FUNCTION) for a in leaf.args)
+            fine = fine and self.people(frame, full) >= MANY * limits.k
             fine = fine and all(self._leverage(frame, a.values, full, limits.k) for a in leaf.args)
             if fine and all(self._differ(frame, a, full, limits) for a in leaf.args):
-                return [own(compute(name, columns, height, leaf.options))]
+                found = compute(name, columns, height, leaf.options)
+                parts = (compute("pl.corr", columns, height, CORRELATION), found)
+                return [own(accept=partial(coarse, name, *parts))]
             return []
         return self._of_column(frame, leaf, rows, full, limits, kind, peers)
 
@@ -626,10 +630,7 @@ class Oracle:
     def _counted(self, leaf: Leaf) -> bool:
         """Whether an argument is one that is counted distinct."""
         lineage = leaf.args[0].lineage
-        return lineage.plain and all(
-            self.datasets[d].facts.unit == c or self.datasets[d].facts.column(c).role.kind is RoleKind.IDENTIFIER
-            for d, c in lineage.columns
-        )
+        return lineage.plain and all(self.datasets[d].facts.unit == c for d, c in lineage.columns)
 
     # -- rows of the audit
 

@@ -139,3 +139,23 @@ def quantile(values: Sequence[Any], share: float, interpolation: str) -> float |
 
 def round_half_away(x: float) -> int:
     return math.floor(x + 0.5)
+
+
+#: times k, of fewer people of whom neither a covariance nor a correlation is told
+MANY = 10
+CORRELATION = {"method": "pearson"}
+
+
+def coarse(name: str, correlation: Any, exact: Any, value: Any) -> bool:
+    """Whether a number is a covariance or correlation as it may be told.
+
+    A covariance of scaled columns is scaled after it was rounded.
+    """
+    if exact is None or value is None or not math.isfinite(exact) or not math.isfinite(value):
+        return exact is None and value is None
+    if name == "pl.corr":
+        return abs(value - correlation) <= 0.0051 and abs(value * 100 - round(value * 100)) < 1e-6
+    if abs(correlation) < 0.0049:
+        return value == 0
+    # of the correlation half a hundredth, of the product half of the last of two digits
+    return abs(value / exact - 1) <= (1 + 0.0051 / abs(correlation)) * 1.051 - 1

@@ -286,7 +286,7 @@ def run(cases_of: Callable[[], None], least: int) -> None:
 @pytest.mark.timeout(0 if CASES > 1000 else 600)
 def test_single_queries() -> None:
     """One query at a time, without a history: nothing leaves that the oracle does not allow, and what it allows does."""
-    run(single_queries, CASES // 4)
+    run(single_queries, CASES // 5)
 
 
 @pytest.mark.timeout(0 if CASES > 1000 else 600)
