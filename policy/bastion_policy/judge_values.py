@@ -541,7 +541,8 @@ class ValueRules:
                         total = np.where(counted > 0, np.nan_to_num(total) * counted, 0.0)
             deviations = None
             if term.value.low is not None:
-                deviations = floats(total) - counted * term.value.low
+                with np.errstate(over="ignore", invalid="ignore"):
+                    deviations = floats(total) - counted * term.value.low
             few = np.zeros(m.size, bool)
             if count is not None:
                 # INVARIANT: a sum of nobody and one of fewer than k look the same, whatever the value rules say
@@ -652,7 +653,7 @@ class ValueRules:
         passed[rest] = True
         for occurrence in self.cut.occurrences:
             total, one, two = yield from m.contributions(occurrence, rest, contribution)
-            with np.errstate(invalid="ignore"):
+            with np.errstate(invalid="ignore", over="ignore"):
                 good = np.isfinite(total)
                 if self.effective.p is not None:
                     good &= total - one - two >= self.effective.p * one
@@ -730,7 +731,7 @@ class ValueRules:
                     continue
                 squares = self._squares(term, present)
                 total, one, _ = yield from m.contributions(occurrence, rest, squares)
-                with np.errstate(invalid="ignore"):
+                with np.errstate(invalid="ignore", over="ignore"):
                     # INVARIANT: a column of one value looks like one in which a single person differs
                     ok &= ~shown | (np.isfinite(total) & (total > 0) & (one * self.effective.k <= total))
         return ok & (yield from self._differing(m, i, s, shown & ok, found))
