@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from bastion_policy.lineage import Form, Value
 
 
@@ -50,7 +52,8 @@ def _linear(
     high: float | None = None,
     bit: tuple[float, ...] | None = None,
 ) -> Value:
-    return Value(value.sources, value.form, low, high, makes_nulls=value.makes_nulls, steps=steps, bit=bit)
+    made = Value(value.sources, value.form, low, high, makes_nulls=value.makes_nulls, steps=steps, bit=bit)
+    return replace(made, picked=value.picked)
 
 
 def _moved(value: Value, factor: float | None, shift: float | None) -> tuple[float, ...] | None:

@@ -227,6 +227,8 @@ PER_UNIT = frozenset(
         "null_count",
     ]
 )
+#: of these, those that are sums of rows, each with a weight of its own, or change with every row; others may be what one row holds
+OF_ALL_ROWS = frozenset(["sum", "mean", "std", "var", "len", "count", "n_unique", "null_count"])
 #: the same for windows over one unit's rows
 PER_UNIT_WINDOWS = PER_UNIT | frozenset(
     [
@@ -338,7 +340,8 @@ class ExpressionTyping:
 
     def _cast_fails(self, inner: Expr, source: DType | None, target: DType) -> bool:
         """Whether a cast may give what fails later, or may itself."""
-        if target.kind == "Decimal":
+        if target.kind == "Decimal" or target.is_nested or target.zone is not None:
+            # lists of another width, and times that a time zone does not have, fail
             return source != target
         if source is not None and source.is_temporal:
             return not target.is_numeric and not self.in_calendar(inner)
@@ -394,8 +397,10 @@ class ExpressionTyping:
         if not sources:
             return CONSTANT
         values = join_sources((truthy, falsy))
-        kinds = {str(d) for d in map(self._dtype, (expr.truthy, expr.falsy)) if d is not None and d.kind != "Null"}
-        if len(kinds) > 1 and any("Decimal" in kind for kind in kinds):
+        branches = (expr.truthy, expr.falsy)
+        kinds = {str(d) for d in map(self._dtype, branches) if d is not None and d.kind != "Null"}
+        unlike = len(kinds) > 1 and any("Decimal" in kind for kind in kinds)
+        if unlike or self._members_only(branches, [self._dtype(b) for b in branches]):
             self.cross_row.append("!when")
         makes_nulls = any(isinstance(e, Literal) and e.value is None for e in (expr.truthy, expr.falsy))
         if not values or len({(s.occurrence, s.column) for s in sources}) == 1:
@@ -425,10 +430,17 @@ class ExpressionTyping:
         if name in PER_UNIT_WINDOWS and value.form is Form.COLUMN and not value.makes_nulls and not split:
             # INVARIANT: partitioned by unit, every value depends on the unit's own rows alone, so it is a column of its own.
             bit = self.bit_of_unit(value, name)
-            return Value(sources, Form.COLUMN, makes_nulls=True, own_scale=value.own_scale, bit=bit)
+            made = Value(sources, Form.COLUMN, makes_nulls=True, own_scale=value.own_scale, bit=bit)
+            return replace(made, picked=self.several_rows)
         if value.form in (Form.BITS, Form.BINNED, Form.NULLS):
             return Value(sources, Form.BINNED, makes_nulls=True)
         return Value(sources, Form.MIX, makes_nulls=True, reason="a window over several columns")
+
+    @property
+    def several_rows(self) -> bool:
+        """Whether people may have several rows in the frame."""
+        datasets = {o.dataset for o in self.frame.occurrences}
+        return self.frame.fanned or any(self.world.rows_per_unit.get(d, 1) > 1 for d in datasets)
 
     def bit_of_unit(self, value: Value, function: str) -> tuple[float, ...] | None:
         """Return the two values of one unit's statistic of a bit: with one row per unit, that row's."""
@@ -491,6 +503,13 @@ class ExpressionTyping:
         if expr.function not in TOTAL:
             return True
         kinds = [self._dtype(a) for a in expr.args]
+        out = self._dtype(expr)
+        if self._members_only(expr.args, kinds) or (
+            out is not None and out.zone is not None and expr.function in _DATED
+        ):
+            return True
+        if any(d is not None and d.inner is not None and "Decimal" in str(d) for d in kinds):
+            return True
         if any(d is not None and d.kind == "Decimal" for d in kinds):
             plain = [
                 isinstance(a, Literal) and d is not None and d.kind != "Decimal"
@@ -503,10 +522,18 @@ class ExpressionTyping:
             a for a, d in zip(expr.args, kinds, strict=True) if d is not None and d.kind in ("Date", "Datetime", "Time")
         ]
         if expr.function in ("add", "sub"):
-            out = self._dtype(expr)
             return bool(dated) and out is not None and out.kind != "Duration" and not self.in_calendar(expr)
         reads = expr.function.startswith("dt.") or expr.function in _JOINS_TEXT
         return reads and not all(map(self.in_calendar, dated))
+
+    @staticmethod
+    def _members_only(args: Sequence[Expr], kinds: Sequence[DType | None]) -> bool:
+        """Whether a column meets values of an Enum that it is not of: what is no member fails."""
+        enums = {d for d in kinds if d is not None and d.kind == "Enum"}
+        return bool(enums) and any(
+            bool(columns_in(a)) and d is not None and d.kind != "Null" and enums != {d}
+            for a, d in zip(args, kinds, strict=True)
+        )
 
     @staticmethod
     def _constant(expr: Call, values: Sequence[Value]) -> Value:
@@ -569,7 +596,12 @@ class ExpressionTyping:
             low, high = (two.low, two.high) if sign > 0 else (two.high, two.low)
             first, last = (one.low + sign * low, one.high + sign * high) if known else (None, None)  # type: ignore[operator]
             return Value(
-                one.sources | two.sources, Form.COMBINATION, first, last, makes_nulls=one.makes_nulls or two.makes_nulls
+                one.sources | two.sources,
+                Form.COMBINATION,
+                first,
+                last,
+                makes_nulls=one.makes_nulls or two.makes_nulls,
+                picked=one.picked or two.picked,
             )
         return None
 

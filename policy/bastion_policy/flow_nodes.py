@@ -19,7 +19,7 @@ from bastion_policy import flow_strict as strict
 from bastion_policy import flow_tied as tied
 from bastion_policy import flow_windows as windows
 from bastion_policy.boundary import REST, Boundary, Output
-from bastion_policy.flow_expressions import PER_UNIT, ExpressionTyping, join_sources, scalar_bounds
+from bastion_policy.flow_expressions import OF_ALL_ROWS, PER_UNIT, ExpressionTyping, join_sources, scalar_bounds
 from bastion_policy.flow_joins import EXACT_KEYS, join_frames
 from bastion_policy.flow_order import kept_orders
 from bastion_policy.flow_reshape import concat_frames, fill_columns, fill_frame, opaque, reshape_frame
@@ -493,7 +493,9 @@ class FlowTyping:
             elif inner.function in ("sum", "std", "var"):
                 low = high = None
             bit = typing.bit_of_unit(value, inner.function)
-            return Value(sources, Form.COLUMN, low, high, pristine=value.pristine, own_scale=value.own_scale, bit=bit)
+            picked = value.picked or (typing.several_rows and inner.function not in OF_ALL_ROWS)
+            made = Value(sources, Form.COLUMN, low, high, pristine=value.pristine, own_scale=value.own_scale, bit=bit)
+            return replace(made, picked=picked)
         return Value(sources, Form.MIX, reason="it mixes several columns of a unit")
 
     def _boundary(

@@ -10,19 +10,17 @@ from typing import Any
 import numpy as np
 from bastion_plan import nodes as n
 from bastion_plan.canonical import encode
-from bastion_plan.dtypes import FLOAT64, UINT64
-from bastion_plan.expressions import Alias, AnyExpr, Column, Expr, Literal
+from bastion_plan.expressions import Alias, AnyExpr, Column, Expr
 from bastion_plan.nodes import AnyNode, Node
 
 from bastion_policy.audit import AuditRules, Clearance, Row, distinct
-from bastion_policy.boundary import Term, call
+from bastion_policy.boundary import call
 from bastion_policy.facts import DatasetFacts
-from bastion_policy.guard_cells import INDEX, Flags, Indexes, Measurer, Steps, X, both, ints
-from bastion_policy.guard_plans import as_float, lenient
+from bastion_policy.guard_cells import INDEX, Flags, Indexes, Measurer, Steps, X, both, floats, ints
+from bastion_policy.guard_plans import lenient
 from bastion_policy.history import FAR, FULL, NEAR, SAME, Channel, History, Lens, Sets, audited
 from bastion_policy.history.past import Hashes, Past
-from bastion_policy.history.roster import CONTENT, steady_plan
-from bastion_policy.history.values import MOST_VALUES, Values, keyed
+from bastion_policy.history.roster import CONTENT, MOSTLY, agreement, steady_plans
 from bastion_policy.lineage import Occurrence, Source
 from bastion_policy.model import Effective
 
@@ -33,8 +31,8 @@ FIRST = "^"
 #: answers at a threshold that predicates on one measure may have: each tells at most one bit about one person's value to who
 #: knows all others on that side of it
 EDGE_BUDGET = 8
-#: begins the channels of values, whose items are a person and a value
-VALUES = "="
+#: begins the channels of columns that mostly stay the same in the rows of a person, whose items are people
+PEOPLE = "="
 #: plans that are known to be answered as themselves
 MOST_SETTLED = 4096
 #: rows of differences that are judged beside one answer
@@ -152,64 +150,43 @@ class Memory:
             found[f"{name}_{o.index}"] = call("implode", row)
         return found
 
-    def valued(self, term: Term, *, repeated: bool) -> tuple[Occurrence, AnyExpr] | None:
-        """Return of which table the values of an argument are compared, and their hash; None: rows say as much.
+    def several(self, sources: frozenset[Source]) -> list[Occurrence]:
+        """Return the tables of some columns in which people have several rows."""
+        of = {s.occurrence for s in sources}
+        return [o for o in self.occurrences if self.on and o.index in of and self.lens(o).most > 1]
 
-        repeated: whether rows may be in a cell several times. Under the strict profile no decision depends on values: there a
-        value is as good as any other of the same person.
+    def steady(self, m: Measurer, sources: frozenset[Source], facts: Mapping[str, DatasetFacts]) -> Steps:
+        """Return the tables, with several rows per person, in which one of the columns mostly stays the same in a person's rows.
+
+        INVARIANT: rows of one person are then as good as each other: two populations without a row in common may differ by one
+        person's value, or by a multiple of it. So people are compared, whichever of their rows are in. Measured once per version.
         """
-        of = {s.occurrence for s in term.value.sources}
-        found = [o for o in self.occurrences if o.index in of]
-        if not self.on or not found or not (repeated or any(self.lens(o).most > 1 for o in found)):
-            return None
-        if self.effective.profile == "strict":
-            return found[0], Literal(UINT64, 0)
-        return found[0], hash_of(term)
+        found = []
+        for o in self.several(sources):
+            domain, lens, mine = self.history.domains[o.dataset], self.lens(o), False
+            for column in sorted({s.column for s in sources if s.occurrence == o.index}):
+                key = (lens.dataset, lens.version, "steady " + column)
+                if key not in self.history.pasts[domain].wholes:
+                    same = 0.0
+                    if facts[o.dataset].unit not in (None, column):
+                        within, among = steady_plans(facts[o.dataset], column)
+                        one = yield from m.ask(within, returns=(CONTENT,))
+                        other = yield from m.ask(among, returns=(CONTENT,))
+                        same = agreement(floats(one[CONTENT]), floats(other[CONTENT]))
+                    past = self.history.pasts[domain]
+                    self.history.pasts[domain] = replace(past, wholes={**past.wholes, key: same >= MOSTLY})
+                mine |= self.history.pasts[domain].wholes[key]
+            found += [o] if mine else []
+        return found
 
-    def steady(self, m: Measurer, o: Occurrence, sources: frozenset[Source], facts: DatasetFacts) -> Steps:
-        """Return whether one of the columns mostly stays the same in the rows of most people; measured once per version."""
-        for source in sorted((s for s in sources if s.occurrence == o.index), key=lambda s: s.column):
-            domain, lens = self.history.domains[o.dataset], self.lens(o)
-            key = (lens.dataset, lens.version, "steady " + source.column)
-            if key not in self.history.pasts[domain].wholes:
-                # INVARIANT: what is not known counts as steady
-                share: float | None = 1.0
-                if facts.unit is not None:
-                    answer = yield from m.ask(steady_plan(facts, source.column), returns=(CONTENT,))
-                    share = answer[CONTENT][0] if len(answer[CONTENT]) else None
-                past, often = self.history.pasts[domain], share is not None and share >= 0.5
-                self.history.pasts[domain] = replace(past, wholes={**past.wholes, key: bool(often)})
-            if self.history.pasts[domain].wholes[key]:
-                return True
-        return False
-
-    def value_columns(self, name: str, condition: Expr, o: Occurrence, value: AnyExpr) -> dict[str, AnyExpr]:
-        """Return the guard columns that list whose values are in a cell, and which."""
-        meets = lenient(condition)
-        whose, which = call("filter", Column(o.row), meets), call("filter", value, meets)
-        return {f"{name}_{o.index}": call("implode", whose), f"{name}_x": call("implode", which)}
-
-    def values(self, m: Measurer, name: str, o: Occurrence, channel: str) -> Steps:
-        """Return the values in every cell as items of a channel; None: there are too many."""
-        row, which = f"{name}_{o.index}", f"{name}_x"
-        listed: AnyNode = n.Select(n.Scan(m.cut.name), (Column(INDEX), Column(row), Column(which)))
-        listed = n.Explode(listed, (Column(row), Column(which)))
-        for _ in range(m.cut.nested.get(o.index, 0)):
-            # of a number per person any row says whose it is
-            whose = Alias(call("list.first", Column(row)), row)
-            listed = n.Select(listed, (Column(INDEX), whose, Column(which)))
-        answer = yield from m.ask(n.Filter(listed, call("is_not_null", Column(row))), returns=(INDEX, row, which))
-        lens, domain = self.lens(o), self.history.domains[o.dataset]
-        cell = np.asarray(answer[INDEX]).astype(np.int64)
-        unit = lens.roster.unit[lens.items[np.asarray(answer[row]).astype(np.int64)]]
-        key = keyed(cell, unit, np.asarray(answer[which]).astype(np.uint64))
-        past = self.history.pasts[domain]
-        known, items = past.values.get(channel, Values()).entered(unit, key)
-        if known.size > MOST_VALUES:
-            self.beyond = True
-            return None
-        self.history.pasts[domain] = replace(past, values={**past.values, channel: known})
-        return Sets.of(m.size, cell, items, known.size)
+    def by_people(self, o: Occurrence, sets: Sets) -> Sets:
+        """Return populations of rows as those whose rows they are."""
+        owner = self.lens(o).roster.owner
+        assert owner is not None
+        people = int(owner.max()) + 1
+        cells, items = sets.memberships
+        code = distinct(cells * people + owner[items])
+        return Sets.of(sets.count, code // people, code % people, people)
 
     def members(self, m: Measurer, name: str) -> Steps:
         """Return the items of every cell, per occurrence, as listed under `name`."""
@@ -275,7 +252,7 @@ class Memory:
                 edge |= found.closest < 2 * self.k * most
                 blocked |= found.state == FULL
                 part, stored = found.part, found.stored
-                if lens.roster.changed and not channel.startswith(VALUES):
+                if lens.roster.changed and not channel.startswith(PEOPLE):
                     self._begin(o, channel)
                     same = self.channel(o, FIRST + channel)
                     rows = same.distances(self._first(o, sets).where(flags), self.k, most, unit)
@@ -337,7 +314,7 @@ class Memory:
         while True:
             after = []
             for o, sets in zip(self.occurrences, asked, strict=True):
-                if self.lens(o).roster.changed and not channel.startswith(VALUES):
+                if self.lens(o).roster.changed and not channel.startswith(PEOPLE):
                     self._begin(o, channel)
                     cleared &= self._cleared(o, self._first(o, sets), cleared, FIRST + channel, veiled, plan)
                     after.append(cleared.copy())
@@ -486,18 +463,15 @@ class Memory:
 
     def _scale(self, o: Occurrence, channel: str) -> tuple[int, Hashes]:
         """Return (items per person at most, whose each item is) of a channel."""
-        if channel.startswith(VALUES):
-            values = self._values(o, channel)
-            return values.most, values.unit
         roster = self.lens(o).roster
-        return roster.most, roster.unit
-
-    def _values(self, o: Occurrence, channel: str) -> Values:
-        return self.history.pasts[self.history.domains[o.dataset]].values.get(channel, Values())
+        if not channel.startswith(PEOPLE):
+            return roster.most, roster.unit
+        assert roster.owner is not None
+        return 1, np.arange(int(roster.owner.max()) + 1, dtype=np.uint64)
 
     def _owner(self, o: Occurrence, channel: str) -> Indexes | None:
-        """Return whose each item of a channel is."""
-        return self._values(o, channel).owner if channel.startswith(VALUES) else self.lens(o).roster.owner
+        """Return whose each item of a channel is; None: each is another one's."""
+        return None if channel.startswith(PEOPLE) else self.lens(o).roster.owner
 
     def _rules(self, most: int) -> AuditRules:
         """Return the audit's rules in items.
@@ -586,19 +560,6 @@ class Memory:
 def channel_of(sources: frozenset[Source]) -> str:
     """Return the name of the channel of some source columns."""
     return "+".join(sorted({f"{s.dataset}.{s.column}" for s in sources}))
-
-
-def hash_of(term: Term) -> AnyExpr:
-    """Return a hash of an argument's values: those of the column itself, if it is a * x + b, to ten digits."""
-    if not (term.dtype.is_numeric or term.dtype.is_temporal or term.dtype.kind == "Boolean"):
-        return call("hash", lenient(term.expr), seed=1)
-    number = as_float(lenient(term.expr), term.dtype)
-    if term.value.line is not None and term.value.line[1:] != (1.0, 0.0):
-        _, a, b = term.value.line
-        number = call("truediv", call("sub", number, Literal(FLOAT64, b)), Literal(FLOAT64, a))
-    # zero is one value, whichever its sign
-    rounded = call("round_sig_figs", call("add", number, Literal(FLOAT64, 0.0)), digits=10)
-    return call("hash", rounded, seed=1)
 
 
 def _mark(measure: str) -> bytes:

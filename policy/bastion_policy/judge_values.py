@@ -32,9 +32,8 @@ from bastion_policy.guard_cells import (
 )
 from bastion_policy.guard_plans import as_float, lenient
 from bastion_policy.history import Sets
-from bastion_policy.history.sets import Items
-from bastion_policy.history.values import packs
-from bastion_policy.judge_history import MOST_SNAPPED, VALUES, Memory, Standing, channel_of
+from bastion_policy.history.sets import Items, packs
+from bastion_policy.judge_history import MOST_SNAPPED, PEOPLE, Memory, Standing, channel_of
 from bastion_policy.judge_homogeneity import differing, threshold, watched
 from bastion_policy.judge_intervals import intervals
 from bastion_policy.judge_repeats import Evenness, Repeats
@@ -155,22 +154,16 @@ class ValueRules:
         for s in self.cut.boundary.statistics:
             for name, condition, _ in self._asked(s):
                 found |= self.memory.columns(name, condition)
-        for i, s in enumerate(self.cut.boundary.statistics):
-            for name, condition, o, value, _ in self._values(i, s):
-                found |= self.memory.value_columns(name, condition, o, value)
+            if s.terms and self.memory.several(s.sources):
+                found |= self.memory.columns(self._named(self._present(s)), self._present(s))
         return found
 
-    def _values(self, i: int, s: Statistic) -> list[tuple[str, Expr, Occurrence, AnyExpr, Term]]:
-        """Return the arguments that are compared by value: (name, condition, table, hash, argument)."""
-        found: list[tuple[str, Expr, Occurrence, AnyExpr, Term]] = []
-        if self.memory is None or s.function in ("count", "null_count"):
-            return found
-        for j, term in enumerate(s.terms):
-            value = self.memory.valued(term, repeated=self.cut.rows_per_unit is None)
-            condition = both([*s.population, call("is_not_null", term.expr)])
-            if value is not None and condition is not None:
-                found.append((f"{OWN}own{i}_{j}", condition, *value, term))
-        return found
+    @staticmethod
+    def _present(s: Statistic) -> Expr:
+        """Return the condition that a row is in a statistic's numbers."""
+        present = both([*s.population, *(call("is_not_null", t.expr) for t in s.terms)])
+        assert present is not None
+        return present
 
     def _asked(self, s: Statistic) -> list[tuple[str, Expr, frozenset[Source]]]:
         """Return the populations of a statistic besides its cell: (name, condition, sources of the channel).
@@ -326,55 +319,40 @@ class ValueRules:
         if memory is None or not memory.on:
             return shown
         asked = self._asked(s)
-        values = self._values(i, s)
+        steady = []
+        if s.terms and s.function not in ("count", "null_count"):
+            steady = yield from memory.steady(m, s.sources, self.world.facts)
         for at, (name, condition, sources) in enumerate(asked):
-            more = at + 1 < len(asked) or bool(values)
+            more = at + 1 < len(asked) or bool(steady)
             shown = yield from self._stands(m, memory, i, name, condition, sources, shown, found, more=more)
-        for name, condition, o, value, term in values:
-            plan = hashlib.sha256(self.plan + repr((condition, value)).encode()).digest()[:12]
-            shown = yield from self._values_stand(m, memory, i, (name, o, term), plan, shown, found)
+        for o in steady:
+            shown = yield from self._people_stand(m, memory, o, i, shown, found)
         return shown
 
-    def _values_stand(
-        self,
-        m: Measurer,
-        memory: Memory,
-        i: int,
-        asked: tuple[str, Occurrence, Term],
-        plan: bytes,
-        shown: Flags,
-        found: Judged,
-    ) -> Steps:
-        """Return where an argument's values stand beside those that were added up before.
+    def _people_stand(self, m: Measurer, memory: Memory, o: Occurrence, i: int, shown: Flags, found: Judged) -> Steps:
+        """Return where the people stand whose rows are added up, for columns that mostly stay the same in them.
 
-        INVARIANT: cells of one question may have values in common; each is judged beside those before it.
-
-        INVARIANT: what is beyond the audit's capacity is compared and not audited, but only of a stored column of which most people
-        have other values in other rows: then populations that do not have the same rows cancel out by chance at most.
+        INVARIANT: cells of one question may have people in common; each is judged beside those before it.
         """
-        (name, o, term), none = asked, np.zeros(m.size, bool)
-        channel = VALUES + channel_of(term.value.sources)
+        s, none = self.cut.boundary.statistics[i], np.zeros(m.size, bool)
         mine = shown & ~found.without.get(i, none) & ~found.settled.get(i, none) & ~found.elsewhere(i)
         if not mine.any():
             return shown
-        facts, plain = self.world.facts[o.dataset], term.value.plain is not None or term.value.line is not None
-        by_rows, strict = plain and self.cut.rows_per_unit is not None, self.effective.profile == "strict"
-        if by_rows and strict and not (yield from memory.steady(m, o, term.value.sources, facts)):
-            return shown
-        sets = yield from memory.values(m, name, o, channel)
+        present = self._present(s)
+        asked = yield from memory.members(m, self._named(present))
+        people = memory.by_people(o, asked[memory.occurrences.index(o)])
+        channel = PEOPLE + channel_of(frozenset(x for x in s.sources if x.occurrence == o.index))
+        plan = hashlib.sha256(self.plan + repr(present).encode()).digest()[:12]
         far, cleared = none.copy(), none.copy()
         alone = Memory(memory.history, (o,), memory.effective)
-        for part, cells in packs(sets, mine) if sets is not None else ():
+        for part, cells in packs(people, mine):
             standing = alone.standing([cells], part, channel, plan)
             far |= standing.far
             cleared |= alone.enter([cells], standing.far, channel, plan=plan)
-            if alone.beyond and by_rows and not (yield from memory.steady(m, o, term.value.sources, facts)):
-                alone.beyond = alone.audits = False
-                cleared |= alone.enter([cells], standing.far, channel, plan=plan)
         memory.beyond |= alone.beyond
-        nobody = mine & (sets.sizes == 0) if sets is not None else none
+        nobody = mine & (people.sizes == 0)
         if (mine & ~far & ~nobody).any():
-            found.failed.append((i, "history" if sets is not None else memory.refusal))
+            found.failed.append((i, "history"))
         if (far & ~cleared).any():
             found.failed.append((i, memory.refusal))
         return shown & (cleared | nobody | ~mine)

@@ -108,6 +108,8 @@ class Value:
     makes_nulls: null where the source is not.
     steps: affine steps taken so far; few, so that no chain of them leaves the range of floats.
     dated: a date that the calendar has, of a column that is none as it stands.
+    picked: a number of a person that one of their rows may give: the same number may come of other rows, where they have
+        several.
     reason: why it is a MIX.
     """
 
@@ -124,6 +126,7 @@ class Value:
     line: tuple[Source, float, float] | None = None
     bit: tuple[float, ...] | None = None
     dated: bool = False
+    picked: bool = False
     reason: str = ""
 
     @property
@@ -139,7 +142,7 @@ class Value:
 
     def derived(self, form: Form, **changes: object) -> Value:
         """Return a value of the same sources in another form."""
-        fresh = Value(sources=self.sources, form=form, makes_nulls=self.makes_nulls)
+        fresh = Value(sources=self.sources, form=form, makes_nulls=self.makes_nulls, picked=self.picked)
         return replace(fresh, **changes)  # type: ignore[arg-type]
 
 

@@ -338,6 +338,10 @@ class StatisticsParser:
             plain = values[0].plain
             # INVARIANT: an identifier that people may share says of two groups whether one person is in the other's, too
             return Guard.NOTHING if plain is not None and self.world.is_unit(plain) else None
+        if (flow is FunctionFlow.SUM or name in ("var", "std", "pl.corr", "pl.cov")) and any(v.picked for v in values):
+            # INVARIANT: populations are rows. The same number of a person may come of other rows, and two populations without a
+            # row in common then differ by one person's number.
+            return None
         form = values[0].form if values else Form.CONSTANT
         if flow is FunctionFlow.SUM or name in ("var", "std"):
             return self._sum_guard(name, form, values[0], args[0])
@@ -445,6 +449,13 @@ class StatisticsParser:
         if values and values[0].form in (Form.BITS, Form.BINNED, Form.COMBINATION):
             reason = f"{expr.function}() of computed bins or conditions could single people out."
             fix = "Filter or group by the condition, or use the column itself."
+            return Finding("argument", reason, fix, concerned)
+        if any(v.picked for v in values):
+            reason = (
+                f"{expr.function}() of a number that one row of a person may give (the first, the largest, a window) could be "
+                "compared with other rows of the same people."
+            )
+            fix = "Take sum(), mean() or len() of each person's rows, or a median or quantile of this number."
             return Finding("argument", reason, fix, concerned)
         if expr.function == "n_unique":
             reason = "n_unique() of a column that is not the privacy unit counts values that single people may hold."

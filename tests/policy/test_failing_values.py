@@ -37,10 +37,11 @@ def world(largest: float = 100.0, *, declared: bool = False, profile: str = "def
             "born": days,
             "seen": [dt.datetime(2020, 1, 1) + dt.timedelta(hours=i) for i in range(N)],
             "text": [d.isoformat() for d in days],
+            "dis": ["asthma", "flu", "hiv"] * (N // 3),
         }
     )
     roles: dict[str, Any] = {"id": "identifier", "x": "measure", "price": "measure"}
-    roles |= dict.fromkeys(("g", "born", "seen", "text"), "quasi")
+    roles |= dict.fromkeys(("g", "born", "seen", "text", "dis"), "quasi")
     policy = Policy.strict("id") if profile == "strict" else Policy(Aggregation(10), Review())
     return World().add("t", frame, policy, roles)
 
@@ -60,6 +61,11 @@ FAILING: dict[str, Any] = {
     "joined to text": pl.concat_str(FAR, text),
     "moved twice": born + dt.timedelta(days=300_000) + dt.timedelta(days=300_000),
     "a chosen date": LATE.dt.month_end(),
+    "a text and a choice of texts": pl.col("dis") > pl.lit("flu", dtype=pl.Enum(["asthma", "flu"])),
+    "a local time that is not": pl.when(x > 50).then(pl.lit("2020-03-29 02:30")).otherwise(pl.lit("2020-01-01 00:00"))
+    .str.to_datetime("%Y-%m-%d %H:%M", time_zone="Europe/Paris"),
+    "lists of another width": text.str.split("-").cast(pl.Array(pl.String, 2)),
+    "lists of decimals": text.str.split("-").cast(pl.List(WIDE)).list.sum(),
     "a chosen date in text": pl.when(x > 50).then(pl.lit("262143-12-31")).otherwise(text).str.to_date("%Y-%m-%d").dt.month_end(),
 }  # fmt: skip
 

@@ -16,7 +16,6 @@ from bastion_policy.history.near import Cells
 from bastion_policy.history.past import Channel, Past
 from bastion_policy.history.roster import Roster
 from bastion_policy.history.sets import Ints, Items
-from bastion_policy.history.values import Values
 
 VERSION = 3
 #: arrays beyond this are not unpacked (2 GiB)
@@ -31,7 +30,6 @@ def pack_past(past: Past) -> bytes:
     wholes = [[*key, stands] for key, stands in past.wholes.items()]
     body = {"v": VERSION, "channels": channels, "wholes": wholes, "edges": past.edges, "voided": past.voided}
     body["settled"] = sorted(past.settled)
-    body["values"] = {name: [_array(part) for part in (v.keys, v.order, v.unit)] for name, v in past.values.items()}
     return msgspec.msgpack.encode(body)
 
 
@@ -45,8 +43,7 @@ def unpack_past(text: bytes) -> Past:
     try:
         channels = {name: _read_channel(found) for name, found in body["channels"].items()}
         wholes = {(d, v, c): stands for d, v, c, stands in body["wholes"]}
-        values = {name: Values(*map(_read, parts)) for name, parts in body["values"].items()}
-        return Past(channels, wholes, tuple(body["edges"]), body["voided"], values, frozenset(body["settled"]))
+        return Past(channels, wholes, tuple(body["edges"]), body["voided"], frozenset(body["settled"]))
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise _damaged() from error
 

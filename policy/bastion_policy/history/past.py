@@ -27,7 +27,6 @@ from bastion_policy.audit import AuditRules, AuditState, Row, checks, distinct
 from bastion_policy.history.certain import certain
 from bastion_policy.history.near import Cells, around, close
 from bastion_policy.history.sets import Ints, Items, Sets, numbered
-from bastion_policy.history.values import Values
 
 Hashes = npt.NDArray[np.uint64]
 FAR, SAME, NEAR, FULL = 0, 1, 2, 3
@@ -251,14 +250,13 @@ class Past:
 
     channels: by name; see the module's page. wholes: whether a (table id, version, channel) as a whole stands for itself.
     edges: queries with predicates on measures whose answer lay at a threshold, as short digests. voided: an owner released
-    what the rules would not have. values: the items of the channels of values. settled: digests of what was answered whole, as itself: asked again, it adds nothing.
+    what the rules would not have. settled: digests of what was answered whole, as itself: asked again, it adds nothing.
     """
 
     channels: dict[str, Channel] = field(default_factory=dict)
     wholes: dict[tuple[str, int, str], bool] = field(default_factory=dict)
     edges: tuple[bytes, ...] = ()
     voided: bool = False
-    values: dict[str, Values] = field(default_factory=dict)
     settled: frozenset[bytes] = frozenset()
 
     def channel(self, name: str, items: int) -> Channel:

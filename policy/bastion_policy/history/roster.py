@@ -25,8 +25,9 @@ from bastion_policy.lineage import OWN
 
 Hashes = npt.NDArray[np.uint64]
 Items = npt.NDArray[np.int32]
-#: share of the pairs of a person's rows that have one value, from which the value counts as staying the same
-MOSTLY = 0.4
+Floats = npt.NDArray[np.float64]
+#: agreement of a person's rows from which a column counts as one that mostly stays the same
+MOSTLY = 0.3
 UNIT, CONTENT = f"{OWN}unit", f"{OWN}content"
 
 
@@ -43,21 +44,31 @@ def numbering_plan(facts: DatasetFacts) -> AnyNode:
     return n.Select(n.Scan(facts.id), tuple(columns))
 
 
-def steady_plan(facts: DatasetFacts, column: str) -> AnyNode:
-    """Return the plan that gives the share of people with several rows two of whose rows mostly have one value of a column.
-
-    Mostly: in `MOSTLY` of all pairs of their rows. (A pay that is raised once a year; not a number of three by chance.)
-    """
+def steady_plans(facts: DatasetFacts, column: str) -> tuple[AnyNode, AnyNode]:
+    """Return the plans that give how often two rows have one value of a column: of one person on average, and of all people."""
     assert facts.unit is not None
-    unit, often, rows = Column(facts.unit), Column(CONTENT), Column(UNIT)
-    values = n.GroupBy(n.Scan(facts.id), (unit, Alias(Column(column), f"{OWN}v")), (Alias(Call("pl.len"), CONTENT),))
-    number = Cast(often, FLOAT64)
-    pairs = call("mul", number, call("sub", number, Literal(FLOAT64, 1.0)))
-    people = n.GroupBy(values, (unit,), (Alias(call("sum", pairs), CONTENT), Alias(call("sum", number), UNIT)))
-    several = n.Filter(people, call("gt", rows, Literal(FLOAT64, 1.0)))
-    every = call("mul", rows, call("sub", rows, Literal(FLOAT64, 1.0)))
-    same = call("ge", often, call("mul", every, Literal(FLOAT64, MOSTLY)))
-    return n.Select(several, (Alias(call("mean", same), CONTENT),))
+    value, unit = f"{OWN}v", Column(facts.unit)
+    kept = n.Select(n.Scan(facts.id), (unit, Alias(Column(column), value)))
+
+    def pairs(keys: tuple[AnyExpr, ...], of: tuple[AnyExpr, ...]) -> AnyNode:
+        number = Cast(Column(CONTENT), FLOAT64)
+        again = call("mul", number, call("sub", number, Literal(FLOAT64, 1.0)))
+        counted = n.GroupBy(kept, keys, (Alias(Call("pl.len"), CONTENT),))
+        sums = (Alias(call("sum", again), CONTENT), Alias(call("sum", number), UNIT))
+        both = n.GroupBy(counted, of, sums) if of else n.Select(counted, sums)
+        several = n.Filter(both, call("gt", Column(UNIT), Literal(FLOAT64, 1.0)))
+        every = call("mul", Column(UNIT), call("sub", Column(UNIT), Literal(FLOAT64, 1.0)))
+        return n.Select(several, (Alias(call("mean", call("truediv", Column(CONTENT), every)), CONTENT),))
+
+    return pairs((unit, Column(value)), (unit,)), pairs((Column(value),), ())
+
+
+def agreement(within: Floats, among: Floats) -> float:
+    """Return by how much rows of one person agree more than rows of two people: 1 if always, 0 if not at all (Cohen's kappa)."""
+    if not within.size or not among.size or not np.isfinite(within[0]) or not np.isfinite(among[0]):
+        return 0.0
+    # where everybody has one value, it stays the same
+    return 1.0 if among[0] >= 1 else float((within[0] - among[0]) / (1 - among[0]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +121,7 @@ class Roster:
         unit = np.arange(1, rows + 1, dtype=np.uint64) if unit is None else unit
         turn = _turns(unit)
         # INVARIANT: tables of the same people share their items: the first row of a person in one is that in all, and so on
-        key = unit if turn is None else np.where(turn == 0, unit, mixed(unit ^ mixed(turn)))
+        key = unit if turn is None else np.where(turn == 0, unit, _mixed(unit ^ _mixed(turn)))
         if not self.keys.size:
             # nobody is known yet: rows are items
             sort = np.argsort(key)
@@ -165,7 +176,7 @@ def _turns(unit: Hashes) -> Hashes | None:
     return turn
 
 
-def mixed(values: Hashes) -> Hashes:
+def _mixed(values: Hashes) -> Hashes:
     """Spread 64-bit numbers (splitmix64, Steele, Lea and Flood 2014)."""
     with np.errstate(over="ignore"):
         mixed = values + np.uint64(0x9E3779B97F4A7C15)

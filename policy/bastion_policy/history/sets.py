@@ -15,6 +15,8 @@ from bastion_policy.audit import Row
 Ints = npt.NDArray[np.int64]
 Items = npt.NDArray[np.int32]
 Flags = npt.NDArray[np.bool_]
+#: sets without an item in common, into which cells that share items are put, and cells that are put there
+MOST_PACKS, MOST_PACKED = 256, 4096
 #: codes that are counted in a table rather than sorted: entries of the table per item
 MOST_SPREAD = 8
 
@@ -169,3 +171,35 @@ class Sets:
             found = Crossed(codes // width, codes % width - 1, counts, at.astype(np.int32))
         self._crossed[:] = [*self._crossed[-1:], (labels, found)]
         return found
+
+
+def packs(sets: Sets, flags: Flags) -> list[tuple[Flags, Sets]]:
+    """Return the flagged cells as sets of cells without an item in common; those that do not fit are left out."""
+    if sets.disjoint:
+        return [(flags, sets)]
+    top = int(sets.memberships[1].max(initial=0)) + 1
+    taken: list[Flags] = []
+    places: list[list[int]] = []
+    for cell in np.flatnonzero(flags & (sets.sizes > 0))[:MOST_PACKED].tolist():
+        items = sets.members(cell)
+        number = next((i for i, used in enumerate(taken) if not used[items].any()), len(taken))
+        if number == len(taken):
+            if number == MOST_PACKS:
+                continue
+            taken.append(np.zeros(top, bool))
+            places.append([])
+        taken[number][items] = True
+        places[number].append(cell)
+    return [(_flagged(found, flags.size), _of(sets, found)) for found in places]
+
+
+def _flagged(cells: Sequence[int], count: int) -> Flags:
+    found = np.zeros(count, bool)
+    found[np.asarray(cells, np.int64)] = True
+    return found
+
+
+def _of(sets: Sets, cells: Sequence[int]) -> Sets:
+    items = [sets.members(cell) for cell in cells]
+    numbers = np.repeat(np.asarray(cells, np.int64), [found.size for found in items])
+    return Sets.of(sets.count, numbers, np.concatenate(items))
