@@ -378,8 +378,13 @@ class ValueRules:
         mine = shown & ~found.without.get(i, none) & ~found.settled.get(i, none) & ~found.elsewhere(i)
         if not mine.any():
             return shown
-        whole = yield from memory.wholes(m, sources)
         asked = yield from memory.members(m, name)
+        if sources:
+            # those who have a value are a population of the table that holds it; of a joined one they are no other than in the cell
+            of = [i for i, o in enumerate(memory.occurrences) if o.index in {s.occurrence for s in sources}]
+            asked = [asked[i] for i in of]
+            memory = Memory(memory.history, tuple(memory.occurrences[i] for i in of), memory.effective)
+        whole = yield from memory.wholes(m, sources)
         channel = channel_of(sources)
         far, cleared = none, none
         if whole:
@@ -394,11 +399,14 @@ class ValueRules:
         answered = none
         if whole and (mine & ~cleared).any():
             left = mine & ~cleared
-            answered = yield from self._as_stored(m, memory, i, asked, channel, left, standing, found, more=more)
+            if len(self.cut.occurrences) == 1:
+                answered = yield from self._as_stored(m, memory, i, asked, channel, left, standing, found, more=more)
         if (mine & ~far & ~answered).any():
             found.failed.append((i, "history"))
         if (far & ~cleared & ~answered).any():
             found.failed.append((i, memory.refusal))
+        if self.memory is not None:
+            self.memory.beyond |= memory.beyond
         return shown & (cleared | ~mine | answered)
 
     def _as_stored(
