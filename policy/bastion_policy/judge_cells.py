@@ -397,7 +397,13 @@ class BoundaryJudge:
         self.kept = kept | self.kept if memory is not None else kept
         table = yield Measure(cut.table(), name, rules.returned(), tables)
         m = Measurer(cut, int(table["__height"]), tables)
-        return cut, (yield from rules.judge(m, table, np.ones(m.size, bool)))
+        judged = yield from rules.judge(m, table, np.ones(m.size, bool))
+        if m.size != len(populations):
+            # INVARIANT: populations are told apart by their place. Where the rows of one are not there (lists without elements),
+            # nothing is told of any.
+            none = np.zeros(len(populations), bool)
+            judged = Judged(none.size, none.astype(np.float64), [none.copy() for _ in judged.shown])
+        return cut, judged
 
     def _parts(
         self,

@@ -279,3 +279,19 @@ def test_strict_decides_by_public_columns_alone() -> None:
         shown.append((told, [sorted(rules(a)) for a in answers]))
     assert shown[0] == shown[1] == shown[2]
     assert "suppressed" in shown[0][1][0]
+
+
+def test_lists_without_elements_between_two_answers() -> None:
+    """What lies between two populations may explode to nothing; those that do not must not be taken for it."""
+    people, days = 120, 3
+    who = np.repeat(np.arange(people), days)
+    lists = polars.Series([[[1, 2], [], None][i % 3] for i in range(people * days)])
+    frame = polars.DataFrame(
+        {"id": who, "g": who % 4, "day": np.tile(np.arange(days), people), "a": who // 4, "x": lists}
+    )
+    roles = {"id": "identifier", "g": "quasi", "day": "quasi", "a": "quasi", "x": "quasi"}
+    for first in (pl.col("a").sum(), pl.len()):
+        w = World(remembers=True).add("t", frame, Policy.default(), roles, "id")
+        assert w.ask(Q("t").group_by("g").agg(first).plan).table is not None
+        plan = Q("t").explode("x").group_by("g").agg(pl.col("a").sum(), pl.len()).plan
+        assert all(f.rule != "rule-failed" for f in w.ask(plan).verdict.findings)
