@@ -415,6 +415,9 @@ class ExpressionTyping:
         args = windowed.args if isinstance(windowed, Call) and name in PER_UNIT_WINDOWS else (windowed,)
         alone = all(isinstance(a, Literal) for a in args[1:])
         value = self.value(args[0]) if args and alone else self._mix(args, "a window over several columns")
+        if expr.mapping == "explode" and any(k.sources for k in keys):
+            # as many numbers as there are people, in as many rows as they have
+            self.cross_row.append("!over")
         units = [k for k in keys if k.plain is not None and self.world.is_unit(k.plain)]
         if units:
             # it reads that person's rows alone, whatever it is; only some of them make a column of the person

@@ -179,14 +179,15 @@ class Memory:
             found += [o] if mine else []
         return found
 
-    def by_people(self, o: Occurrence, sets: Sets) -> Sets:
-        """Return populations of rows as those whose rows they are."""
+    def by_people(self, o: Occurrence, sets: Sets) -> tuple[Sets, list[Indexes]]:
+        """Return populations of rows as those whose rows they are, and per cell how many each person has in it."""
         owner = self.lens(o).roster.owner
         assert owner is not None
         people = int(owner.max()) + 1
         cells, items = sets.memberships
-        code = distinct(cells * people + owner[items])
-        return Sets.of(sets.count, code // people, code % people, people)
+        code, counts = np.unique(cells * people + owner[items], return_counts=True)
+        bounds = np.searchsorted(code // people, np.arange(1, sets.count))
+        return Sets.of(sets.count, code // people, code % people, people), np.split(counts, bounds)
 
     def members(self, m: Measurer, name: str) -> Steps:
         """Return the items of every cell, per occurrence, as listed under `name`."""
@@ -296,10 +297,11 @@ class Memory:
         plan: bytes = b"",
         *,
         told: bool = False,
+        often: Sequence[Indexes] | None = None,
     ) -> Flags:
         """Audit populations and store them; returns which of them are cleared. hidden: cells whose numbers are withheld.
 
-        told: they are told of, whatever comes of it.
+        told: they are told of, whatever comes of it. often: per cell, how often each item is in its number; None: once.
 
         INVARIANT: what is not cleared is not stored, and must not be released; what is withheld must not follow from the rest.
 
@@ -318,7 +320,7 @@ class Memory:
                     self._begin(o, channel)
                     cleared &= self._cleared(o, self._first(o, sets), cleared, FIRST + channel, veiled, plan)
                     after.append(cleared.copy())
-                cleared &= self._cleared(o, sets, cleared, channel, veiled, plan)
+                cleared &= self._cleared(o, sets, cleared, channel, veiled, plan, often)
                 after.append(cleared.copy())
             # the first table may not have stored what it refused itself; each round has fewer cells
             if told or all((found == cleared).all() for found in after):
@@ -337,7 +339,16 @@ class Memory:
         cells, items = sets.memberships
         return Sets.of(sets.count, cells, roster.first[items], roster.size)
 
-    def _cleared(self, o: Occurrence, sets: Sets, flags: Flags, channel: str, hidden: Flags, plan: bytes) -> Flags:
+    def _cleared(
+        self,
+        o: Occurrence,
+        sets: Sets,
+        flags: Flags,
+        channel: str,
+        hidden: Flags,
+        plan: bytes,
+        often: Sequence[Indexes] | None = None,
+    ) -> Flags:
         held = self.channel(o, channel)
         most, unit = self._scale(o, channel)
         new = flags
@@ -357,9 +368,14 @@ class Memory:
         following = replace(following, hidden=held.hidden + more)
         owner = self._owner(o, channel)
         capped = rules.tau is not None and rules.tau * self.k < 1  # by a cap that large atoms alone do not keep
-        if not capped and (
-            following.coarse(self.k, owner, most)
-            or (held.audit is None and following.certain(self.k, most, rules.share, self.history.draw(32)))
+        # INVARIANT: how often people are in a number is kept by the audit alone
+        if (
+            not capped
+            and often is None
+            and (
+                following.coarse(self.k, owner, most)
+                or (held.audit is None and following.certain(self.k, most, rules.share, self.history.draw(32)))
+            )
         ):
             self.put(o, channel, replace(following, audit=None))
             return flags
@@ -370,7 +386,10 @@ class Memory:
         # earlier rows win: the largest populations first, so that what is refused is small and fits into the remainder row
         chosen = np.flatnonzero(new)
         chosen = chosen[np.argsort(-sets.sizes[chosen], kind="stable")]
-        found = state.releasable(asked.rows(list(chosen)), [Row.of(items) for items in more])
+        rows = asked.rows(list(chosen))
+        if often is not None:
+            rows = [Row.of(row.units, often[int(c)]) for c, row in zip(chosen, rows, strict=True)]
+        found = state.releasable(rows, [Row.of(items) for items in more])
         self.beyond |= any(v.clearance is Clearance.BEYOND_CAPACITY for v in found.refused.values())
         accepted = np.zeros(flags.size, bool)
         accepted[chosen[list(found.accepted)]] = True

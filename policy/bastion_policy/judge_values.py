@@ -338,9 +338,13 @@ class ValueRules:
         mine = shown & ~found.without.get(i, none) & ~found.settled.get(i, none) & ~found.elsewhere(i)
         if not mine.any():
             return shown
-        present = self._present(s)
+        present, asked_of = self._present(s), mine
         asked = yield from memory.members(m, self._named(present))
-        people = memory.by_people(o, asked[memory.occurrences.index(o)])
+        people, often = memory.by_people(o, asked[memory.occurrences.index(o)])
+        if self.cut.nested.get(o.index, 0):
+            # a number per person does not say how it counts their rows
+            uneven = np.array([counts.size > 0 and bool((counts != counts[0]).any()) for counts in often])
+            mine, often = mine & ~uneven, [np.ones_like(counts) for counts in often]
         channel = PEOPLE + channel_of(frozenset(x for x in s.sources if x.occurrence == o.index))
         plan = hashlib.sha256(self.plan + repr(present).encode()).digest()[:12]
         far, cleared = none.copy(), none.copy()
@@ -348,14 +352,14 @@ class ValueRules:
         for part, cells in packs(people, mine):
             standing = alone.standing([cells], part, channel, plan)
             far |= standing.far
-            cleared |= alone.enter([cells], standing.far, channel, plan=plan)
+            cleared |= alone.enter([cells], standing.far, channel, plan=plan, often=often)
         memory.beyond |= alone.beyond
         nobody = mine & (people.sizes == 0)
-        if (mine & ~far & ~nobody).any():
+        if (asked_of & ~far & ~nobody).any():
             found.failed.append((i, "history"))
         if (far & ~cleared).any():
             found.failed.append((i, memory.refusal))
-        return shown & (cleared | nobody | ~mine)
+        return shown & (cleared | nobody | ~asked_of)
 
     def _stands(
         self,

@@ -113,6 +113,21 @@ def test_they_are_where_histories_are_off(name: str) -> None:
     assert one - two == pytest.approx(true)
 
 
+def test_how_often_people_are_in_a_sum_is_audited() -> None:
+    """Two groups on one day, then both on the next with one person's rows of all days: one by one they are far apart."""
+    other = pl.col("g") == 1
+    mine = pl.col("a") == TARGET
+    questions = [
+        T.filter(THIRD, day == 0).select(pl.col("pay").sum()),
+        T.filter(other, day == 0).select(pl.col("pay").sum()),
+        T.filter((THIRD | other) & ((day == 1) | mine)).select(pl.col("pay").sum()),
+    ]
+    frame = FRAME.with_columns(a="id")
+    for weaken, obtained in (((), False), (("history", "linear_audit", "saturation"), True)):
+        one, two, three = told(world(*weaken, frame=frame), *questions)
+        assert (three is not None and abs((three - one - two) / 2 - _one(frame, "pay")) < 1) is obtained
+
+
 def test_days_of_other_values_are_other_populations() -> None:
     w = world()
     for column in (x.sum(), x.mean()):

@@ -27,7 +27,7 @@ Hashes = npt.NDArray[np.uint64]
 Items = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float64]
 #: agreement of a person's rows from which a column counts as one that mostly stays the same
-MOSTLY = 0.3
+MOSTLY = 0.2
 UNIT, CONTENT = f"{OWN}unit", f"{OWN}content"
 
 
