@@ -17,7 +17,7 @@ import numpy as np
 
 from bastion_policy.boundary import Guard, Statistic, Term
 from bastion_policy.guard_cells import Flags, Floats
-from bastion_policy.history import Channel, Roster, Sets
+from bastion_policy.history import Channel
 from bastion_policy.history.sets import Items
 from bastion_policy.judge_history import Memory
 from bastion_policy.judge_watch import Part
@@ -62,9 +62,11 @@ class Budget:
         memory, judged = self.memory, part.judged
         (at,) = (j for j, o in enumerate(memory.occurrences) if o.index == source.occurrence)
         o, strict = memory.occurrences[at], memory.effective.profile == "strict"
-        asked, size = _people(part.asked[at], memory.lens(o).roster)
+        asked, roster = part.asked[at], memory.lens(o).roster
+        if roster.most > 1 or roster.changed:
+            asked, _ = memory.by_people(o, asked)
         domain, name = memory.history.domains[o.dataset], f"{BITS_OF}{source.label}"
-        held = memory.history.pasts[domain].channel(name, size)
+        held = memory.history.pasts[domain].channel(name, int(roster.people.max(initial=-1)) + 1)
         load, again = _loads(held, plan)
         spent = load[held.labels]
         # INVARIANT (strict): who has a value decides what is shown, and nothing else
@@ -94,17 +96,6 @@ def _named(s: Statistic) -> bytes:
     """Return what the number of a covariance is called, whichever argument is first."""
     terms = sorted(t.value.plain.label if t.value.plain is not None else repr(t.expr) for t in s.terms)
     return hashlib.sha256(repr((s.function, terms)).encode()).digest()[:12]
-
-
-def _people(asked: Sets, roster: Roster) -> tuple[Sets, int]:
-    """Return the people of populations, and how many people there are."""
-    if roster.most == 1 and not roster.changed:
-        return asked, roster.size
-    _, first, at = np.unique(roster.unit, return_index=True, return_inverse=True)
-    number = np.empty(first.size, np.int64)
-    number[np.argsort(first)] = np.arange(first.size)
-    cells, items = asked.memberships
-    return Sets.of(asked.count, cells, number[at][items], first.size), int(first.size)
 
 
 def _loads(held: Channel, plan: bytes) -> tuple[Floats, list[Items]]:

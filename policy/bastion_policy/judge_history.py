@@ -181,8 +181,7 @@ class Memory:
 
     def by_people(self, o: Occurrence, sets: Sets) -> tuple[Sets, list[Indexes]]:
         """Return populations of rows as those whose rows they are, and per cell how many each person has in it."""
-        owner = self.lens(o).roster.owner
-        assert owner is not None
+        owner = self.lens(o).roster.people
         people = int(owner.max()) + 1
         cells, items = sets.memberships
         code, counts = np.unique(cells * people + owner[items], return_counts=True)
@@ -485,8 +484,7 @@ class Memory:
         roster = self.lens(o).roster
         if not channel.startswith(PEOPLE):
             return roster.most, roster.unit
-        assert roster.owner is not None
-        return 1, np.arange(int(roster.owner.max()) + 1, dtype=np.uint64)
+        return 1, np.arange(int(roster.people.max()) + 1, dtype=np.uint64)
 
     def _owner(self, o: Occurrence, channel: str) -> Indexes | None:
         """Return whose each item of a channel is; None: each is another one's."""

@@ -248,7 +248,8 @@ class Channel:
 class Past:
     """What was released to one audience about one unit domain.
 
-    channels: by name; see the module's page. wholes: whether a (table id, version, channel) as a whole stands for itself.
+    channels: by name; see the module's page. wholes: whether a (table id, version, channel) as a whole stands for itself;
+    what was reserved of a version, and which of its columns mostly stay the same, under names of their own.
     edges: queries with predicates on measures whose answer lay at a threshold, as short digests. voided: an owner released
     what the rules would not have. settled: digests of what was answered whole, as itself: asked again, it adds nothing.
     """

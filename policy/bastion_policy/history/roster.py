@@ -101,11 +101,14 @@ class Roster:
         """Whether the content of some row has changed."""
         return bool((self.first != np.arange(self.size)).any())
 
-    @cached_property
+    @property
     def owner(self) -> npt.NDArray[np.int64] | None:
-        """Whose each item is, as small whole numbers that stay the same; None where everybody has one item."""
-        if self.most == 1:
-            return None
+        """Whose each item is; None where everybody has one item."""
+        return None if self.most == 1 else self.people
+
+    @cached_property
+    def people(self) -> npt.NDArray[np.int64]:
+        """Whose each item is, as small whole numbers that stay the same."""
         _, first, at = np.unique(self.unit, return_index=True, return_inverse=True)
         number = np.empty(first.size, np.int64)
         number[np.argsort(first)] = np.arange(first.size)

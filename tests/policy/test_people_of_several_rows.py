@@ -1,4 +1,4 @@
-"""Rows of one person are as good as each other: populations are compared by whose values they hold, and which.
+"""Rows of one person are as good as each other where a column stays the same: populations are compared by people.
 
 Every attack is two or three questions about people with several rows; it gives one person's value where histories are off.
 """
