@@ -447,8 +447,10 @@ class StatisticsParser:
             reason = f"The argument of {expr.function}() could single people out: {mixed.reason}."
             return Finding("argument", reason, FIX_ARGUMENT, concerned)
         if values and values[0].form in (Form.BITS, Form.BINNED, Form.COMBINATION):
-            reason = f"{expr.function}() of computed bins or conditions could single people out."
-            fix = "Filter or group by the condition, or use the column itself."
+            reason = f"{expr.function}() of bins, conditions, roots or logarithms of people's values could single people out."
+            fix = (
+                "Filter or group by the condition, use the column itself, or take the function of the released number."
+            )
             return Finding("argument", reason, fix, concerned)
         if any(v.picked for v in values):
             reason = (
@@ -521,7 +523,9 @@ def order_dependent(name: str) -> Finding:
         return Finding("argument", "An expression of the plan is too long to be judged.", "Split it over columns.")
     if name.startswith("!"):
         reason = f"{name[1:]}() fails at some values, so that an error would tell of single people's rows."
-        return Finding("row-level", reason, "Use another function.")
+        return Finding(
+            "row-level", reason, "Use another function; cast decimals to Float64, and take dates as they are stored."
+        )
     if name.startswith("="):
         reason = f"{name[1:]}() within one person's rows is no function that a guard is defined for."
         return Finding("order-dependent", reason, "Use shift, diff, cum_sum, rank or rolling_mean over the unit.")
