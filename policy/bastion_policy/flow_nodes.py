@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -26,7 +27,20 @@ from bastion_policy.flow_reshape import concat_frames, fill_columns, fill_frame,
 from bastion_policy.flow_rules import rule_of
 from bastion_policy.flow_trees import is_scalar, output_name, reduces, with_children
 from bastion_policy.flow_within import failing
-from bastion_policy.lineage import CONSTANT, OWN, Computed, Form, Frame, Kind, Occurrence, Source, Typed, Value, World
+from bastion_policy.lineage import (
+    CONSTANT,
+    OWN,
+    ROWS_OF_PERSON,
+    Computed,
+    Form,
+    Frame,
+    Kind,
+    Occurrence,
+    Source,
+    Typed,
+    Value,
+    World,
+)
 from bastion_policy.roles import RoleKind
 from bastion_policy.statistics import (
     StatisticsParser,
@@ -470,13 +484,11 @@ class FlowTyping:
         sources = join_sources(values)
         datasets = {o.dataset for o in frame.occurrences}
         known = len(datasets) == 1 and not frame.fanned and not frame.grouped
-        most = self.world.rows_per_unit.get(*datasets) if known else None
+        most = self._most_rows(*datasets) if known else None
         if isinstance(inner, Call) and not args and inner.function == "pl.len":
-            if self.world.strict:
-                # how many rows a person has is of no declared column, so it chooses nobody
-                units = {o.index: self.world.facts[o.dataset].unit for o in frame.occurrences}
-                sources = frozenset(Source(o.index, o.dataset, units[o.index] or "") for o in frame.occurrences)
-            return Value(sources, Form.COLUMN, 0.0, most and float(most), pristine=True, own_scale=True)
+            sources = frozenset(Source(o.index, o.dataset, ROWS_OF_PERSON) for o in frame.occurrences)
+            # everybody who is there has a row
+            return Value(sources, Form.COLUMN, 1.0, most, pristine=True, own_scale=True)
         if isinstance(inner, Call) and is_scalar(inner) and len(values) == 1:
             value = values[0]
             if value.form is not Form.COLUMN or value.makes_nulls or inner.function not in PER_UNIT:
@@ -487,7 +499,7 @@ class FlowTyping:
                 return Value(sources, Form.MIX, reason="it puts several columns of a unit together")
             low, high = value.low, value.high
             if counts:
-                low, high = 0.0, most and float(most)
+                low, high = 0.0, most
             elif inner.function == "sum" and most is not None and low is not None and high is not None:
                 low, high = most * min(low, 0.0), most * max(high, 0.0)
             elif inner.function in ("sum", "std", "var"):
@@ -495,8 +507,17 @@ class FlowTyping:
             bit = typing.bit_of_unit(value, inner.function)
             picked = value.picked or (typing.several_rows and inner.function not in OF_ALL_ROWS)
             made = Value(sources, Form.COLUMN, low, high, pristine=value.pristine, own_scale=value.own_scale, bit=bit)
-            return replace(made, picked=picked)
+            # what many rows of a person come to at least is far below what anybody's do: who deviates most would not stand out
+            return replace(made, picked=picked, coarse=inner.function == "sum" and low is not None and low < 0)
         return Value(sources, Form.MIX, reason="it mixes several columns of a unit")
+
+    def _most_rows(self, dataset: str) -> float | None:
+        """Return a bound on the rows of a person, by which plans are judged.
+
+        INVARIANT: whether a question is taken costs nothing, so it depends on a power of ten, not on the most rows that one has.
+        """
+        most = self.world.rows_per_unit.get(dataset)
+        return None if most is None else 10.0 ** math.ceil(math.log10(max(most, 1)))
 
     def _boundary(
         self,

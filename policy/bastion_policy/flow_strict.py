@@ -141,7 +141,7 @@ def check_arguments(
 ) -> list[Finding]:
     """Check that every argument is a column, an affine function of one, or a formula the owner listed."""
     for arg, value in zip(args, values, strict=True):
-        concerned = tuple(sorted({s.label for s in value.sources}))
+        concerned = tuple(sorted({s.label for s in value.sources if not s.counted}))
         if not value.sources and value.form is Form.CONSTANT:
             continue
         if expr.function in MOMENTS:

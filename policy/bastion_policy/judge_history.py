@@ -164,7 +164,7 @@ class Memory:
         found = []
         for o in self.several(sources):
             domain, lens, mine = self.history.domains[o.dataset], self.lens(o), False
-            for column in sorted({s.column for s in sources if s.occurrence == o.index}):
+            for column in sorted({s.column for s in sources if s.occurrence == o.index and not s.counted}):
                 key = (lens.dataset, lens.version, "steady " + column)
                 if key not in self.history.pasts[domain].wholes:
                     same = 0.0

@@ -13,7 +13,7 @@ from typing import Protocol
 
 import msgspec
 import numpy as np
-from bastion_plan.dtypes import BOOLEAN
+from bastion_plan.dtypes import BOOLEAN, UINT32
 from bastion_plan.expressions import AnyExpr, Call, Column, Expr, Literal
 
 from bastion_policy.boundary import Guard, Statistic, Term, call
@@ -106,9 +106,7 @@ def discrete(term: Term, world: World) -> bool:
     """
     kinds = [term.dtype]
     if not term.value.listed:
-        kinds += (
-            [world.facts[s.dataset].column(s.column).dtype for s in term.value.sources] if term.value.sources else []
-        )
+        kinds += [UINT32 if s.counted else world.facts[s.dataset].column(s.column).dtype for s in term.value.sources]
     whole = [k.is_integer or k.kind == "Boolean" for k in kinds]
     return whole[0] or (len(whole) > 1 and all(whole[1:]))
 

@@ -189,9 +189,8 @@ class ValueRules:
             if missing:
                 condition = both([*s.population, *(call("is_not_null", t.expr) for t in missing)])
                 assert condition is not None
-                found.append(
-                    (self._named(condition), condition, frozenset().union(*(t.value.sources for t in missing)))
-                )
+                sources = frozenset(x for t in missing for x in t.value.sources if not x.counted)
+                found.append((self._named(condition), condition, sources))
         return found
 
     def _declared(self, term: Term) -> bool:
@@ -213,8 +212,9 @@ class ValueRules:
 
     def _may_miss(self, term: Term) -> bool:
         """Whether some rows may have no value of an argument."""
-        nulls = (self.private[s.dataset].columns[s.column].nulls for s in term.value.sources)
-        return self.cut.rows_per_unit is None or term.value.makes_nulls or any(nulls)
+        stored = [s for s in term.value.sources if not s.counted]
+        nulls = (self.private[s.dataset].columns[s.column].nulls for s in stored)
+        return term.value.makes_nulls or (bool(stored) and self.cut.rows_per_unit is None) or any(nulls)
 
     def _named(self, condition: Expr) -> str:
         if condition not in self._names:

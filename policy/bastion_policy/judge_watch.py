@@ -183,7 +183,7 @@ class Watcher:
         (term,), systems = s.terms, []
         mine = yield from self.values(o, term)
         rows = self.memory.lens(o).rows
-        for source in sorted(term.value.sources, key=lambda x: x.column):
+        for source in sorted((x for x in term.value.sources if not x.counted), key=lambda x: x.column):
             column = yield from self.values(o, source)
             whole = [_all(one.sets, _multiples(mine, column), rows) for one in told]
             if any(bool(w.any()) for w in whole):

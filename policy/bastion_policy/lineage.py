@@ -14,11 +14,14 @@ from bastion_plan.nodes import AnyNode
 
 from bastion_policy.facts import DatasetFacts
 from bastion_policy.model import Role, Rounding
+from bastion_policy.roles import RoleKind
 from bastion_policy.rules import leaves
 
 #: INVARIANT: names of the judge's own columns start with this, and no user's plan or table may have such a name; else a
 #: plan could overwrite the unit column that is carried along.
 OWN = "#~"
+#: stands where a source column's name stands, of a number that is of none: how many rows a person has
+ROWS_OF_PERSON = f"{OWN}rows"
 
 
 #: the least and the greatest value of whole numbers; of wide ones a power of two before, where floats are too coarse to tell
@@ -87,9 +90,19 @@ class Source:
     column: str
 
     @property
+    def counted(self) -> bool:
+        """Whether it is no column of the table, but how many rows of it a person has.
+
+        INVARIANT: that is a number of the person like any other, so it has a source, by which all rules about arguments hold of
+        it: dominance, repeated rows, intervals, covariances. Which rows there are is no value of theirs: nothing of it is missing,
+        populations that it is told of are those of the rows themselves, and rows are compared as rows, each of which adds one.
+        """
+        return self.column == ROWS_OF_PERSON
+
+    @property
     def label(self) -> str:
-        """`dataset.column`."""
-        return f"{self.dataset}.{self.column}"
+        """`dataset.column`; `dataset.` of numbers of rows."""
+        return f"{self.dataset}.{'' if self.counted else self.column}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +123,7 @@ class Value:
     dated: a date that the calendar has, of a column that is none as it stands.
     picked: a number of a person that one of their rows may give: the same number may come of other rows, where they have
         several.
+    coarse: its bounds are wider than its column's, so that the rules about values do not look at them.
     reason: why it is a MIX.
     """
 
@@ -127,6 +141,7 @@ class Value:
     bit: tuple[float, ...] | None = None
     dated: bool = False
     picked: bool = False
+    coarse: bool = False
     reason: str = ""
 
     @property
@@ -236,7 +251,13 @@ class World:
         return replace(self, rounded=any(isinstance(r, Rounding) for p in policies for r in leaves(p.safe_zone)))
 
     def role(self, source: Source) -> Role:
-        """Return the role of a source column."""
+        """Return the role of a source column.
+
+        How many rows a person has may choose people in the default profile; under the strict one it is of no declared column,
+        so it chooses nobody.
+        """
+        if source.counted:
+            return Role(RoleKind.MEASURE if self.strict else RoleKind.QUASI)
         return self.facts[source.dataset].column(source.column).role
 
     def bounds(self, source: Source) -> tuple[float | None, float | None]:

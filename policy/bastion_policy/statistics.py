@@ -432,6 +432,8 @@ class StatisticsParser:
             return value
         line = strict.line_of(arg, self.frame)
         value = replace(value, line=line)
+        if value.coarse:
+            return replace(value, low=None, high=None)
         if all(self.world.bounds(s) == self.world.widest(s) for s in value.sources):
             return value
         low, high = self.world.widest(line[0]) if line is not None else (None, None)
@@ -504,12 +506,13 @@ def _f(number: float) -> Literal:
 
 def labels(sources: frozenset[Source]) -> tuple[str, ...]:
     """Return `dataset.column` of each source, sorted."""
-    return tuple(sorted({s.label for s in sources}))
+    return tuple(sorted({s.label for s in sources if not s.counted}))
 
 
 def names(sources: frozenset[Source]) -> str:
     """Return the columns' names for a sentence."""
-    return ", ".join(repr(c) for c in sorted({s.column for s in sources}))
+    found = [repr(c) for c in sorted({s.column for s in sources if not s.counted})]
+    return ", ".join([*found, *(["the number of a person's rows"] if any(s.counted for s in sources) else [])])
 
 
 def unknown(name: str) -> Finding:

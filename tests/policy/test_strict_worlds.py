@@ -133,8 +133,8 @@ class Maker:
         if shape == 0:
             return Q("s").group_by("kind").agg(n=pl.len(), v0=pl.col("cost").mean(), v1=pl.col("cost").max()).plan
         if shape == 1:
-            each = Q("s").group_by("id").agg(c=pl.col("cost").sum(), d=pl.col("cost").max())
-            return each.select(v0=pl.col("c").mean(), v1=pl.col("d").median(), n=pl.len()).plan
+            each = Q("s").group_by("id").agg(c=pl.col("cost").sum(), d=pl.col("cost").max(), r=pl.len())
+            return each.select(v0=pl.col("c").mean(), v1=pl.col("d").median(), n=pl.len(), r=pl.col("r").mean()).plan
         q = self.rows()
         if shape in (2, 3):
             return q.select(*aggs).plan
