@@ -18,6 +18,7 @@ import numpy as np
 from bastion_policy.boundary import Guard, Statistic, Term
 from bastion_policy.guard_cells import Flags, Floats
 from bastion_policy.history import Channel
+from bastion_policy.history.people import by_people
 from bastion_policy.history.sets import Items
 from bastion_policy.judge_history import Memory
 from bastion_policy.judge_watch import Part
@@ -64,7 +65,7 @@ class Budget:
         o, strict = memory.occurrences[at], memory.effective.profile == "strict"
         asked, roster = part.asked[at], memory.lens(o).roster
         if roster.most > 1 or roster.changed:
-            asked, _ = memory.by_people(o, asked)
+            asked, _ = by_people(roster, asked)
         domain, name = memory.history.domains[o.dataset], f"{BITS_OF}{source.label}"
         held = memory.history.pasts[domain].channel(name, int(roster.people.max(initial=-1)) + 1)
         load, again = _loads(held, plan)

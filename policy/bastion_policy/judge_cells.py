@@ -37,6 +37,7 @@ from bastion_policy.history.coverage import covered
 from bastion_policy.judge_bits import Budget
 from bastion_policy.judge_edges import conditions_on_measures, keys_of_measures, mixed, mixes, narrowing
 from bastion_policy.judge_history import MOST_SNAPPED, Memory, Standing, digest
+from bastion_policy.judge_people import sound
 from bastion_policy.judge_repeats import Repeats, repeats
 from bastion_policy.judge_strict import as_shown
 from bastion_policy.judge_values import Judged, ValueRules
@@ -436,6 +437,8 @@ class BoundaryJudge:
         INVARIANT: of two nested populations that were both answered, what lies between them is answered too; so it is a cell
         like any other, in the whole table to begin with. This holds of what is told instead of a cell as of the cell.
         """
+        for part in parts:
+            yield from self._between_people(cut, part.judged)
         if not self.memory.on or any(cut.nested.values()):
             return
         for number, part in enumerate(parts):
@@ -482,27 +485,47 @@ class BoundaryJudge:
                 judged.shown[i][bad] = False
                 judged.failed += [(i, rule) for j, rule in between.failed if j == alone] or [(i, "min-agg-size")]
 
+    def _between_people(self, cut: Cut, judged: Judged) -> Steps:
+        """Withhold numbers whose difference from a stored one one person makes up, where people have several rows."""
+        for i, source, people, stood in judged.people:
+            guard = self.boundary.statistics[i].guard
+            flags = stood.cleared & judged.shown[i]
+            found = people.between(stood, flags) if guard in SUMMED else []
+            dtype = self.facts[source.dataset].column(source.column).dtype
+            if not found or not (dtype.is_numeric or dtype.is_temporal or dtype == BOOLEAN):
+                continue
+            means = people.means((yield from self._values(cut, people.occurrence, source)))
+            role = self.world.role(source)
+            low = role.lower if role.lower is not None else float(np.nanmin(means, initial=np.inf))
+            upper = 1.0 if dtype == BOOLEAN else role.upper
+            for cell, who, often in found:
+                known = np.isfinite(means[who])
+                if not sound(means[who][known], low, upper, often[known], self.effective) and judged.shown[i][cell]:
+                    judged.shown[i][cell] = False
+                    judged.failed.append((i, "dominance"))
+
+    def _values(self, cut: Cut, o: Occurrence, of: Term | Source) -> Steps:
+        """Return a number per row of a table, NaN where there is none: of an argument, or of a stored column."""
+        if isinstance(of, Term):
+            rows: AnyNode = Rewriter(self.facts, self.done, False, True, True).build(self.below)
+            number, expr = Column(o.row), as_float(lenient(of.expr), of.dtype)
+            rows = n.Select(rows, (number, Alias(expr, X)))
+            for _ in range(cut.nested.get(o.index, 0)):
+                rows = n.Explode(rows, (number,))
+        else:
+            dtype = self.facts[of.dataset].column(of.column).dtype
+            expr, number = as_float(Column(of.column), dtype), Column(o.row)
+            rows = n.Select(n.WithRowIndex(n.Scan(of.dataset), o.row), (number, Alias(expr, X)))
+        present = n.Filter(rows, call("is_not_null", number))
+        answer = yield Measure(present, f"{self.name}v", (o.row, X))
+        found = np.full(self.private[o.dataset].rows, np.nan)
+        found[ints(answer[o.row])] = floats(answer[X])
+        return found
+
     def _watch(self, cut: Cut, parts: Sequence[Part]) -> Steps:
         """Withhold numbers from which others would follow that fail the rules about values."""
         if not parts:
             return
-
-        def values(o: Occurrence, of: Term | Source) -> Steps:
-            if isinstance(of, Term):
-                rows: AnyNode = Rewriter(self.facts, self.done, False, True, True).build(self.below)
-                number, expr = Column(o.row), as_float(lenient(of.expr), of.dtype)
-                rows = n.Select(rows, (number, Alias(expr, X)))
-                for _ in range(cut.nested.get(o.index, 0)):
-                    rows = n.Explode(rows, (number,))
-            else:
-                dtype = self.facts[of.dataset].column(of.column).dtype
-                expr, number = as_float(Column(of.column), dtype), Column(o.row)
-                rows = n.Select(n.WithRowIndex(n.Scan(of.dataset), o.row), (number, Alias(expr, X)))
-            present = n.Filter(rows, call("is_not_null", number))
-            answer = yield Measure(present, f"{self.name}v", (o.row, X))
-            found = np.full(self.private[o.dataset].rows, np.nan)
-            found[ints(answer[o.row])] = floats(answer[X])
-            return found
 
         def repeated(o: Occurrence, s: Statistic) -> bool:
             found = self.repeats
@@ -521,7 +544,14 @@ class BoundaryJudge:
         apart = len(self.frame.occurrences) == 1 and not any(cut.nested.values())
         listed = partial(self._listed, memory=None) if apart else None
         watcher = Watcher(
-            self.memory, self.boundary.statistics, self.name, frozenset(several), repeated, values, known, listed
+            self.memory,
+            self.boundary.statistics,
+            self.name,
+            frozenset(several),
+            repeated,
+            partial(self._values, cut),
+            known,
+            listed,
         )
         Budget(self.memory, self.boundary.statistics, known).spend(parts)
         yield from watcher.tell(parts)

@@ -15,12 +15,11 @@ from bastion_plan.nodes import AnyNode, Node
 
 from bastion_policy.audit import AuditRules, Clearance, Row, distinct
 from bastion_policy.boundary import call
-from bastion_policy.facts import DatasetFacts
-from bastion_policy.guard_cells import INDEX, Flags, Indexes, Measurer, Steps, X, both, floats, ints
+from bastion_policy.guard_cells import INDEX, Flags, Indexes, Measurer, Steps, X, both, ints
 from bastion_policy.guard_plans import lenient
 from bastion_policy.history import FAR, FULL, NEAR, SAME, Channel, History, Lens, Sets, audited
 from bastion_policy.history.past import Hashes, Past
-from bastion_policy.history.roster import CONTENT, MOSTLY, agreement, steady_plans
+from bastion_policy.history.people import classes
 from bastion_policy.lineage import Occurrence, Source
 from bastion_policy.model import Effective
 
@@ -31,14 +30,16 @@ FIRST = "^"
 #: answers at a threshold that predicates on one measure may have: each tells at most one bit about one person's value to who
 #: knows all others on that side of it
 EDGE_BUDGET = 8
-#: begins the channels of columns that mostly stay the same in the rows of a person, whose items are people
-PEOPLE = "="
+#: begins the channels in which rows of one person are as good as each other; those of which the items are people
+PEOPLE, WEIGHED = "=", "=*"
 #: plans that are known to be answered as themselves
 MOST_SETTLED = 4096
 #: rows of differences that are judged beside one answer
 MOST_DIFFERING = 250_000
 #: populations that one boundary may be answered as, besides its own
 MOST_SNAPPED = 256
+#: rows apart, as a multiple of k, up to which populations are judged by their difference though neither lies inside the other
+CLOSE = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,44 +150,6 @@ class Memory:
                 row = call("filter", row, lenient(condition))
             found[f"{name}_{o.index}"] = call("implode", row)
         return found
-
-    def several(self, sources: frozenset[Source]) -> list[Occurrence]:
-        """Return the tables of some columns in which people have several rows."""
-        of = {s.occurrence for s in sources}
-        return [o for o in self.occurrences if self.on and o.index in of and self.lens(o).most > 1]
-
-    def steady(self, m: Measurer, sources: frozenset[Source], facts: Mapping[str, DatasetFacts]) -> Steps:
-        """Return the tables, with several rows per person, in which one of the columns mostly stays the same in a person's rows.
-
-        INVARIANT: rows of one person are then as good as each other: two populations without a row in common may differ by one
-        person's value, or by a multiple of it. So people are compared, whichever of their rows are in. Measured once per version.
-        """
-        found = []
-        for o in self.several(sources):
-            domain, lens, mine = self.history.domains[o.dataset], self.lens(o), False
-            for column in sorted({s.column for s in sources if s.occurrence == o.index and not s.counted}):
-                key = (lens.dataset, lens.version, "steady " + column)
-                if key not in self.history.pasts[domain].wholes:
-                    same = 0.0
-                    if facts[o.dataset].unit not in (None, column):
-                        within, among = steady_plans(facts[o.dataset], column)
-                        one = yield from m.ask(within, returns=(CONTENT,))
-                        other = yield from m.ask(among, returns=(CONTENT,))
-                        same = agreement(floats(one[CONTENT]), floats(other[CONTENT]))
-                    past = self.history.pasts[domain]
-                    self.history.pasts[domain] = replace(past, wholes={**past.wholes, key: same >= MOSTLY})
-                mine |= self.history.pasts[domain].wholes[key]
-            found += [o] if mine else []
-        return found
-
-    def by_people(self, o: Occurrence, sets: Sets) -> tuple[Sets, list[Indexes]]:
-        """Return populations of rows as those whose rows they are, and per cell how many each person has in it."""
-        owner = self.lens(o).roster.people
-        people = int(owner.max()) + 1
-        cells, items = sets.memberships
-        code, counts = np.unique(cells * people + owner[items], return_counts=True)
-        bounds = np.searchsorted(code // people, np.arange(1, sets.count))
-        return Sets.of(sets.count, code // people, code % people, people), np.split(counts, bounds)
 
     def members(self, m: Measurer, name: str) -> Steps:
         """Return the items of every cell, per occurrence, as listed under `name`."""
@@ -355,10 +318,14 @@ class Memory:
             # what was released as itself tells nothing new
             new = flags & (held.distances(sets.where(flags), 1, 1, unit).state != SAME)
         asked = sets.where(new)
-        if not held.room(asked):
+
+        def stored(cells: Sets) -> Sets:
+            return cells if often is None else classes(cells, often)
+
+        if not held.room(stored(asked)):
             self.beyond |= bool(new.any())
             return flags & ~new
-        following = held.released(asked, plan)
+        following = held.released(stored(asked), plan)
         if not self.audits:
             self.put(o, channel, replace(following, audit=None))
             return flags
@@ -367,14 +334,9 @@ class Memory:
         following = replace(following, hidden=held.hidden + more)
         owner = self._owner(o, channel)
         capped = rules.tau is not None and rules.tau * self.k < 1  # by a cap that large atoms alone do not keep
-        # INVARIANT: how often people are in a number is kept by the audit alone
-        if (
-            not capped
-            and often is None
-            and (
-                following.coarse(self.k, owner, most)
-                or (held.audit is None and following.certain(self.k, most, rules.share, self.history.draw(32)))
-            )
+        if not capped and (
+            following.coarse(self.k, owner, most)
+            or (held.audit is None and following.certain(self.k, most, rules.share, self.history.draw(32)))
         ):
             self.put(o, channel, replace(following, audit=None))
             return flags
@@ -392,14 +354,17 @@ class Memory:
         self.beyond |= any(v.clearance is Clearance.BEYOND_CAPACITY for v in found.refused.values())
         accepted = np.zeros(flags.size, bool)
         accepted[chosen[list(found.accepted)]] = True
-        following = following if len(found.accepted) == chosen.size else held.released(sets.where(accepted), plan)
+        following = (
+            following if len(found.accepted) == chosen.size else held.released(stored(sets.where(accepted)), plan)
+        )
         self.put(o, channel, replace(following, hidden=held.hidden + more, audit=state.commit(found)))
         return flags & (~new | accepted)
 
     def differences(self, asked: Sequence[Sets], flags: Flags, *, inner: bool) -> list[tuple[int, Indexes]]:
-        """Return (cell, rows) of what lies between a cell and a stored population around or inside it, the smallest first.
+        """Return (cell, rows) of what is in a cell or in a stored population, and not in both, the smallest first.
 
-        Whoever has both numbers has that of their difference. inner: of conditions inside statistics, which lie in the cells of
+        Whoever has both numbers has that of their difference: of a cell, where one lies inside the other; else what some add less
+        what others add, who may be known to add nothing. inner: of conditions inside statistics, which lie in the cells of
         the same question; cells that are disjoint are compared with what was stored before it.
         """
         if not self.snaps or len(self.occurrences) != 1:
@@ -407,7 +372,7 @@ class Memory:
         (o,), (sets,) = self.occurrences, asked
         now = inner or not sets.disjoint
         held, lens = self.channel(o, "") if now else self.before[o.dataset], self.lens(o)
-        pairs = held.nested(sets.where(flags), MOST_SNAPPED)
+        pairs = held.beside(sets.where(flags), MOST_SNAPPED, CLOSE * self.k)
         found: list[tuple[int, Indexes]] = []
         left, seen = MOST_DIFFERING, set()
         for cell, part, stored, apart in pairs:
@@ -482,13 +447,13 @@ class Memory:
     def _scale(self, o: Occurrence, channel: str) -> tuple[int, Hashes]:
         """Return (items per person at most, whose each item is) of a channel."""
         roster = self.lens(o).roster
-        if not channel.startswith(PEOPLE):
+        if not channel.startswith(WEIGHED):
             return roster.most, roster.unit
         return 1, np.arange(int(roster.people.max()) + 1, dtype=np.uint64)
 
     def _owner(self, o: Occurrence, channel: str) -> Indexes | None:
         """Return whose each item of a channel is; None: each is another one's."""
-        return None if channel.startswith(PEOPLE) else self.lens(o).roster.owner
+        return None if channel.startswith(WEIGHED) else self.lens(o).roster.owner
 
     def _rules(self, most: int) -> AuditRules:
         """Return the audit's rules in items.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 
 import numpy as np
 from bastion_plan import nodes as n
@@ -32,10 +33,11 @@ from bastion_policy.guard_cells import (
 )
 from bastion_policy.guard_plans import as_float, lenient
 from bastion_policy.history import Sets
-from bastion_policy.history.sets import Items, packs
-from bastion_policy.judge_history import MOST_SNAPPED, PEOPLE, Memory, Standing, channel_of
+from bastion_policy.history.sets import Items
+from bastion_policy.judge_history import MOST_SNAPPED, Memory, Standing, channel_of
 from bastion_policy.judge_homogeneity import differing, threshold, watched
 from bastion_policy.judge_intervals import intervals
+from bastion_policy.judge_people import PeopleOf, Stood, compared
 from bastion_policy.judge_repeats import Evenness, Repeats
 from bastion_policy.judge_strict import JUDGED, ColumnVerdicts, guard_columns
 from bastion_policy.lineage import OWN, Form, Occurrence, Source, Value, World
@@ -59,7 +61,8 @@ class Judged:
     elsewhere). told: these populations, as items, by statistic and cell. paired: people with a value in both arguments, by
     covariance. inner: populations that conditions inside statistics
     pick, by statistic. edges: where such a population lies at a threshold. uneven: where only rows that are in more often than
-    others keep a statistic from being told. close: where whether they are may lie at a single one.
+    others keep a statistic from being told. close: where whether they are may lie at a single one. people: what became of
+    populations of people with several rows, by statistic and column.
     """
 
     height: int
@@ -78,6 +81,7 @@ class Judged:
     edges: dict[int, Flags] = field(default_factory=dict)
     uneven: dict[int, Flags] = field(default_factory=dict)
     close: dict[int, Flags] = field(default_factory=dict)
+    people: list[tuple[int, Source, PeopleOf, Stood]] = field(default_factory=list)
 
     def elsewhere(self, i: int) -> Flags:
         """Return the cells in which a statistic is that of another population."""
@@ -154,8 +158,8 @@ class ValueRules:
         for s in self.cut.boundary.statistics:
             for name, condition, _ in self._asked(s):
                 found |= self.memory.columns(name, condition)
-            if s.terms and self.memory.several(s.sources):
-                found |= self.memory.columns(self._named(self._present(s)), self._present(s))
+            for population in self._of_people(s)[1]:
+                found |= self.memory.columns(self._named(population), population)
         return found
 
     @staticmethod
@@ -319,47 +323,55 @@ class ValueRules:
         if memory is None or not memory.on:
             return shown
         asked = self._asked(s)
-        steady = []
-        if s.terms and s.function not in ("count", "null_count"):
-            steady = yield from memory.steady(m, s.sources, self.world.facts)
+        columns, populations = self._of_people(s)
         for at, (name, condition, sources) in enumerate(asked):
-            more = at + 1 < len(asked) or bool(steady)
+            more = at + 1 < len(asked) or bool(columns)
             shown = yield from self._stands(m, memory, i, name, condition, sources, shown, found, more=more)
-        for o in steady:
-            shown = yield from self._people_stand(m, memory, o, i, shown, found)
+        for of, population in product(columns, populations):
+            shown = yield from self._people_stand(m, memory, i, of, population, shown, found)
         return shown
 
-    def _people_stand(self, m: Measurer, memory: Memory, o: Occurrence, i: int, shown: Flags, found: Judged) -> Steps:
-        """Return where the people stand whose rows are added up, for columns that mostly stay the same in them.
+    def _of_people(self, s: Statistic) -> tuple[list[tuple[Occurrence, Source]], list[Expr]]:
+        """Return (columns, populations) of a statistic that are compared by people: of tables with several rows of one."""
+        memory = self.memory
+        if memory is None or not memory.on or not s.terms or s.function in ("count", "null_count"):
+            return [], []
+        of = {o.index: o for o in memory.occurrences if self.private[o.dataset].max_rows_per_unit > 1}
+        found = [(of[x.occurrence], x) for x in compared(s.sources, self.world) if x.occurrence in of]
+        populations = [self._present(s)] if found else []
+        if found and s.guard is Guard.HELD:
+            chosen = both([*s.population, Cast(lenient(s.terms[0].expr), BOOLEAN, strict=False)])
+            assert chosen is not None
+            populations.append(chosen)
+        return found, populations
 
-        INVARIANT: cells of one question may have people in common; each is judged beside those before it.
-        """
-        s, none = self.cut.boundary.statistics[i], np.zeros(m.size, bool)
+    def _people_stand(
+        self,
+        m: Measurer,
+        memory: Memory,
+        i: int,
+        of: tuple[Occurrence, Source],
+        population: Expr,
+        shown: Flags,
+        found: Judged,
+    ) -> Steps:
+        """Return where the people stand whose rows a statistic is about."""
+        (o, source), none = of, np.zeros(m.size, bool)
         mine = shown & ~found.without.get(i, none) & ~found.settled.get(i, none) & ~found.elsewhere(i)
         if not mine.any():
             return shown
-        present, asked_of = self._present(s), mine
-        asked = yield from memory.members(m, self._named(present))
-        people, often = memory.by_people(o, asked[memory.occurrences.index(o)])
-        if self.cut.nested.get(o.index, 0):
-            # a number per person does not say how it counts their rows
-            uneven = np.array([counts.size > 0 and bool((counts != counts[0]).any()) for counts in often])
-            mine, often = mine & ~uneven, [np.ones_like(counts) for counts in often]
-        channel = PEOPLE + channel_of(frozenset(x for x in s.sources if x.occurrence == o.index))
-        plan = hashlib.sha256(self.plan + repr(present).encode()).digest()[:12]
-        far, cleared = none.copy(), none.copy()
-        alone = Memory(memory.history, (o,), memory.effective)
-        for part, cells in packs(people, mine):
-            standing = alone.standing([cells], part, channel, plan)
-            far |= standing.far
-            cleared |= alone.enter([cells], standing.far, channel, plan=plan, often=often)
-        memory.beyond |= alone.beyond
-        nobody = mine & (people.sizes == 0)
-        if (asked_of & ~far & ~nobody).any():
+        asked = yield from memory.members(m, self._named(population))
+        rows = asked[memory.occurrences.index(o)]
+        people = PeopleOf(memory, o, source.column)
+        stood = people.stand(rows, mine, per_person=bool(self.cut.nested.get(o.index, 0)))
+        found.edges[i] = found.edges.get(i, none) | stood.edge
+        found.people.append((i, source, people, stood))
+        nobody = mine & (rows.sizes == 0)
+        if (mine & ~stood.far & ~nobody).any():
             found.failed.append((i, "history"))
-        if (far & ~cleared).any():
+        if (stood.far & ~stood.cleared).any():
             found.failed.append((i, memory.refusal))
-        return shown & (cleared | nobody | ~asked_of)
+        return shown & (stood.cleared | nobody | ~mine)
 
     def _stands(
         self,

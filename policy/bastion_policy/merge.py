@@ -137,7 +137,10 @@ def _roles(tables: Iterable[dict[str, Role]]) -> dict[str, Role]:
     merged: dict[str, Role] = {}
     for table in tables:
         for name, role in table.items():
-            merged[name] = max(role, merged.get(name, role), key=_role_order)
+            before = merged.get(name, role)
+            merged[name] = msgspec.structs.replace(
+                max(role, before, key=_role_order), varies=role.varies and before.varies
+            )
     return dict(sorted(merged.items()))
 
 

@@ -52,12 +52,15 @@ class Role(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     hidden (no use at all).
     lower, upper: the owner's bounds of a measure, both or neither.
     domain: the values of a quasi or public column, where the owner declares that they may be named.
+    varies: where people have several rows, the owner declares that what one of them holds tells nothing of the others: an
+    amount of each purchase, not a pay, an age or a weight. Else rows of one person count as good as each other.
     """
 
     kind: RoleKind
     lower: float | None = None
     upper: float | None = None
     domain: tuple[Scalar, ...] | None = None
+    varies: bool = False
 
     def __post_init__(self) -> None:
         msgspec.structs.force_setattr(self, "kind", _kind(self.kind))
@@ -65,6 +68,8 @@ class Role(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
             self._check_bounds()
         if self.domain is not None:
             self._check_domain()
+        if not isinstance(self.varies, bool):
+            raise refuse("role.varies", f"Whether a column varies is True or False, not {self.varies!r}.")
 
     def _check_bounds(self) -> None:
         if self.kind is not RoleKind.MEASURE:
@@ -97,6 +102,10 @@ class Role(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
         msgspec.structs.force_setattr(self, "domain", values)
 
     def __str__(self) -> str:
+        return f"{self._plain}, varies" if self.varies else self._plain
+
+    @property
+    def _plain(self) -> str:
         if self.lower is not None:
             return f"measure({self.lower:.15g}, {self.upper:.15g})"
         if self.domain is not None:
@@ -136,9 +145,12 @@ def _kind(value: Any) -> RoleKind:
         ) from None
 
 
-def measure(lower: float | None = None, upper: float | None = None) -> Role:
-    """Return the role of a number that is aggregated, with the owner's bounds (none: the owner has yet to confirm)."""
-    return Role(RoleKind.MEASURE, lower, upper)
+def measure(lower: float | None = None, upper: float | None = None, *, varies: bool = False) -> Role:
+    """Return the role of a number that is aggregated, with the owner's bounds (none: the owner has yet to confirm).
+
+    varies: where people have several rows, what one of them holds tells nothing of the others.
+    """
+    return Role(RoleKind.MEASURE, lower, upper, varies=varies)
 
 
 def public(*domain: Scalar) -> Role:

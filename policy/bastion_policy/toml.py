@@ -136,6 +136,8 @@ def _role(role: Role) -> str:
         items |= {"lower": _number(role.lower), "upper": _number(role.upper)}
     if role.domain is not None:
         items["domain"] = _value(role.domain)
+    if role.varies:
+        items["varies"] = _value(True)
     return items["role"] if len(items) == 1 else _inline(items)
 
 
@@ -322,14 +324,15 @@ def _read_role(value: Any, path: str) -> Role:
             return to_role(value)
         if not isinstance(value, dict):
             raise _wrong(path, 'a role name or a table such as { role = "measure", lower = 0, upper = 100 }')
-        _check_keys(value, ("role", "lower", "upper", "domain"), path)
+        _check_keys(value, ("role", "lower", "upper", "domain", "varies"), path)
         if "role" not in value:
             raise refuse("toml.missing", 'the table has no key "role".')
         domain = value.get("domain")
         if domain is not None and not isinstance(domain, list):
             raise _wrong(f"{path}.domain", "a list of values")
         kind = to_role(value["role"]).kind
-        return Role(kind, value.get("lower"), value.get("upper"), tuple(domain) if domain is not None else None)
+        values = tuple(domain) if domain is not None else None
+        return Role(kind, value.get("lower"), value.get("upper"), values, value.get("varies", False))
 
 
 def _read_rule(value: Any, path: str) -> Rule:

@@ -228,19 +228,24 @@ def test_distances_are_those_of_the_definition(few: None, stored: list, asked: l
 
 
 @PROPERTY
-@given(st.lists(SETS, max_size=4), SETS)
-def test_populations_inside_one_another_are_found(few: None, stored: list, asked: list) -> None:
+@given(st.lists(SETS, max_size=4), SETS, st.integers(0, 8))
+def test_populations_inside_one_another_or_close_are_found(few: None, stored: list, asked: list, within: int) -> None:
     channel, places = stored_ones(stored)
-    expected = {
-        (cell, place, len(population ^ s))
+    pairs = [
+        ((cell, place, len(population ^ s)), population <= s or population >= s)
         for cell, population in enumerate(asked)
         for place, s in places
-        if population and population != s and (population <= s or population >= s)
-    }
-    found = channel.nested(sets_of(asked), 1_000)
-    assert {(c, (p, s), apart) for c, p, s, apart in found} == expected
-    assert [apart for *_, apart in found] == sorted(apart for *_, apart in expected)
-    assert channel.nested(sets_of(asked), 2) == found[:2]
+        if population & s and population != s
+    ]
+    inside = {pair for pair, nested in pairs if nested}
+    beside = {pair for pair, nested in pairs if not nested and pair[2] < within}
+    found = [(c, (p, s), apart) for c, p, s, apart in channel.beside(sets_of(asked), 1_000, within)]
+    assert set(found[: len(inside)]) == inside
+    assert set(found[len(inside) :]) == beside
+    for one in (found[: len(inside)], found[len(inside) :]):
+        assert [apart for *_, apart in one] == sorted(apart for *_, apart in one)
+    few_ = channel.beside(sets_of(asked), 2, within)
+    assert [(c, (p, s), apart) for c, p, s, apart in few_] == found[: len(inside)][:2] + found[len(inside) :][:2]
 
 
 @PROPERTY
@@ -279,7 +284,7 @@ def test_what_is_not_counted_is_not_near(few: None, seed: int, k: int, rows: int
         assert (found.state == near).all()
         assert (np.stack([found.part, found.stored], axis=1) == first).all()
         read = again.distances(asked, k, rows, unit)
-        assert (read.part == found.part).all() and again.nested(asked, 500) == channel.nested(asked, 500)
+        assert (read.part == found.part).all() and again.beside(asked, 500, 9) == channel.beside(asked, 500, 9)
 
 
 @settings(deadline=None, max_examples=60)

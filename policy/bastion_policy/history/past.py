@@ -109,25 +109,29 @@ class Channel:
                     state[where], part[where], stored[where] = NEAR, p, s[at]
         return Distances(state, part, stored, closest)
 
-    def nested(self, asked: Sets, most: int) -> list[tuple[int, int, int, int]]:
-        """Return (cell, part, stored, items apart) where a cell lies inside a stored population, or holds one.
+    def beside(self, asked: Sets, most: int, within: int) -> list[tuple[int, int, int, int]]:
+        """Return (cell, part, stored, items apart) of stored populations that overlap with cells without being the same.
 
-        Only the `most` of which the fewest items are apart, the fewest first.
+        First those of which one lies inside the other, then those with fewer than `within` items apart. Of either only the
+        `most` of which the fewest items are apart, the fewest first.
         """
-        found = [np.zeros((4, 0), np.int64)]
-        for p, c, s, apart, nested in self._overlaps(asked):
-            at = np.flatnonzero(nested & (apart > 0))
-            found.append(np.stack([c[at], np.full(at.size, p), s[at], apart[at]]))
+        found = [np.zeros((5, 0), np.int64)]
+        for p, c, s, apart, nested in self._overlaps(asked, within, nested=True):
+            at = np.flatnonzero((nested | (apart < within)) & (apart > 0))
+            found.append(np.stack([c[at], np.full(at.size, p), s[at], apart[at], nested[at]]))
         every = np.concatenate(found, axis=1)
-        chosen = every[:, np.argsort(every[3], kind="stable")[:most]]
+        every = every[:, np.argsort(every[3], kind="stable")]
+        inside = every[4] > 0
+        chosen = np.concatenate([every[:4, inside][:, :most], every[:4, ~inside][:, :most]], axis=1)
         return [(int(c), int(p), int(s), int(apart)) for c, p, s, apart in chosen.T]
 
     def _overlaps(
-        self, asked: Sets, within: int | None = None
+        self, asked: Sets, within: int, *, nested: bool = False
     ) -> Iterator[tuple[int, Ints, Ints, Ints, npt.NDArray[np.bool_]]]:
         """Iterate over (part, cells, stored, items apart, whether one lies inside the other) of what has items in common.
 
-        within: only partitions with a pair of fewer items apart are needed; None: those in which one lies inside the other.
+        Only partitions with a pair of fewer than `within` items apart are needed; nested: and those in which one lies inside
+        the other.
         """
         if not self.parts.shape[0]:
             return
@@ -135,12 +139,11 @@ class Channel:
         if not cell.size:
             return
         among = np.arange(self.parts.shape[0])
-        if among.size <= FEW:
-            pass
-        elif within is not None:
+        if among.size > FEW and (asked.disjoint or not nested):
             among = close(self.parts, self.cells, cell, atom, lengths, asked.sizes, within)
-        elif asked.disjoint:
-            among = around(self.parts, self.cells, cell, atom, lengths, asked.sizes, self.sizes)
+            if nested:
+                whole = around(self.parts, self.cells, cell, atom, lengths, asked.sizes, self.sizes)
+                among = np.union1d(among, whole)
         for p in among.tolist():
             row = self.parts[p]
             inside = row[atom]
@@ -249,7 +252,7 @@ class Past:
     """What was released to one audience about one unit domain.
 
     channels: by name; see the module's page. wholes: whether a (table id, version, channel) as a whole stands for itself;
-    what was reserved of a version, and which of its columns mostly stay the same, under names of their own.
+    what was reserved of a version under names of its own.
     edges: queries with predicates on measures whose answer lay at a threshold, as short digests. voided: an owner released
     what the rules would not have. settled: digests of what was answered whole, as itself: asked again, it adds nothing.
     """

@@ -15,8 +15,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 from bastion_plan import nodes as n
-from bastion_plan.dtypes import FLOAT64
-from bastion_plan.expressions import Alias, AnyExpr, Call, Cast, Column, Literal
+from bastion_plan.expressions import Alias, AnyExpr, Column
 from bastion_plan.nodes import AnyNode
 
 from bastion_policy.boundary import call
@@ -25,9 +24,6 @@ from bastion_policy.lineage import OWN
 
 Hashes = npt.NDArray[np.uint64]
 Items = npt.NDArray[np.int32]
-Floats = npt.NDArray[np.float64]
-#: agreement of a person's rows from which a column counts as one that mostly stays the same
-MOSTLY = 0.2
 UNIT, CONTENT = f"{OWN}unit", f"{OWN}content"
 
 
@@ -42,33 +38,6 @@ def numbering_plan(facts: DatasetFacts) -> AnyNode:
     if facts.unit is not None:
         columns.append(Alias(call("hash", Column(facts.unit), seed=1), UNIT))
     return n.Select(n.Scan(facts.id), tuple(columns))
-
-
-def steady_plans(facts: DatasetFacts, column: str) -> tuple[AnyNode, AnyNode]:
-    """Return the plans that give how often two rows have one value of a column: of one person on average, and of all people."""
-    assert facts.unit is not None
-    value, unit = f"{OWN}v", Column(facts.unit)
-    kept = n.Select(n.Scan(facts.id), (unit, Alias(Column(column), value)))
-
-    def pairs(keys: tuple[AnyExpr, ...], of: tuple[AnyExpr, ...]) -> AnyNode:
-        number = Cast(Column(CONTENT), FLOAT64)
-        again = call("mul", number, call("sub", number, Literal(FLOAT64, 1.0)))
-        counted = n.GroupBy(kept, keys, (Alias(Call("pl.len"), CONTENT),))
-        sums = (Alias(call("sum", again), CONTENT), Alias(call("sum", number), UNIT))
-        both = n.GroupBy(counted, of, sums) if of else n.Select(counted, sums)
-        several = n.Filter(both, call("gt", Column(UNIT), Literal(FLOAT64, 1.0)))
-        every = call("mul", Column(UNIT), call("sub", Column(UNIT), Literal(FLOAT64, 1.0)))
-        return n.Select(several, (Alias(call("mean", call("truediv", Column(CONTENT), every)), CONTENT),))
-
-    return pairs((unit, Column(value)), (unit,)), pairs((Column(value),), ())
-
-
-def agreement(within: Floats, among: Floats) -> float:
-    """Return by how much rows of one person agree more than rows of two people: 1 if always, 0 if not at all (Cohen's kappa)."""
-    if not within.size or not among.size or not np.isfinite(within[0]) or not np.isfinite(among[0]):
-        return 0.0
-    # where everybody has one value, it stays the same
-    return 1.0 if among[0] >= 1 else float((within[0] - among[0]) / (1 - among[0]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,6 +82,13 @@ class Roster:
         number = np.empty(first.size, np.int64)
         number[np.argsort(first)] = np.arange(first.size)
         return number[at]
+
+    @cached_property
+    def of_people(self) -> tuple[Items, npt.NDArray[np.int64]]:
+        """The items, person by person, and where each person's begin; those of a person in their order."""
+        order = np.argsort(self.people, kind="stable").astype(np.int32)
+        counts = np.bincount(self.people)
+        return order, np.cumsum(counts) - counts
 
     def entered(self, dataset: str, version: int, unit: Hashes | None, content: Hashes) -> Roster:
         """Return the roster with the rows of a version of a table in it; `unit` None: every row is its own unit."""
