@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
@@ -196,6 +197,14 @@ MOST_DAYS = 366 * 1000
 _DATED = frozenset({"str.to_date", "str.to_datetime", "str.strptime", "str.to_time"})
 #: dates of a date that is in the calendar
 _STILL_DATED = frozenset({"dt.date", "dt.time", "dt.truncate", "dt.round", "dt.month_start", "dt.month_end"})
+#: functions that write dates as text, and the directives by which they do so at every date that the calendar has, from the year
+#: -262143 to 262142 (tests/policy/test_dates_as_text.py tries them there).
+#: INVARIANT: no other: one that a type has not, or that is not closed, fails; so a text that names none is looked for in vain.
+FORMATS = frozenset({"dt.strftime", "dt.to_string"})
+_NUMBERS = {"Date": "YyGgmdejqUWVuw", "Datetime": "YyGgmdejqUWVuwHIMS"}
+_WORDS = {"Date": "aAbBhFD", "Datetime": "aAbBhFDTRp"}
+#: characters of a format: every row's text is as long
+MAX_FORMAT = 100
 #: parts of one expression that are looked at
 MAX_NODES = 1000
 #: functions that take a column in every argument, and never fail; the arguments of others after the first are constant
@@ -503,6 +512,10 @@ class ExpressionTyping:
         """Whether the function may fail at some values."""
         if expr.function in GUESSES and expr.option("format", None) is None:
             return True
+        if expr.function in FORMATS:
+            return not (
+                writes(self._dtype(expr.args[0]), expr.option("format", None)) and self.in_calendar(expr.args[0])
+            )
         if expr.function not in TOTAL:
             return True
         kinds = [self._dtype(a) for a in expr.args]
@@ -680,6 +693,20 @@ class ExpressionTyping:
             own = value.own_scale and not self._is_number(expr)
             return value.derived(Form.COLUMN, low=low, high=high, own_scale=own, bit=value.bit)
         return None
+
+
+def writes(dtype: DType | None, pattern: object) -> bool:
+    """Whether a format gives a text for every date of a type. None: the type's own."""
+    if dtype is None or dtype.kind not in _NUMBERS or dtype.zone is not None:
+        return False
+    if pattern is None:
+        return True
+    one = f"%(%|[-_0]?[{_NUMBERS[dtype.kind]}]|[{_WORDS[dtype.kind]}])"
+    return (
+        isinstance(pattern, str)
+        and len(pattern) <= MAX_FORMAT
+        and re.fullmatch(f"({one}|[^%])*", pattern, re.DOTALL) is not None
+    )
 
 
 def scalar_bounds(expr: Expr, typing: ExpressionTyping) -> Value:

@@ -15,7 +15,7 @@ from bastion_plan.typing import expr_dtype
 
 from bastion_policy import flow_strict as strict
 from bastion_policy.boundary import Guard, Output, Statistic, Term, call
-from bastion_policy.flow_expressions import ExpressionTyping
+from bastion_policy.flow_expressions import FORMATS, ExpressionTyping
 from bastion_policy.flow_linear import MAX_PARTS, Linear, linear
 from bastion_policy.flow_trees import is_scalar, number, with_children
 from bastion_policy.lineage import OWN, Form, Frame, Source, Value, World, is_string
@@ -526,6 +526,11 @@ def order_dependent(name: str) -> Finding:
         return Finding("argument", "An expression of the plan is too long to be judged.", "Split it over columns.")
     if name.startswith("!"):
         reason = f"{name[1:]}() fails at some values, so that an error would tell of single people's rows."
+        if name[1:] in FORMATS:
+            fix = (
+                "Use directives like %Y, %m, %d, %b, %V or %q, of times also %H, %M and %S, on a date as it is stored."
+            )
+            return Finding("row-level", reason, fix)
         return Finding(
             "row-level", reason, "Use another function; cast decimals to Float64, and take dates as they are stored."
         )
