@@ -48,8 +48,8 @@ def policy(unit: str) -> Policy:
         "g": "quasi",
         "flag": "quasi",
         "h": "quasi",
-        "x": measure(0, 100_000),
-        "y": measure(0, 1000),
+        "x": measure(0, 100_000, varies=True),
+        "y": measure(0, 1000, varies=True),
     }
     return Policy(safe_zone=Aggregation(10), unsafe_handling=Review(), unit=unit, roles=roles)
 

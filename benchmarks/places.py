@@ -46,7 +46,7 @@ LIMITS: dict[str, Any] = {"memory": float(8 << 30), "seconds": 300.0}
 EPSILON = 1000.0
 ROLES: dict[str, Any] = {
     "unit": "identifier", "k": "quasi", "g": "quasi", "f": "quasi", "c": "quasi", "m": "quasi", "n": "quasi",
-    "x": measure(0, 100_000), "y": measure(0, 1000),
+    "x": measure(0, 100_000, varies=True), "y": measure(0, 1000, varies=True),
 }  # fmt: skip
 
 

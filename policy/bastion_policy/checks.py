@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
+import msgspec
 from bastion_plan.expressions import Expr
 
 from bastion_policy.actions import Reject, Suppress, action_name
 from bastion_policy.derived import columns_of
-from bastion_policy.facts import ColumnFacts, PrivateFacts
+from bastion_policy.facts import ColumnFacts, DatasetFacts, PrivateFacts
 from bastion_policy.policy import Policy
 from bastion_policy.roles import RoleKind
 from bastion_policy.rules import (
@@ -205,6 +206,29 @@ def too_few(policy: Policy, private: PrivateFacts | None) -> tuple[str, ...]:
         f"Numbers must be about at least {effective.k} people, and the table has {private.units}: nothing of it is released "
         "automatically before it has more.",
     )
+
+
+def alike(facts: DatasetFacts, private: PrivateFacts | None) -> tuple[str, ...]:
+    """Return a sentence for the owner where people have several rows: which columns count as alike in the rows of one."""
+    policy = facts.policy
+    if private is None or private.max_rows_per_unit == 1 or policy.effective().zone != "guarded":
+        return ()
+    secret = (RoleKind.MEASURE, RoleKind.SENSITIVE)
+    columns = [c for c in facts.columns if c.role.kind in secret and not c.role.varies]
+    if not columns:
+        return ()
+    first = next((c for c in columns if c.role.kind is RoleKind.MEASURE), columns[0])
+    line = roles_text({first.name: msgspec.structs.replace(first.role, varies=True)}).splitlines()[1]
+    return (
+        f"People have up to {private.max_rows_per_unit} rows, and what those of one person hold in {_listed(columns)} counts as "
+        "alike, so numbers of nearly the same people are withheld, whichever of their rows they are of. Of a column in which a "
+        f"row tells nothing of the person's other rows, say so: {line}.",
+    )
+
+
+def _listed(columns: Sequence[ColumnFacts]) -> str:
+    names = [repr(c.name) for c in columns[:5]] + ([f"{len(columns) - 5} more"] if len(columns) > 5 else [])
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
 def strangers(policy: Policy, known: Callable[[str], bool]) -> tuple[str, ...]:

@@ -333,6 +333,11 @@ _SENTENCES = {
         "Some numbers of {columns} would differ by fewer than {k} people from what was answered to you before.",
         "Ask about a population that differs by more people, or use what was answered before.",
     ),
+    "same-people": (
+        "Some numbers of {columns} would be about all but fewer than {k} of the people of an answer that you have, and what is in "
+        "the rows of one person may be alike.",
+        "Ask about the very same people, or about others, or ask the owner whether the column varies from row to row.",
+    ),
     "linear-audit": (
         "Some numbers of {columns} would, together with earlier answers, tell about fewer than {k} people.",
         "Use larger groups, or the groups of earlier questions.",

@@ -39,6 +39,7 @@ MEASURED = frozenset(
         "leverage",
         "linear-audit",
         "min-agg-size",
+        "same-people",
         "tied-values",
         "uneven-rows",
     }

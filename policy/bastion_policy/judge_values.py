@@ -368,7 +368,7 @@ class ValueRules:
         found.people.append((i, source, people, stood))
         nobody = mine & (rows.sizes == 0)
         if (mine & ~stood.far & ~nobody).any():
-            found.failed.append((i, "history"))
+            found.failed.append((i, "same-people"))
         if (stood.far & ~stood.cleared).any():
             found.failed.append((i, memory.refusal))
         return shown & (stood.cleared | nobody | ~mine)

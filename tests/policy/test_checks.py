@@ -3,8 +3,8 @@
 import pytest
 from bastion_plan.dtypes import FLOAT64, INT64, STRING
 from bastion_plan.errors import PolicyError
-from bastion_policy.checks import check_data, check_people, check_rules, strangers
-from bastion_policy.facts import ColumnMeasures, PrivateFacts, column_facts
+from bastion_policy.checks import alike, check_data, check_people, check_rules, strangers
+from bastion_policy.facts import ColumnFacts, ColumnMeasures, DatasetFacts, PrivateFacts, column_facts
 from bastion_policy.model import (
     Aggregation,
     AtLeastNOf,
@@ -15,6 +15,7 @@ from bastion_policy.model import (
     Policy,
     Reject,
     Review,
+    Role,
     Suppress,
     TrueRule,
     UserId,
@@ -146,3 +147,19 @@ def test_people_who_are_not_there():
     (sentence,) = strangers(policy, {"alice"}.__contains__)
     assert "'zoe'" in sentence
     assert strangers(policy, {"zoe"}.__contains__) == ()
+
+
+def test_owners_are_told_which_columns_count_as_alike_in_the_rows_of_a_person():
+    def facts(policy: Policy, **roles: Role) -> DatasetFacts:
+        columns = (ColumnFacts("id", INT64, Role("identifier")), *(ColumnFacts(c, FLOAT64, r) for c, r in roles.items()))
+        return DatasetFacts("t", "t", 1, columns, policy, unit="id")
+
+    several, one = PrivateFacts(30, 10, 3, {}), PrivateFacts(30, 30, 1, {})
+    roles = {"pay": measure(0, 100), "bmi": Role("sensitive"), "day": Role("quasi")}
+    (text,) = alike(facts(Policy.default(), **roles), several)
+    assert "up to 3 rows" in text
+    assert "'pay' and 'bmi' counts as alike" in text
+    assert text.endswith('pay = { role = "measure", lower = 0, upper = 100, varies = true }.')
+    assert not alike(facts(Policy.default(), **roles), one)
+    assert not alike(facts(Policy.private(epsilon=1.0, unit="id"), **roles), several)
+    assert not alike(facts(Policy.default(), pay=measure(0, 100, varies=True)), several)

@@ -168,3 +168,11 @@ def test_anything_else_is_refused(text):
     with pytest.raises(PolicyError) as error:
         parse_derived("x", text)
     assert error.value.code == "policy.derived"
+
+
+def test_a_column_that_varies_says_so():
+    assert str(measure(0, 9, varies=True)) == "measure(0, 9), varies"
+    assert str(Role("sensitive", varies=True)) == "sensitive, varies"
+    with pytest.raises(PolicyError) as error:
+        Role("measure", varies="yes")
+    assert error.value.code == "policy.role.varies"

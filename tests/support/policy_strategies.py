@@ -68,8 +68,8 @@ scalars = st.one_of(
 )
 bounds = st.tuples(*[st.floats(-1e12, 1e12)] * 2).filter(lambda b: b[0] < b[1])
 roles = st.one_of(
-    st.sampled_from([Role(kind) for kind in RoleKind]),
-    st.builds(lambda b: measure(*b), bounds),
+    st.sampled_from([Role(kind, varies=varies) for kind in RoleKind for varies in (False, True)]),
+    st.builds(lambda b, varies: measure(*b, varies=varies), bounds, st.booleans()),
     st.builds(lambda d: public(*d), st.lists(scalars, min_size=1, max_size=3)),
     st.builds(lambda d: quasi(*d), st.lists(scalars, min_size=1, max_size=3)),
 )

@@ -12,7 +12,7 @@ import msgspec
 from bastion_plan.bind import BoundPlan, bind
 from bastion_plan.errors import InputError, NotFound, ServerError
 from bastion_plan.nodes import Node, scans
-from bastion_policy.checks import strangers, too_few
+from bastion_policy.checks import alike, strangers, too_few
 from bastion_policy.facts import DatasetFacts, PrivateFacts
 from bastion_policy.model import Policy
 from bastion_wire.messages import Dataset
@@ -171,6 +171,7 @@ class Catalogue:
         if record.facts.unit_declared:
             found = [text for text in found if "privacy unit" not in text]
         found += too_few(record.facts.policy, record.private)
+        found += alike(record.facts, record.private)
         found += strangers(record.facts.policy, self._known)
         if unconfirmed := record.facts.unconfirmed:
             found.append(

@@ -29,7 +29,8 @@ SECRETS: tuple[dict[str, object], dict[str, object]] = (
 
 _BOUNDS = {
     "salary": (0, 120_000), "debt": (0, 100_000), "rent": (0, 100_000), "bonus": (0, 10_000), "died": (1900, 2030),
-    "gain": (-5000, 5000), "points": (0, 1000), "score": (0, 930), "spend": (0, 1000),
+    "gain": (-5000, 5000), "points": (0, 1000), "score": (0, 930), "spend": (0, 1000), "pay": (0, 120_000), "steps": (0, 120_000),
+    "fee": (0, 120_000),
 }  # fmt: skip
 
 
@@ -118,6 +119,25 @@ def payments(world: int) -> polars.DataFrame:
     return polars.DataFrame(rows, schema=["card", "town", "spend"], orient="row")
 
 
+def fees(world: int) -> polars.DataFrame:
+    """Return one row per person: a fee as high as the salary, and none for a third of the people, who are known."""
+    member = np.arange(N) % 3 != (TARGET + 1) % 3
+    rows = people(world).select("id", "age", "sex", fee="salary").with_columns(member=member)
+    return rows.with_columns(fee=polars.when("member").then("fee").otherwise(0.0))
+
+
+def months(world: int) -> polars.DataFrame:
+    """Return six months per person. pay: another every second month; steps: 100 more each month; fee: always the same."""
+    rng, rows = np.random.default_rng(5), fees(world)
+    bonus = np.round(rng.uniform(0, 9_000, (N, 3)), 2)
+    bonus[:, 0] = 0
+    salary = people(world)["salary"]
+    return polars.concat(
+        rows.with_columns(month=polars.lit(i), pay=salary + bonus[:, i // 2], steps=salary + 100.0 * i)
+        for i in range(6)
+    )
+
+
 def others(world: int) -> polars.DataFrame:
     """Return a second table of all people but the target."""
     return people(world).filter(polars.col("age") != AGE).select("id", "sex")
@@ -139,6 +159,8 @@ TABLES = {
     "named": (people, "id"),
     "visits": (visits, "id"),
     "payments": (payments, "card"),
+    "fees": (fees, "id"),
+    "months": (months, "id"),
     "others": (others, "id"),
     "kin": (kin, "id"),
 }

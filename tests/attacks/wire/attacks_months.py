@@ -1,0 +1,91 @@
+"""Attacks on tables of several months per person: two populations have no row in common, and differ by one person's value."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attack_list import attack
+from query import Q
+from wire_arena import Attacker, minus
+from wire_terms import age, known, mine, target
+from wire_worlds import AGE
+
+import bastion.expressions as pl
+
+RULE, OFF = "people of several rows", "history"
+month, member = pl.col("month"), pl.col("member")
+#: the smallest group that is answered, where rounding leaves most digits
+FEW = (age == 79) | (age == AGE) | ((age == 78) & mine)
+
+
+def left_over(a: Attacker, column: str, first: Q, second: Q) -> Any:
+    """Return the sum of a column in the first rows less that in the second ones."""
+    return minus(*(a.value(rows.select(pl.col(column).sum())) for rows in (first, second)))
+
+
+@attack("differencing", RULE, OFF, tolerance=0.003)
+def month_after_without_the_target(a: Attacker) -> Any:
+    """Adds up one month of a pay that changes every second month, and the next month of everybody but the target."""
+    rows = a.table("months").filter(mine)
+    return left_over(a, "pay", rows.filter(month == 0), rows.filter(month == 1, ~target))
+
+
+@attack("differencing", RULE, OFF, tolerance=0.03)
+def month_after_without_the_target_of_a_few(a: Attacker) -> Any:
+    """The same in the smallest group that is answered, where rounding leaves most digits."""
+    rows = a.table("months").filter(FEW)
+    return left_over(a, "pay", rows.filter(month == 0), rows.filter(month == 1, ~target))
+
+
+@attack("differencing", RULE, OFF, tolerance=0.003)
+def month_before_with_the_target(a: Attacker) -> Any:
+    """The same in the other order, the target in the second question."""
+    rows = a.table("months").filter(mine)
+    found = left_over(a, "pay", rows.filter(month == 1, ~target), rows.filter(month == 0))
+    return None if found is None else -found
+
+
+@attack("differencing", RULE, OFF, tolerance=0.003)
+def months_with_a_known_rise(a: Attacker) -> Any:
+    """The same of a number that rises by 100 a month for everybody."""
+    rows = a.table("months").filter(mine)
+    count = a.others.filter(known).height
+    found = left_over(a, "steps", rows.filter(month == 2), rows.filter(month == 3, ~target))
+    return None if found is None else found + 100 * count - 200
+
+
+@attack("differencing", RULE, OFF, tolerance=0.003)
+def months_put_together_per_person(a: Attacker) -> Any:
+    """Means of each person's two months, and of one of them without the target."""
+    rows = a.table("months").filter(mine)
+    two = rows.filter(month < 2).group_by("id").agg(pay=pl.col("pay").mean())
+    one = rows.filter(month == 0, ~target).group_by("id").agg(pay=pl.col("pay").mean())
+    return left_over(a, "pay", two, one)
+
+
+@attack("differencing", RULE, OFF, tolerance=0.003)
+def months_and_known_zeros(a: Attacker) -> Any:
+    """One month of everybody, the next of those who pay a fee at all, without the target."""
+    rows = a.table("months").filter(mine)
+    return left_over(a, "fee", rows.filter(month == 0), rows.filter(month == 1, member, ~target))
+
+
+@attack("differencing", RULE, OFF, tolerance=0.003)
+def months_and_known_zeros_elsewhere(a: Attacker) -> Any:
+    """One month of those who pay a fee at all, the next of everybody but the target: neither lies in the other."""
+    rows = a.table("months").filter(mine)
+    return left_over(a, "fee", rows.filter(month == 0, member), rows.filter(month == 1, ~target))
+
+
+@attack("differencing", "differences", OFF, tolerance=0.003)
+def known_zeros(a: Attacker) -> Any:
+    """Everybody, and those who pay a fee at all without the target; one row per person."""
+    rows = a.table("fees").filter(mine)
+    return left_over(a, "fee", rows, rows.filter(member, ~target))
+
+
+@attack("differencing", "differences", OFF, tolerance=0.003)
+def known_zeros_elsewhere(a: Attacker) -> Any:
+    """Those who pay a fee at all, and everybody but the target: neither lies in the other."""
+    rows = a.table("fees").filter(mine)
+    return left_over(a, "fee", rows.filter(member), rows.filter(~target))
