@@ -39,7 +39,7 @@ MOST_DIFFERING = 250_000
 #: populations that one boundary may be answered as, besides its own
 MOST_SNAPPED = 256
 #: rows apart, as a multiple of k, up to which populations are judged by their difference though neither lies inside the other
-CLOSE = 64
+CLOSE = 32
 
 
 @dataclass(frozen=True, eq=False)
