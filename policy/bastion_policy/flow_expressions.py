@@ -28,6 +28,7 @@ from bastion_plan.typing import expr_dtype
 from bastion_policy.derived import parse_derived
 from bastion_policy.flow_affine import MAX_STEPS, PLAIN_ARITHMETIC, affine, ordinary, scaled
 from bastion_policy.flow_trees import columns_in, is_scalar, number, rewrite
+from bastion_policy.flow_within import overflows
 from bastion_policy.lineage import CONSTANT, INTEGERS, Form, Frame, Source, Value, World
 
 #: flow classes that read other rows of the frame
@@ -427,6 +428,8 @@ class ExpressionTyping:
         if expr.mapping == "explode" and any(k.sources for k in keys):
             # as many numbers as there are people, in as many rows as they have
             self.cross_row.append("!over")
+        if name in PER_UNIT_WINDOWS and any(overflows(name, a, self.frame, self.world) for a in args):
+            self.cross_row.append(f"!{name}")
         units = [k for k in keys if k.plain is not None and self.world.is_unit(k.plain)]
         if units:
             # it reads that person's rows alone, whatever it is; only some of them make a column of the person

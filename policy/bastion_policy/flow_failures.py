@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 from bastion_plan import nodes as n
+from bastion_plan.dtypes import DType
 from bastion_plan.expressions import Alias, Call, Column, Expr, Literal, children
 from bastion_plan.nodes import Node
+
+from bastion_policy.lineage import Value, World
 
 #: steps that do not fail at some values
 _STEPS = (
@@ -18,6 +23,31 @@ _SAFE = frozenset(
     pl.cov pl.corr
     """.split()
 )
+
+#: digits that a decimal has at most, and those that a number of rows has at most
+DIGITS, OF_ROWS = 38, 12
+
+
+def adds_up(dtype: DType, value: Value, world: World) -> bool:
+    """Whether sums of decimals of a type stay within what decimals can hold, however many rows are added up.
+
+    INVARIANT: beyond it the engine raises an error, or wraps around in a group, which depends on single values. So it is known by
+    the type, or by the power of ten that the values lie below (see `World.bounds`), before data is touched. Under the strict profile
+    by the type alone: data may lie outside what was declared.
+    """
+    digits, scale = dtype.precision or DIGITS, dtype.scale or 0
+    left = DIGITS - scale - OF_ROWS
+    if digits - scale <= left or not (world.measured or world.strict):
+        return True
+    if world.strict or value.low is None or value.high is None:
+        return False
+    size = max(abs(value.low), abs(value.high))
+    return math.isfinite(size) and (size <= 1.0 or math.log10(size) <= left) and left >= 0
+
+
+def largest(dtype: DType) -> float:
+    """Return a number that a decimal type holds, as are all that are nearer to 0; the engine fails at some that are just beyond."""
+    return math.nextafter(float(10 ** (dtype.precision or DIGITS) - 1) / 10.0 ** (dtype.scale or 0), 0.0)
 
 
 def may_fail(plan: Node) -> bool:

@@ -477,7 +477,7 @@ class FlowTyping:
         inner = _plain(expr)
         args = inner.args if isinstance(inner, Call) else (inner,)
         values = [typing.value(a) for a in args]
-        fails = [f"!{f}" for f in (failing(expr, frame),) if f is not None]
+        fails = [f"!{f}" for f in (failing(expr, frame, self.world),) if f is not None]
         fails += [f for f in typing.cross_row if f.startswith("!")]
         self._add([order_dependent(f) for f in dict.fromkeys(fails)])
         self._add([unknown(f) for f in dict.fromkeys(typing.unknown)])

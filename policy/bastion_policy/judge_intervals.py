@@ -20,10 +20,11 @@ from __future__ import annotations
 
 import numpy as np
 from bastion_plan import nodes as n
-from bastion_plan.dtypes import DATE, FLOAT64, INT32, INT64, UINT32
+from bastion_plan.dtypes import DATE, FLOAT64, INT32, INT64, UINT32, DType
 from bastion_plan.expressions import Alias, AnyExpr, Cast, Column, Expr, Literal, Ternary
 
 from bastion_policy.boundary import Statistic, Term, call
+from bastion_policy.flow_failures import largest
 from bastion_policy.flow_trees import rewrite
 from bastion_policy.guard_cells import INDEX, Flags, Floats, Indexes, Measurer, Steps, X, floats, ints, lit, where
 from bastion_policy.guard_plans import lenient
@@ -36,6 +37,7 @@ LADDER = (1, 2, 5)
 RUNS = (1, 2, 3, 5, 7)
 #: edges beyond are shown as this
 LARGEST = float(np.finfo(np.float64).max)
+_PER_DAY = {"ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}
 SIGN, EXPONENT, DIGITS = f"{X}s", f"{X}e", f"{X}d"
 
 
@@ -78,7 +80,22 @@ def intervals(m: Measurer, s: Statistic, world: World, k: int, shown: Flags, bas
         middles = (first + np.where(high > 0, np.maximum(high - 1, low), high)) / 2
     else:
         middles = low / 2 + high / 2
-    return middles, known & shown
+    edge = _largest(term.dtype)
+    return middles if edge is None else np.clip(middles, -edge, edge), known & shown
+
+
+def _largest(dtype: DType) -> float | None:
+    """Return the largest number (of dates, day) that a type holds; None: any.
+
+    INVARIANT: the grid's cells may end beyond it, and what they end in would fail in the conversion to the type.
+    """
+    match dtype.kind:
+        case "Datetime":
+            return float(min(2**63 // _PER_DAY[dtype.unit or "us"], 2**31 - 1))
+        case "Decimal":
+            return largest(dtype)
+        case _:
+            return None
 
 
 def _most_rows(m: Measurer) -> Steps:

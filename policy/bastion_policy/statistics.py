@@ -16,6 +16,7 @@ from bastion_plan.typing import expr_dtype
 from bastion_policy import flow_strict as strict
 from bastion_policy.boundary import Guard, Output, Statistic, Term, call
 from bastion_policy.flow_expressions import FORMATS, ExpressionTyping
+from bastion_policy.flow_failures import adds_up, largest
 from bastion_policy.flow_linear import MAX_PARTS, Linear, linear
 from bastion_policy.flow_trees import is_scalar, number, with_children
 from bastion_policy.lineage import OWN, Form, Frame, Source, Value, World, is_string
@@ -24,6 +25,8 @@ from bastion_policy.rounding import check_divisor
 from bastion_policy.verdict import Finding
 
 COUNTS = frozenset({"pl.len", "len", "count", "null_count"})
+#: statistics that are given as intervals
+_ORDERED = frozenset({"min", "max", "median", "quantile"})
 #: statistics of yes-or-no columns that the number of those who say yes decides
 _OF_BITS = frozenset({"sum", "mean", "var", "std", "min", "max", "median", "quantile"})
 FIX_AGGREGATE = "Aggregate it, for example .group_by(...).agg(pl.col(...).mean())."
@@ -96,6 +99,12 @@ class StatisticsParser:
     # -- one statistic
 
     def _statistic(self, expr: Call, flow: FunctionFlow, findings: list[Finding]) -> AnyExpr:
+        if (other := self._of_floats(expr)) is not None:
+            made, dtype = self._statistic(other, flow, findings), self._dtype(expr)
+            if dtype.kind == "Decimal":
+                fits = call("le", call("abs", made), _f(largest(dtype)))
+                made = Ternary(fits, made, Literal(NULL))
+            return Cast(made, dtype, strict=False)
         population: list[Expr] = []
         args = [_without_filters(a, population) for a in expr.args]
         if self.world.strict and (bare := strict.uncast(expr, self.frame, self._dtype)) != expr:
@@ -140,6 +149,29 @@ class StatisticsParser:
         if population:
             position = self._position(replace(alone, call=expr, population=tuple(population), without=position))
         return Column(f"{OWN}s{position}")
+
+    def _of_floats(self, expr: Call) -> Call | None:
+        """Return the same statistic of a number with another type, which is cast afterwards; None: as it stands.
+
+        INVARIANT: one column has one grid; a median of the column as floats is the column's median, as a float. And a sum that
+        decimals may not hold is taken of floats: it has 12 digits, and does not fail whatever the values are.
+        """
+        if expr.function in _ORDERED and expr.args:
+            return _changed(expr, self._as_stored)
+        if expr.function == "sum":
+            return _changed(expr, self._as_float)
+        return None
+
+    def _as_stored(self, arg: AnyExpr) -> AnyExpr | None:
+        if not isinstance(arg, Cast) or arg.dtype != FLOAT64 or not self._dtype(arg.input).is_numeric:
+            return None
+        return arg.input
+
+    def _as_float(self, arg: AnyExpr) -> AnyExpr | None:
+        dtype = self._dtype(arg)
+        if dtype.kind != "Decimal" or adds_up(dtype, ExpressionTyping(self.frame, self.world).value(arg), self.world):
+            return None
+        return Cast(arg, FLOAT64, strict=False)
 
     def _apart(
         self,
@@ -408,7 +440,7 @@ class StatisticsParser:
         bounded = any(self.world.role(s).lower is not None for s in value.sources)
         if value.plain is None and (bounded or not self.frame.grouped or not value.pristine):
             return None
-        if dtype.kind in ("Date", "Datetime") or (dtype.is_numeric and dtype.kind != "Decimal"):
+        if dtype.kind in ("Date", "Datetime") or dtype.is_numeric:
             return Guard.INTERVAL
         return None
 
@@ -493,6 +525,32 @@ def _without_filters(expr: Expr, population: list[Expr]) -> AnyExpr:
             return _without_filters(inner, population)
         case _:
             return expr  # type: ignore[return-value]
+
+
+def _changed(expr: Call, change: Callable[[AnyExpr], AnyExpr | None]) -> Call | None:
+    """Return a statistic with what its argument is below its filters changed; None where it is not."""
+
+    def of(arg: AnyExpr) -> AnyExpr | None:
+        match arg:
+            case Alias(input=inner):
+                return of(inner)
+            case Call(function="filter" | "drop_nulls", args=(inner, *conditions)):
+                found = of(inner)
+                return None if found is None else with_children(arg, [found, *conditions])
+            case Ternary(predicate=condition, truthy=inner, falsy=Literal(value=None)) if not isinstance(
+                inner, Literal
+            ):
+                found = of(inner)
+                return None if found is None else with_children(arg, [condition, found, arg.falsy])
+            case _:
+                return change(arg)
+
+    found = of(expr.args[0])
+    if found is None:
+        return None
+    again = with_children(expr, [found, *expr.args[1:]])
+    assert isinstance(again, Call)
+    return again
 
 
 def chooses(value: Value, world: World) -> bool:
