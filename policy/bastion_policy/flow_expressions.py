@@ -341,7 +341,9 @@ class ExpressionTyping:
             whole = source is not None and source.is_integer and source.kind not in ("UInt64", "UInt128")
             keep = whole and target.is_integer and (source is None or source.kind != "Int128")
             text = target.kind in {"String", "Categorical"}
-            if keep or text or (target.is_temporal and source is not None and source.is_temporal):
+            # INVARIANT: nanoseconds have no dates before 1677 and after 2262: a cast to them leaves those people out
+            times = target.is_temporal and source is not None and source.is_temporal
+            if keep or text or (times and (target.unit != "ns" or (source is not None and source.unit == "ns"))):
                 low, high = (inner.low, inner.high) if keep else (None, None)
                 return replace(inner, low=low, high=high, plain=None, pristine=False)
             # floats are cut to whole numbers: bins

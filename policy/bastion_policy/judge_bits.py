@@ -33,10 +33,14 @@ MOST = 1 / (BITS * PEOPLE_PER_BIT)
 
 @dataclass
 class Budget:
-    """Withholds covariances with known columns beyond the bits that may be told of a person. known: see `Watcher`."""
+    """Withholds covariances with known columns beyond the bits that may be told of a person.
+
+    plan: what decides who is in which cell. known: see `Watcher`.
+    """
 
     memory: Memory
     statistics: Sequence[Statistic]
+    plan: bytes
     known: Callable[[Term], bool]
 
     def spend(self, parts: Sequence[Part]) -> None:
@@ -48,7 +52,7 @@ class Budget:
                 continue
             for source in sorted(self._told_of(s), key=lambda x: (x.occurrence, x.column)):
                 for part in parts:
-                    fits = self._enter(source, _named(s), part, i)
+                    fits = self._enter(source, _named(s, self.plan), part, i)
                     if (part.judged.shown[i] & part.own & ~fits).any():
                         part.judged.failed.append((i, "linear-audit"))
                     part.judged.shown[i] &= fits | ~part.own
@@ -93,9 +97,12 @@ class Budget:
         return fits
 
 
-def _named(s: Statistic) -> bytes:
-    """Return what the number of a covariance is called, whichever argument is first."""
-    terms = sorted(t.value.plain.label if t.value.plain is not None else repr(t.expr) for t in s.terms)
+def _named(s: Statistic, plan: bytes) -> bytes:
+    """Return what the number of a covariance is called, whichever argument is first.
+
+    INVARIANT: what is no stored column goes by the plan that made it: under one name it may be another column each time.
+    """
+    terms = sorted(t.value.plain.label if t.value.plain is not None else f"{plan.hex()} {t.expr!r}" for t in s.terms)
     return hashlib.sha256(repr((s.function, terms)).encode()).digest()[:12]
 
 

@@ -16,6 +16,7 @@ from bastion_plan.nodes import AnyNode, Node
 
 from bastion_policy.boundary import REST, Boundary, Guard, Output, Statistic, Term, call
 from bastion_policy.facts import DatasetFacts, PrivateFacts
+from bastion_policy.flow import boundaries
 from bastion_policy.guard_cells import (
     INDEX,
     ROWS,
@@ -35,7 +36,7 @@ from bastion_policy.guard_plans import Rewriter, as_float, lenient, nesting
 from bastion_policy.history import History, Sets
 from bastion_policy.history.coverage import covered
 from bastion_policy.judge_bits import Budget
-from bastion_policy.judge_edges import conditions_on_measures, keys_of_measures, mixed, mixes, narrowing
+from bastion_policy.judge_edges import conditions_on_measures, keys_of_measures, mixed, mixes, narrowing, ways
 from bastion_policy.judge_history import MOST_SNAPPED, Memory, Standing, digest
 from bastion_policy.judge_people import sound
 from bastion_policy.judge_repeats import Repeats, repeats
@@ -191,8 +192,8 @@ class BoundaryJudge:
 
     def run(self) -> Steps:
         """Measure and judge; returns Cells."""
-        asked, before = digest(self.typed.node), dict(self.history.pasts)
-        if self.memory.settled(asked):
+        before, asked = dict(self.history.pasts), self._settling
+        if asked is not None and self.memory.settled(asked):
             self.memory = Memory(History(), self.frame.occurrences, self.effective)
         cut = self._cut(self.name)
         if self.memory.on:
@@ -231,11 +232,23 @@ class BoundaryJudge:
         yield from self._watch(cut, [replace(p, failed=failed if p.judged is judged else {}) for p in parts])
         if self.memory.edge((yield from self._edges(m, past, parts)), before, self.chosen_by):
             return self._for_the_owner(cut)
-        if past.own.all() and all(shown.all() for shown in judged.shown) and not judged.stored:
+        if asked is not None and past.own.all() and all(shown.all() for shown in judged.shown) and not judged.stored:
             self.memory.settle(asked)
         cells = yield from self._compose(cut, m, judged, own, past.whole, past.members, everybody, others, near)
         cells.coverage = self._coverage(past)
         return cells
+
+    @property
+    def _settling(self) -> bytes | None:
+        """Return what tells questions apart that have one answer as long as they are answered as themselves; None: none does.
+
+        INVARIANT: what was released to others, or before, may differ the next time, and so may other tables: whoever a join with
+        such cells chooses, or a later version of another table, is another population under the same words.
+        """
+        if len(boundaries(self.typed)) > 1:
+            return None
+        used = [(d, self.facts[d].version, self.facts[d].policy_version) for d in sorted(n.scans(self.typed.node))]
+        return hashlib.sha256(digest(self.typed.node) + repr(used).encode()).digest()[:12]
 
     def _coverage(self, past: Past) -> float | None:
         """Return the share of all units who are in some cell that is shown, for the owner."""
@@ -268,7 +281,10 @@ class BoundaryJudge:
             repeated = any(close.any() for part in parts for close in part.judged.close.values())
             some = repeated or mixes(self.below, self.world) or not clear.all()
             if some or (yield from self._missing(m)):
-                found.append(self.plan_digest)
+                # each part of a stack and each key has thresholds of its own
+                count = max(1, ways(self.below, self.narrowing)) + max(0, len(self.measured_keys) - 1)
+                more = (hashlib.sha256(self.plan_digest + bytes([i % 256, i // 256])) for i in range(1, count))
+                found += [self.plan_digest, *(one.digest()[:12] for one in more)]
         for i, s in enumerate(self.boundary.statistics):
             conditions = self._conditions(s)
             some = any((part.own & ~_clear(part.judged, i)).any() for part in parts)
@@ -553,7 +569,7 @@ class BoundaryJudge:
             known,
             listed,
         )
-        Budget(self.memory, self.boundary.statistics, known).spend(parts)
+        Budget(self.memory, self.boundary.statistics, self.plan_digest, known).spend(parts)
         yield from watcher.tell(parts)
 
     def _near(self, cut: Cut, past: Past) -> Steps:

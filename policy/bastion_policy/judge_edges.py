@@ -17,15 +17,38 @@ from bastion_policy.guard_cells import both
 from bastion_policy.lineage import Form, Frame, Typed, Value, World
 from bastion_policy.roles import RoleKind
 
+#: columns whose values are nobody's to know
+SECRET = (RoleKind.MEASURE, RoleKind.SENSITIVE)
 #: by identity of the typed nodes that leave rows out by a measure: what of a filter does not, if anything
 Narrowing = dict[int, Expr | None]
 
 
 def of_measures(value: Value, world: World) -> frozenset[str]:
-    """Return the measures of which a value tells more than whether a stored one is missing, which is public."""
+    """Return the measures of which a value tells more than whether a stored one is missing, which is public.
+
+    Sensitive columns choose people inside a statistic only, and count in the same way.
+    """
     if value.form is Form.NULLS:
         return frozenset()
-    return frozenset(s.label for s in value.sources if world.role(s).kind is RoleKind.MEASURE)
+    return frozenset(s.label for s in value.sources if world.role(s).kind in SECRET)
+
+
+def ways(typed: Typed, narrowing: Narrowing) -> int:
+    """Return how many of a person's rows a measure may decide about: one, but for parts that are put together.
+
+    INVARIANT: a part of a stack has conditions of its own, so that the number of rows tells how many of them one person meets.
+    """
+    known: dict[int, int] = {}
+
+    def of(node: Typed) -> int:
+        if id(node) not in known:
+            below = [of(t) for t in node.inputs if t.frame.private]
+            together = isinstance(node.node, n.Concat | n.Join | n.JoinAsof)
+            found = sum(below) if together else max(below, default=0)
+            known[id(node)] = max(found, int(id(node) in narrowing))
+        return known[id(node)]
+
+    return of(typed)
 
 
 def narrowing(typed: Typed, world: World, measures: set[str]) -> Narrowing:

@@ -33,12 +33,10 @@ from bastion_policy.guard_cells import Flags, Floats, Indexes
 from bastion_policy.history import Sets
 from bastion_policy.history.people import by_people, even, ranked
 from bastion_policy.history.sets import packs
+from bastion_policy.judge_edges import SECRET
 from bastion_policy.judge_history import CLOSE, MOST_DIFFERING, MOST_SNAPPED, PEOPLE, WEIGHED, Memory
 from bastion_policy.lineage import Occurrence, Source, World
 from bastion_policy.model import Effective
-from bastion_policy.roles import RoleKind
-
-SECRET = (RoleKind.MEASURE, RoleKind.SENSITIVE)
 
 
 def compared(sources: Collection[Source], world: World) -> list[Source]:

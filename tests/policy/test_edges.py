@@ -57,6 +57,14 @@ def padded(edge: float) -> Any:
     return pads | (target & (salary > edge))
 
 
+def pads_of(of: Any) -> Any:
+    return of.col("a") == 30
+
+
+def mine_of(of: Any) -> Any:
+    return (of.col("a") == 7) & (of.col("b") == 2)
+
+
 def ours(rows: Q, how: str, key: Any) -> Q:
     return Q(n.Join(rows.plan, OURS.plan, how, (as_plan(key),), (Column("k"),)))  # type: ignore[arg-type]
 
@@ -246,4 +254,51 @@ def test_the_same_people_count_once_whatever_is_asked_of_them() -> None:
     w = world()
     for what in (pl.len(), x.mean(), salary.mean(), x.median()):
         assert w.ask(T.filter(padded(2e4)).select(what).plan).verdict.outcome is Outcome.RELEASE
+    assert counted(w) == 1
+
+
+def test_a_sensitive_column_inside_a_statistic_is_searched_for_as_little_as_a_measure() -> None:
+    """Nine who lie above, the target, and twenty who lie below: whether the target does is one bit."""
+    low, high = 0.0, 9e4
+    frame = PEOPLE.with_columns(
+        salary=polars.when(pads_of(polars) & (polars.col("b") < 9))
+        .then(9e4)
+        .when(mine_of(polars))
+        .then("salary")
+        .otherwise(0.0)
+    )
+    w = World(remembers=True).add("t", frame, Policy(Aggregation(10), Review()), ROLES | {"salary": "sensitive"}, "id")
+    bits = 0
+    while bits < 30:
+        edge = (low + high) / 2
+        answer = w.ask(T.filter(pads | target | (c("b") == 3)).select((salary > edge).sum()).plan)
+        if any(f.rule == "edge-budget" for f in answer.verdict.findings):
+            break
+        bits += 1
+        above = answer.table is None or answer.table.item() >= 10
+        low, high = (edge, high) if above else (low, edge)
+    assert bits <= 8
+    assert high - low >= 9e4 / 2**8
+
+
+def test_every_part_of_a_stack_is_a_threshold() -> None:
+    """Twelve parts of twenty people each, and the target in those whose threshold lies below the value."""
+    parts = [
+        T.filter((c("a").is_between(2 * i, 2 * i + 1) & ~target) | (target & (salary > 7000.0 * (i + 1)))).select(
+            "salary"
+        )
+        for i in range(12)
+    ]
+    w = world()
+    answer = w.ask(concat(*parts).select(pl.len()).plan)
+    assert [f.rule for f in answer.verdict.findings] == ["edge-budget"]
+    assert answer.table is None or not answer.table.height
+    w = world()
+    assert w.ask(concat(*parts[:2]).select(pl.len()).plan).table is not None
+    assert counted(w) == 2
+
+
+def test_steps_one_after_another_are_one_choice() -> None:
+    w = world()
+    w.ask(pool.filter(salary > 10_000).filter(salary < TRUTH - 1).select(pl.len()).plan)
     assert counted(w) == 1

@@ -150,3 +150,16 @@ def test_bent_numbers_are_not_added_up(expr: Any) -> None:
     judged = world().ask(T.group_by("g").agg(expr.sum()).plan)
     assert judged.verdict.outcome is not Outcome.RELEASE
     assert judged.table is None
+
+
+@pytest.mark.parametrize("day", ["9999-12-31", "1600-01-01"])
+def test_casts_to_nanoseconds_leave_nobody_out_unseen(day: str) -> None:
+    """Nanoseconds have no dates before 1677 and after 2262: casts to them make nulls, which would tell of one person."""
+    frame = polars.DataFrame({"id": range(40), "d": ["2014-01-01"] * 39 + [day]}).with_columns(
+        polars.col("d").str.to_date()
+    )
+    w = World(remembers=True).add("t", frame, Policy.default(), {"id": "identifier", "d": "quasi"}, "id")
+    nanos = pl.col("d").cast(pl.Datetime("ns"))
+    for asked in (nanos.count(), nanos.null_count(), nanos.mean()):
+        assert w.ask(Q("t").select(asked).plan).table is None
+    assert w.ask(Q("t").select(pl.col("d").cast(pl.Datetime("us")).count()).plan).released.item() == 40

@@ -76,6 +76,18 @@ def test_few_weights_of_many_digits_name_nobody(profile: str) -> None:
     assert fit.sum() > 1000
 
 
+@pytest.mark.parametrize("named", ["w", "v{i}"])
+def test_columns_of_one_name_are_not_one_column(named: str) -> None:
+    """Known columns in the person's sum, all under one name: each of them is another number of the people."""
+    w, group = world(), T.filter(pl.col("id") < 140)
+    shown = 0
+    for i, column in enumerate(KNOWN[:4]):
+        name = named.format(i=i)
+        rows = group.with_columns(pl.col(column).sum().over("id").alias(name), x.sum().over("id").alias("z"))
+        shown += told(w, rows.select(pl.corr("z", name))) is not None
+    assert shown <= 1
+
+
 # -- of how many people, how many numbers
 
 
