@@ -30,6 +30,7 @@ from bastion_policy.flow_affine import MAX_STEPS, PLAIN_ARITHMETIC, affine, ordi
 from bastion_policy.flow_trees import columns_in, is_scalar, number, rewrite
 from bastion_policy.flow_within import overflows
 from bastion_policy.lineage import CONSTANT, INTEGERS, Form, Frame, Source, Value, World
+from bastion_policy.roles import RoleKind
 
 #: flow classes that read other rows of the frame
 CROSS_ROW = frozenset({FunctionFlow.WINDOW, FunctionFlow.FILTER, FunctionFlow.TIED})
@@ -660,6 +661,9 @@ class ExpressionTyping:
                         return None
                     low, high = sorted((abs(low), abs(high)))
             case "str.len_chars" | "str.len_bytes":
+                # INVARIANT: of a sensitive category it is a bin: a sum and a variance of few lengths count each category
+                if any(self.world.role(s).kind is RoleKind.SENSITIVE for s in value.sources):
+                    return None
                 low, high = 0.0, None
             case _:
                 low, high = DATE_PARTS[expr.function]

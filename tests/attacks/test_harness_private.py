@@ -8,8 +8,8 @@ from harness_private import averaged_error, membership, reconstruct
 
 def test_many_wordings_that_share_a_budget_average_to_no_more_than_one_answer() -> None:
     one, many = averaged_error(1.0, 1, 80), averaged_error(1.0, 9, 80)
-    # 80 draws know a deviation to about 8 %; averaging for free would divide it by 3
-    assert many > 0.75 * one
+    # 80 draws know a deviation to 8 %, and so a ratio to 11 %; averaging for free would divide it by 3
+    assert many > 0.55 * one
     assert one > 1
 
 

@@ -271,3 +271,12 @@ def test_strict_tells_of_a_yes_or_no_column_with_k_on_both_sides(true: int) -> N
         assert (told is not None) == (K <= true <= N - K)
         if told is not None:
             assert told == pytest.approx(value(true, N), abs=0.15 * max(1, value(true, N) or 0))
+
+
+def test_the_length_of_a_sensitive_text_is_a_bin() -> None:
+    """A sum and a variance of three lengths count each of three diseases, the rare one, too."""
+    frame = polars.DataFrame({"id": range(60), "ill": ["flu"] * 30 + ["asthma"] * 29 + ["hypertension"]})
+    for role, there in (("sensitive", False), ("quasi", True)):
+        w = World().add("t", frame, Policy.default(), {"id": "identifier", "ill": role}, "id")
+        for length in (pl.col("ill").str.len_chars(), pl.col("ill").str.len_bytes()):
+            assert (w.ask(T.select(length.sum()).plan).table is not None) is there
