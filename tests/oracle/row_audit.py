@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -10,17 +10,24 @@ Variable = tuple[str, int]  # a row of a dataset
 
 
 class Systems:
-    """Released sums, one system of rows per source column; variables are the rows of the owner's tables."""
+    """Released sums, one system of rows per source column; variables are the rows of the owner's tables.
 
-    def __init__(self, units: Mapping[str, Sequence[Any]]) -> None:
-        self.units = units
+    whole: the rows of a dataset that are told of from the start, in a system: those with a value.
+    """
+
+    def __init__(
+        self, units: Mapping[str, Sequence[Any]], whole: Callable[[Any, str], Iterable[int]] = lambda *_: ()
+    ) -> None:
+        self.units, self.whole = units, whole
+        self.begun: set[tuple[Any, str]] = set()
         self.rows: dict[Any, list[dict[Variable, Any]]] = {}
         self.hidden: dict[Any, list[dict[Variable, Any]]] = {}
         self.changed: set[Any] = set()
 
     def copy(self) -> Systems:
         """The same releases, to try more."""
-        other = Systems(self.units)
+        other = Systems(self.units, self.whole)
+        other.begun = set(self.begun)
         other.rows = {system: list(rows) for system, rows in self.rows.items()}
         other.hidden = {system: list(rows) for system, rows in self.hidden.items()}
         other.changed = set(self.changed)
@@ -33,7 +40,7 @@ class Systems:
             for system, weights in option.vectors:
                 trial.add(system, weights)
             if not trial.isolated(k, any_support=True):
-                self.rows = trial.rows
+                self.rows, self.begun = trial.rows, trial.begun
                 return True
         return False
 
@@ -41,6 +48,12 @@ class Systems:
         """Note a released number: the sum of weight x value over the rows of a population."""
         row = {variable: exact(w) for variable, w in weights.items() if w}
         known = self.rows.setdefault(system, [])
+        for dataset in {d for d, _ in row}:
+            if (system, dataset) not in self.begun:
+                self.begun.add((system, dataset))
+                everybody = {(dataset, i): 1 for i in self.whole(system, dataset)}
+                if everybody and everybody not in known:
+                    known.append(everybody)
         if row and row not in known:
             known.append(row)
             self.changed.add(system)

@@ -43,12 +43,16 @@ class Form(IntEnum):
 
 @dataclass(frozen=True)
 class Lineage:
-    """What a column derives from. plain: an unchanged copy. bounds: where the owner gave them."""
+    """What a column derives from. plain: an unchanged copy. bounds: where the owner gave them.
+
+    each: one number per person, made of a person's rows.
+    """
 
     form: Form = Form.CONSTANT
     sources: frozenset[Source] = frozenset()
     plain: bool = False
     bounds: tuple[float, float] | None = None
+    each: bool = False
 
     @property
     def columns(self) -> frozenset[tuple[str, str]]:
@@ -164,6 +168,8 @@ Reading = Frame | Boundary | Behind
 #: gives the released value per key of one aggregate over partitions (None: hidden)
 Decide = Callable[[Boundary], dict[tuple[Any, ...], list[Any]]]
 
+#: rows of several people, in an order: sent to review in any place
+PEOPLE = "across people"
 ALLOWED_OF_ONE = ("abs", "str.len_chars", "str.len_bytes", "fill_null", "clip")
 COMPARING = (
     "eq",
@@ -179,6 +185,7 @@ COMPARING = (
     "is_nan",
     "is_finite",
 )
+ORDERED = ("median", "quantile", "min", "max", "nan_min", "nan_max")
 LOGIC = ("and_", "or_", "xor", "not_")
 
 
@@ -266,6 +273,8 @@ class Reader:
             case Cast(input=inner, dtype=dtype):
                 below = self.column(frame, inner, schema)
                 lineage = one_column(below.lineage, allowed=True)
+                if dtype.is_numeric:
+                    lineage = replace(lineage, bounds=below.lineage.bounds)
                 return Values(
                     [v.cast(x, dtype) for x in below.values], lineage, below.forbidden, below.cautious | {"cast"}
                 )
@@ -286,7 +295,7 @@ class Reader:
         """Values of something that may never leave."""
         below = [self.column(frame, c, schema) for c in children(expr) if not reducing(c)]
         sources = frozenset[Source]().union(*(b.lineage.sources for b in below))
-        return Values([None] * len(frame.rows), Lineage(Form.MIX, sources), frozenset({reason}))
+        return Values([None] * len(frame.rows), Lineage(Form.MIX, sources), frozenset({reason}), frozenset({PEOPLE}))
 
     def _ternary(self, frame: Frame, expr: Ternary, schema: Schema) -> Values:
         test, yes, no = (self.column(frame, e, schema) for e in (expr.predicate, expr.truthy, expr.falsy))
@@ -412,6 +421,8 @@ class Reader:
         conditions: list[Values] = []
         if call.function in ("any", "all", "has_nulls", "is_empty", "null_count", "approx_n_unique", "approx_quantile"):
             cautious.add(f"no guard: {call.function}")
+        if call.function == "hist":
+            raise Unknown("hist")
         if function.flow is Flow.ROW:
             forbidden.add(f"row-level: {call.function}")
         args: list[Values] = []
@@ -450,6 +461,9 @@ class Reader:
         for a in args:
             if a.lineage.form is Form.COMBINATION and (None in a.values or call.function not in ("sum", "mean")):
                 cautious.add("a combination with nulls, or not of a sum")
+            if call.function in ORDERED and a.lineage.private and not (a.lineage.plain or a.lineage.each):
+                # of a column as it is stored: cells of two grids, of x and of 2 x, may overlap in a single person
+                cautious.add("an order statistic of a changed column")
             if call.function == "n_unique" and not self.is_unit(a.lineage):
                 cautious.add("n_unique of other columns")
             if call.function in ("pl.cov", "pl.corr"):
@@ -560,7 +574,12 @@ class Reader:
             rows.append(replace(r, values=(r.values | fresh) if keep else fresh))
         columns = (frame.columns if keep else {}) | {name: m.lineage for name, m in made.items()}
         marks = (frame.marks if keep else {}) | {name: (m.forbidden, m.cautious) for name, m in made.items()}
-        return frame.but(rows=rows, columns=columns, schema=out, marks=marks)
+        # whether the column is used or not
+        named = {f for m in made.values() for f in m.forbidden if f.startswith("hidden")}
+        cautious = {c for m in made.values() for c in m.cautious if c == PEOPLE}
+        return frame.but(
+            rows=rows, columns=columns, schema=out, marks=marks, cautious=frame.cautious | named | cautious
+        )
 
     def _select(self, node: n.Select, frame: Frame, exprs: tuple[Expr, ...], schema: Schema) -> Reading:
         tied = [e for e in exprs if isinstance(c := strip(e), Call) and get(c.function).flow is Flow.TIED]
@@ -606,7 +625,7 @@ class Reader:
                 columns[name_of(e)] = Lineage(Form.MIX, widest(inside).sources)
             else:
                 bounds = per_unit_bounds(leaves[strip(e)], most) if strip(e) in leaves else None
-                columns[name_of(e)] = replace(widest(inside), plain=False, bounds=bounds)
+                columns[name_of(e)] = replace(widest(inside), plain=False, bounds=bounds, each=True)
         rows = []
         everything = grouped(frame, parts, range(len(frame.rows)))
         for key, members in everything.items():
@@ -755,7 +774,7 @@ def shifted(x: Lineage, name: str, args: Sequence[Values]) -> Lineage:
     if x.bounds is not None and args[0].values:
         ends = [v.apply(name, [b if a.lineage.private else a.values[0] for a in args], {}) for b in x.bounds]
         moved = None if None in ends else (min(ends), max(ends))
-    return replace(x, plain=False, bounds=moved)
+    return replace(x, plain=False, bounds=moved, each=False)
 
 
 def combined(name: str, args: Sequence[Values]) -> Lineage:

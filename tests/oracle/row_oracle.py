@@ -23,6 +23,13 @@ Where the promise leaves room the oracle decides for the data subjects:
   touch it, or all but few of them. It is audited as any other.
 - what an answer told of in all, and a cell whose key was shown, may stand for a population near it, as a stored one may.
 - which values are missing is public, as the default profile says.
+- whole tables are told of from the start, in the audit of every column.
+- what lies between a population and one told of before passes the rules about values by itself, whatever that one was asked for.
+- an order statistic is of a column as it is stored, or of one number per person; a changed column would move the grid.
+
+What is counted as allowed is less, where docs/guard.md withholds more: a sum tells of its population as a count does (columns
+without missing values have one history); of several tables a cell stands by itself or not at all, the very people of an
+earlier answer included.
 """
 
 from __future__ import annotations
@@ -32,7 +39,7 @@ import itertools
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -49,6 +56,8 @@ from row_values import Unknown, same
 OTHER = "(other)"
 MISSING = object()
 Rows = Counter[int]
+COUNTING = ("pl.len", "len", "count", "null_count", "has_nulls", "n_unique", "approx_n_unique")
+SUMMED = ("sum", "mean", "var", "std", "pl.cov", "pl.corr")
 TIES = ("unique", "value_counts", "mode")
 
 
@@ -115,8 +124,15 @@ class Oracle:
     ) -> None:
         self.datasets, self.requester, self.foreign, self.remembers = datasets, requester, foreign, history
         self.stored: dict[str, list[Rows]] = {name: [] for name in datasets}
+        #: cells whose keys were shown
+        self.answered: dict[str, list[Rows]] = {name: [] for name in datasets}
         self.unions: dict[str, list[Rows]] = {name: [] for name in datasets}
-        self.systems = Systems({name: [d.unit(i) for i in range(len(d.rows))] for name, d in datasets.items()})
+        units = {name: [d.unit(i) for i in range(len(d.rows))] for name, d in datasets.items()}
+        self.systems = Systems(units, self._from_the_start)
+        #: the same, in which a sum tells of its population as a count does: columns without missing values have one history
+        self.histories = Systems(units, self._from_the_start)
+        #: the frames and keys that were asked for
+        self.asked: list[tuple[Any, ...]] = []
 
     # -- reading
 
@@ -184,6 +200,14 @@ class Oracle:
     def whole(self, dataset: str, times: int = 1) -> Rows:
         return Counter(dict.fromkeys(range(len(self.datasets[dataset].rows)), times))
 
+    def _from_the_start(self, system: Any, dataset: str) -> list[int]:
+        """The rows of a table that count as told of: those with a value in the columns of a system."""
+        while isinstance(system, tuple):
+            system = system[0]
+        columns = [c for d, c in system if d == dataset] if isinstance(system, frozenset) else []
+        rows = self.datasets[dataset].rows
+        return [i for i, row in enumerate(rows) if all(row[c] is not None for c in columns)]
+
     def target(self, frame: Frame, rows: Sequence[int], limits: Limits, peers: Sequence[Sequence[int]]) -> list[Any]:
         """As which populations a population may be answered: "own", "nobody", or positions of a stored one's rows."""
         if self.people(frame, rows) < limits.k:
@@ -204,6 +228,10 @@ class Oracle:
                     positions = self.rows_for(frame, dataset, s)
                     if positions is not None:
                         found.append(positions)
+            parts = [rows for d, rows in self._each(frame, rows) if d == dataset]
+            if len(parts) > 1 and all(self.apart(dataset, part, self.whole(dataset)) < limits.k for part in parts):
+                # every part leaves out a few people only: each is the whole table
+                found.append(self.rows_for(frame, dataset, self.whole(dataset, times)) or [])
             for s in self.unions[dataset] if limits.history else []:
                 # what an answer told of in all was not told of by itself: it may stand for what lies near
                 if 0 < self.apart(dataset, base, s) < limits.k and (positions := self.rows_for(frame, dataset, s)):
@@ -353,6 +381,9 @@ class Oracle:
         )
         if form is Form.MIX:
             return []
+        # where fewer than so many differ, neither side of yes or no is told, whichever way it is asked
+        if form is not Form.NULLS and (self._bit(leaf) or truth) and not self._differ(frame, arg, full, limits):
+            return []
         if self._bit(leaf):
             return self._condition(frame, leaf, rows, full, limits, kind, peers)
         if truth and (form in (Form.BITS, Form.NULLS) or name in ("any", "all", "min", "max")):
@@ -373,10 +404,10 @@ class Oracle:
             return []
         if not all(self._dominated_by(frame, part, part.lineage.bounds, full, limits) for part in leaf.parts):
             return []
-        system = self._system(leaf)
-        vectors = [(system, self._weights(frame, full))]
+        system, weights = self._system(leaf), self._weights(frame, self._unknown(frame, arg, full))
+        vectors = [(system, weights)]
         if name in ("var", "std"):
-            vectors.append(((system, "squares"), self._weights(frame, full)))
+            vectors.append(((system, "squares"), weights))
         return [Choice(value, kind, tuple(rows), None, vectors)]
 
     def _bit(self, leaf: Leaf) -> bool:
@@ -521,6 +552,44 @@ class Oracle:
             found[self.datasets[dataset].unit(row)] += times
         return list(found.values()) or [1]
 
+    def _settled(self, boundary: Boundary, leaf: Leaf, rows: Sequence[int], limits: Limits) -> bool:
+        """Whether all that lies between a population and one told of before passes the rules about values by itself.
+
+        Of two nested populations that were both answered what lies between them is answered, too (docs/guard.md, rule 8).
+        """
+        frame = boundary.frame
+        if not limits.history or len(frame.occurrences) != 1 or not leaf.args or leaf.function in COUNTING:
+            return True
+        ((dataset, base),) = self.base(frame, rows).items()
+        for told in [self.whole(dataset), *self.stored[dataset], *self.answered[dataset]]:
+            one, two = (base - told, told - base)
+            if bool(one) == bool(two):
+                continue  # the very same, or neither lies inside the other
+            between = self.rows_for(frame, dataset, one or two)
+            if between is None:
+                continue
+            full = [i for i in between if all(a.values[i] is not None for a in leaf.args)]
+            if self.people(frame, full) < limits.k:
+                continue  # the history of those who have a value has decided
+            if not self._passes(frame, leaf, full, limits):
+                return False
+        return True
+
+    def _passes(self, frame: Frame, leaf: Leaf, full: list[int], limits: Limits) -> bool:
+        """Whether the rules about values hold of a statistic's argument in some rows."""
+        squares = leaf.function in ("var", "std", "pl.cov", "pl.corr")
+        for arg in leaf.parts or leaf.args:
+            if not self._differ(frame, arg, full, limits):
+                return False
+            numbers = self._numbers([arg.values[i] for i in full]) and arg.lineage.form is Form.COLUMN
+            if (
+                numbers
+                and leaf.function in SUMMED
+                and not self._dominated_by(frame, arg, arg.lineage.bounds, full, limits, squares=squares)
+            ):
+                return False
+        return True
+
     # -- rules of values
 
     def _by_unit(self, frame: Frame, rows: Iterable[int], weights: Callable[[int], float]) -> list[dict[Any, float]]:
@@ -641,6 +710,18 @@ class Oracle:
                 found[frame.occurrences[occurrence], row] += 1
         return dict(found)
 
+    def _unknown(self, frame: Frame, arg: Values, rows: Iterable[int]) -> list[int]:
+        """Of some rows those in which no column of an argument is missing: which are missing is public."""
+        found = []
+        for i in rows:
+            stored = [
+                [self.datasets[d].rows[r][c] for occurrence, r in frame.rows[i].origin if occurrence == o]
+                for o, d, c in arg.lineage.sources
+            ]
+            if all(not values or any(x is not None for x in values) for values in stored):
+                found.append(i)
+        return found
+
     def _ones(self, frame: Frame, rows: Iterable[int]) -> tuple[Any, dict[tuple[str, int], int]]:
         return "ones", self._weights(frame, rows)
 
@@ -744,14 +825,50 @@ class Oracle:
             return found
         scenarios = [self._scenario(boundary, table, limits, split) for split in self._splits(boundary, table)]
         best = min(scenarios, key=lambda s: len(s[0]))
+        before = {d: [self.whole(d), *rows] for d, rows in self.stored.items()}
+        cells_of = getattr(boundary.node, "input", None), getattr(boundary.node, "keys", ())
         found.findings += best[0]
-        chosen: list[Choice] = best[1]
+        chosen: list[Choice] = self._cleared(boundary, best[1], limits)
         found.values = sum(1 for row in table for name, _ in boundary.outputs if row[name] is not None)
         self._near(boundary.frame, chosen, limits, found)
         self._remember(boundary, table, best[2], chosen, limits, found)
         if found.promised:
-            self._count(boundary, table, best[2], limits, found)
+            self._count(boundary, table, best[2], limits, found, {} if cells_of in self.asked else before)
+        self.asked.append(cells_of)
         return found
+
+    def _cleared(self, boundary: Boundary, chosen: list[Choice], limits: Limits) -> list[Choice]:
+        """Choices of which the audit clears as many as it can: what reads the same may tell of another population.
+
+        The largest first, as earlier answers win.
+        """
+        if (
+            not limits.audited
+            or len(boundary.frame.occurrences) != 1
+            or self._sound(self.systems.copy(), chosen, limits)
+        ):
+            return chosen
+        trial, found = self.systems.copy(), list(chosen)
+        for at in sorted(range(len(chosen)), key=lambda i: -len(chosen[i].population)):
+            choice = chosen[at]
+            if choice.kind == "own" and choice.vectors and not self._sound(trial.copy(), [choice], limits):
+                (expr,) = [e for i, (_, e) in enumerate(boundary.outputs) if i == choice.output]
+                for rows in self._instead(boundary, choice.population, found, limits):
+                    other = self._on(boundary, expr, rows, limits, choice.value)
+                    if other is not None and self._sound(trial.copy(), [other], limits):
+                        other.output = choice.output
+                        found[at] = other
+                        break
+            self._sound(trial, [found[at]], limits)
+        return found
+
+    @staticmethod
+    def _sound(systems: Systems, chosen: list[Choice], limits: Limits) -> bool:
+        """Whether nobody is isolated with some more choices, which are added."""
+        for c in flat(chosen):
+            for system, weights in c.vectors if c.kind in ("own", "stored") else ():
+                systems.add(system, weights)
+        return not systems.isolated(limits.k)
 
     def _splits(self, boundary: Boundary, table: list[dict[str, Any]]) -> list[dict[int, tuple[Any, ...] | None]]:
         """Ways to read the rows of a table: key by position, None for the remainder row."""
@@ -1088,6 +1205,8 @@ class Oracle:
                     self.stored[d].append(base)
             for system, weights in c.vectors:
                 self.systems.add(system, weights)
+            for system, weights in (*c.vectors, self._ones(frame, c.population)):
+                self.histories.add(system, weights)
         for i, (name, expr) in enumerate(boundary.outputs):
             told = [row for c in chosen if c.output == i for row in c.population]
             for d, base in self.base(frame, told).items():
@@ -1100,6 +1219,10 @@ class Oracle:
             if part and part not in self.unions[d]:
                 self.unions[d].append(part)
         asked = [boundary.cells[key] for key in split.values() if key in boundary.cells]
+        for rows in asked:
+            for d, base in self.base(frame, rows).items():
+                if base and base not in self.answered[d]:
+                    self.answered[d].append(base)
         asked += [selected(leaf, cell) for leaf in boundary.leaves.values() if leaf.conditions for cell in list(asked)]
         for rows in asked:
             for d, base in self.base(frame, rows).items():
@@ -1126,8 +1249,11 @@ class Oracle:
         for key, cell in boundary.cells.items():
             rows = selected(leaf, cell) if counting else known(leaf, cell)
             if shown.get(key) is None and rows and not any(map(countable, self.choices(boundary, leaf, cell, limits))):
-                weights = self._weights(boundary.frame, rows)
-                self.systems.hide("ones" if counting else self._system(leaf), weights)
+                weights = self._weights(
+                    boundary.frame, rows if counting else self._unknown(boundary.frame, leaf.args[0], rows)
+                )
+                for systems in (self.systems, self.histories):
+                    systems.hide("ones" if counting else self._system(leaf), weights)
 
     # -- tied values
 
@@ -1142,7 +1268,7 @@ class Oracle:
             cells.setdefault(leaf.args[0].values[i], []).append(i)
         reasons = tuple(boundary.forbidden | leaf.forbidden | (frozenset({"closed"}) if limits.closed else frozenset()))
         safe = {x: c for x, c in cells.items() if self.target(boundary.frame, c, limits, ()) != ["nobody"]}
-        shown = 0
+        shown, entered = 0, list[tuple[str, Rows]]()
         for row in table:
             item = row[name]
             value = next(iter(item.values())) if leaf.function == "value_counts" else item
@@ -1159,10 +1285,20 @@ class Oracle:
             elif count is not None and value is not None:
                 targets = self.target(boundary.frame, safe[value], limits, ())
                 fine = {len(safe[value]) if t == "own" else len(t) for t in targets}
+                if count not in fine and limits.audited and len(boundary.frame.occurrences) == 1:
+                    instead = next(
+                        (r for r in self._instead(boundary, safe[value], [], limits) if len(r) == count), None
+                    )
+                    if instead is not None:
+                        fine.add(count)
+                        entered += list(self.base(boundary.frame, instead).items())
                 if leaf.options.get("normalize") is False and count not in fine:
                     found.findings.append(Finding("value", name, item, (f"allowed: {sorted(fine)}",)))
             elif leaf.function == "mode" and not self.remembers and len(safe[value]) < max(map(len, safe.values())):
                 found.findings.append(Finding("value", name, item, ("not the most frequent",)))
+        for d, base in entered:
+            if base and base not in self.stored[d]:
+                self.stored[d].append(base)
         if not reasons:
             # all of its cells were told of, also those that are not the most frequent
             counted = [list(r[name].values()) for r in table] if leaf.function == "value_counts" else []
@@ -1172,6 +1308,8 @@ class Oracle:
             seen = [next(iter(x.values())) if leaf.function == "value_counts" else x for x in items]
             for value, cell in safe.items():
                 own = "own" in self.target(boundary.frame, cell, limits, ())
+                if own and value in told:
+                    self.histories.add(*self._ones(boundary.frame, cell))
                 for d, base in self.base(boundary.frame, cell).items():
                     alone = own and shown and leaf.function != "mode" and value in seen
                     known_before = self.stored[d] if alone else self.unions[d]
@@ -1199,7 +1337,7 @@ class Oracle:
         (name, _), *_ = boundary.outputs
         values = [next(iter(r[name].values())) if leaf.function == "value_counts" else r[name] for r in table]
         rest = any(x not in safe for x in values)
-        trial = self.systems.copy()
+        trial = self.histories.copy()
         for x, cell in safe.items():
             choice = Choice(len(cell), "own", tuple(cell), None, [self._ones(boundary.frame, cell)])
             if x in values or rest:
@@ -1216,36 +1354,64 @@ class Oracle:
 
     def _count(
         self, boundary: Boundary, table: list[dict[str, Any]], split: dict[int, tuple[Any, ...] | None],
-        limits: Limits, found: Explained,
+        limits: Limits, found: Explained, before: Mapping[str, Sequence[Rows]],
     ) -> None:  # fmt: skip
-        """Count the values that the oracle allows, and how many of them are in the answer."""
+        """Count the values that the oracle allows, and how many of them are in the answer.
+
+        before: what was told of before the question.
+        """
         shown, merged = self.release(boundary)
         away = {
             name: self._away(boundary, expr, shown, merged, i, limits)
             for i, (name, expr) in enumerate(boundary.outputs)
         }
         at = {key: i for i, key in split.items()}
-        trial = self.systems.copy()
+        trial = self.histories.copy()
+        several = len(boundary.frame.occurrences) > 1
+
+        def entered(choice: Choice) -> Choice:
+            return replace(choice, vectors=[*choice.vectors, self._ones(boundary.frame, choice.population)])
+
         for key, outputs in shown.items():
+            # what is inside a cell is told with it: of several tables a cell stands by itself or not at all
+            if several and (
+                "own" not in self.target(boundary.frame, boundary.cells[key], limits, ())
+                or (limits.history and self._told_apart(boundary.frame, boundary.cells[key], before))
+            ):
+                continue
             for (name, expr), options in zip(boundary.outputs, outputs, strict=True):
                 cautious = any(boundary.leaves[c].cautious for c in boundary.leaves if occurs(c, expr))
-                kinds = ("own",) if len(boundary.frame.occurrences) > 1 else ("own", "stored")
+                kinds = ("own",) if several else ("own", "stored")
                 if cautious or key in away.get(name, ()) or not any(countable(o, kinds) for o in options or ()):
+                    continue
+                inside = [leaf for c, leaf in boundary.leaves.items() if occurs(c, expr)]
+                cell = boundary.cells[key]
+                if not all(
+                    self._settled(boundary, leaf, selected(leaf, cell), limits)
+                    for leaf in inside
+                    if leaf.conditions or leaf.function in SUMMED
+                ):
                     continue
                 found.allowed += 1
                 if key in at and table[at[key]][name] is not None:
                     found.shown += 1
                 elif None in at and key not in at and table[at[None]][name] is not None:
                     found.merged += 1
-                elif (limits.audited and not trial.could(options or [], limits.k)) or not any(
+                elif (limits.audited and not trial.could(map(entered, options or []), limits.k)) or not any(
                     self._within_budget(boundary.frame, o, limits) for o in options or ()
                 ):
                     found.allowed -= 1
                 else:
-                    inside = [leaf for c, leaf in boundary.leaves.items() if occurs(c, expr)]
                     words = [f"{x.function} of {'/'.join(a.lineage.form.name for a in x.args)}" for x in inside]
                     where = " of a condition" if any(x.conditions for x in inside) else ""
                     found.hidden.append((" and ".join(words) + where, f"{key}.{name}"))
+
+    def _told_apart(self, frame: Frame, rows: Sequence[int], before: Mapping[str, Sequence[Rows]]) -> bool:
+        """Whether the people of one of several tables are the very same as in an earlier answer to another question.
+
+        The very same and nearly the same read alike, and of several tables there is no one population that could be told.
+        """
+        return any(base in before.get(d, ()) for d, base in self.base(frame, rows).items())
 
     def _within_budget(self, frame: Frame, choice: Choice, limits: Limits) -> bool:
         """Whether one more number is within the rank budget: a share of the atoms, where one of k units counts as k."""
