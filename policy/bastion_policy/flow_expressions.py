@@ -259,6 +259,10 @@ PER_UNIT_WINDOWS = PER_UNIT | frozenset(
 )
 
 
+#: what is said of numbers that a window takes of one person's rows, to tell what to ask instead
+WINDOW = "it is a window over one person's rows"
+
+
 class ExpressionTyping:
     """Types expressions over one private frame."""
 
@@ -449,7 +453,7 @@ class ExpressionTyping:
             # INVARIANT: partitioned by unit, every value depends on the unit's own rows alone, so it is a column of its own.
             bit = self.bit_of_unit(value, name)
             made = Value(sources, Form.COLUMN, makes_nulls=True, own_scale=value.own_scale, bit=bit)
-            return replace(made, picked=self.several_rows)
+            return replace(made, picked=self.several_rows, reason=WINDOW)
         if value.form in (Form.BITS, Form.BINNED, Form.NULLS):
             return Value(sources, Form.BINNED, makes_nulls=True)
         return Value(sources, Form.MIX, makes_nulls=True, reason="a window over several columns")
@@ -577,7 +581,8 @@ class ExpressionTyping:
             reason = "its constants are too large or too small for the column, or several columns are mixed"
             return Value(sources, Form.MIX, makes_nulls=True, reason=reason)
         if mixed is None and len(columns) <= 1:
-            return Value(sources, Form.BINNED, makes_nulls=makes_nulls)
+            window = WINDOW if any(v.reason == WINDOW for v in values) else ""
+            return Value(sources, Form.BINNED, makes_nulls=makes_nulls, reason=window)
         discrete = {Form.CONSTANT, Form.BITS, Form.BINNED, Form.NULLS}
         if mixed is None and expr.function in _JOINS_TEXT:
             return Value(sources, Form.BINNED, makes_nulls=makes_nulls)

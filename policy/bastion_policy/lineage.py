@@ -124,7 +124,7 @@ class Value:
     picked: a number of a person that one of their rows may give: the same number may come of other rows, where they have
         several.
     coarse: its bounds are wider than its column's, so that the rules about values do not look at them.
-    reason: why it is a MIX.
+    reason: why it is a MIX, or where it comes from.
     """
 
     sources: frozenset[Source] = frozenset()

@@ -15,7 +15,7 @@ from bastion_plan.typing import expr_dtype
 
 from bastion_policy import flow_strict as strict
 from bastion_policy.boundary import Guard, Output, Statistic, Term, call
-from bastion_policy.flow_expressions import FORMATS, ExpressionTyping
+from bastion_policy.flow_expressions import FORMATS, WINDOW, ExpressionTyping
 from bastion_policy.flow_failures import adds_up, largest
 from bastion_policy.flow_linear import MAX_PARTS, Linear, linear
 from bastion_policy.flow_trees import is_scalar, number, with_children
@@ -480,6 +480,16 @@ class StatisticsParser:
         if mixed is not None:
             reason = f"The argument of {expr.function}() could single people out: {mixed.reason}."
             return Finding("argument", reason, FIX_ARGUMENT, concerned)
+        if any(v.reason == WINDOW for v in values):
+            reason = (
+                f"{expr.function}() of what a window takes from one person's rows (a difference, a running sum) could be compared "
+                "with other rows of the same people."
+            )
+            fix = (
+                'Make one number of each person\'s rows, .group_by("<unit>").agg(pl.col(...).max()), and take its median, '
+                "or count rows by period: .group_by(pl.col(...).dt.month()).agg(pl.len())."
+            )
+            return Finding("argument", reason, fix, concerned)
         if values and values[0].form in (Form.BITS, Form.BINNED, Form.COMBINATION):
             reason = f"{expr.function}() of bins, conditions, roots or logarithms of people's values could single people out."
             fix = (

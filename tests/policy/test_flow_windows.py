@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
 import polars
 import pytest
 from bastion_policy.model import Aggregation, Policy, Role, RoleKind, Suppress
@@ -90,3 +92,33 @@ def test_windows_show_no_rows(profile: str) -> None:
     if profile != "default":
         return
     assert WORLDS[profile].ask(T.with_columns(m=pay.mean().over("town")).plan).verdict.outcome is not Outcome.REVIEW
+
+
+def test_a_mean_of_gaps_says_what_to_ask_instead() -> None:
+    """What a window takes of one person's rows may come of other rows, too; the fix is taken."""
+    frame = polars.DataFrame(
+        {
+            "who": [i % 60 for i in range(300)],
+            "date": [dt.date(2024, 1, 1) + dt.timedelta(days=i) for i in range(300)],
+            "pay": [float(i) for i in range(300)],
+        }
+    )
+    roles = {"who": "identifier", "date": "quasi", "pay": "measure"}
+    w = World().add("t", frame, PROFILES["default"], roles, unit="who")
+    date = pl.col("date")
+    gap = date.diff().over("who").dt.total_days()
+    for plan in (
+        T.select(gap.mean()),
+        T.sort("date").with_columns(z=gap).select(pl.col("z").mean()),
+        T.with_columns(z=pay.diff().over("who")).select(pl.col("z").median()),
+    ):
+        (finding,) = w.ask(plan.plan).verdict.findings
+        assert finding.rule == "argument"
+        assert "window takes from one person's rows" in finding.reason
+        assert ".max())" in finding.fix
+    instead = (
+        T.group_by("who").agg(date.max()).select(date.median()),
+        T.group_by("who").agg(pay.max()).select(pay.median()),
+        T.group_by(date.dt.month()).agg(pl.len()),
+    )
+    assert all(w.ask(plan.plan).released.height for plan in instead)
