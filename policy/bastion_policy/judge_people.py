@@ -131,10 +131,14 @@ def sound(each: Floats, low: float, high: float | None, often: Indexes, effectiv
 
     each: a number per person. often: how many times it is in the sum. low, high: bounds.
     """
-    sides = [each - low] + ([high - each] if high is not None else [])
+    with np.errstate(over="ignore", invalid="ignore"):
+        sides = [each - low] + ([high - each] if high is not None else [])
     for side in sides if each.size else ():
-        most = np.sort(side * often)[::-1]
-        total, one, two = most.sum(), most[0], most[1] if most.size > 1 else 0.0
+        with np.errstate(over="ignore", invalid="ignore"):
+            most = np.sort(side * often)[::-1]
+            total, one, two = most.sum(), most[0], most[1] if most.size > 1 else 0.0
+        if not np.isfinite(total):
+            return False
         if total and not all(most[:n].sum() <= share * total for n, share in effective.shares):
             return False
         if total and effective.p is not None and total - one - two < effective.p * one:

@@ -182,9 +182,10 @@ class ColumnVerdicts:
         spread: Floats | None = None
         low, high = term.value.low, term.value.high
         if is_number(term):
-            squares = floats(table[f"{OWN}v{name}"]) * (counted - _ddof(s))
             total = floats(table[f"{OWN}g{name}"])
-            deviations = total - counted * low if low is not None else None
+            with np.errstate(over="ignore", invalid="ignore"):
+                squares = floats(table[f"{OWN}v{name}"]) * (counted - _ddof(s))
+                deviations = total - counted * low if low is not None else None
             above = counted if rules._declared(term) else None
             passed = yield from rules._sum_rule(m, term, deviations, shown, condition, above)
             shown = shown & passed

@@ -590,7 +590,8 @@ class ValueRules:
         ok = np.ones(m.size, bool)
         for side, bound in (("low", low), ("high", high))[: 1 if counted is None else 2]:
             if bounded and deviations is not None:
-                total = deviations if side == "low" or counted is None else counted * (high - low) - deviations  # type: ignore[operator]
+                with np.errstate(over="ignore", invalid="ignore"):
+                    total = deviations if side == "low" or counted is None else counted * (high - low) - deviations  # type: ignore[operator]
                 proven = self._proven(total, high - low)  # type: ignore[operator]
             rest = np.flatnonzero(shown & ok & ~proven)
             if not rest.size:

@@ -235,16 +235,24 @@ class Watcher:
         (term,), effective, lens = s.terms, self.memory.effective, self.memory.lens(o)
         values = yield from self.values(o, term)
         owner = lens.roster.unit[lens.items]
-        low = term.value.low if term.value.low is not None else np.nanmin(values)
+        known = values[np.isfinite(values)]
+        low = term.value.low if term.value.low is not None else known.min(initial=np.inf)
         fits = []
         for rows in populations:
             there = rows[np.isfinite(values[rows])]
             _, whose = np.unique(owner[there], return_inverse=True)
-            sides = [values[there] - low] + ([term.value.high - values[there]] if term.value.high is not None else [])
+            with np.errstate(over="ignore", invalid="ignore"):
+                sides = [values[there] - low] + (
+                    [term.value.high - values[there]] if term.value.high is not None else []
+                )
             good = True
             for side in sides if there.size else ():
-                each = np.sort(np.bincount(whose, side))[::-1]
-                total, one, two = each.sum(), each[0], each[1] if each.size > 1 else 0.0
+                with np.errstate(over="ignore", invalid="ignore"):
+                    each = np.sort(np.bincount(whose, side))[::-1]
+                    total, one, two = each.sum(), each[0], each[1] if each.size > 1 else 0.0
+                if not np.isfinite(total):
+                    good = False
+                    break
                 shares = all(each[:n].sum() <= share * total for n, share in effective.shares)
                 good &= bool(total == 0 or (shares and (effective.p is None or total - one - two >= effective.p * one)))
             fits.append(good)
@@ -295,6 +303,7 @@ class Watcher:
 
 def _multiples(values: Floats, column: Floats) -> Flags:
     """Return the rows in which an expression is the column times a constant plus another, the same two in all of them."""
+    values, column = _halved(values), _halved(column)
     known = np.flatnonzero(np.isfinite(values) & np.isfinite(column))
     same: Flags = ~np.isfinite(values) & ~np.isfinite(column)
     if not known.size:
@@ -305,11 +314,12 @@ def _multiples(values: Floats, column: Floats) -> Flags:
     low, high = order[order.size // 4], order[(3 * order.size) // 4]
     lines = [(1.0, 0.0)]
     if column[low] != column[high]:
-        factor = (values[high] - values[low]) / (column[high] - column[low])
-        lines.append((float(factor), float(values[low] - factor * column[low])))
+        with np.errstate(over="ignore", invalid="ignore"):
+            factor = (values[high] - values[low]) / (column[high] - column[low])
+            lines.append((float(factor), float(values[low] - factor * column[low])))
     for factor, shift in lines:
         if factor:
-            with np.errstate(invalid="ignore"):
+            with np.errstate(over="ignore", invalid="ignore"):
                 near: Flags = np.isclose(values, factor * column + shift, rtol=1e-9, atol=1e-9)
             if near.sum() > (best & ~same).sum():
                 best = np.logical_or(near, same)
@@ -318,6 +328,7 @@ def _multiples(values: Floats, column: Floats) -> Flags:
 
 def _shape(values: Floats) -> str:
     """Return a name for numbers, the same for all that are multiples of each other plus a constant."""
+    values = _halved(values)
     known = np.isfinite(values)
     low, high = (values[known].min(), values[known].max()) if known.any() else (0.0, 0.0)
     scaled = np.where(known, (values - low) / (high - low) if high > low else 0.0, -1.0)
@@ -325,6 +336,12 @@ def _shape(values: Floats) -> str:
     # turned round, so that a column and its negative have one name
     scaled = np.where(known & (first > 0.5), 1.0 - scaled, scaled)
     return hashlib.sha256(np.round(scaled, 6).tobytes()).hexdigest()[:24]
+
+
+def _halved(values: Floats) -> Floats:
+    """Return numbers whose differences floats can hold: as they are, or all divided by 4 where some are very large."""
+    large = np.isfinite(values) & (np.abs(values) > 1e307)
+    return values / 4 if large.any() else values
 
 
 def _all(sets: Sets, same: Flags, rows: Ints) -> Flags:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import polars
 import pytest
-from bastion_policy.model import Aggregation, Policy, Suppress
+from bastion_policy.model import Aggregation, Policy, Suppress, measure
 from bastion_server.service.queries import columns
 from bastion_server.workers.lease import Answer
 from drive import World
@@ -47,6 +47,38 @@ def test_one_extreme_value_raises_nothing(dtype: Any, value: Any) -> None:
             for expr in QUESTIONS.values():
                 world.ask(T.select(expr).plan)
                 world.ask(T.group_by("g").agg(expr.alias("r")).plan)
+
+
+#: many values near the largest float, where differences and sums of two overflow
+MANY = {
+    "one": np.where(np.arange(N) == 7, 1.7e308, RNG.uniform(0, 100, N)),
+    "some": np.where(np.arange(N) < 20, 1.7e308, RNG.uniform(0, 100, N)),
+    "both ends": np.where(np.arange(N) % 3 == 0, 1e308, -1e308),
+    "spread": np.where(np.arange(N) % 2 == 0, 1e306, -1e306) * RNG.uniform(0, 100, N),
+}
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+@pytest.mark.parametrize(
+    "role", ["measure", "sensitive", measure(-1.7e308, 1.7e308)], ids=["measure", "sensitive", "declared"]
+)
+@pytest.mark.parametrize("name", MANY)
+def test_many_extreme_values_warn_of_nothing(name: str, role: Any, rows: int) -> None:
+    """Deviations from bounds, what lies between populations, and what column a sum is of: numbers of the judge's own."""
+    frame = polars.DataFrame(
+        {"id": np.arange(N) // rows, "g": np.arange(N) % 3, "y": RNG.uniform(0, 1, N), "x": MANY[name]}
+    )
+    roles: Any = {"id": "identifier", "g": "quasi", "x": role, "y": "quasi"}
+    for policy in (Policy(Aggregation(10), Suppress(), unit="id"), Policy.strict(unit="id")):
+        world = World(remembers=True).add("t", frame, policy, roles, "id")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            for key in ("sum", "mean", "std", "affine", "some", "condition", "covariance"):
+                expr = QUESTIONS[key].alias("r")
+                for plan in (T.select(expr), T.group_by("g").agg(expr), T.filter(pl.col("g") != 0).select(expr)):
+                    world.ask(plan.plan)
+                each = T.group_by("id").agg(x=pl.col("x").mean(), y=pl.col("y").first())
+                world.ask(each.select(expr).plan)
 
 
 def test_the_server_reads_whole_numbers_of_128_bits() -> None:
