@@ -35,11 +35,12 @@ MOST = 1 / (BITS * PEOPLE_PER_BIT)
 class Budget:
     """Withholds covariances with known columns beyond the bits that may be told of a person.
 
-    plan: what decides who is in which cell. known: see `Watcher`.
+    versions: of the tables in the question. plan: what decides who is in which cell. known: see `Watcher`.
     """
 
     memory: Memory
     statistics: Sequence[Statistic]
+    versions: bytes
     plan: bytes
     known: Callable[[Term], bool]
 
@@ -52,7 +53,7 @@ class Budget:
                 continue
             for source in sorted(self._told_of(s), key=lambda x: (x.occurrence, x.column)):
                 for part in parts:
-                    fits = self._enter(source, _named(s, self.plan), part, i)
+                    fits = self._enter(source, self._named(s), part, i)
                     if (part.judged.shown[i] & part.own & ~fits).any():
                         part.judged.failed.append((i, "linear-audit"))
                     part.judged.shown[i] &= fits | ~part.own
@@ -61,6 +62,17 @@ class Budget:
         """Return the columns that a covariance tells of: beside those that are known."""
         pairs = zip(s.terms, reversed(s.terms), strict=True)
         return {source for term, other in pairs if self.known(other) for source in term.value.sources}
+
+    def _named(self, s: Statistic) -> bytes:
+        """Return what the number of a covariance is called, whichever argument is first.
+
+        INVARIANT: what is no stored column goes by the plan that made it, and all by the versions of the tables: under one name it
+        may be another column each time.
+        """
+        terms = sorted(
+            t.value.plain.label if t.value.plain is not None else f"{self.plan.hex()} {t.expr!r}" for t in s.terms
+        )
+        return hashlib.sha256(self.versions + repr((s.function, terms)).encode()).digest()[:12]
 
     def _enter(self, source: Source, plan: bytes, part: Part, i: int) -> Flags:
         """Return which cells' numbers fit into the budget of a column, and keep them."""
@@ -95,15 +107,6 @@ class Budget:
                 return fits & ~stored
             memory.put(o, name, held.released(new, plan))
         return fits
-
-
-def _named(s: Statistic, plan: bytes) -> bytes:
-    """Return what the number of a covariance is called, whichever argument is first.
-
-    INVARIANT: what is no stored column goes by the plan that made it: under one name it may be another column each time.
-    """
-    terms = sorted(t.value.plain.label if t.value.plain is not None else f"{plan.hex()} {t.expr!r}" for t in s.terms)
-    return hashlib.sha256(repr((s.function, terms)).encode()).digest()[:12]
 
 
 def _loads(held: Channel, plan: bytes) -> tuple[Floats, list[Items]]:

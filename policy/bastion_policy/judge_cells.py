@@ -147,6 +147,9 @@ class BoundaryJudge:
         self.measured_keys = keys_of_measures(self.boundary, self.world, self.chosen_by)
         for statistic in self.boundary.statistics:
             self._conditions(statistic)
+        used = [(d, self.facts[d].version, self.facts[d].policy_version) for d in sorted(n.scans(self.typed.node))]
+        #: of the tables in the question
+        self.versions = hashlib.sha256(repr(used).encode()).digest()[:12]
         #: of what decides who is in which cell
         self.plan_digest = digest(n.Select(self.below.node, tuple(e for _, e, _, _ in self.boundary.keys)))
 
@@ -245,10 +248,17 @@ class BoundaryJudge:
         INVARIANT: what was released to others, or before, may differ the next time, and so may other tables: whoever a join with
         such cells chooses, or a later version of another table, is another population under the same words.
         """
-        if len(boundaries(self.typed)) > 1:
-            return None
-        used = [(d, self.facts[d].version, self.facts[d].policy_version) for d in sorted(n.scans(self.typed.node))]
-        return hashlib.sha256(digest(self.typed.node) + repr(used).encode()).digest()[:12]
+        return self.versions + digest(self.typed.node) if len(boundaries(self.typed)) == 1 else None
+
+    def _wording(self) -> Steps:
+        """Return what the words of the question mean this time: its plan, the tables' versions and the cells that it reads."""
+        found = [self.versions, self.plan_digest]
+        for i, node in enumerate(boundaries(self.typed)[:-1]):
+            read = self.done[id(node)]
+            answer = yield Measure(read, f"{self.name}i{i}")
+            columns = [list(answer[c]) for c in sorted(answer) if c != "__height"]
+            found.append(repr(sorted(map(repr, zip(*columns, strict=True)))).encode())
+        return hashlib.sha256(b"".join(found)).digest()
 
     def _coverage(self, past: Past) -> float | None:
         """Return the share of all units who are in some cell that is shown, for the owner."""
@@ -276,6 +286,8 @@ class BoundaryJudge:
         found: list[bytes] = []
         if not self.memory.snaps or not self.chosen_by:
             return found
+        # INVARIANT: a threshold that another table's version or other cells give is another one under the same words
+        wording = yield from self._wording()
         if self.narrowing or self.measured_keys:
             clear = past.own & ~past.standing.edge if past.standing is not None else past.own
             repeated = any(close.any() for part in parts for close in part.judged.close.values())
@@ -283,13 +295,12 @@ class BoundaryJudge:
             if some or (yield from self._missing(m)):
                 # each part of a stack and each key has thresholds of its own
                 count = max(1, ways(self.below, self.narrowing)) + max(0, len(self.measured_keys) - 1)
-                more = (hashlib.sha256(self.plan_digest + bytes([i % 256, i // 256])) for i in range(1, count))
-                found += [self.plan_digest, *(one.digest()[:12] for one in more)]
+                found += [hashlib.sha256(wording + i.to_bytes(4)).digest()[:12] for i in range(count)]
         for i, s in enumerate(self.boundary.statistics):
             conditions = self._conditions(s)
             some = any((part.own & ~_clear(part.judged, i)).any() for part in parts)
             if conditions and (some or mixed(conditions, self.frame, self.world)):
-                found.append(hashlib.sha256(self.plan_digest + repr(conditions).encode()).digest()[:12])
+                found.append(hashlib.sha256(wording + repr(conditions).encode()).digest()[:12])
         return found
 
     def _missing(self, m: Measurer) -> Steps:
@@ -353,24 +364,27 @@ class BoundaryJudge:
         standing = memory.standing(asked, own, plan=plan, whole=everybody)
         withheld = standing.blocked if stands else standing.blocked | whole
         whole = whole if stands else none
-        own, rule = standing.far, "history"
+        # what was put together when this was asked before is so again, if it is then the same
+        echo = memory.echoes(standing, plan)
+        own, rule = standing.far | echo, "history"
         before = dict(self.history.pasts)
         refused, tries = none, MAX_TRIES if m.cut.keys and not self.boundary.window else 1
         for last in [False] * (tries - 1) + [True]:
             self.history.pasts.update(before)
             rest, members = yield from self._remainder(m, rows, own & ~refused, small | refused, asked)
-            alone = own & ~refused & ~self._in_rest(m, rest, members)
+            in_rest = self._in_rest(m, rest, members)
+            alone = own & ~echo & ~refused & ~in_rest
             # INVARIANT: cells of too few people are withheld, alone and whatever else is asked
             cleared = memory.enter(asked, alone, hidden=small & (rows > 0), plan=plan)
             if isinstance(rest, Cut):
                 together = [sets.union(members) for sets in asked]
                 if not memory.enter(together, np.ones(1, bool), plan=plan).all():
                     # the large cells that were to hide in it stand for themselves again, if they can
-                    back = own & ~refused & ~alone
+                    back, in_rest = own & ~echo & ~refused & ~alone, none
                     rest, alone = None, alone | back
                     cleared |= memory.enter(asked, back, plan=plan)
             left = refused if rest is None else none
-            bad, near = (alone & ~cleared) | left, standing.near.copy()
+            bad, near = (alone & ~cleared) | left, standing.near & ~(echo & in_rest)
             for cell in np.flatnonzero(bad) if not memory.beyond else ():
                 found = memory.instead(asked, int(cell), near=not last)
                 if found is not None:
@@ -569,7 +583,7 @@ class BoundaryJudge:
             known,
             listed,
         )
-        Budget(self.memory, self.boundary.statistics, self.plan_digest, known).spend(parts)
+        Budget(self.memory, self.boundary.statistics, self.versions, self.plan_digest, known).spend(parts)
         yield from watcher.tell(parts)
 
     def _near(self, cut: Cut, past: Past) -> Steps:

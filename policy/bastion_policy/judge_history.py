@@ -232,6 +232,17 @@ class Memory:
         blocked &= flags
         return Standing(flags & ~near & ~blocked, near, blocked, part, stored, edge & flags)
 
+    def echoes(self, standing: Standing, plan: bytes) -> Flags:
+        """Return the cells that are near a population which the very same question was answered with before.
+
+        A group that small ones were put together with differs from all of them by few people.
+        """
+        found = standing.near.copy()
+        if len(self.occurrences) == 1 and found.any():
+            plans = self.channel(self.occurrences[0], "").plans
+            found[found] = [plans[p] == plan for p in standing.part[found]]
+        return found & (len(self.occurrences) == 1)
+
     def stored(self, o: Occurrence, places: Sequence[tuple[int, int]]) -> Sets:
         """Return stored populations (part, stored)."""
         held = self.channel(o, "")

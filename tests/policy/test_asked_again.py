@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import polars
 import pytest
-from bastion_policy.model import Policy, measure
+from bastion_policy.model import Policy, Reject, Review, Suppress, measure
 from drive import World
 from query import Q
 
@@ -71,3 +71,65 @@ def test_a_question_without_others_below_it_is_settled() -> None:
     first = w.ask(question.plan).measures
     again = w.ask(question.plan).measures
     assert len(again) < len(first), "nothing is compared"
+
+
+@pytest.mark.parametrize("profile", POLICIES)
+@pytest.mark.parametrize("seed", range(6))
+def test_a_cell_that_is_run_again_shows_the_same(profile: str, seed: int) -> None:
+    """Small groups are put together with the same others, though one of those is nearly all that they are together."""
+    rng = np.random.default_rng(seed)
+    sizes = [40, 25, 21, 18, int(rng.integers(1, 5)), int(rng.integers(1, 4))]
+    keys = np.repeat(np.array(list("abcdef")), sizes)
+    frame = polars.DataFrame({"id": range(keys.size), "k": keys, "x": np.round(rng.uniform(10, 90, keys.size), 2)})
+    policy = msgspec.structs.replace(POLICIES[profile], unsafe_handling=Suppress())
+    w = World(remembers=True).add("t", frame, policy, {"id": "identifier", "k": "quasi", "x": measure(0, 100)}, "id")
+    question = T.group_by("k").agg(x.mean(), n=pl.len()).plan
+    first, *later = (w.ask(question).table for _ in range(3))
+    assert first is not None
+    for table in later:
+        assert table is not None
+        assert sorted(map(str, table.rows())) == sorted(map(str, first.rows()))
+
+
+@pytest.mark.parametrize("profile", POLICIES)
+@pytest.mark.parametrize("action", [Review(), Reject(), Suppress()])
+def test_a_denial_is_remembered(profile: str, action: Any) -> None:
+    """Twenty of whom fewer than three say yes are not told; with one more who says yes they would be."""
+    frame = FRAME.with_columns(
+        yes=(polars.col("a") < 2) & (polars.col("g") == 0) | ((polars.col("g") == 1) & (polars.col("a") % 3 == 0))
+    )
+    policy = msgspec.structs.replace(POLICIES[profile], unsafe_handling=action)
+    w = World(remembers=True).add("t", frame, policy, ROLES | {"yes": "sensitive"}, "id")
+    yes = pl.col("yes").mean()
+    twenty = (g == 0) & (a < 20)
+    assert number(w, T.filter(twenty).select(yes)) is None
+    for one in range(6):
+        assert number(w, T.filter(twenty | ((g == 1) & (a == one))).select(yes)) is None
+    # without the others before it, it is the answer that names the one
+    alone = World(remembers=True).add("t", frame, policy, ROLES | {"yes": "sensitive"}, "id")
+    assert number(alone, T.filter(twenty | ((g == 1) & (a == 0))).select(yes)) is not None
+
+
+def test_a_threshold_that_another_version_gives_counts_again() -> None:
+    """The words stay, and the number that stands in them is another one each time."""
+    frame = FRAME.with_columns(one=polars.lit(1))
+
+    def other(value: float, count: int) -> polars.DataFrame:
+        return polars.DataFrame({"uid": np.arange(count), "v": value + np.arange(count) % 4 * 2.0 - 3})
+
+    roles = ROLES | {"one": "quasi"}
+    w = World(remembers=True).add("t", frame, POLICIES["default"], roles, "id")
+    side = Q("u").select(v=pl.col("v").mean(), group=pl.len().cast(pl.Int64) // 40, k=pl.lit(1).cast(pl.Int32))
+    joined = T.join(side, left_on="one", right_on="k")
+    question = joined.filter((g == pl.col("group")) | ((g == 0) & (a == 0) & (x > pl.col("v")))).select(n=pl.len())
+    low, high, asked = 0.0, 90_000.0, 0
+    while asked < 20:
+        middle, asked = (low + high) / 2, asked + 1
+        w.add("u", other(middle, 200 + 40 * asked), POLICIES["default"], {"uid": "identifier", "v": "measure"}, "uid")
+        w.facts["u"] = msgspec.structs.replace(w.facts["u"], version=asked)
+        count = number(w, question)
+        if count is None:
+            break
+        low, high = (middle, high) if count == 41 else (low, middle)
+    assert 5 < asked < 12
+    assert high - low > 100

@@ -142,8 +142,6 @@ class World:
         except StopIteration as stop:
             verdict: Verdict = stop.value
         plan_out = verdict.safe_part if safe_part else verdict.release
-        if plan_out is None:
-            past.denied()
         self.keep(requester, past)
         return Answer(verdict, None if plan_out is None else run(plan_out, {}), measures)
 

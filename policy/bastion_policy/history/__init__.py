@@ -93,20 +93,16 @@ class History:
         """The pasts that this query changes, by unit domain."""
         return {domain: past for domain, past in self.pasts.items() if past is not self.before.get(domain)}
 
-    def denied(self) -> None:
-        """Forget what the query would have added, but for the thresholds it asked about: a refusal tells, too."""
+    def failed(self, plan: bytes) -> None:
+        """Forget what the query would have added, but for thresholds, and count it as one: whether it fails tells as much.
+
+        The same plan counts once.
+        """
         self.pasts = {
             domain: self.before[domain] if past.edges == self.before[domain].edges
             else replace(self.before[domain], edges=past.edges)
             for domain, past in self.pasts.items()
         }  # fmt: skip
-
-    def failed(self, plan: bytes) -> None:
-        """Forget what the query would have added, and count it among those at a threshold: whether it fails tells as much.
-
-        The same plan counts once.
-        """
-        self.denied()
         mark = _FAILED + plan
         for domain, past in self.pasts.items():
             if mark not in past.edges and sum(e.startswith(_FAILED) for e in past.edges) < MOST_FAILED:

@@ -147,7 +147,7 @@ class QueryService:
             if result is None:
                 if any(f.rule == RULE_FAILED for f in verdict.findings):
                     history.failed(bytes.fromhex(subject.plan_hash)[:12])
-                history.denied()
+                # INVARIANT: that rules about values withheld something of a population tells of it: it is kept like one that was told
                 await self.histories.keep(history)
         if result is None:
             await self.journal.settle(intent)
