@@ -240,6 +240,8 @@ PER_UNIT = frozenset(
 )
 #: of these, those that are sums of rows, each with a weight of its own, or change with every row; others may be what one row holds
 OF_ALL_ROWS = frozenset(["sum", "mean", "std", "var", "len", "count", "n_unique", "null_count"])
+#: of these, those that lie between the smallest and the largest of them
+WITHIN = frozenset(["mean", "min", "max", "median", "quantile", "first", "last"])
 #: the same for windows over one unit's rows
 PER_UNIT_WINDOWS = PER_UNIT | frozenset(
     [

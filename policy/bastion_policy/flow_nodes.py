@@ -20,7 +20,7 @@ from bastion_policy import flow_strict as strict
 from bastion_policy import flow_tied as tied
 from bastion_policy import flow_windows as windows
 from bastion_policy.boundary import REST, Boundary, Output
-from bastion_policy.flow_expressions import OF_ALL_ROWS, PER_UNIT, ExpressionTyping, join_sources, scalar_bounds
+from bastion_policy.flow_expressions import OF_ALL_ROWS, PER_UNIT, WITHIN, ExpressionTyping, join_sources, scalar_bounds
 from bastion_policy.flow_joins import EXACT_KEYS, join_frames
 from bastion_policy.flow_order import kept_orders
 from bastion_policy.flow_reshape import concat_frames, fill_columns, fill_frame, opaque, reshape_frame
@@ -508,7 +508,10 @@ class FlowTyping:
             picked = value.picked or (typing.several_rows and inner.function not in OF_ALL_ROWS)
             made = Value(sources, Form.COLUMN, low, high, pristine=value.pristine, own_scale=value.own_scale, bit=bit)
             # what many rows of a person come to at least is far below what anybody's do: who deviates most would not stand out
-            return replace(made, picked=picked, coarse=inner.function == "sum" and low is not None and low < 0)
+            within = value.plain if inner.function in WITHIN else None
+            return replace(
+                made, picked=picked, within=within, coarse=inner.function == "sum" and low is not None and low < 0
+            )
         return Value(sources, Form.MIX, reason="it mixes several columns of a unit")
 
     def _most_rows(self, dataset: str) -> float | None:

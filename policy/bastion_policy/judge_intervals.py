@@ -51,7 +51,7 @@ def intervals(m: Measurer, s: Statistic, world: World, k: int, shown: Flags, bas
     rest = np.flatnonzero(shown)
     if not rest.size:
         return middles, np.zeros(m.size, bool)
-    source = term.value.plain
+    source = term.value.plain or term.value.within
     role = world.role(source) if source is not None else None
     bounds = (
         (role.lower, role.upper) if role is not None and role.lower is not None and role.upper is not None else None

@@ -123,6 +123,7 @@ class Value:
     dated: a date that the calendar has, of a column that is none as it stands.
     picked: a number of a person that one of their rows may give: the same number may come of other rows, where they have
         several.
+    within: of a number per person, the column between whose smallest and largest value of that person it lies.
     coarse: its bounds are wider than its column's, so that the rules about values do not look at them.
     reason: why it is a MIX, or where it comes from.
     """
@@ -141,6 +142,7 @@ class Value:
     bit: tuple[float, ...] | None = None
     dated: bool = False
     picked: bool = False
+    within: Source | None = None
     coarse: bool = False
     reason: str = ""
 

@@ -436,8 +436,9 @@ class StatisticsParser:
             return None
         if is_string(dtype) or dtype.kind == "Boolean":
             return Guard.TIED
-        # INVARIANT: one grid per column; the overlap of cells of two grids (of x and of abs(x)) may hold a single person
-        bounded = any(self.world.role(s).lower is not None for s in value.sources)
+        # INVARIANT: one grid per column; the overlap of cells of two grids (of x and of abs(x)) may hold a single person.
+        # A person's number that lies between values of theirs, which lie between declared bounds, has the column's own grid.
+        bounded = value.within is None and any(self.world.role(s).lower is not None for s in value.sources)
         if value.plain is None and (bounded or not self.frame.grouped or not value.pristine):
             return None
         if dtype.kind in ("Date", "Datetime") or dtype.is_numeric:

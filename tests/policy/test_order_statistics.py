@@ -227,3 +227,46 @@ def test_two_divisors_differ_by_the_rounded_number() -> None:
     ):
         one, two = (there.ask(T.select(v=asked(d)).plan).released.item() for d in (1, 0))
         assert two / one == pytest.approx(114 / 115), "of 117 people, rounded to 115"
+
+
+#: numbers per person that lie between values of theirs
+OF_A_PERSON = {
+    "max": pl.col("x").max(), "min": pl.col("x").min(), "mean": pl.col("x").mean(), "median": pl.col("x").median(),
+    "first": pl.col("x").first(), "quantile": pl.col("x").quantile(0.5),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("name", OF_A_PERSON)
+def test_a_person_s_number_has_the_grid_of_its_bounded_column(name: str, profile: str) -> None:
+    """Where everybody has one row it is the column: two grids over the same numbers would show overlaps of fewer than k."""
+    x = np.random.default_rng(8).uniform(0, 100, 300)
+    w = world(polars.DataFrame({"id": range(300), "g": 0, "x": x}), profile, x=Role(RoleKind.MEASURE, 0, 130))
+    each = T.group_by("id").agg(q=OF_A_PERSON[name])
+    for share in (0.0, 0.2, 0.5, 1.0):
+        plain = w.ask(T.select(r=pl.col("x").quantile(share)).plan).released
+        assert_frame_equal(w.ask(each.select(r=pl.col("q").quantile(share)).plan).released, plain)
+        assert plain["r"].null_count() == 0
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_the_largest_numbers_of_few_people_read_like_nobody_s(profile: str) -> None:
+    x = np.random.default_rng(8).uniform(0, 50, 600)
+    few = np.where(np.arange(600) // 2 < K - 1, 120.0, x)
+    told = []
+    for values in (x, few):
+        frame = polars.DataFrame({"id": np.arange(600) // 2, "g": 0, "x": values})
+        w = world(frame, profile, x=Role(RoleKind.MEASURE, 0, 130))
+        each = T.group_by("id").agg(q=pl.col("x").max())
+        told.append(w.ask(each.select(a=pl.col("q").max(), b=pl.col("q").quantile(0.999)).plan).released)
+    assert_frame_equal(*told)
+    assert told[0]["a"].item() < 60
+
+
+@pytest.mark.parametrize("name", ["sum", "std", "moved"])
+def test_what_leaves_the_bounds_of_its_column_has_no_grid(name: str) -> None:
+    frame = polars.DataFrame({"id": np.arange(600) // 2, "g": 0, "x": np.arange(600) % 97 + 0.5})
+    w = world(frame, "default", x=Role(RoleKind.MEASURE, 0, 130))
+    x, q = pl.col("x"), pl.col("q")
+    made = {"sum": (x.sum(), q), "std": (x.std(), q), "moved": (x.max(), q + 1)}[name]
+    assert w.ask(T.group_by("id").agg(q=made[0]).select(made[1].median()).plan).verdict.outcome is not Outcome.RELEASE
