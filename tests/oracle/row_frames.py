@@ -324,6 +324,8 @@ class Reader:
             lineage = Lineage()
         forbidden = frozenset[str]().union(*(a.forbidden for a in args))
         cautious = frozenset[str]().union(*(a.cautious for a in args))
+        if not lineage.private and any(a.lineage.private for a in args):
+            cautious |= {"a column less itself"}
         if lineage.form in (Form.BINNED, Form.FUNCTION, Form.MIX):
             cautious |= {f"{lineage.form.name.lower()}: {expr.function}"}
         if lineage.form is Form.BITS and len(lineage.columns) > 1:

@@ -575,6 +575,28 @@ class Oracle:
                 return False
         return True
 
+    def _between(self, boundary: Boundary, chosen: list[Choice], limits: Limits, found: Explained) -> None:
+        """No two sums of one column of which the difference is a sum that the rules about values would not let pass."""
+        if not limits.history or len(boundary.frame.occurrences) != 1:
+            return
+        for choice in chosen:
+            name, expr = boundary.outputs[choice.output] if choice.output >= 0 else ("", None)
+            leaf = boundary.leaves.get(expr)  # type: ignore[arg-type]
+            if leaf is None or leaf.function not in ("sum", "mean", "var", "std") or not choice.vectors:
+                continue
+            system, weights = choice.vectors[0]
+            for told in self.systems.rows.get(system, []):
+                if told.keys() == weights.keys() or {*told.values(), *weights.values()} != {1}:
+                    continue
+                if told.keys() <= weights.keys() or weights.keys() <= told.keys():
+                    between = Counter(row for _, row in told.keys() ^ weights.keys())
+                    rows = self.rows_for(boundary.frame, next(iter(weights))[0], between)
+                    if rows is None or self.people(boundary.frame, rows) < limits.k:
+                        continue  # few people are the audit's
+                    if not self._passes(boundary.frame, leaf, rows, limits):
+                        where = f"{name}: {len(rows)} rows {rows[:12]} between {len(told)} and {len(weights)}"
+                        found.findings.append(Finding("between", where, choice.value, leak=True))
+
     def _passes(self, frame: Frame, leaf: Leaf, full: list[int], limits: Limits) -> bool:
         """Whether the rules about values hold of a statistic's argument in some rows."""
         squares = leaf.function in ("var", "std", "pl.cov", "pl.corr")
@@ -1197,6 +1219,7 @@ class Oracle:
     ) -> None:  # fmt: skip
         """Enter an answer into the history, and audit everything that was released."""
         frame = boundary.frame
+        self._between(boundary, chosen, limits, found)
         for c in flat(chosen):
             if c.kind not in ("own", "stored"):
                 continue
