@@ -518,7 +518,7 @@ class StatisticsParser:
 def _known(value: Value, world: World) -> bool:
     """Whether somebody may know the values of an argument: neither a measure nor sensitive, or not altogether."""
     secret = (RoleKind.MEASURE, RoleKind.SENSITIVE)
-    return not value.sources or any(world.role(source).kind not in secret for source in value.sources)
+    return not value.sources or any(s.counted or world.role(s).kind not in secret for s in value.sources)
 
 
 def _without_filters(expr: Expr, population: list[Expr]) -> AnyExpr:

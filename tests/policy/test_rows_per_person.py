@@ -131,6 +131,19 @@ def test_covariances_with_known_columns_are_rounded_and_counted() -> None:
     assert sum(a is not None and a[0][next(iter(a[0]))] is not None for a in answers) <= N // 128 + 1
 
 
+@pytest.mark.parametrize("policy", [POLICY, STRICT], ids=["default", "strict"])
+def test_what_is_sensitive_is_not_weighed_by_the_number_of_rows(policy: Policy) -> None:
+    """Somebody may know how often each person came: three such sums say who has what."""
+    w = world(policy=policy)
+    secret = w.frames["people"].with_columns(sick=polars.col("age") % 3 == 0)
+    roles = {c: r for c, r in ROLES.items() if c in secret.columns} | {"sick": "sensitive"}
+    w.add("people", secret, policy, roles, "id")
+    for kind in (pl.cov, pl.corr):
+        answer = w.ask(P.join(EACH, on="id").select(kind(pl.col("sick").cast(pl.Float64), "q")).plan)
+        assert answer.table is None
+        assert "argument" in {f.rule for f in answer.verdict.findings}
+
+
 @pytest.mark.parametrize("how", [pl.len(), pl.col("cost").count(), pl.col("cost").sum()], ids=["len", "count", "sum"])
 def test_whether_a_shift_is_taken_does_not_depend_on_the_most_rows_of_one(how: Any) -> None:
     """It costs nothing to ask whether it is: the power of ten is all that may be told."""
