@@ -485,10 +485,11 @@ class FlowTyping:
         datasets = {o.dataset for o in frame.occurrences}
         known = len(datasets) == 1 and not frame.fanned and not frame.grouped
         most = self._most_rows(*datasets) if known else None
-        if isinstance(inner, Call) and not args and inner.function == "pl.len":
+        if isinstance(inner, Call) and self._counts_rows(inner, values):
             sources = frozenset(Source(o.index, o.dataset, ROWS_OF_PERSON) for o in frame.occurrences)
-            # everybody who is there has a row
-            return Value(sources, Form.COLUMN, 1.0, most, pristine=True, own_scale=True)
+            # everybody who is there has a row; the unit is not counted where it is missing
+            least = 0.0 if inner.function == "count" else 1.0
+            return Value(sources, Form.COLUMN, least, most, pristine=True, own_scale=True)
         if isinstance(inner, Call) and is_scalar(inner) and len(values) == 1:
             value = values[0]
             if value.form is not Form.COLUMN or value.makes_nulls or inner.function not in PER_UNIT:
@@ -513,6 +514,13 @@ class FlowTyping:
                 made, picked=picked, within=within, coarse=inner.function == "sum" and low is not None and low < 0
             )
         return Value(sources, Form.MIX, reason="it mixes several columns of a unit")
+
+    def _counts_rows(self, aggregate: Call, values: Sequence[Value]) -> bool:
+        """Whether an aggregate of one person's rows is their number: it reads no column, or the one that says whose they are."""
+        if not values:
+            return aggregate.function == "pl.len"
+        own = values[0].plain is not None and self.world.is_unit(values[0].plain)
+        return aggregate.function in ("len", "count") and len(values) == 1 and own
 
     def _most_rows(self, dataset: str) -> float | None:
         """Return a bound on the rows of a person, by which plans are judged.

@@ -77,6 +77,15 @@ def test_visits_per_person_and_town(policy: Policy) -> None:
     assert found == pytest.approx(known, rel=1e-9 if policy is POLICY else 0.1)
 
 
+@pytest.mark.parametrize("how", [pl.col("id").len(), pl.col("id").count(), pl.col("cost").count()])
+def test_other_words_for_the_number_of_rows(how: Any) -> None:
+    w = world(remembers=False)
+    assert told(w, V.group_by("id").agg(q=how).select(q.mean())) == told(w, EACH.select(q.mean()))
+    for lone in (pl.col("id").max(), pl.col("id").first(), pl.col("id").sum()):
+        verdict = w.ask(V.group_by("id").agg(q=lone).select(q.mean()).plan).verdict
+        assert "identifier" in {f.rule for f in verdict.findings}
+
+
 def test_how_many_people_have_how_many_visits() -> None:
     w = world(remembers=False)
     found = told(w, EACH.group_by("q").agg(pl.len()))
