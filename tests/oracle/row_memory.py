@@ -1,0 +1,120 @@
+"""What an answer adds to the history, and what all answers together give away."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from typing import Any
+
+from bastion_plan.expressions import Expr
+from row_frames import Boundary, Form, Frame
+from row_instead import Instead
+from row_model import Choice, Explained, Finding, Limits, countable, flat
+from row_statistics import known, selected
+
+
+class Memory(Instead):
+    """The history of one audience."""
+
+    def _near(self, frame: Frame, chosen: list[Choice], limits: Limits, found: Explained) -> None:
+        """No two populations of one answer within k units, both as themselves."""
+        if not limits.history:
+            return
+        own: dict[tuple[int, ...], Choice] = {}
+        for c in flat(chosen):
+            if c.kind == "own" and c.population:
+                own[c.population] = c
+        for (a, one), (b, two) in itertools.combinations(own.items(), 2):
+            left, right = self.base(frame, a), self.base(frame, b)
+            for d in left:
+                distance = self.apart(d, left[d], right[d])
+                if 0 < distance < limits.k:
+                    where = f"{len(a)} and {len(b)} rows of {d} differ by {distance} units"
+                    found.findings.append(Finding("near", where, (one.value, two.value), leak=True))
+
+    def _between(self, boundary: Boundary, chosen: list[Choice], limits: Limits, found: Explained) -> None:
+        """No two sums of one column of which the difference is a sum that the rules about values would not let pass."""
+        if not limits.history or len(boundary.frame.occurrences) != 1:
+            return
+        for choice in chosen:
+            name, expr = boundary.outputs[choice.output] if choice.output >= 0 else ("", None)
+            leaf = boundary.leaves.get(expr)  # type: ignore[arg-type]
+            if leaf is None or leaf.function not in ("sum", "mean", "var", "std") or not choice.vectors:
+                continue
+            system, weights = choice.vectors[0]
+            for told in self.systems.rows.get(system, []):
+                if told.keys() == weights.keys() or {*told.values(), *weights.values()} != {1}:
+                    continue
+                if told.keys() <= weights.keys() or weights.keys() <= told.keys():
+                    between = Counter(row for _, row in told.keys() ^ weights.keys())
+                    rows = self.rows_for(boundary.frame, next(iter(weights))[0], between)
+                    if rows is None or self.people(boundary.frame, rows) < limits.k:
+                        continue  # few people are the audit's
+                    if not self._passes(boundary.frame, leaf, rows, limits):
+                        where = f"{name}: {len(rows)} rows {rows[:12]} between {len(told)} and {len(weights)}"
+                        found.findings.append(Finding("between", where, choice.value, leak=True))
+
+    def _remember(
+        self, boundary: Boundary, table: list[dict[str, Any]], split: dict[int, tuple[Any, ...] | None],
+        chosen: list[Choice], limits: Limits, found: Explained,
+    ) -> None:  # fmt: skip
+        """Enter an answer into the history, and audit everything that was released."""
+        frame = boundary.frame
+        self._between(boundary, chosen, limits, found)
+        for c in flat(chosen):
+            if c.kind not in ("own", "stored"):
+                continue
+            for d, base in self.base(frame, c.population).items():
+                if base and base not in self.stored[d]:
+                    self.stored[d].append(base)
+            for system, weights in c.vectors:
+                self.systems.add(system, weights)
+            for system, weights in (*c.vectors, self._ones(frame, c.population)):
+                self.histories.add(system, weights)
+        for i, (name, expr) in enumerate(boundary.outputs):
+            told = [row for c in chosen if c.output == i for row in c.population]
+            for d, base in self.base(frame, told).items():
+                if base and base not in self.unions[d]:
+                    self.unions[d].append(base)
+            self._note_hidden(boundary, name, expr, table, split, limits)
+        # of a table that is stacked onto itself each occurrence is counted, and remembered, by itself, also if another is not
+        rest = [i for key, rows in boundary.cells.items() if key not in split.values() for i in rows]
+        for d, part in (p for rows in (rest, *boundary.cells.values()) for p in self._each(frame, rows)):
+            if part and part not in self.unions[d]:
+                self.unions[d].append(part)
+        asked = [boundary.cells[key] for key in split.values() if key in boundary.cells]
+        for rows in asked:
+            for d, base in self.base(frame, rows).items():
+                if base and base not in self.answered[d]:
+                    self.answered[d].append(base)
+        asked += [selected(leaf, cell) for leaf in boundary.leaves.values() if leaf.conditions for cell in list(asked)]
+        for rows in asked:
+            for d, base in self.base(frame, rows).items():
+                if base and base not in self.unions[d]:
+                    self.unions[d].append(base)
+        if limits.audited and not found.findings:
+            for system, rows in self.systems.isolated(limits.k):
+                found.findings.append(Finding("audit", f"{system}: {len(rows)} rows {rows[:12]}", leak=True))
+
+    def _note_hidden(
+        self, boundary: Boundary, name: str, expr: Expr, table: list[dict[str, Any]],
+        split: dict[int, tuple[Any, ...] | None], limits: Limits,
+    ) -> None:  # fmt: skip
+        """Cells that may not be told by themselves are not to be found by combining others."""
+        leaf = boundary.leaves.get(expr)  # type: ignore[call-overload]
+        shown = {key: table[at][name] for at, key in split.items() if key is not None}
+        if leaf is None or not limits.audited or not any(x is not None for x in shown.values()):
+            return
+        counting = leaf.function in ("pl.len", "len")
+        if not counting and (
+            leaf.function not in ("sum", "mean") or leaf.args[0].lineage.form is not Form.COLUMN or self._bit(leaf)
+        ):
+            return
+        for key, cell in boundary.cells.items():
+            rows = selected(leaf, cell) if counting else known(leaf, cell)
+            if shown.get(key) is None and rows and not any(map(countable, self.choices(boundary, leaf, cell, limits))):
+                weights = self._weights(
+                    boundary.frame, rows if counting else self._unknown(boundary.frame, leaf.args[0], rows)
+                )
+                for systems in (self.systems, self.histories):
+                    systems.hide("ones" if counting else self._system(leaf), weights)

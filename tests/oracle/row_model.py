@@ -1,0 +1,98 @@
+"""What the oracle decides about: the limits of a plan, the choices that an answer has, what was found in it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from bastion_plan.expressions import Expr
+from row_frames import Leaf
+from row_statistics import compute
+from row_values import same
+
+OTHER = "(other)"
+MISSING = object()
+Rows = Counter[int]
+COUNTING = ("pl.len", "len", "count", "null_count", "has_nulls", "n_unique", "approx_n_unique")
+SUMMED = ("sum", "mean", "var", "std", "pl.cov", "pl.corr")
+TIES = ("unique", "value_counts", "mode")
+
+
+@dataclass
+class Limits:
+    """The strictest rules of all tables of a plan."""
+
+    k: int
+    p: float | None
+    shares: tuple[tuple[int, float], ...]
+    differing: int
+    of_all: bool
+    audited: bool
+    history: bool
+    budget: float | None
+    closed: bool
+
+
+@dataclass
+class Choice:
+    """One permitted answer. value, or `accept` where several are. population: rows it tells about, if as itself."""
+
+    value: Any
+    kind: str  # own, stored, nobody, everybody
+    population: tuple[int, ...] = ()
+    accept: Callable[[Any], bool] | None = None
+    vectors: list[tuple[Any, dict[tuple[str, int], Any]]] = field(default_factory=list)
+    output: int = -1
+
+    def fits(self, value: Any) -> bool:
+        """Whether a released value is this answer."""
+        return self.accept(value) if self.accept is not None else same(self.value, value)
+
+
+@dataclass
+class Finding:
+    """A released value that the oracle does not allow. leak: it is what an unguarded engine would say."""
+
+    rule: str
+    where: str
+    value: Any = None
+    reasons: tuple[str, ...] = ()
+    leak: bool = False
+
+
+@dataclass
+class Explained:
+    """What became of an answer. cells: values that the oracle allows; shown, merged: of these, in the answer."""
+
+    findings: list[Finding] = field(default_factory=list)
+    allowed: int = 0
+    shown: int = 0
+    merged: int = 0
+    promised: bool = True
+    values: int = 0
+    hidden: list[tuple[str, str]] = field(default_factory=list)
+
+
+def countable(choice: Choice, kinds: Sequence[str] = ("own", "stored")) -> bool:
+    """Whether a choice says something."""
+    there = choice.value is not MISSING and (choice.value is not None or choice.accept is not None)
+    return choice.kind in kinds and there
+
+
+def flat(chosen: Iterable[Choice]) -> Iterable[Choice]:
+    """Choices, those of compound outputs one by one."""
+    for c in chosen:
+        yield from getattr(c, "parts", (c,))
+
+
+def nobody(leaf: Leaf) -> Choice:
+    """The answer about nobody."""
+    return Choice(compute(leaf.function, [[] for _ in leaf.args], 0, leaf.options), "nobody")
+
+
+def occurs(part: Expr, whole: Expr) -> bool:
+    from row_frames import descend
+
+    return any(e == part for e in descend(whole))
