@@ -31,7 +31,8 @@ from bastion_policy.flow_nodes import ALWAYS_REFUSED, REFUSED, FlowTyping, used_
 from bastion_policy.guard_cells import Steps
 from bastion_policy.guard_plans import masked
 from bastion_policy.history import History
-from bastion_policy.judge_cells import REMAINDER, BoundaryJudge, Cells
+from bastion_policy.judge_cells import BoundaryJudge
+from bastion_policy.judge_leaving import REMAINDER, Cells
 from bastion_policy.judge_strict import discreet
 from bastion_policy.lineage import Form, Typed, World
 from bastion_policy.model import Effective, Policy

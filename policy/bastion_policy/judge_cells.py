@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 from bastion_plan import nodes as n
-from bastion_plan.dtypes import BOOLEAN, DATE, FLOAT64, INT32, INT64, NULL, STRING, UINT32, DType
-from bastion_plan.expressions import Alias, AnyExpr, Call, Cast, Column, Expr, Literal, Ternary
+from bastion_plan.dtypes import BOOLEAN, INT64
+from bastion_plan.expressions import Alias, AnyExpr, Call, Cast, Column, Expr
 from bastion_plan.nodes import AnyNode, Node
 
-from bastion_policy.boundary import REST, Boundary, Guard, Output, Statistic, Term, call
+from bastion_policy.boundary import Boundary, Guard, Statistic, Term, call
 from bastion_policy.facts import DatasetFacts, PrivateFacts
 from bastion_policy.flow import boundaries
 from bastion_policy.guard_cells import (
@@ -38,51 +38,25 @@ from bastion_policy.history.coverage import covered
 from bastion_policy.judge_bits import Budget
 from bastion_policy.judge_edges import conditions_on_measures, keys_of_measures, mixed, mixes, narrowing, ways
 from bastion_policy.judge_history import MOST_SNAPPED, Memory, Standing, digest
+from bastion_policy.judge_leaving import Cells, Leaving, Near
 from bastion_policy.judge_people import sound
 from bastion_policy.judge_repeats import Repeats, repeats
-from bastion_policy.judge_strict import as_shown
 from bastion_policy.judge_values import Judged, ValueRules
 from bastion_policy.judge_watch import Part, Watcher
+from bastion_policy.judge_whole import Wholes
 from bastion_policy.lineage import OWN, Occurrence, Source, Typed, World
 from bastion_policy.model import Effective
 from bastion_policy.roles import RoleKind
 from bastion_policy.verdict import Measure
 
-REMAINDER = "(other)"
 #: steps of adding a next cell to the remainder row that are counted exactly before it is given up
 MAX_ADDED = 40
 #: cells that are taken out besides those that fail, before all are
 MAX_HIDDEN = 12
 #: statistics whose differences are numbers of those in between
 SUMMED = (Guard.SUM, Guard.SQUARES, Guard.PRODUCTS, Guard.HELD)
-#: digits of fractions: the last ones are those of the order in which rows were added up
-DIGITS, DIGITS_32 = 12, 6
 #: times that cells which the audit refuses are put into the remainder row
 MAX_TRIES = 4
-
-
-@dataclass
-class Cells:
-    """What became of one boundary.
-
-    plan: reads the cells that may leave. merged: rows answered as a stored population or folded into the remainder.
-    again: of these, rows answered as a stored population. coverage: share of all units who are in what is shown, if known.
-    hidden: cells whose statistics were taken out, total: all cells that could be shown. smallest: rows of the smallest
-    cell that is shown. empty: nothing is shown. left_out: steps behind leave the remainder row out.
-    coarse: there are covariances in it. failed: rules that failed, with the output columns concerned.
-    """
-
-    plan: AnyNode
-    merged: int = 0
-    again: int = 0
-    coverage: float | None = None
-    hidden: int = 0
-    total: int = 0
-    smallest: int = 0
-    empty: bool = False
-    left_out: bool = False
-    coarse: bool = False
-    failed: dict[str, set[str]] = field(default_factory=dict)
 
 
 @dataclass(eq=False)
@@ -104,20 +78,6 @@ class Past:
     asked: Sequence[Sets] | None = None
 
 
-@dataclass(frozen=True, eq=False)
-class Near:
-    """Cells that are answered as stored populations: `numbers[i]` is the row of `cells[i]` in the stored ones' table.
-
-    places: (part, stored) of its rows.
-    """
-
-    cut: Cut
-    judged: Judged
-    cells: Indexes
-    numbers: Indexes
-    places: list[tuple[int, int]]
-
-
 @dataclass
 class BoundaryJudge:
     """Judges one boundary of a typed plan."""
@@ -137,6 +97,8 @@ class BoundaryJudge:
         self.below = self.typed.inputs[0]
         self.frame = self.below.frame
         self.k = self.effective.k
+        self.whole = Wholes(self.below, self.done, self.facts, self.private, self.k)
+        self.kept: frozenset[str] = frozenset()
         self.memory = Memory(self.history, self.frame.occurrences, self.effective)
         #: which rows of the frame repeat; None: it is not looked at
         self.repeats: Repeats | None = None
@@ -152,6 +114,10 @@ class BoundaryJudge:
         self.versions = hashlib.sha256(repr(used).encode()).digest()[:12]
         #: of what decides who is in which cell
         self.plan_digest = digest(n.Select(self.below.node, tuple(e for _, e, _, _ in self.boundary.keys)))
+
+    @property
+    def _leaving(self) -> Leaving:
+        return Leaving(self.boundary, self.effective, self.world, self.name, self.kept)
 
     # -- cuts
 
@@ -208,7 +174,7 @@ class BoundaryJudge:
         table = yield Measure(cut.table(), cut.name, rules.returned())
         m = Measurer(cut, int(table["__height"]))
         rows = floats(table[ROWS])
-        own, whole, mixed = yield from self._populations(m, rows)
+        own, whole, mixed = yield from self.whole.populations(m, rows)
         small = ~own & ~whole & ~mixed & (rows > 0)
         if self.memory.exhausted(self.chosen_by):
             return self._for_the_owner(cut)
@@ -227,7 +193,7 @@ class BoundaryJudge:
         yield from self._differences(cut, parts)
         own = past.own | past.withheld
         if past.withheld.any():
-            judged.failed += [(i, past.rule) for i in self._used()]
+            judged.failed += [(i, past.rule) for i in self._leaving.used()]
         # what is withheld only because of how often its rows repeat may be asked without the repetitions
         failed = {i: past.own & ~shown & ~judged.uneven.get(i, own & False) for i, shown in enumerate(judged.shown)}
         if cut.keys:
@@ -237,7 +203,7 @@ class BoundaryJudge:
             return self._for_the_owner(cut)
         if asked is not None and past.own.all() and all(shown.all() for shown in judged.shown) and not judged.stored:
             self.memory.settle(asked)
-        cells = yield from self._compose(cut, m, judged, own, past.whole, past.members, everybody, others, near)
+        cells = yield from self._leaving.compose(cut, m, judged, own, past.whole, past.members, everybody, others, near)
         cells.coverage = self._coverage(past)
         return cells
 
@@ -327,7 +293,7 @@ class BoundaryJudge:
 
     def _for_the_owner(self, cut: Cut) -> Cells:
         """Show nothing: whether there is something to show is what was asked too often."""
-        cells = Cells(self._output(cut, [], joined=False), empty=True)
+        cells = Cells(self._leaving.output(cut, [], joined=False), empty=True)
         cells.failed["edge-budget"] = {o.name for o in self.boundary.outputs}
         return cells
 
@@ -616,102 +582,6 @@ class BoundaryJudge:
     def _only(self, cut: Cut, members: Indexes) -> dict[str, Any]:
         return {f"{cut.name}.only": {"only": [int(i) for i in members]}}
 
-    def _populations(self, m: Measurer, rows: Floats) -> Steps:
-        """Return (own, whole, mixed): cells that stand for themselves, those answered as the whole table, those gone.
-
-        INVARIANT: with several tables (or one several times) in a plan, a cell stands for itself only if it is far from the
-        whole of each; near the whole of some alone it is neither, and nothing is shown.
-        """
-        none = np.zeros(m.size, bool)
-        own = yield from m.at_least(self.k, rows, np.ones(m.size, bool))
-        if not m.cut.keys and not self.frame.narrowed:
-            return own, none, none
-        near, some = yield from self._near_whole(m, rows, own)
-        return own & ~near & ~some, near, some
-
-    def _near_whole(self, m: Measurer, rows: Floats, own: Flags) -> Steps:
-        """Return the cells that leave out fewer than k units (units with any row that is not in the cell).
-
-        First those near the whole in every occurrence, then those near it in some but not all.
-
-        INVARIANT (tier bound): more than (k - 1) * M rows outside belong to at least k units.
-        """
-        total = yield from self._whole_rows(m)
-        outside, most = total - rows, m.cut.rows_per_unit
-        far = outside >= self.k if most == 1 else np.zeros(m.size, bool)
-        if most is not None and most > 1:
-            far = outside > (self.k - 1) * most
-        open_cells = own & ~far
-        # whole rows of a pre-aggregated frame may hide that some of a unit's rows were left out
-        if not open_cells.any() or (most == 1 and not self.frame.grouped):
-            return own & ~far, np.zeros(m.size, bool)
-        near, some = open_cells.copy(), np.zeros(m.size, bool)
-        lost = False
-        for occurrence in m.cut.occurrences:
-            inside, everybody = yield from self._inside(m, occurrence, np.flatnonzero(open_cells))
-            near &= everybody - inside < self.k
-            some |= everybody - inside < self.k
-            # INVARIANT: a join that leaves a few people out is near the whole table, and is not the whole table
-            lost |= 0 < self._people(occurrence) - everybody < self.k
-        for dataset in {o.dataset for o in m.cut.occurrences}:
-            together = [o for o in m.cut.occurrences if o.dataset == dataset]
-            if len(together) > 1:
-                # INVARIANT: parts of one table that are put together may leave out a few people only together
-                inside = yield from self._inside_together(m, together, np.flatnonzero(open_cells))
-                some |= self._people(together[0]) - inside < self.k
-        near &= not lost
-        return near, open_cells & some & ~near
-
-    def _people(self, occurrence: Occurrence) -> int:
-        """Return the number of units of the table an occurrence scans."""
-        private, unit = self.private[occurrence.dataset], self.facts[occurrence.dataset].unit
-        column = private.columns.get(unit) if unit is not None else None
-        return private.units - (1 if column is not None and column.nulls else 0)
-
-    def _inside(self, m: Measurer, occurrence: Any, only: Indexes) -> Steps:
-        """Return (units all of whose rows are in the cell, units of the whole table)."""
-        whole = Rewriter(self.facts, self.done, True, True).build(self.below)
-        unit, weight = Column(occurrence.unit), Column(occurrence.weight)
-        present = call("is_not_null", unit)
-        everything = n.GroupBy(n.Filter(whole, present), (unit,), (Alias(call("sum", weight), f"{X}b"),))
-        located, tables = m.cut.located(True, only)
-        in_cell = n.GroupBy(n.Filter(located, present), (Column(INDEX), unit), (Alias(call("sum", weight), f"{X}a"),))
-        joined = n.Join(in_cell, everything, left_on=(unit,), right_on=(unit,))
-        full = n.Filter(joined, call("ge", Column(f"{X}a"), Column(f"{X}b")))
-        counted = n.GroupBy(full, (Column(INDEX),), (Alias(Call("pl.len"), X),))
-        answer = yield from m.ask(counted, tables)
-        units = yield from m.ask(n.Select(everything, (Alias(Call("pl.len"), X),)))
-        return m.spread(answer, X), float(floats(units[X])[0])
-
-    def _inside_together(self, m: Measurer, occurrences: list[Occurrence], only: Indexes) -> Steps:
-        """Return the units all of whose rows are in the cell, those of all occurrences of their table counted."""
-        first, weight = occurrences[0], f"{X}a"
-        whole = Rewriter(self.facts, self.done, True, True).build(self.below)
-        present = n.Filter(whole, call("is_not_null", Column(first.unit)))
-        everything = n.GroupBy(present, (Column(first.unit),), (Alias(call("sum", Column(first.weight)), f"{X}b"),))
-        located, tables = m.cut.located(True, only)
-        parts = []
-        for o in occurrences:
-            columns = (Column(INDEX), Alias(Column(o.unit), f"{X}u"), Alias(Column(o.weight), weight))
-            parts.append(n.Select(n.Filter(located, call("is_not_null", Column(o.unit))), columns))
-        stacked = n.Concat(tuple(parts), "vertical_relaxed")
-        keys = (Column(INDEX), Column(f"{X}u"))
-        in_cell = n.GroupBy(stacked, keys, (Alias(call("sum", Column(weight)), weight),))
-        joined = n.Join(in_cell, everything, left_on=(Column(f"{X}u"),), right_on=(Column(first.unit),))
-        full = n.Filter(joined, call("ge", Column(weight), Column(f"{X}b")))
-        counted = n.GroupBy(full, (Column(INDEX),), (Alias(Call("pl.len"), X),))
-        answer = yield from m.ask(counted, tables)
-        return m.spread(answer, X)
-
-    def _whole_rows(self, m: Measurer) -> Steps:
-        """Return the number of rows of the frame without predicates."""
-        known = _known_rows(self.below, self.private)
-        if known is not None:
-            return float(known)
-        whole = Rewriter(self.facts, self.done, False, True).build(self.below)
-        answer = yield from m.ask(n.Select(whole, (Alias(Call("pl.len"), X),)))
-        return float(floats(answer[X])[0])
-
     # -- the remainder row
 
     def _remainder(self, m: Measurer, rows: Floats, own: Flags, small: Flags, asked: Sequence[Sets] | None) -> Steps:
@@ -732,7 +602,7 @@ class BoundaryJudge:
             total = np.array([rows[chosen].sum()])
             enough = yield from one.at_least(self.k, total, np.ones(1, bool))
             if enough[0]:
-                near, some = yield from self._near_whole(one, total, np.ones(1, bool))
+                near, some = yield from self.whole.near_whole(one, total, np.ones(1, bool))
                 if asked is not None and not near[0] and not some[0]:
                     together = [sets.union(chosen) for sets in asked]
                     if not self.memory.standing(together, np.ones(1, bool), plan=self.plan_digest).far[0]:
@@ -789,225 +659,6 @@ class BoundaryJudge:
                     break
             shown[rest[:alone]] = False
 
-    # -- what may leave
-
-    def _compose(
-        self,
-        cut: Cut,
-        m: Measurer,
-        judged: Judged,
-        own: Flags,
-        whole: Flags,
-        members: Indexes,
-        everybody: tuple[Cut, Judged] | None,
-        others: tuple[Cut, Judged] | None,
-        near: Near | None,
-    ) -> Steps:
-        tables: dict[str, Any] = {}
-        parts: list[AnyNode] = []
-        used = self._used()
-        plain = bool(own.all()) and not judged.swapped and not judged.without and not judged.stored
-        plain = plain and all(bool(judged.shown[i].all()) for i in used)
-        if plain:
-            parts.append(self._stats(n.Scan(cut.name), cut.keys, {}, judged))
-        elif own.any():
-            flags = self._flags(judged, own)
-            tables[f"{cut.name}.flags"] = flags
-            beside = n.Concat((n.Scan(cut.name), n.Scan(f"{cut.name}.flags")), "horizontal")
-            parts.append(self._stats(n.Filter(beside, Column(f"{OWN}own")), cut.keys, flags, judged))
-        merged = 0
-        if everybody is not None and whole.any():
-            parts.append(self._spread(cut, f"{cut.name}.whole", np.flatnonzero(whole), everybody, tables))
-            merged += int(whole.sum())
-        if near is not None:
-            parts.append(self._as_stored(cut, near, tables))
-            merged += near.cells.size
-        if others is not None and self.boundary.window:
-            parts.append(self._spread(cut, f"{cut.name}.others", members, others, tables))
-        elif others is not None:
-            parts.append(self._one_row(others, tables))
-            merged += 1
-        for part in (judged, *(p[1] for p in (everybody, others) if p is not None)):
-            merged += max((int((~np.isnan(v)).sum()) for v in part.stored.values()), default=0)
-        left_out = others is not None and self.boundary.marked
-        if self.boundary.marked:
-            parts = [self._marked(p, rest=left_out and p is parts[-1]) for p in parts]
-        again = merged - int(others is not None and not self.boundary.window)
-        cells = Cells(n.Scan(f"{self.name}o"), merged, again, empty=not parts, left_out=left_out)
-        plan = self._output(cut, parts, joined=near is not None)
-        self._account(cells, judged, own, whole, everybody, others, near)
-        cells.coarse = any(s.guard is Guard.PRODUCTS for s in self.boundary.statistics)
-        if not tables:
-            # nothing of the judge's own goes into it: what may leave is read straight from the kept table
-            cells.plan = plan
-            return cells
-        yield Measure(plan, f"{self.name}o", (), tables)
-        return cells
-
-    def _used(self) -> set[int]:
-        """Statistics that some output shows (not only as the unfiltered form of another)."""
-        return {i for o in self.boundary.outputs if not o.findings for i in o.statistics}
-
-    def _flags(self, judged: Judged, own: Flags) -> dict[str, Any]:
-        flags: dict[str, Any] = {f"{OWN}own": own.tolist()}
-        for i, shown in enumerate(judged.shown):
-            flags[f"{OWN}ok{i}"] = shown.tolist()
-            if i in judged.swapped:
-                values = judged.swapped[i]
-                known = shown & ~np.isnan(values)
-                flags[f"{OWN}sw{i}"] = [float(v) if ok else None for v, ok in zip(values, known, strict=True)]
-            if i in judged.stored:
-                flags[f"{OWN}st{i}"] = [None if np.isnan(v) else float(v) for v in judged.stored[i]]
-            if i in judged.without:
-                flags[f"{OWN}wo{i}"] = judged.without[i].tolist()
-        return flags
-
-    def _as_stored(self, cut: Cut, near: Near, tables: dict[str, Any]) -> AnyNode:
-        """Return the keys of cells beside the numbers of the stored populations they are answered as."""
-        flags = self._flags(near.judged, np.ones(near.judged.height, bool))
-        tables[f"{near.cut.name}.flags"] = flags
-        beside = n.Concat((n.Scan(near.cut.name), n.Scan(f"{near.cut.name}.flags")), "horizontal")
-        stats = self._stats(beside, (), flags, near.judged, (Alias(Cast(Column(INDEX), INT64), f"{OWN}q"),))
-        columns = (*(Column(f"{OWN}s{i}") for i in range(len(self.boundary.statistics))), Column(ROWS))
-        if not cut.keys:
-            return n.Select(stats, columns)
-        tables[f"{near.cut.name}.cells"] = {"only": near.cells, f"{OWN}q": near.numbers}
-        on = (Cast(Column(INDEX), INT64),)
-        chosen = n.Join(n.Scan(cut.name), n.Scan(f"{near.cut.name}.cells"), left_on=on, right_on=(Column("only"),))
-        keys = tuple(Column(c) for c in self.boundary.key_columns)
-        kept = n.Select(chosen, (*keys, Column(f"{OWN}q")))
-        joined = n.Join(kept, stats, left_on=(Column(f"{OWN}q"),), right_on=(Column(f"{OWN}q"),))
-        return n.Select(joined, (*keys, *columns))
-
-    def _stats(
-        self,
-        table: AnyNode,
-        keys: tuple[AnyExpr, ...],
-        flags: Mapping[str, Any],
-        judged: Judged,
-        more: tuple[AnyExpr, ...] = (),
-    ) -> AnyNode:
-        """Return keys and statistics of a kept table, with what may not leave as null."""
-        exprs: list[AnyExpr] = [*(Column(c) for c in self.boundary.key_columns if keys), *more]
-        shown: list[AnyExpr] = []
-        for i, s in enumerate(self.boundary.statistics):
-            value: AnyExpr = Column(f"{OWN}s{i}")
-            if i in judged.swapped:
-                value = _from_middle(Column(f"{OWN}sw{i}"), s.dtype)
-            value = as_shown(i, s, value, self.kept, self.effective, self.world)
-            if flags and i in judged.stored:
-                stored = _from_middle(Column(f"{OWN}st{i}"), s.dtype)
-                value = Ternary(call("is_not_null", Column(f"{OWN}st{i}")), stored, value)
-            if flags:
-                value = Ternary(Column(f"{OWN}ok{i}"), value, Literal(NULL))
-            shown.append(value)
-        for i, s in enumerate(self.boundary.statistics):
-            value = shown[i]
-            if flags and s.without is not None and i in judged.without:
-                value = Ternary(Column(f"{OWN}wo{i}"), shown[s.without], value)
-            exprs.append(Alias(_steadily(value, s.dtype), f"{OWN}s{i}"))
-        return n.Select(table, (*exprs, Column(ROWS)))
-
-    def _single_row(self, single: tuple[Cut, Judged], tables: dict[str, Any]) -> AnyNode:
-        cut, judged = single
-        flags = self._flags(judged, np.ones(1, bool))
-        tables[f"{cut.name}.flags"] = flags
-        beside = n.Concat((n.Scan(cut.name), n.Scan(f"{cut.name}.flags")), "horizontal")
-        # too few people altogether: no row
-        enough = n.Filter(beside, call("ge", Column(ROWS), Literal(UINT32, min(self.k, 2**32 - 1))))
-        return self._stats(enough, (), flags, judged)
-
-    def _one_row(self, single: tuple[Cut, Judged], tables: dict[str, Any]) -> AnyNode:
-        """Return the remainder row: `(other)` in text keys, null in others."""
-        row = self._single_row(single, tables)
-        keys: list[AnyExpr] = []
-        for (_, _, _, dtype), column in zip(self.boundary.keys, self.boundary.key_columns, strict=True):
-            value: AnyExpr = Literal(STRING, REMAINDER) if dtype == STRING else Cast(Literal(NULL), dtype)
-            keys.append(Alias(value, column))
-        stats = tuple(Column(f"{OWN}s{i}") for i in range(len(self.boundary.statistics)))
-        return n.Select(row, (*keys, *stats, Column(ROWS)))
-
-    def _spread(
-        self, cut: Cut, name: str, cells: Indexes, single: tuple[Cut, Judged], tables: dict[str, Any]
-    ) -> AnyNode:
-        """Return the keys of some cells beside the numbers of another population."""
-        row = self._single_row(single, tables)
-        if not cut.keys:
-            return row
-        tables[name] = {"only": [int(i) for i in cells]}
-        chosen = n.Join(
-            n.Scan(cut.name), n.Scan(name), how="semi", left_on=(Cast(Column(INDEX), INT64),),
-            right_on=(Column("only"),),
-        )  # fmt: skip
-        keys = n.Select(chosen, tuple(Column(c) for c in self.boundary.key_columns))
-        return n.Join(keys, row, how="cross")
-
-    @staticmethod
-    def _marked(part: AnyNode, *, rest: bool) -> AnyNode:
-        return n.WithColumns(part, (Alias(Literal(BOOLEAN, rest), REST),))
-
-    def _output(self, cut: Cut, parts: list[AnyNode], *, joined: bool) -> AnyNode:
-        boundary = self.boundary
-        if not parts:
-            none = n.Slice(self._stats(n.Scan(cut.name), cut.keys, {}, Judged(0, np.zeros(0))), 0, 0)
-            parts = [self._marked(none, rest=False) if boundary.marked else none]
-        plan = parts[0] if len(parts) == 1 else n.Concat(tuple(parts), "vertical_relaxed")
-        keys = tuple(Alias(Column(c), name) for (name, *_), c in zip(boundary.keys, boundary.key_columns, strict=True))
-        if cut.keys and (len(parts) > 1 or joined):
-            plan = n.Sort(plan, tuple(Column(c) for c in boundary.key_columns))
-        mark = (Column(REST),) if boundary.marked else ()
-        return n.Select(plan, (*keys, *(self._column(o) for o in boundary.outputs), *mark))
-
-    def _column(self, output: Output) -> AnyExpr:
-        value = output.expr
-        if output.findings:
-            value = Literal(NULL)
-        elif not output.statistics:
-            # INVARIANT: a released column derives from data; constants alone keep their rows' number, nothing else
-            value = output.expr
-        return Alias(Cast(value, output.dtype, strict=False), output.name)
-
-    def _account(
-        self,
-        cells: Cells,
-        judged: Judged,
-        own: Flags,
-        whole: Flags,
-        everybody: tuple[Cut, Judged] | None,
-        others: tuple[Cut, Judged] | None,
-        near: Near | None,
-    ) -> None:
-        outputs = [o for o in self.boundary.outputs if not o.findings]
-        tables = [(judged, own)]
-        if everybody is not None and whole.any():
-            tables.append((everybody[1], np.ones(1, bool)))
-        if others is not None:
-            tables.append((others[1], np.ones(1, bool)))
-        if near is not None:
-            tables.append((near.judged, np.ones(near.judged.height, bool)))
-        names = {i: {o.name for o in outputs if i in o.statistics} for i in range(len(self.boundary.statistics))}
-        for part, stands in tables:
-            for o in outputs:
-                bad = np.zeros(part.height, bool)
-                for i in o.statistics:
-                    bad |= ~part.shown[i] & ~part.without.get(i, np.zeros(part.height, bool))
-                cells.hidden += int((bad & stands).sum())
-                cells.total += int(stands.sum())
-            for i, rule in part.failed:
-                # a statistic that only stands in for another is that other's failure where it is shown
-                users = names[i] or self._users(i, part, names)
-                if users:
-                    cells.failed.setdefault(rule, set()).update(users)
-        sizes = judged.rows[own]
-        cells.smallest = int(sizes.min()) if sizes.size else 0
-
-    def _users(self, i: int, part: Judged, names: Mapping[int, set[str]]) -> set[str]:
-        found: set[str] = set()
-        for j, s in enumerate(self.boundary.statistics):
-            if s.without == i and (part.without.get(j, np.zeros(1, bool)) & ~part.shown[i]).any():
-                found |= names[j]
-        return found
-
 
 def _clear(judged: Judged, i: int) -> Flags:
     """Return the cells in which what a statistic's conditions pick is answered as itself, far from any threshold."""
@@ -1015,35 +666,3 @@ def _clear(judged: Judged, i: int) -> Flags:
     for flags in (judged.without.get(i), judged.settled.get(i), judged.edges.get(i), judged.close.get(i)):
         clear &= ~flags if flags is not None else True
     return clear
-
-
-def _steadily(value: AnyExpr, dtype: DType) -> AnyExpr:
-    """Return a statistic without its last digits, which are those of the order in which rows and threads add up.
-
-    INVARIANT: the same people and nearly the same read alike, to the last digit, and so do the same rows in another order.
-    """
-    if not dtype.is_float:
-        return value
-    # where nothing is shown, the value is null of no type
-    typed = Cast(value, dtype, strict=False)
-    return call("round_sig_figs", typed, digits=DIGITS if dtype == FLOAT64 else DIGITS_32)
-
-
-def _from_middle(value: Expr, dtype: DType) -> AnyExpr:
-    if dtype.kind in ("Date", "Datetime"):
-        return Cast(Cast(Cast(value, INT32, strict=False), DATE), dtype)  # type: ignore[arg-type]
-    return Cast(value, dtype, strict=False)  # type: ignore[arg-type]
-
-
-def _known_rows(typed: Typed, private: Mapping[str, PrivateFacts]) -> int | None:
-    """Return the rows of a frame without predicates, where the registered facts tell."""
-    node = typed.node
-    match node:
-        case n.Scan(dataset=dataset):
-            return private[dataset].rows
-        case n.Filter() | n.Select() | n.WithColumns() | n.Sort() | n.Reverse() | n.DropNulls() | n.FillNull():
-            return _known_rows(typed.inputs[0], private)
-        case n.Join(how="inner" | "left" | "semi" | "anti") if not typed.inputs[1].frame.private:
-            return _known_rows(typed.inputs[0], private) if typed.inputs[0].frame.private else None
-        case _:
-            return None

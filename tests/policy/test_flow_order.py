@@ -11,7 +11,7 @@ import pytest
 from bastion_plan import nodes as n
 from bastion_plan.bind import bind
 from bastion_plan.expressions import Column
-from bastion_policy import judge_cells
+from bastion_policy import judge_leaving
 from bastion_policy.flow_nodes import FlowTyping
 from bastion_policy.guard_plans import Rewriter
 from bastion_policy.lineage import OWN
@@ -131,7 +131,7 @@ LAST_BITS = {
 @pytest.mark.parametrize("name", LAST_BITS)
 def test_the_last_bits_do_not_tell_who_comes_first(name: str, digits: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither as they are answered nor before the last digits are left out."""
-    monkeypatch.setattr(judge_cells, "DIGITS", digits)
+    monkeypatch.setattr(judge_leaving, "DIGITS", digits)
     plan = LAST_BITS[name]
     orders = [T, *(first_ones((pl.col("day") == d) & (pl.col("salary") > 0)) for d in range(100, 130)), T.sort("x")]
     assert len(set(raw(*map(plan, orders)))) == 1
@@ -147,14 +147,14 @@ def labelled(key: Any, order: str, how: str = "inner") -> Q:
 
 @pytest.mark.parametrize("how", ["inner", "left"])
 def test_labels_do_not_tell_whose_row_comes_first(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(judge_cells, "DIGITS", 17)
+    monkeypatch.setattr(judge_leaving, "DIGITS", 17)
     plans = [labelled(day == d, order, how) for d in range(5) for order in ("none", "left", "right", "right_left")]
     assert len(set(raw(*(p.select(cov) for p in plans)))) == 1
 
 
 def test_a_stack_does_not_tell_who_is_in_which_part(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same rows, in two parts that a condition makes."""
-    monkeypatch.setattr(judge_cells, "DIGITS", 17)
+    monkeypatch.setattr(judge_leaving, "DIGITS", 17)
     some, part = T.filter(y < 0.6), [(pl.col("g") < 10) | ((y < 0.02) & (x > edge)) for edge in range(0, 900, 100)]
     plans = [concat(some.filter(p), some.filter(~p)).select(cov) for p in part]
     assert len(set(raw(*plans))) == 1
