@@ -235,7 +235,9 @@ class Choices(Rules):
             name, leaf.options.get("quantile", 0.0)
         )
         dates = isinstance(some[0], dt.date)
-        integers = dates or all(isinstance(y, int) for y in some)
+        kinds = [self.datasets[d].facts.column(c).dtype for d, c in leaf.args[0].lineage.columns]
+        # a column of whole numbers is one, whatever it is cast to
+        integers = dates or all(isinstance(y, int) for y in some) or (bool(kinds) and all(t.is_integer for t in kinds))
         numbers = {i: days(values[i]) if dates else values[i] for i in full}
         found = list(self._pieces(frame, numbers, position, bounds, limits.k, integers, dates))
         allowed = [middle for middle, _ in found]
