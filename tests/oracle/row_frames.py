@@ -676,6 +676,8 @@ class Reader:
             cautious |= p.cautious
         if right.private and not any(self.is_unit(p.lineage) for p in right_on):
             cautious |= {"keys that may repeat"}
+        if right.private and set(left.occurrences.values()) & set(right.occurrences.values()):
+            cautious |= {"a table joined again"}
         dropped = {e.name for e in node.right_on if isinstance(e, Column)}
         carried = {
             c: c if c not in left.columns else c + node.suffix
