@@ -18,7 +18,6 @@ from bastion_policy.boundary import Boundary, Guard, Statistic, Term, call
 from bastion_policy.facts import DatasetFacts, PrivateFacts
 from bastion_policy.flow import boundaries
 from bastion_policy.guard_cells import (
-    INDEX,
     ROWS,
     Cut,
     Flags,
@@ -36,15 +35,25 @@ from bastion_policy.guard_plans import Rewriter, as_float, lenient, nesting
 from bastion_policy.history import History, Sets
 from bastion_policy.history.coverage import covered
 from bastion_policy.judge_bits import Budget
-from bastion_policy.judge_edges import conditions_on_measures, keys_of_measures, mixed, mixes, narrowing, ways
-from bastion_policy.judge_history import MOST_SNAPPED, Memory, Standing, digest
+from bastion_policy.judge_edges import (
+    conditions_below,
+    conditions_on_measures,
+    keys_of_measures,
+    mixed,
+    mixes,
+    narrowing,
+    thresholds,
+    values_of,
+    ways,
+)
+from bastion_policy.judge_history import EDGE_BUDGET, MOST_SNAPPED, Memory, Standing, digest
 from bastion_policy.judge_leaving import Cells, Leaving, Near
-from bastion_policy.judge_people import sound
+from bastion_policy.judge_people import compared
 from bastion_policy.judge_repeats import Repeats, repeats
 from bastion_policy.judge_values import Judged, ValueRules
 from bastion_policy.judge_watch import Part, Watcher
 from bastion_policy.judge_whole import Wholes
-from bastion_policy.lineage import OWN, Occurrence, Source, Typed, World
+from bastion_policy.lineage import OWN, Frame, Occurrence, Source, Typed, World
 from bastion_policy.model import Effective
 from bastion_policy.roles import RoleKind
 from bastion_policy.verdict import Measure
@@ -257,17 +266,41 @@ class BoundaryJudge:
         if self.narrowing or self.measured_keys:
             clear = past.own & ~past.standing.edge if past.standing is not None else past.own
             repeated = any(close.any() for part in parts for close in part.judged.close.values())
+            repeated |= self._most_rows > 1 and self._stays(conditions_below(self.below))
             some = repeated or mixes(self.below, self.world) or not clear.all()
             if some or (yield from self._missing(m)):
-                # each part of a stack and each key has thresholds of its own
+                # each part of a stack, each of a person's rows and each key has thresholds of its own
                 count = max(1, ways(self.below, self.narrowing)) + max(0, len(self.measured_keys) - 1)
+                if mixes(self.below, self.world):
+                    found_in = conditions_below(self.below)
+                    many = sum(thresholds([c], frame, self.world, self._most_rows) for c, frame in found_in)
+                    count *= max(1, min(many, self._most_rows))
                 found += [hashlib.sha256(wording + i.to_bytes(4)).digest()[:12] for i in range(count)]
         for i, s in enumerate(self.boundary.statistics):
             conditions = self._conditions(s)
             some = any((part.own & ~_clear(part.judged, i)).any() for part in parts)
+            # numbers of rows are compared by no values
+            some |= self._most_rows > 1 and not s.terms and self._stays([(c, self.frame) for c in conditions])
             if conditions and (some or mixed(conditions, self.frame, self.world)):
-                found.append(hashlib.sha256(wording + repr(conditions).encode()).digest()[:12])
+                several = mixed(conditions, self.frame, self.world)
+                count = max(1, thresholds(conditions, self.frame, self.world, self._most_rows)) if several else 1
+                mark = wording + repr(conditions).encode()
+                found += [hashlib.sha256(mark + i.to_bytes(4)).digest()[:12] for i in range(count)]
         return found
+
+    def _stays(self, conditions: Sequence[tuple[Expr, Frame]]) -> bool:
+        """Whether a condition is about a column that may stay the same in a person's rows.
+
+        INVARIANT: the same condition on other rows of the same people is then the same choice, far from thresholds of rows.
+        """
+        return any(compared(values_of(c, frame, self.world).sources, self.world) for c, frame in conditions)
+
+    @property
+    def _most_rows(self) -> int:
+        """How many rows of one person there may be in the frame, as far as it matters."""
+        several = self.repeats is not None and bool(self.repeats.often)
+        several |= any(self.memory.lens(o).most > 1 for o in self.frame.occurrences)
+        return EDGE_BUDGET + 1 if several else 1
 
     def _missing(self, m: Measurer) -> Steps:
         """Whether there may be groups that nobody is in because of a measure: as many as fewer than k would be in.
@@ -302,13 +335,12 @@ class BoundaryJudge:
         if not self.memory.on:
             return
         cut = self._cut(self.name)
-        keys = tuple(Alias(k, c) for k, c in zip(cut.keys, cut.key_columns, strict=True))
-        frame, one = cut.plan(False), (Alias(Call("pl.len"), ROWS),)
-        cells = n.GroupBy(frame, keys, one) if keys else n.Select(frame, one)
-        table = yield Measure(n.WithRowIndex(cells, INDEX), cut.name, (INDEX,))
+        rules = self._rules(cut, self.memory)
+        table = yield Measure(cut.table(), cut.name, rules.returned())
         m = Measurer(cut, int(table["__height"]))
         yield from self.memory.wholes(m)
         self.memory.approve((yield from self.memory.cells(m)))
+        yield from rules.witness(m)
 
     # -- what was released before
 
@@ -482,21 +514,19 @@ class BoundaryJudge:
                 judged.failed += [(i, rule) for j, rule in between.failed if j == alone] or [(i, "min-agg-size")]
 
     def _between_people(self, cut: Cut, judged: Judged) -> Steps:
-        """Withhold numbers whose difference from a stored one one person makes up, where people have several rows."""
+        """Withhold numbers that differ from stored ones by what few people hold, where people have several rows."""
         for i, source, people, stood in judged.people:
             guard = self.boundary.statistics[i].guard
-            flags = stood.cleared & judged.shown[i]
-            found = people.between(stood, flags) if guard in SUMMED else []
+            pairs = people.pairs(stood, stood.cleared & judged.shown[i]) if guard in SUMMED else []
             dtype = self.facts[source.dataset].column(source.column).dtype
-            if not found or not (dtype.is_numeric or dtype.is_temporal or dtype == BOOLEAN):
+            if not pairs or not (dtype.is_numeric or dtype.is_temporal or dtype == BOOLEAN):
                 continue
-            means = people.means((yield from self._values(cut, people.occurrence, source)))
+            values = yield from self._values(cut, people.occurrence, source)
             role = self.world.role(source)
-            low = role.lower if role.lower is not None else float(np.nanmin(means, initial=np.inf))
+            low = role.lower if role.lower is not None else float(np.nanmin(values, initial=np.inf))
             upper = 1.0 if dtype == BOOLEAN else role.upper
-            for cell, who, often in found:
-                known = np.isfinite(means[who])
-                if not sound(means[who][known], low, upper, often[known], self.effective) and judged.shown[i][cell]:
+            for cell in people.unsound(stood, pairs, values, low, upper):
+                if judged.shown[i][cell]:
                     judged.shown[i][cell] = False
                     judged.failed.append((i, "dominance"))
 

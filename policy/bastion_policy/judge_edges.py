@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from bastion_plan import nodes as n
-from bastion_plan.expressions import Call, Column, Expr
+from bastion_plan.expressions import Call, Column, Expr, Literal, children
 
 from bastion_policy.boundary import Boundary, Guard, Statistic
 from bastion_policy.flow_expressions import ExpressionTyping
@@ -19,6 +19,9 @@ from bastion_policy.roles import RoleKind
 
 #: columns whose values are nobody's to know
 SECRET = (RoleKind.MEASURE, RoleKind.SENSITIVE)
+_COMPARISONS = frozenset(
+    {"eq", "ne", "lt", "le", "gt", "ge", "eq_missing", "ne_missing", "is_between", "is_in", "is_close"}
+)
 #: by identity of the typed nodes that leave rows out by a measure: what of a filter does not, if anything
 Narrowing = dict[int, Expr | None]
 
@@ -111,8 +114,57 @@ def mixes(typed: Typed, world: World) -> bool:
 
 def mixed(conditions: Sequence[Expr], frame: Frame, world: World) -> bool:
     """Whether a measure decides about some people only in one of the conditions inside a statistic."""
-    values = [_value(part, frame, world) for c in conditions for part in _conjuncts(c)]
+    values = [values_of(part, frame, world) for c in conditions for part in _conjuncts(c)]
     return any(of_measures(v, world) and _mixed(v, world) for v in values)
+
+
+def thresholds(conditions: Sequence[Expr], frame: Frame, world: World, most: int) -> int:
+    """Return how many thresholds of one person conditions may be, where people have up to `most` rows.
+
+    INVARIANT: where another column tells a person's rows apart, each of them may meet a condition of its own, so that the
+    number of rows tells how many of them the person meets: as many as there are numbers to compare with, or rows.
+    """
+    found = [_thresholds(part, frame, world) for c in conditions for part in _conjuncts(c) if _asks(part, frame, world)]
+    return min(most, sum(most if one is None else one for one in found))
+
+
+def _thresholds(expr: Expr, frame: Frame, world: World) -> int | None:
+    """Return with how many constants a measure is compared; None: with other columns."""
+    inner = children(expr)
+    if isinstance(expr, Call) and expr.function in _COMPARISONS and any(_asks(a, frame, world) for a in expr.args):
+        values = [values_of(a, frame, world) for a in expr.args]
+        if any(_mixed(v, world) or (v.sources and not of_measures(v, world)) for v in values):
+            return None
+        return sum(max(1, _length(a)) for a in expr.args[1:])
+    counts = [_thresholds(c, frame, world) for c in inner]
+    return None if None in counts else sum(c for c in counts if c is not None)
+
+
+def _length(expr: Expr) -> int:
+    return len(expr.value) if isinstance(expr, Literal) and isinstance(expr.value, list | tuple) else 1
+
+
+def conditions_below(typed: Typed) -> list[tuple[Expr, Frame]]:
+    """Return the conditions and keys that choose rows on the way to a private frame, each with the frame that it reads."""
+    found: dict[int, list[tuple[Expr, Frame]]] = {}
+    stack = [typed]
+    while stack:
+        node = stack.pop()
+        if id(node) in found or not node.frame.private:
+            continue
+        frames = [t.frame for t in node.inputs]
+        mine: list[tuple[Expr, Frame]] = []
+        match node.node:
+            case n.Filter(predicate=predicate):
+                mine = [(predicate, frames[0])]
+            case n.Join() | n.JoinAsof():
+                sides = zip(frames, _join_keys(node.node), strict=True)
+                mine = [(key, frame) for frame, on in sides for key in on if frame.private]
+            case _:
+                pass
+        found[id(node)] = mine
+        stack += node.inputs
+    return [one for mine in found.values() for one in mine]
 
 
 def _mixed(value: Value, world: World) -> bool:
@@ -124,14 +176,14 @@ def _choices(typed: Typed, world: World) -> Iterator[tuple[Value, bool]]:
     frames = [t.frame for t in typed.inputs]
     match typed.node:
         case n.Filter(predicate=predicate) if typed.frame.private:
-            yield from ((_value(part, frames[0], world), False) for part in _conjuncts(predicate))
+            yield from ((values_of(part, frames[0], world), False) for part in _conjuncts(predicate))
         case n.DropNulls(subset=subset, nans=nans) if typed.frame.private:
             names = frames[0].schema if subset is None else [e.name for e in subset if isinstance(e, Column)]
             values = [frames[0].columns[c] for c in names]
             yield from ((v, False) for v in values if nans or v.makes_nulls or not v.pristine)
         case n.Join() | n.JoinAsof():
             sides = zip(frames, _join_keys(typed.node), strict=True)
-            yield from ((_value(key, f, world), False) for f, on in sides if f.private for key in on)
+            yield from ((values_of(key, f, world), False) for f, on in sides if f.private for key in on)
         case _:
             pass
     for below in typed.inputs:
@@ -140,7 +192,8 @@ def _choices(typed: Typed, world: World) -> Iterator[tuple[Value, bool]]:
                 yield value, stacked or isinstance(typed.node, n.Concat)
 
 
-def _value(expr: Expr, frame: Frame, world: World) -> Value:
+def values_of(expr: Expr, frame: Frame, world: World) -> Value:
+    """Return what an expression is made of."""
     return ExpressionTyping(frame, world).value(expr)
 
 

@@ -30,14 +30,17 @@ FIRST = "^"
 #: answers at a threshold that predicates on one measure may have: each tells at most one bit about one person's value to who
 #: knows all others on that side of it
 EDGE_BUDGET = 8
-#: begins the channels in which rows of one person are as good as each other; those of which the items are people
-PEOPLE, WEIGHED = "=", "=*"
+#: begin the channels of columns of people with several rows: all of them; the rows that stand for those that were told, as good as
+#: each other; those that were told, partition by partition; and the people, with weights
+OF_PEOPLE, PEOPLE, ROWS_TOLD, WEIGHED = "=", "=p ", "=r ", "=* "
 #: plans that are known to be answered as themselves
 MOST_SETTLED = 4096
 #: rows of differences that are judged beside one answer
 MOST_DIFFERING = 250_000
 #: populations that one boundary may be answered as, besides its own
 MOST_SNAPPED = 256
+#: stored populations inside or around a cell that are judged by their difference from it, and others close to it
+MOST_BESIDE = 16
 #: rows apart, as a multiple of k, up to which populations are judged by their difference though neither lies inside the other
 CLOSE = 32
 
@@ -215,7 +218,7 @@ class Memory:
                 edge |= found.closest < 2 * self.k * most
                 blocked |= found.state == FULL
                 part, stored = found.part, found.stored
-                if lens.roster.changed and not channel.startswith(PEOPLE):
+                if lens.roster.changed and not channel.startswith(OF_PEOPLE):
                     self._begin(o, channel)
                     same = self.channel(o, FIRST + channel)
                     rows = same.distances(self._first(o, sets).where(flags), self.k, most, unit)
@@ -223,8 +226,8 @@ class Memory:
                     known = (rows.state == SAME) & (asked_so | whole)
                     # INVARIANT: a new version is no way around: with few people apart it is not another population
                     blocked |= (rows.state != FAR) & ~known & ~near & ~again
-                if not channel:
-                    owners = self.channel(o, APPROVED).distances(sets.where(flags), self.k, lens.most, lens.roster.unit)
+                if APPROVED + channel in self.history.pasts[self.history.domains[o.dataset]].channels:
+                    owners = self.channel(o, APPROVED + channel).distances(sets.where(flags), self.k, most, unit)
                     blocked |= (owners.state != FAR) & ~again
         if len(self.occurrences) != 1:
             blocked, near = blocked | near, np.zeros(count, bool)
@@ -289,7 +292,7 @@ class Memory:
         while True:
             after = []
             for o, sets in zip(self.occurrences, asked, strict=True):
-                if self.lens(o).roster.changed and not channel.startswith(PEOPLE):
+                if self.lens(o).roster.changed and not channel.startswith(OF_PEOPLE):
                     self._begin(o, channel)
                     cleared &= self._cleared(o, self._first(o, sets), cleared, FIRST + channel, veiled, plan)
                     after.append(cleared.copy())
@@ -383,14 +386,17 @@ class Memory:
         (o,), (sets,) = self.occurrences, asked
         now = inner or not sets.disjoint
         held, lens = self.channel(o, "") if now else self.before[o.dataset], self.lens(o)
-        pairs = held.beside(sets.where(flags), MOST_SNAPPED, CLOSE * self.k)
+        pairs = held.beside(sets.where(flags), MOST_BESIDE, CLOSE * self.k)
+        parts: dict[int, Sets] = {}
         found: list[tuple[int, Indexes]] = []
         left, seen = MOST_DIFFERING, set()
         for cell, part, stored, apart in pairs:
             left -= apart
             if left < 0:
                 break
-            items = np.setxor1d(sets.members(cell), held.population(part, stored), assume_unique=True)
+            if part not in parts:
+                parts[part] = held.populations(part)
+            items = np.setxor1d(sets.members(cell), parts[part].members(stored), assume_unique=True)
             rows = lens.rows[items]
             key = (cell, rows.tobytes())
             if (rows >= 0).all() and key not in seen:
@@ -398,7 +404,7 @@ class Memory:
                 found.append((cell, rows))
         return found
 
-    def approve(self, asked: Sequence[Sets]) -> None:
+    def approve(self, asked: Sequence[Sets], channel: str = "") -> None:
         """Enter populations that the owner released, whatever the rules say of them.
 
         INVARIANT: those that the audit does not clear are kept apart, so that it can go on; what comes near them is withheld.
@@ -406,9 +412,10 @@ class Memory:
         for o, sets in zip(self.occurrences, asked, strict=True):
             every = sets.sizes > 0
             alone = Memory(self.history, (o,), self.effective)
-            cleared = alone.enter([sets], alone.standing([sets], every, whole=True).far, told=True)
+            cleared = alone.enter([sets], alone.standing([sets], every, channel, whole=True).far, channel, told=True)
             if (every & ~cleared).any():
-                self.put(o, APPROVED, self.channel(o, APPROVED).released(sets.where(every & ~cleared)))
+                held = self.channel(o, APPROVED + channel)
+                self.put(o, APPROVED + channel, held.released(sets.where(every & ~cleared)))
                 domain = self.history.domains[o.dataset]
                 self.history.pasts[domain] = replace(self.history.pasts[domain], voided=True)
 
@@ -541,6 +548,11 @@ class Memory:
                 alone.enter([asked], standing.far, plan=digest(n.Select(n.Scan(o.dataset), columns)))
                 past = self.history.pasts[domain]
                 self.history.pasts[domain] = replace(past, wholes={**past.wholes, key: True})
+
+    def valued(self, m: Measurer, o: Occurrence, source: Source) -> Steps:
+        """Return the items of the rows in which a column has a value."""
+        rows = yield from self._present(m, o, frozenset({source}))
+        return self.lens(o).items[rows]
 
     def _present(self, m: Measurer, o: Occurrence, sources: frozenset[Source]) -> Steps:
         present = both([call("is_not_null", Column(s.column)) for s in sorted(sources, key=lambda s: s.column)])

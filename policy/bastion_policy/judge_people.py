@@ -14,7 +14,8 @@ person's rows holds tells nothing of the others.
    their rows as a weight. Of a number per person (a sum or a mean of their rows, in a group_by of the unit) it is not known how it
    counts the rows, so it is entered twice: each person once, and as often as they have rows. Any sum or mean of a person's rows is
    made of the two.
-3. *Differences.* By what two populations differ is judged for dominance, by people: those who hold 0 add nothing.
+3. *Differences.* By what two populations differ is judged for dominance, by people: those who hold 0 add nothing. Of the very same
+   people in other rows it is what changed: of nobody, or of k people at least.
 
 Quasi and public columns are not compared in this way: how many rows meet a condition on them tells the same, and may be asked.
 
@@ -24,17 +25,17 @@ refuse more, never less.
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from bastion_policy.guard_cells import Flags, Floats, Indexes
-from bastion_policy.history import Sets
+from bastion_policy.history import SAME, Sets
 from bastion_policy.history.people import by_people, even, ranked
 from bastion_policy.history.sets import packs
 from bastion_policy.judge_edges import SECRET
-from bastion_policy.judge_history import CLOSE, MOST_DIFFERING, MOST_SNAPPED, PEOPLE, WEIGHED, Memory
+from bastion_policy.judge_history import CLOSE, MOST_BESIDE, MOST_DIFFERING, PEOPLE, ROWS_TOLD, WEIGHED, Memory
 from bastion_policy.lineage import Occurrence, Source, World
 from bastion_policy.model import Effective
 
@@ -49,26 +50,24 @@ def compared(sources: Collection[Source], world: World) -> list[Source]:
 class Stood:
     """What became of the cells of a statistic. far: may be told, as far as populations go. cleared: by the audit, too.
 
-    edge: at a threshold. ranked: the populations of those that may be told.
+    edge: at a threshold. rows, ranked: the populations, and those that stand for them. per_person: see `PeopleOf.stand`.
     """
 
     far: Flags
     cleared: Flags
     edge: Flags
+    rows: Sets
     ranked: Sets
+    per_person: bool
 
 
 @dataclass(frozen=True, eq=False)
 class PeopleOf:
-    """The history of one column of a table with several rows per person."""
+    """The history of one column of people of whom some table has several rows. Tables of a domain share columns of one name."""
 
     memory: Memory
     occurrence: Occurrence
     column: str
-
-    @property
-    def _name(self) -> str:
-        return f"{self.occurrence.dataset}.{self.column}"
 
     def stand(self, rows: Sets, flags: Flags, *, per_person: bool) -> Stood:
         """Compare, audit and enter the populations of flagged cells, one after another where they share people.
@@ -82,39 +81,125 @@ class PeopleOf:
         people, often = by_people(roster, rows)
         size = int(roster.people.max(initial=-1)) + 1
         stand_for = ranked(roster, people, often)
+        self._begin()
         weights = [None if even(often) else often] + ([None] if per_person and not even(often) else [])
-        found = Stood(flags & False, flags & False, flags & False, stand_for)
+        found = Stood(flags & False, flags & False, flags & False, rows, stand_for, per_person)
         for part, cells in packs(stand_for, flags):
-            standing = snap.standing([cells], part, PEOPLE + self._name, whole=True)
+            standing = snap.standing([cells], part, PEOPLE + self.column, whole=True)
             cleared = standing.far.copy()
             mine = Sets.of(people.count, *people.where(cleared).memberships, size)
             for counts in weights if audit.audits else ():
-                cleared = audit.enter([mine], cleared, WEIGHED + self._name, often=counts)
-            snap.enter([cells], cleared, PEOPLE + self._name)
+                cleared = audit.enter([mine], cleared, WEIGHED + self.column, often=counts)
+            cleared = self._told(cells, Sets.of(rows.count, *rows.where(cleared).memberships, roster.size), cleared)
             found.far[:] |= standing.far
             found.cleared[:] |= cleared
             found.edge[:] |= standing.edge
         self.memory.beyond |= snap.beyond or audit.beyond
         return found
 
-    def between(self, stood: Stood, flags: Flags) -> list[tuple[int, Indexes, Indexes]]:
-        """Return (cell, people, by how many rows) of what is more in a cell or in a stored population than in the other."""
+    def _begin(self) -> None:
+        """Begin with all that was told of other tables of the same people, which may hold the column with one row per person.
+
+        INVARIANT: a person's only row there is the first of their rows here.
+        """
+        o = self.occurrence
+        past = self.memory.history.pasts[self.memory.history.domains[o.dataset]]
+        if PEOPLE + self.column not in past.channels and len(self.memory.lens(o).roster.tables) > 1:
+            before = replace(self.memory.channel(o, ""), audit=None, hidden=())
+            for name in (PEOPLE, ROWS_TOLD):
+                self.memory.put(o, name + self.column, before)
+
+    def _told(self, ranked: Sets, rows: Sets, cleared: Flags) -> Flags:
+        """Keep what is told: the rows, and those that stand for them; returns which cells there was room for.
+
+        INVARIANT: both are kept partition by partition, so that a number is one in both.
+        """
+        o, unit = self.occurrence, self.memory.lens(self.occurrence).roster.unit
+        stood, told = (self.memory.channel(o, name + self.column) for name in (PEOPLE, ROWS_TOLD))
+        # the very same rows tell nothing new
+        new = cleared & (told.distances(rows, 1, 1, unit).state != SAME) & (rows.sizes > 0)
+        if not new.any():
+            return cleared
+        if not stood.room(ranked.where(new)) or not told.room(rows.where(new)):
+            self.memory.beyond = True
+            return np.asarray(cleared & ~new)
+        self.memory.put(o, PEOPLE + self.column, stood.released(ranked.where(new)))
+        self.memory.put(o, ROWS_TOLD + self.column, told.released(rows.where(new)))
+        return cleared
+
+    def approve(self, rows: Sets) -> None:
+        """Enter what the owner released, whatever the rules say of it."""
+        roster = self.memory.lens(self.occurrence).roster
+        people, often = by_people(roster, rows)
+        stand_for = ranked(roster, people, often)
+        self._begin()
+        for part, cells in packs(stand_for, rows.sizes > 0):
+            self._told(cells, Sets.of(rows.count, *rows.where(part).memberships, roster.size), part)
+
+    def pairs(self, stood: Stood, flags: Flags) -> list[tuple[int, int, int]]:
+        """Return (cell, part, stored) of stored populations whose numbers may be subtracted from those of cells."""
         if not self.memory.snaps:
             return []
-        held = self.memory.channel(self.occurrence, PEOPLE + self._name)
-        roster = self.memory.lens(self.occurrence).roster
-        found, left = [], MOST_DIFFERING
-        for cell, part, stored, apart in held.beside(stood.ranked.where(flags), MOST_SNAPPED, CLOSE * self.memory.k):
-            left -= apart
-            if left < 0:
-                break
-            items = np.setxor1d(stood.ranked.members(cell), held.population(part, stored), assume_unique=True)
-            people, often = np.unique(roster.people[items], return_counts=True)
-            found.append((cell, people, often))
+        held = self.memory.channel(self.occurrence, PEOPLE + self.column)
+        asked, left, found = stood.ranked.where(flags), MOST_DIFFERING, []
+        for cell, part, stored, apart in held.beside(asked, MOST_BESIDE, CLOSE * self.memory.k, same=True):
+            left -= max(apart, 1)
+            if left >= 0:
+                found.append((cell, part, stored))
         return found
 
-    def means(self, values: Floats) -> Floats:
-        """Return per person the mean of a column in their rows; NaN where they have no value. values: per row of the table."""
+    def unsound(
+        self, stood: Stood, pairs: Sequence[tuple[int, int, int]], values: Floats, low: float, high: float | None
+    ) -> list[int]:
+        """Return the cells of whose pairs the difference is about few people, or one of them makes up most of it.
+
+        values: per row of the table. low, high: bounds. What cannot be looked up (rows of other tables and versions) counts with what
+        its person's rows hold on average.
+
+        INVARIANT: of the same people each holds what their rows in the one population hold less those in the other. Where people
+        differ, only those do who are in more often; what the others hold may be known to be the same.
+        """
+        lens, k = self.memory.lens(self.occurrence), self.memory.k
+        told = self.memory.channel(self.occurrence, ROWS_TOLD + self.column)
+        stands = self.memory.channel(self.occurrence, PEOPLE + self.column)
+        owner, means = lens.roster.people, self._means(values)
+        bad = []
+        known_rows = {part: told.populations(part) for part in {p for _, p, _ in pairs}}
+        known_stands = {part: stands.populations(part) for part in known_rows}
+        for cell, part, stored in pairs:
+            one, two = stood.rows.members(cell), known_rows[part].members(stored)
+            if np.array_equal(one, two):
+                continue
+            items, sign = np.concatenate([one, two]), np.repeat([1.0, -1.0], [one.size, two.size])
+            row = lens.rows[items]
+            value = np.where(row >= 0, values[np.maximum(row, 0)], means[owner[items]])
+            known = np.isfinite(value)
+            people, at = np.unique(owner[items[known]], return_inverse=True)
+            theirs = known_stands[part].members(stored)
+            apart = np.setxor1d(stood.ranked.members(cell), theirs, assume_unique=True)
+            more = np.isin(people, owner[apart]) if apart.size else np.ones(people.size, bool)
+            for side in [value[known] - low] + ([high - value[known]] if high is not None else []):
+                with np.errstate(over="ignore", invalid="ignore"):
+                    each = [np.abs(np.bincount(at, sign[known] * side, people.size))[more]]
+                    if stood.per_person:
+                        each += [np.abs(self._apiece(at, sign[known], side, people.size))[more]]
+                bad += [
+                    cell for one_each in each if not sound(one_each, k if not apart.size else 0, self.memory.effective)
+                ]
+        return bad
+
+    @staticmethod
+    def _apiece(at: Indexes, sign: Floats, side: Floats, size: int) -> Floats:
+        """Return each person's mean in the one population less that in the other."""
+        found = np.zeros(size)
+        for one in (1.0, -1.0):
+            mine = sign == one
+            counts = np.bincount(at[mine], minlength=size)
+            found += one * np.bincount(at[mine], side[mine], size) / np.maximum(counts, 1)
+        return found
+
+    def _means(self, values: Floats) -> Floats:
+        """Return per person the mean of a column in their rows; NaN where they have no value."""
         lens = self.memory.lens(self.occurrence)
         owner, known = lens.roster.people[lens.items], np.isfinite(values)
         size = int(lens.roster.people.max(initial=-1)) + 1
@@ -126,21 +211,18 @@ class PeopleOf:
         return found
 
 
-def sound(each: Floats, low: float, high: float | None, often: Indexes, effective: Effective) -> bool:
-    """Whether what people add to a sum passes dominance, from below and, where it is known, from the upper bound.
+def sound(each: Floats, least: int, effective: Effective) -> bool:
+    """Whether what people add to a difference passes dominance, and none or `least` of them add something.
 
-    each: a number per person. often: how many times it is in the sum. low, high: bounds.
+    each: a number per person, 0 and above.
     """
+    most = np.sort(each)[::-1]
+    if not most.size or most[0] == 0:
+        return True
     with np.errstate(over="ignore", invalid="ignore"):
-        sides = [each - low] + ([high - each] if high is not None else [])
-    for side in sides if each.size else ():
-        with np.errstate(over="ignore", invalid="ignore"):
-            most = np.sort(side * often)[::-1]
-            total, one, two = most.sum(), most[0], most[1] if most.size > 1 else 0.0
-        if not np.isfinite(total):
+        total, one, two = most.sum(), most[0], most[1] if most.size > 1 else 0.0
+        if not np.isfinite(total) or np.count_nonzero(most > 1e-9 * one) < least:
             return False
-        if total and not all(most[:n].sum() <= share * total for n, share in effective.shares):
+        if not all(most[:n].sum() <= share * total for n, share in effective.shares):
             return False
-        if total and effective.p is not None and total - one - two < effective.p * one:
-            return False
-    return True
+        return effective.p is None or bool(total - one - two >= effective.p * one)

@@ -331,12 +331,29 @@ class ValueRules:
             shown = yield from self._people_stand(m, memory, i, of, population, shown, found)
         return shown
 
+    def witness(self, m: Measurer) -> Steps:
+        """Enter what statistics are about into the history as released, whatever the rules say of it."""
+        memory = self.memory
+        assert memory is not None
+        for s in self.cut.boundary.statistics:
+            for name, _, sources in self._asked(s):
+                asked = yield from memory.members(m, name)
+                of = {x.occurrence for x in sources}
+                mine = [i for i, o in enumerate(memory.occurrences) if not of or o.index in of]
+                alone = Memory(memory.history, tuple(memory.occurrences[i] for i in mine), memory.effective)
+                yield from alone.wholes(m, sources)
+                alone.approve([asked[i] for i in mine], channel_of(sources))
+            columns, populations = self._of_people(s)
+            for (o, source), population in product(columns, populations):
+                asked = yield from memory.members(m, self._named(population))
+                PeopleOf(memory, o, source.column).approve(asked[memory.occurrences.index(o)])
+
     def _of_people(self, s: Statistic) -> tuple[list[tuple[Occurrence, Source]], list[Expr]]:
         """Return (columns, populations) of a statistic that are compared by people: of tables with several rows of one."""
         memory = self.memory
         if memory is None or not memory.on or not s.terms or s.function in ("count", "null_count"):
             return [], []
-        of = {o.index: o for o in memory.occurrences if self.private[o.dataset].max_rows_per_unit > 1}
+        of = {o.index: o for o in memory.occurrences if memory.lens(o).roster.several}
         found = [(of[x.occurrence], x) for x in compared(s.sources, self.world) if x.occurrence in of]
         populations = [self._present(s)] if found else []
         if found and s.guard is Guard.HELD:
@@ -361,9 +378,12 @@ class ValueRules:
         if not mine.any():
             return shown
         asked = yield from memory.members(m, self._named(population))
-        rows = asked[memory.occurrences.index(o)]
+        rows, per_person = asked[memory.occurrences.index(o)], bool(self.cut.nested.get(o.index, 0))
+        if per_person and self.private[o.dataset].columns[source.column].nulls:
+            # INVARIANT: a row without a value has no weight in its person's number
+            rows = rows.among((yield from memory.valued(m, o, source)))
         people = PeopleOf(memory, o, source.column)
-        stood = people.stand(rows, mine, per_person=bool(self.cut.nested.get(o.index, 0)))
+        stood = people.stand(rows, mine, per_person=per_person)
         found.edges[i] = found.edges.get(i, none) | stood.edge
         found.people.append((i, source, people, stood))
         nobody = mine & (rows.sizes == 0)

@@ -62,3 +62,21 @@ def test_people_far_apart_are_still_told() -> None:
     assert (
         w.ask(T.filter(pl.col("a") < 20).select(pay.sum()).plan).released.item() == PAY[np.arange(N) // 30 < 20].sum()
     )
+
+
+@pytest.mark.parametrize("profile", ["default", "strict"])
+def test_many_other_differences_hide_none(profile: str) -> None:
+    """Three hundred groups that lose ten people each, and one that loses ten who have nothing and the target."""
+    groups, size = 300, 40
+    pay = RNG.integers(2000, 9000, groups * size)
+    g, a = np.arange(pay.size) // size, np.arange(pay.size) % size
+    pay[(g == 3) & (a >= 1) & (a < 15)] = 0
+    frame = polars.DataFrame({"id": np.arange(pay.size), "g": g, "a": a, "pay": pay})
+    roles: dict[str, Any] = {"id": "identifier", "g": "quasi", "a": "quasi", "pay": measure(0, 10_000)}
+    policy = Policy.strict("id") if profile == "strict" else Policy(Aggregation(10), Suppress())
+    w = World(remembers=True).add("t", frame, policy, roles, "id")
+    kept = ((pl.col("g") == 3) & (pl.col("a") >= 15)) | ((pl.col("g") != 3) & (pl.col("a") >= 10))
+    one, two = (w.ask(q.group_by("g").agg(pl.col("pay").sum()).plan).table for q in (T, T.filter(kept)))
+    assert one is not None
+    told = dict(two.rows()).get(3) if two is not None else None
+    assert told is None or abs(dict(one.rows())[3] - told - pay[3 * size]) > 0.05 * pay[3 * size]

@@ -240,12 +240,16 @@ def test_populations_inside_one_another_or_close_are_found(few: None, stored: li
     inside = {pair for pair, nested in pairs if nested}
     beside = {pair for pair, nested in pairs if not nested and pair[2] < within}
     found = [(c, (p, s), apart) for c, p, s, apart in channel.beside(sets_of(asked), 1_000, within)]
-    assert set(found[: len(inside)]) == inside
-    assert set(found[len(inside) :]) == beside
-    for one in (found[: len(inside)], found[len(inside) :]):
-        assert [apart for *_, apart in one] == sorted(apart for *_, apart in one)
-    few_ = channel.beside(sets_of(asked), 2, within)
-    assert [(c, (p, s), apart) for c, p, s, apart in few_] == found[: len(inside)][:2] + found[len(inside) :][:2]
+    assert set(found) == inside | beside
+    assert [apart for *_, apart in found] == sorted(apart for *_, apart in found)
+    # of each cell and either kind, the nearest ones
+    few_ = [(c, (p, s), apart) for c, p, s, apart in channel.beside(sets_of(asked), 2, within)]
+    for kind in (inside, beside):
+        for cell in range(len(asked)):
+            mine = [apart for c, place, apart in few_ if c == cell and (c, place, apart) in kind]
+            assert mine == sorted(apart for c, _, apart in kind if c == cell)[:2]
+    same = {(c, (p, s)) for c, p, s, apart in channel.beside(sets_of(asked), 1_000, within, same=True) if not apart}
+    assert same == {(cell, place) for cell, one in enumerate(asked) for place, s in places if one and one == s}
 
 
 @PROPERTY

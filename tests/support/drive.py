@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +13,7 @@ from bastion_plan.nodes import Node, scans
 from bastion_policy.facts import ColumnFacts, ColumnMeasures, DatasetFacts, PrivateFacts
 from bastion_policy.flow import static_verdict
 from bastion_policy.history import History, Lens, Past, Roster, numbering_plan
-from bastion_policy.judge import approved_plan, judge
+from bastion_policy.judge import approved_plan, judge, witness
 from bastion_policy.lineage import OWN
 from bastion_policy.model import Policy, Role, RoleKind
 from bastion_policy.roles import measure
@@ -116,21 +116,28 @@ class World:
         keeps = self.remembers if history is None else history
         past = self.history(requester, sorted(scans(bound.root))) if keeps else History()
         tables: dict[str, pl.DataFrame] = {}
+        verdict, measures = self._played(judge(bound, self.facts, self.private, requester, past), tables)
+        plan_out = verdict.safe_part if safe_part else verdict.release
+        self.keep(requester, past)
+        return Answer(verdict, None if plan_out is None else self._run(plan_out, tables, {}), measures)
+
+    def _run(self, node: Node, tables: Mapping[str, pl.DataFrame], extra: Mapping[str, Any]) -> pl.DataFrame:
+        sources = {k: f.lazy() for k, f in (self.frames | dict(tables)).items()}
+        sources |= {k: pl.DataFrame(v, strict=False).lazy() for k, v in extra.items()}
+        return lower(node, sources).collect()
+
+    def _played(
+        self, steps: Generator[Measure, Any, Any], tables: dict[str, pl.DataFrame]
+    ) -> tuple[Any, list[Measure]]:
+        """Answer what a judge measures; returns (what it says in the end, what it measured)."""
         measures: list[Measure] = []
-
-        def run(node: Node, extra: Mapping[str, Any]) -> pl.DataFrame:
-            sources = {k: f.lazy() for k, f in (self.frames | tables).items()}
-            sources |= {k: pl.DataFrame(v, strict=False).lazy() for k, v in extra.items()}
-            return lower(node, sources).collect()
-
-        steps = judge(bound, self.facts, self.private, requester, past)
         answer: dict[str, Any] | None = None
         try:
             while True:
                 step = steps.send(answer)
                 measures.append(step)
                 assert step.keep.startswith("#")
-                kept = run(step.plan, step.tables)
+                kept = self._run(step.plan, tables, step.tables)
                 tables[step.keep] = kept
                 names = kept.columns if step.returns is None else step.returns
                 wide = (pl.Int128, pl.UInt128)
@@ -140,10 +147,15 @@ class World:
                 }
                 answer["__height"] = kept.height
         except StopIteration as stop:
-            verdict: Verdict = stop.value
-        plan_out = verdict.safe_part if safe_part else verdict.release
+            return stop.value, measures
+
+    def approve(self, plan: Node, requester: str = "alice") -> pl.DataFrame:
+        """What the owner releases unguarded, remembered as the server does."""
+        bound = bind(plan, self.facts)
+        past = self.history(requester, sorted(scans(bound.root)))
+        self._played(witness(bound, self.facts, self.private, requester, past), {})
         self.keep(requester, past)
-        return Answer(verdict, None if plan_out is None else run(plan_out, {}), measures)
+        return self.approved(plan)
 
     def approved(self, plan: Node) -> pl.DataFrame:
         bound = bind(plan, self.facts)

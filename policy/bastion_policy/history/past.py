@@ -109,21 +109,22 @@ class Channel:
                     state[where], part[where], stored[where] = NEAR, p, s[at]
         return Distances(state, part, stored, closest)
 
-    def beside(self, asked: Sets, most: int, within: int) -> list[tuple[int, int, int, int]]:
-        """Return (cell, part, stored, items apart) of stored populations that overlap with cells without being the same.
+    def beside(self, asked: Sets, most: int, within: int, *, same: bool = False) -> list[tuple[int, int, int, int]]:
+        """Return (cell, part, stored, items apart) of stored populations that overlap with cells; same: or are the same.
 
-        First those of which one lies inside the other, then those with fewer than `within` items apart. Of either only the
-        `most` of which the fewest items are apart, the fewest first.
+        Those of which one lies inside the other, and those with fewer than `within` items apart: of each cell and either kind the
+        `most` of which the fewest items are apart. The fewest first.
         """
         found = [np.zeros((5, 0), np.int64)]
         for p, c, s, apart, nested in self._overlaps(asked, within, nested=True):
-            at = np.flatnonzero((nested | (apart < within)) & (apart > 0))
+            at = np.flatnonzero((nested | (apart < within)) & ((apart > 0) | same))
             found.append(np.stack([c[at], np.full(at.size, p), s[at], apart[at], nested[at]]))
         every = np.concatenate(found, axis=1)
-        every = every[:, np.argsort(every[3], kind="stable")]
-        inside = every[4] > 0
-        chosen = np.concatenate([every[:4, inside][:, :most], every[:4, ~inside][:, :most]], axis=1)
-        return [(int(c), int(p), int(s), int(apart)) for c, p, s, apart in chosen.T]
+        every = every[:, np.lexsort((every[3], every[4], every[0]))]
+        kind = every[0] * 2 + every[4]
+        every = every[:, np.arange(kind.size) - np.searchsorted(kind, kind) < most]
+        chosen = every[:, np.argsort(every[3], kind="stable")]
+        return [(int(c), int(p), int(s), int(apart)) for c, p, s, apart, _ in chosen.T]
 
     def _overlaps(
         self, asked: Sets, within: int, *, nested: bool = False
@@ -174,6 +175,12 @@ class Channel:
             return True
         apart = np.setxor1d(asked.members(cell), self.population(part, stored), assume_unique=True)
         return int(distinct(unit[apart]).size) < k
+
+    def populations(self, part: int) -> Sets:
+        """Return the populations of a stored partition."""
+        row = self.parts[part]
+        count = int(row.max(initial=-1)) + 1
+        return Sets(count, row[self.labels], np.ones(count, bool))
 
     def population(self, part: int, stored: int) -> Items:
         """Return the items of a stored population, ascending."""

@@ -84,6 +84,13 @@ class Roster:
         return number[at]
 
     @cached_property
+    def several(self) -> bool:
+        """Whether people have several rows in some version of a table."""
+        return self.most > 1 and any(
+            int(np.bincount(self.people[i]).max(initial=0)) > 1 for i in self.versions.values()
+        )
+
+    @cached_property
     def of_people(self) -> tuple[Items, npt.NDArray[np.int64]]:
         """The items, person by person, and where each person's begin; those of a person in their order."""
         order = np.argsort(self.people, kind="stable").astype(np.int32)

@@ -146,6 +146,12 @@ class Sets:
             return self
         return Sets(self.count, self.place, self.kept & flags, self.pairs, self._crossed)
 
+    def among(self, items: npt.ArrayLike) -> Sets:
+        """Return the sets with none but some items in them."""
+        cells, mine = self.memberships
+        inside = np.isin(mine, np.asarray(items))
+        return Sets.of(self.count, cells[inside], mine[inside], self.place.size if self.place is not None else 0)
+
     def crossed(self, labels: Items, atoms: int) -> Crossed:
         """Return how all cells meet atoms, whether they are looked at or not; of disjoint sets. labels: the atom of each item."""
         assert self.place is not None
