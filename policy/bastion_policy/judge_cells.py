@@ -47,6 +47,7 @@ from bastion_policy.judge_edges import (
     ways,
 )
 from bastion_policy.judge_history import EDGE_BUDGET, MOST_SNAPPED, Memory, Standing, digest
+from bastion_policy.judge_homogeneity import least_differing
 from bastion_policy.judge_leaving import Cells, Leaving, Near
 from bastion_policy.judge_people import compared
 from bastion_policy.judge_repeats import Repeats, repeats
@@ -525,7 +526,8 @@ class BoundaryJudge:
             role = self.world.role(source)
             low = role.lower if role.lower is not None else float(np.nanmin(values, initial=np.inf))
             upper = 1.0 if dtype == BOOLEAN else role.upper
-            for cell in people.unsound(stood, pairs, values, low, upper):
+            differing = least_differing(source, self.effective, self.world, self.private)
+            for cell in people.unsound(stood, pairs, values, low, upper, differing):
                 if judged.shown[i][cell]:
                     judged.shown[i][cell] = False
                     judged.failed.append((i, "dominance"))

@@ -14,7 +14,7 @@ from bastion_policy.boundary import Term, call
 from bastion_policy.facts import PrivateFacts
 from bastion_policy.guard_cells import INDEX, Flags, Floats, Measurer, Steps, X, where
 from bastion_policy.guard_plans import lenient
-from bastion_policy.lineage import World
+from bastion_policy.lineage import Source, World
 from bastion_policy.model import Effective
 from bastion_policy.roles import RoleKind
 
@@ -35,12 +35,25 @@ def watched(term: Term, effective: Effective, world: World, private: Mapping[str
     if rule.columns == "all":
         return bool(term.value.sources)
     for source in term.value.sources:
-        if world.role(source).kind is RoleKind.SENSITIVE:
-            measured = private[source.dataset].columns.get(source.column)
-            kind = world.facts[source.dataset].column(source.column).dtype.kind
-            if kind in CATEGORIES or term.dtype.kind == "Boolean" or (measured is not None and measured.distinct <= 2):
-                return True
+        two = term.dtype.kind == "Boolean" or _category(source, world, private)
+        if two and world.role(source).kind is RoleKind.SENSITIVE:
+            return True
     return False
+
+
+def _category(source: Source, world: World, private: Mapping[str, PrivateFacts]) -> bool:
+    measured = private[source.dataset].columns.get(source.column)
+    kind = world.facts[source.dataset].column(source.column).dtype.kind
+    return kind in CATEGORIES or (measured is not None and measured.distinct <= 2)
+
+
+def least_differing(source: Source, effective: Effective, world: World, private: Mapping[str, PrivateFacts]) -> int:
+    """Return how many people must hold another value of a column than most; 0: the rule does not hold for it."""
+    rule = effective.homogeneity
+    if rule is None:
+        return 0
+    secret = world.role(source).kind is RoleKind.SENSITIVE and _category(source, world, private)
+    return rule.min_differing if rule.columns == "all" or secret else 0
 
 
 def threshold(term: Term, private: Mapping[str, PrivateFacts]) -> float | None:

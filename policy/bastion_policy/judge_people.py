@@ -39,6 +39,9 @@ from bastion_policy.judge_history import CLOSE, MOST_BESIDE, MOST_DIFFERING, PEO
 from bastion_policy.lineage import Occurrence, Source, World
 from bastion_policy.model import Effective
 
+#: what stands for the plan of a population that was told of the column itself
+_TOLD = b"told"
+
 
 def compared(sources: Collection[Source], world: World) -> list[Source]:
     """Return the columns whose numbers are compared by people, if their tables have several rows of one."""
@@ -50,15 +53,27 @@ def compared(sources: Collection[Source], world: World) -> list[Source]:
 class Stood:
     """What became of the cells of a statistic. far: may be told, as far as populations go. cleared: by the audit, too.
 
-    edge: at a threshold. rows, ranked: the populations, and those that stand for them. per_person: see `PeopleOf.stand`.
+    looked: the cells. edge: at a threshold. rows, ranked: the populations, and those that stand for them. per_person: see
+    `PeopleOf.stand`.
     """
 
+    looked: Flags
     far: Flags
     cleared: Flags
     edge: Flags
     rows: Sets
     ranked: Sets
     per_person: bool
+
+    def joined(self, other: Stood) -> Stood:
+        """Return what became of the cells of both, which are others of the same populations."""
+        return replace(
+            self,
+            looked=self.looked | other.looked,
+            far=self.far | other.far,
+            cleared=self.cleared | other.cleared,
+            edge=self.edge | other.edge,
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,19 +98,33 @@ class PeopleOf:
         stand_for = ranked(roster, people, often)
         self._begin()
         weights = [None if even(often) else often] + ([None] if per_person and not even(often) else [])
-        found = Stood(flags & False, flags & False, flags & False, rows, stand_for, per_person)
+        found = Stood(flags, flags & False, flags & False, flags & False, rows, stand_for, per_person)
         for part, cells in packs(stand_for, flags):
             standing = snap.standing([cells], part, PEOPLE + self.column, whole=True)
-            cleared = standing.far.copy()
+            # the same people, each as often, were audited when they were told first
+            again = self._again(cells) if len(weights) == 1 else part & False
+            cleared = standing.far & ~again
             mine = Sets.of(people.count, *people.where(cleared).memberships, size)
             for counts in weights if audit.audits else ():
                 cleared = audit.enter([mine], cleared, WEIGHED + self.column, often=counts)
+            cleared = cleared | (standing.far & again)
             cleared = self._told(cells, Sets.of(rows.count, *rows.where(cleared).memberships, roster.size), cleared)
             found.far[:] |= standing.far
             found.cleared[:] |= cleared
             found.edge[:] |= standing.edge
         self.memory.beyond |= snap.beyond or audit.beyond
         return found
+
+    def _again(self, ranked: Sets) -> Flags:
+        """Return the populations that were told before, of this column."""
+        held, unit = (
+            self.memory.channel(self.occurrence, PEOPLE + self.column),
+            self.memory.lens(self.occurrence).roster.unit,
+        )
+        found = held.distances(ranked, 1, 1, unit)
+        return np.array(
+            [s == SAME and held.plans[p] == _TOLD for s, p in zip(found.state, found.part, strict=True)], bool
+        )
 
     def _begin(self) -> None:
         """Begin with all that was told of other tables of the same people, which may hold the column with one row per person.
@@ -123,8 +152,8 @@ class PeopleOf:
         if not stood.room(ranked.where(new)) or not told.room(rows.where(new)):
             self.memory.beyond = True
             return np.asarray(cleared & ~new)
-        self.memory.put(o, PEOPLE + self.column, stood.released(ranked.where(new)))
-        self.memory.put(o, ROWS_TOLD + self.column, told.released(rows.where(new)))
+        self.memory.put(o, PEOPLE + self.column, stood.released(ranked.where(new), _TOLD))
+        self.memory.put(o, ROWS_TOLD + self.column, told.released(rows.where(new), _TOLD))
         return cleared
 
     def approve(self, rows: Sets) -> None:
@@ -149,11 +178,17 @@ class PeopleOf:
         return found
 
     def unsound(
-        self, stood: Stood, pairs: Sequence[tuple[int, int, int]], values: Floats, low: float, high: float | None
+        self,
+        stood: Stood,
+        pairs: Sequence[tuple[int, int, int]],
+        values: Floats,
+        low: float,
+        high: float | None,
+        differing: int = 0,
     ) -> list[int]:
         """Return the cells of whose pairs the difference is about few people, or one of them makes up most of it.
 
-        values: per row of the table. low, high: bounds. What cannot be looked up (rows of other tables and versions) counts with what
+        values: per row of the table. low, high: bounds. differing: how many must hold another value than most of them. What cannot be looked up (rows of other tables and versions) counts with what
         its person's rows hold on average.
 
         INVARIANT: of the same people each holds what their rows in the one population hold less those in the other. Where people
@@ -178,6 +213,9 @@ class PeopleOf:
             theirs = known_stands[part].members(stored)
             apart = np.setxor1d(stood.ranked.members(cell), theirs, assume_unique=True)
             more = np.isin(people, owner[apart]) if apart.size else np.ones(people.size, bool)
+            if apart.size and _alike(at, value[known], more) < differing:
+                bad.append(cell)
+                continue
             for side in [value[known] - low] + ([high - value[known]] if high is not None else []):
                 with np.errstate(over="ignore", invalid="ignore"):
                     each = [np.abs(np.bincount(at, sign[known] * side, people.size))[more]]
@@ -209,6 +247,15 @@ class PeopleOf:
             found = np.bincount(owner[known], shares, size).astype(np.float64)
         found[counts == 0] = np.nan
         return found
+
+
+def _alike(at: Indexes, value: Floats, chosen: Flags) -> int:
+    """Return how many of the chosen people hold another value than the one that most of them hold in all of their rows."""
+    least, most = np.full(chosen.size, np.inf), np.full(chosen.size, -np.inf)
+    np.minimum.at(least, at, value)
+    np.maximum.at(most, at, value)
+    _, counts = np.unique(least[chosen & (least == most)], return_counts=True)
+    return int(chosen.sum()) - int(counts.max(initial=0))
 
 
 def sound(each: Floats, least: int, effective: Effective) -> bool:

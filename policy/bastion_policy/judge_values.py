@@ -120,6 +120,7 @@ class ValueRules:
 
     def __post_init__(self) -> None:
         self._names: list[Expr] = []
+        self._stood: dict[tuple[int, str, Expr], Stood] = {}
         self._evenness: dict[tuple[int, Expr | None], Evenness] = {}
 
     # -- what is measured in the same pass
@@ -382,8 +383,14 @@ class ValueRules:
         if per_person and self.private[o.dataset].columns[source.column].nulls:
             # INVARIANT: a row without a value has no weight in its person's number
             rows = rows.among((yield from memory.valued(m, o, source)))
-        people = PeopleOf(memory, o, source.column)
-        stood = people.stand(rows, mine, per_person=per_person)
+        people, key = PeopleOf(memory, o, source.column), (o.index, source.column, population)
+        known = self._stood.get(key)
+        if known is None:
+            stood = people.stand(rows, mine, per_person=per_person)
+        else:
+            # another statistic of the same rows: what it was told of is the same
+            stood = known.joined(people.stand(rows, mine & ~known.looked, per_person=per_person))
+        self._stood[key] = stood
         found.edges[i] = found.edges.get(i, none) | stood.edge
         found.people.append((i, source, people, stood))
         nobody = mine & (rows.sizes == 0)

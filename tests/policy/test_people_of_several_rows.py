@@ -388,6 +388,29 @@ def test_what_an_owner_approved_is_remembered_by_people(profile: str) -> None:
     assert two is None or abs(one - two - PAY) > 0.05 * PAY
 
 
+@PROFILES
+def test_who_are_alike_in_a_difference_are_not_told(profile: str) -> None:
+    """Twelve of whom all say no are left out of the next month: both sums are the same."""
+    frame = STEADY.with_columns(ill=(polars.col("who") >= 12) & (polars.col("who") % 2 == 0))
+    w = _paid(frame, profile, ill="sensitive")
+    one, two = told(
+        w, T.filter(MINE, month == 0).select(pl.col("ill").sum()),
+        T.filter(MINE, month == 1, who >= 12).select(pl.col("ill").sum()),
+    )  # fmt: skip
+    assert one is not None
+    assert two is None
+
+
+def test_several_statistics_of_one_column_are_audited_once() -> None:
+    w, pay = _paid(STEADY), pl.col("pay")
+    assert w.ask(T.group_by("group").agg(a=pay.sum(), b=pay.mean(), c=pay.var(), d=pay.std()).plan).table is not None
+    assert w.ask(T.group_by("group").agg(e=pay.sum() + 0, f=pay.mean()).plan).table is not None
+    (past,) = w.pasts.values()
+    assert {name: c.parts.shape[0] for name, c in past.channels.items() if name.startswith("=")} == dict.fromkeys(
+        ["=p pay", "=r pay", "=* pay"], 1
+    )
+
+
 # -- the arithmetic, against definitions
 
 PAIRS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 5)), min_size=1, max_size=40)
