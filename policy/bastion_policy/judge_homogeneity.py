@@ -35,8 +35,8 @@ def watched(term: Term, effective: Effective, world: World, private: Mapping[str
     if rule.columns == "all":
         return bool(term.value.sources)
     for source in term.value.sources:
-        two = term.dtype.kind == "Boolean" or _category(source, world, private)
-        if two and world.role(source).kind is RoleKind.SENSITIVE:
+        sensitive = world.role(source).kind is RoleKind.SENSITIVE
+        if sensitive and (term.dtype.kind == "Boolean" or _category(source, world, private)):
             return True
     return False
 

@@ -432,8 +432,10 @@ class ValueRules:
         far, cleared = none, none
         if whole:
             s = self.cut.boundary.statistics[i]
-            # INVARIANT: of the whole table those who have a value are known without data; who meets a condition is not
-            whole_table = self.everybody and not s.population and s.guard is not Guard.HELD
+            # INVARIANT: of the whole table those who have a value are known without data; who meets a condition is not. Of a stored
+            # population they are, where which values are missing is public
+            known = self.everybody or (self.instead and self.effective.profile != "strict")
+            whole_table = known and not s.population and s.guard is not Guard.HELD
             standing = memory.standing(asked, mine, channel, plan, whole=whole_table)
             found.edges[i] = found.edges.get(i, none) | standing.edge
             far, cleared = standing.far, memory.enter(asked, standing.far, channel, plan=plan)

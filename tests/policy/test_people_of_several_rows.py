@@ -411,6 +411,15 @@ def test_several_statistics_of_one_column_are_audited_once() -> None:
     )
 
 
+def test_who_has_a_value_is_answered_in_other_words_too() -> None:
+    rng = np.random.default_rng(9)
+    gone = polars.Series(rng.random(STEADY.height) < 0.1)
+    w = _paid(STEADY.with_columns(pay=polars.when(gone).then(None).otherwise("pay")))
+    first = dict(w.ask(T.group_by("month").agg(pl.col("pay").mean()).plan).released.rows())
+    for other in (T.filter(month == 3), T.drop_nulls("pay").filter(month == 3)):
+        assert w.ask(other.select(pl.col("pay").mean()).plan).released.item() == pytest.approx(first[3])
+
+
 # -- the arithmetic, against definitions
 
 PAIRS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 5)), min_size=1, max_size=40)
