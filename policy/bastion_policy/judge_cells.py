@@ -267,7 +267,8 @@ class BoundaryJudge:
         if self.narrowing or self.measured_keys:
             clear = past.own & ~past.standing.edge if past.standing is not None else past.own
             repeated = any(close.any() for part in parts for close in part.judged.close.values())
-            repeated |= self._most_rows > 1 and self._stays(conditions_below(self.below))
+            keys = [(self.boundary.keys[i][1], self.frame) for i in self.measured_keys]
+            repeated |= self._most_rows > 1 and self._stays([*conditions_below(self.below), *keys])
             some = repeated or mixes(self.below, self.world) or not clear.all()
             if some or (yield from self._missing(m)):
                 # each part of a stack, each of a person's rows and each key has thresholds of its own
@@ -280,8 +281,7 @@ class BoundaryJudge:
         for i, s in enumerate(self.boundary.statistics):
             conditions = self._conditions(s)
             some = any((part.own & ~_clear(part.judged, i)).any() for part in parts)
-            # numbers of rows are compared by no values
-            some |= self._most_rows > 1 and not s.terms and self._stays([(c, self.frame) for c in conditions])
+            some |= self._most_rows > 1 and self._stays([(c, self.frame) for c in conditions])
             if conditions and (some or mixed(conditions, self.frame, self.world)):
                 several = mixed(conditions, self.frame, self.world)
                 count = max(1, thresholds(conditions, self.frame, self.world, self._most_rows)) if several else 1

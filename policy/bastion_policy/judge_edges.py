@@ -125,7 +125,8 @@ def thresholds(conditions: Sequence[Expr], frame: Frame, world: World, most: int
     number of rows tells how many of them the person meets: as many as there are numbers to compare with, or rows.
     """
     found = [_thresholds(part, frame, world) for c in conditions for part in _conjuncts(c) if _asks(part, frame, world)]
-    return min(most, sum(most if one is None else one for one in found))
+    # what is compared in a step of its own is not seen here
+    return min(most, sum(one or most for one in found))
 
 
 def _thresholds(expr: Expr, frame: Frame, world: World) -> int | None:
@@ -157,6 +158,10 @@ def conditions_below(typed: Typed) -> list[tuple[Expr, Frame]]:
         match node.node:
             case n.Filter(predicate=predicate):
                 mine = [(predicate, frames[0])]
+            case n.DropNulls(subset=subset):
+                names = frames[0].schema if subset is None else [e.name for e in subset if isinstance(e, Column)]
+                # which stored values are missing is public
+                mine = [(Column(c), frames[0]) for c in names if not frames[0].columns[c].pristine]
             case n.Join() | n.JoinAsof():
                 sides = zip(frames, _join_keys(node.node), strict=True)
                 mine = [(key, frame) for frame, on in sides for key in on if frame.private]

@@ -131,14 +131,26 @@ class PeopleOf:
 
         INVARIANT: a person's only row there is the first of their rows here.
         """
-        o = self.occurrence
+        o, roster = self.occurrence, self.memory.lens(self.occurrence).roster
         past = self.memory.history.pasts[self.memory.history.domains[o.dataset]]
-        if PEOPLE + self.column not in past.channels and len(self.memory.lens(o).roster.tables) > 1:
-            before = replace(self.memory.channel(o, ""), audit=None, hidden=())
-            for name in (PEOPLE, ROWS_TOLD):
-                self.memory.put(o, name + self.column, before)
+        if PEOPLE + self.column in past.channels or len(roster.tables) == 1:
+            return
+        before = replace(self.memory.channel(o, ""), audit=None, hidden=())
+        for name in (PEOPLE, ROWS_TOLD):
+            self.memory.put(o, name + self.column, before)
+        for part in range(before.parts.shape[0]):
+            self._known(before.populations(part))
 
-    def _told(self, ranked: Sets, rows: Sets, cleared: Flags) -> Flags:
+    def _known(self, rows: Sets) -> None:
+        """Enter what is known by now into the audit of people, whatever it makes of it."""
+        audit = Memory(self.memory.history, (self.occurrence,), self.memory.effective)
+        audit.snaps = False
+        if audit.audits:
+            people, often = by_people(self.memory.lens(self.occurrence).roster, rows)
+            every = people.sizes > 0
+            audit.enter([people], every, WEIGHED + self.column, often=None if even(often) else often, told=True)
+
+    def _told(self, ranked: Sets, rows: Sets, cleared: Flags, plan: bytes = _TOLD) -> Flags:
         """Keep what is told: the rows, and those that stand for them; returns which cells there was room for.
 
         INVARIANT: both are kept partition by partition, so that a number is one in both.
@@ -152,8 +164,8 @@ class PeopleOf:
         if not stood.room(ranked.where(new)) or not told.room(rows.where(new)):
             self.memory.beyond = True
             return np.asarray(cleared & ~new)
-        self.memory.put(o, PEOPLE + self.column, stood.released(ranked.where(new), _TOLD))
-        self.memory.put(o, ROWS_TOLD + self.column, told.released(rows.where(new), _TOLD))
+        self.memory.put(o, PEOPLE + self.column, stood.released(ranked.where(new), plan))
+        self.memory.put(o, ROWS_TOLD + self.column, told.released(rows.where(new), plan))
         return cleared
 
     def approve(self, rows: Sets) -> None:
@@ -163,7 +175,9 @@ class PeopleOf:
         stand_for = ranked(roster, people, often)
         self._begin()
         for part, cells in packs(stand_for, rows.sizes > 0):
-            self._told(cells, Sets.of(rows.count, *rows.where(part).memberships, roster.size), part)
+            mine = Sets.of(rows.count, *rows.where(part).memberships, roster.size)
+            self._told(cells, mine, part, b"")
+            self._known(mine)
 
     def pairs(self, stood: Stood, flags: Flags) -> list[tuple[int, int, int]]:
         """Return (cell, part, stored) of stored populations whose numbers may be subtracted from those of cells."""
@@ -216,7 +230,9 @@ class PeopleOf:
             if apart.size and _alike(at, value[known], more) < differing:
                 bad.append(cell)
                 continue
-            for side in [value[known] - low] + ([high - value[known]] if high is not None else []):
+            with np.errstate(over="ignore", invalid="ignore"):
+                sides = [value[known] - low] + ([high - value[known]] if high is not None else [])
+            for side in sides:
                 with np.errstate(over="ignore", invalid="ignore"):
                     each = [np.abs(np.bincount(at, sign[known] * side, people.size))[more]]
                     if stood.per_person:
