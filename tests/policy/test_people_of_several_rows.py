@@ -285,6 +285,16 @@ def _paid(frame: polars.DataFrame, profile: str = "default", **roles: Any) -> Wo
     return World(remembers=True).add("t", frame, policy, known | {"pay": measure(0, 20_000)} | roles, "id")
 
 
+def _beside(profile: str) -> World:
+    """Return twelve months of each person's pay, and a table of the same people with a row each."""
+    w = _paid(STEADY, profile)
+    once = STEADY.filter(polars.col("month") == 0)
+    w.add("s", once, w.facts["t"].policy, dict.fromkeys(once.columns, "quasi") | {"pay": measure(0, 20_000)}, "id")
+    for name in "ts":
+        w.facts[name] = msgspec.structs.replace(w.facts[name], unit_domain="people")
+    return w
+
+
 STEADY = _table("zeros inside").with_columns(pay=polars.Series(np.repeat(BASE, MONTHS)))
 MINE, ONE = group == GROUP, (group == GROUP) & (who == 1)
 PAY = float(BASE[10 + GROUP])
@@ -358,12 +368,7 @@ def test_zeros_of_one_month_hide_nobody(profile: str) -> None:
 @pytest.mark.parametrize("months_first", [False, True])
 def test_two_tables_with_one_column(profile: str, months_first: bool) -> None:
     """The pay of each month, and the pay once per person in a table of the same people."""
-    w = _paid(STEADY, profile)
-    policy = Policy.strict("id") if profile == "strict" else Policy(Aggregation(10), Suppress())
-    once = STEADY.filter(polars.col("month") == 0)
-    w.add("s", once, policy, dict.fromkeys(once.columns, "quasi") | {"pay": measure(0, 20_000)}, "id")
-    for name in "ts":
-        w.facts[name] = msgspec.structs.replace(w.facts[name], unit_domain="people")
+    w = _beside(profile)
     pay, others = pl.col("pay").sum(), ~(who == 1)
     questions = [S.filter(MINE).select(pay), T.filter(MINE, month == 3, others).select(pay)]
     if months_first:
@@ -428,12 +433,7 @@ def test_who_has_a_value_is_answered_in_other_words_too() -> None:
 @PROFILES
 def test_what_another_table_told_is_audited_by_people(profile: str) -> None:
     """A group in a table of one row per person, and its two halves in two months, one person less."""
-    w = _paid(STEADY, profile)
-    policy = Policy.strict("id") if profile == "strict" else Policy(Aggregation(10), Suppress())
-    once = STEADY.filter(polars.col("month") == 0)
-    w.add("s", once, policy, dict.fromkeys(once.columns, "quasi") | {"pay": measure(0, 20_000)}, "id")
-    for name in "ts":
-        w.facts[name] = msgspec.structs.replace(w.facts[name], unit_domain="people")
+    w = _beside(profile)
     pay = pl.col("pay").sum()
     found = told(
         w, S.filter(MINE).select(pay), T.filter(MINE, who >= 15, month == 1).select(pay),
