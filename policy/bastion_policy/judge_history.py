@@ -387,16 +387,13 @@ class Memory:
         now = inner or not sets.disjoint
         held, lens = self.channel(o, "") if now else self.before[o.dataset], self.lens(o)
         pairs = held.beside(sets.where(flags), MOST_BESIDE, CLOSE * self.k)
-        parts: dict[int, Sets] = {}
         found: list[tuple[int, Indexes]] = []
         left, seen = MOST_DIFFERING, set()
         for cell, part, stored, apart in pairs:
             left -= apart
             if left < 0:
                 break
-            if part not in parts:
-                parts[part] = held.populations(part)
-            items = np.setxor1d(sets.members(cell), parts[part].members(stored), assume_unique=True)
+            items = np.setxor1d(sets.members(cell), held.members(part, stored), assume_unique=True)
             rows = lens.rows[items]
             key = (cell, rows.tobytes())
             if (rows >= 0).all() and key not in seen:

@@ -213,10 +213,8 @@ class PeopleOf:
         stands = self.memory.channel(self.occurrence, PEOPLE + self.column)
         owner, means = lens.roster.people, self._means(values)
         bad = []
-        known_rows = {part: told.populations(part) for part in {p for _, p, _ in pairs}}
-        known_stands = {part: stands.populations(part) for part in known_rows}
         for cell, part, stored in pairs:
-            one, two = stood.rows.members(cell), known_rows[part].members(stored)
+            one, two = stood.rows.members(cell), told.members(part, stored)
             if np.array_equal(one, two):
                 continue
             items, sign = np.concatenate([one, two]), np.repeat([1.0, -1.0], [one.size, two.size])
@@ -224,8 +222,7 @@ class PeopleOf:
             value = np.where(row >= 0, values[np.maximum(row, 0)], means[owner[items]])
             known = np.isfinite(value)
             people, at = np.unique(owner[items[known]], return_inverse=True)
-            theirs = known_stands[part].members(stored)
-            apart = np.setxor1d(stood.ranked.members(cell), theirs, assume_unique=True)
+            apart = np.setxor1d(stood.ranked.members(cell), stands.members(part, stored), assume_unique=True)
             more = np.isin(people, owner[apart]) if apart.size else np.ones(people.size, bool)
             if apart.size and _alike(at, value[known], more) < differing:
                 bad.append(cell)

@@ -248,6 +248,8 @@ def test_populations_inside_one_another_or_close_are_found(few: None, stored: li
         for cell in range(len(asked)):
             mine = [apart for c, place, apart in few_ if c == cell and (c, place, apart) in kind]
             assert mine == sorted(apart for c, _, apart in kind if c == cell)[:2]
+    for place, one in places:
+        assert channel.members(*place).tolist() == channel.population(*place).tolist() == sorted(one)
     same = {(c, (p, s)) for c, p, s, apart in channel.beside(sets_of(asked), 1_000, within, same=True) if not apart}
     assert same == {(cell, place) for cell, one in enumerate(asked) for place, s in places if one and one == s}
 
