@@ -305,7 +305,7 @@ def test_single_queries() -> None:
 @pytest.mark.timeout(0 if CASES > 1000 else 600)
 def test_sequences() -> None:
     """One to six queries of one audience, of which the history is kept."""
-    run(sequences, CASES // 5, {ONE: 0.95, SEVERAL: 0.8})
+    run(sequences, CASES // 10, {ONE: 0.95, SEVERAL: 0.8})
 
 
 @pytest.fixture(autouse=True)
