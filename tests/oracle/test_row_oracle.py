@@ -299,7 +299,7 @@ def run(cases_of: Callable[[], None], least: int, shares: Mapping[str, float]) -
 @pytest.mark.timeout(0 if CASES > 1000 else 600)
 def test_single_queries() -> None:
     """One query at a time, without a history: nothing leaves that the oracle does not allow, and what it allows does."""
-    run(single_queries, CASES // 8, {ONE: 0.95, SEVERAL: 0.95})
+    run(single_queries, CASES // 12, {ONE: 0.95, SEVERAL: 0.95})
 
 
 @pytest.mark.timeout(0 if CASES > 1000 else 600)
