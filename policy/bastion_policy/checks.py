@@ -213,8 +213,7 @@ def alike(facts: DatasetFacts, private: PrivateFacts | None) -> tuple[str, ...]:
     policy = facts.policy
     if private is None or private.max_rows_per_unit == 1 or policy.effective().zone != "guarded":
         return ()
-    secret = (RoleKind.MEASURE, RoleKind.SENSITIVE)
-    columns = [c for c in facts.columns if c.role.kind in secret and not c.role.varies]
+    columns = [c for c in facts.columns if c.role.steady]
     if not columns:
         return ()
     first = next((c for c in columns if c.role.kind is RoleKind.MEASURE), columns[0])

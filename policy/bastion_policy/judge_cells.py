@@ -56,7 +56,7 @@ from bastion_policy.judge_watch import Part, Watcher
 from bastion_policy.judge_whole import Wholes
 from bastion_policy.lineage import OWN, Frame, Occurrence, Source, Typed, World
 from bastion_policy.model import Effective
-from bastion_policy.roles import RoleKind
+from bastion_policy.statistics import knowable
 from bastion_policy.verdict import Measure
 
 #: steps of adding a next cell to the remainder row that are counted exactly before it is given up
@@ -561,10 +561,8 @@ class BoundaryJudge:
                 return False
             return s.guard is Guard.PRODUCTS or bool(cut.nested.get(o.index, 0)) or found.of_elements(s)
 
-        def known(term: Term) -> bool:
-            secret = (RoleKind.MEASURE, RoleKind.SENSITIVE)
-            # how many rows a person has is of no column
-            return not term.value.sources or any(self.world.role(s).kind not in secret for s in term.value.sources)
+        def of_common_knowledge(term: Term) -> bool:
+            return knowable(term.value, self.world)
 
         several = {
             o.index for o in self.frame.occurrences if cut.nested.get(o.index, 0) and self.memory.lens(o).most > 1
@@ -578,10 +576,10 @@ class BoundaryJudge:
             frozenset(several),
             repeated,
             partial(self._values, cut),
-            known,
+            of_common_knowledge,
             listed,
         )
-        Budget(self.memory, self.boundary.statistics, self.versions, self.plan_digest, known).spend(parts)
+        Budget(self.memory, self.boundary.statistics, self.versions, self.plan_digest, of_common_knowledge).spend(parts)
         yield from watcher.tell(parts)
 
     def _near(self, cut: Cut, past: Past) -> Steps:

@@ -15,10 +15,7 @@ from bastion_policy.boundary import Boundary, Guard, Statistic
 from bastion_policy.flow_expressions import ExpressionTyping
 from bastion_policy.guard_cells import both
 from bastion_policy.lineage import Form, Frame, Typed, Value, World
-from bastion_policy.roles import RoleKind
 
-#: columns whose values are nobody's to know
-SECRET = (RoleKind.MEASURE, RoleKind.SENSITIVE)
 _COMPARISONS = frozenset(
     {"eq", "ne", "lt", "le", "gt", "ge", "eq_missing", "ne_missing", "is_between", "is_in", "is_close"}
 )
@@ -33,7 +30,7 @@ def of_measures(value: Value, world: World) -> frozenset[str]:
     """
     if value.form is Form.NULLS:
         return frozenset()
-    return frozenset(s.label for s in value.sources if world.role(s).kind in SECRET)
+    return frozenset(s.label for s in value.sources if world.role(s).secret)
 
 
 def ways(typed: Typed, narrowing: Narrowing) -> int:

@@ -34,7 +34,6 @@ from bastion_policy.guard_cells import Flags, Floats, Indexes
 from bastion_policy.history import SAME, Sets
 from bastion_policy.history.people import by_people, even, ranked
 from bastion_policy.history.sets import packs
-from bastion_policy.judge_edges import SECRET
 from bastion_policy.judge_history import CLOSE, MOST_BESIDE, MOST_DIFFERING, PEOPLE, ROWS_TOLD, WEIGHED, Memory
 from bastion_policy.lineage import Occurrence, Source, World
 from bastion_policy.model import Effective
@@ -46,7 +45,7 @@ _TOLD = b"told"
 def compared(sources: Collection[Source], world: World) -> list[Source]:
     """Return the columns whose numbers are compared by people, if their tables have several rows of one."""
     roles = {s: world.role(s) for s in sources if not s.counted}
-    return sorted((s for s, r in roles.items() if r.kind in SECRET and not r.varies), key=lambda s: s.column)
+    return sorted((s for s, r in roles.items() if r.steady), key=lambda s: s.column)
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,10 +144,11 @@ class PeopleOf:
         """Enter what is known by now into the audit of people, whatever it makes of it."""
         audit = Memory(self.memory.history, (self.occurrence,), self.memory.effective)
         audit.snaps = False
-        if audit.audits:
-            people, often = by_people(self.memory.lens(self.occurrence).roster, rows)
-            every = people.sizes > 0
-            audit.enter([people], every, WEIGHED + self.column, often=None if even(often) else often, told=True)
+        if not audit.audits:
+            return
+        people, often = by_people(self.memory.lens(self.occurrence).roster, rows)
+        for flags, cells in packs(people, people.sizes > 0):
+            audit.enter([cells], flags, WEIGHED + self.column, often=None if even(often) else often, told=True)
 
     def _told(self, ranked: Sets, rows: Sets, cleared: Flags, plan: bytes = _TOLD) -> Flags:
         """Keep what is told: the rows, and those that stand for them; returns which cells there was room for.
@@ -202,8 +202,8 @@ class PeopleOf:
     ) -> list[int]:
         """Return the cells of whose pairs the difference is about few people, or one of them makes up most of it.
 
-        values: per row of the table. low, high: bounds. differing: how many must hold another value than most of them. What cannot be looked up (rows of other tables and versions) counts with what
-        its person's rows hold on average.
+        values: per row of the table. low, high: bounds. differing: how many must hold another value than most of them. What
+        cannot be looked up (rows of other tables and versions) counts with what its person's rows hold on average.
 
         INVARIANT: of the same people each holds what their rows in the one population hold less those in the other. Where people
         differ, only those do who are in more often; what the others hold may be known to be the same.

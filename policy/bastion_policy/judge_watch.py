@@ -42,6 +42,7 @@ from bastion_policy.history import SAME, Channel, Sets, audited
 from bastion_policy.history.past import Hashes
 from bastion_policy.history.sets import Ints, Items
 from bastion_policy.judge_history import MOST_DIFFERING, Memory
+from bastion_policy.judge_people import sound
 from bastion_policy.judge_values import Judged
 from bastion_policy.lineage import Occurrence, Source
 
@@ -242,20 +243,9 @@ class Watcher:
             there = rows[np.isfinite(values[rows])]
             _, whose = np.unique(owner[there], return_inverse=True)
             with np.errstate(over="ignore", invalid="ignore"):
-                sides = [values[there] - low] + (
-                    [term.value.high - values[there]] if term.value.high is not None else []
-                )
-            good = True
-            for side in sides if there.size else ():
-                with np.errstate(over="ignore", invalid="ignore"):
-                    each = np.sort(np.bincount(whose, side))[::-1]
-                    total, one, two = each.sum(), each[0], each[1] if each.size > 1 else 0.0
-                if not np.isfinite(total):
-                    good = False
-                    break
-                shares = all(each[:n].sum() <= share * total for n, share in effective.shares)
-                good &= bool(total == 0 or (shares and (effective.p is None or total - one - two >= effective.p * one)))
-            fits.append(good)
+                sides = [values[there] - low]
+                sides += [term.value.high - values[there]] if term.value.high is not None else []
+                fits.append(all(sound(np.bincount(whose, side).astype(np.float64), 0, effective) for side in sides))
         return np.array(fits, bool)
 
     def _weighted(self, o: Occurrence | None, i: int, s: Statistic, told: Sequence[Told]) -> Steps:

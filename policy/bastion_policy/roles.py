@@ -113,6 +113,16 @@ class Role(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
         return self.kind.value
 
     @property
+    def secret(self) -> bool:
+        """Whether what a person holds is to be kept from everybody: a measure, or sensitive."""
+        return self.kind in (RoleKind.MEASURE, RoleKind.SENSITIVE)
+
+    @property
+    def steady(self) -> bool:
+        """Whether rows of one person count as alike in a column that is secret (see `varies`)."""
+        return self.secret and not self.varies
+
+    @property
     def bounded(self) -> bool:
         """Whether the owner gave bounds."""
         return self.lower is not None

@@ -393,7 +393,7 @@ class StatisticsParser:
 
         INVARIANT: three such sums with weights of many digits have one solution for a group of 40.
         """
-        known = [_known(v, self.world) for v in values]
+        known = [knowable(v, self.world) for v in values]
         for arg, value, other in zip(args, values, reversed(known), strict=True):
             bit = value.bit is not None or self._dtype(arg).kind == "Boolean"
             if other and (bit or _of_role(value.sources, self.world, RoleKind.SENSITIVE)):
@@ -515,10 +515,12 @@ class StatisticsParser:
         return Finding("row-level", reason, FIX_STATISTIC, concerned)
 
 
-def _known(value: Value, world: World) -> bool:
-    """Whether somebody may know the values of an argument: neither a measure nor sensitive, or not altogether."""
-    secret = (RoleKind.MEASURE, RoleKind.SENSITIVE)
-    return not value.sources or any(s.counted or world.role(s).kind not in secret for s in value.sources)
+def knowable(value: Value, world: World) -> bool:
+    """Whether somebody may know the values of an argument: neither a measure nor sensitive, or not altogether.
+
+    How many rows a person has is of no column, and known.
+    """
+    return not value.sources or any(s.counted or not world.role(s).secret for s in value.sources)
 
 
 def _without_filters(expr: Expr, population: list[Expr]) -> AnyExpr:
