@@ -48,7 +48,7 @@ from bastion_policy.judge_edges import (
 )
 from bastion_policy.judge_history import EDGE_BUDGET, MOST_SNAPPED, Memory, Standing, digest
 from bastion_policy.judge_homogeneity import least_differing
-from bastion_policy.judge_leaving import Cells, Leaving, Near
+from bastion_policy.judge_leaving import Answered, Cells, Leaving, Near
 from bastion_policy.judge_people import compared
 from bastion_policy.judge_repeats import Repeats, repeats
 from bastion_policy.judge_values import Judged, ValueRules
@@ -213,7 +213,8 @@ class BoundaryJudge:
             return self._for_the_owner(cut)
         if asked is not None and past.own.all() and all(shown.all() for shown in judged.shown) and not judged.stored:
             self.memory.settle(asked)
-        cells = yield from self._leaving.compose(cut, m, judged, own, past.whole, past.members, everybody, others, near)
+        answered = Answered(judged, own, past.whole, past.members, everybody, others, near)
+        cells = yield from self._leaving.compose(cut, answered)
         cells.coverage = self._coverage(past)
         return cells
 

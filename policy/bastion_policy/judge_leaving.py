@@ -13,7 +13,7 @@ from bastion_plan.expressions import Alias, AnyExpr, Cast, Column, Expr, Literal
 from bastion_plan.nodes import AnyNode
 
 from bastion_policy.boundary import REST, Boundary, Guard, Output, call
-from bastion_policy.guard_cells import INDEX, ROWS, Cut, Flags, Indexes, Measurer, Steps
+from bastion_policy.guard_cells import INDEX, ROWS, Cut, Flags, Indexes, Steps
 from bastion_policy.judge_strict import as_shown
 from bastion_policy.judge_values import Judged
 from bastion_policy.lineage import OWN, World
@@ -63,6 +63,23 @@ class Near:
     places: list[tuple[int, int]]
 
 
+@dataclass(frozen=True, eq=False)
+class Answered:
+    """How the cells of a boundary are answered.
+
+    judged: the cells, each as itself. own, whole, members: cells that stand for themselves, those answered as everybody, those
+    put together. everybody, others: the whole table and the remainder, judged. near: those answered as stored populations.
+    """
+
+    judged: Judged
+    own: Flags
+    whole: Flags
+    members: Indexes
+    everybody: tuple[Cut, Judged] | None
+    others: tuple[Cut, Judged] | None
+    near: Near | None
+
+
 @dataclass(frozen=True)
 class Leaving:
     """Puts together what may leave of a boundary. kept: guard columns that are at hand."""
@@ -73,23 +90,10 @@ class Leaving:
     name: str
     kept: frozenset[str]
 
-    def compose(
-        self,
-        cut: Cut,
-        m: Measurer,
-        judged: Judged,
-        own: Flags,
-        whole: Flags,
-        members: Indexes,
-        everybody: tuple[Cut, Judged] | None,
-        others: tuple[Cut, Judged] | None,
-        near: Near | None,
-    ) -> Steps:
-        """Return Cells: those of their own, as the whole table, as stored populations, and the remainder row.
-
-        own, whole, members: cells that stand for themselves, those answered as everybody, those put together. everybody, others:
-        the whole table and the remainder, judged.
-        """
+    def compose(self, cut: Cut, answered: Answered) -> Steps:
+        """Return Cells: those of their own, as the whole table, as stored populations, and the remainder row."""
+        judged, own, near = answered.judged, answered.own, answered.near
+        everybody, others = answered.everybody, answered.others
         tables: dict[str, Any] = {}
         parts: list[AnyNode] = []
         used = self.used()
@@ -103,14 +107,14 @@ class Leaving:
             beside = n.Concat((n.Scan(cut.name), n.Scan(f"{cut.name}.flags")), "horizontal")
             parts.append(self._stats(n.Filter(beside, Column(f"{OWN}own")), cut.keys, flags, judged))
         merged = 0
-        if everybody is not None and whole.any():
-            parts.append(self._spread(cut, f"{cut.name}.whole", np.flatnonzero(whole), everybody, tables))
-            merged += int(whole.sum())
+        if everybody is not None and answered.whole.any():
+            parts.append(self._spread(cut, f"{cut.name}.whole", np.flatnonzero(answered.whole), everybody, tables))
+            merged += int(answered.whole.sum())
         if near is not None:
             parts.append(self._as_stored(cut, near, tables))
             merged += near.cells.size
         if others is not None and self.boundary.window:
-            parts.append(self._spread(cut, f"{cut.name}.others", members, others, tables))
+            parts.append(self._spread(cut, f"{cut.name}.others", answered.members, others, tables))
         elif others is not None:
             parts.append(self._one_row(others, tables))
             merged += 1
@@ -122,7 +126,7 @@ class Leaving:
         again = merged - int(others is not None and not self.boundary.window)
         cells = Cells(n.Scan(f"{self.name}o"), merged, again, empty=not parts, left_out=left_out)
         plan = self.output(cut, parts, joined=near is not None)
-        self._account(cells, judged, own, whole, everybody, others, near)
+        self._account(cells, answered)
         cells.coarse = any(s.guard is Guard.PRODUCTS for s in self.boundary.statistics)
         if not tables:
             # nothing of the judge's own goes into it: what may leave is read straight from the kept table
@@ -255,19 +259,12 @@ class Leaving:
             value = output.expr
         return Alias(Cast(value, output.dtype, strict=False), output.name)
 
-    def _account(
-        self,
-        cells: Cells,
-        judged: Judged,
-        own: Flags,
-        whole: Flags,
-        everybody: tuple[Cut, Judged] | None,
-        others: tuple[Cut, Judged] | None,
-        near: Near | None,
-    ) -> None:
+    def _account(self, cells: Cells, answered: Answered) -> None:
+        judged, own, near = answered.judged, answered.own, answered.near
+        everybody, others = answered.everybody, answered.others
         outputs = [o for o in self.boundary.outputs if not o.findings]
         tables = [(judged, own)]
-        if everybody is not None and whole.any():
+        if everybody is not None and answered.whole.any():
             tables.append((everybody[1], np.ones(1, bool)))
         if others is not None:
             tables.append((others[1], np.ones(1, bool)))
