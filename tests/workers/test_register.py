@@ -150,6 +150,21 @@ def _duplicate(write):
     return write(pl.DataFrame({"aa": [1], "bb": [2]})).replace(b"bb", b"aa")
 
 
+def _far_off(dtype, sign=1):
+    """Dates of which one is beyond the calendar."""
+    days = pl.Series("d", [0, sign * 3_000_000]) * (1 if dtype == pl.Date else 86_400_000)
+    return (days if dtype in (pl.Date, pl.Datetime("ms")) else days * 1000).cast(dtype).to_frame()
+
+
+def test_dates_of_the_calendar_are_taken(pooling):
+    ends = [dt.datetime(1, 1, 1), None, dt.datetime(9999, 12, 31, 23, 59)]
+    frame = pl.DataFrame({"a": ends, "b": [d and d.date() for d in ends]}).with_columns(
+        c=pl.col("a").cast(pl.Datetime("ms")), e=pl.col("a").dt.replace_time_zone("Europe/Paris"), f=pl.concat_list("a")
+    )
+    registration, _ = _register(pooling, _file(frame))
+    assert registration.facts.rows == 3
+
+
 @pytest.mark.parametrize(
     ("data", "unit", "code"),
     [
@@ -162,6 +177,10 @@ def _duplicate(write):
         (_duplicate(_stream), None, "input.upload.duplicate"),
         (_file(pl.DataFrame()), None, "input.upload.empty"),
         (_file(pl.DataFrame({"a": [1.0]}).select(pl.col("a").cast(pl.Float16))), None, "input.upload.dtype"),
+        (_file(_far_off(pl.Date)), None, "input.upload.date"),
+        (_file(_far_off(pl.Datetime("ms"))), None, "input.upload.date"),
+        (_file(_far_off(pl.Datetime("us", "Europe/Paris"), -1)), None, "input.upload.date"),
+        (_file(_far_off(pl.Date).select(pl.struct(pl.col("d").implode()))), None, "input.upload.date"),
         (_file(FRAME), "nobody", "input.upload.unit"),
         (_file(FRAME), "n", "input.upload.unit_null"),
     ],

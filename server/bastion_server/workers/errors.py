@@ -97,6 +97,13 @@ _ERRORS: dict[str, tuple[type[BastionError], str, str, str, str]] = {
         "",
         "Cast it to numbers, text, dates or lists of them before uploading.",
     ),
+    "date": (
+        InputError,
+        "input.upload.date",
+        "The uploaded table has a date outside the years 1 to 9999.",
+        "Functions of dates fail far beyond the calendar, and whether they do would tell of single rows.",
+        "Correct such dates, or replace them with null, before uploading.",
+    ),
     "unit": (
         InputError,
         "input.upload.unit",

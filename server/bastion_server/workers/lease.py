@@ -182,7 +182,7 @@ class Lease:
             unit: column of the privacy unit; None: every row is its own unit.
 
         Raises:
-            InputError: `input.upload.format`, `.duplicate`, `.empty`, `.dtype`, `.unit`, `.unit_null`.
+            InputError: `input.upload.format`, `.duplicate`, `.empty`, `.dtype`, `.date`, `.unit`, `.unit_null`.
             ServerError: how the worker ended.
         """
         if not memfd.is_sealed(upload):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import struct
 
@@ -12,6 +13,10 @@ from bastion_server.workers.messages import Measures, Registered
 
 _FILE_MAGIC = b"ARROW1"
 EXACT_ROWS = 1_000_000  #: rows up to which distinct values are counted exactly
+#: days since 1970 between which all dates of the years 1 to 9999 lie, in any zone
+_FIRST, _LAST = (dt.date.min - dt.date(1970, 1, 1)).days - 1, (dt.date.max - dt.date(1970, 1, 1)).days + 1
+#: a day in the units of a Datetime
+_DAY = {"ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}
 #: bytes in which the schema of a usable table lies
 _HEAD = 4 << 20
 
@@ -45,6 +50,8 @@ def register(upload: int, file: int, unit: str | None) -> Registered:
             schema.append((name, from_polars(dtype)))
         except Exception as error:  # noqa: BLE001 - whatever the reason, the type is not one of the plan's
             raise Unusable("dtype", f"{name}: {error}") from None
+    if not all(map(_in_calendar, frame)):
+        raise Unusable("date")
     units, most = _units(frame, unit)
     measures = tuple(_measure(column) for column in frame)
     with open(file, "wb", buffering=0, closefd=False) as out:
@@ -143,6 +150,25 @@ def _estimated(column: pl.Series) -> int:
     """Return about how many distinct values there are."""
     estimate = column.to_frame().select(pl.first().approx_n_unique()).item()
     return min(int(estimate), len(column))
+
+
+def _in_calendar(column: pl.Series) -> bool:
+    """Whether all dates of a column, those in lists and structs too, are of the years 1 to 9999, as Python's.
+
+    INVARIANT: the engine fails at dates far beyond; whether it does would tell of single rows.
+    """
+    dtype = column.dtype
+    if isinstance(dtype, pl.List | pl.Array):
+        return _in_calendar(column.explode())
+    if isinstance(dtype, pl.Struct):
+        return all(map(_in_calendar, column.struct.unnest()))
+    if not isinstance(dtype, pl.Date | pl.Datetime):
+        return True
+    # as whole numbers: beyond the calendar other comparisons fail, too
+    day = _DAY[dtype.time_unit] if isinstance(dtype, pl.Datetime) else 1
+    numbers = column.to_physical()
+    least, most = numbers.min(), numbers.max()
+    return least is None or bool(_FIRST * day <= least and most < (_LAST + 1) * day)  # type: ignore[operator]
 
 
 def _measure(column: pl.Series) -> Measures:
