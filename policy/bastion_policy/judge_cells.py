@@ -119,6 +119,7 @@ class BoundaryJudge:
         self.measured_keys = keys_of_measures(self.boundary, self.world, self.chosen_by)
         for statistic in self.boundary.statistics:
             self._conditions(statistic)
+        self.memory.searched = bool(self.chosen_by)
         used = [(d, self.facts[d].version, self.facts[d].policy_version) for d in sorted(n.scans(self.typed.node))]
         #: of the tables in the question
         self.versions = hashlib.sha256(repr(used).encode()).digest()[:12]

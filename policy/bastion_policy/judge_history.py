@@ -51,7 +51,8 @@ class Standing:
 
     far: stand for themselves. near: are answered as the stored population `part`, `stored` of the only table.
     blocked: near a stored population that cannot be evaluated here, or the history is full. edge: so few are in the cell,
-    or between it and a stored population, that fewer than k more or less would change what is answered.
+    or between it and a stored population or one that follows from stored ones, that fewer than k more or less would change what is
+    answered.
     """
 
     far: Flags
@@ -79,6 +80,8 @@ class Memory:
         self.k = self.effective.k
         #: whether something was refused because the history could not hold it, not because of what it tells
         self.beyond = False
+        #: whether who is asked about was chosen by what somebody may search for, so that it matters where a threshold lies
+        self.searched = False
         #: by table, the populations that were stored before those of the question
         self.before: dict[str, Channel] = {}
 
@@ -216,6 +219,8 @@ class Memory:
                     again &= np.array([p >= 0 and bool(plan) and held.plans[p] == plan for p in found.part], bool)
                 near |= (found.state == NEAR) | ((found.state == SAME) & ~again)
                 edge |= found.closest < 2 * self.k * most
+                if self.searched and self.audits:
+                    edge |= self._nearly(o, sets, flags & (found.state == FAR) & ~edge, channel)
                 blocked |= found.state == FULL
                 part, stored = found.part, found.stored
                 if lens.roster.changed and not channel.startswith(OF_PEOPLE):
@@ -234,6 +239,21 @@ class Memory:
         near &= flags & ~blocked
         blocked &= flags
         return Standing(flags & ~near & ~blocked, near, blocked, part, stored, edge & flags)
+
+    def _nearly(self, o: Occurrence, sets: Sets, flags: Flags, channel: str) -> Flags:
+        """Return the cells whose numbers follow from what was told, but for fewer than 2k people.
+
+        INVARIANT: a search costs the same whichever way it goes. Of two groups and both together with one person more, chosen by a
+        measure, the third follows where the person is not chosen, and is refused where they are: an edge, either way.
+        """
+        if not flags.any():
+            return flags
+        most, _ = self._scale(o, channel)
+        rules = self._rules(most, 2 * self.k)
+        state = audited(self.channel(o, channel), rules, self.history.draw(32), self._owner(o, channel))
+        if state is None:
+            return flags
+        return np.array([f and state.nearly(Row.of(sets.members(c))) for c, f in enumerate(flags.tolist())], bool)
 
     def echoes(self, standing: Standing, plan: bytes) -> Flags:
         """Return the cells that are near a population which the very same question was answered with before.
@@ -470,15 +490,16 @@ class Memory:
         """Return whose each item of a channel is; None: each is another one's."""
         return None if channel.startswith(WEIGHED) else self.lens(o).roster.owner
 
-    def _rules(self, most: int) -> AuditRules:
+    def _rules(self, most: int, k: int | None = None) -> AuditRules:
         """Return the audit's rules in items.
 
         INVARIANT (tier bound): a support of more than (k - 1) * M items is of at least k people.
         """
+        k = self.k if k is None else k
         audit = self.effective.linear_audit
         assert audit is not None
         share = self.effective.saturation.share if self.effective.saturation is not None else None
-        return AuditRules(max(2, (self.k - 1) * most + 1), audit.pairs, share, audit.tau, people=max(2, self.k))
+        return AuditRules(max(2, (k - 1) * most + 1), audit.pairs, share, audit.tau, people=max(2, k))
 
     def channel(self, o: Occurrence, channel: str) -> Channel:
         """Return a channel of a table's domain."""

@@ -425,8 +425,9 @@ class ValueRules:
         if sources:
             # those who have a value are a population of the table that holds it; of a joined one they are no other than in the cell
             of = [i for i, o in enumerate(memory.occurrences) if o.index in {s.occurrence for s in sources}]
-            asked = [asked[i] for i in of]
+            asked, searched = [asked[i] for i in of], memory.searched
             memory = Memory(memory.history, tuple(memory.occurrences[i] for i in of), memory.effective)
+            memory.searched = searched
         whole = yield from memory.wholes(m, sources)
         channel = channel_of(sources)
         far, cleared = none, none

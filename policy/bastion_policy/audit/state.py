@@ -323,24 +323,16 @@ class AuditState:
         of what was released alone. Where it is of zeros and ones it is a population's. None: none was found. This is a
         search and no clearance: what it finds is to be considered like any other row.
         """
-        split = self.atoms.split([row], self.rules.capacity.atoms)
-        if split is None or not row.exact:
+        entering = self._entering(row)
+        if entering is None:
             return None
-        atoms, parent = split
-        sizes, k = self.sizes(atoms), self.rules.k
-        space = self.space.split(parent, sizes).settled(sizes, k)
-        if space is None:
+        atoms, space, left, wider = entering
+        every = np.flatnonzero((left[0] != 0) & (left[1] != 0) & (left[2] != 0))
+        if not every.size:
             return None
         vector = atoms.vector(row)
-        left = space.remainder(vector[None, :])
-        every = np.flatnonzero((left[0] != 0) & (left[1] != 0) & (left[2] != 0))
-        entered = space.enter(left, sizes, k)
-        if entered is None or not every.size:
-            return None
-        at, wider = every[0] % vector.size, entered[0]
-        small = np.flatnonzero(sizes[wider.pivots] < k)
-        support = touched(tuple(r[small] for r in wider.rows)) @ sizes
-        for number in small[np.argsort(support, kind="stable")][: int((support < k).sum())]:
+        at = every[0] % vector.size
+        for number in self._short(atoms, wider):
             found = []
             lone = [r[number : number + 1].astype(np.float64) for r in wider.rows]
             for v, rest, start, prime in zip(lone, space.reduce(lone), left, space.primes, strict=True):
@@ -352,6 +344,41 @@ class AuditState:
                 if all(bool((f == found[0]).all()) for f in found):
                     return np.flatnonzero(inside[atoms.labels])
         return None
+
+    def nearly(self, row: Row) -> bool:
+        """Whether the number of a row follows from what was released, or that of another one does that differs by fewer than k units.
+
+        As far as single rows of the echelon form show; in doubt, it does.
+        """
+        entering = self._entering(row)
+        if entering is None:
+            return True
+        atoms, space, left, wider = entering
+        short = self._short(atoms, wider)
+        # of those with fewer than k units, what was not there before
+        rest = space.reduce([r[short].astype(np.float64) for r in wider.rows])
+        return not touched(left).any() or bool(touched(rest).any())
+
+    def _entering(self, row: Row) -> tuple[Atoms, Space, list[Floats], Space] | None:
+        """Return (atoms, space without a row, the row modulo it, space with it); None: in doubt, or too large."""
+        split = self.atoms.split([row], self.rules.capacity.atoms)
+        if split is None or not row.exact:
+            return None
+        atoms, parent = split
+        sizes, k = self.sizes(atoms), self.rules.k
+        space = self.space.split(parent, sizes).settled(sizes, k)
+        if space is None:
+            return None
+        left = space.remainder(atoms.vector(row)[None, :])
+        entered = space.enter(left, sizes, k)
+        return None if entered is None else (atoms, space, left, entered[0])
+
+    def _short(self, atoms: Atoms, space: Space) -> Units:
+        """Return the rows of the echelon form with fewer than k units, the fewest first."""
+        sizes, k = self.sizes(atoms), self.rules.k
+        small = np.flatnonzero(sizes[space.pivots] < k)
+        support = touched(tuple(r[small] for r in space.rows)) @ sizes
+        return small[np.argsort(support, kind="stable")][: int((support < k).sum())]
 
     def reserve(self, rows: Sequence[Row]) -> AuditVerdict:
         """Consider margins that must stay answerable: committed, they count as released, so that asking them is free.
