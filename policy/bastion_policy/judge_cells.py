@@ -35,6 +35,7 @@ from bastion_policy.guard_plans import Rewriter, as_float, lenient, nesting
 from bastion_policy.history import History, Sets
 from bastion_policy.history.coverage import covered
 from bastion_policy.judge_bits import Budget
+from bastion_policy.judge_differences import SUMMED, Differences
 from bastion_policy.judge_edges import (
     conditions_below,
     conditions_on_measures,
@@ -63,8 +64,6 @@ from bastion_policy.verdict import Measure
 MAX_ADDED = 40
 #: cells that are taken out besides those that fail, before all are
 MAX_HIDDEN = 12
-#: statistics whose differences are numbers of those in between
-SUMMED = (Guard.SUM, Guard.SQUARES, Guard.PRODUCTS, Guard.HELD)
 #: times that cells which the audit refuses are put into the remainder row
 MAX_TRIES = 4
 
@@ -360,7 +359,7 @@ class BoundaryJudge:
         asked = yield from memory.cells(m)
         stands = yield from memory.wholes(m)
         yield from memory.reserve(m, {o.dataset: self.facts[o.dataset].policy.reserved for o in self.frame.occurrences})
-        memory.before = {o.dataset: memory.channel(o, "") for o in memory.occurrences}
+        memory.before = dict(self.history.pasts)
         plan, everybody = self.plan_digest, not m.cut.keys and not self.frame.narrowed
         standing = memory.standing(asked, own, plan=plan, whole=everybody)
         withheld = standing.blocked if stands else standing.blocked | whole
@@ -396,7 +395,10 @@ class BoundaryJudge:
             refused = refused | bad
         if bad.any():
             withheld, rule = withheld | bad, memory.refusal
-        return Past(alone & cleared, whole, near, withheld, rest, members, rule, standing, asked)
+        own = alone & cleared
+        if not memory.stacked(asked, own, plan):
+            withheld, own, rule = withheld | own, none, memory.refusal
+        return Past(own, whole, near, withheld, rest, members, rule, standing, asked)
 
     @staticmethod
     def _in_rest(m: Measurer, rest: Cut | str | None, members: Indexes) -> Flags:
@@ -465,62 +467,25 @@ class BoundaryJudge:
     def _differences(self, cut: Cut, parts: Sequence[Part]) -> Steps:
         """Withhold numbers whose difference from a stored population does not pass the rules about values.
 
-        INVARIANT: of two nested populations that were both answered, what lies between them is answered too; so it is a cell
-        like any other, in the whole table to begin with. This holds of what is told instead of a cell as of the cell.
+        INVARIANT: this holds of what is told instead of a cell as of the cell.
         """
         for part in parts:
             yield from self._between_people(cut, part.judged)
-        if not self.memory.on or any(cut.nested.values()):
-            return
-        for number, part in enumerate(parts):
-            name, statistics = f"{self.name}d{number}_", self.boundary.statistics
-            # numbers of people who say yes are populations of their own, which the snap rule keeps apart
-            kept = [(i, s) for i, s in enumerate(statistics) if i not in part.inner]
-            cells = [(i, i) for i, s in kept if s.terms and not s.population and s.guard in SUMMED]
-            yield from self._between(name, part.asked, part.own, cells, part.judged, now=number > 0)
-            for i, s in enumerate(statistics):
-                # what a condition inside a statistic picks is compared by the statistic without it
-                alone = i if s.without is None else s.without
-                asked, flags = part.inner.get(i, (part.asked, part.own))
-                if i in part.inner and s.without is not None and statistics[alone].terms:
-                    yield from self._between(f"{name}{i}_", asked, flags, [(i, alone)], part.judged)
-                if i in part.judged.told:
-                    sets, flags = part.judged.speaks_of(i, asked[0]), part.judged.elsewhere(i)
-                    yield from self._between(f"{name}{i}s", [sets], flags, [(i, alone)], part.judged, now=True)
-
-    def _between(
-        self,
-        name: str,
-        asked: Sequence[Sets],
-        flags: Flags,
-        statistics: Sequence[tuple[int, int]],
-        judged: Judged,
-        *,
-        now: bool = False,
-    ) -> Steps:
-        """Judge differences from stored populations, those of the same question too if `now`.
-
-        statistics: (whose numbers are withheld, which is judged).
-        """
-        now = now or any(i != alone for i, alone in statistics)
-        found = self.memory.differences(asked, flags, inner=now) if statistics else []
-        if not found:
-            return
-        _, between = yield from self._listed(name, [rows for _, rows in found], None)
-        cells = np.array([cell for cell, _ in found])
-        for i, alone in statistics:
-            # where too few between them have a value, their own history has decided
-            few = between.few.get(alone, np.zeros(between.height, bool))
-            bad = cells[(~between.shown[alone] & ~few)[: cells.size]]
-            if judged.shown[i][bad].any():
-                judged.shown[i][bad] = False
-                judged.failed += [(i, rule) for j, rule in between.failed if j == alone] or [(i, "min-agg-size")]
+        nested = [o for o, lists in cut.nested.items() if lists]
+        judge = Differences(
+            self.memory, self.boundary.statistics, self.world, self.private, nested, partial(self._numbers, cut)
+        )
+        yield from judge.judge(parts)
 
     def _between_people(self, cut: Cut, judged: Judged) -> Steps:
         """Withhold numbers that differ from stored ones by what few people hold, where people have several rows."""
         for i, source, people, stood in judged.people:
             guard = self.boundary.statistics[i].guard
-            pairs = people.pairs(stood, stood.cleared & judged.shown[i]) if guard in SUMMED else []
+            summed = guard in (*SUMMED, Guard.HELD)
+            pairs, many = people.pairs(stood, stood.cleared & judged.shown[i]) if summed else ([], [])
+            if judged.shown[i][many].any():
+                judged.shown[i][many] = False
+                judged.failed.append((i, "audit-capacity"))
             dtype = self.facts[source.dataset].column(source.column).dtype
             if not pairs or not (dtype.is_numeric or dtype.is_temporal or dtype == BOOLEAN):
                 continue
@@ -536,6 +501,10 @@ class BoundaryJudge:
 
     def _values(self, cut: Cut, o: Occurrence, of: Term | Source) -> Steps:
         """Return a number per row of a table, NaN where there is none: of an argument, or of a stored column."""
+        return (yield from self._numbers(cut, o, of))[0]
+
+    def _numbers(self, cut: Cut, o: Occurrence, of: Term | Source) -> Steps:
+        """Return (a number per row of a table, the rows of which it is known or missing)."""
         if isinstance(of, Term):
             rows: AnyNode = Rewriter(self.facts, self.done, False, True, True).build(self.below)
             number, expr = Column(o.row), as_float(lenient(of.expr), of.dtype)
@@ -548,9 +517,15 @@ class BoundaryJudge:
             rows = n.Select(n.WithRowIndex(n.Scan(of.dataset), o.row), (number, Alias(expr, X)))
         present = n.Filter(rows, call("is_not_null", number))
         answer = yield Measure(present, f"{self.name}v", (o.row, X))
-        found = np.full(self.private[o.dataset].rows, np.nan)
-        found[ints(answer[o.row])] = floats(answer[X])
-        return found
+        at = ints(answer[o.row])
+        found, seen = np.full(self.private[o.dataset].rows, np.nan), np.zeros(self.private[o.dataset].rows, bool)
+        seen[at] = True
+        if isinstance(of, Term) and len({x.occurrence for x in of.value.sources}) > 1:
+            # of columns of several tables: all that a row adds
+            found[seen] = np.bincount(at, np.nan_to_num(floats(answer[X])), seen.size)[seen]
+        else:
+            found[at] = floats(answer[X])
+        return found, seen
 
     def _watch(self, cut: Cut, parts: Sequence[Part]) -> Steps:
         """Withhold numbers from which others would follow that fail the rules about values."""

@@ -20,6 +20,7 @@ from bastion_policy.guard_plans import lenient
 from bastion_policy.history import FAR, FULL, NEAR, SAME, Channel, History, Lens, Sets, audited
 from bastion_policy.history.past import Hashes, Past
 from bastion_policy.history.people import classes
+from bastion_policy.history.sets import Items, together
 from bastion_policy.lineage import Occurrence, Source
 from bastion_policy.model import Effective
 
@@ -35,12 +36,10 @@ EDGE_BUDGET = 8
 OF_PEOPLE, PEOPLE, ROWS_TOLD, WEIGHED = "=", "=p ", "=r ", "=* "
 #: plans that are known to be answered as themselves
 MOST_SETTLED = 4096
-#: rows of differences that are judged beside one answer
-MOST_DIFFERING = 250_000
+#: rows of differences that are looked at beside one answer, of a column; what sums prove does not count
+MOST_LOOKED_AT = 2_000_000
 #: populations that one boundary may be answered as, besides its own
 MOST_SNAPPED = 256
-#: stored populations inside or around a cell that are judged by their difference from it, and others close to it
-MOST_BESIDE = 16
 #: rows apart, as a multiple of k, up to which populations are judged by their difference though neither lies inside the other
 CLOSE = 32
 
@@ -82,8 +81,8 @@ class Memory:
         self.beyond = False
         #: whether who is asked about was chosen by what somebody may search for, so that it matters where a threshold lies
         self.searched = False
-        #: by table, the populations that were stored before those of the question
-        self.before: dict[str, Channel] = {}
+        #: by unit domain, what was stored before the question
+        self.before: dict[str, Past] = dict(self.history.pasts)
 
     def lens(self, occurrence: Occurrence) -> Lens:
         """Return the view of the table that an occurrence scans."""
@@ -394,32 +393,37 @@ class Memory:
         self.put(o, channel, replace(following, hidden=held.hidden + more, audit=state.commit(found)))
         return flags & (~new | accepted)
 
-    def differences(self, asked: Sequence[Sets], flags: Flags, *, inner: bool) -> list[tuple[int, Indexes]]:
-        """Return (cell, rows) of what is in a cell or in a stored population, and not in both, the smallest first.
+    def compared(self, o: Occurrence, sets: Sets, *, now: bool) -> tuple[Channel, Sets, Items]:
+        """Return (what was told of a table's people, populations to compare with it, the item of each row of the table).
 
-        Whoever has both numbers has that of their difference: of a cell, where one lies inside the other; else what some add less
-        what others add, who may be known to add nothing. inner: of conditions inside statistics, which lie in the cells of
-        the same question; cells that are disjoint are compared with what was stored before it.
+        Rows are compared as they were first, whatever has become of them. now: what this question told counts, too.
         """
-        if not self.snaps or len(self.occurrences) != 1:
-            return []
-        (o,), (sets,) = self.occurrences, asked
-        now = inner or not sets.disjoint
-        held, lens = self.channel(o, "") if now else self.before[o.dataset], self.lens(o)
-        pairs = held.beside(sets.where(flags), MOST_BESIDE, CLOSE * self.k)
-        found: list[tuple[int, Indexes]] = []
-        left, seen = MOST_DIFFERING, set()
-        for cell, part, stored, apart in pairs:
-            left -= apart
-            if left < 0:
-                break
-            items = np.setxor1d(sets.members(cell), held.members(part, stored), assume_unique=True)
-            rows = lens.rows[items]
-            key = (cell, rows.tobytes())
-            if (rows >= 0).all() and key not in seen:
-                seen.add(key)
-                found.append((cell, rows))
-        return found
+        lens = self.lens(o)
+        past = (self.history.pasts if now else self.before)[self.history.domains[o.dataset]]
+        changed = lens.roster.changed
+        held = past.channel(FIRST if changed and FIRST in past.channels else "", lens.roster.size)
+        if not changed:
+            return held, sets, lens.items
+        return held, self._first(o, sets), lens.roster.first[lens.items]
+
+    def stacked(self, asked: Sequence[Sets], flags: Flags, plan: bytes) -> bool:
+        """Keep who is in the cells of a table that is in the plan several times, in all its parts; False: there is no room.
+
+        INVARIANT: the numbers told are those of all parts, whatever follows of each.
+        """
+        stacks: dict[str, list[tuple[Occurrence, Sets]]] = {}
+        for o, sets in zip(self.occurrences, asked, strict=True):
+            stacks.setdefault(o.dataset, []).append((o, sets))
+        for parts in stacks.values() if self.snaps and flags.any() else ():
+            o, every = parts[0][0], together([sets.where(flags) for _, sets in parts])
+            for name in (FIRST, "") if self.lens(o).roster.changed else ("",):
+                held = self.channel(o, name)
+                if len(parts) > 1 and not held.room(every):
+                    self.beyond = True
+                    return False
+                if len(parts) > 1:
+                    self.put(o, name, held.released(self._first(o, every) if name else every, plan))
+        return True
 
     def approve(self, asked: Sequence[Sets], channel: str = "") -> None:
         """Enter populations that the owner released, whatever the rules say of them.

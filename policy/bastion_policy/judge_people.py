@@ -34,7 +34,7 @@ from bastion_policy.guard_cells import Flags, Floats, Indexes
 from bastion_policy.history import SAME, Sets
 from bastion_policy.history.people import by_people, even, ranked
 from bastion_policy.history.sets import packs
-from bastion_policy.judge_history import CLOSE, MOST_BESIDE, MOST_DIFFERING, PEOPLE, ROWS_TOLD, WEIGHED, Memory
+from bastion_policy.judge_history import CLOSE, MOST_LOOKED_AT, PEOPLE, ROWS_TOLD, WEIGHED, Memory
 from bastion_policy.lineage import Occurrence, Source, World
 from bastion_policy.model import Effective
 
@@ -179,17 +179,23 @@ class PeopleOf:
             self._told(cells, mine, part, b"")
             self._known(mine)
 
-    def pairs(self, stood: Stood, flags: Flags) -> list[tuple[int, int, int]]:
-        """Return (cell, part, stored) of stored populations whose numbers may be subtracted from those of cells."""
+    def pairs(self, stood: Stood, flags: Flags) -> tuple[list[tuple[int, int, int]], list[int]]:
+        """Return (cell, part, stored) of stored populations whose numbers may be subtracted from those of cells.
+
+        And the cells with more of them than can be looked at.
+        """
         if not self.memory.snaps:
-            return []
+            return [], []
         held = self.memory.channel(self.occurrence, PEOPLE + self.column)
-        asked, left, found = stood.ranked.where(flags), MOST_DIFFERING, []
-        for cell, part, stored, apart in held.beside(asked, MOST_BESIDE, CLOSE * self.memory.k, same=True):
+        left, found, many = MOST_LOOKED_AT, [], []
+        beside = held.beside(stood.ranked.where(flags), CLOSE * self.memory.k, same=True)
+        for cell, part, stored, apart in beside.nearest_first():
             left -= max(apart, 1)
             if left >= 0:
                 found.append((cell, part, stored))
-        return found
+            else:
+                many.append(cell)
+        return found, many
 
     def unsound(
         self,

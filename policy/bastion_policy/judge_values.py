@@ -44,7 +44,7 @@ from bastion_policy.lineage import OWN, Form, Occurrence, Source, Value, World
 from bastion_policy.model import Effective
 from bastion_policy.products import LEAST
 from bastion_policy.rounding import round_whole
-from bastion_policy.statistics import chooses
+from bastion_policy.statistics import chooses, declared
 from bastion_policy.verdict import Measured
 
 _ONE = Value(form=Form.COLUMN, low=0.0, high=1.0)
@@ -199,12 +199,7 @@ class ValueRules:
         return found
 
     def _declared(self, term: Term) -> bool:
-        """Whether the upper bound of an argument is known to everybody: it was declared, or the column says yes or no.
-
-        The largest value of a table is a person's own; who does not know it has nothing to take a sum off from.
-        """
-        roles = [self.world.role(s) for s in term.value.sources]
-        return term.value.bit is not None or bool(roles and all(r.upper is not None for r in roles))
+        return declared(term.value, self.world)
 
     def _secret(self, s: Statistic) -> frozenset[Source]:
         """Return the secret columns whose missing values a statistic counts under the strict profile.

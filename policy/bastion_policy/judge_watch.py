@@ -41,7 +41,7 @@ from bastion_policy.guard_cells import Flags, Floats, Indexes, Steps
 from bastion_policy.history import SAME, Channel, Sets, audited
 from bastion_policy.history.past import Hashes
 from bastion_policy.history.sets import Ints, Items
-from bastion_policy.judge_history import MOST_DIFFERING, Memory
+from bastion_policy.judge_history import Memory
 from bastion_policy.judge_people import sound
 from bastion_policy.judge_values import Judged
 from bastion_policy.lineage import Occurrence, Source
@@ -54,6 +54,8 @@ MOST_TOLD = 1024
 MOST_RANK = 300
 #: populations that follow and are judged at once
 MOST_IMPLIED = 512
+#: rows of populations that follow, which are judged beside one answer
+MOST_DIFFERING = 250_000
 #: told populations that lie in no other, and stored ones, that are looked at
 MOST_AROUND, MOST_STORED = 8, 2048
 #: told populations that are taken out first

@@ -571,6 +571,15 @@ def chooses(value: Value, world: World) -> bool:
     return value.form is Form.COLUMN and value.bit is not None and all(world.role(s).predicates for s in value.sources)
 
 
+def declared(value: Value, world: World) -> bool:
+    """Whether the upper bound of an argument is known to everybody: it was declared, or the column says yes or no.
+
+    The largest value of a table is a person's own; who does not know it has nothing to take a sum off from.
+    """
+    roles = [world.role(s) for s in value.sources]
+    return value.bit is not None or bool(roles and all(r.upper is not None for r in roles))
+
+
 def _f(number: float) -> Literal:
     return Literal(FLOAT64, number)
 

@@ -239,18 +239,19 @@ def test_populations_inside_one_another_or_close_are_found(few: None, stored: li
     ]
     inside = {pair for pair, nested in pairs if nested}
     beside = {pair for pair, nested in pairs if not nested and pair[2] < within}
-    found = [(c, (p, s), apart) for c, p, s, apart in channel.beside(sets_of(asked), 1_000, within)]
+    near = channel.beside(sets_of(asked), within)
+    found = [(c, (p, s), apart) for c, p, s, apart in near.nearest_first()]
     assert set(found) == inside | beside
     assert [apart for *_, apart in found] == sorted(apart for *_, apart in found)
-    # of each cell and either kind, the nearest ones
-    few_ = [(c, (p, s), apart) for c, p, s, apart in channel.beside(sets_of(asked), 2, within)]
-    for kind in (inside, beside):
-        for cell in range(len(asked)):
-            mine = [apart for c, place, apart in few_ if c == cell and (c, place, apart) in kind]
-            assert mine == sorted(apart for c, _, apart in kind if c == cell)[:2]
+    population = dict(places)
+    for c, p, s, nested in zip(near.cell, near.part, near.stored, near.nested, strict=True):
+        one, other = asked[c], population[p, s]
+        assert nested == (1 if other <= one else -1 if one <= other else 0)
     for place, one in places:
         assert channel.members(*place).tolist() == channel.population(*place).tolist() == sorted(one)
-    same = {(c, (p, s)) for c, p, s, apart in channel.beside(sets_of(asked), 1_000, within, same=True) if not apart}
+    same = {
+        (c, (p, s)) for c, p, s, apart in channel.beside(sets_of(asked), within, same=True).nearest_first() if not apart
+    }
     assert same == {(cell, place) for cell, one in enumerate(asked) for place, s in places if one and one == s}
 
 
@@ -290,7 +291,8 @@ def test_what_is_not_counted_is_not_near(few: None, seed: int, k: int, rows: int
         assert (found.state == near).all()
         assert (np.stack([found.part, found.stored], axis=1) == first).all()
         read = again.distances(asked, k, rows, unit)
-        assert (read.part == found.part).all() and again.beside(asked, 500, 9) == channel.beside(asked, 500, 9)
+        assert (read.part == found.part).all()
+        assert list(again.beside(asked, 9).nearest_first()) == list(channel.beside(asked, 9).nearest_first())
 
 
 @settings(deadline=None, max_examples=60)

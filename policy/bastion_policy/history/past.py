@@ -53,6 +53,30 @@ class Distances:
 
 
 @dataclass(frozen=True, eq=False)
+class Beside:
+    """Cells and stored populations beside them: `apart[i]` items are in only one of cell[i] and (part[i], stored[i]).
+
+    nested: 1 where the stored one lies inside the cell, -1 where the cell does in it, else 0.
+    """
+
+    cell: Ints
+    part: Ints
+    stored: Ints
+    apart: Ints
+    nested: Ints
+
+    def some(self, flags: npt.NDArray[np.bool_]) -> Beside:
+        """Return the flagged pairs."""
+        return Beside(self.cell[flags], self.part[flags], self.stored[flags], self.apart[flags], self.nested[flags])
+
+    def nearest_first(self) -> Iterator[tuple[int, int, int, int]]:
+        """Iterate over (cell, part, stored, items apart), the fewest apart first."""
+        order = np.argsort(self.apart, kind="stable")
+        columns = (column[order].tolist() for column in (self.cell, self.part, self.stored, self.apart))
+        return zip(*columns, strict=True)
+
+
+@dataclass(frozen=True, eq=False)
 class Channel:
     """The stored populations of one channel, in the order of their release. Never changed in place.
 
@@ -110,27 +134,23 @@ class Channel:
                     state[where], part[where], stored[where] = NEAR, p, s[at]
         return Distances(state, part, stored, closest)
 
-    def beside(self, asked: Sets, most: int, within: int, *, same: bool = False) -> list[tuple[int, int, int, int]]:
-        """Return (cell, part, stored, items apart) of stored populations that overlap with cells; same: or are the same.
+    def beside(self, asked: Sets, within: int, *, same: bool = False) -> Beside:
+        """Return the stored populations that overlap with cells; same: or are the same.
 
-        Those of which one lies inside the other, and those with fewer than `within` items apart: of each cell and either kind the
-        `most` of which the fewest items are apart. The fewest first.
+        Those of which one lies inside the other, and those with fewer than `within` items apart.
         """
         found = [np.zeros((5, 0), np.int64)]
         for p, c, s, apart, nested in self._overlaps(asked, within, nested=True):
-            at = np.flatnonzero((nested | (apart < within)) & ((apart > 0) | same))
+            at = np.flatnonzero(((nested != 0) | (apart < within)) & ((apart > 0) | same))
             found.append(np.stack([c[at], np.full(at.size, p), s[at], apart[at], nested[at]]))
-        every = np.concatenate(found, axis=1)
-        every = every[:, np.lexsort((every[3], every[4], every[0]))]
-        kind = every[0] * 2 + every[4]
-        every = every[:, np.arange(kind.size) - np.searchsorted(kind, kind) < most]
-        chosen = every[:, np.argsort(every[3], kind="stable")]
-        return [(int(c), int(p), int(s), int(apart)) for c, p, s, apart, _ in chosen.T]
+        return Beside(*np.concatenate(found, axis=1))
 
     def _overlaps(
         self, asked: Sets, within: int, *, nested: bool = False
-    ) -> Iterator[tuple[int, Ints, Ints, Ints, npt.NDArray[np.bool_]]]:
-        """Iterate over (part, cells, stored, items apart, whether one lies inside the other) of what has items in common.
+    ) -> Iterator[tuple[int, Ints, Ints, Ints, Ints]]:
+        """Iterate over (part, cells, stored, items apart, which lies inside the other) of what has items in common.
+
+        The last is 1 where the stored one lies inside, -1 where the cell does, else 0.
 
         Only partitions with a pair of fewer than `within` items apart are needed; nested: and those in which one lies inside
         the other.
@@ -157,7 +177,7 @@ class Channel:
             c, s = pair // cells, pair % cells
             mine = asked.sizes[c]
             theirs = np.bincount(row[row >= 0], self.sizes[row >= 0], cells).astype(np.int64)[s]
-            yield p, c, s, mine + theirs - 2 * common, (common == mine) | (common == theirs)
+            yield p, c, s, mine + theirs - 2 * common, np.where(common == theirs, 1, np.where(common == mine, -1, 0))
 
     def _met(self, asked: Sets) -> tuple[Ints, Ints, Ints]:
         """Return (cell, atom, items in both) of all that meet."""

@@ -179,6 +179,14 @@ class Sets:
         return found
 
 
+def together(parts: Sequence[Sets]) -> Sets:
+    """Return cells of a table that is stacked as one: who is in either part."""
+    if len(parts) == 1:
+        return parts[0]
+    cells, items = (np.concatenate(both) for both in zip(*(one.memberships for one in parts), strict=True))
+    return Sets.of(parts[0].count, cells, items)
+
+
 def packs(sets: Sets, flags: Flags) -> list[tuple[Flags, Sets]]:
     """Return the flagged cells as sets of cells without an item in common; those that do not fit are left out."""
     if sets.disjoint:

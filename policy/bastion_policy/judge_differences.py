@@ -1,0 +1,379 @@
+"""What two populations differ by: whoever has the numbers of both has that of their difference, which is judged like a cell.
+
+Of two nested populations the number in between is one of a population. Of two that overlap it is what some people add less what
+others add, each of whom may be known to add nothing, or as much as there is: so everybody counts from either end of the scale.
+
+**Which pairs.** A cell and every stored population that lies inside it, around it, or within `CLOSE` * k rows of it, in whatever
+question it was asked of: of the table alone, joined, person by person, or stacked. They are compared as rows were first, so that a
+new version of the table is no way around.
+
+**How.** Sums of the stored populations and of the cells, made once per question, prove most pairs: where the difference holds
+more than twice what anybody can add, nobody makes up most of it. The others are looked at row by row.
+
+INVARIANT: a pair that is neither proven nor looked at withholds the number.
+
+INVARIANT: of rows that are gone, or not in the question, nobody knows what they held. They may have held nothing, or one of
+them all that can be: the difference passes either way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from bastion_plan.expressions import Expr
+
+from bastion_policy.boundary import Guard, Statistic, Term
+from bastion_policy.facts import PrivateFacts
+from bastion_policy.guard_cells import Flags, Floats, Indexes, Steps
+from bastion_policy.history import Channel, Sets
+from bastion_policy.history.past import Beside
+from bastion_policy.history.sets import Items, together
+from bastion_policy.judge_history import CLOSE, MOST_LOOKED_AT, Memory
+from bastion_policy.judge_homogeneity import least_differing, watched
+from bastion_policy.judge_people import sound
+from bastion_policy.judge_values import Judged
+from bastion_policy.judge_watch import Part
+from bastion_policy.lineage import Occurrence, Source, World
+from bastion_policy.model import Effective
+from bastion_policy.statistics import chooses, declared
+
+#: statistics whose differences are numbers of those in between
+SUMMED = (Guard.SUM, Guard.SQUARES, Guard.PRODUCTS)
+#: what rounding may take off a sum that proves something, relative to the numbers it is the difference of
+_ROUNDING = 1e-9
+
+
+@dataclass(frozen=True, eq=False)
+class Numbers:
+    """What the items of a channel hold of an argument.
+
+    value: NaN where it is missing, or not known. here: whose value (or that it is missing) is known. low, high: its bounds;
+    high is None where nobody knows it. two: the two values that there are, if there are no more. least: how many people must
+    hold another value than most of them.
+    """
+
+    value: Floats
+    here: Flags
+    low: float
+    high: float | None
+    two: tuple[float, float] | None
+    least: int
+
+    @cached_property
+    def top(self) -> float:
+        """The most that one item may hold above the lower bound."""
+        most = float(np.nanmax(self.value, initial=-np.inf))
+        return max(0.0, (most if self.high is None else max(most, self.high)) - self.low)
+
+    @cached_property
+    def middle(self) -> float:
+        """A number amid the values, from which squares are measured."""
+        known = self.value[np.isfinite(self.value)]
+        return float(np.median(known)) if known.size else 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Judge:
+    """Judges differences of one statistic. people: whose each item is. most: items of one person at most."""
+
+    guard: Guard
+    numbers: Sequence[Numbers]
+    people: Indexes
+    most: int
+    effective: Effective
+
+    # -- by sums
+
+    @cached_property
+    def needed(self) -> float:
+        """How many times what one person may add prove that nobody dominates; see `ValueRules._proven`."""
+        p = self.effective.p
+        return max([0.0 if p is None else 2 + p, *(n / share for n, share in self.effective.shares)])
+
+    @cached_property
+    def features(self) -> Floats:
+        """Return what is added up of each item: (features x items)."""
+        found = []
+        for x in self.numbers:
+            known = ~np.isnan(x.value)
+            value = np.where(known, x.value, 0.0)
+            with np.errstate(over="ignore", invalid="ignore"):
+                apart = np.where(known, x.value - x.middle, 0.0)
+                ones = known & (value > (x.two[0] / 2 + x.two[1] / 2 if x.two is not None else np.inf))
+                found += [known, value, apart, apart * apart, ones]
+        return np.array(found, np.float64)
+
+    def proven(self, sums: Floats, size: Floats) -> Flags:
+        """Return the nested pairs that pass. sums: (features x pairs) of the differences. size: of what they are made of."""
+        ok = np.ones(sums.shape[1], bool)
+        for x, (count, total, apart, squares, ones), (_, whole, _, all_squares, _) in zip(
+            self.numbers, np.split(sums, len(self.numbers)), np.split(size, len(self.numbers)), strict=True
+        ):
+            width = np.float64(x.top) * self.most
+            with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+                above = total - count * x.low - _ROUNDING * whole
+                spread = squares - apart * apart / np.maximum(count, 1) - _ROUNDING * all_squares
+                if self.guard is not Guard.PRODUCTS:
+                    ok &= above >= self.needed * width
+                    if x.high is not None:
+                        ok &= count * (x.high - x.low) - above - _ROUNDING * whole >= self.needed * width
+                if self.guard is Guard.SQUARES:
+                    ok &= spread >= self.needed * width * width
+                if self.guard is Guard.PRODUCTS:
+                    ok &= spread >= self.effective.k * width * width
+                if x.least and x.two is not None:
+                    ok &= (ones > (x.least - 1) * self.most) & (count - ones > (x.least - 1) * self.most)
+                elif x.least:
+                    # see the proof by spread in judge_homogeneity
+                    ok &= (
+                        spread / (width * width) / (1 + spread / (width * width) / np.maximum(count, 1))
+                        > (x.least - 1) * self.most
+                    )
+                ok &= np.isfinite(above) & np.isfinite(spread)
+        return ok
+
+    # -- row by row
+
+    def failing(self, more: Items, less: Items) -> str | None:
+        """Return the rule that a difference fails. more, less: the items that are in only the one population, or the other."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            return self._failing(np.concatenate([more, less]), np.arange(more.size + less.size) < more.size)
+
+    def _failing(self, items: Items, side: Flags) -> str | None:
+        known = np.logical_and.reduce([x.here[items] & ~np.isnan(x.value[items]) for x in self.numbers])
+        gone = ~np.logical_and.reduce([x.here[items] for x in self.numbers])
+        people, at = np.unique(self.people[items[known]], return_inverse=True)
+        if people.size + int(gone.any()) * np.unique(self.people[items[gone]]).size < self.effective.k:
+            # where so few have a value, the history of those who have one has decided
+            return None
+        overlap = bool(side.any() and not side.all())
+        for x in self.numbers:
+            value, mine = x.value[items[known]], side[known]
+            if x.least and self._alike(x, value, mine, at, people.size, overlap):
+                return "homogeneity"
+            if self.guard is Guard.PRODUCTS:
+                if not self._level(value, at, people.size):
+                    return "leverage"
+            elif not all(
+                self._sound(contribution, at, people.size, x.top if gone.any() else 0.0)
+                for contribution in self._sides(x, value, mine, overlap)
+            ):
+                return "dominance"
+            if self.guard is Guard.SQUARES:
+                squares, worst = (value - value.mean()) ** 2 if value.size else value, np.float64(x.top) ** 2
+                if not self._sound(squares, at, people.size, worst if gone.any() else 0.0):
+                    return "dominance"
+        return None
+
+    @staticmethod
+    def _sides(x: Numbers, value: Floats, mine: Flags, overlap: bool) -> list[Floats]:
+        low = value - x.low
+        if x.high is None:
+            return [low]
+        high = x.high - value
+        crossed = [np.where(mine, low, high), np.where(mine, high, low)] if overlap else []
+        return [low, high, *crossed]
+
+    def _sound(self, contribution: Floats, at: Indexes, people: int, gone: float) -> bool:
+        each = np.bincount(at, np.abs(contribution), people).astype(np.float64)
+        return sound(each, 0, self.effective) and (not gone or sound(np.append(each, gone), 0, self.effective))
+
+    def _level(self, value: Floats, at: Indexes, people: int) -> bool:
+        """Whether nobody has more than 1/k of the squares by which a covariance weighs them."""
+        each = np.bincount(at, (value - value.mean()) ** 2, people) if value.size else np.zeros(1)
+        total = each.sum()
+        return bool(np.isfinite(total) and total > 0 and each.max() * self.effective.k <= total)
+
+    @staticmethod
+    def _alike(x: Numbers, value: Floats, mine: Flags, at: Indexes, people: int, overlap: bool) -> bool:
+        """Whether fewer people differ from the others than have to, as they are or seen from opposite ends."""
+        ends = x.two if x.two is not None else (x.low, x.high) if x.high is not None else None
+        turned = [np.where(mine, value, ends[0] + ends[1] - value)] if overlap and ends is not None else []
+        for seen in [value, *turned]:
+            least, most = np.full(people, np.inf), np.full(people, -np.inf)
+            np.minimum.at(least, at, seen)
+            np.maximum.at(most, at, seen)
+            _, counts = np.unique(least[least == most], return_counts=True)
+            if people - int(counts.max(initial=0)) < x.least:
+                return True
+        return False
+
+
+@dataclass(frozen=True, eq=False)
+class Looked:
+    """Some populations, of which numbers are told, beside those that were told before.
+
+    held: where these are stored. sets: who is in the cells, as its items are numbered. at: the item of each row of the table.
+    """
+
+    held: Channel
+    sets: Sets
+    at: Items
+
+    def failing(self, judge: Judge, flags: Flags, within: int) -> dict[int, str]:
+        """Return the rule that a flagged cell fails beside some stored population, by cell.
+
+        within: items apart, up to which populations are compared that overlap.
+        """
+        found = self.held.beside(self.sets.where(flags), within)
+        left, failed = MOST_LOOKED_AT, dict[int, str]()
+        unproven = found.some(~self._proven(judge, found))
+        for cell, part, stored, apart in unproven.nearest_first():
+            if cell in failed:
+                continue
+            left -= apart
+            if left < 0:
+                failed[cell] = "audit-capacity"
+                continue
+            one, two = self.sets.members(cell), self.held.members(part, stored)
+            only = np.setdiff1d(one, two, assume_unique=True), np.setdiff1d(two, one, assume_unique=True)
+            rule = judge.failing(*only)
+            if rule is not None:
+                failed[cell] = rule
+        return failed
+
+    def _proven(self, judge: Judge, found: Beside) -> Flags:
+        """Return the pairs of which sums prove that they pass: nested ones."""
+        proven = np.zeros(found.cell.size, bool)
+        at = np.flatnonzero(found.nested)
+        if not at.size:
+            return proven
+        held, cells = self.held, self.sets
+        cell, item = cells.memberships
+        theirs = np.zeros((judge.features.shape[0], at.size))
+        mine = np.array([np.bincount(cell, f[item], cells.count) for f in judge.features])[:, found.cell[at]]
+        atoms = np.array([np.bincount(held.labels, f[: held.labels.size], held.sizes.size) for f in judge.features])
+        for part in np.unique(found.part[at]).tolist():
+            row, of = held.parts[part], found.part[at] == part
+            inside, count = row >= 0, int(row.max(initial=-1)) + 1
+            sums = np.array([np.bincount(row[inside], f[inside], count) for f in atoms])
+            theirs[:, of] = sums[:, found.stored[at][of]]
+        with np.errstate(over="ignore", invalid="ignore"):
+            proven[at] = judge.proven((mine - theirs) * found.nested[at], np.abs(mine) + np.abs(theirs))
+        return proven
+
+
+@dataclass(eq=False)
+class Differences:
+    """Judges what the cells of one boundary differ by from all that was told.
+
+    values: measures an argument or a stored column: (a number per row of a table, the rows of which it is known). nested: tables
+    whose rows are in lists, several of one person.
+    """
+
+    memory: Memory
+    statistics: Sequence[Statistic]
+    world: World
+    private: Mapping[str, PrivateFacts]
+    nested: Collection[int]
+    values: Callable[[Occurrence, Term | Source], Steps]
+
+    def __post_init__(self) -> None:
+        self._known: dict[tuple[int, Expr | Source], tuple[Floats, Flags]] = {}
+
+    def judge(self, parts: Sequence[Part]) -> Steps:
+        """Withhold, in place, numbers whose difference from another one does not pass the rules about values."""
+        if not self.memory.snaps:
+            return
+        for number, part in enumerate(parts):
+            for i, s in enumerate(self.statistics):
+                if s.guard not in SUMMED or not s.terms or s.function in ("count", "null_count"):
+                    continue
+                # what a condition inside a statistic picks is judged by the statistic without it
+                alone = s if s.without is None else self.statistics[s.without]
+                for asked, flags, now in self._told(part, i, s, now=number > 0):
+                    for o, sets in self._tables(asked, s):
+                        yield from self._judge(part.judged, i, alone, o, self.looked(o, sets, now=now), flags)
+
+    def _told(self, part: Part, i: int, s: Statistic, *, now: bool) -> list[tuple[Sequence[Sets], Flags, bool]]:
+        """Return (populations per table, cells, whether those of the same question count) of which a number is told."""
+        inner = i in part.inner
+        asked, own = part.inner.get(i, (part.asked, part.own))
+        # numbers of people who say yes are populations of their own, which the snap rule keeps apart
+        judged = s.without is not None if inner else not s.population
+        told = [(asked, own, now or inner)] if judged else []
+        if i in part.judged.told:
+            told.append(([part.judged.speaks_of(i, asked[0])], part.judged.elsewhere(i), True))
+        return told
+
+    def _tables(self, asked: Sequence[Sets], s: Statistic) -> list[tuple[Occurrence, Sets]]:
+        """Return who is in the cells, by table whose columns a statistic speaks of; a table that is stacked is one."""
+        of = {x.dataset for x in s.sources if not x.counted}
+        found: dict[str, tuple[Occurrence, list[Sets]]] = {}
+        for o, sets in zip(self.memory.occurrences, asked, strict=False):
+            if o.dataset in of:
+                found.setdefault(o.dataset, (o, []))[1].append(sets)
+        return [(o, together(sets)) for o, sets in found.values()]
+
+    def looked(self, o: Occurrence, sets: Sets, *, now: bool) -> Looked:
+        """Return populations of a table beside what was told before the question, or by now."""
+        held, sets, at = self.memory.compared(o, sets, now=now)
+        return Looked(held, sets, at)
+
+    def _judge(self, judged: Judged, i: int, s: Statistic, o: Occurrence, looked: Looked, flags: Flags) -> Steps:
+        flags = flags & judged.shown[i]
+        if not flags.any():
+            return
+        roster = self.memory.lens(o).roster
+        for numbers in (yield from self.arguments(o, s, looked.at)):
+            judge = Judge(s.guard, numbers, roster.people, roster.most, self.memory.effective)
+            failed = looked.failing(judge, flags & judged.shown[i], CLOSE * self.memory.k)
+            if failed:
+                judged.shown[i][list(failed)] = False
+                judged.failed += [(i, rule) for rule in sorted(set(failed.values()))]
+
+    def arguments(self, o: Occurrence, s: Statistic, at: Items) -> Steps:
+        """Return what the items hold: of all arguments together, or of one column after the other.
+
+        INVARIANT: of a number per person who has several rows, the columns it is made of are judged, row by row.
+        """
+        several = o.index in self.nested and self.memory.lens(o).roster.several
+        found: list[list[Numbers]] = []
+        every: list[Numbers] = []
+        for term in s.terms:
+            if several:
+                for source in sorted((x for x in term.value.sources if not x.counted), key=lambda x: x.column):
+                    if source.dataset == o.dataset:
+                        found.append([(yield from self._column(o, source, at))])
+            else:
+                every.append((yield from self._argument(o, term, at)))
+        return found if several else [every]
+
+    def _argument(self, o: Occurrence, term: Term, at: Items) -> Steps:
+        effective, plain = self.memory.effective, term.value.plain
+        value, here = yield from self._items(o, plain if plain is not None and plain.dataset == o.dataset else term, at)
+        least = 0
+        if effective.homogeneity is not None and watched(term, effective, self.world, self.private):
+            least = effective.homogeneity.min_differing
+            if effective.profile == "strict" and chooses(term.value, self.world):
+                least = max(least, self.memory.k)
+        high = term.value.high if declared(term.value, self.world) else None
+        return _numbers(value, here, term.value.low, high, least)
+
+    def _column(self, o: Occurrence, source: Source, at: Items) -> Steps:
+        value, here = yield from self._items(o, source, at)
+        role = self.world.role(source)
+        least = least_differing(source, self.memory.effective, self.world, self.private)
+        return _numbers(value, here, role.lower, role.upper, least)
+
+    def _items(self, o: Occurrence, of: Term | Source, at: Items) -> Steps:
+        key = (o.index, of.expr if isinstance(of, Term) else of)
+        if key not in self._known:
+            self._known[key] = yield from self.values(o, of)
+        number, seen = self._known[key]
+        size = self.memory.lens(o).roster.size
+        value, here = np.full(size, np.nan), np.zeros(size, bool)
+        value[at], here[at] = number, seen
+        return value, here
+
+
+def _numbers(value: Floats, here: Flags, low: float | None, high: float | None, least: int) -> Numbers:
+    """Return what items hold, with the bounds that there are. least: as in `Numbers`."""
+    if low is None:
+        low = float(np.nanmin(value, initial=np.inf))
+    values = np.unique(value[~np.isnan(value)]) if least else np.zeros(3)
+    two = (float(values[0]), float(values[-1])) if 0 < values.size <= 2 else None
+    return Numbers(value, here, low if np.isfinite(low) else 0.0, high, two, least)
