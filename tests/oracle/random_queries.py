@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -31,6 +31,7 @@ from bastion_policy.model import (
 from bastion_server.engine.dtypes import from_polars
 from generators import random_call
 from hypothesis import strategies as st
+from msgspec import structs
 from query import Q, concat, inline
 
 import bastion.expressions as pl
@@ -42,7 +43,8 @@ ROLES: dict[str, Role | str] = {
     "day": "quasi",
 }  # fmt: skip
 OTHER_ROLES: dict[str, Role | str] = {"id": "identifier", "score": measure(0, 50), "ward": "quasi"}
-REDUCERS = ("sum", "mean", "var", "std", "median", "min", "max", "count", "null_count", "n_unique", "len")
+#: columns of which people with several rows have one number each, unless their role says that they vary
+SECRET = ("pay", "debt", "visits", "sick", "job")
 #: functions of the registry that the queries take at random
 ROWWISE = tuple(f for f in all_functions() if f.flow is Flow.ELEMENTWISE and f.shape is Shape.SAME)
 REDUCING = tuple(
@@ -51,8 +53,11 @@ REDUCING = tuple(
 ORDERED = tuple(f for f in all_functions() if f.flow in (Flow.WINDOW, Flow.FILTER))
 
 
-def table(rows: int, seed: int, per_unit: int, skew: bool) -> polars.DataFrame:
-    """People with numbers, categories, bits and nulls; `per_unit` rows per person on average."""
+def table(rows: int, seed: int, per_unit: int, skew: bool, *, panel: bool = False) -> polars.DataFrame:
+    """People with numbers, categories, bits and nulls; `per_unit` rows per person on average.
+
+    panel: each has one row in each of as many months, and most of what a person's rows hold is the same in all.
+    """
     rng = np.random.default_rng(seed)
     towns = [0.5, 0.3, 0.1, 0.07, 0.03] if skew else [0.2] * 5
 
@@ -60,6 +65,9 @@ def table(rows: int, seed: int, per_unit: int, skew: bool) -> polars.DataFrame:
         return [None if rng.random() < share else x for x in np.asarray(values).tolist()]
 
     ids = rng.integers(0, max(1, rows // per_unit), rows) if per_unit > 1 else rng.permutation(rows)
+    if panel:
+        people = max(1, rows // per_unit)
+        rows, ids = people * per_unit, np.tile(np.arange(people), per_unit)
     data = {
         "id": ids + 1000,
         "name": [f"n{i}" for i in range(rows)],
@@ -74,6 +82,11 @@ def table(rows: int, seed: int, per_unit: int, skew: bool) -> polars.DataFrame:
         "job": rng.choice(["x", "y", "z"], rows, p=[0.7, 0.2, 0.1]),
         "day": (np.datetime64("2024-01-01") + rng.integers(0, 300, rows)).astype("datetime64[D]"),
     }
+    if panel:
+        changed = rng.random(rows) < 0.1
+        for name in ("age", "town", "sex", "pay", "debt", "sick", "job"):
+            data[name] = [data[name][i if name in SECRET and changed[i] else i % people] for i in range(rows)]
+        data["day"] = np.datetime64("2024-01-10") + 30 * (np.arange(rows) // people)
     return polars.DataFrame(
         data, schema_overrides={"sick": polars.Boolean, "debt": polars.Float64, "town": polars.String}
     )
@@ -104,6 +117,7 @@ class Case:
     policy: Policy
     other_policy: Policy
     queries: list[Q]
+    roles: dict[str, Role | str] = field(default_factory=lambda: dict(ROLES))
 
 
 @lru_cache(maxsize=10_000)
@@ -146,6 +160,7 @@ class Maker:
             lambda: c("age").is_between(self.whole(0, 10), self.whole(5, 30)),
             lambda: c("visits") >= self.whole(0, 15),
             lambda: c("day").dt.month() < self.whole(1, 12),
+            lambda: c("day").dt.month() == self.whole(1, 4),
             lambda: self.pick(c("sick"), c("id") == self.whole(1000, 1200), c("name") == "n3", c("job") == "x"),
             lambda: c("debt") > c("debt").mean(),
         )
@@ -311,14 +326,22 @@ def policy(pick: Callable[..., Any]) -> Policy:
     return Policy(zone, pick(Review(), Suppress(), Review(), Reject()), weaken=weaken, review_zone=TrueRule())
 
 
+def roles(varies: Sequence[str]) -> dict[str, Role | str]:
+    """The roles, in which some columns vary from row to row of a person."""
+    found = {name: Role(role) if isinstance(role, str) else role for name, role in ROLES.items()}
+    return {name: structs.replace(role, varies=True) if name in varies else role for name, role in found.items()}
+
+
 @st.composite
 def cases(draw: st.DrawFn, most: int = 6) -> Case:
     """Worlds with one row or several rows per person, and one to `most` queries."""
     rows, seed = draw(st.integers(30, 200)), draw(st.integers(0, 2**16))
     per_unit = draw(st.sampled_from([1, 1, 2, 4]))
-    people = table(rows, seed, per_unit, skew=draw(st.booleans()))
+    skew, panel = draw(st.booleans()), per_unit > 1 and draw(st.booleans())
+    people = table(rows, seed, per_unit, skew, panel=panel)
     unit = "id" if per_unit > 1 else draw(st.sampled_from([None, "id"]))
+    vary = draw(st.sampled_from([(), SECRET, ("pay", "sick")])) if per_unit > 1 else ()
     maker = Maker(draw, unit)
     first, second = policy(maker.pick), policy(maker.pick)
     queries = [maker.query() for _ in range(draw(st.integers(1, most)))]
-    return Case(people, other_table(people["id"].to_list(), seed), unit, first, second, queries)
+    return Case(people, other_table(people["id"].to_list(), seed), unit, first, second, queries, roles(vary))

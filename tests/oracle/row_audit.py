@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
+from row_follows import PRIME
+from row_follows import echelon as modular
+
+#: marks systems whose unknowns are people: the first of their rows stands for each
+PEOPLE = "people"
 Variable = tuple[str, int]  # a row of a dataset
 
 
 class Systems:
     """Released sums, one system of rows per source column; variables are the rows of the owner's tables.
 
-    whole: the rows of a dataset that are told of from the start, in a system: those with a value.
+    whole: the rows of a dataset that are told of from the start, in a system, and how often: those with a value.
     """
 
     def __init__(
-        self, units: Mapping[str, Sequence[Any]], whole: Callable[[Any, str], Iterable[int]] = lambda *_: ()
+        self, units: Mapping[str, Sequence[Any]], whole: Callable[[Any, str], Mapping[int, int]] = lambda *_: {}
     ) -> None:
         self.units, self.whole = units, whole
         self.begun: set[tuple[Any, str]] = set()
@@ -37,6 +43,7 @@ class Systems:
         """Whether one of some choices could be released on top without isolating anybody; it is added then."""
         for option in options:
             trial = self.copy()
+            trial.changed.clear()
             for system, weights in option.vectors:
                 trial.add(system, weights)
             if not trial.isolated(k, any_support=True):
@@ -51,7 +58,7 @@ class Systems:
         for dataset in {d for d, _ in row}:
             if (system, dataset) not in self.begun:
                 self.begun.add((system, dataset))
-                everybody = {(dataset, i): 1 for i in self.whole(system, dataset)}
+                everybody = {(dataset, i): w for i, w in self.whole(system, dataset).items()}
                 if everybody and everybody not in known:
                     known.append(everybody)
         if row and row not in known:
@@ -68,30 +75,39 @@ class Systems:
     def isolated(self, k: int, *, any_support: bool = False) -> list[tuple[Any, list[Variable]]]:
         """Atoms (rows with equal weights everywhere) of fewer than k units, or single units, on which a combination lives.
 
-        any_support: also any fewer than k units on which a row of the reduced form lives.
+        any_support: also what a row of the reduced form lives on, where that is not surely about k units: neither is there
+        an atom of k of them, nor more variables than k - 1 units have (`AuditRules.people` of the audit's page).
         """
         found = []
         for system in self.changed:
             for dataset in {d for row in self.rows[system] for d, _ in row}:
-                exposed = self._isolated(
-                    [{v: w for v, w in r.items() if v[0] == dataset} for r in self.rows[system]], k, any_support
-                )
+                rows = [{v: w for v, w in r.items() if v[0] == dataset} for r in self.rows[system]]
+                least = (k - 1) * self._most(system, dataset) + 1 if any_support else None
+                exposed = self._isolated(rows, k, least)
                 found += [(system, rows) for rows in exposed]
             found += [(system, sorted(h)) for h in self.hidden.get(system, []) if spanned(self.rows[system], h)]
         self.changed.clear()
         return found
 
-    def _isolated(self, rows: list[dict[Variable, Any]], k: int, any_support: bool) -> list[list[Variable]]:
+    def _most(self, system: Any, dataset: str) -> int:
+        """The most variables of a unit: rows of a table, or one where the unknowns are people."""
+        if isinstance(system, tuple) and system[-1] == PEOPLE:
+            return 1
+        return max(Counter(self.units[dataset]).values())
+
+    def _isolated(self, rows: list[dict[Variable, Any]], k: int, least: int | None) -> list[list[Variable]]:
         atoms: dict[tuple[Any, ...], list[Variable]] = {}
         for variable in {v for row in rows for v in row}:
             atoms.setdefault(tuple(row.get(variable, 0) for row in rows), []).append(variable)
+        if least is not None and (found := self._unproven(atoms, k, least)):
+            return found
         members = list(atoms.values())
         reduced = echelon([list(column) for column in zip(*atoms, strict=True)])
         found = []
         for row in reduced:
             where = [j for j, w in enumerate(row) if w]
             people = {self._unit(v) for j in where for v in members[j]}
-            if len(people) < k and (any_support or len(where) == 1 or len(people) == 1):
+            if len(people) < k and (len(where) == 1 or len(people) == 1):
                 found.append(sorted(v for j in where for v in members[j]))
         own: dict[Any, list[int]] = {}
         for j, atom in enumerate(members):
@@ -103,8 +119,28 @@ class Systems:
                 found.append(sorted(v for j in columns for v in members[j]))
         return found
 
+    def _unproven(self, atoms: Mapping[tuple[Any, ...], list[Variable]], k: int, least: int) -> list[list[Variable]]:
+        """What a combination lives on that has no atom of k units, and fewer variables than are surely of k units.
+
+        The large atoms are eliminated first, the small ones in two orders: a row that is found is a combination.
+        """
+        people = {key: len({self._unit(v) for v in members}) for key, members in atoms.items()}
+        for turn in (1, -1):
+            order = sorted(atoms, key=lambda key: (-min(people[key], k), turn * min(atoms[key])[1]))
+            rows = [[remainder(w) for w in column] for column in zip(*order, strict=True)]
+            for row in modular(rows, len(order))[0]:
+                where = [key for key, w in zip(order, row, strict=True) if w]
+                if all(people[key] < k for key in where) and sum(len(atoms[key]) for key in where) < least:
+                    return [sorted(v for key in where for v in atoms[key])]
+        return []
+
     def _unit(self, variable: Variable) -> Any:
         return self.units[variable[0]][variable[1]]
+
+
+def remainder(weight: Any) -> int:
+    """A weight modulo the prime."""
+    return weight if isinstance(weight, int) else weight.numerator * pow(weight.denominator, -1, PRIME) % PRIME
 
 
 def exact(weight: Any) -> Any:

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import math
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 from row_frames import Boundary, Form, Frame, Leaf
-from row_intervals import fine, pieces
-from row_model import MISSING, TIES, Choice, Limits, nobody
-from row_rules import Rules
+from row_model import FREE, TIES, Choice, Limits, Told, nobody
+from row_ordered import Ordered
+from row_people import OF_ROWS
 from row_statistics import CORRELATION, MANY, coarse, compute, known, selected
-from row_values import Unknown, same
+from row_values import Unknown
 
 
-class Choices(Rules):
+class Choices(Ordered):
     """The values that one statistic may have in an answer."""
 
     def choices(
@@ -32,9 +29,9 @@ class Choices(Rules):
             if target == "nobody":
                 found.append(nobody(leaf))
             elif target == "own":
-                found += self._valued(boundary.frame, leaf, rows, limits, "own", peers)
+                found += self.valued(Told(boundary.frame, leaf, rows, limits, "own", peers))
             else:
-                found += self._valued(boundary.frame, leaf, target, limits, "stored", peers)
+                found += self.valued(Told(boundary.frame, leaf, target, limits, "stored", peers))
         if leaf.conditions:
             # the cell as it would be answered, and the condition within it
             for target in self.target(boundary.frame, cell, limits, ()):
@@ -42,15 +39,30 @@ class Choices(Rules):
                     not isinstance(target, str)
                     and self.people(boundary.frame, inside := selected(leaf, target)) >= limits.k
                 ):
-                    found += self._valued(boundary.frame, leaf, inside, limits, "own", peers)
+                    found += self.valued(Told(boundary.frame, leaf, inside, limits, "own", peers))
             if self._leaves_few(boundary.frame, sorted(set(cell) - set(rows)), limits):
-                found += self._valued(boundary.frame, leaf, cell, limits, "stored", peers)
+                found += self.valued(Told(boundary.frame, leaf, cell, limits, "stored", peers))
         return found
 
-    def _valued(
-        self, frame: Frame, leaf: Leaf, rows: Sequence[int], limits: Limits, kind: str, peers: Sequence[Sequence[int]]
-    ) -> list[Choice]:
-        """The statistic over a population that may be told about."""
+    def valued(self, told: Told) -> list[Choice]:
+        """The statistic over a population that may be told about, where it stands beside what was told of the same people."""
+        return [choice for choice in self._by_rows(told) if self._stands(told, choice)]
+
+    def _stands(self, told: Told, choice: Choice) -> bool:
+        """Whether a choice may be told beside what was told of people with several rows; it keeps what it tells of them."""
+        if choice.kind not in ("own", "stored") or told.leaf.function in OF_ROWS:
+            return True
+        # what a condition picks is a population, too
+        picked = [choice.population] if choice.population not in ((), tuple(told.rows)) else []
+        if not all(self.others_told(told.frame, told.leaf, rows, told.limits) for rows in (told.full, *picked)):
+            return False
+        choice.numbers = [x for rows in (told.full, *picked) for x in self.numbers(told.frame, told.leaf, rows)]
+        choice.vectors += self.unknown_people(told, choice.vectors)
+        return True
+
+    def _by_rows(self, told: Told) -> list[Choice]:
+        """The choices by the rules that count rows."""
+        frame, leaf, rows, limits, kind = told.frame, told.leaf, told.rows, told.limits, told.kind
         name = leaf.function
         columns = [[a.values[i] for i in rows] for a in leaf.args]
         height = len(rows)
@@ -58,14 +70,16 @@ class Choices(Rules):
         def own(value: Any = None, vectors: Any = (), accept: Any = None) -> Choice:
             return Choice(value, kind, tuple(rows), accept, list(vectors))
 
+        if self.remembers and name not in FREE and not self._even(frame, leaf, rows):
+            return []
         if name in ("pl.len", "len"):
             fine = self._nobody_dominates(frame, rows, lambda _: 1.0, limits)
             return [own(height, [self._ones(frame, rows)])] if fine else []
         if name == "has_nulls":
             return [own(accept=lambda _: True)]
-        full = [i for i in rows if all(a.values[i] is not None for a in leaf.args)]
+        full = told.full
         if name in ("count", "null_count"):
-            return self._nulls(frame, leaf, rows, full, limits, own)
+            return self._nulls(told, own)
         if name in ("n_unique", "approx_n_unique"):
             held = self._held(frame, leaf.args[0].values, rows, limits.k)
             if self._counted(leaf) or held:
@@ -84,12 +98,11 @@ class Choices(Rules):
                 parts = (compute("pl.corr", columns, height, CORRELATION), found)
                 return [own(accept=partial(coarse, name, *parts))]
             return []
-        return self._of_column(frame, leaf, rows, full, limits, kind, peers)
+        return self._of_column(told)
 
-    def _nulls(
-        self, frame: Frame, leaf: Leaf, rows: Sequence[int], full: list[int], limits: Limits, own: Callable[..., Choice]
-    ) -> list[Choice]:
+    def _nulls(self, told: Told, own: Callable[..., Choice]) -> list[Choice]:
         """Counts of what is there and what is missing: which, is public, so that a small one may be told or not."""
+        frame, leaf, rows, limits, full = told.frame, told.leaf, told.rows, told.limits, told.full
         few = self.people(frame, full) < limits.k
         missing = [i for i in rows if i not in set(full)]
         counted = full if leaf.function == "count" else missing
@@ -103,17 +116,9 @@ class Choices(Rules):
             found += [Choice(0, "nobody"), Choice(len(rows), "everybody")]
         return found
 
-    def _of_column(
-        self,
-        frame: Frame,
-        leaf: Leaf,
-        rows: Sequence[int],
-        full: list[int],
-        limits: Limits,
-        kind: str,
-        peers: Sequence[Sequence[int]],
-    ) -> list[Choice]:
+    def _of_column(self, told: Told) -> list[Choice]:
         """Statistics of one column's values."""
+        frame, leaf, rows, limits, kind, full = told.frame, told.leaf, told.rows, told.limits, told.kind, told.full
         name, arg = leaf.function, leaf.args[0]
         some = [arg.values[i] for i in full]
         value = compute(name, [[arg.values[i] for i in rows]], len(rows), leaf.options) if some else None
@@ -127,9 +132,9 @@ class Choices(Rules):
         if form is not Form.NULLS and (self._bit(leaf) or truth) and not self._differ(frame, arg, full, limits):
             return []
         if self._bit(leaf):
-            return self._condition(frame, leaf, rows, full, limits, kind, peers)
+            return self._condition(told)
         if truth and (form in (Form.BITS, Form.NULLS) or name in ("any", "all", "min", "max")):
-            found = self._condition(frame, leaf, rows, full, limits, kind, peers)
+            found = self._condition(told)
             # which values are missing is public
             return [*found, Choice(value, kind, tuple(rows))] if form is Form.NULLS else found
         # a sum of columns is told by the sums of these, each of which must pass
@@ -137,7 +142,7 @@ class Choices(Rules):
         if not all(self._differ(frame, part, full, limits) for part in (leaf.parts if split else (arg,))):
             return []
         if name in ("min", "max", "nan_min", "nan_max", "median", "quantile"):
-            return [self._ordered(frame, leaf, full, limits, kind, rows)]
+            return [self._ordered(told)]
         if form in (Form.BINNED, Form.BITS, Form.NULLS):
             return [Choice(value, kind, tuple(rows))] if self._held(frame, arg.values, full, limits.k) else []
         if not self._numbers(some):
@@ -163,17 +168,9 @@ class Choices(Rules):
             and all(f.dtype.kind == "Boolean" and f.role.predicates for f in facts)
         )
 
-    def _condition(
-        self,
-        frame: Frame,
-        leaf: Leaf,
-        rows: Sequence[int],
-        full: list[int],
-        limits: Limits,
-        kind: str,
-        peers: Sequence[Sequence[int]],
-    ) -> list[Choice]:
+    def _condition(self, told: Told) -> list[Choice]:
         """A bit per row: its true rows are a population of their own."""
+        frame, leaf, rows, limits, kind, full = told.frame, told.leaf, told.rows, told.limits, told.kind, told.full
         values, name = leaf.args[0].values, leaf.function
         known_values = sorted({x for x in values if x is not None})
         # a Boolean column may be written as two other numbers
@@ -206,85 +203,12 @@ class Choices(Rules):
         if all_but or self._leaves_few(frame, false, limits):
             found.append(answer(n, "everybody", ()))
         if not few and not all_but:
-            for target in self.target(frame, true, limits, peers):
+            for target in self.target(frame, true, limits, told.peers):
                 if target == "own":
                     found.append(answer(len(true), kind, true, [self._ones(frame, true)]))
                 elif target != "nobody":
                     found.append(answer(len(target), "stored", ()))
         return found
-
-    def _ordered(
-        self, frame: Frame, leaf: Leaf, full: list[int], limits: Limits, kind: str, rows: Sequence[int]
-    ) -> Choice:
-        """Order statistics: intervals of a public grid for numbers, held values for categories."""
-        values, name = leaf.args[0].values, leaf.function
-        holders: dict[Any, list[int]] = {}
-        for i in full:
-            holders.setdefault(values[i], []).append(i)
-        held = {x for x, who in holders.items() if self.people(frame, who) >= limits.k}
-        some = [values[i] for i in full]
-        if all(isinstance(x, str) for x in some):
-            end = min if name in ("min", "nan_min") else max
-            value = end(held) if held else MISSING
-            return Choice(value, kind, tuple(rows), lambda x: x == value)
-        ordered = self._numbers(some) or all(isinstance(x, dt.date) for x in some)
-        if not ordered or leaf.args[0].lineage.form not in (Form.COLUMN, Form.FUNCTION):
-            return Choice(None, kind, tuple(rows), lambda x: x in held)
-        bounds = leaf.args[0].lineage.bounds
-        position = {"min": 0.0, "max": 1.0, "nan_min": 0.0, "nan_max": 1.0, "median": 0.5}.get(
-            name, leaf.options.get("quantile", 0.0)
-        )
-        dates = isinstance(some[0], dt.date)
-        kinds = [self.datasets[d].facts.column(c).dtype for d, c in leaf.args[0].lineage.columns]
-        # a column of whole numbers is one, whatever it is cast to
-        integers = dates or all(isinstance(y, int) for y in some) or (bool(kinds) and all(t.is_integer for t in kinds))
-        numbers = {i: days(values[i]) if dates else values[i] for i in full}
-        found = list(self._pieces(frame, numbers, position, bounds, limits.k, integers, dates))
-        allowed = [middle for middle, _ in found]
-
-        def accept(x: Any) -> bool:
-            middle = days(x) if dates else x
-            if isinstance(middle, bool) or not isinstance(middle, int | float):
-                return False
-            texts = {float(f(shown)) for shown in allowed for f in ((math.floor, round) if integers else (float,))}
-            return any(same(t, float(middle)) for t in {*texts, *allowed})
-
-        return Choice(None if any(sure for _, sure in found) else MISSING, kind, tuple(rows), accept)
-
-    def _pieces(
-        self, frame: Frame, numbers: dict[int, float], position: float, bounds: tuple[float, float] | None, k: int,
-        integers: bool, dates: bool,
-    ) -> Iterable[tuple[float, bool]]:  # fmt: skip
-        """The intervals that an order statistic may read as, and whether the judge must know of them.
-
-        People are counted one by one where each has one row, else by their rows: more than k - 1 may have, or a cell of k.
-        """
-        bins = {i: fine(x, bounds, days=dates) for i, x in numbers.items()}
-        most = max(max(self._by_unit_rows(d, base)) for d, base in self.base(frame, numbers).items())
-        largest = {d: max(Counter(map(self.datasets[d].unit, range(len(self.datasets[d].rows)))).values()) for d in
-                   frame.occurrences.values()}  # fmt: skip
-
-        def tier(most: float) -> Callable[[Sequence[int]], bool]:
-            def enough(rows: Sequence[int]) -> bool:
-                together: dict[Any, list[int]] = {}
-                for i in rows:
-                    together.setdefault(bins[i], []).append(i)
-                return len(rows) > (k - 1) * most or any(self.people(frame, x) >= k for x in together.values())
-
-            return enough
-
-        single = len(frame.occurrences) == 1 and max(largest.values()) == 1 and most == 1
-        # of joined rows the judge may know no bound, nor that a join repeated nothing
-        tiers = [tier(1)] if single else [tier(max(largest.values())), tier(math.inf), tier(1)]
-        for enough in tiers:
-            made = pieces(numbers, enough, bounds, integers=integers, days=dates)
-            slack = k * 2 * max(most, *largest.values()) if enough is not tiers[0] or not single else k
-            at = position * len(numbers)
-            for x in made:
-                near = x.begin - slack <= at <= x.end + slack
-                end = x is made[0 if position <= 0 else -1] if position in (0.0, 1.0) else near
-                if end and self.people(frame, x.inside) >= k:
-                    yield x.middle, single or enough is tiers[1]
 
     def _counted(self, leaf: Leaf) -> bool:
         """Whether an argument is one that is counted distinct."""
@@ -312,10 +236,3 @@ class Choices(Rules):
 
 def rough(_: Any) -> bool:
     return True
-
-
-def days(x: Any) -> Any:
-    """Days since 1970 of a date or a time."""
-    if isinstance(x, dt.datetime):
-        x = x.date()
-    return (x - dt.date(1970, 1, 1)).days if isinstance(x, dt.date) else x

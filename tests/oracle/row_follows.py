@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import random
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,6 +23,11 @@ def classes_of(rows: Sequence[Mapping[int, Any]], among: Sequence[int]) -> dict[
     for i in among:
         found.setdefault(tuple(r.get(i, 0) for r in rows), []).append(i)
     return found
+
+
+def worth(units: int, k: int, budget: float) -> int:
+    """How many atoms a class of people counts as in the rank budget: one of k people and more as k."""
+    return min(units, max(k, math.ceil(1 / budget)))
 
 
 def whole_classes(sets: Sequence[Mapping[int, Any]], base: Rows, among: Sequence[int]) -> tuple[Rows, Rows]:

@@ -45,7 +45,7 @@ class Form(IntEnum):
 class Lineage:
     """What a column derives from. plain: an unchanged copy. bounds: where the owner gave them.
 
-    each: one number per person, made of a person's rows.
+    each: one number per person, made of a person's rows. picked: such a number, which one of several rows may give.
     """
 
     form: Form = Form.CONSTANT
@@ -53,6 +53,7 @@ class Lineage:
     plain: bool = False
     bounds: tuple[float, float] | None = None
     each: bool = False
+    picked: bool = False
 
     @property
     def columns(self) -> frozenset[tuple[str, str]]:
@@ -170,6 +171,8 @@ Decide = Callable[[Boundary], dict[tuple[Any, ...], list[Any]]]
 
 #: rows of several people, in an order: sent to review in any place
 PEOPLE = "across people"
+#: statistics that all rows of a person take part in
+OF_ALL_ROWS = ("sum", "mean", "count", "len", "pl.len", "null_count", "var", "std", "n_unique")
 ALLOWED_OF_ONE = ("abs", "str.len_chars", "str.len_bytes", "fill_null", "clip")
 COMPARING = (
     "eq",
@@ -185,6 +188,7 @@ COMPARING = (
     "is_nan",
     "is_finite",
 )
+ADDING = ("sum", "mean", "var", "std", "pl.cov", "pl.corr")
 ORDERED = ("median", "quantile", "min", "max", "nan_min", "nan_max")
 LOGIC = ("and_", "or_", "xor", "not_")
 
@@ -392,7 +396,13 @@ class Reader:
             raise Unknown("window within units")
         lineage = widest([b.lineage for b in below])
         forbidden = frozenset[str]().union(*(b.forbidden for b in below))
-        return Values(values, replace(lineage, plain=False, bounds=None), forbidden, frozenset({"within units"}))
+        lineage = replace(lineage, plain=False, bounds=None, picked=self.several(frame))
+        return Values(values, lineage, forbidden, frozenset({"within units"}))
+
+    def several(self, frame: Frame) -> bool:
+        """Whether people have several rows in one of a frame's tables."""
+        tables = [self.datasets[d] for d in frame.occurrences.values()]
+        return any(len({t.unit(i) for i in range(len(t.rows))}) < len(t.rows) for t in tables)
 
     def is_unit(self, lineage: Lineage) -> bool:
         return lineage.plain and any(self.datasets[d].facts.unit == c for d, c in lineage.columns)
@@ -470,6 +480,8 @@ class Reader:
                 cautious.add("n_unique of other columns")
             if call.function in ("pl.cov", "pl.corr"):
                 cautious.add("covariances with known columns, and many of them")
+            if a.lineage.picked and call.function in ADDING:
+                forbidden.add("argument: a number that one of a person's rows may give")
         for condition in conditions:
             forbidden |= self.as_predicate(condition.lineage)
         for part in (*args, *conditions):
@@ -627,7 +639,8 @@ class Reader:
                 columns[name_of(e)] = Lineage(Form.MIX, widest(inside).sources)
             else:
                 bounds = per_unit_bounds(leaves[strip(e)], most) if strip(e) in leaves else None
-                columns[name_of(e)] = replace(widest(inside), plain=False, bounds=bounds, each=True)
+                picked = self.several(frame) and strip(e) in leaves and leaves[strip(e)].function not in OF_ALL_ROWS
+                columns[name_of(e)] = replace(widest(inside), plain=False, bounds=bounds, each=True, picked=picked)
         rows = []
         everything = grouped(frame, parts, range(len(frame.rows)))
         for key, members in everything.items():
@@ -758,7 +771,7 @@ def one_column(lineage: Lineage, *, allowed: bool) -> Lineage:
     if lineage.form is Form.MIX or len(lineage.columns) > 1:
         return Lineage(Form.MIX, lineage.sources)
     fine = allowed and (lineage.plain or lineage.form is Form.FUNCTION)
-    return Lineage(Form.FUNCTION if fine else Form.BINNED, lineage.sources)
+    return Lineage(Form.FUNCTION if fine else Form.BINNED, lineage.sources, picked=lineage.picked)
 
 
 def widest(lineages: Sequence[Lineage]) -> Lineage:
@@ -802,7 +815,7 @@ def combined(name: str, args: Sequence[Values]) -> Lineage:
             return one_column(private[0], allowed=first.private)
         return one_column(private[0], allowed=False)
     if name in ("add", "sub") and all(x.form in (Form.COLUMN, Form.FUNCTION, Form.COMBINATION) for x in private):
-        return Lineage(Form.COMBINATION, sources)
+        return Lineage(Form.COMBINATION, sources, picked=any(x.picked for x in private))
     return Lineage(Form.BINNED if len(columns) == 1 else Form.MIX, sources)
 
 

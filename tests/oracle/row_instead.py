@@ -12,7 +12,7 @@ from bastion_plan.expressions import Expr
 from row_audit import Systems
 from row_follows import following, together, whole_classes
 from row_frames import Boundary, Frame, Leaf
-from row_model import Choice, Finding, Limits, Rows, flat, occurs
+from row_model import Choice, Finding, Limits, Rows, Told, flat, occurs
 from row_release import Release
 from row_statistics import known, selected
 from row_values import Unknown, same
@@ -167,7 +167,7 @@ class Instead(Release):
         """
         leaf = boundary.leaves.get(expr)  # type: ignore[call-overload]
         if leaf is not None and leaf.conditions:
-            options = self._valued(boundary.frame, leaf, rows, limits, "own", ())
+            options = self.valued(Told(boundary.frame, leaf, rows, limits, "own"))
             options += self.choices(boundary, leaf, rows, limits)
         else:
             options = self._outputs(boundary, expr, rows, limits) or []
@@ -182,7 +182,7 @@ class Instead(Release):
         inside = [c for c in boundary.leaves if occurs(c, expr)]
         options = [
             self.choices(boundary, boundary.leaves[c], cell, limits)
-            + self._valued(boundary.frame, boundary.leaves[c], rows, limits, "own", ())
+            + self.valued(Told(boundary.frame, boundary.leaves[c], rows, limits, "own"))
             for c in inside
         ]
         if any(o.accept is not None for few in options for o in few):

@@ -32,6 +32,18 @@ class Memory(Instead):
                     where = f"{len(a)} and {len(b)} rows of {d} differ by {distance} units"
                     found.findings.append(Finding("near", where, (one.value, two.value), leak=True))
 
+    def _remember_people(self, choice: Choice, limits: Limits, found: Explained) -> None:
+        """Keep what was told of people with several rows; no two numbers about nearly the same people (rule `same-people`)."""
+        for number in choice.numbers:
+            dataset, column, rows = number
+            known_before = self.numbered.setdefault((dataset, column), [])
+            near = [told for told in known_before if limits.history and self.few_differ(number, told, limits)]
+            for told in near:
+                where = f"{column}: fewer than k people differ in {rows.total()} and {told.total()} rows"
+                found.findings.append(Finding("same-people", where, choice.value, leak=True))
+            if rows not in known_before:
+                known_before.append(rows)
+
     def _between(self, boundary: Boundary, chosen: list[Choice], limits: Limits, found: Explained) -> None:
         """No two sums of one column of which the difference is a sum that the rules about values would not let pass."""
         if not limits.history or len(boundary.frame.occurrences) != 1:
@@ -42,6 +54,8 @@ class Memory(Instead):
             if leaf is None or leaf.function not in ("sum", "mean", "var", "std") or not choice.vectors:
                 continue
             system, weights = choice.vectors[0]
+            if system == "ones":
+                continue  # a number of people who say yes has no values
             for told in self.systems.rows.get(system, []):
                 if told.keys() == weights.keys() or {*told.values(), *weights.values()} != {1}:
                     continue
@@ -69,8 +83,9 @@ class Memory(Instead):
                     self.stored[d].append(base)
             for system, weights in c.vectors:
                 self.systems.add(system, weights)
-            for system, weights in (*c.vectors, self._ones(frame, c.population)):
+            for system, weights in (*c.vectors, self._ones(frame, c.population), *self.of_people(c)):
                 self.histories.add(system, weights)
+            self._remember_people(c, limits, found)
         for i, (name, expr) in enumerate(boundary.outputs):
             told = [row for c in chosen if c.output == i for row in c.population]
             for d, base in self.base(frame, told).items():
@@ -82,11 +97,15 @@ class Memory(Instead):
         for d, part in (p for rows in (rest, *boundary.cells.values()) for p in self._each(frame, rows)):
             if part and part not in self.unions[d]:
                 self.unions[d].append(part)
-        asked = [boundary.cells[key] for key in split.values() if key in boundary.cells]
+        # the remainder row is answered as well, whatever its numbers
+        asked = [boundary.cells[key] for key in split.values() if key in boundary.cells] + [rest] * (
+            None in split.values()
+        )
         for rows in asked:
             for d, base in self.base(frame, rows).items():
                 if base and base not in self.answered[d]:
                     self.answered[d].append(base)
+        self._answered(frame, asked, limits)
         asked += [selected(leaf, cell) for leaf in boundary.leaves.values() if leaf.conditions for cell in list(asked)]
         for rows in asked:
             for d, base in self.base(frame, rows).items():

@@ -8,15 +8,21 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bastion_plan.expressions import Expr
-from row_frames import Leaf
+from row_frames import Frame, Leaf
 from row_statistics import compute
 from row_values import same
 
 OTHER = "(other)"
 MISSING = object()
 Rows = Counter[int]
+#: a column that is one number per person, and the rows of which something is told
+Number = tuple[str, str, Rows]
+#: a row of the audit: its system, and weights by row of a table
+Vector = tuple[Any, dict[tuple[str, int], Any]]
 COUNTING = ("pl.len", "len", "count", "null_count", "has_nulls", "n_unique", "approx_n_unique")
 SUMMED = ("sum", "mean", "var", "std", "pl.cov", "pl.corr")
+#: statistics that may be told of rows that are in more often than others
+FREE = ("median", "quantile", "min", "max", "nan_min", "nan_max", "n_unique", "approx_n_unique", "has_nulls")
 TIES = ("unique", "value_counts", "mode")
 
 
@@ -35,16 +41,37 @@ class Limits:
     closed: bool
 
 
+@dataclass(frozen=True)
+class Told:
+    """A statistic over the rows of a population. kind: of the choices. peers: populations that the answer has besides."""
+
+    frame: Frame
+    leaf: Leaf
+    rows: Sequence[int]
+    limits: Limits
+    kind: str
+    peers: Sequence[Sequence[int]] = ()
+
+    @property
+    def full(self) -> list[int]:
+        """The rows in which no argument is missing."""
+        return [i for i in self.rows if all(a.values[i] is not None for a in self.leaf.args)]
+
+
 @dataclass
 class Choice:
-    """One permitted answer. value, or `accept` where several are. population: rows it tells about, if as itself."""
+    """One permitted answer. value, or `accept` where several are. population: rows it tells about, if as itself.
+
+    numbers: columns it tells of that are one number per person.
+    """
 
     value: Any
     kind: str  # own, stored, nobody, everybody
     population: tuple[int, ...] = ()
     accept: Callable[[Any], bool] | None = None
-    vectors: list[tuple[Any, dict[tuple[str, int], Any]]] = field(default_factory=list)
+    vectors: list[Vector] = field(default_factory=list)
     output: int = -1
+    numbers: list[Number] = field(default_factory=list)
 
     def fits(self, value: Any) -> bool:
         """Whether a released value is this answer."""

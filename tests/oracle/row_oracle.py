@@ -25,10 +25,16 @@ Where the promise leaves room the oracle decides for the data subjects:
 - which values are missing is public, as the default profile says.
 - whole tables are told of from the start, in the audit of every column.
 - what lies between a population and one told of before passes the rules about values by itself, whatever that one was asked for.
+- a measure or sensitive column of people with several rows, unless it varies, is one number per person: of populations that
+  differ in fewer than k people one is told; of the very same people k have changed, or none; and the audit has one unknown
+  per person, of whom there are as many as they have rows. What a condition picks is such a population.
+- a number of a person that one of their rows may give is not added up where people have several rows.
+- of rows that a join repeats, what is told is of those that are in it equally often, as far as there is a history.
 - an order statistic is of a column as it is stored, or of one number per person; a changed column would move the grid.
 
 What is counted as allowed is less, where docs/guard.md withholds more: a sum tells of its population as a count does (columns
-without missing values have one history); of several tables a cell stands by itself or not at all, the very people of an
+without missing values have one history), and so does whatever else was answered; a combination counts as one of k people where
+it has a class of so many, or more rows than k - 1 people can have (the page of `policy/bastion_policy/audit`); of several tables a cell stands by itself or not at all, the very people of an
 earlier answer included.
 """
 
@@ -147,16 +153,14 @@ class Oracle(Tied):
         before: what was told of before the question.
         """
         shown, merged = self.release(boundary)
-        away = {
-            name: self._away(boundary, expr, shown, merged, i, limits)
-            for i, (name, expr) in enumerate(boundary.outputs)
-        }
+        away = {name: self._away(boundary, expr, shown, merged, limits) for name, expr in boundary.outputs}
         at = {key: i for i, key in split.items()}
         trial = self.histories.copy()
         several = len(boundary.frame.occurrences) > 1
 
         def entered(choice: Choice) -> Choice:
-            return replace(choice, vectors=[*choice.vectors, self._ones(boundary.frame, choice.population)])
+            more = self._ones(boundary.frame, choice.population), *self.of_people(choice)
+            return replace(choice, vectors=[*choice.vectors, *more])
 
         for key, outputs in shown.items():
             # what is inside a cell is told with it: of several tables a cell stands by itself or not at all

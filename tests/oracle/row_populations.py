@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bastion_plan.bind import BoundPlan
-from row_audit import Systems
+from row_audit import PEOPLE, Systems
 from row_frames import Dataset, Foreign, Frame, Reader, Reading
 from row_model import Limits, Rows
 
@@ -23,7 +23,13 @@ class Populations:
         #: cells whose keys were shown
         self.answered: dict[str, list[Rows]] = {name: [] for name in datasets}
         self.unions: dict[str, list[Rows]] = {name: [] for name in datasets}
+        #: by column of people with several rows, the rows of which it was told
+        self.numbered: dict[tuple[str, str], list[Rows]] = {}
         units = {name: [d.unit(i) for i in range(len(d.rows))] for name, d in datasets.items()}
+        #: the first row of each row's person
+        self.firsts = {name: [found.index(unit) for unit in found] for name, found in units.items()}
+        #: tables of several rows of one
+        self.several = {name for name, found in self.firsts.items() if found != list(range(len(found)))}
         self.systems = Systems(units, self._from_the_start)
         #: the same, in which a sum tells of its population as a count does: columns without missing values have one history
         self.histories = Systems(units, self._from_the_start)
@@ -92,13 +98,19 @@ class Populations:
     def whole(self, dataset: str, times: int = 1) -> Rows:
         return Counter(dict.fromkeys(range(len(self.datasets[dataset].rows)), times))
 
-    def _from_the_start(self, system: Any, dataset: str) -> list[int]:
+    def first(self, dataset: str, row: int) -> int:
+        """The first row of a row's person."""
+        return self.firsts[dataset][row]
+
+    def _from_the_start(self, system: Any, dataset: str) -> Mapping[int, int]:
         """The rows of a table that count as told of: those with a value in the columns of a system."""
+        of_people = isinstance(system, tuple) and system[-1] == PEOPLE
         while isinstance(system, tuple):
             system = system[0]
         columns = [c for d, c in system if d == dataset] if isinstance(system, frozenset) else []
         rows = self.datasets[dataset].rows
-        return [i for i, row in enumerate(rows) if all(row[c] is not None for c in columns)]
+        known = [i for i, row in enumerate(rows) if all(row[c] is not None for c in columns)]
+        return Counter(self.first(dataset, i) if of_people else i for i in known)
 
     def target(self, frame: Frame, rows: Sequence[int], limits: Limits, peers: Sequence[Sequence[int]]) -> list[Any]:
         """As which populations a population may be answered: "own", "nobody", or positions of a stored one's rows."""
@@ -112,7 +124,9 @@ class Populations:
                 near = [self.base(frame, range(len(frame.rows)))[dataset]]
             near += self.stored[dataset] if limits.history else []
             for s in near:
-                distance = self.apart(dataset, base, s)
+                # rows that a join repeats are compared as if each were in once
+                plain = [Counter(dict.fromkeys(x, 1)) if limits.history and times == 1 else x for x in (base, s)]
+                distance = self.apart(dataset, *plain)
                 if distance == 0:
                     continue
                 if distance < limits.k:

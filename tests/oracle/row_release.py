@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from bastion_plan.expressions import Expr
 from row_choices import Choices
-from row_frames import Boundary, scalar
+from row_frames import Boundary, Frame, Leaf, scalar
 from row_model import Choice, Limits, countable, occurs
 from row_statistics import selected
 from row_values import Unknown
@@ -39,26 +39,29 @@ class Release(Choices):
         return shown, merged
 
     def _away(
-        self, boundary: Boundary, expr: Expr, shown: Mapping[tuple[Any, ...], list[list[Choice] | None]],
-        merged: list[Any], at: int, limits: Limits,
-    ) -> set[Any]:  # fmt: skip
-        """Cells hidden so that what is hidden of a statistic passes the rules as one."""
-        leaf = boundary.leaves.get(expr)  # type: ignore[call-overload]
-        if leaf is None:
-            return set()
-        hidden = {key for key, outputs in shown.items() if not any(map(countable, outputs[at] or ()))}
-        together = [i for key in merged for i in boundary.cells[key]]
-        if not any(map(countable, self.choices(boundary, leaf, together, limits))):
+        self, boundary: Boundary, expr: Expr, shown: Collection[tuple[Any, ...]], merged: list[Any], limits: Limits
+    ) -> set[Any]:
+        """Cells hidden so that what is hidden of each statistic passes the rules as one."""
+        inside = [leaf for call, leaf in boundary.leaves.items() if occurs(call, expr)]
+        return set[Any]().union(*(self._away_of(boundary, leaf, shown, merged, limits) for leaf in inside))
+
+    def _away_of(
+        self, boundary: Boundary, leaf: Leaf, shown: Collection[tuple[Any, ...]], merged: list[Any], limits: Limits
+    ) -> set[Any]:
+        def told(keys: Iterable[tuple[Any, ...]]) -> bool:
+            rows = [i for key in keys for i in boundary.cells[key]]
+            return any(map(countable, self.choices(boundary, leaf, rows, limits)))
+
+        hidden = {key for key in shown if not told([key])}
+        if not told(merged):
             hidden |= set(merged)
-        others = sorted(
-            set(shown) - hidden, key=lambda k: self.people(boundary.frame, selected(leaf, boundary.cells[k]))
-        )
-        while True:
-            rows = [i for key in hidden for i in boundary.cells[key]]
-            chosen = selected(leaf, rows)
-            if not others or not chosen or any(map(countable, self.choices(boundary, leaf, rows, limits))):
-                return hidden
-            hidden.add(others.pop(0))
+        others = set(shown) - hidden
+        while others and selected(leaf, [i for key in hidden for i in boundary.cells[key]]) and not told(hidden):
+            sizes = {key: self.people(boundary.frame, selected(leaf, boundary.cells[key])) for key in others}
+            # which of those of one size is hidden is not said
+            hidden |= {key for key in others if sizes[key] == min(sizes.values())}
+            others -= hidden
+        return hidden
 
     def _outputs(self, boundary: Boundary, expr: Expr, rows: Sequence[int], limits: Limits) -> list[Choice] | None:
         """The permitted values of one output in one cell; None where they cannot be listed."""
@@ -80,6 +83,12 @@ class Release(Choices):
             found[-1].parts = combination  # type: ignore[attr-defined]
         return found
 
+    def _answered(self, frame: Frame, asked: Sequence[Sequence[int]], limits: Limits) -> None:
+        """Enter populations that were answered, whatever the numbers, as far as the audit lets them; the largest first."""
+        for rows in sorted(asked, key=len, reverse=True) if limits.audited else ():
+            if "own" in self.target(frame, rows, limits, ()):
+                self.histories.could([Choice(None, "own", vectors=[self._ones(frame, rows)])], limits.k)
+
     def _window(self, boundary: Boundary) -> dict[tuple[Any, ...], list[Any]]:
         """Values of a window: what the oracle itself would release; merged cells keep their keys."""
         shown, merged = self.release(boundary)
@@ -90,8 +99,9 @@ class Release(Choices):
             for d, base in self.base(boundary.frame, rows).items():
                 if base and base not in self.unions[d]:
                     self.unions[d].append(base)
+        together = [i for k in merged for i in boundary.cells[k]]
+        self._answered(boundary.frame, [*(boundary.cells[key] for key in shown), together], limits)
         if merged:
-            together = [i for k in merged for i in boundary.cells[k]]
             rest = [self._outputs(boundary, e, together, limits) for _, e in boundary.outputs]
             shown = shown | dict.fromkeys(merged, rest)
         for key, outputs in shown.items():

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from bastion_plan.expressions import Call
 from bastion_policy.model import RoleKind
-from row_follows import classes_of, rank
+from row_follows import classes_of, rank, worth
 from row_frames import Boundary, Form, Frame, Leaf, Values
 from row_model import COUNTING, SUMMED, Choice, Limits
 from row_populations import Populations
@@ -72,15 +71,16 @@ class Rules(Populations):
         """The p% rule and the n-k rules for contributions that are not negative."""
         if limits.p is None and not limits.shares:
             return True
-        for shares in self._by_unit(frame, rows, contribution):
-            parts = sorted(shares.values(), reverse=True)
-            everything = total(parts)
-            slack = 1e-9 * max(1.0, abs(everything))
-            if limits.p is not None and everything - sum(parts[:2]) < limits.p * parts[0] - slack:
-                return False
-            if any(sum(parts[:m]) > share * everything + slack for m, share in limits.shares):
-                return False
-        return True
+        found = self._by_unit(frame, rows, contribution)
+        return all(self._spread(sorted(shares.values(), reverse=True), limits) for shares in found)
+
+    def _spread(self, parts: Sequence[float], limits: Limits) -> bool:
+        """Whether no one or two of some people make up a sum. parts: what each adds, the largest first."""
+        everything = total(parts)
+        slack = 1e-9 * max(1.0, abs(everything))
+        if limits.p is not None and everything - sum(parts[:2]) < limits.p * parts[0] - slack:
+            return False
+        return not any(sum(parts[:m]) > share * everything + slack for m, share in limits.shares)
 
     def _leverage(self, frame: Frame, values: Sequence[Any], rows: list[int], k: int) -> bool:
         """Whether no unit has more than 1/k of a column's spread."""
@@ -91,6 +91,19 @@ class Rules(Populations):
         spread = total([(x - mean) ** 2 for x in some])
         each = self._by_unit(frame, rows, lambda i: (values[i] - mean) ** 2)
         return spread > 0 and all(max(u.values()) <= spread / k * (1 + 1e-9) for u in each)
+
+    def _even(self, frame: Frame, leaf: Leaf, rows: Iterable[int]) -> bool:
+        """Whether every row of the tables that a statistic is about is in it equally often, where a join repeats rows.
+
+        A number of rows is that of any table whose rows are (docs/guard.md, *Repeated rows*).
+        """
+        often: dict[int, Counter[int]] = {o: Counter() for o in frame.occurrences}
+        for i in rows:
+            for occurrence, row in frame.rows[i].origin:
+                often[occurrence][row] += 1
+        even = {o: len(set(found.values())) <= 1 for o, found in often.items()}
+        sources = {o for a in leaf.args for o, _, _ in a.lineage.sources}
+        return all(even[o] for o in sources) if sources else any(even.values())
 
     def _held(self, frame: Frame, values: Sequence[Any], rows: Iterable[int], k: int) -> bool:
         """Whether k units hold every value."""
@@ -198,7 +211,7 @@ class Rules(Populations):
         for d, base in self.base(frame, choice.population).items():
             rows = [self.whole(d), *self.stored[d], base]
             classes = classes_of(rows, range(len(self.datasets[d].rows)))
-            worth = sum(min(self.units(d, c), max(limits.k, math.ceil(1 / limits.budget))) for c in classes.values())
-            if rank([[key[i] for key in classes] for i in range(len(rows))]) > limits.budget * worth:
+            most = sum(worth(self.units(d, c), limits.k, limits.budget) for c in classes.values())
+            if rank([[key[i] for key in classes] for i in range(len(rows))]) > limits.budget * most:
                 return False
         return True

@@ -77,6 +77,9 @@ class Tied(Memory):
             if limits.audited and not found.findings:
                 for system, rows in self.systems.isolated(limits.k):
                     found.findings.append(Finding("audit", f"{system}: {len(rows)} rows {rows[:12]}", leak=True))
+            # those that are not the most frequent, and those that are put together, are answered as groups that are not shown
+            rest = [i for x, cell in cells.items() if x not in safe for i in cell]
+            self._answered(boundary.frame, [*safe.values(), rest], limits)
             for few in ([x for x in cells if x not in safe], [x for x in cells if x not in seen]):
                 for d, base in self.base(boundary.frame, [i for x in few for i in cells[x]]).items():
                     if base and base not in self.unions[d]:
