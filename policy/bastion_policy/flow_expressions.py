@@ -673,6 +673,9 @@ class ExpressionTyping:
                     return None
                 low, high = 0.0, None
             case _:
+                # INVARIANT: of a date that is nobody's to know they are bins: sums and variances of parts count few of them
+                if any(self.world.role(s).secret for s in value.sources):
+                    return None
                 low, high = DATE_PARTS[expr.function]
         return value.derived(Form.COLUMN, low=low, high=high, own_scale=True, bit=value.bit)
 

@@ -113,19 +113,18 @@ def _both(
             found = check_condition(value, world, "a join key")
             # INVARIANT: under the strict profile only the unit itself joins: whose rows find a partner is then a matter of
             # who is in both tables, and of no other column that single people differ in
-            units = (
-                one.plain is not None
-                and two.plain is not None
-                and world.is_unit(one.plain)
-                and world.is_unit(two.plain)
-            )
-            joins = owned and (units or not world.strict)
+            joins = owned and (_of_units(one, two, world) or not world.strict)
             findings += [f for f in found if not (f.rule == "identifier" and joins)]
     if any(v.plain is None for v in (*ones, *others)):
         # INVARIANT: a computed key chooses who finds a partner
         reason = "The keys of a join of two private tables must be stored columns."
         findings.append(Finding("join", reason, "Join on columns, and filter the result."))
     if how in ("semi", "anti"):
+        if not all(_of_units(one, two, world) for one, two in zip(ones, others, strict=True)):
+            # INVARIANT: whether one row of the table on the right has a key decides about any number of rows on the left, and nobody
+            # counts whose row that is. By the unit it is the same people who are counted on the left.
+            reason = f"A {how} join of two private tables tells which values single rows of the second one have."
+            findings.append(Finding("join", reason, "Join on the privacy units of both tables, or use an inner join."))
         if right.narrowed or right.fanned or right.grouped:
             # INVARIANT: whose keys a chosen part of a table holds is data of the people in it
             reason = f"A {how} join with a chosen part of a private table picks people by that table's values."
@@ -156,6 +155,11 @@ def _both(
         narrowed=True,
     )
     return frame, findings
+
+
+def _of_units(one: Value, two: Value, world: World) -> bool:
+    """Whether two keys are the privacy units of their tables."""
+    return all(v.plain is not None and world.is_unit(v.plain) for v in (one, two))
 
 
 def once(frame: Frame, keys: Sequence[Expr], world: World) -> bool:

@@ -495,6 +495,10 @@ class FlowTyping:
             if value.form is not Form.COLUMN or value.makes_nulls or inner.function not in PER_UNIT:
                 return value if value.form in (Form.MIX, Form.CONSTANT) else value.derived(Form.BINNED)
             counts = inner.function in ("len", "count", "n_unique", "null_count")
+            if self.world.strict and counts and any(self.world.role(s).secret for s in sources):
+                # INVARIANT (strict): fewer than k people without a value are nobody; added up person by person they would be counted
+                reason = f"Under the strict profile {inner.function}() per person tells who has no value."
+                self._find("strict-argument", reason, "Count the rows with len(), or the values of all.", sources)
             if value.several and frame.fanned and not counts:
                 # INVARIANT: of x and w below each other it is x + w, whose variance is a covariance with all its digits
                 return Value(sources, Form.MIX, reason="it puts several columns of a unit together")

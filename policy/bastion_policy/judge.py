@@ -348,6 +348,10 @@ _SENTENCES = {
         "Use larger groups, or the groups of earlier questions, or ask the owner.",
     ),
     "min-agg-size": ("Some cells of {columns} are about fewer than {k} people.", "Use larger groups."),
+    "missing-values": (
+        "In {columns} people whose values are missing would count as if they had one: a sum of nothing is 0.",
+        "Leave them out first, with .drop_nulls() of that column.",
+    ),
     "uneven-rows": (
         "In some cells of {columns} rows are repeated, by a join, unpivot or explode, some more often than others.",
         "Aggregate the table whose rows repeat by itself, or choose as many of the other rows of each person.",

@@ -50,6 +50,7 @@ from bastion_policy.judge_edges import (
 from bastion_policy.judge_history import EDGE_BUDGET, MOST_SNAPPED, Memory, Standing, digest
 from bastion_policy.judge_homogeneity import least_differing
 from bastion_policy.judge_leaving import Answered, Cells, Leaving, Near
+from bastion_policy.judge_missing import filled, left_out
 from bastion_policy.judge_people import compared
 from bastion_policy.judge_repeats import Repeats, repeats
 from bastion_policy.judge_values import Judged, ValueRules
@@ -119,6 +120,8 @@ class BoundaryJudge:
         for statistic in self.boundary.statistics:
             self._conditions(statistic)
         self.memory.searched = bool(self.chosen_by)
+        self.dropped = left_out(self.below)
+        self.filled = filled(self.below, self.boundary, self.world, self.private)
         used = [(d, self.facts[d].version, self.facts[d].policy_version) for d in sorted(n.scans(self.typed.node))]
         #: of the tables in the question
         self.versions = hashlib.sha256(repr(used).encode()).digest()[:12]
@@ -162,6 +165,8 @@ class BoundaryJudge:
             everybody=not cut.keys
             and (cut.name == f"{self.name}w" or (cut.name == self.name and not self.frame.narrowed)),
             repeats=self.repeats if memory is not None else None,
+            filled=self.filled,
+            dropped=self.dropped if cut.name == self.name and not cut.keys else None,
         )
         cut.extra, cut.lists = rules.guard_columns(), rules.lists()
         self.kept = frozenset(cut.extra)
@@ -470,12 +475,28 @@ class BoundaryJudge:
         INVARIANT: this holds of what is told instead of a cell as of the cell.
         """
         for part in parts:
+            self._of_one_population(part.judged)
             yield from self._between_people(cut, part.judged)
         nested = [o for o, lists in cut.nested.items() if lists]
         judge = Differences(
             self.memory, self.boundary.statistics, self.world, self.private, nested, partial(self._numbers, cut)
         )
         yield from judge.judge(parts)
+
+    def _of_one_population(self, judged: Judged) -> None:
+        """Withhold arithmetic over conditional statistics of which some are answered without the condition, and others with it."""
+        for output in self.boundary.outputs:
+            mine = [i for i in output.statistics if self.boundary.statistics[i].population]
+            if len(mine) < 2:
+                continue
+            others = np.array(
+                [judged.without.get(i, judged.shown[i] & False) | judged.elsewhere(i) for i in mine], bool
+            )
+            mixed = others.any(axis=0) & ~others.all(axis=0)
+            for i in mine:
+                if (judged.shown[i] & mixed).any():
+                    judged.shown[i] &= ~mixed
+                    judged.failed.append((i, "min-agg-size"))
 
     def _between_people(self, cut: Cut, judged: Judged) -> Steps:
         """Withhold numbers that differ from stored ones by what few people hold, where people have several rows."""

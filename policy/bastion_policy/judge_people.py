@@ -82,6 +82,8 @@ class PeopleOf:
     memory: Memory
     occurrence: Occurrence
     column: str
+    #: whether the table's policy was changed
+    changed: bool
 
     def stand(self, rows: Sets, flags: Flags, *, per_person: bool) -> Stood:
         """Compare, audit and enter the populations of flagged cells, one after another where they share people.
@@ -128,11 +130,15 @@ class PeopleOf:
     def _begin(self) -> None:
         """Begin with all that was told of other tables of the same people, which may hold the column with one row per person.
 
+        And of earlier versions, in which everybody may have had one row, or under earlier policies, which may have said that the
+        column varies.
+
         INVARIANT: a person's only row there is the first of their rows here.
         """
-        o, roster = self.occurrence, self.memory.lens(self.occurrence).roster
+        o, lens = self.occurrence, self.memory.lens(self.occurrence)
         past = self.memory.history.pasts[self.memory.history.domains[o.dataset]]
-        if PEOPLE + self.column in past.channels or len(roster.tables) == 1:
+        earlier = any(key[:2] != (lens.dataset, lens.version) for key in past.wholes)
+        if PEOPLE + self.column in past.channels or not (earlier or self.changed or len(lens.roster.tables) > 1):
             return
         before = replace(self.memory.channel(o, ""), audit=None, hidden=())
         for name in (PEOPLE, ROWS_TOLD):

@@ -39,6 +39,7 @@ MEASURED = frozenset(
         "leverage",
         "linear-audit",
         "min-agg-size",
+        "missing-values",
         "same-people",
         "tied-values",
         "uneven-rows",

@@ -117,6 +117,10 @@ class ValueRules:
     following: bool = False
     #: which rows repeat, where that is to be looked at
     repeats: Repeats | None = None
+    #: statistics in which people without a value count as having one
+    filled: frozenset[int] = frozenset()
+    #: (dataset, column) whose missing values alone leave rows out; None: something else does
+    dropped: frozenset[tuple[str, str]] | None = None
 
     def __post_init__(self) -> None:
         self._names: list[Expr] = []
@@ -293,6 +297,10 @@ class ValueRules:
                     found.failed.append((i, "homogeneity"))
                 if (shown & ~passed & ~few & ~alike).any() and s.guard not in (Guard.INTERVAL, Guard.TIED):
                     found.failed.append((i, _RULES[s.guard]))
+            if i in self.filled:
+                if (shown & passed).any():
+                    found.failed.append((i, "missing-values"))
+                passed = passed & False
             even = yield from self._even(measurer, i, s, shown, passed, found)
             passed = passed & even
             # INVARIANT (strict): what is stored depends on who is in a population alone, not on whether its values pass
@@ -342,7 +350,7 @@ class ValueRules:
             columns, populations = self._of_people(s)
             for (o, source), population in product(columns, populations):
                 asked = yield from memory.members(m, self._named(population))
-                PeopleOf(memory, o, source.column).approve(asked[memory.occurrences.index(o)])
+                self._people(memory, o, source).approve(asked[memory.occurrences.index(o)])
 
     def _of_people(self, s: Statistic) -> tuple[list[tuple[Occurrence, Source]], list[Expr]]:
         """Return (columns, populations) of a statistic that are compared by people: of tables with several rows of one."""
@@ -357,6 +365,9 @@ class ValueRules:
             assert chosen is not None
             populations.append(chosen)
         return found, populations
+
+    def _people(self, memory: Memory, o: Occurrence, source: Source) -> PeopleOf:
+        return PeopleOf(memory, o, source.column, self.world.facts[o.dataset].policy_version > 1)
 
     def _people_stand(
         self,
@@ -378,7 +389,7 @@ class ValueRules:
         if per_person and self.private[o.dataset].columns[source.column].nulls:
             # INVARIANT: a row without a value has no weight in its person's number
             rows = rows.among((yield from memory.valued(m, o, source)))
-        people, key = PeopleOf(memory, o, source.column), (o.index, source.column, population)
+        people, key = self._people(memory, o, source), (o.index, source.column, population)
         known = self._stood.get(key)
         if known is None:
             stood = people.stand(rows, mine, per_person=per_person)
@@ -430,7 +441,9 @@ class ValueRules:
             s = self.cut.boundary.statistics[i]
             # INVARIANT: of the whole table those who have a value are known without data; who meets a condition is not. Of a stored
             # population they are, where which values are missing is public
-            known = self.everybody or (self.instead and self.effective.profile != "strict")
+            public = self.effective.profile != "strict"
+            dropped = public and self.dropped is not None and self.dropped <= {(x.dataset, x.column) for x in sources}
+            known = self.everybody or (self.instead and public) or dropped
             whole_table = known and not s.population and s.guard is not Guard.HELD
             standing = memory.standing(asked, mine, channel, plan, whole=whole_table)
             found.edges[i] = found.edges.get(i, none) | standing.edge
