@@ -12,8 +12,8 @@ more than twice what anybody can add, nobody makes up most of it. The others are
 
 INVARIANT: a pair that is neither proven nor looked at withholds the number.
 
-INVARIANT: of rows that are gone, or not in the question, nobody knows what they held. They may have held nothing, or one of
-them all that can be: the difference passes either way.
+INVARIANT: of rows that are gone, or not in the question, nobody knows what they held. Where they are of fewer than k people
+they may have held nothing, or one of them all that can be: the difference passes either way.
 """
 
 from __future__ import annotations
@@ -97,8 +97,8 @@ class Judge:
     def features(self) -> Floats:
         """Return what is added up of each item: (features x items)."""
         found = []
+        known = np.logical_and.reduce([x.here & ~np.isnan(x.value) for x in self.numbers])
         for x in self.numbers:
-            known = ~np.isnan(x.value)
             value = np.where(known, x.value, 0.0)
             with np.errstate(over="ignore", invalid="ignore"):
                 apart = np.where(known, x.value - x.middle, 0.0)
@@ -116,14 +116,14 @@ class Judge:
             with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
                 above = total - count * x.low - _ROUNDING * whole
                 spread = squares - apart * apart / np.maximum(count, 1) - _ROUNDING * all_squares
-                if self.guard is not Guard.PRODUCTS:
+                if self.guard in (Guard.SUM, Guard.SQUARES):
                     ok &= above >= self.needed * width
                     if x.high is not None:
                         ok &= count * (x.high - x.low) - above - _ROUNDING * whole >= self.needed * width
                 if self.guard is Guard.SQUARES:
                     ok &= spread >= self.needed * width * width
                 if self.guard is Guard.PRODUCTS:
-                    ok &= spread >= self.effective.k * width * width
+                    ok &= (spread >= self.effective.k * width * width) & (spread > 0)
                 if x.least and x.two is not None:
                     ok &= (ones > (x.least - 1) * self.most) & (count - ones > (x.least - 1) * self.most)
                 elif x.least:
@@ -144,9 +144,11 @@ class Judge:
 
     def _failing(self, items: Items, side: Flags) -> str | None:
         known = np.logical_and.reduce([x.here[items] & ~np.isnan(x.value[items]) for x in self.numbers])
-        gone = ~np.logical_and.reduce([x.here[items] for x in self.numbers])
+        left = np.unique(self.people[items[~np.logical_and.reduce([x.here[items] for x in self.numbers])]]).size
         people, at = np.unique(self.people[items[known]], return_inverse=True)
-        if people.size + int(gone.any()) * np.unique(self.people[items[gone]]).size < self.effective.k:
+        # INVARIANT: k people who left are a group of their own; of fewer one may have held all that can be
+        gone = 0 < left < self.effective.k
+        if people.size + left < self.effective.k:
             # where so few have a value, the history of those who have one has decided
             return None
         overlap = bool(side.any() and not side.all())
@@ -154,17 +156,19 @@ class Judge:
             value, mine = x.value[items[known]], side[known]
             if x.least and self._alike(x, value, mine, at, people.size, overlap):
                 return "homogeneity"
+            if self.guard is Guard.HELD:
+                continue
             if self.guard is Guard.PRODUCTS:
-                if not self._level(value, at, people.size):
+                if not self._level(value, at, people.size, x.top if gone else 0.0):
                     return "leverage"
             elif not all(
-                self._sound(contribution, at, people.size, x.top if gone.any() else 0.0)
+                self._sound(contribution, at, people.size, x.top if gone else 0.0)
                 for contribution in self._sides(x, value, mine, overlap)
             ):
                 return "dominance"
             if self.guard is Guard.SQUARES:
                 squares, worst = (value - value.mean()) ** 2 if value.size else value, np.float64(x.top) ** 2
-                if not self._sound(squares, at, people.size, worst if gone.any() else 0.0):
+                if not self._sound(squares, at, people.size, worst if gone else 0.0):
                     return "dominance"
         return None
 
@@ -181,11 +185,14 @@ class Judge:
         each = np.bincount(at, np.abs(contribution), people).astype(np.float64)
         return sound(each, 0, self.effective) and (not gone or sound(np.append(each, gone), 0, self.effective))
 
-    def _level(self, value: Floats, at: Indexes, people: int) -> bool:
+    def _level(self, value: Floats, at: Indexes, people: int, gone: float) -> bool:
         """Whether nobody has more than 1/k of the squares by which a covariance weighs them."""
-        each = np.bincount(at, (value - value.mean()) ** 2, people) if value.size else np.zeros(1)
-        total = each.sum()
-        return bool(np.isfinite(total) and total > 0 and each.max() * self.effective.k <= total)
+        squares = (value - value.mean()) ** 2 if value.size else value
+        each = np.bincount(at, squares, people).astype(np.float64)
+        return all(
+            bool(np.isfinite(some.sum()) and some.sum() > 0 and some.max() * self.effective.k <= some.sum())
+            for some in ([each, np.append(each, np.float64(gone) ** 2)] if gone else [each])
+        )
 
     @staticmethod
     def _alike(x: Numbers, value: Floats, mine: Flags, at: Indexes, people: int, overlap: bool) -> bool:
@@ -280,7 +287,7 @@ class Differences:
             return
         for number, part in enumerate(parts):
             for i, s in enumerate(self.statistics):
-                if s.guard not in SUMMED or not s.terms or s.function in ("count", "null_count"):
+                if not self._judged(s):
                     continue
                 # what a condition inside a statistic picks is judged by the statistic without it
                 alone = s if s.without is None else self.statistics[s.without]
@@ -288,8 +295,18 @@ class Differences:
                     for o, sets in self._tables(asked, s):
                         yield from self._judge(part.judged, i, alone, o, self.looked(o, sets, now=now), flags)
 
+    def _judged(self, s: Statistic) -> bool:
+        """Whether the differences of a statistic are judged: of sums, and of conditions on columns that are watched."""
+        if s.guard is Guard.HELD:
+            effective = self.memory.effective
+            return bool(s.terms) and watched(s.terms[0], effective, self.world, self.private)
+        return s.guard in SUMMED and bool(s.terms) and s.function not in ("count", "null_count")
+
     def _told(self, part: Part, i: int, s: Statistic, *, now: bool) -> list[tuple[Sequence[Sets], Flags, bool]]:
         """Return (populations per table, cells, whether those of the same question count) of which a number is told."""
+        if s.guard is Guard.HELD:
+            asked, own = part.judged.among.get(i, (part.asked, part.own))
+            return [(asked, own, now or bool(s.population))] if not s.population or i in part.judged.among else []
         inner = i in part.inner
         asked, own = part.inner.get(i, (part.asked, part.own))
         # numbers of people who say yes are populations of their own, which the snap rule keeps apart
@@ -339,18 +356,25 @@ class Differences:
                     if source.dataset == o.dataset:
                         found.append([(yield from self._column(o, source, at))])
             else:
-                every.append((yield from self._argument(o, term, at)))
+                every.append((yield from self._argument(o, s, term, at)))
         return found if several else [every]
 
-    def _argument(self, o: Occurrence, term: Term, at: Items) -> Steps:
+    def _argument(self, o: Occurrence, s: Statistic, term: Term, at: Items) -> Steps:
         effective, plain = self.memory.effective, term.value.plain
+        if s.guard is Guard.HELD:
+            plain = None
         value, here = yield from self._items(o, plain if plain is not None and plain.dataset == o.dataset else term, at)
         least = 0
         if effective.homogeneity is not None and watched(term, effective, self.world, self.private):
             least = effective.homogeneity.min_differing
             if effective.profile == "strict" and chooses(term.value, self.world):
                 least = max(least, self.memory.k)
-        high = term.value.high if declared(term.value, self.world) else None
+        high = term.value.high
+        if not declared(term.value, self.world):
+            high = None
+        elif high is None:
+            # of a number made of a column with a bound that everybody knows: nobody who is at that bound has more
+            high = float(np.nanmax(value, initial=-np.inf))
         return _numbers(value, here, term.value.low, high, least)
 
     def _column(self, o: Occurrence, source: Source, at: Items) -> Steps:

@@ -585,8 +585,8 @@ class Memory:
 
 
 def channel_of(sources: frozenset[Source]) -> str:
-    """Return the name of the channel of some source columns."""
-    return "+".join(sorted({f"{s.dataset}.{s.column}" for s in sources}))
+    """Return the name of the channel of some source columns, the same in all tables of the people."""
+    return "+".join(sorted({s.column for s in sources}))
 
 
 def _mark(measure: str) -> bytes:

@@ -60,7 +60,7 @@ class Judged:
     answered as nobody or everybody. stored: numbers of stored populations of their own channel, shown instead (NaN
     elsewhere). told: these populations, as items, by statistic and cell. paired: people with a value in both arguments, by
     covariance. inner: populations that conditions inside statistics
-    pick, by statistic. edges: where such a population lies at a threshold. uneven: where only rows that are in more often than
+    pick, by statistic. among: where such a statistic is itself a condition's count, whom it is counted among. edges: where such a population lies at a threshold. uneven: where only rows that are in more often than
     others keep a statistic from being told. close: where whether they are may lie at a single one. people: what became of
     populations of people with several rows, by statistic and column.
     """
@@ -78,6 +78,7 @@ class Judged:
     told: dict[int, dict[int, Items]] = field(default_factory=dict)
     paired: dict[int, Floats] = field(default_factory=dict)
     inner: dict[int, tuple[Sequence[Sets], Flags]] = field(default_factory=dict)
+    among: dict[int, tuple[Sequence[Sets], Flags]] = field(default_factory=dict)
     edges: dict[int, Flags] = field(default_factory=dict)
     uneven: dict[int, Flags] = field(default_factory=dict)
     close: dict[int, Flags] = field(default_factory=dict)
@@ -182,8 +183,8 @@ class ValueRules:
         """
         found: list[tuple[str, Expr, frozenset[Source]]] = []
         conditions: list[Expr] = list(s.population)
-        if s.guard is Guard.HELD and s.function == "mean" and s.population:
-            # the mean's divisor counts them
+        if s.guard is Guard.HELD and s.population and (s.function == "mean" or self._watched(s.terms[0])):
+            # the mean's divisor counts them, and of a watched column they may be nearly all alike
             condition = both(s.population)
             assert condition is not None
             found.append((self._named(condition), condition, frozenset()))
@@ -331,6 +332,8 @@ class ValueRules:
         for at, (name, condition, sources) in enumerate(asked):
             more = at + 1 < len(asked) or bool(columns)
             shown = yield from self._stands(m, memory, i, name, condition, sources, shown, found, more=more)
+            if at == 0 and len(asked) > 1 and s.guard is Guard.HELD and i in found.inner:
+                found.among[i] = found.inner[i]
         for of, population in product(columns, populations):
             shown = yield from self._people_stand(m, memory, i, of, population, shown, found)
         return shown

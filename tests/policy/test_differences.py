@@ -315,19 +315,11 @@ FEWER = [("plain", form) for form in FORMS] + [
     ("over the person", "plain"),
 ]
 SOME = [(s, turn) for s in SETTINGS for turn in FEWER if asked(s, *turn)]
-#: forms whose numbers have no declared bounds for the judge yet, so that nobody is looked at from above
-UNBOUNDED = {
-    ("default", "over the person"), ("strict", "per person"), ("strict", "means per person"),
-}  # fmt: skip
 
 
 @pytest.mark.parametrize(("setting", "turn"), SOME, ids=named)
-def test_those_at_the_upper_bound_hide_nobody(
-    setting: str, turn: tuple[str, str], request: pytest.FixtureRequest
-) -> None:
+def test_those_at_the_upper_bound_hide_nobody(setting: str, turn: tuple[str, str]) -> None:
     """Five have all there is, four others nothing: beside them one is left."""
-    if (setting, turn[1]) in UNBOUNDED:
-        request.applymarker(pytest.mark.xfail(reason="the declared upper bound is lost on the way", strict=True))
     fte = np.random.default_rng(4).integers(10, 60, GROUP_OF.size)
     fte[(GROUP_OF == 3) & (PLACE < 5)] = 100
     fte[(GROUP_OF == 3) & (PLACE >= 5) & (PLACE < 9)] = 0

@@ -17,7 +17,7 @@ from bastion_policy.history.past import Channel, Past
 from bastion_policy.history.roster import Roster
 from bastion_policy.history.sets import Ints, Items
 
-VERSION = 4
+VERSION = 5
 #: arrays beyond this are not unpacked (2 GiB)
 MOST = 1 << 31
 #: bytes up to which arrays are compressed
