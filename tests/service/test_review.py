@@ -138,6 +138,17 @@ def test_what_needs_no_approval_is_not_filed(world):
     assert caught.value.code == "input.request.not-needed"
 
 
+def test_whether_one_is_needed_is_remembered_like_an_answer(world):
+    """Else one could ask of one plan after the other whether it would be released, and nothing would be kept of it."""
+    titanic = world.other.client.polars.get_df("titanic")
+    asked = titanic.filter(pl.col("Sex") == "female", pl.col("Pclass") == 2).select(pl.len())
+    with pytest.raises(BastionError) as caught:
+        world.other._run(world.other._ask(m.RequestAccess(encode(asked.plan), "because")))
+    assert caught.value.code == "input.request.not-needed"
+    nearly = titanic.filter(pl.col("Sex") == "female", pl.col("Pclass") == 2, pl.col("Age") != 30).select(pl.len())
+    assert nearly.fetch().item() == asked.fetch().item() == 76
+
+
 def test_withdraw(world):
     titanic = world.user.client.polars.get_df("titanic")
     request = denial(titanic.head(14)).request("fourteen")

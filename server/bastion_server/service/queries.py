@@ -145,10 +145,7 @@ class QueryService:
                     request.progress("running")
                     result = await self._kept(history, lease, plan, verdict.note)
             if result is None:
-                if any(f.rule == RULE_FAILED for f in verdict.findings):
-                    history.failed(bytes.fromhex(subject.plan_hash)[:12])
-                # INVARIANT: that rules about values withheld something of a population tells of it: it is kept like one that was told
-                await self.histories.keep(history)
+                await self._remember(history, subject, verdict)
         if result is None:
             await self.journal.settle(intent)
             await self._deny(request, subject, verdict, static)
@@ -217,11 +214,25 @@ class QueryService:
                 os.close(fd)
 
     async def considered(self, subject: Subject, who: str, label: str) -> Verdict:
-        """Return the verdict that a query would get now; nothing is released."""
+        """Return the verdict that a query would get now; nothing is released.
+
+        INVARIANT: who hears whether it would be is told as much as by a denial, so it is kept like one.
+        """
         async with self.histories.turn(subject, who), self.lease(subject, who, label) as lease:
             history = await self.histories.of(subject, who, partial(_measured, lease))
             async with self._counted(subject, who, lease, history):
-                return await self.judge(lease, subject, who, history)
+                verdict = await self.judge(lease, subject, who, history)
+            await self._remember(history, subject, verdict)
+            return verdict
+
+    async def _remember(self, history: History, subject: Subject, verdict: Verdict) -> None:
+        """Keep what a verdict tells that releases nothing.
+
+        INVARIANT: that rules about values withheld something of a population tells of it: it is kept like one that was told.
+        """
+        if any(f.rule == RULE_FAILED for f in verdict.findings):
+            history.failed(bytes.fromhex(subject.plan_hash)[:12])
+        await self.histories.keep(history)
 
     async def judge(
         self, lease: Lease, subject: Subject, who: str, history: History, request: Incoming | None = None
