@@ -332,6 +332,10 @@ class ValueRules:
         for at, (name, condition, sources) in enumerate(asked):
             more = at + 1 < len(asked) or bool(columns)
             shown = yield from self._stands(m, memory, i, name, condition, sources, shown, found, more=more)
+            for source in sorted(sources, key=lambda x: x.column) if len(sources) > 1 else ():
+                # INVARIANT: what is told of several columns together is told of those who have a value in each
+                alone = frozenset({source})
+                shown = yield from self._stands(m, memory, i, name, condition, alone, shown, found, more=more)
             if at == 0 and len(asked) > 1 and s.guard is Guard.HELD and i in found.inner:
                 found.among[i] = found.inner[i]
         for of, population in product(columns, populations):
@@ -345,11 +349,12 @@ class ValueRules:
         for s in self.cut.boundary.statistics:
             for name, _, sources in self._asked(s):
                 asked = yield from memory.members(m, name)
-                of = {x.occurrence for x in sources}
-                mine = [i for i, o in enumerate(memory.occurrences) if not of or o.index in of]
-                alone = Memory(memory.history, tuple(memory.occurrences[i] for i in mine), memory.effective)
-                yield from alone.wholes(m, sources)
-                alone.approve([asked[i] for i in mine], channel_of(sources))
+                for part in [sources, *(frozenset({x}) for x in sources if len(sources) > 1)]:
+                    of = {x.occurrence for x in part}
+                    mine = [i for i, o in enumerate(memory.occurrences) if not of or o.index in of]
+                    alone = Memory(memory.history, tuple(memory.occurrences[i] for i in mine), memory.effective)
+                    yield from alone.wholes(m, part)
+                    alone.approve([asked[i] for i in mine], channel_of(part))
             columns, populations = self._of_people(s)
             for (o, source), population in product(columns, populations):
                 asked = yield from memory.members(m, self._named(population))
@@ -437,6 +442,11 @@ class ValueRules:
             asked, searched = [asked[i] for i in of], memory.searched
             memory = Memory(memory.history, tuple(memory.occurrences[i] for i in of), memory.effective)
             memory.searched = searched
+            (first, *_), lists = memory.occurrences, [bool(self.cut.nested.get(o.index, 0)) for o in memory.occurrences]
+            if len(sources) == 1 and (len(self.cut.boundary.statistics[i].sources) > 1 or any(lists)):
+                (source,) = sources
+                valued = yield from memory.valued(m, first, source)
+                asked = [sets.among(valued) for sets in asked]
         whole = yield from memory.wholes(m, sources)
         channel = channel_of(sources)
         far, cleared = none, none
