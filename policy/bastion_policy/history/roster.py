@@ -98,13 +98,18 @@ class Roster:
         return order, np.cumsum(counts) - counts
 
     def entered(self, dataset: str, version: int, unit: Hashes | None, content: Hashes) -> Roster:
-        """Return the roster with the rows of a version of a table in it; `unit` None: every row is its own unit."""
+        """Return the roster with the rows of a version of a table in it; `unit` None: every row is its own unit.
+
+        INVARIANT: a row that is nobody's is known by what it holds, wherever it stands, else by its place: rows that others leave,
+        that are put into another order or that change where they stand are the same ones in the next version.
+        """
         if (dataset, version) in self.versions:
             return self
         tables = self.tables if dataset in self.tables else (*self.tables, dataset)
         number = tables.index(dataset)
         rows = content.size
-        unit = np.arange(1, rows + 1, dtype=np.uint64) if unit is None else unit
+        if unit is None:
+            unit = self._rows_as_before(dataset, content)
         turn = _turns(unit)
         # INVARIANT: tables of the same people share their items: the first row of a person in one is that in all, and so on
         key = unit if turn is None else np.where(turn == 0, unit, _mixed(unit ^ _mixed(turn)))
@@ -141,10 +146,42 @@ class Roster:
             np.concatenate([self.first, np.where(changed, self.first[before], item)[new].astype(np.int32)]),
         )
 
+    def _rows_as_before(self, dataset: str, content: Hashes) -> Hashes:
+        """Return whose each row is, where rows are nobody's: that of the row which it was in the last version, else a new one."""
+        unit = _of_content(content)
+        last = max((version for name, version in self.versions if name == dataset), default=None)
+        if last is None:
+            return unit
+        items = self.versions[dataset, last]
+        held = _of_content(self.content[items])
+        order = np.argsort(held)
+        at = np.minimum(np.searchsorted(held, unit, sorter=order), items.size - 1)
+        before = order[at] if items.size else at
+        same = held[before] == unit if items.size else np.zeros(unit.size, bool)
+        taken = np.zeros(items.size, bool)
+        taken[before[same]] = True
+        here = np.flatnonzero(~same[: items.size])
+        here = here[~taken[here]]
+        known = np.concatenate([np.flatnonzero(same), here])
+        found, of = unit.copy(), self.unit[items]
+        found[known] = of[np.concatenate([before[same], here])]
+        # a new row that holds what a changed one held is another one
+        others = np.ones(unit.size, bool)
+        others[known] = False
+        while (again := others & np.isin(found, found[known])).any():
+            found[again] = _mixed(found[again])
+        return found
+
     def without(self, live: set[tuple[str, int]]) -> Roster:
         """Return the roster that knows the rows of the versions `live` only; items stay."""
         kept = {key: rows for key, rows in self.versions.items() if key in live}
         return self if len(kept) == len(self.versions) else replace(self, versions=kept)
+
+
+def _of_content(content: Hashes) -> Hashes:
+    """Return numbers that tell rows apart by what they hold, equal ones by their turn."""
+    same = _turns(content)
+    return _mixed(content) if same is None else _mixed(content ^ _mixed(same))
 
 
 def _turns(unit: Hashes) -> Hashes | None:

@@ -80,7 +80,8 @@ def _rows(node: n.Node, frame: pl.LazyFrame) -> pl.LazyFrame:
         case n.FillNull():
             return _fill(node, frame)
         case n.WithRowIndex(name=name, offset=offset):
-            return frame.with_row_index(name, offset)
+            # two scans of one file that are numbered under two names fail in Polars 2.1: it takes them for one scan
+            return frame.select(pl.all()).with_row_index(name, offset)
         case n.Sample():
             return _sample(node, frame)
         case n.Reverse():

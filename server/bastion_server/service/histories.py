@@ -105,8 +105,8 @@ class HistoryService:
 
             def enter() -> Roster:
                 unit = np.asarray(measured[UNIT]) if facts.unit is not None else None
-                older = {key for key in roster.versions if key[0] != facts.id or key[1] >= facts.version}
-                return roster.without(older).entered(facts.id, facts.version, unit, np.asarray(measured[CONTENT]))
+                found = roster.entered(facts.id, facts.version, unit, np.asarray(measured[CONTENT]))
+                return found.without({key for key in found.versions if key[0] != facts.id or key[1] >= facts.version})
 
             entered = await asyncio.to_thread(enter)
             def write() -> tuple[int, Roster]:
