@@ -10,6 +10,7 @@ import attacks_encoding  # noqa: F401
 import attacks_errors  # noqa: F401
 import attacks_existence  # noqa: F401
 import attacks_extremes  # noqa: F401
+import attacks_forms  # noqa: F401
 import attacks_hidden  # noqa: F401
 import attacks_homogeneity  # noqa: F401
 import attacks_inflation  # noqa: F401
