@@ -31,7 +31,7 @@ from bastion_policy.guard_cells import Flags, Floats, Indexes, Steps
 from bastion_policy.history import Channel, Sets
 from bastion_policy.history.past import Beside
 from bastion_policy.history.sets import Items, together
-from bastion_policy.judge_history import CLOSE, MOST_LOOKED_AT, Memory
+from bastion_policy.judge_history import APPROVED, CLOSE, MOST_LOOKED_AT, Memory
 from bastion_policy.judge_homogeneity import least_differing, watched
 from bastion_policy.judge_people import sound
 from bastion_policy.judge_values import Judged
@@ -293,7 +293,8 @@ class Differences:
                 alone = s if s.without is None else self.statistics[s.without]
                 for asked, flags, now in self._told(part, i, s, now=number > 0):
                     for o, sets in self._tables(asked, s):
-                        yield from self._judge(part.judged, i, alone, o, self.looked(o, sets, now=now), flags)
+                        for looked in self._looked(o, sets, now=now):
+                            yield from self._judge(part.judged, i, alone, o, looked, flags)
 
     def _judged(self, s: Statistic) -> bool:
         """Whether the differences of a statistic are judged: of sums, and of conditions on columns that are watched."""
@@ -325,10 +326,11 @@ class Differences:
                 found.setdefault(o.dataset, (o, []))[1].append(sets)
         return [(o, together(sets)) for o, sets in found.values()]
 
-    def looked(self, o: Occurrence, sets: Sets, *, now: bool) -> Looked:
-        """Return populations of a table beside what was told before the question, or by now."""
+    def _looked(self, o: Occurrence, sets: Sets, *, now: bool) -> list[Looked]:
+        """Return populations of a table beside what was told before the question, or by now, and what its owner released."""
+        approved = Looked(self.memory.channel(o, APPROVED), sets, self.memory.lens(o).items)
         held, sets, at = self.memory.compared(o, sets, now=now)
-        return Looked(held, sets, at)
+        return [Looked(held, sets, at), *([approved] if approved.held.parts.shape[0] else [])]
 
     def _judge(self, judged: Judged, i: int, s: Statistic, o: Occurrence, looked: Looked, flags: Flags) -> Steps:
         flags = flags & judged.shown[i]
