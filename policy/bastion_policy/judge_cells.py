@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -50,6 +50,7 @@ from bastion_policy.judge_edges import (
 from bastion_policy.judge_history import EDGE_BUDGET, MOST_SNAPPED, Memory, Standing, digest
 from bastion_policy.judge_homogeneity import least_differing
 from bastion_policy.judge_leaving import Answered, Cells, Leaving, Near
+from bastion_policy.judge_made import makes_rows, of_everybody
 from bastion_policy.judge_missing import filled, left_out
 from bastion_policy.judge_people import compared
 from bastion_policy.judge_repeats import Repeats, repeats
@@ -120,6 +121,9 @@ class BoundaryJudge:
         for statistic in self.boundary.statistics:
             self._conditions(statistic)
         self.memory.searched = bool(self.chosen_by)
+        #: whether a person's row may be in the frame as several, and each cell holds some of everybody's
+        self.makes_rows = makes_rows(self.below)
+        self.of_everybody = self.makes_rows and of_everybody(self.below, self.boundary, self.world)
         self.dropped = left_out(self.below)
         self.filled = filled(self.below, self.boundary, self.world, self.private)
         used = [(d, self.facts[d].version, self.facts[d].policy_version) for d in sorted(n.scans(self.typed.node))]
@@ -161,9 +165,9 @@ class BoundaryJudge:
             dict(self.private),
             memory,
             self.plan_digest + cut.name.removeprefix(self.name).encode(),
-            lambda name, populations, enters: self._listed(name, populations, memory if enters else None, instead=True),
-            everybody=not cut.keys
-            and (cut.name == f"{self.name}w" or (cut.name == self.name and not self.frame.narrowed)),
+            None if self.makes_rows else self._as_listed(memory),
+            everybody=(self.of_everybody and cut.name == self.name)
+            or (not cut.keys and (cut.name == f"{self.name}w" or (cut.name == self.name and not self.frame.narrowed))),
             repeats=self.repeats if memory is not None else None,
             filled=self.filled,
             dropped=self.dropped if cut.name == self.name and not cut.keys else None,
@@ -171,6 +175,12 @@ class BoundaryJudge:
         cut.extra, cut.lists = rules.guard_columns(), rules.lists()
         self.kept = frozenset(cut.extra)
         return rules
+
+    def _as_listed(self, memory: Memory | None) -> Callable[[str, Sequence[Indexes], bool], Steps]:
+        def listed(name: str, populations: Sequence[Indexes], enters: bool) -> Steps:
+            return self._listed(name, populations, memory if enters else None, instead=True)
+
+        return listed
 
     # -- the judgement
 
@@ -189,7 +199,7 @@ class BoundaryJudge:
         table = yield Measure(cut.table(), cut.name, rules.returned())
         m = Measurer(cut, int(table["__height"]))
         rows = floats(table[ROWS])
-        own, whole, mixed = yield from self.whole.populations(m, rows)
+        own, whole, mixed = yield from self._populations(m, rows)
         small = ~own & ~whole & ~mixed & (rows > 0)
         if self.memory.exhausted(self.chosen_by):
             return self._for_the_owner(cut)
@@ -222,6 +232,17 @@ class BoundaryJudge:
         cells = yield from self._leaving.compose(cut, answered)
         cells.coverage = self._coverage(past)
         return cells
+
+    def _populations(self, m: Measurer, rows: Floats) -> Steps:
+        """Return (own, whole, mixed); see `Wholes.populations`.
+
+        INVARIANT: where rows were made, the whole table has other numbers than a cell of all people: it is not answered instead.
+        """
+        if self.of_everybody:
+            own = yield from m.at_least(self.k, rows, np.ones(m.size, bool))
+            return own, own & False, own & False
+        own, whole, mixed = yield from self.whole.populations(m, rows)
+        return (own, whole & False, mixed | whole) if self.makes_rows else (own, whole, mixed)
 
     @property
     def _settling(self) -> bytes | None:
@@ -365,8 +386,10 @@ class BoundaryJudge:
         stands = yield from memory.wholes(m)
         yield from memory.reserve(m, {o.dataset: self.facts[o.dataset].policy.reserved for o in self.frame.occurrences})
         memory.before = dict(self.history.pasts)
-        plan, everybody = self.plan_digest, not m.cut.keys and not self.frame.narrowed
+        plan, everybody = self.plan_digest, self.of_everybody or (not m.cut.keys and not self.frame.narrowed)
         standing = memory.standing(asked, own, plan=plan, whole=everybody)
+        if self.makes_rows:
+            standing = replace(standing, near=none, blocked=standing.blocked | standing.near)
         withheld = standing.blocked if stands else standing.blocked | whole
         whole = whole if stands else none
         # what was put together when this was asked before is so again, if it is then the same
@@ -390,7 +413,7 @@ class BoundaryJudge:
                     cleared |= memory.enter(asked, back, plan=plan)
             left = refused if rest is None else none
             bad, near = (alone & ~cleared) | left, standing.near & ~(echo & in_rest)
-            for cell in np.flatnonzero(bad) if not memory.beyond else ():
+            for cell in np.flatnonzero(bad) if not (memory.beyond or self.makes_rows) else ():
                 found = memory.instead(asked, int(cell), near=not last)
                 if found is not None:
                     standing.part[cell], standing.stored[cell] = found
@@ -478,8 +501,9 @@ class BoundaryJudge:
             self._of_one_population(part.judged)
             yield from self._between_people(cut, part.judged)
         nested = [o for o, lists in cut.nested.items() if lists]
+        values = partial(self._numbers, cut)
         judge = Differences(
-            self.memory, self.boundary.statistics, self.world, self.private, nested, partial(self._numbers, cut)
+            self.memory, self.boundary.statistics, self.world, self.private, nested, values, self.makes_rows
         )
         yield from judge.judge(parts)
 
@@ -635,7 +659,8 @@ class BoundaryJudge:
                     together = [sets.union(chosen) for sets in asked]
                     if not self.memory.standing(together, np.ones(1, bool), plan=self.plan_digest).far[0]:
                         continue
-                return (None, members) if some[0] else ("whole" if near[0] else cut, chosen)
+                neither = some[0] or (near[0] and self.makes_rows)
+                return (None, members) if neither else ("whole" if near[0] else cut, chosen)
         return None, members
 
     def _union(self, cut: Cut, name: str, members: Indexes) -> Cut:

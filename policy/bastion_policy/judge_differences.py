@@ -268,7 +268,7 @@ class Differences:
     """Judges what the cells of one boundary differ by from all that was told.
 
     values: measures an argument or a stored column: (a number per row of a table, the rows of which it is known). nested: tables
-    whose rows are in lists, several of one person.
+    whose rows are in lists, several of one person. made: whether rows were made into several.
     """
 
     memory: Memory
@@ -277,6 +277,7 @@ class Differences:
     private: Mapping[str, PrivateFacts]
     nested: Collection[int]
     values: Callable[[Occurrence, Term | Source], Steps]
+    made: bool
 
     def __post_init__(self) -> None:
         self._known: dict[tuple[int, Expr | Source], tuple[Floats, Flags]] = {}
@@ -347,9 +348,10 @@ class Differences:
     def arguments(self, o: Occurrence, s: Statistic, at: Items) -> Steps:
         """Return what the items hold: of all arguments together, or of one column after the other.
 
-        INVARIANT: of a number per person who has several rows, the columns it is made of are judged, row by row.
+        INVARIANT: of a number per person who has several rows, and of rows that were made of one, the columns they are made of are
+        judged, row by row.
         """
-        several = o.index in self.nested and self.memory.lens(o).roster.several
+        several = self.made or (o.index in self.nested and self.memory.lens(o).roster.several)
         found: list[list[Numbers]] = []
         every: list[Numbers] = []
         for term in s.terms:
