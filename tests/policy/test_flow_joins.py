@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import polars
 import pytest
 from bastion_plan import nodes as n
@@ -143,3 +144,63 @@ def test_a_join_of_the_same_people_is_counted_once_per_table() -> None:
     shown = WORLDS["default"].ask(both.group_by("ward").agg(n=pl.len(), o=pl.col("other").mean()).plan).released
     direct: Any = PATIENTS.group_by("ward").agg(n=polars.len(), o=polars.col("cost").mean()).sort("ward")
     assert shown.sort("ward").rows() == [(w, c, pytest.approx(o)) for w, c, o in direct.rows()]
+
+
+# -- rows of one private table that choose rows of another one
+
+
+REGISTER = polars.DataFrame(
+    {"id": range(1600), "age": [i % 40 for i in range(1600)], "area": [i // 40 % 4 for i in range(1600)]}
+)
+#: one in a cell of ten people of the register
+CASES = REGISTER.filter(polars.col("id").is_in([7, 48, 321, 650])).select(who="id", age="age", area="area", stage="id")
+R_ROLES = {"id": "identifier", "age": "quasi", "area": "quasi"}
+C_ROLES = {"who": "identifier", "age": "quasi", "area": "quasi", "stage": Role(RoleKind.MEASURE, 0, 2000)}
+R, C = Q("r"), Q("c")
+
+
+def of_cases(profile: str) -> World:
+    policy = Policy.open() if profile == "open" else ACTIONS[profile]("id")
+    whom = Policy.open() if profile == "open" else ACTIONS[profile]("who")
+    return World(remembers=True).add("r", REGISTER, policy, R_ROLES, "id").add("c", CASES, whom, C_ROLES, "who")
+
+
+#: the keys of either side
+CHOSEN = {
+    "by a place": (["age", "area"], ["age", "area"]),
+    "by a unit and a place": (["id", "age"], ["who", "age"]),
+    "by a unit and what is none": (["id"], ["stage"]),
+    "by what is none and a unit": (["age"], ["who"]),
+    "by a computed unit": ([pl.col("id") + 0], [pl.col("who") + 0]),
+}
+
+
+@pytest.mark.parametrize("how", ["semi", "anti"])
+@pytest.mark.parametrize("keys", CHOSEN)
+@pytest.mark.parametrize("profile", ["default", "strict"])
+def test_single_rows_of_a_private_table_choose_no_others(profile: str, keys: str, how: str) -> None:
+    left, right = CHOSEN[keys]
+    plan = R.join(C, left_on=left, right_on=right, how=how).group_by("age", "area").agg(pl.len()).plan
+    answer = of_cases(profile).ask(plan)
+    assert answer.table is None
+    assert {f.rule for f in answer.verdict.findings} & {"join", "identifier", "strict-role"}
+
+
+@pytest.mark.parametrize("how", ["semi", "anti"])
+def test_where_rules_are_off_they_tell_where_single_ones_are(how: str) -> None:
+    plan = R.join(C, on=["age", "area"], how=how).group_by("age", "area").agg(pl.len()).plan
+    told = set(of_cases("open").ask(plan).released.select("age", "area").rows())
+    true = set(CASES.select("age", "area").rows())
+    assert (told if how == "semi" else set(REGISTER.select("age", "area").rows()) - told) == true
+
+
+@pytest.mark.parametrize("how", ["semi", "anti"])
+@pytest.mark.parametrize("profile", ["default", "strict"])
+def test_the_same_people_in_two_tables_are_told(profile: str, how: str) -> None:
+    """By the units of both, all of the second table: who is in it is a population of itself."""
+    w = World(remembers=True).add("r", REGISTER, ACTIONS[profile]("id"), R_ROLES, "id")
+    w.add("s", REGISTER.filter(polars.col("id") % 4 > 0), ACTIONS[profile]("id"), R_ROLES, "id")
+    for name in ("r", "s"):
+        w.facts[name] = msgspec.structs.replace(w.facts[name], unit_domain="people")
+    found = w.ask(R.join(Q("s"), on="id", how=how).select(n=pl.len()).plan).released
+    assert found["n"].to_list() == [1200 if how == "semi" else 400]
