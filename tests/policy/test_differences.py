@@ -365,3 +365,31 @@ def test_opposite_groups_are_not_told_by_two_sums(setting: str, turn: tuple[str,
     """Ten who are all yes in the place of ten who are all no."""
     alike = np.where((GROUP_OF == 3) & (PLACE < 20), np.where(PLACE < 10, 1.0, 0.0), np.nan)
     all_or_none(setting, (BODY | (THREE & (a < 10)), BODY | (THREE & a.is_between(10, 19))), turn, alike, 10)
+
+
+#: conditions on a sensitive text, which those who are ill meet, or all others
+CONDITIONS = {"it is": (hiv == "ill", 1), "one of": (hiv.is_in(["ill"]), 1), "it is not": (hiv != "ill", -1)}
+COUNTED = ("plain", "inside", "joined", "joined from the right")
+
+
+def of_texts(setting: str, ill: Any) -> World:
+    return world_of(setting, t=table(hiv=np.where(ill, "ill", np.where(PLACE % 3, "well", "cold"))), u=OTHERS)
+
+
+@pytest.mark.parametrize("condition", CONDITIONS)
+@pytest.mark.parametrize("turn", [("plain", f) for f in COUNTED] + [(f, "plain") for f in COUNTED[1:]], ids=named)
+@pytest.mark.parametrize("shape", ["nested", "overlapping"])
+def test_a_condition_does_not_tell_that_all_are_alike(shape: str, turn: tuple[str, str], condition: str) -> None:
+    """Twenty who are all ill, or in the place of twenty who are all not."""
+    test, sign = CONDITIONS[condition]
+    alike = np.where(GROUP_OF == 3, PLACE < 20, PLACE % 2 == 0)
+    whos = BODY | (THREE & (a < 20)), BODY if shape == "nested" else BODY | (THREE & (a >= 20))
+    for setting in ("default", "off"):
+        w = of_texts(setting, alike)
+        one, two = (told(w, FORMS[form](test, who)) for form, who in zip(turn, whos, strict=True))
+        if setting == "default":
+            assert None in (one, two)
+        else:
+            assert one is not None
+            assert two is not None
+            assert sign * (one - two) == (20 if sign > 0 or shape == "overlapping" else 0)
