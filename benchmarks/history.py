@@ -16,7 +16,7 @@ import numpy.typing as npt
 from bastion_policy.history import Channel, Past, Sets
 from bastion_policy.history.encoding import pack_past, unpack_past
 from bastion_policy.history.near import Cells
-from bastion_policy.judge_history import CLOSE, MOST_SNAPPED
+from bastion_policy.judge_history import CLOSE
 
 from benchmarks.timing import median, met, spread
 
@@ -107,7 +107,7 @@ def measure_history(units: int = UNITS, releases: int = RELEASES, filters: int =
         def kept(count: int = count, where: Any = where, who: Any = who) -> Any:
             asked = Sets.of(count, where, who, units)
             channel.distances(asked, K, 1, unit)
-            channel.beside(asked, MOST_SNAPPED, CLOSE * K)
+            channel.beside(asked, CLOSE * K)
             return channel.released(asked)
 
         found = compared()

@@ -565,8 +565,8 @@ class BoundaryJudge:
         at = ints(answer[o.row])
         found, seen = np.full(self.private[o.dataset].rows, np.nan), np.zeros(self.private[o.dataset].rows, bool)
         seen[at] = True
-        if isinstance(of, Term) and len({x.occurrence for x in of.value.sources}) > 1:
-            # of columns of several tables: all that a row adds
+        if isinstance(of, Term) and (self.makes_rows or len({x.occurrence for x in of.value.sources}) > 1):
+            # of columns of several tables, or of several rows that were made of one: all that a row adds
             found[seen] = np.bincount(at, np.nan_to_num(floats(answer[X])), seen.size)[seen]
         else:
             found[at] = floats(answer[X])

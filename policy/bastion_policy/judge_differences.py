@@ -357,8 +357,15 @@ class Differences:
         for term in s.terms:
             if several:
                 for source in sorted((x for x in term.value.sources if not x.counted), key=lambda x: x.column):
-                    if source.dataset == o.dataset:
+                    dtype = self.world.facts[source.dataset].column(source.column).dtype
+                    if source.dataset != o.dataset:
+                        continue
+                    if dtype.is_numeric or dtype.is_temporal or dtype.kind == "Boolean":
                         found.append([(yield from self._column(o, source, at))])
+                    else:
+                        # of the elements of a list: what all of them come to
+                        value, here = yield from self._items(o, term, at)
+                        found.append([_numbers(value, here, None, None, 0)])
             else:
                 every.append((yield from self._argument(o, s, term, at)))
         return found if several else [every]
@@ -404,4 +411,7 @@ def _numbers(value: Floats, here: Flags, low: float | None, high: float | None, 
         low = float(np.nanmin(value, initial=np.inf))
     values = np.unique(value[~np.isnan(value)]) if least else np.zeros(3)
     two = (float(values[0]), float(values[-1])) if 0 < values.size <= 2 else None
+    if values.size == 1:
+        # a count: what everybody has tells nothing of those in between
+        least = 0
     return Numbers(value, here, low if np.isfinite(low) else 0.0, high, two, least)
