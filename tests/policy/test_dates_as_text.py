@@ -115,3 +115,49 @@ def test_numbers_of_such_texts_are_bins() -> None:
     for lone in (day.dt.strftime("%j").cast(pl.Int64).sum(), day.dt.strftime("%Y").max()):
         answer = world().ask(T.select(lone).plan)
         assert answer.verdict.outcome is not Outcome.RELEASE
+
+
+# -- parts of dates that nobody may choose by
+
+
+PARTS = ("year", "iso_year", "quarter", "month", "week", "weekday", "day", "ordinal_day")
+SINCE = pl.col("since")
+
+
+def of_two_years(role: str, few: int, policy: Policy | None = None) -> World:
+    """Return thirty people in group 3 of whom a few are of a second year, and many others."""
+    later = [i % 30 < few if i // 30 == 3 else i % 2 == 0 for i in range(1200)]
+    days = [dt.date(2023 if b else 2022, 1 + i % 12, 1 + i % 28) for i, b in enumerate(later)]
+    frame = polars.DataFrame({"id": range(1200), "g": [i // 30 for i in range(1200)], "since": days})
+    roles = {"id": "identifier", "g": "quasi", "since": role}
+    return World(remembers=True).add("t", frame, policy or Policy(Aggregation(10), Review()), roles, "id")
+
+
+OF_THEM = T.filter(pl.col("g") == 3)
+
+
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("statistic", ["sum", "mean", "var"])
+@pytest.mark.parametrize("role", ["sensitive", "measure"])
+def test_parts_of_dates_are_not_added_up(role: str, statistic: str, part: str) -> None:
+    """Sixteen sums and variances of ten people's parts leave a few sets of dates that they may have."""
+    q = OF_THEM.select(x=getattr(getattr(SINCE.dt, part)(), statistic)())
+    answer = of_two_years(role, 12).ask(q.plan)
+    assert answer.table is None or answer.table["x"].to_list() == [None]
+    of_quasi = of_two_years("quasi", 12).ask(q.plan)
+    assert of_quasi.released["x"][0] is not None, "who may choose by it knows it"
+
+
+@pytest.mark.parametrize("few", [2, 6, 9])
+def test_a_few_of_a_second_year_are_not_counted_by_a_sum_of_years(few: int) -> None:
+    year = SINCE.dt.year()
+    asked = OF_THEM.select(s=year.sum(), n=year.count())
+    for policy in (None, Policy.strict("id")):
+        table = of_two_years("sensitive", few, policy).ask(asked.plan).table
+        assert table is None or None in (table["s"][0], table["n"][0])
+    off = of_two_years("sensitive", few, Policy.open()).ask(asked.plan).released
+    assert off["s"][0] - 2022 * off["n"][0] == few
+
+
+def test_means_of_such_dates_are_told() -> None:
+    assert of_two_years("measure", 12).ask(OF_THEM.select(x=SINCE.mean()).plan).released["x"][0].year == 2022

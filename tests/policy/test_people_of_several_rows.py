@@ -512,3 +512,58 @@ def test_populations_of_people_are_those_of_their_rows(pairs: list, owners: list
     told = sorted((c, int(n), int(p)) for c in range(3) for p, n in zip(people.members(c), often[c], strict=True))
     assert apart.count == len({(c, n) for c, n, _ in told})
     assert sorted(apart.memberships[1].tolist()) == sorted(p for _, _, p in told)
+
+
+# -- a table that had one row per person, and has several in its next version
+
+
+SMALL, GROWN = 800, 3 * 40 + 7
+PANEL = polars.DataFrame(
+    {
+        "id": np.arange(SMALL), "g": np.arange(SMALL) // 40, "a": np.arange(SMALL) % 40,
+        "pay": np.random.default_rng(4).integers(1000, 9000, SMALL),
+    }
+)  # fmt: skip
+OF_GROWN = float(PANEL["pay"][GROWN])
+
+
+def _month(i: int) -> polars.DataFrame:
+    return PANEL.with_columns(month=polars.lit(i))
+
+
+def _grown(profile: str, *weaken: str, asked: tuple[Q, Q]) -> list[Any]:
+    """Return the answers to a question of the first version, and to another of the second one."""
+    policy = Policy.strict("id") if profile == "strict" else Policy(Aggregation(10), Suppress(), weaken=weaken)
+    roles: dict[str, Any] = {"id": "identifier", "pay": measure(0, 10_000)}
+    found, w = [], World(remembers=True)
+    for version, q in enumerate(asked, 1):
+        frame = polars.concat([_month(i) for i in range(version)])
+        w.add("t", frame, policy, {c: roles.get(c, "quasi") for c in frame.columns}, "id")
+        w.facts["t"] = msgspec.structs.replace(w.facts["t"], version=version)
+        found += told(w, q)
+    return found
+
+
+FIRST_MONTH = T.filter(THIRD, month == 0)
+SECOND_MONTH = T.filter(THIRD, month == 1, pl.col("a") != GROWN % 40)
+SUMS = FIRST_MONTH.select(pl.col("pay").sum()), SECOND_MONTH.select(pl.col("pay").sum())
+PER_PERSON = SUMS[0], SECOND_MONTH.group_by("id").agg(z=pl.col("pay").mean()).select(pl.col("z").sum())
+MOVED = SUMS[0], SECOND_MONTH.select((pl.col("pay") * 2 + 1).sum() / 2 - pl.len() / 2)
+
+
+@pytest.mark.parametrize("profile", ["default", "strict"])
+@pytest.mark.parametrize("asked", [SUMS, PER_PERSON, MOVED], ids=["sums", "per person", "moved"])
+def test_what_one_month_told_is_known_when_there_are_two(asked: tuple[Q, Q], profile: str) -> None:
+    one, two = _grown(profile, asked=asked)
+    assert one is not None
+    assert two is None or abs(one - two - OF_GROWN) > 0.05 * OF_GROWN
+    off = _grown("default", "history", "linear_audit", "saturation", asked=asked)
+    assert off[0] - off[1] == pytest.approx(OF_GROWN)
+
+
+@pytest.mark.parametrize("profile", ["default", "strict"])
+def test_others_of_the_next_month_are_told(profile: str) -> None:
+    """Of another group, or of everybody, nobody is left over."""
+    other = T.filter(pl.col("g") == 5, month == 1).select(pl.col("pay").sum())
+    one, two = _grown(profile, asked=(SUMS[0], other))
+    assert None not in (one, two)
