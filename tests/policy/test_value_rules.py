@@ -280,3 +280,43 @@ def test_the_length_of_a_sensitive_text_is_a_bin() -> None:
         w = World().add("t", frame, Policy.default(), {"id": "identifier", "ill": role}, "id")
         for length in (pl.col("ill").str.len_chars(), pl.col("ill").str.len_bytes()):
             assert (w.ask(T.select(length.sum()).plan).table is not None) is there
+
+
+# -- arithmetic over numbers of which some are answered as those of another population
+
+
+def of_sides(missing: int, policy: Policy) -> World:
+    """Return a cell of ten people, five of whom are in; some of the others have no debt."""
+    debt = [None if i < missing else 100.0 * i + 7 for i in range(60)]
+    frame = polars.DataFrame({"id": range(60), "g": ["x"] * 10 + ["y"] * 50, "inside": [i > 4 for i in range(60)]})
+    roles = {"id": "identifier", "g": "quasi", "inside": "quasi", "debt": measure(0, 10_000)}
+    return World(remembers=True).add("t", frame.with_columns(debt=polars.Series(debt)), policy, roles, "id")
+
+
+INSIDE, DEBT = pl.col("inside"), pl.col("debt")
+MIXED: dict[str, tuple[Callable[[], Any], Callable[[float, int], float]]] = {
+    "a multiple": (lambda: (DEBT * 2 + 1).filter(INSIDE).sum(), lambda s, n: 2 * s + n),
+    "moved": (lambda: (DEBT - 50).filter(INSIDE).sum(), lambda s, n: s - 50 * n),
+    "turned round": (lambda: (1000 - DEBT).filter(INSIDE).sum(), lambda s, n: 1000 * n - s),
+}
+SEPARATE = (DEBT.filter(INSIDE).sum(), DEBT.filter(INSIDE).count())
+
+
+@pytest.mark.parametrize("missing", [1, 2, 4])
+@pytest.mark.parametrize("name", MIXED)
+def test_no_number_is_of_two_populations(name: str, missing: int) -> None:
+    """With few debts on the other side the sum inside is answered as the whole cell's; the count inside is its own."""
+    make, value = MIXED[name]
+    policy = Policy(Aggregation(5), Suppress(), weaken=("dominance",))
+    asked = T.group_by("g").agg(x=make())
+    table = of_sides(missing, policy).ask(asked.plan).table
+    told = None if table is None else dict(table.select("g", "x").rows()).get("x")
+    inside, cell = [100.0 * i + 7 for i in range(5, 10)], [100.0 * i + 7 for i in range(missing, 10)]
+    wholes = [value(sum(x), len(x)) for x in (inside, cell)]
+    assert told is None or told in [pytest.approx(w) for w in wholes], "of those inside, or of the whole cell"
+    # asked alone, the sum is of one of them and the count of the other
+    found = [of_sides(missing, policy).ask(T.group_by("g").agg(x=x).plan).released for x in SEPARATE]
+    assert [dict(f.rows())["x"] for f in found] == [sum(cell), 5]
+    # where the rules are off it is the number of those inside
+    off = of_sides(missing, Policy.open()).ask(asked.plan).released
+    assert dict(off.rows())["x"] == pytest.approx(wholes[0])
