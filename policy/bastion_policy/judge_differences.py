@@ -142,6 +142,18 @@ class Judge:
         with np.errstate(over="ignore", invalid="ignore"):
             return self._failing(np.concatenate([more, less]), np.arange(more.size + less.size) < more.size)
 
+    def untold(self, items: Items) -> bool:
+        """Whether no number of a condition can have been told of a population: nearly all are alike in it.
+
+        Those whom the condition picks are stored as well, and whoever is left beside them is not picked.
+        """
+        for x in self.numbers:
+            known = items[x.here[items] & ~np.isnan(x.value[items])]
+            people, at = np.unique(self.people[known], return_inverse=True)
+            if x.least and self._alike(x, x.value[known], np.ones(known.size, bool), at, people.size, False):
+                return True
+        return False
+
     def _failing(self, items: Items, side: Flags) -> str | None:
         known = np.logical_and.reduce([x.here[items] & ~np.isnan(x.value[items]) for x in self.numbers])
         left = np.unique(self.people[items[~np.logical_and.reduce([x.here[items] for x in self.numbers])]]).size
@@ -236,6 +248,8 @@ class Looked:
                 failed[cell] = "audit-capacity"
                 continue
             one, two = self.sets.members(cell), self.held.members(part, stored)
+            if judge.guard is Guard.HELD and judge.untold(two):
+                continue
             only = np.setdiff1d(one, two, assume_unique=True), np.setdiff1d(two, one, assume_unique=True)
             rule = judge.failing(*only)
             if rule is not None:

@@ -393,3 +393,23 @@ def test_a_condition_does_not_tell_that_all_are_alike(shape: str, turn: tuple[st
             assert one is not None
             assert two is not None
             assert sign * (one - two) == (20 if sign > 0 or shape == "overlapping" else 0)
+
+
+def test_conditions_on_sensitive_columns_are_answered_of_mixed_people() -> None:
+    """Whom a condition picks is stored as well; that those left beside them are alike is no news."""
+    people = np.arange(1200)
+    frame = polars.DataFrame({"id": people, "g": people // 40, "d": np.where(RNG.random(1200) < 0.5, "ill", "well")})
+    roles: dict[str, Any] = {"id": "identifier", "g": "quasi", "d": "sensitive"}
+    ill, some = pl.col("d") == "ill", pl.col("g") < 3
+    wide, narrow = T.filter(pl.col("g") < 20), T.filter(pl.col("g") < 2)
+    for asked, populations in (
+        (ill.sum(), (wide, T.filter(some), narrow)),
+        (ill.mean(), (wide, T.filter(some), narrow)),
+        (ill.filter(some).sum(), (wide, narrow)),
+        (ill.filter(some).mean(), (wide, narrow)),
+    ):
+        w = World(remembers=True).add("t", frame, Policy.default(), roles, "id")
+        for rows in populations:
+            table = w.ask(rows.select(x=asked).plan).table
+            assert table is not None
+            assert table.item() is not None
