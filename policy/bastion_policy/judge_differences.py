@@ -36,7 +36,7 @@ from bastion_policy.judge_homogeneity import least_differing, watched
 from bastion_policy.judge_people import sound
 from bastion_policy.judge_values import Judged
 from bastion_policy.judge_watch import Part
-from bastion_policy.lineage import Occurrence, Source, World
+from bastion_policy.lineage import Form, Occurrence, Source, World
 from bastion_policy.model import Effective
 from bastion_policy.statistics import chooses, declared
 
@@ -314,8 +314,10 @@ class Differences:
     def _judged(self, s: Statistic) -> bool:
         """Whether the differences of a statistic are judged: of sums, and of conditions on columns that are watched."""
         if s.guard is Guard.HELD:
+            # INVARIANT (strict): its conditions are on quasi columns, and on who has a value, which decides nothing
             effective = self.memory.effective
-            return bool(s.terms) and watched(s.terms[0], effective, self.world, self.private)
+            judged = bool(s.terms) and effective.profile != "strict" and s.terms[0].value.form is not Form.NULLS
+            return judged and watched(s.terms[0], effective, self.world, self.private)
         return s.guard in SUMMED and bool(s.terms) and s.function not in ("count", "null_count")
 
     def _told(self, part: Part, i: int, s: Statistic, *, now: bool) -> list[tuple[Sequence[Sets], Flags, bool]]:
