@@ -43,8 +43,13 @@ class Tied(Memory):
                 targets = self.target(boundary.frame, safe[value], limits, ())
                 fine = {len(safe[value]) if t == "own" else len(t) for t in targets}
                 if count not in fine and limits.audited and len(boundary.frame.occurrences) == 1:
+                    # the other values' cells are told of in the same answer
+                    others = [
+                        Choice(len(c), "own", tuple(c), None, [self._ones(boundary.frame, c)])
+                        for x, c in safe.items() if x != value
+                    ]  # fmt: skip
                     instead = next(
-                        (r for r in self._instead(boundary, safe[value], [], limits) if len(r) == count), None
+                        (r for r in self._instead(boundary, safe[value], others, limits) if len(r) == count), None
                     )
                     if instead is not None:
                         fine.add(count)
