@@ -39,7 +39,10 @@ def lower(node: n.Node, sources: Mapping[str, pl.LazyFrame]) -> pl.LazyFrame:
         case n.Inline(columns=columns):
             return pl.DataFrame([series(c.name, c.dtype, c.values) for c in columns]).lazy()
         case n.Join() | n.JoinAsof():
-            return _join(node, lower(node.left, sources), lower(node.right, sources))
+            # a file joined with itself, numbered under two names, fails in Polars 2.1: it takes the two scans for one
+            both = {name for name in n.scans(node.left) if name in n.scans(node.right) and name in sources}
+            others = {**sources, **{name: sources[name].select(pl.all()) for name in both}}
+            return _join(node, lower(node.left, sources), lower(node.right, others))
         case n.Concat():
             return _concat(node, [lower(i, sources) for i in node.inputs])
         case _:
@@ -80,8 +83,7 @@ def _rows(node: n.Node, frame: pl.LazyFrame) -> pl.LazyFrame:
         case n.FillNull():
             return _fill(node, frame)
         case n.WithRowIndex(name=name, offset=offset):
-            # two scans of one file that are numbered under two names fail in Polars 2.1: it takes them for one scan
-            return frame.select(pl.all()).with_row_index(name, offset)
+            return frame.with_row_index(name, offset)
         case n.Sample():
             return _sample(node, frame)
         case n.Reverse():
