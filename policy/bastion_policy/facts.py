@@ -92,7 +92,10 @@ class DatasetFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
         return self.policy.effective(requester)
 
     def audience(self, requester: str) -> tuple[str, str]:
-        """Return the key of the history: (unit domain, audience)."""
+        """Return (unit domain, audience) as this table's policy has it.
+
+        A server that remembers keeps histories by what all tables of the unit domain ever said (store/audiences.py).
+        """
         return (self.domain, self.policy.audience(requester))
 
     def with_policy(self, policy: Policy) -> DatasetFacts:

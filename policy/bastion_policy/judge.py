@@ -92,16 +92,40 @@ def witness(
     policy = merged_policy(bound, facts)
     if policy is not None and not policy.effective(requester).open:
         world = _world(facts, private)
-        typed = FlowTyping(bound, world).root()
+        typing = FlowTyping(bound, world)
+        typed = typing.root()
         nodes = boundaries(typed)
+        picking = any(f.rule in _PICKS for f in typing.findings)
         if typed.frame.private:
             # single rows: everybody in them is one population
             nodes.append(Typed(typed.node, typed.frame, (typed,), Boundary((), [], [])))
         effective = policy.effective(requester)
         for number, node in enumerate(nodes):
             judge = BoundaryJudge(node, facts, private, effective, world, history, {}, f"#v{number}")
-            yield from judge.witness()
+            boundary = node.boundary
+            assert isinstance(boundary, Boundary)
+            picks = [o for o in boundary.outputs if picking or any(f.rule in _PICKS for f in o.findings)]
+            # INVARIANT: whose rows are shown, or all values of a cell, is known; of a value that was picked nobody knows whose it is
+            rows = node is nodes[-1] and typed.frame.private
+            lists = [o.name for o in picks if o.dtype.is_nested or o.dtype.kind == "String"]
+            rows = rows or (bool(lists) and all(_whole(node.node, name) for name in lists))
+            yield from judge.witness(rows=rows, picks=0 if rows else len(picks), many=bool(lists))
     return Verdict(Outcome.RELEASE)
+
+
+def _whole(node: Node, name: str) -> bool:
+    """Whether a column of lists holds all values of its cell."""
+    for expr in getattr(node, "aggs", ()) or getattr(node, "exprs", ()):
+        plain, named = (expr.input, expr.name) if isinstance(expr, Alias) else (expr, None)
+        if isinstance(plain, Call) and plain.function in ("implode", "str.join"):
+            plain = plain.args[0]
+        if isinstance(plain, Column) and (named or plain.name) == name:
+            return True
+    return False
+
+
+#: findings about results that pick single rows
+_PICKS = frozenset({"row-level", "order-dependent"})
 
 
 class _Judge:
@@ -349,7 +373,7 @@ _SENTENCES = {
     ),
     "min-agg-size": ("Some cells of {columns} are about fewer than {k} people.", "Use larger groups."),
     "missing-values": (
-        "In {columns} people whose values are missing would count as if they had one: a sum of nothing is 0.",
+        "In {columns} people whose values are missing would count as if they had one.",
         "Leave them out first, with .drop_nulls() of that column.",
     ),
     "uneven-rows": (
@@ -362,4 +386,6 @@ _SENTENCES = {
 def _measured_finding(rule: str, columns: set[str], effective: Effective) -> Finding:
     reason, fix = _SENTENCES[rule]
     named = ", ".join(repr(c) for c in sorted(columns))
-    return Finding(rule, reason.format(columns=named, k=effective.k, many=LEAST * effective.k), fix, tuple(sorted(columns)))
+    return Finding(
+        rule, reason.format(columns=named, k=effective.k, many=LEAST * effective.k), fix, tuple(sorted(columns))
+    )

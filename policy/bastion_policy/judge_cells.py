@@ -54,7 +54,8 @@ from bastion_policy.judge_made import makes_rows, of_everybody
 from bastion_policy.judge_missing import filled, left_out
 from bastion_policy.judge_people import compared
 from bastion_policy.judge_repeats import Repeats, repeats
-from bastion_policy.judge_values import Judged, ValueRules
+from bastion_policy.judge_rules import Judged
+from bastion_policy.judge_values import ValueRules
 from bastion_policy.judge_watch import Part, Watcher
 from bastion_policy.judge_whole import Wholes
 from bastion_policy.lineage import OWN, Frame, Occurrence, Source, Typed, World
@@ -125,7 +126,7 @@ class BoundaryJudge:
         self.makes_rows = makes_rows(self.below)
         self.of_everybody = self.makes_rows and of_everybody(self.below, self.boundary, self.world)
         self.dropped = left_out(self.below)
-        self.filled = filled(self.below, self.boundary, self.world, self.private)
+        self.filled = filled(self.below, self.boundary, self.world, self.private, self.effective)
         used = [(d, self.facts[d].version, self.facts[d].policy_version) for d in sorted(n.scans(self.typed.node))]
         #: of the tables in the question
         self.versions = hashlib.sha256(repr(used).encode()).digest()[:12]
@@ -358,8 +359,11 @@ class BoundaryJudge:
         cells.failed["edge-budget"] = {o.name for o in self.boundary.outputs}
         return cells
 
-    def witness(self) -> Steps:
-        """Enter the cells into the history as released, whatever the rules say of them."""
+    def witness(self, *, rows: bool = False, picks: int = 0, many: bool = False) -> Steps:
+        """Enter the cells into the history as released, whatever the rules say of them.
+
+        rows: each person by itself. picks: numbers per cell of people that nobody can name. many: lists of them.
+        """
         if not self.memory.on:
             return
         cut = self._cut(self.name)
@@ -367,7 +371,9 @@ class BoundaryJudge:
         table = yield Measure(cut.table(), cut.name, rules.returned())
         m = Measurer(cut, int(table["__height"]))
         yield from self.memory.wholes(m)
-        self.memory.approve((yield from self.memory.cells(m)))
+        # a list may hold all of a cell
+        picked = 0 if rows else picks * (int(floats(table[ROWS]).sum()) if many else m.size)
+        self.memory.approve((yield from self.memory.cells(m)), rows=rows, picked=picked)
         yield from rules.witness(m)
 
     # -- what was released before
@@ -557,7 +563,11 @@ class BoundaryJudge:
             for _ in range(cut.nested.get(o.index, 0)):
                 rows = n.Explode(rows, (number,))
         else:
-            dtype = self.facts[of.dataset].column(of.column).dtype
+            dtype, size = self.facts[of.dataset].column(of.column).dtype, self.private[of.dataset].rows
+            if not (dtype.is_numeric or dtype.is_temporal or dtype.kind == "Boolean"):
+                return np.full(size, np.nan), np.zeros(
+                    size, bool
+                )  # only what the elements of a list come to is a number
             expr, number = as_float(Column(of.column), dtype), Column(o.row)
             rows = n.Select(n.WithRowIndex(n.Scan(of.dataset), o.row), (number, Alias(expr, X)))
         present = n.Filter(rows, call("is_not_null", number))

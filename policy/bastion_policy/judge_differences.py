@@ -31,10 +31,10 @@ from bastion_policy.guard_cells import Flags, Floats, Indexes, Steps
 from bastion_policy.history import Channel, Sets
 from bastion_policy.history.past import Beside
 from bastion_policy.history.sets import Items, together
-from bastion_policy.judge_history import APPROVED, CLOSE, MOST_LOOKED_AT, Memory
+from bastion_policy.judge_history import CLOSE, MOST_LOOKED_AT, Compared, Memory
 from bastion_policy.judge_homogeneity import least_differing, watched
 from bastion_policy.judge_people import sound
-from bastion_policy.judge_values import Judged
+from bastion_policy.judge_rules import Judged
 from bastion_policy.judge_watch import Part
 from bastion_policy.lineage import Form, Occurrence, Source, World
 from bastion_policy.model import Effective
@@ -52,7 +52,7 @@ class Numbers:
 
     value: NaN where it is missing, or not known. here: whose value (or that it is missing) is known. low, high: its bounds;
     high is None where nobody knows it. two: the two values that there are, if there are no more. least: how many people must
-    hold another value than most of them.
+    hold another value than most of them. columns: the columns of the table that it is made of.
     """
 
     value: Floats
@@ -61,6 +61,7 @@ class Numbers:
     high: float | None
     two: tuple[float, float] | None
     least: int
+    columns: frozenset[str]
 
     @cached_property
     def top(self) -> float:
@@ -77,19 +78,35 @@ class Numbers:
 
 @dataclass(frozen=True, eq=False)
 class Judge:
-    """Judges differences of one statistic. people: whose each item is. most: items of one person at most."""
+    """Judges differences of one statistic. people: whose each item is. most: items of one person at most.
+
+    agree: items that held when the others were told what they hold now; None: all, since they were told of this very version.
+    kin: whether they were told of the same table, so that rows which are not there have left it.
+    """
 
     guard: Guard
     numbers: Sequence[Numbers]
     people: Indexes
     most: int
     effective: Effective
+    agree: Flags | None = None
+    kin: bool = True
+
+    @cached_property
+    def here(self) -> Flags:
+        """The items whose values are known now."""
+        return np.asarray(np.logical_and.reduce([x.here for x in self.numbers]))
+
+    @cached_property
+    def then(self) -> Flags:
+        """The items of which it is known what they held when the others were told."""
+        return self.here if self.agree is None else self.here & self.agree
 
     # -- by sums
 
     @cached_property
     def needed(self) -> float:
-        """How many times what one person may add prove that nobody dominates; see `ValueRules._proven`."""
+        """How many times what one person may add prove that nobody dominates; see `Rules._proven`."""
         p = self.effective.p
         return max([0.0 if p is None else 2 + p, *(n / share for n, share in self.effective.shares)])
 
@@ -97,7 +114,7 @@ class Judge:
     def features(self) -> Floats:
         """Return what is added up of each item: (features x items)."""
         found = []
-        known = np.logical_and.reduce([x.here & ~np.isnan(x.value) for x in self.numbers])
+        known = np.logical_and.reduce([self.then & ~np.isnan(x.value) for x in self.numbers])
         for x in self.numbers:
             value = np.where(known, x.value, 0.0)
             with np.errstate(over="ignore", invalid="ignore"):
@@ -137,36 +154,59 @@ class Judge:
 
     # -- row by row
 
-    def failing(self, more: Items, less: Items) -> str | None:
-        """Return the rule that a difference fails. more, less: the items that are in only the one population, or the other."""
+    def failing(self, mine: Items, theirs: Items) -> str | None:
+        """Return the rule that the difference of two populations fails, of which `theirs` was told before."""
+        more, less = (np.setdiff1d(*pair, assume_unique=True) for pair in ((mine, theirs), (theirs, mine)))
+        unknown = np.concatenate([more[~self.here[more]], less[~self.then[less]]])
+        left = np.unique(self.people[unknown]).size
+        # INVARIANT: k people who left are a group of their own; of fewer one may have held all that can be. What people held who
+        # are still there was told, and is only forgotten; it is another number where k of those in both have changed as well
+        alone = left >= self.effective.k and self.kin
+        if alone and self.here[unknown].any():
+            both = np.intersect1d(mine, theirs, assume_unique=True)
+            if np.unique(self.people[both[self.here[both] & ~self.then[both]]]).size >= self.effective.k:
+                return None
+            alone = False
+        if more.size and less.size and ((left and not alone) or self.effective.profile == "strict"):
+            # INVARIANT: a third group may have been told as well, which takes those out who are on the one side: nobody on the other
+            # one must be hidden by them. In the default profile what follows is watched, of what is known. What fewer than k people come
+            # to is the audit's
+            nobody = np.zeros(0, np.int32)
+            for sides in ((more, nobody), (nobody, less)):
+                many = np.unique(self.people[np.concatenate(sides)]).size >= self.effective.k
+                rule = self.failing(*sides) if many else None
+                if rule is not None:
+                    return rule
+        known = np.concatenate([more[self.here[more]], less[self.then[less]]])
+        side = np.arange(known.size) < np.count_nonzero(self.here[more])
         with np.errstate(over="ignore", invalid="ignore"):
-            return self._failing(np.concatenate([more, less]), np.arange(more.size + less.size) < more.size)
+            return self._failing(known, side, left, bool(left and not alone))
 
     def untold(self, items: Items) -> bool:
         """Whether no number of a condition can have been told of a population: nearly all are alike in it.
 
         Those whom the condition picks are stored as well, and whoever is left beside them is not picked.
         """
+        if not self.then[items].all():
+            return False
         for x in self.numbers:
-            known = items[x.here[items] & ~np.isnan(x.value[items])]
+            known = items[~np.isnan(x.value[items])]
             people, at = np.unique(self.people[known], return_inverse=True)
-            if x.least and self._alike(x, x.value[known], np.ones(known.size, bool), at, people.size, False):
+            if x.least and self._alike(x, x.value[known], np.ones(known.size, bool), at, people.size, False, 0):
                 return True
         return False
 
-    def _failing(self, items: Items, side: Flags) -> str | None:
-        known = np.logical_and.reduce([x.here[items] & ~np.isnan(x.value[items]) for x in self.numbers])
-        left = np.unique(self.people[items[~np.logical_and.reduce([x.here[items] for x in self.numbers])]]).size
+    def _failing(self, items: Items, side: Flags, left: int, gone: bool) -> str | None:
+        """Return the rule that fails. left: people of whom it is not known what they held. gone: one may have held all there is."""
+        known = np.logical_and.reduce([~np.isnan(x.value[items]) for x in self.numbers])
         people, at = np.unique(self.people[items[known]], return_inverse=True)
-        # INVARIANT: k people who left are a group of their own; of fewer one may have held all that can be
-        gone = 0 < left < self.effective.k
         if people.size + left < self.effective.k:
-            # where so few have a value, the history of those who have one has decided
-            return None
+            # where so few have a value, the history of those who have one has decided, if it was the same people then
+            return None if self.agree is None or not people.size else "history"
         overlap = bool(side.any() and not side.all())
         for x in self.numbers:
             value, mine = x.value[items[known]], side[known]
-            if x.least and self._alike(x, value, mine, at, people.size, overlap):
+            if x.least and self._alike(x, value, mine, at, people.size, overlap, 0 if gone else left):
                 return "homogeneity"
             if self.guard is Guard.HELD:
                 continue
@@ -207,8 +247,8 @@ class Judge:
         )
 
     @staticmethod
-    def _alike(x: Numbers, value: Floats, mine: Flags, at: Indexes, people: int, overlap: bool) -> bool:
-        """Whether fewer people differ from the others than have to, as they are or seen from opposite ends."""
+    def _alike(x: Numbers, value: Floats, mine: Flags, at: Indexes, people: int, overlap: bool, others: int) -> bool:
+        """Whether fewer people differ from the others than have to, as they are or seen from opposite ends. others: who differ."""
         ends = x.two if x.two is not None else (x.low, x.high) if x.high is not None else None
         turned = [np.where(mine, value, ends[0] + ends[1] - value)] if overlap and ends is not None else []
         for seen in [value, *turned]:
@@ -216,7 +256,7 @@ class Judge:
             np.minimum.at(least, at, seen)
             np.maximum.at(most, at, seen)
             _, counts = np.unique(least[least == most], return_counts=True)
-            if people - int(counts.max(initial=0)) < x.least:
+            if people + others - int(counts.max(initial=0)) < x.least:
                 return True
         return False
 
@@ -225,12 +265,12 @@ class Judge:
 class Looked:
     """Some populations, of which numbers are told, beside those that were told before.
 
-    held: where these are stored. sets: who is in the cells, as its items are numbered. at: the item of each row of the table.
+    held: where these are stored. sets: who is in the cells, as its items are numbered. alone: see `Compared`.
     """
 
     held: Channel
     sets: Sets
-    at: Items
+    alone: bool
 
     def failing(self, judge: Judge, flags: Flags, within: int) -> dict[int, str]:
         """Return the rule that a flagged cell fails beside some stored population, by cell.
@@ -239,6 +279,11 @@ class Looked:
         """
         found = self.held.beside(self.sets.where(flags), within)
         left, failed = MOST_LOOKED_AT, dict[int, str]()
+        nobody = np.zeros(0, np.int32)
+        for cell in np.flatnonzero(flags & (self.sets.sizes > 0)).tolist() if self.alone else ():
+            rule = judge.failing(self.sets.members(cell), nobody)
+            if rule is not None:
+                failed[cell] = rule
         unproven = found.some(~self._proven(judge, found))
         for cell, part, stored, apart in unproven.nearest_first():
             if cell in failed:
@@ -250,8 +295,7 @@ class Looked:
             one, two = self.sets.members(cell), self.held.members(part, stored)
             if judge.guard is Guard.HELD and judge.untold(two):
                 continue
-            only = np.setdiff1d(one, two, assume_unique=True), np.setdiff1d(two, one, assume_unique=True)
-            rule = judge.failing(*only)
+            rule = judge.failing(one, two)
             if rule is not None:
                 failed[cell] = rule
         return failed
@@ -295,6 +339,8 @@ class Differences:
 
     def __post_init__(self) -> None:
         self._known: dict[tuple[int, Expr | Source], tuple[Floats, Flags]] = {}
+        # sum and mean of one column are judged by the same numbers
+        self._judges: dict[tuple[int, Guard, tuple[Expr, ...], tuple[str, int] | None], list[Judge]] = {}
 
     def judge(self, parts: Sequence[Part]) -> Steps:
         """Withhold, in place, numbers whose difference from another one does not pass the rules about values."""
@@ -308,8 +354,9 @@ class Differences:
                 alone = s if s.without is None else self.statistics[s.without]
                 for asked, flags, now in self._told(part, i, s, now=number > 0):
                     for o, sets in self._tables(asked, s):
-                        for looked in self._looked(o, sets, now=now):
-                            yield from self._judge(part.judged, i, alone, o, looked, flags)
+                        for beside in self.memory.compared(o, sets, now=now):
+                            yield from self._judge(part.judged, i, alone, o, beside, flags)
+            self._kept(part)
 
     def _judged(self, s: Statistic) -> bool:
         """Whether the differences of a statistic are judged: of sums, and of conditions on columns that are watched."""
@@ -343,23 +390,54 @@ class Differences:
                 found.setdefault(o.dataset, (o, []))[1].append(sets)
         return [(o, together(sets)) for o, sets in found.values()]
 
-    def _looked(self, o: Occurrence, sets: Sets, *, now: bool) -> list[Looked]:
-        """Return populations of a table beside what was told before the question, or by now, and what its owner released."""
-        approved = Looked(self.memory.channel(o, APPROVED), sets, self.memory.lens(o).items)
-        held, sets, at = self.memory.compared(o, sets, now=now)
-        return [Looked(held, sets, at), *([approved] if approved.held.parts.shape[0] else [])]
+    def _kept(self, part: Part) -> None:
+        """Keep of which version of a table the numbers are, whatever population they are answered as."""
+        for i, s in enumerate(self.statistics):
+            if not self._judged(s):
+                continue
+            for asked, flags, _ in self._told(part, i, s, now=True):
+                for o, sets in self._tables(asked, s):
+                    shown = flags & part.judged.shown[i]
+                    if (shown & ~self.memory.told(o, sets, shown)).any():
+                        part.judged.shown[i][shown] = False
+                        part.judged.failed.append((i, "audit-capacity"))
 
-    def _judge(self, judged: Judged, i: int, s: Statistic, o: Occurrence, looked: Looked, flags: Flags) -> Steps:
+    def _judge(self, judged: Judged, i: int, s: Statistic, o: Occurrence, beside: Compared, flags: Flags) -> Steps:
+        looked = Looked(beside.held, beside.sets, beside.alone)
         flags = flags & judged.shown[i]
         if not flags.any():
             return
-        roster = self.memory.lens(o).roster
-        for numbers in (yield from self.arguments(o, s, looked.at)):
-            judge = Judge(s.guard, numbers, roster.people, roster.most, self.memory.effective)
+        for judge in (yield from self.judges(o, s, beside)):
             failed = looked.failing(judge, flags & judged.shown[i], CLOSE * self.memory.k)
             if failed:
                 judged.shown[i][list(failed)] = False
                 judged.failed += [(i, rule) for rule in sorted(set(failed.values()))]
+
+    def judges(self, o: Occurrence, s: Statistic, beside: Compared) -> Steps:
+        """Return who judges a statistic beside what was told of a version of a table, by its arguments."""
+        key = (o.index, s.guard, tuple(term.expr for term in s.terms), beside.theirs)
+        if key not in self._judges:
+            found: list[Judge] = []
+            for numbers in (yield from self.arguments(o, s, beside.at)):
+                agree, told = self._agree(o, numbers, beside)
+                kin = beside.theirs is not None and beside.mine[0] == beside.theirs[0]
+                roster = self.memory.lens(o).roster
+                if told:
+                    judge = Judge(s.guard, numbers, roster.people, roster.most, self.memory.effective, agree, kin)
+                    found.append(judge)
+            self._judges[key] = found
+        return self._judges[key]
+
+    def _agree(self, o: Occurrence, numbers: Sequence[Numbers], beside: Compared) -> tuple[Flags | None, bool]:
+        """Return (items that held the same in all of the columns then, whether anything can have been told of these)."""
+        roster = self.memory.lens(o).roster
+        agree = np.ones(roster.size, bool)
+        for column in sorted(frozenset().union(*(x.columns for x in numbers))):
+            same = agree & False if beside.theirs is None else roster.agree(beside.mine, beside.theirs, column)
+            if same is None:
+                return agree, False
+            agree &= same
+        return (None if agree.all() else agree), True
 
     def arguments(self, o: Occurrence, s: Statistic, at: Items) -> Steps:
         """Return what the items hold: of all arguments together, or of one column after the other.
@@ -381,7 +459,7 @@ class Differences:
                     else:
                         # of the elements of a list: what all of them come to
                         value, here = yield from self._items(o, term, at)
-                        found.append([_numbers(value, here, None, None, 0)])
+                        found.append([_numbers(value, here, None, None, 0, {source.column})])
             else:
                 every.append((yield from self._argument(o, s, term, at)))
         return found if several else [every]
@@ -402,13 +480,16 @@ class Differences:
         elif high is None:
             # of a number made of a column with a bound that everybody knows: nobody who is at that bound has more
             high = float(np.nanmax(value, initial=-np.inf))
-        return _numbers(value, here, term.value.low, high, least)
+        columns = {x.column for x in term.value.sources if not x.counted and x.dataset == o.dataset}
+        return _numbers(value, here, term.value.low, high, least, columns)
 
     def _column(self, o: Occurrence, source: Source, at: Items) -> Steps:
         value, here = yield from self._items(o, source, at)
         role = self.world.role(source)
+        boolean = self.world.facts[source.dataset].column(source.column).dtype.kind == "Boolean"
+        low, high = (0.0, 1.0) if boolean else (role.lower, role.upper)
         least = least_differing(source, self.memory.effective, self.world, self.private)
-        return _numbers(value, here, role.lower, role.upper, least)
+        return _numbers(value, here, low, high, least, {source.column})
 
     def _items(self, o: Occurrence, of: Term | Source, at: Items) -> Steps:
         key = (o.index, of.expr if isinstance(of, Term) else of)
@@ -421,7 +502,9 @@ class Differences:
         return value, here
 
 
-def _numbers(value: Floats, here: Flags, low: float | None, high: float | None, least: int) -> Numbers:
+def _numbers(
+    value: Floats, here: Flags, low: float | None, high: float | None, least: int, columns: Collection[str] = ()
+) -> Numbers:
     """Return what items hold, with the bounds that there are. least: as in `Numbers`."""
     if low is None:
         low = float(np.nanmin(value, initial=np.inf))
@@ -430,4 +513,4 @@ def _numbers(value: Floats, here: Flags, low: float | None, high: float | None, 
     if values.size == 1:
         # a count: what everybody has tells nothing of those in between
         least = 0
-    return Numbers(value, here, low if np.isfinite(low) else 0.0, high, two, least)
+    return Numbers(value, here, low if np.isfinite(low) else 0.0, high, two, least, frozenset(columns))

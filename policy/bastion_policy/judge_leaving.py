@@ -14,8 +14,8 @@ from bastion_plan.nodes import AnyNode
 
 from bastion_policy.boundary import REST, Boundary, Guard, Output, call
 from bastion_policy.guard_cells import INDEX, ROWS, Cut, Flags, Indexes, Steps
+from bastion_policy.judge_rules import Judged
 from bastion_policy.judge_strict import as_shown
-from bastion_policy.judge_values import Judged
 from bastion_policy.lineage import OWN, World
 from bastion_policy.model import Effective
 from bastion_policy.verdict import Measure

@@ -240,7 +240,12 @@ class PeopleOf:
                 bad.append(cell)
                 continue
             with np.errstate(over="ignore", invalid="ignore"):
-                sides = [value[known] - low] + ([high - value[known]] if high is not None else [])
+                sides = [value[known] - low]
+                if high is not None:
+                    # those who are in the one population more often may be known to hold the least, the others the most
+                    mine = np.bincount(at, sign[known], people.size)[at] > 0
+                    below, above = value[known] - low, high - value[known]
+                    sides += [above, np.where(mine, below, above), np.where(mine, above, below)]
             for side in sides:
                 with np.errstate(over="ignore", invalid="ignore"):
                     each = [np.abs(np.bincount(at, sign[known] * side, people.size))[more]]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 
 import msgspec
 import numpy as np
@@ -17,13 +16,15 @@ from bastion_plan.dtypes import BOOLEAN, UINT32
 from bastion_plan.expressions import AnyExpr, Call, Column, Expr, Literal
 
 from bastion_policy.boundary import Guard, Statistic, Term, call
-from bastion_policy.guard_cells import ROWS, Cut, Flags, Floats, Indexes, Measurer, Steps, both, floats, where
+from bastion_policy.guard_cells import ROWS, Flags, Floats, Measurer, Steps, both, floats, where
 from bastion_policy.guard_plans import as_float, lenient
 from bastion_policy.judge_homogeneity import differing
+from bastion_policy.judge_rules import Rules
 from bastion_policy.lineage import OWN, World
 from bastion_policy.model import Effective
 from bastion_policy.products import coarse
 from bastion_policy.rounding import Kept, Pairs, rounded
+from bastion_policy.statistics import declared
 from bastion_policy.verdict import Finding, Measured, Verdict
 
 #: guards of statistics that speak of a column's values
@@ -50,35 +51,6 @@ SUPPRESSED = Finding(
 )
 #: mark of the guard columns of a condition's other side
 OTHER = "o"
-
-
-class Rules(Protocol):
-    """What is needed of the rules about values."""
-
-    cut: Cut
-    effective: Effective
-
-    def _dominance_on(self) -> bool: ...
-
-    def _proven(self, total: Floats, width: float) -> Flags: ...
-
-    def _exact(self, m: Measurer, rest: Indexes, contribution: AnyExpr, ok: Flags) -> Steps: ...
-
-    def _declared(self, term: Term) -> bool: ...
-
-    def _chooses(self, term: Term) -> bool: ...
-
-    def _sum_rule(
-        self,
-        m: Measurer,
-        term: Term,
-        deviations: Floats | None,
-        shown: Flags,
-        condition: Expr | None,
-        counted: Floats | None = None,
-    ) -> Steps: ...
-
-    def _squares(self, term: Term, condition: Expr | None) -> AnyExpr: ...
 
 
 def is_number(term: Term) -> bool:
@@ -187,7 +159,7 @@ class ColumnVerdicts:
             with np.errstate(over="ignore", invalid="ignore"):
                 squares = floats(table[f"{OWN}v{name}"]) * (counted - _ddof(s))
                 deviations = total - counted * low if low is not None else None
-            above = counted if rules._declared(term) else None
+            above = counted if declared(term.value, rules.world) else None
             passed = yield from rules._sum_rule(m, term, deviations, shown, condition, above)
             shown = shown & passed
             spread = _relative(squares, total, counted, low, high)

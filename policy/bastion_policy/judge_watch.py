@@ -40,10 +40,10 @@ from bastion_policy.boundary import Guard, Statistic, Term
 from bastion_policy.guard_cells import Flags, Floats, Indexes, Steps
 from bastion_policy.history import SAME, Channel, Sets, audited
 from bastion_policy.history.past import Hashes
-from bastion_policy.history.sets import Ints, Items
+from bastion_policy.history.sets import Ints, Items, together
 from bastion_policy.judge_history import Memory
 from bastion_policy.judge_people import sound
-from bastion_policy.judge_values import Judged
+from bastion_policy.judge_rules import Judged
 from bastion_policy.lineage import Occurrence, Source
 
 #: sums of larger tables are not watched
@@ -164,14 +164,9 @@ class Watcher:
         if o is not None:
             of = {x.occurrence for x in s.sources}
             stacked = [found for known, found in zip(self.memory.occurrences, asked, strict=True) if known.index in of]
-            sets = stacked[0]
-            if len(stacked) > 1:
-                cells, items = (
-                    np.concatenate(both) for both in zip(*(one.memberships for one in stacked), strict=True)
-                )
-                sets = Sets.of(sets.count, cells, items, self.memory.lens(o).roster.size)
-                # INVARIANT: a row that counts twice would need a weight; what holds one is not told
-                shown &= sets.sizes == np.sum([one.sizes for one in stacked], axis=0)
+            sets = together(stacked)
+            # INVARIANT: a row that counts twice would need a weight; what holds one is not told
+            shown &= sets.sizes == np.sum([one.sizes for one in stacked], axis=0)
         # INVARIANT: what is told is watched: another population, where its number is shown instead
         return Told(part.judged.speaks_of(i, sets), shown, failed)
 

@@ -119,7 +119,8 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     unit_domain: names the people whom several of the owner's tables are about; what was released of one then counts in all.
     roles: role per column; strings are accepted ({"age": "quasi", "salary": measure(0, 500_000)}).
     derived: arithmetic over several columns that the owner allows, by name ({"bmi": "weight / height ** 2"}).
-    audiences: identities that count as one, by name of the audience.
+    audiences: identities that count as one, by name of the audience; in all tables of the unit domain, and for ever once
+        they were told something.
     profile: "default" or "strict": what an Aggregation brings with it.
     weaken: rules of the profile that the owner switches off ("dominance", "homogeneity", "history", "linear_audit",
         "saturation"); always logged.
@@ -286,9 +287,10 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
         return tuple(dict.fromkeys(found))
 
     def audience(self, requester: str) -> str:
-        """Return the name under which the history of one requester is kept: the audience's, else the requester's own.
+        """Return the audience that this policy puts one requester into: its name, else the requester's own.
 
-        An audience's name is marked with a leading "@", which no key name has.
+        An audience's name is marked with a leading "@", which no key name has. Under which key a history is kept is the
+        server's record (store/audiences.py): a policy may change, what was told stays told.
         """
         for name, members in (self.audiences or {}).items():
             if requester in members:

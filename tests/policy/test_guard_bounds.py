@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import polars
 from bastion_policy.judge_intervals import Histogram, Pieces
-from bastion_policy.judge_values import ValueRules
+from bastion_policy.judge_rules import Rules
 from bastion_policy.model import Aggregation, Policy, Review, Role, RoleKind, Suppress
 from bastion_policy.verdict import Outcome
 from drive import World
@@ -100,7 +100,7 @@ def test_bounds_prove_dominance_only_where_it_holds(units: list[list[float]], wi
     rules: Any = SimpleNamespace(
         cut=SimpleNamespace(rows_per_unit=most), effective=SimpleNamespace(p=0.1, shares=((2, 0.9),))
     )
-    if ValueRules._proven(rules, np.array([total]), width)[0]:
+    if Rules._proven(rules, np.array([total]), width)[0]:
         assert total - one - two >= 0.1 * one - 1e-9
         assert one + two <= 0.9 * total + 1e-9
 
@@ -110,7 +110,7 @@ def test_bounds_prove_nothing_without_a_bound_on_rows_or_of_what_is_not_finite()
         rules: Any = SimpleNamespace(
             cut=SimpleNamespace(rows_per_unit=most), effective=SimpleNamespace(p=0.1, shares=((2, 0.9),))
         )
-        return bool(ValueRules._proven(rules, np.array([total]), width)[0])
+        return bool(Rules._proven(rules, np.array([total]), width)[0])
 
     assert proven(1, 1000.0, 1.0)
     assert not proven(None, 1000.0, 1.0)

@@ -54,3 +54,16 @@ def test_groups_of_both_are_right() -> None:
     assert table is not None
     sums = {(c, g): n for c in "xy" for g, n in FRAME.group_by("g").agg(polars.col(c).sum()).rows()}
     assert {(c, g): n for c, g, n in table.rows() if n is not None}.items() <= sums.items()
+
+
+def test_what_elements_of_lists_come_to_is_told_and_remembered() -> None:
+    lists = [[float(i % 17), 2.0] for i in range(400)]
+    frame = polars.DataFrame({"id": np.arange(400), "g": np.arange(400) // 40, "l": lists})
+    roles: dict[str, Any] = {"id": "identifier", "g": "quasi", "l": "quasi"}
+    w = World(remembers=True).add("t", frame, Policy(Aggregation(10), Suppress()), roles, "id")
+    q = Q("t").filter(pl.col("g") == 3).explode("l").select(pl.col("l").sum())
+    true = sum(map(sum, lists[120:160]))
+    for _ in range(2):
+        table = w.ask(q.plan).table
+        assert table is not None
+        assert table["l"][0] == true

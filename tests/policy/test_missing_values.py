@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 import polars
 import pytest
+from bastion_policy import judge_cells
 from bastion_policy.model import Aggregation, Policy, Suppress, measure
 from drive import World
 from query import Q
@@ -145,3 +146,66 @@ def test_one_who_has_a_value_is_not_left_over(name: str, profile: str, turned: b
 @pytest.mark.parametrize("name", AGAIN)
 def test_they_are_where_the_rules_are_off(name: str) -> None:
     assert less("open", name, turned=False) == pytest.approx(SOUGHT)
+
+
+# -- people without an answer do not differ from those who are all alike
+
+
+ill, said = pl.col("ill"), pl.col("said")
+#: a dozen who are all alike, beside a dozen of whom nothing is known
+ALIKE = (pl.col("g") == 3) & (pl.col("a") < 24)
+GIVEN: dict[str, Any] = {
+    "filled": ill.fill_null(False),
+    "filled the other way": ill.fill_null(True),
+    "equal": ill.eq_missing(pl.lit(True)),
+    "not equal": ill.ne_missing(pl.lit(True)),
+    "either": pl.when(ill).then(1).otherwise(0),
+    "where it is missing": pl.when(ill.is_null()).then(False).otherwise(ill),
+    "and there": ill & ill.is_not_null(),
+    "or missing": ill | ill.is_null(),
+    "coalesced": pl.coalesce(ill, False),
+    "in": said.is_in(["yes"], nulls_equal=True),
+    "text filled": said.fill_null("none") == "yes",
+    "replaced": said.replace_strict(["yes", None], [1, 0], default=0),
+    "of several": pl.all_horizontal(ill, ill.is_not_null()),
+}
+SHOWN: dict[str, Any] = {"sum": lambda x: x.cast(pl.Int64).sum(), "mean": lambda x: x.cast(pl.Int64).mean(), "least": lambda x: x.min()}  # fmt: skip
+
+
+def _alike(yes: bool, *, mixed: bool = False) -> World:
+    there = [i // GROUP == 3 and i % GROUP < 12 for i in range(N)]
+    missing = [i // GROUP == 3 and 12 <= i % GROUP < 24 for i in range(N)]
+    sick = [None if m else (i % 2 == 0 if mixed else yes) if t else bool(i % 3) for i, t, m in zip(range(N), there, missing, strict=True)]  # fmt: skip
+    frame = FRAME.with_columns(ill=polars.Series(sick), said=polars.Series([None if s is None else "yes" if s else "no" for s in sick]))  # fmt: skip
+    return World(remembers=True).add(
+        "t", frame, Policy(Aggregation(10), Suppress()), ROLES | {"said": "sensitive"}, "id"
+    )
+
+
+@pytest.mark.parametrize("yes", [True, False])
+@pytest.mark.parametrize("shown", SHOWN)
+@pytest.mark.parametrize("given", GIVEN)
+def test_those_without_an_answer_hide_nobody(given: str, shown: str, yes: bool) -> None:
+    assert number(_alike(yes), T.filter(ALIKE).select(SHOWN[shown](GIVEN[given]))) is None
+
+
+@pytest.mark.parametrize("given", ["filled", "either", "text filled"])
+def test_nor_before_the_last_step(given: str) -> None:
+    made = T.filter(ALIKE).with_columns(made=GIVEN[given].cast(pl.Int64))
+    assert number(_alike(True), made.select(pl.col("made").sum())) is None
+
+
+def test_those_with_an_answer_are_told() -> None:
+    there = T.filter(ALIKE).drop_nulls("ill")
+    assert number(_alike(True, mixed=True), there.select(ill.fill_null(False).sum())) == 6
+    assert number(_alike(True, mixed=True), T.filter(ALIKE).select(ill.sum())) == 6
+    assert number(_alike(True, mixed=True), T.filter(ALIKE).select(ill.is_not_null().sum())) == 12
+    assert number(_alike(True), T.filter(ALIKE).select(points.fill_null(0).mean())) is not None, (
+        "numbers are no yes or no"
+    )
+
+
+@pytest.mark.parametrize("given", ["filled", "equal", "and there", "coalesced", "in", "text filled", "of several"])
+def test_they_do_without_the_rule(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(judge_cells, "filled", lambda *_: frozenset())
+    assert number(_alike(True), T.filter(ALIKE).select(SHOWN["sum"](GIVEN[given]))) == 12

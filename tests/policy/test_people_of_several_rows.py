@@ -382,6 +382,22 @@ def test_zeros_of_one_month_hide_nobody(profile: str, weaken: tuple[str, ...], o
 
 
 @GUARDS
+def test_opposite_ends_in_two_months_hide_nobody(profile: str, weaken: tuple[str, ...], obtained: bool) -> None:
+    """Five who have nothing and one person in the one month, seven who have all there is in the next, beside the others."""
+    ours = polars.col("group") == GROUP
+    nothing, all_there_is = (polars.col("who").is_between(*ends) & ours for ends in ((2, 6), (7, 13)))
+    frame = STEADY.with_columns(pay=polars.when(nothing).then(0.0).when(all_there_is).then(20_000.0).otherwise("pay"))
+    others = MINE & (who > 13)
+    one, two = told(
+        _paid(frame, profile, *weaken),
+        T.filter(month == 5, others | (MINE & who.is_between(1, 6))).select(pl.col("pay").sum()),
+        T.filter(month == 6, others | (MINE & who.is_between(7, 13))).select(pl.col("pay").sum()),
+    )
+    assert one is not None
+    assert _near(_less(one, None if two is None else two - 7 * 20_000), PAY) is obtained
+
+
+@GUARDS
 @pytest.mark.parametrize("months_first", [False, True])
 def test_two_tables_with_one_column(profile: str, weaken: tuple[str, ...], obtained: bool, months_first: bool) -> None:
     """The pay of each month, and the pay once per person in a table of the same people."""

@@ -169,6 +169,17 @@ def test_twenty_at_once_never_overspend(place):
         assert set(outcomes) == {"answered", "guard.budget.spent"}
 
 
+def test_no_cell_at_all_is_an_empty_table(place):
+    few = people(60).with_columns(pl.col("pid").alias("ward").cast(pl.String))
+    policy = Policy.private(epsilon=2.0, delta=1e-6, unit="pid", roles=ROLES | {"ward": "quasi"})
+    table(place, "wards", policy, few)
+    with place.connect(place.alice) as alice:
+        numbers = [b.col("ill").sum(), b.col("income").mean(), b.col("income").median().alias("middle"), b.len()]
+        found = alice.dataset("wards").group_by("ward").agg(*numbers).fetch(epsilon=0.2)
+        assert (found.height, found.columns) == (0, ["ward", "ill", "income", "middle", "len"])
+        assert found["ill"].dtype.is_integer()
+
+
 def test_keys_that_are_not_declared_are_named_only_where_many_are(place):
     table(place, "towns")
     with place.connect(place.alice) as alice:

@@ -133,8 +133,9 @@ def test_a_request_about_changed_data_cannot_be_approved(store: Store, filed: Ac
     for _ in range(2):
         with pytest.raises(InputError) as caught:
             store.requests.decide(filed.id, owner="olga", approve=True, now=1002.0)
-    assert code(caught) == "input.request.decided"
+        assert code(caught) == "input.request.outdated"
     assert store.requests.get(filed.id).state == "expired"
+    assert list(store.requests.ended) == [filed.id]
     other, _ = file(store, policy_versions={"d-1": 2})
     store.datasets.delete("d-1", now=1003.0)
     with pytest.raises(InputError) as caught:
@@ -285,3 +286,43 @@ def run_together(count: int, work: Any) -> list[Any]:
     for thread in threads:
         thread.join()
     return results
+
+
+def test_a_change_of_the_data_ends_what_was_asked_and_approved_of_it(store: Store, filed: AccessRequest) -> None:
+    approved, _ = file(store, plan_hash="b" * 64, plan=b"b")
+    decided = store.requests.decide(approved.id, owner="olga", approve=True, now=1001.0)
+    assert store.requests.expire_outdated(1002.0) == 0
+    store.datasets.set_facts(facts(policy_version=2), by="olga", now=1003.0)
+    assert store.requests.expire_outdated(1004.0) == 1
+    assert store.requests.get(filed.id).state == "expired"
+    after = store.requests.get(approved.id)
+    assert after.state == "approved"
+    assert after.grant is not None
+    assert after.grant.ended == "expired"
+    assert decided.grant is not None
+    assert not decided.grant.ended
+    assert (list(store.requests.ended), list(store.grants.ended)) == ([filed.id], [approved.id])
+    assert store.requests.expire_outdated(1005.0) == 0
+
+
+def test_what_expired_is_remembered_until_it_is_told(store: Store, filed: AccessRequest) -> None:
+    assert not store.requests.due(filed.expires - 1)
+    assert store.requests.due(filed.expires)
+    assert not store.requests.ended
+
+    def fails() -> None:
+        with store.transaction():
+            store.requests.expire(filed.expires)
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fails()
+    assert not store.requests.ended, "what was taken back is not told"
+    store.requests.expire(filed.expires)
+    assert list(store.requests.ended) == [filed.id]
+    assert not store.requests.due(filed.expires)
+    approved, _ = file(store, plan_hash="b" * 64, plan=b"b")
+    store.requests.decide(approved.id, owner="olga", approve=True, now=1001.0, until=2000.0)
+    assert store.requests.due(2000.0)
+    store.grants.expire(2000.0)
+    assert list(store.grants.ended) == [approved.id]

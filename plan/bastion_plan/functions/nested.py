@@ -243,6 +243,7 @@ register(
             Flow.ELEMENTWISE,
             WITHIN,
             "Several lists joined.",
+            nulls="a null counts as no elements, or makes null",
         ),
         elementwise("arr.to_list", "array", _as_list, "As a list.", reason=WITHIN),
         elementwise(
@@ -336,6 +337,13 @@ register(
             value("exprs", variadic=True, string_is_column=True),
             reason=THROUGH,
         ),
-        elementwise("struct.json_encode", "struct", always(STRING), "As JSON text.", reason=THROUGH),
+        elementwise(
+            "struct.json_encode",
+            "struct",
+            always(STRING),
+            "As JSON text.",
+            reason=THROUGH,
+            nulls="fields that are null are written",
+        ),
     ]
 )

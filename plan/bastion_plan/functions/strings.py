@@ -317,6 +317,7 @@ register(
             "The first n+1 parts between separators.",
             value("by", "string"),
             options=(Option("n", "int", required=True, minimum=0, maximum=1000), flag("inclusive")),
+            nulls="a null gives a struct of nulls",
         ),
         text(
             "splitn",
@@ -325,6 +326,7 @@ register(
             "At most n parts, the last with the rest.",
             value("by", "string"),
             options=(Option("n", "int", required=True, minimum=1, maximum=1000),),
+            nulls="a null gives a struct of nulls",
         ),
         text(
             "pad_start",

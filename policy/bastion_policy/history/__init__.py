@@ -9,8 +9,9 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from bastion_policy.history.numbering import numbering_plan
 from bastion_policy.history.past import FAR, FULL, NEAR, SAME, Channel, Distances, Past, audited
-from bastion_policy.history.roster import Roster, numbering_plan
+from bastion_policy.history.roster import Roster
 from bastion_policy.history.sets import Sets
 
 __all__ = [

@@ -14,10 +14,10 @@ from bastion_plan.errors import ServerError
 from bastion_policy.audit import AuditRules, decode, encode
 from bastion_policy.history.near import Cells
 from bastion_policy.history.past import Channel, Past
-from bastion_policy.history.roster import Roster
+from bastion_policy.history.roster import Roster, Vintage
 from bastion_policy.history.sets import Ints, Items
 
-VERSION = 5
+VERSION = 6
 #: arrays beyond this are not unpacked (2 GiB)
 MOST = 1 << 31
 #: bytes up to which arrays are compressed
@@ -29,7 +29,7 @@ def pack_past(past: Past) -> bytes:
     channels = {name: _channel(channel) for name, channel in past.channels.items()}
     wholes = [[*key, stands] for key, stands in past.wholes.items()]
     body = {"v": VERSION, "channels": channels, "wholes": wholes, "edges": past.edges, "voided": past.voided}
-    body["settled"] = sorted(past.settled)
+    body |= {"settled": sorted(past.settled), "picked": past.picked}
     return msgspec.msgpack.encode(body)
 
 
@@ -43,7 +43,7 @@ def unpack_past(text: bytes) -> Past:
     try:
         channels = {name: _read_channel(found) for name, found in body["channels"].items()}
         wholes = {(d, v, c): stands for d, v, c, stands in body["wholes"]}
-        return Past(channels, wholes, tuple(body["edges"]), body["voided"], frozenset(body["settled"]))
+        return Past(channels, wholes, tuple(body["edges"]), body["voided"], frozenset(body["settled"]), body["picked"])
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise _damaged() from error
 
@@ -52,9 +52,13 @@ def pack_roster(roster: Roster) -> bytes:
     """Return a roster as bytes."""
     arrays = {name: _array(getattr(roster, name)) for name in ("keys", "order", "unit", "content", "table", "first")}
     versions = [[dataset, version, _array(items)] for (dataset, version), items in roster.versions.items()]
-    return msgspec.msgpack.encode(
-        {"v": VERSION, **arrays, "most": roster.most, "tables": roster.tables, "versions": versions}
-    )
+    vintages = [
+        [dataset, version, _array(held.items)]
+        + [{column: _array(found) for column, found in part.items()} for part in (held.marks, held.changed)]
+        for (dataset, version), held in roster.vintages.items()
+    ]
+    body = {"v": VERSION, **arrays, "most": roster.most, "tables": roster.tables, "versions": versions}
+    return msgspec.msgpack.encode(body | {"vintages": vintages})
 
 
 def unpack_roster(text: bytes) -> Roster:
@@ -67,7 +71,11 @@ def unpack_roster(text: bytes) -> Roster:
     try:
         versions = {(d, v): _read(items) for d, v, items in body["versions"]}
         arrays = {name: _read(body[name]) for name in ("keys", "order", "unit", "content", "table", "first")}
-        return Roster(most=body["most"], tables=tuple(body["tables"]), versions=versions, **arrays)
+        vintages = {
+            (d, v): Vintage(_read(items), *({column: _read(found) for column, found in part.items()} for part in parts))
+            for d, v, items, *parts in body["vintages"]
+        }
+        return Roster(most=body["most"], tables=tuple(body["tables"]), versions=versions, vintages=vintages, **arrays)
     except (KeyError, TypeError, ValueError) as error:
         raise _damaged() from error
 
@@ -120,7 +128,7 @@ def _array(values: np.ndarray[Any, Any]) -> list[Any]:
     flat = np.ascontiguousarray(values).reshape(-1)
     if flat.size > 1 and values.dtype.kind in "iu":
         for step in (0, 1):
-            if flat[-1] == flat[0] + step * (flat.size - 1) and bool((np.diff(flat) == step).all()):
+            if int(flat[-1]) == int(flat[0]) + step * (flat.size - 1) and bool((np.diff(flat) == step).all()):
                 return [f"step {step}", dtype, dtype, shape, flat[:1].tobytes()]
     narrow = flat
     if values.dtype == np.int32 and flat.size:

@@ -296,7 +296,8 @@ class Past:
     channels: by name; see the module's page. wholes: whether a (table id, version, channel) as a whole stands for itself;
     what was reserved of a version under names of its own.
     edges: queries with predicates on measures whose answer lay at a threshold, as short digests. voided: an owner released
-    what the rules would not have. settled: digests of what was answered whole, as itself: asked again, it adds nothing.
+    what the rules would not have. settled: digests of what was answered whole, as itself: asked again, it adds nothing. picked: numbers
+    that an owner released of people whom nobody can name from the plan (a first row, a product).
     """
 
     channels: dict[str, Channel] = field(default_factory=dict)
@@ -304,6 +305,7 @@ class Past:
     edges: tuple[bytes, ...] = ()
     voided: bool = False
     settled: frozenset[bytes] = frozenset()
+    picked: int = 0
 
     def channel(self, name: str, items: int) -> Channel:
         """Return a channel for a domain of so many items."""

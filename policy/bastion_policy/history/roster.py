@@ -9,35 +9,62 @@ table is another item: its values are other unknowns, and an answer before and o
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from bastion_plan import nodes as n
-from bastion_plan.expressions import Alias, AnyExpr, Column
-from bastion_plan.nodes import AnyNode
 
-from bastion_policy.boundary import call
-from bastion_policy.facts import DatasetFacts
-from bastion_policy.lineage import OWN
+from bastion_policy.history.numbering import Hashes, Marks
 
-Hashes = npt.NDArray[np.uint64]
 Items = npt.NDArray[np.int32]
-UNIT, CONTENT = f"{OWN}unit", f"{OWN}content"
+Flags = npt.NDArray[np.bool_]
+#: versions of a table of which it is kept what each row held, the last one included; of older ones, whether it has changed since
+KEPT = 4
+#: rows by which two columns are taken for copies of each other
+MOST_COMPARED = 1 << 14
+_NONE = np.zeros(0, np.uint16)
+#: sets the turns of rows apart from what they hold
+_TURN = np.uint64(0xD1B54A32D192ED03)
 
 
-def numbering_plan(facts: DatasetFacts) -> AnyNode:
-    """Return the plan that gives, per row of a table, a 64-bit hash of its unit (if it has one) and of all its values."""
-    content: AnyExpr | None = None
-    for i, column in enumerate(facts.columns):
-        part = call("hash", Column(column.name), seed=i + 2)
-        content = part if content is None else call("add", content, part)
-    assert content is not None
-    columns: list[AnyExpr] = [Alias(content, CONTENT)]
-    if facts.unit is not None:
-        columns.append(Alias(call("hash", Column(facts.unit), seed=1), UNIT))
-    return n.Select(n.Scan(facts.id), tuple(columns))
+@dataclass(frozen=True, eq=False)
+class Vintage:
+    """What a version of a table held. items: of each row, as it was first. marks: by column.
+
+    changed: of an old version, by column, one bit per row instead: whether it has changed since, or is gone.
+    """
+
+    items: Items
+    marks: dict[str, Marks]
+    changed: dict[str, npt.NDArray[np.uint8]] = field(default_factory=dict)
+
+    def later(self, last: Vintage, new: Vintage, size: int, *, old: bool) -> Vintage:
+        """Return what is kept once there is a version after the last one. size: of the roster. old: whether it is an old one by then."""
+        if not old:
+            return self
+        if self.changed or not self.marks:
+            step = {c: last.differs(new, c, size) for c in self.changed}
+            place = _placed(last.items, size)[self.items]
+            more = {c: np.where(place < 0, True, found[place]) for c, found in step.items()}
+            return replace(self, changed={c: bits | np.packbits(more[c]) for c, bits in self.changed.items()})
+        return replace(self, marks={}, changed={c: np.packbits(self.differs(new, c, size)) for c in self.marks})
+
+    def differs(self, other: Vintage, column: str, size: int) -> Flags:
+        """Return the rows whose value in a column is another one in another version, or is not known there."""
+        mine, theirs = self.marks.get(column, _NONE), other.marks.get(column, _NONE)
+        differs = np.ones(self.items.size, bool)
+        if mine.size and theirs.size:
+            place = _placed(other.items, size)[self.items]
+            there = place >= 0
+            differs[there] = mine[there] != theirs[place[there]]
+        return differs
+
+    def unchanged(self, column: str) -> Items:
+        """Return the items of an old version that have not changed in a column since."""
+        return np.asarray(self.items[np.unpackbits(self.changed[column], count=self.items.size) == 0], np.int32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +75,7 @@ class Roster:
     content: per item, a hash of its row. table: per item, the number of the table that gave the content.
     most: items per unit, at most. tables: ids of the tables, by number. versions: per (table id, version), the item of each row.
     first: per item, the one that the same row of the person was before its content changed (itself, if it never did).
+    vintages: per (table id, version), what it held.
     """
 
     keys: Hashes = field(default_factory=lambda: np.zeros(0, np.uint64))
@@ -59,6 +87,7 @@ class Roster:
     tables: tuple[str, ...] = ()
     versions: dict[tuple[str, int], Items] = field(default_factory=dict)
     first: Items = field(default_factory=lambda: np.zeros(0, np.int32))
+    vintages: dict[tuple[str, int], Vintage] = field(default_factory=dict)
 
     @property
     def size(self) -> int:
@@ -97,14 +126,30 @@ class Roster:
         counts = np.bincount(self.people)
         return order, np.cumsum(counts) - counts
 
-    def entered(self, dataset: str, version: int, unit: Hashes | None, content: Hashes) -> Roster:
+    def entered(
+        self, dataset: str, version: int, unit: Hashes | None, content: Hashes, marks: Mapping[str, Marks] | None = None
+    ) -> Roster:
         """Return the roster with the rows of a version of a table in it; `unit` None: every row is its own unit.
+
+        marks: what each row holds, by column.
 
         INVARIANT: a row that is nobody's is known by what it holds, wherever it stands, else by its place: rows that others leave,
         that are put into another order or that change where they stand are the same ones in the next version.
         """
         if (dataset, version) in self.versions:
             return self
+        marks = dict(marks or {})
+        found = self._entered(dataset, version, unit, content, marks)
+        vintage, kept = Vintage(found.first[found.versions[dataset, version]], marks), dict(self.vintages)
+        past = sorted(v for name, v in self.vintages if name == dataset)
+        for number in past:
+            last, old = self.vintages[dataset, past[-1]], number in past[: -KEPT + 1]
+            kept[dataset, number] = kept[dataset, number].later(last, vintage, found.size, old=old)
+        return replace(found, vintages={**kept, (dataset, version): vintage})
+
+    def _entered(
+        self, dataset: str, version: int, unit: Hashes | None, content: Hashes, marks: Mapping[str, Marks]
+    ) -> Roster:
         tables = self.tables if dataset in self.tables else (*self.tables, dataset)
         number = tables.index(dataset)
         rows = content.size
@@ -113,6 +158,8 @@ class Roster:
         turn = _turns(unit)
         # INVARIANT: tables of the same people share their items: the first row of a person in one is that in all, and so on
         key = unit if turn is None else np.where(turn == 0, unit, _mixed(unit ^ _mixed(turn)))
+        if turn is not None or self.most > 1:
+            key = self._places_as_before(dataset, unit, content, marks, key)
         if not self.keys.size:
             # nobody is known yet: rows are items
             sort = np.argsort(key)
@@ -146,6 +193,68 @@ class Roster:
             np.concatenate([self.first, np.where(changed, self.first[before], item)[new].astype(np.int32)]),
         )
 
+    def _places_as_before(
+        self, dataset: str, unit: Hashes, content: Hashes, marks: Mapping[str, Marks], key: Hashes
+    ) -> Hashes:
+        """Return the key of each row, where people have several: that of the same row in what there was, else a free one.
+
+        In the last version of the table; of a new one, in the table of the same people in which most are found. key: by turns.
+
+        INVARIANT: a row in which nothing changed but what changed in nearly all of them is the same one wherever it stands among
+        its person's.
+        """
+        last = {name: max(v for n, v in self.versions if n == name) for name, _ in self.versions}
+        others = [(dataset, last[dataset])] if dataset in last else list(last.items())
+        same, before = np.zeros(unit.size, bool), np.zeros(unit.size, np.int64)
+        items = np.zeros(0, np.int32)
+        for other in others:
+            found, at = self._same_rows(other, unit, content, marks)
+            if np.count_nonzero(found) > np.count_nonzero(same):
+                same, before, items = found, at, self.versions[other]
+        if not same.any():
+            return key
+        of_item = np.zeros(self.size, np.uint64)
+        of_item[self.order] = self.keys
+        chosen = key.copy()
+        chosen[same] = of_item[items[before[same]]]
+        # the others take what is left of their person's places, in order
+        free, rest = np.flatnonzero(~np.isin(key, chosen[same])), np.flatnonzero(~same)
+        place, wanted = _of_content(unit[free]), _of_content(unit[rest])
+        order = np.argsort(place)
+        chosen[rest] = key[free][order[np.searchsorted(place, wanted, sorter=order)]]
+        return chosen
+
+    def _same_rows(
+        self, other: tuple[str, int], unit: Hashes, content: Hashes, marks: Mapping[str, Marks]
+    ) -> tuple[Flags, npt.NDArray[np.int64]]:
+        """Return (rows that are in another version, where they are): first what holds the same in all columns, then in most of them.
+
+        Columns count in which half of the rows hold what some row of their person held there.
+        """
+        items = self.versions[other]
+        theirs, vintage = self.unit[items], self.vintages.get(other)
+        found, at = _found(_mixed(content ^ _mixed(unit)), _mixed(self.content[items] ^ _mixed(theirs)))
+        left, rest = np.flatnonzero(~found), np.setdiff1d(np.arange(items.size), at[found])
+        if vintage is None or not left.size or not rest.size:
+            return found, at
+        mine, held, kept = _mixed(unit[left]), _mixed(theirs[rest]), 0
+        # some of the people
+        step = np.uint64(max(1, min(left.size, rest.size) // MOST_COMPARED))
+        few, others = mine % step == 0, held % step == 0
+        for i, column in enumerate(sorted(marks.keys() & vintage.marks.keys())):
+            if marks[column].size and vintage.marks[column].size:
+                one, two = (m.astype(np.uint64) for m in (marks[column][left], vintage.marks[column][rest]))
+                there = _mixed(_mixed(theirs[rest][others]) ^ two[others])
+                here = np.isin(_mixed(_mixed(unit[left][few]) ^ one[few]), there)
+                if np.count_nonzero(here) * 2 >= min(here.size, there.size) > 0:
+                    mine, held = (_mixed(h ^ _mixed(m + np.uint64(i << 16))) for h, m in ((mine, one), (held, two)))
+                    kept += 1
+        if not kept:
+            return found, at
+        again, where = _found(mine, held)
+        found[left[again]], at[left[again]] = True, rest[where[again]]
+        return found, at
+
     def _rows_as_before(self, dataset: str, content: Hashes) -> Hashes:
         """Return whose each row is, where rows are nobody's: that of the row which it was in the last version, else a new one."""
         unit = _of_content(content)
@@ -172,16 +281,87 @@ class Roster:
             found[again] = _mixed(found[again])
         return found
 
+    def agree(self, one: tuple[str, int], other: tuple[str, int], column: str) -> Flags | None:
+        """Return the items, as they were first, whose rows held the same in a column in two versions or tables.
+
+        None: nothing was told of the column there, since there is none. It may have another name, or a second one beside its own
+        (a raw column, and the corrected one): columns that agree in most rows count as one.
+
+        INVARIANT: what is not known of a version is taken to be another value.
+        """
+        mine, theirs = self.vintages.get(one), self.vintages.get(other)
+        if mine is None or theirs is None or not mine.marks.get(column, _NONE).size:
+            return np.full(self.size, one == other)
+        if theirs.changed:
+            return self._agree_since(one, other, column)
+        both: Any = slice(None)
+        there: Any = slice(None)
+        here = mine.marks[column]
+        if one != other:
+            at = _placed(theirs.items, self.size)[mine.items]
+            both, there = at >= 0, at[at >= 0]
+            here = here[both]
+        equal: list[Flags] = []
+        for name, marks in theirs.marks.items():
+            if not marks.size:
+                equal += [np.zeros(here.size, bool)] if name == column else []
+            elif name == column or _copies(here, marks[there]):
+                equal.append(marks[there] == here)
+        if not equal:
+            return None
+        same = np.full(self.size, one == other)
+        same[mine.items[both]] = np.logical_and.reduce(equal)
+        return same
+
+    def _agree_since(self, one: tuple[str, int], other: tuple[str, int], column: str) -> Flags | None:
+        """Return the items that held the same in an old version, and ever since in its table; None: there was no such column."""
+        held = self.vintages[other]
+        last = (other[0], max(version for name, version in self.vintages if name == other[0]))
+        agree = self.agree(one, last, column)
+        if column not in held.changed or agree is None:
+            return None
+        same = np.zeros(self.size, bool)
+        same[held.unchanged(column)] = True
+        return agree & same
+
     def without(self, live: set[tuple[str, int]]) -> Roster:
         """Return the roster that knows the rows of the versions `live` only; items stay."""
         kept = {key: rows for key, rows in self.versions.items() if key in live}
         return self if len(kept) == len(self.versions) else replace(self, versions=kept)
 
 
+def _copies(one: Marks, other: Marks) -> bool:
+    """Whether two columns agree in half of the rows in which they would not by chance (Cohen's kappa, 1960)."""
+    some = slice(None, None, max(1, one.size // MOST_COMPARED))
+    one, other = one[some], other[some]
+    if not one.size:
+        return False
+    shares = np.bincount(one, minlength=1 << 16) * (np.bincount(other, minlength=1 << 16) / one.size**2)
+    found, chance = float(np.mean(one == other)), float(shares.sum())
+    return found - chance >= (1 - chance) / 2 and found > chance
+
+
+def _placed(items: Items, size: int) -> npt.NDArray[np.int64]:
+    """Return where each item stands; -1: nowhere."""
+    place = np.full(size, -1, np.int64)
+    place[items] = np.arange(items.size)
+    return place
+
+
+def _found(mine: Hashes, held: Hashes) -> tuple[Flags, npt.NDArray[np.int64]]:
+    """Return (which of the first are among the second, where), equal ones by their turn."""
+    one, other = _of_content(mine), _of_content(held)
+    if not other.size:
+        return np.zeros(one.size, bool), np.zeros(one.size, np.int64)
+    order = np.argsort(other)
+    at = order[np.minimum(np.searchsorted(other, one, sorter=order), other.size - 1)]
+    return other[at] == one, at
+
+
 def _of_content(content: Hashes) -> Hashes:
-    """Return numbers that tell rows apart by what they hold, equal ones by their turn."""
+    """Return numbers that tell rows apart by what they are known by, equal ones by their turn."""
     same = _turns(content)
-    return _mixed(content) if same is None else _mixed(content ^ _mixed(same))
+    return _mixed(content ^ _mixed((np.zeros(content.size, np.uint64) if same is None else same) ^ _TURN))
 
 
 def _turns(unit: Hashes) -> Hashes | None:

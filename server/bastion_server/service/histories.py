@@ -8,6 +8,7 @@ import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
@@ -15,7 +16,7 @@ from bastion_plan.nodes import Node
 from bastion_policy.facts import DatasetFacts
 from bastion_policy.history import History, Lens, Past, Roster, numbering_plan
 from bastion_policy.history.encoding import pack_past, pack_roster, unpack_past, unpack_roster
-from bastion_policy.history.roster import CONTENT, UNIT
+from bastion_policy.history.numbering import CONTENT, UNIT, marks, returned
 from bastion_policy.verdict import Measured
 
 from bastion_server.service.catalogue import Subject
@@ -24,11 +25,18 @@ from bastion_server.store.histories import ROSTER
 
 #: histories and rosters that are held in memory, besides those in use
 HELD = 16
-#: separates a unit domain and an audience; neither may hold it
+#: separates a unit domain, which may not hold it, and an audience
 _BETWEEN = "\x00"
 
 _T = TypeVar("_T")
 Measurement = Callable[[Node, tuple[str, ...]], Awaitable[Measured]]
+
+
+@dataclass(eq=False)
+class Remembered(History):
+    """The history of an audience. who: of it asks."""
+
+    who: str = ""
 
 
 class HistoryService:
@@ -49,50 +57,62 @@ class HistoryService:
         """Wait for the turn of a query of one audience."""
         async with AsyncExitStack() as stack:
             # INVARIANT: always in one order, so that two joins never wait for each other
-            for key in sorted({_key(facts, who) for facts in subject.facts.values()}):
+            for key in sorted({self._key(facts, who) for facts in subject.facts.values()}):
                 await stack.enter_async_context(self._lock(key))
             yield
 
-    async def of(self, subject: Subject, who: str, measure: Measurement) -> History:
+    async def of(self, subject: Subject, who: str, measure: Measurement) -> Remembered:
         """Return what a query may know of the past; to be asked in its turn.
 
         measure: runs a plan beside the data and returns the named columns; used once per version of a table.
 
         Raises:
             ServerError: server.history.*, server.sealed.*: a history that cannot be read releases nothing.
+            PolicyError: policy.audience, an earlier release began a second history for `who`: nothing is released.
         """
-        lenses, domains, pasts, numbers = {}, {}, {}, {}
-        for dataset, facts in sorted(subject.facts.items()):
-            if facts.effective(who).open:
-                continue
-            roster = await self._roster(facts, measure)
-            key = _key(facts, who)
-            domains[dataset] = key
-            lenses[dataset] = Lens(roster, dataset, facts.version)
+        domains, pasts, numbers = {}, {}, {}
+        tables = {d: facts for d, facts in sorted(subject.facts.items()) if not facts.effective(who).open}
+        rosters: dict[str, Roster] = {}
+        for dataset, facts in tables.items():
+            self._store.audiences.check_one(facts.domain, who)
+            rosters[facts.domain] = await self._roster(facts, measure)
+            domains[dataset] = key = self._key(facts, who)
             numbers[key], pasts[key] = await self._past(key)
-        return History(lenses, domains, pasts, secrets.token_bytes, numbers)
+        # INVARIANT: all tables of a domain are seen in one roster, in which each of them is
+        lenses = {d: Lens(rosters[facts.domain], d, facts.version) for d, facts in tables.items()}
+        return Remembered(lenses, domains, pasts, secrets.token_bytes, numbers, who=who)
 
-    async def keep(self, history: History) -> None:
-        """Keep what a release adds, in its turn, before it leaves.
+    async def keep(self, history: Remembered) -> None:
+        """Keep what a release adds, in its turn, before it leaves; whoever is cancelled meanwhile waits until it is done.
 
         Raises:
-            ServerError: it cannot be kept; then nothing may leave.
+            ServerError: it cannot be kept (server.history.stale: the owner changed meanwhile who counts as one with the
+                asker); then nothing may leave.
         """
+        await to_its_end(self._keep(history))
+
+    async def _keep(self, history: Remembered) -> None:
         for key, past in history.changes.items():
-            domain, audience = key.split(_BETWEEN)
+            domain, audience = key.split(_BETWEEN, 1)
             number = history.numbers[key]
 
             def write(past: Past = past, domain: str = domain, audience: str = audience, number: int = number) -> int:
                 text = pack_past(past)
-                return self._store.histories.put(domain, audience, text, expected=number, now=time.time())
+                now, who = time.time(), history.who
+                return self._store.histories.put(domain, audience, text, expected=number, now=now, who=who)
 
             try:
-                number = await _to_its_end(write)
+                number = await asyncio.to_thread(write)
             except BaseException:
                 # what the disk holds now is read again
                 self._pasts.pop(key, None)
                 raise
             _held(self._pasts, key, (number, past))
+
+    def _key(self, facts: DatasetFacts, who: str) -> str:
+        # INVARIANT: the audience is the one on record for all tables of these people, never what one table's policy says
+        # now: else a change of policy, or a second table, began an empty history for the same identity
+        return _BETWEEN.join((facts.domain, self._store.audiences.of(facts.domain, who)))
 
     async def _roster(self, facts: DatasetFacts, measure: Measurement) -> Roster:
         domain = facts.domain
@@ -100,21 +120,23 @@ class HistoryService:
             number, roster = await self._read_roster(domain)
             if (facts.id, facts.version) in roster.versions:
                 return roster
-            units = (UNIT,) if facts.unit is not None else ()
-            measured = await measure(numbering_plan(facts), (CONTENT, *units))
+            measured = await measure(numbering_plan(facts), returned(facts))
 
             def enter() -> Roster:
                 unit = np.asarray(measured[UNIT]) if facts.unit is not None else None
-                found = roster.entered(facts.id, facts.version, unit, np.asarray(measured[CONTENT]))
+                found = roster.entered(
+                    facts.id, facts.version, unit, np.asarray(measured[CONTENT]), marks(facts, measured)
+                )
                 return found.without({key for key in found.versions if key[0] != facts.id or key[1] >= facts.version})
 
             entered = await asyncio.to_thread(enter)
+
             def write() -> tuple[int, Roster]:
                 text = pack_roster(entered)
                 return self._store.histories.put(domain, ROSTER, text, expected=number, now=time.time()), entered
 
             try:
-                found = await _to_its_end(write)
+                found = await to_its_end(asyncio.to_thread(write))
             except BaseException:
                 self._rosters.pop(domain, None)
                 raise
@@ -133,7 +155,7 @@ class HistoryService:
 
     async def _past(self, key: str) -> tuple[int, Past]:
         if key not in self._pasts:
-            domain, audience = key.split(_BETWEEN)
+            domain, audience = key.split(_BETWEEN, 1)
 
             def read() -> tuple[int, Past]:
                 number, text = self._store.histories.get(domain, audience)
@@ -156,12 +178,12 @@ class HistoryService:
                 self._locks[key] = (lock, waiting - 1)
 
 
-async def _to_its_end(work: Callable[[], _T]) -> _T:
-    """Do something in a thread; whoever is cancelled meanwhile waits until it is done.
+async def to_its_end(work: Awaitable[_T]) -> _T:
+    """Do something; whoever is cancelled meanwhile, or before it has begun, waits until it is done.
 
     INVARIANT: no turn ends while its history is being written, else the next one would be judged against an older one.
     """
-    task = asyncio.ensure_future(asyncio.to_thread(work))
+    task = asyncio.ensure_future(work)
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
@@ -169,10 +191,6 @@ async def _to_its_end(work: Callable[[], _T]) -> _T:
             with suppress(asyncio.CancelledError):
                 await asyncio.wait([task])
         raise
-
-
-def _key(facts: DatasetFacts, who: str) -> str:
-    return _BETWEEN.join(facts.audience(who))
 
 
 def _held(memory: OrderedDict[str, _T], key: str, value: _T) -> None:

@@ -25,8 +25,10 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import numpy as np
 from bastion_plan.errors import BastionError, InputError
 from bastion_policy.flow import merged_policy
+from bastion_policy.lineage import OWN
 from bastion_policy.private.budget import Budget, budget_of, shown
 from bastion_policy.private.cells import BIN, COUNT
 from bastion_policy.private.plans import Cells
@@ -227,7 +229,8 @@ class PrivateService:
 
     async def _last(self, subject: Subject, who: str, priced: Priced, kept: NoisyAnswer) -> Result:
         """Run what the asker makes of the noisy cells, in a worker without data."""
-        tables = msgspec.msgpack.decode(kept.data, type=_Tables)
+        kept_tables = msgspec.msgpack.decode(kept.data, type=_Tables)
+        tables = {name: _numbers(columns) for name, columns in kept_tables.items()}
         async with await self._queries.pool.acquire(who, label=f"noisy {subject.plan_hash[:12]} by {who}") as lease:
             answer, fd = await lease.run_to_file(priced.draft.last, None, None, tables)
             return Result(answer, fd)
@@ -322,6 +325,13 @@ def _drawn(priced: Priced, exact: list[Exact]) -> _Tables:
 
 def _plain(columns: Columns) -> dict[str, list[Any]]:
     return {name: values.tolist() if hasattr(values, "tolist") else list(values) for name, values in columns.items()}
+
+
+def _numbers(columns: dict[str, list[Any]]) -> dict[str, Any]:
+    """Return columns as a worker takes them: numbers of no cell are numbers still."""
+    none = {f"{OWN}v": np.int64, f"{OWN}q": np.float64}
+    kinds = {name: none.get(name[: len(OWN) + 1]) for name in columns}
+    return {name: values or (np.zeros(0, kinds[name]) if kinds[name] else values) for name, values in columns.items()}
 
 
 def _columns(cells: Cells) -> tuple[str, ...]:

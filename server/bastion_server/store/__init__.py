@@ -10,11 +10,13 @@ from pathlib import Path
 
 from bastion_plan.errors import ServerError
 
+from bastion_server.store.asked import Asked, AskedPlans
+from bastion_server.store.audiences import Audiences
 from bastion_server.store.audit import AuditLog, Record
 from bastion_server.store.database import Database
 from bastion_server.store.datasets import DatasetRecord, Datasets, PolicyChange
 from bastion_server.store.files import DISK, Files
-from bastion_server.store.grants import Grant, Grants
+from bastion_server.store.grants import Grant, Grants, Reading
 from bastion_server.store.histories import Histories
 from bastion_server.store.keys import ServerKeys, load_or_create
 from bastion_server.store.ledger import Charge, Ledger, NoisyAnswer, Overspent, Standing
@@ -27,6 +29,9 @@ from bastion_server.store.verify import verify
 
 __all__ = [
     "AccessRequest",
+    "Asked",
+    "AskedPlans",
+    "Audiences",
     "AuditLog",
     "Charge",
     "DatasetRecord",
@@ -40,6 +45,7 @@ __all__ = [
     "NoisyAnswer",
     "Overspent",
     "PolicyChange",
+    "Reading",
     "Record",
     "RequestGroup",
     "Requests",
@@ -71,8 +77,10 @@ class Store:
     requests: Requests
     results: Results
     histories: Histories
+    audiences: Audiences
     statements: Statements
     ledger: Ledger
+    asked: AskedPlans
     audit: AuditLog
     _lock: DirectoryLock
 
@@ -119,6 +127,8 @@ class Store:
                 results.prune()
                 histories = Histories(database, sealed)
                 histories.prune()
+                audiences = Audiences(database)
+                audiences.build(datasets)
                 sealed.sweep(datasets.files() | results.files() | histories.files())
             except BaseException:
                 audit.close()
@@ -141,8 +151,10 @@ class Store:
             requests,
             results,
             histories,
+            audiences,
             Statements(database),
             Ledger(database),
+            AskedPlans(database),
             audit,
             lock,
         )

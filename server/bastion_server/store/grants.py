@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from bastion_plan.errors import InputError
@@ -55,6 +56,8 @@ class Grants:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        #: requests whose approval ran out since they were last taken out, in whatever way it was noticed
+        self.ended: deque[str] = deque(maxlen=10_000)
 
     def find_grant(
         self,
@@ -84,7 +87,7 @@ class Grants:
             InputError: input.grant.ended, when it was used, revoked, or is past its date.
         """
         with self._database.transaction() as connection:
-            connection.execute(_EXPIRE, (now, now))
+            self._expire(connection, now)
             connection.execute(
                 "UPDATE grants SET uses = uses + 1, ended = CASE single_use WHEN 1 THEN 'used' ELSE '' END,"
                 " ended_at = CASE single_use WHEN 1 THEN ? ELSE 0 END WHERE id = ? AND ended = '' AND until > ?",
@@ -108,7 +111,7 @@ class Grants:
             InputError: input.grant.ended; input.request.decided (this owner approved the reading, or has decided on it).
         """
         with self._database.transaction() as connection:
-            connection.execute(_EXPIRE, (now, now))
+            self._expire(connection, now)
             row = connection.execute(f"{_SELECT} WHERE id = ?", (grant,)).fetchone()
             if not row["ended"]:
                 open_still = connection.execute(
@@ -136,6 +139,27 @@ class Grants:
         )
         return tuple(Reading(r["owner"], bool(r["allow"]), r["decided_at"], r["answer"]) for r in rows)
 
+    def revoke_by(self, grant: str, *, owner: str, now: float, answer: str = "", signed: bytes = b"") -> Grant:
+        """End a grant in force by an owner's word, which is kept. Who is an owner of the request is the caller's to check.
+
+        Raises:
+            InputError: input.grant.ended.
+        """
+        with self._database.transaction() as connection:
+            self._expire(connection, now)
+            if self.revoke(grant, now):
+                connection.execute(
+                    "INSERT INTO grant_revocations VALUES (?, ?, ?, ?, ?)", (grant, owner, now, answer, signed)
+                )
+                return _grant(connection.execute(f"{_SELECT} WHERE id = ?", (grant,)).fetchone())
+        # raised outside the transaction, so that an expiry seen here stays recorded
+        raise _ended()
+
+    def revocation(self, grant: str) -> Reading | None:
+        """Return the owner's word that ended a grant, None where none did."""
+        row = self._database.row("SELECT * FROM grant_revocations WHERE grant_id = ?", (grant,))
+        return None if row is None else Reading(row["owner"], False, row["decided_at"], row["answer"])
+
     def revoke(self, grant: str, now: float) -> bool:
         """End a grant. Return whether it was in force."""
         with self._database.transaction() as connection:
@@ -154,7 +178,33 @@ class Grants:
     def expire(self, now: float) -> int:
         """End all grants past their date; return how many."""
         with self._database.transaction() as connection:
-            return connection.execute(_EXPIRE, (now, now)).rowcount
+            return self._expire(connection, now)
+
+    def expire_outdated(self, now: float) -> int:
+        """End all grants for data or policies that changed since; return how many."""
+        with self._database.transaction() as connection:
+            rows = connection.execute(
+                "UPDATE grants SET ended = 'expired', ended_at = ? WHERE ended = '' AND EXISTS (SELECT 1 FROM"
+                " request_datasets b LEFT JOIN datasets d ON d.id = b.dataset AND d.deleted IS NULL WHERE b.request ="
+                " grants.request AND (d.id IS NULL OR d.version <> b.version OR d.policy_version <> b.policy_version))"
+                " RETURNING request",
+                (now,),
+            ).fetchall()
+            self._remember(rows)
+            return len(rows)
+
+    def _expire(self, connection: sqlite3.Connection, now: float) -> int:
+        rows = connection.execute(
+            "UPDATE grants SET ended = 'expired', ended_at = ? WHERE ended = '' AND until <= ? RETURNING request",
+            (now, now),
+        ).fetchall()
+        self._remember(rows)
+        return len(rows)
+
+    def _remember(self, expired: Iterable[sqlite3.Row]) -> None:
+        found = tuple(row["request"] for row in expired)
+        if found:
+            self._database.after_commit(lambda: self.ended.extend(found))
 
     def of_request(self, request: str) -> Grant | None:
         """Return the grant an approved request gave, ended or not."""
@@ -170,7 +220,6 @@ SELECT g.*, NOT EXISTS (
     )
 ) AS readable FROM grants g
 """
-_EXPIRE = "UPDATE grants SET ended = 'expired', ended_at = ? WHERE ended = '' AND until <= ?"
 
 
 def _grant(row: sqlite3.Row) -> Grant:

@@ -6,6 +6,7 @@ import contextlib
 
 from bastion_plan.errors import ServerError
 
+from bastion_server.store.audiences import enter
 from bastion_server.store.database import Database
 from bastion_server.store.sealed import SealedFiles, SealedRef
 
@@ -41,11 +42,16 @@ class Histories:
         finally:
             reader.close()
 
-    def put(self, unit_domain: str, audience: str, text: bytes, *, expected: int, now: float) -> int:
+    def put(
+        self, unit_domain: str, audience: str, text: bytes, *, expected: int, now: float, who: str | None = None
+    ) -> int:
         """Keep the next history after the one numbered `expected`; returns its number.
 
+        who: an identity of the audience, to whom the release is made (None: the audience is an identity).
+
         Raises:
-            ServerError: server.history.stale, another release came in between; nothing was kept.
+            ServerError: server.history.stale, another release came in between, or `who` is in another audience now;
+                nothing was kept.
         """
         with self._sealed.writer() as writer:
             for start in range(0, len(text), 8 << 20):
@@ -60,6 +66,8 @@ class Histories:
                 if (0 if row is None else row["seq"]) != expected:
                     msg = "Another answer was released at the same time."
                     raise ServerError(msg, code="server.history.stale", next_step="Ask again.")
+                if audience != ROSTER:
+                    enter(connection, unit_domain, audience, audience if who is None else who)
                 old = "" if row is None else row["file"]
                 connection.execute(
                     "INSERT OR REPLACE INTO histories VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -90,6 +98,10 @@ class Histories:
             with self._database.transaction() as connection:
                 connection.execute("DELETE FROM histories WHERE file = ?", (row["file"],))
             self._remove(row["file"])
+        with self._database.transaction() as connection:
+            connection.execute(
+                "DELETE FROM audiences WHERE unit_domain IN (SELECT id FROM datasets WHERE deleted IS NOT NULL)"
+            )
         return len(gone)
 
     def files(self) -> set[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import sqlite3
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -15,6 +16,7 @@ from bastion_server.store.database import Database
 from bastion_server.store.grants import Grant, Grants
 
 PENDING, APPROVED, DENIED, EXPIRED, WITHDRAWN = "pending", "approved", "denied", "expired", "withdrawn"
+MAX_ENDED = 10_000  #: expired requests that are remembered until somebody tells of them
 STATES = (PENDING, APPROVED, DENIED, EXPIRED, WITHDRAWN)
 
 
@@ -103,6 +105,8 @@ class Requests:
         self._database = database
         self._grants = grants
         self.limits = limits or Limits()
+        #: ids of requests that expired since they were last taken out, in whatever way it was noticed
+        self.ended: deque[str] = deque(maxlen=MAX_ENDED)
 
     def file(
         self,
@@ -227,7 +231,7 @@ class Requests:
                 self._conclude(connection, request, owner, now, answer)
                 return self.get(request)
         # raised outside the transaction, so that an expiry seen here stays recorded
-        if found["state"] == PENDING and not current:
+        if found["state"] in (PENDING, EXPIRED) and not current:
             msg = "The data or its policy changed after this request was filed."
             raise InputError(
                 msg, code="input.request.outdated", next_step="The scientist can ask again about the data as it is now."
@@ -258,6 +262,29 @@ class Requests:
         """End open requests past their lifetime, for good; return how many."""
         with self._database.transaction() as connection:
             return self._expire(connection, now)
+
+    def expire_outdated(self, now: float) -> int:
+        """End open requests, and approvals, about data or policies that changed since; return how many requests."""
+        with self._database.transaction() as connection:
+            self._grants.expire_outdated(now)
+            rows = connection.execute(
+                "UPDATE requests SET state = 'expired', decided_at = ? WHERE state = 'pending' AND EXISTS (SELECT 1 FROM"
+                " request_datasets b LEFT JOIN datasets d ON d.id = b.dataset AND d.deleted IS NULL WHERE b.request ="
+                " requests.id AND (d.id IS NULL OR d.version <> b.version OR d.policy_version <> b.policy_version))"
+                " RETURNING id",
+                (now,),
+            ).fetchall()
+            self._remember(row["id"] for row in rows)
+            return len(rows)
+
+    def due(self, now: float) -> bool:
+        """Whether there is an open request, or an approval in force, that is past its date."""
+        row = self._database.row(
+            "SELECT 1 FROM requests WHERE state = 'pending' AND expires <= ?"
+            " UNION ALL SELECT 1 FROM grants WHERE ended = '' AND until <= ? LIMIT 1",
+            (now, now),
+        )
+        return row is not None
 
     def get(self, request: str) -> AccessRequest:
         """Return one request. Who may see it is the caller's to check.
@@ -372,19 +399,29 @@ class Requests:
                 ),
             )
 
-    @staticmethod
-    def _move(connection: sqlite3.Connection, request: str, state: str, *, by: str, now: float, answer: str) -> bool:
+    def _move(
+        self, connection: sqlite3.Connection, request: str, state: str, *, by: str, now: float, answer: str
+    ) -> bool:
         cursor = connection.execute(
             "UPDATE requests SET state = ?, decided_by = ?, decided_at = ?, answer = ? WHERE id = ? AND state = 'pending'",
             (state, by, now, answer, request),
         )
+        if state == EXPIRED and cursor.rowcount:
+            self._remember((request,))
         return cursor.rowcount == 1
 
-    @staticmethod
-    def _expire(connection: sqlite3.Connection, now: float) -> int:
-        return connection.execute(
-            "UPDATE requests SET state = 'expired', decided_at = ? WHERE state = 'pending' AND expires <= ?", (now, now)
-        ).rowcount
+    def _expire(self, connection: sqlite3.Connection, now: float) -> int:
+        rows = connection.execute(
+            "UPDATE requests SET state = 'expired', decided_at = ? WHERE state = 'pending' AND expires <= ? RETURNING id",
+            (now, now),
+        ).fetchall()
+        self._remember(row["id"] for row in rows)
+        return len(rows)
+
+    def _remember(self, expired: Iterable[str]) -> None:
+        found = tuple(expired)
+        if found:
+            self._database.after_commit(lambda: self.ended.extend(found))
 
     def _record(self, row: sqlite3.Row) -> AccessRequest:
         bound = parts(row["binding"])

@@ -249,4 +249,48 @@ CREATE TRIGGER grant_readings_stay BEFORE DELETE ON grant_readings
 BEGIN SELECT RAISE(ABORT, 'an owner decides once'); END;
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST, _NO_NAMED_PLANS, _RESULTS, _HISTORIES, _LEDGER, _READINGS)
+_AUDIENCES = """
+-- who shares whose history, by unit domain; an identity that is not listed is an audience of its own
+CREATE TABLE audiences (
+    unit_domain TEXT NOT NULL,
+    identity TEXT NOT NULL,
+    audience TEXT NOT NULL,
+    PRIMARY KEY (unit_domain, identity)
+) STRICT, WITHOUT ROWID;
+CREATE TRIGGER audiences_that_asked_stay BEFORE UPDATE ON audiences
+WHEN EXISTS (SELECT 1 FROM histories WHERE unit_domain = OLD.unit_domain AND audience = OLD.audience)
+BEGIN SELECT RAISE(ABORT, 'who shared a history goes on sharing it'); END;
+CREATE TRIGGER audiences_that_asked_remain BEFORE DELETE ON audiences
+WHEN EXISTS (SELECT 1 FROM histories WHERE unit_domain = OLD.unit_domain AND audience = OLD.audience)
+BEGIN SELECT RAISE(ABORT, 'who shared a history goes on sharing it'); END;
+"""
+
+_OWNERS = """
+-- an owner's word that ended an approval in force
+CREATE TABLE grant_revocations (
+    grant_id TEXT PRIMARY KEY REFERENCES grants (id),
+    owner TEXT NOT NULL,
+    decided_at REAL NOT NULL,
+    answer TEXT NOT NULL,
+    signed BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TRIGGER grant_revocations_once BEFORE UPDATE ON grant_revocations
+BEGIN SELECT RAISE(ABORT, 'an owner decides once'); END;
+CREATE TRIGGER grant_revocations_stay BEFORE DELETE ON grant_revocations
+BEGIN SELECT RAISE(ABORT, 'an owner decides once'); END;
+-- the last queries of a dataset, to try another policy on: a help for its owner, no record
+CREATE TABLE asked (
+    dataset TEXT NOT NULL,
+    plan_hash TEXT NOT NULL,
+    requester TEXT NOT NULL,
+    plan BLOB NOT NULL,
+    times INTEGER NOT NULL,
+    last REAL NOT NULL,
+    PRIMARY KEY (dataset, plan_hash, requester)
+) STRICT;
+CREATE INDEX asked_last ON asked (dataset, last);
+"""
+
+MIGRATIONS: tuple[str, ...] = (
+    _FIRST, _NO_NAMED_PLANS, _RESULTS, _HISTORIES, _LEDGER, _READINGS, _AUDIENCES, _OWNERS,
+)  # fmt: skip

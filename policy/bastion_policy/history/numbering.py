@@ -1,0 +1,92 @@
+"""The plan that numbers the rows of a table: whose each one is, what it holds, and what each of its columns does.
+
+INVARIANT: a person is one, and a value is one, whatever type a version or a table holds them in: the number 5, the text "5", the
+category "5" and 5.0 have one hash. Else a table that was stored anew in another format would be one of other people.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+from bastion_plan import nodes as n
+from bastion_plan.dtypes import FLOAT64, INT64, INT128, STRING, UINT64, DType
+from bastion_plan.expressions import Alias, AnyExpr, Cast, Column, Literal, Ternary
+from bastion_plan.nodes import AnyNode
+
+from bastion_policy.boundary import call
+from bastion_policy.facts import DatasetFacts
+from bastion_policy.lineage import OWN
+
+Hashes = npt.NDArray[np.uint64]
+#: two bytes tell whether a value is another one, but for one in 65,536 that are
+Marks = npt.NDArray[np.uint16]
+UNIT, CONTENT = f"{OWN}unit", f"{OWN}content"
+#: columns beyond are taken to have changed in every version, and for no copies of others
+MOST_COLUMNS = 256
+_TEXTS = frozenset({"String", "Categorical", "Enum"})
+#: whole numbers that Int64 may not hold
+_WIDE = frozenset({UINT64, INT128})
+
+
+def marked(facts: DatasetFacts) -> dict[str, str]:
+    """Return the columns whose values are told apart, by the name they have in the numbering plan."""
+    columns = [c for c in facts.columns if c.name != facts.unit]  # hidden ones, too: a policy may show them later
+    secret_first = sorted(columns, key=lambda c: not c.role.secret)
+    return {f"{OWN}m{i}": c.name for i, c in enumerate(secret_first[:MOST_COLUMNS])}
+
+
+def numbering_plan(facts: DatasetFacts) -> AnyNode:
+    """Return the plan that gives, per row of a table, a hash of its unit (if it has one), of all its values, and of each."""
+    content: AnyExpr | None = None
+    for i, column in enumerate(facts.columns):
+        part = call("hash", _value(column.name, column.dtype), seed=i + 2)
+        content = part if content is None else call("add", content, part)
+    assert content is not None
+    columns: list[AnyExpr] = [Alias(content, CONTENT)]
+    if facts.unit is not None:
+        columns.append(Alias(_person(facts.unit, facts.column(facts.unit).dtype), UNIT))
+    for mark, marks_of in marked(facts).items():
+        columns.append(Alias(call("hash", _value(marks_of, facts.column(marks_of).dtype), seed=1), mark))
+    return n.Select(n.Scan(facts.id), tuple(columns))
+
+
+def returned(facts: DatasetFacts) -> tuple[str, ...]:
+    """Return the columns of the numbering plan."""
+    return (CONTENT, *([UNIT] if facts.unit is not None else []), *marked(facts))
+
+
+def marks(facts: DatasetFacts, measured: Mapping[str, npt.NDArray[np.generic]]) -> dict[str, Marks]:
+    """Return what each row holds in each column, empty where it is not told apart. measured: by the numbering plan."""
+    found = {c.name: np.zeros(0, np.uint16) for c in facts.columns}
+    for name, column in marked(facts).items():
+        found[column] = (np.asarray(measured[name], np.uint64) >> np.uint64(48)).astype(np.uint16)
+    return found
+
+
+def _value(name: str, dtype: DType) -> AnyExpr:
+    """Return a column in the one type of its kind."""
+    column = Column(name)
+    if dtype.is_numeric or dtype.kind == "Boolean":
+        return Cast(column, FLOAT64)
+    return Cast(column, STRING) if dtype.kind in _TEXTS else column
+
+
+def _person(name: str, dtype: DType) -> AnyExpr:
+    """Return the hash of whom a unit column names."""
+    column: AnyExpr = Column(name)
+    if dtype.is_integer and dtype not in _WIDE:
+        return call("hash", Cast(column, INT64), seed=1)
+    if dtype.is_float or dtype.kind == "Decimal":
+        column = Cast(column, FLOAT64)
+        text: AnyExpr = Cast(column, STRING)
+        whole = call("eq", column, call("floor", column))
+        number: AnyExpr = Ternary(whole, Cast(column, INT64, strict=False), Literal(INT64, None))
+    elif dtype.is_numeric or dtype.kind in _TEXTS:
+        trimmed = call("str.strip_chars", Cast(column, STRING), Literal(STRING, None))
+        text = call("str.replace", trimmed, Literal(STRING, r"\.0+$"), Literal(STRING, ""))
+        number = Cast(text, INT64, strict=False)
+    else:
+        return call("hash", column, seed=1)
+    return Ternary(call("is_not_null", number), call("hash", number, seed=1), call("hash", text, seed=1))
