@@ -19,7 +19,7 @@ REQUESTS = [
     m.Save(b"p", "n"), m.Delete("d", b"s"), m.UploadBegin("n", 3, b"d" * 32, hidden=("a", "b")), m.UploadChunk("u", 4),
     m.UploadEnd("u"), m.SetPolicy("d", roles={"a": "b"}, allow=("x",)), m.RequestAccess(b"p", "why"), m.ListRequests(("pending",)),
     m.GetRequest("r"), m.Withdraw("r"), m.Decide("r", "approve", until=1.5), m.AuditShow(None, 7), m.AuditVerify(), m.Exposure("d"),
-    m.GetBudget(),
+    m.GetBudget(), m.TryPolicy("d", "unit = \"a\"", {"a": "quasi"}, 20),
 ]  # fmt: skip
 
 

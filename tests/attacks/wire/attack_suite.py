@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import attacks_approvals  # noqa: F401
+import attacks_approved  # noqa: F401
+import attacks_copies  # noqa: F401
 import attacks_counts  # noqa: F401
 import attacks_differencing  # noqa: F401
 import attacks_edges  # noqa: F401
@@ -23,5 +25,6 @@ import attacks_populations  # noqa: F401
 import attacks_rows  # noqa: F401
 import attacks_saved  # noqa: F401
 import attacks_trackers  # noqa: F401
+import attacks_versions  # noqa: F401
 import attacks_weights  # noqa: F401
 import attacks_windows  # noqa: F401

@@ -182,10 +182,7 @@ def values_missing_in_two_tables(a: Attacker) -> Any:
     return left_over(a, rows.filter(fourth).select(bill.sum()), other.filter(fourth, bed > 12).select(bill.sum()))
 
 
-@attack(
-    "existence", "counts of missing values", "open", BIT,
-    reached={"default": "exact: which rows are null counts as public"},
-)  # fmt: skip
+@attack("existence", "counts of missing values", "open", BIT)
 def missing_values_counted_per_person(a: Attacker) -> Any:
     """Counts missing values person by person, and adds the counts up: six look like none where they are counted at once."""
     rows, _ = given(a)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
+import msgspec
 import polars
 from attack_list import attack
 from query import Q
@@ -12,8 +14,11 @@ from wire_terms import OFF, RULE, mine, new_salary, salary, target
 from wire_worlds import AGE, TOWN, unnamed
 
 import bastion.expressions as pl
+from bastion import BastionError
 
 # -- audiences
+
+FOR_EVER = "one audience for ever"
 
 
 def audience(a: Attacker) -> dict[str, Any]:
@@ -49,6 +54,48 @@ def groups_of_two_identities(a: Attacker) -> Any:
     one = where(a.ask(table.filter(mine).group_by("town").agg(salary.sum())), "town", TOWN, "salary")
     rest = table.filter(mine, ~target).group_by("town").agg(salary.sum())
     return minus(one, where(a.ask(rest, who="b"), "town", TOWN, "salary"))
+
+
+def counting_as_one(a: Attacker, table: str, audiences: dict[str, tuple[str, ...]] | None) -> None:
+    """The owner changes who counts as one under a table's policy; what the server refuses stays as it was."""
+    policy = a.arena.owner.dataset(table).dataset.facts.policy
+    with suppress(BastionError):
+        a.arena.owner.set_policy(table, msgspec.structs.replace(policy, audiences=audiences))
+
+
+@attack("audiences", FOR_EVER, OFF, own=True)
+def audience_named_in_between(a: Attacker) -> Any:
+    """Asks for a group, is put into an audience, and asks for the group without the target."""
+    ref, name = a.upload(unnamed(a.world))
+    one = a.value(Q(ref).filter(mine).select(salary.sum()))
+    counting_as_one(a, name, audience(a)["audiences"])
+    return minus(one, a.value(Q(ref).filter(mine, ~target).select(salary.sum())))
+
+
+@attack("audiences", FOR_EVER, OFF, own=True)
+def audience_lost_in_between(a: Attacker) -> Any:
+    """One of an audience asks for a group; the other for the group without the target, when the policy has no audience."""
+    ref, name = a.upload(unnamed(a.world), **audience(a))
+    one = a.value(Q(ref).filter(mine).select(salary.sum()))
+    counting_as_one(a, name, None)
+    return minus(one, a.value(Q(ref).filter(mine, ~target).select(salary.sum()), who="b"))
+
+
+@attack("audiences", FOR_EVER, OFF, own=True)
+def audience_renamed_in_between(a: Attacker) -> Any:
+    """Asks for a group, and for the group without the target when the audience has another name."""
+    ref, name = a.upload(unnamed(a.world), **audience(a))
+    one = a.value(Q(ref).filter(mine).select(salary.sum()))
+    counting_as_one(a, name, {"study": audience(a)["audiences"]["lab"]})
+    return minus(one, a.value(Q(ref).filter(mine, ~target).select(salary.sum())))
+
+
+@attack("audiences", FOR_EVER, OFF, own=True)
+def audience_of_a_second_table(a: Attacker) -> Any:
+    """Asks for a group, and for the group without the target of a table of these people whose policy has an audience."""
+    one, two = (a.upload(unnamed(a.world), **same_people(a), **more)[0] for more in ({}, audience(a)))
+    whole = a.value(Q(one).filter(mine).select(salary.sum()))
+    return minus(whole, a.value(Q(two).filter(mine, ~target).select(salary.sum())))
 
 
 # -- versions
