@@ -236,6 +236,7 @@ async def serve(
         InputError: the address. ServerError: the directory, its lock, the port, the workers.
     """
     from bastion_server.channel import Bootstrap, Channel
+    from bastion_server.service.notify import load
     from bastion_server.service.server import Service
     from bastion_server.store import Record, Store
     from bastion_server.workers.messages import Limits
@@ -254,6 +255,7 @@ async def serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, hear)
     with writable(directory):
+        notify = load(directory)
         store = Store.open(directory, time.time())
     try:
         pool = await WorkerPool.start(Limits(memory=memory, seconds=seconds), on_engine_text=_engine_log(directory))
@@ -261,12 +263,15 @@ async def serve(
             warnings = pool.sandbox_report.warnings if pool.sandbox_report is not None else ()
             service = Service(
                 store, pool, lambda name, push: channel.push(name, push), notices=warnings, known=lambda name: channel.keys.knows(name),
+                present=lambda: [name for _, name in channel.sessions()], notify=notify,
             )  # fmt: skip
             channel = Channel(service, directory / "keys", store.keys.curve_secret, endpoint)
             async with contextlib.AsyncExitStack() as stack:
                 stack.push_async_callback(service.close)
                 stack.push_async_callback(channel.close)
                 await channel.start()
+                watching = asyncio.ensure_future(service.watch())
+                stack.callback(watching.cancel)
                 told = None
                 if bootstrap:
                     told = Bootstrap(channel.server_key, channel.endpoint, bootstrap)

@@ -76,6 +76,8 @@ def foreign_client(endpoint: str, server_key: str, public: str, secret: str) -> 
 
 
 def test_hello_ping_query_stream_and_upload(tmp_path: Path) -> None:
+    before = threading.active_count()
+
     async def body() -> dict[str, Any]:
         async with toy(tmp_path) as server:
             bob = Identity.create("bob")
@@ -103,4 +105,4 @@ def test_hello_ping_query_stream_and_upload(tmp_path: Path) -> None:
     )
     assert (size, digest_holds) == (20_000_000, True)
     assert seen["upload"] == (8, 3, "dataset", "t")
-    assert threading.active_count() < 20
+    assert threading.active_count() < before + 20

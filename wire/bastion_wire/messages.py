@@ -172,11 +172,11 @@ class Withdraw(Body, frozen=True, tag="withdraw"):
 
 
 class Decide(Body, frozen=True, tag="decide"):
-    """Owner's decision: `decision` "approve" or "deny", and of what was approved to run only, "read" or "withhold". Answered
-    by Request.
+    """Owner's decision: `decision` "approve" or "deny"; of what was approved to run only, "read" or "withhold"; and "revoke",
+    which ends an approval in force. Answered by Request.
 
     may_run, may_read: the two grants; reading without running is refused ("read" is sent with may_run false and may_read
-    true, "deny" and "withhold" with both false). until: seconds since 1970, 0 for once within the server's default time.
+    true, "deny", "withhold" and "revoke" with both false). until: seconds since 1970, 0 for once within the server's default time.
     signed: identity.sign_statement({"action": "decide", "request": …, "decision": …, "plan_hash": …, …}).
     """
 
@@ -190,9 +190,31 @@ class Decide(Body, frozen=True, tag="decide"):
 
 
 class AuditShow(Body, frozen=True, tag="audit_show"):
-    """Owners and auditors: the last `limit` records, optionally of one dataset. Answered by Records."""
+    """Owners and auditors: the last `limit` records that match everything given. Answered by Records.
+
+    who: one identity. kinds: none for all. since, until: seconds since 1970, from the one on and before the other; 0 for no
+    bound. red: only those to be shown in red. below: only records before this number, to page back; 0 for no bound.
+    """
 
     dataset: str | None = None
+    limit: int = 100
+    who: str | None = None
+    kinds: tuple[str, ...] = ()
+    since: float = 0.0
+    until: float = 0.0
+    red: bool = False
+    below: int = 0
+
+
+class TryPolicy(Body, frozen=True, tag="try_policy"):
+    """Owner: what a policy would make of the last `limit` queries and requests of a dataset. Nothing changes, nothing runs.
+
+    Answered by Tried. policy, roles: as in SetPolicy, not signed; None for as they are.
+    """
+
+    dataset: str
+    policy: str | None = None
+    roles: dict[str, str] | None = None
     limit: int = 100
 
 
@@ -309,7 +331,8 @@ class Denial(Body, frozen=True, tag="denial"):
 
     outcome: "review" (one may ask the owner) or "refuse". rule, reason, fix: of the leading finding.
     safe_cells of total_cells may be had at once with mode "safe_part" (0 of 0: none, or not told).
-    request: an earlier request for the same plan, if there is one.
+    request: an earlier request for the same plan, if there is one. earlier: where history stands in the way, what the requester
+    was told of the same columns before, newest first.
     """
 
     outcome: str
@@ -324,6 +347,7 @@ class Denial(Body, frozen=True, tag="denial"):
     columns: tuple[str, ...] = ()
     request: RequestInfo | None = None
     checkpoint: Checkpoint | None = None
+    earlier: tuple[PastEvent, ...] = ()
 
 
 class Explained(Body, frozen=True, tag="explained"):
@@ -387,7 +411,8 @@ class RequestInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
     would be shown, "hidden_cells" that fail, "merged_cells", "smallest_cell", "coverage", as far as they are known. past:
     newest first; left out of lists.
     may_run, may_read: of an approval: whether the query may run, and its result be read. ran: when it ran, 0 if it has not.
-    ended: how the approval ended ("used", "expired", "revoked"), empty while it holds.
+    ended: how the approval ended ("used", "expired", "revoked"), empty while it holds. expires: when a pending request ends
+    undecided, seconds since 1970.
     """
 
     id: str
@@ -417,6 +442,7 @@ class RequestInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
     may_read: bool = True
     ran: float = 0.0
     ended: str = ""
+    expires: float = 0.0
 
 
 class Request(Body, frozen=True, tag="request"):
@@ -515,6 +541,40 @@ class Exposed(Body, frozen=True, tag="exposed"):
     void: str = ""
 
 
+class TriedQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One past query under the policy as it is and under the one that is tried; for the owner's eyes.
+
+    ended: what became of it when it was last asked ("released", "denied: row-level (review)", "approved", …). times: how
+    often it was asked, 0 if it was only requested. before, after: static outcome ("release", "review", "refuse", "private"
+    where it is answered with noise; empty where the query does not fit any more). rule, reason, fix: of the leading finding
+    under the tried policy. measured: what only measuring can tell, in a sentence; empty where nothing is left to measure.
+    """
+
+    plan_hash: str
+    who: str
+    words: str
+    ended: str = ""
+    times: int = 0
+    last: float = 0.0
+    request: str = ""
+    before: str = ""
+    after: str = ""
+    rule: str = ""
+    reason: str = ""
+    fix: str = ""
+    measured: str = ""
+
+
+class Tried(Body, frozen=True, tag="tried"):
+    """What a policy would make of past queries, newest first. words: the tried policy in plain words; warnings: for the owner."""
+
+    dataset: str
+    name: str
+    queries: tuple[TriedQuery, ...] = ()
+    words: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
 class Verified(Body, frozen=True, tag="verified"):
     """Whether the chain holds; problem in words where it does not."""
 
@@ -528,7 +588,12 @@ class Verified(Body, frozen=True, tag="verified"):
 
 
 class Push(Body, frozen=True, tag="push"):
-    """Something happened. topic: "decision" (to the requester), "request" (to the owners), "revoked", "datasets"."""
+    """Something happened.
+
+    topic: "decision" (to the requester: an owner decided, or it ended undecided), "request" (to the owners: filed, decided,
+    withdrawn, ended, run), "datasets" (to those who may see a dataset that came, changed or went; which one is not said),
+    "revoked", "stopping".
+    """
 
     topic: str
     request: RequestInfo | None = None
@@ -537,11 +602,11 @@ class Push(Body, frozen=True, tag="push"):
 
 AnyRequest = (
     Hello | Ping | ListDatasets | GetDataset | Query | Cancel | Credit | Save | Delete | UploadBegin | UploadChunk | UploadEnd
-    | SetPolicy | RequestAccess | ListRequests | GetRequest | Withdraw | Decide | AuditShow | AuditVerify | GetBudget | Exposure
+    | SetPolicy | RequestAccess | ListRequests | GetRequest | Withdraw | Decide | AuditShow | AuditVerify | GetBudget | Exposure | TryPolicy
 )
 AnyAnswer = (
     Failed | Done | Welcome | Dataset | Datasets | Progress | Table | Chunk | Denial | Explained | Summary | Budgets | UploadReady | Request
-    | Requests | Records | Verified | Exposed | Push | Credit
+    | Requests | Records | Verified | Exposed | Tried | Push | Credit
 )
 
 

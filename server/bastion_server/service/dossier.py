@@ -94,9 +94,8 @@ def past(store: Store, filed: AccessRequest) -> tuple[PastEvent, ...]:
     people = {filed.requester}
     for dataset in filed.versions:
         table = store.datasets.find(dataset)
-        for members in ((table.facts.policy.audiences or {}) if table is not None else {}).values():
-            if filed.requester in members:
-                people |= set(members)
+        if table is not None:
+            people |= set(store.audiences.with_(table.facts.domain, filed.requester))
     events: dict[tuple[float, str, str], PastEvent] = {}
     for dataset in filed.versions:
         records = [

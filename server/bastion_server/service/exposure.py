@@ -15,6 +15,7 @@ from bastion_policy.private.accounting import NOTHING, Account, Cost
 from bastion_policy.uses import CONDITION, PEOPLE
 from bastion_wire.messages import AudienceExposure, ColumnExposure, Exposed
 
+from bastion_server.service.audiences import label
 from bastion_server.store import DatasetRecord, Store
 from bastion_server.store.histories import ROSTER
 
@@ -112,35 +113,36 @@ class ExposureService:
         return await asyncio.to_thread(self._of, record)
 
     def _of(self, record: DatasetRecord) -> Exposed:
-        facts = record.facts
+        facts, shared = record.facts, self._store.audiences
         with self._lock:
             sums = self._up_to_date(facts.id)
             people: dict[str, _Sum] = {}
             members: dict[str, set[str]] = {}
             columns: dict[tuple[str, str], _Sum] = {}
             for who, one in sums.people.items():
-                audience = facts.policy.audience(who)
+                audience = shared.of(facts.domain, who)
                 people.setdefault(audience, _Sum()).add(one)
                 members.setdefault(audience, set()).add(who)
             for (who, column), one in sums.columns.items():
-                columns.setdefault((facts.policy.audience(who), column), _Sum()).add(one)
+                columns.setdefault((shared.of(facts.domain, who), column), _Sum()).add(one)
         told = {column for (_, column), one in columns.items() if one.answers}
         budget = self._budget(facts)
+        labels = {key: label(self._store, facts, key) for key in people}
         return Exposed(
             dataset=facts.id,
             name=facts.name,
             version=facts.version,
             people=record.private.units if record.private is not None else 0,
-            columns=tuple(_column(facts, *key, columns[key]) for key in sorted(columns)),
+            columns=tuple(_column(facts, labels[key], column, columns[key, column]) for key, column in sorted(columns)),
             audiences=tuple(
                 _audience(
-                    name,
-                    self._members(facts, name, members[name]),
-                    people[name],
-                    self._coverage(facts, name),
-                    budget.by_audience.get(name),
+                    labels[key],
+                    tuple(sorted({*members[key], *shared.members(facts.domain, key)})),
+                    people[key],
+                    self._coverage(facts, key),
+                    budget.by_audience.get(key),
                 )
-                for name in sorted(people)
+                for key in sorted(people)
             ),
             untouched=tuple(c.name for c in facts.columns if c.name not in told),
             epsilon=budget.epsilon,
@@ -157,16 +159,11 @@ class ExposureService:
         account, ledger = Account(rule.epsilon, rule.delta), self._store.ledger
         costs: dict[str, Cost] = {}
         for entry in ledger.entries(facts.domain):
-            audience = facts.policy.audience(entry.requester)
+            audience = self._store.audiences.of(facts.domain, entry.requester)
             costs[audience] = costs.get(audience, NOTHING) + entry.cost
         standing = ledger.standing(facts.domain)
         by_audience = {audience: account.epsilon_of(cost) for audience, cost in costs.items()}
         return _Budget(rule.epsilon, rule.delta, account.epsilon_of(standing.spent), standing.void, by_audience)
-
-    @staticmethod
-    def _members(facts: DatasetFacts, audience: str, asked: set[str]) -> tuple[str, ...]:
-        listed = (facts.policy.audiences or {}).get(audience.removeprefix("@"), ()) if audience[:1] == "@" else ()
-        return tuple(sorted({*asked, *listed}))
 
     def _coverage(self, facts: DatasetFacts, audience: str) -> Coverage | None:
         histories = self._store.histories

@@ -28,7 +28,8 @@ from bastion_server.engine.dtypes import from_polars
 from bastion_server.service.approved import ApprovedResults
 from bastion_server.service.catalogue import Catalogue, MemoryFiles, Subject
 from bastion_server.service.dossier import query_words, released_uses
-from bastion_server.service.histories import HistoryService
+from bastion_server.service.earlier import earlier
+from bastion_server.service.histories import HistoryService, Remembered, to_its_end
 from bastion_server.service.journal import Journal, about
 from bastion_server.service.latency import paced
 from bastion_server.service.private import PrivateService
@@ -104,6 +105,7 @@ class QueryService:
             case "summarize":
                 await request.send(await self.private.summarize(request, subject, static, body.epsilon))
             case "run" | "safe_part":
+                self.store.asked.note(subject.records, subject.plan_hash, body.plan, who, time.time())
                 async with paced(request, subject.facts, started) as timed:
                     await self._run(timed, subject, static, safe_part=body.mode == "safe_part", started=started)
             case _:
@@ -179,7 +181,7 @@ class QueryService:
             raise
 
     @asynccontextmanager
-    async def _counted(self, subject: Subject, who: str, lease: Lease, history: History) -> AsyncIterator[None]:
+    async def _counted(self, subject: Subject, who: str, lease: Lease, history: Remembered) -> AsyncIterator[None]:
         """Count a failure of a judged query, and say of it that it is one.
 
         INVARIANT: one person's row may decide whether a query fails, and of what. So all failures read alike, each counts
@@ -225,7 +227,7 @@ class QueryService:
             await self._remember(history, subject, verdict)
             return verdict
 
-    async def _remember(self, history: History, subject: Subject, verdict: Verdict) -> None:
+    async def _remember(self, history: Remembered, subject: Subject, verdict: Verdict) -> None:
         """Keep what a verdict tells that releases nothing.
 
         INVARIANT: that rules about values withheld something of a population tells of it: it is kept like one that was told.
@@ -255,7 +257,7 @@ class QueryService:
             answer = await lease.run(step.plan, step.keep, step.returns, step.tables)
             measured = columns(answer)
 
-    async def _kept(self, history: History, lease: Lease, plan: Node, note: ReleaseNote) -> Result:
+    async def _kept(self, history: Remembered, lease: Lease, plan: Node, note: ReleaseNote) -> Result:
         """Run what may leave, while what its release adds to the history is written.
 
         INVARIANT: both are done before anything leaves.
@@ -264,12 +266,11 @@ class QueryService:
         try:
             result = await self._execute(lease, plan, note)
         except BaseException:
-            while not keeping.done():
-                with suppress(asyncio.CancelledError):
-                    await asyncio.wait([keeping])
+            with suppress(Exception, asyncio.CancelledError):
+                await to_its_end(keeping)
             raise
         try:
-            await keeping
+            await to_its_end(keeping)
         except BaseException:
             result.__exit__()
             raise
@@ -305,6 +306,11 @@ class QueryService:
                     await self.journal.settle(intent)
                 await self._sealed(request, subject, grant, ran=ran)
                 return True
+            current = self.store.grants.of_request(grant.request)
+            if current is not None and current.ended == "revoked":  # while it ran: nothing leaves by it any more
+                with result:
+                    await self.journal.settle(intent)
+                return False
             with result:
                 result.note = ReleaseNote(approved=True, notes=("Approved by the owner.",))
                 await self.journal.settle(intent)
@@ -314,7 +320,11 @@ class QueryService:
                 await self._release(
                     request, subject, result, verdict, started, summary="released by approval", kind="grant_used"
                 )
-            await asyncio.shield(asyncio.to_thread(self.store.grants.use, grant.id, time.time()))
+            used = await asyncio.shield(asyncio.to_thread(self.store.grants.use, grant.id, time.time()))
+            if used.ended:
+                self.review.told(
+                    self.store.requests.get(grant.request), f"{who} has had the result: the approval is used"
+                )
             await self.approved.prune()
         return True
 
@@ -475,6 +485,7 @@ class QueryService:
                 columns=static.columns,
                 request=None if filed is None else self.review.info(filed, who),
                 checkpoint=self.store.audit.checkpoint(time.time()),
+                earlier=earlier(self.store, subject, who, public, static.columns),
             )
         )
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
-from bastion_plan.errors import BastionError, InputError, NotFound
+from bastion_plan.errors import BastionError, InputError, NotFound, ServerError
 from bastion_policy.verdict import Outcome, StaticVerdict
 from bastion_wire.messages import Decide, ListRequests, PastEvent, Push, RequestAccess, RequestInfo
 
@@ -18,6 +19,7 @@ from bastion_server.service import dossier
 from bastion_server.service.catalogue import Catalogue, Subject
 from bastion_server.service.journal import Journal, about
 from bastion_server.service.latency import Paced, paced
+from bastion_server.service.notify import Notice, Notifier
 from bastion_server.service.statements import check_signed
 from bastion_server.store import AccessRequest, Grant, Record, Shown, Store
 
@@ -32,6 +34,7 @@ class ReviewService:
 
     def __init__(self, store: Store, catalogue: Catalogue, journal: Journal, push: Callable[[str, Push], int]) -> None:
         self.store, self.catalogue, self.journal, self.push = store, catalogue, journal, push
+        self.notifier = Notifier(None)
         self._using: dict[str, tuple[asyncio.Lock, int]] = {}  # by grant: its lock, and who holds or awaits it
 
     def decides(self, request: str, who: str) -> bool:
@@ -100,6 +103,8 @@ class ReviewService:
 
         filed, new = await self.journal.change(change)
         if new:
+            names = tuple(subject.names[key] for key in subject.records)
+            self.notifier.tell(Notice(filed.id, who, subject.owners, names, filed.created))
             past = await asyncio.to_thread(dossier.past, self.store, filed)
             for owner in subject.owners:
                 self.push(owner, Push("request", self.info(filed, owner, past), text=f"{who} asks: {reason}"))
@@ -143,9 +148,11 @@ class ReviewService:
     async def decide(self, body: Decide, principal: Principal) -> RequestInfo:
         """Record an owner's signed decision and tell the requester."""
         now = time.time()
-        if body.decision not in ("approve", "deny", "read", "withhold"):
+        if body.decision not in ("approve", "deny", "read", "withhold", "revoke"):
             msg = f"There is no decision {body.decision!r}."
-            raise InputError(msg, code="input.decision", next_step='Use "approve", "deny", "read" or "withhold".')
+            raise InputError(
+                msg, code="input.decision", next_step='Use "approve", "deny", "read", "withhold" or "revoke".'
+            )
         filed = self.get(body.request, principal.name)
         expected = {
             "action": "decide", "request": body.request, "decision": body.decision, "plan_hash": filed.plan_hash,
@@ -163,9 +170,11 @@ class ReviewService:
                 "may_read": body.may_read,
             },
         )  # fmt: skip
-        reading = body.decision in ("read", "withhold")
+        reading, revoking = body.decision in ("read", "withhold"), body.decision == "revoke"
         if reading:
             self._check_reading(body, filed, principal.name)
+        if revoking:
+            self._check_revoking(body, filed, principal.name)
 
         def change() -> tuple[AccessRequest | BastionError, list[Record]]:
             check_signed(self.store, principal, body.signed, expected, now)
@@ -177,6 +186,12 @@ class ReviewService:
                         signed=body.signed,
                     )  # fmt: skip
                     return self.store.requests.get(body.request), records
+                if revoking:
+                    assert filed.grant is not None
+                    self.store.grants.revoke_by(
+                        filed.grant.id, owner=principal.name, now=now, answer=body.reason, signed=body.signed
+                    )
+                    return self.store.requests.get(body.request), records
                 decided = self.store.requests.decide(
                     body.request, owner=principal.name, approve=approve, now=now, answer=body.reason, until=body.until,
                     may_run=body.may_run, may_read=body.may_read, signed=body.signed,
@@ -187,6 +202,7 @@ class ReviewService:
 
         decided = await self.journal.change(change)
         if isinstance(decided, BastionError):
+            await self.tell_ended()
             raise decided
         if decided.state != "pending":
             self.push(decided.requester, Push("decision", self.info(decided, decided.requester)))
@@ -218,6 +234,19 @@ class ReviewService:
                     code="input.request.outdated",
                     next_step="The scientist can ask again about the data as it is now.",
                 )
+
+    def _check_revoking(self, body: Decide, filed: AccessRequest, who: str) -> None:
+        """Check that there is an approval to end, by an owner of it.
+
+        Raises:
+            NotFound: missing.request. InputError: input.request.revoking, input.grant.ended.
+        """
+        if all(owner.owner != who for owner in filed.owners):
+            msg = f"There is no access request {body.request!r} that you may decide."
+            raise NotFound(msg, code="missing.request")
+        if filed.grant is None:
+            msg = f"This request is {filed.state}: there is no approval to revoke."
+            raise InputError(msg, code="input.request.revoking")
 
     async def withdraw(self, request: str, who: str) -> RequestInfo:
         """Take back one's own open request."""
@@ -268,6 +297,24 @@ class ReviewService:
         for owner in {o.owner for o in filed.owners}:
             self.push(owner, Push("request", self.info(filed, owner), text=text))
 
+    async def tell_ended(self, *, outdated: bool = False) -> None:
+        """End requests and approvals that are past their date, and tell requesters and owners of all that ended so.
+
+        outdated: also end those about data or policies that changed since, which nobody can decide or use any more.
+        """
+        store, now = self.store, time.time()
+        with suppress(ServerError):  # tried again at the next look, and what is past its date is never used meanwhile
+            if outdated:
+                await asyncio.to_thread(store.requests.expire_outdated, now)
+            if store.requests.due(now):
+                await asyncio.to_thread(store.requests.expire, now)
+                await asyncio.to_thread(store.grants.expire, now)
+            ended = [*_taken(store.requests.ended), *_taken(store.grants.ended)]
+            for filed in map(store.requests.get, dict.fromkeys(ended)):
+                self.push(filed.requester, Push("decision", self.info(filed, filed.requester)))
+                for owner in {o.owner for o in filed.owners}:
+                    self.push(owner, Push("request", self.info(filed, owner)))
+
     def info(self, filed: AccessRequest, who: str, past: tuple[PastEvent, ...] = ()) -> RequestInfo:
         """Return a request as `who` may see it.
 
@@ -276,7 +323,7 @@ class ReviewService:
         decides = any(owner.owner == who for owner in filed.owners)
         grant = filed.grant
         kept = self.store.results.get(grant.id) if grant is not None and not grant.ended else None
-        answers = [r.answer for r in self.store.grants.readings(grant.id) if r.answer] if grant is not None else []
+        answers = self._later_words(grant) if grant is not None else ()
         return RequestInfo(
             id=filed.id,
             state=filed.state,
@@ -305,7 +352,14 @@ class ReviewService:
             may_read=grant.may_read if grant is not None else True,
             ran=kept.created if kept is not None else 0.0,
             ended=grant.ended if grant is not None else "",
+            expires=filed.expires if filed.state == "pending" else 0.0,
         )
+
+    def _later_words(self, grant: Grant) -> tuple[str, ...]:
+        """Return what owners said after the approval: on reading, and in ending it."""
+        ended = self.store.grants.revocation(grant.id)
+        said = [*self.store.grants.readings(grant.id), *([ended] if ended is not None else [])]
+        return tuple(word.answer for word in said if word.answer)
 
     def _name(self, dataset: str) -> str:
         record = self.store.datasets.find(dataset)
@@ -320,6 +374,11 @@ class ReviewService:
             if r.id != filed.id
         ]
         return tuple(dict.fromkeys(f"{r.id}: {r.state}: {r.reason}" for r in earlier))
+
+
+def _taken(names: deque[str]) -> list[str]:
+    """Take all out of a queue that threads put into."""
+    return [names.popleft() for _ in range(len(names))]
 
 
 def _in_force(filed: AccessRequest) -> bool:

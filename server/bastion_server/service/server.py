@@ -5,42 +5,46 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 
-import msgspec
 from bastion_plan.canonical import encode
-from bastion_plan.errors import InputError, NotAuthorised, PolicyError
+from bastion_plan.errors import InputError, NotAuthorised, PolicyError, ServerError
 from bastion_plan.nodes import Node
-from bastion_policy.checks import check_data, check_people, check_rules
 from bastion_policy.facts import ColumnFacts, DatasetFacts
 from bastion_policy.merge import merge
-from bastion_policy.model import from_toml
 from bastion_policy.roles import Role, RoleKind
 from bastion_wire import messages as m
 
 from bastion_server import __version__
+from bastion_server.channel.failures import log_incident
 from bastion_server.channel.keys import Principal
 from bastion_server.channel.sessions import Incoming
+from bastion_server.service.activity import ActivityService
+from bastion_server.service.audiences import settle
 from bastion_server.service.catalogue import Catalogue, MemoryFiles, Subject
 from bastion_server.service.exposure import ExposureService
 from bastion_server.service.journal import Journal, about
+from bastion_server.service.news import News
+from bastion_server.service.notify import Config, Notifier
+from bastion_server.service.proposal import proposed
 from bastion_server.service.queries import QueryService
 from bastion_server.service.review import ReviewService
 from bastion_server.service.statements import check_signed
+from bastion_server.service.trial import TrialService
 from bastion_server.service.uploads import (
     MAX_HELD,
     Sink,
     UploadService,
     check_allow,
     check_dataset_name,
-    check_policy_size,
-    check_unit_domain,
-    enforceable,
     lines,
 )
 from bastion_server.store import DatasetRecord, Datasets, Record, Store
 from bastion_server.store.verify import verify
 from bastion_server.workers.pool import WorkerPool
+
+EXPIRY_EVERY = 1.0  #: seconds between two looks at the dates of requests and approvals
 
 
 class Service:
@@ -55,16 +59,26 @@ class Service:
         memory: int = MAX_HELD,
         notices: tuple[str, ...] = (),
         known: Callable[[str], bool] = lambda name: True,
+        present: Callable[[], Iterable[str]] = tuple,
+        notify: Config | None = None,
     ) -> None:
-        """Take what it works with. known: whether a name has a key or an invitation."""
+        """Take what it works with.
+
+        push: sends a message to all live sessions of a name. known: whether a name has a key or an invitation. present:
+        names of those who have a session now. notify: how owners hear of new requests while they are away.
+        """
         self.store, self.pool, self.push, self.notices, self.known = store, pool, push, notices, known
         self.catalogue = Catalogue(store, known)
         self.files = MemoryFiles(store, memory)
         self.journal = Journal(store)
         self.review = ReviewService(store, self.catalogue, self.journal, push)
+        self.review.notifier = Notifier(notify)
         self.queries = QueryService(store, pool, self.files, self.catalogue, self.journal, self.review)
         self.exposure = ExposureService(store)
-        self.uploads = UploadService(store, pool, self.files, self.catalogue, self.journal, known)
+        self.activity = ActivityService(store, self.catalogue)
+        self.trial = TrialService(store, self.catalogue, known)
+        self.news = News(push, present)
+        self.uploads = UploadService(store, pool, self.files, self.catalogue, self.journal, known, self._changed)
 
     async def begin(self, request: Incoming) -> Sink:
         """Accept an upload, or raise."""
@@ -110,9 +124,11 @@ class Service:
                 await self.queries.approved.prune()
                 await request.send(m.Request(decided))
             case m.AuditShow():
-                await request.send(m.Records(await self._audit(body, principal)))
+                await request.send(m.Records(await self.activity.show(body, principal)))
             case m.Exposure(dataset=ref):
                 await request.send(await self.exposure.of(self._own(ref, principal)))
+            case m.TryPolicy(dataset=ref):
+                await request.send(await self.trial.of(self._own(ref, principal), body))
             case m.AuditVerify():
                 await request.send(await self._verify(principal))
             case _:
@@ -122,7 +138,26 @@ class Service:
     async def close(self) -> None:
         """Finish what is being written to disk, then let go of the datasets in memory."""
         await self.uploads.finish()
+        await self.review.notifier.close()
+        with suppress(ServerError):
+            await asyncio.to_thread(self.store.asked.flush)
         self.files.close()
+
+    async def watch(self) -> None:
+        """End requests and approvals at their time, and tell of it, for ever."""
+        while True:
+            await asyncio.sleep(EXPIRY_EVERY)
+            try:
+                await self.review.tell_ended()
+                await asyncio.to_thread(self.store.asked.flush)
+            except Exception:  # noqa: BLE001 - one look that failed must not be the last
+                log_incident("what ended could not be told")
+
+    async def _changed(self, before: DatasetRecord | None, after: DatasetRecord | None) -> None:
+        """Tell of a dataset that changed (before: None for a new one, after: None for one that is gone)."""
+        self.news.datasets(before, after)
+        if before is not None and before.kind == "table":
+            await self.review.tell_ended(outdated=True)
 
     # ---- answers -----------------------------------------------------------------------------------------------------
 
@@ -162,6 +197,7 @@ class Service:
             return record, about(subject.records, now=now, kind="note", who=who, summary=summary, plan_hash=plan)
 
         record = await self.journal.change(change)
+        await self._changed(None, record)
         return self.catalogue.card(record, principal)
 
     async def _delete(self, body: m.Delete, principal: Principal) -> None:
@@ -173,11 +209,13 @@ class Service:
             if record.kind == "table":
                 check_signed(self.store, principal, body.signed, {"action": "delete", "dataset": body.dataset}, now)
             self.store.datasets.delete(record.facts.id, now=now)
+            self.store.asked.forget(record.facts.id)
             summary = f"deleted {record.facts.name}"
             return None, about([record.facts.id], now=now, kind="policy", who=principal.name, summary=summary)
 
         await self.journal.change(change)
         self.files.forget(record.facts.id)
+        await self._changed(record, None)
         await self.queries.approved.prune()
 
     async def _set_policy(self, body: m.SetPolicy, principal: Principal) -> m.Dataset:
@@ -185,36 +223,15 @@ class Service:
         now = time.time()
         record = self.catalogue.find(body.dataset, principal.name)
         self._must_own(record, principal)
-        if record.kind != "table":
-            msg = "A saved frame has the policy of the tables it was made from."
-            raise InputError(msg, code="input.policy.saved", next_step="Change the policy of those tables.")
         if body.policy is None and not body.roles and body.allow is None:
             msg = "There is nothing to change: no policy, no roles and no access list."
             raise InputError(msg, code="input.policy.nothing")
-        check_policy_size((body.policy or "") + "".join(f"{k}{v}" for k, v in (body.roles or {}).items()))
         check_allow(body.allow or ())
         expected = {
             "action": "set_policy", "dataset": body.dataset, "policy": body.policy, "roles": body.roles,
             "allow": None if body.allow is None else list(body.allow),
         }  # fmt: skip
-        policy = record.facts.policy if body.policy is None else from_toml(body.policy)
-        if body.roles:
-            policy = msgspec.structs.replace(policy, roles={**(policy.roles or {}), **body.roles})
-        with lines(body.policy):
-            check_rules(policy)
-            if body.policy is not None:
-                check_people(policy, self.known)
-            check_unit_domain(record.facts, policy)
-            facts = record.facts.with_policy(enforceable(policy, body.policy))
-            if facts.unit != record.facts.unit:
-                msg = "The privacy unit of a table cannot be changed."
-                raise PolicyError(
-                    msg, code="policy.unit", reason="What was released counted other people.",
-                    next_step="Upload the table again under another name.", details={"path": "unit"},
-                )  # fmt: skip
-            if record.private is not None and (body.policy is not None or body.roles):
-                check_data(policy, facts.columns, record.private)
-
+        facts = proposed(record, body.policy, body.roles, self.known)
         what = [
             n for n, v in (("policy", body.policy), ("roles", body.roles), ("access list", body.allow)) if v is not None
         ]
@@ -228,30 +245,16 @@ class Service:
             check_signed(self.store, principal, body.signed, expected, now)
             changed = record
             if body.policy is not None or body.roles:
+                with lines(body.policy):
+                    settle(self.store, facts, self.known, record.facts)
                 changed = self.store.datasets.set_facts(facts, by=principal.name, now=now, signed=body.signed)
             if body.allow is not None:
                 changed = self.store.datasets.set_allow(facts.id, body.allow)
             return changed, records
 
         changed = await self.journal.change(change)
+        await self._changed(record, changed)
         return self.catalogue.card(changed, principal)
-
-    async def _audit(self, body: m.AuditShow, principal: Principal) -> tuple[m.AuditRecord, ...]:
-        limit = max(1, min(body.limit, 1000))
-        everything = principal.has("auditor") or principal.has("admin")
-        dataset = None
-        if body.dataset is not None:
-            dataset = body.dataset if everything else self._own(body.dataset, principal).facts.id
-            found = self.store.datasets.find(dataset)
-            dataset = found.facts.id if found is not None else dataset
-        if everything:
-            records = self.store.audit.show(dataset=dataset, limit=limit)
-        elif principal.has("owner"):
-            own = [r.facts.id for r in self.store.datasets.list() if r.facts.owner == principal.name]
-            records = self.store.audit.show(datasets=own, dataset=dataset, limit=limit)
-        else:
-            raise _role("Owners and auditors read the audit log.")
-        return tuple(records)
 
     async def _verify(self, principal: Principal) -> m.Verified:
         if not any(principal.has(role) for role in ("owner", "auditor", "admin")):

@@ -6,7 +6,7 @@ import asyncio
 import mmap
 import os
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -22,6 +22,7 @@ from bastion_wire.messages import AnyAnswer, UploadBegin
 
 from bastion_server.channel.keys import Principal
 from bastion_server.channel.sessions import Incoming
+from bastion_server.service.audiences import settle
 from bastion_server.service.catalogue import Catalogue, MemoryFiles
 from bastion_server.service.journal import Journal, about
 from bastion_server.service.statements import check_signed
@@ -49,9 +50,11 @@ class UploadService:
         catalogue: Catalogue,
         journal: Journal,
         known: Callable[[str], bool],
+        changed: Callable[[DatasetRecord | None, DatasetRecord], Awaitable[None]],
     ) -> None:
+        """Take what it works with. changed: awaited with the record before (None for a new table) and the new one."""
         self.store, self.pool, self.files, self.catalogue, self.journal = store, pool, files, catalogue, journal
-        self.known = known
+        self.known, self.changed = known, changed
         self.held: dict[str, int] = {}  #: announced bytes under way, by owner
         self._keeping: set[asyncio.Task[DatasetRecord]] = set()
 
@@ -165,6 +168,7 @@ class Sink:
             os.close(file)
             raise
         self._service.files.put(facts.id, facts.version, file)
+        await self._service.changed(self._old, record)
         return record
 
     def _facts(self, registration: Registration) -> DatasetFacts:
@@ -204,6 +208,8 @@ class Sink:
             if self._abandoned:
                 msg = "The upload was stopped."
                 raise Interrupted(msg, code="interrupted.cancelled")
+            with lines(self._body.policy):
+                settle(store, facts, service.known, self._old.facts if self._old is not None else None)
             # INVARIANT: by default every identity with a key may see that the dataset exists and its columns; what may
             # leave is the policy's business. An owner narrows this with an access list.
             record = (
