@@ -52,7 +52,14 @@ DTYPES: dict[str, Any] = {
 FUNCTIONS = functions()
 globals().update(FUNCTIONS | DTYPES)
 
-__all__ = [*DTYPES, *FUNCTIONS, "Expr", "When", "selectors"]
+__all__ = [*DTYPES, *FUNCTIONS, "Expr", "When", "concat", "selectors"]
+
+
+def concat(items: Any, *, how: str = "vertical", **options: Any) -> Any:
+    """Put frames together, as `bastion.concat`."""
+    from bastion.client.frames import concat as frames_together
+
+    return frames_together(items, how=how, **options)
 
 
 def __getattr__(name: str) -> Any:
@@ -73,7 +80,6 @@ _NOT_HERE = {
     ),
     "DataFrame": "A table of your own joins in as connection.frame({...}).",
     "LazyFrame": "A table of your own joins in as connection.frame({...}).",
-    "concat": "Write bastion.concat([...]), in a cell concat([...]).",
 }
 
 

@@ -112,22 +112,41 @@ class _Reader:
             return self.select(node)
         if isinstance(node, exp.Union):
             return self.union(node)
+        if isinstance(node, exp.Intersect | exp.Except):
+            return self.common(node)
         if isinstance(node, exp.Subquery | exp.Paren):
             inner = self.query(node.this)
             return self.tail(inner, node, Scope(dict(inner.names)))
         return refuse(node, node.key.upper(), "Write a SELECT.")
 
-    def union(self, node: exp.Union) -> Relation:
+    def _sides(self, node: exp.SetOperation) -> tuple[Relation, Node]:
+        """Return the two sides of a UNION, INTERSECT or EXCEPT, the right one with the names of the left one."""
         left, right = self.query(node.this), self.query(node.expression)
         names = list(left.schema)
         if len(names) != len(right.schema):
-            msg = f"The two sides of UNION have {len(names)} and {len(right.schema)} columns{place(node)}."
+            sizes = f"{len(names)} and {len(right.schema)} columns"
+            msg = f"The two sides of {node.key.upper()} have {sizes}{place(node)}."
             raise InputError(msg, code="input.sql")
         renamed = tuple(
             px.Column(own) if own == name else px.Alias(px.Column(own), name)
             for own, name in zip(right.schema, names, strict=True)
         )
-        plan: Node = n.Concat((left.plan, n.Select(right.plan, renamed)), "vertical_relaxed")  # type: ignore[arg-type]
+        return left, n.Select(right.plan, renamed)  # type: ignore[arg-type]
+
+    def common(self, node: exp.SetOperation) -> Relation:
+        """Distinct rows of the left side that the right side has too (INTERSECT), or has not (EXCEPT)."""
+        left, right = self._sides(node)
+        if not node.args.get("distinct"):
+            refuse(node, f"{node.key.upper()} ALL", "Leave ALL out: rows come once.")
+        how = "semi" if isinstance(node, exp.Intersect) else "anti"
+        keys = tuple(px.Column(name) for name in left.schema)
+        plan = n.Join(n.Unique(left.plan), right, how, keys, keys, nulls_equal=True)  # type: ignore[arg-type]
+        found = self.relation(plan, "")
+        return self.tail(found, node, Scope(dict(found.names)))
+
+    def union(self, node: exp.Union) -> Relation:
+        left, right = self._sides(node)
+        plan: Node = n.Concat((left.plan, right), "vertical_relaxed")  # type: ignore[arg-type]
         if node.args.get("distinct"):
             plan = n.Unique(plan)  # type: ignore[arg-type]
         both = self.relation(plan, "")

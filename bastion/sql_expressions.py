@@ -22,6 +22,7 @@ from sqlglot import exp
 from bastion.expr.binding import build
 from bastion.expr.core import MAX_LEVELS
 from bastion.expr.literals import literal
+from bastion.sql_functions import NAMES, NODES, ranked
 
 
 @dataclass
@@ -30,6 +31,14 @@ class Scope:
 
     names: dict[tuple[str, str], str] = field(default_factory=dict)
     aliases: dict[str, px.AnyExpr] = field(default_factory=dict)
+
+    def has_table(self, name: str) -> bool:
+        """Whether a table is known by this name."""
+        return any(table == name for table, _ in self.names)
+
+    def has_column(self, name: str) -> bool:
+        """Whether a column is known by this name."""
+        return any(column == name for _, column in self.names)
 
     def find(self, node: exp.Column) -> px.AnyExpr:
         """Return the plan's column of a name, with or without its table.
@@ -112,6 +121,8 @@ def convert(node: exp.Expression, scope: Scope, level: int = 1) -> px.AnyExpr:
         plan = _binary(name, go(node.this), go(node.expression))
     elif handler is not None:
         plan = handler(node, scope, go)
+    elif type(node) in NODES:
+        plan = NODES[type(node)](node, go)
     elif isinstance(node, exp.Func):
         plan = _function(node, go)
     else:
@@ -136,6 +147,9 @@ _SETTINGS: dict[type[exp.Expression], set[str]] = {
     exp.RegexpReplace: {"this", "expression", "replacement", "modifiers"},
     exp.Cast: {"this", "to"},
     exp.TryCast: {"this", "to", "requires_string", "safe"},
+    exp.Pad: {"this", "expression", "fill_pattern", "is_left"},
+    exp.DateDiff: {"this", "expression", "unit", "date_part_boundary"},
+    exp.RegexpExtract: {"this", "expression", "group", "null_if_pos_overflow"},
 }
 
 
@@ -163,6 +177,8 @@ def _binary(name: str, left: px.AnyExpr, right: px.AnyExpr) -> px.AnyExpr:
 def _column(node: exp.Expression, scope: Scope, go: Any) -> px.AnyExpr:
     del go
     assert isinstance(node, exp.Column)
+    if node.table and not scope.has_table(node.table) and scope.has_column(node.table):
+        return make_call("struct.field", (scope.find(exp.column(node.table)),), {"name": node.name})
     if isinstance(node.this, exp.Star):
         refuse(node, "a star inside an expression")
     if node.args.get("db"):
@@ -197,7 +213,7 @@ def _if(node: exp.Expression, scope: Scope, go: Any) -> px.AnyExpr:
 def _in(node: exp.Expression, scope: Scope, go: Any) -> px.AnyExpr:
     del scope
     if node.args.get("query"):
-        refuse(node, "IN over a subquery", "Write a SEMI JOIN.")
+        refuse(node, "IN over a subquery", "Write a SEMI JOIN, for NOT IN an ANTI JOIN.")
     values = [go(v) for v in node.expressions]
     subject = go(node.this)
     if all(isinstance(v, px.Literal) for v in values):
@@ -440,6 +456,8 @@ def _extremes(node: exp.Expression, scope: Scope, go: Any) -> px.AnyExpr:
 
 def _window(node: exp.Expression, scope: Scope, go: Any) -> px.AnyExpr:
     del scope
+    if (found := ranked(node, go)) is not None:
+        return found
     if node.args.get("order") or node.args.get("spec") or node.args.get("alias"):
         refuse(
             node, "a window with an order or a frame", "Use PARTITION BY alone, or .over(…, order_by=…) on expressions."
@@ -502,7 +520,7 @@ def _function(node: exp.Func, go: Any) -> px.AnyExpr:
         names = [*(n.lower() for n in node.sql_names()), node.key]
         given = _arguments(node)
     table = by_sql_name()
-    function = next((table[n] for n in names if n in table), None)
+    function = next((table[n] for n in names if n in table), None) or registry.find(NAMES.get(names[0], ""))
     if function is None:
         hint = did_you_mean(names[0], table)
         refuse(node, f"the function {names[0]}", hint)

@@ -5,33 +5,43 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import io
+import logging
 import threading
 import weakref
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 
 import polars as pl
 from bastion_plan.canonical import encode
-from bastion_plan.errors import BastionError, InputError, Interrupted, PolicyError, WireError, did_you_mean
+from bastion_plan.errors import (
+    BastionError,
+    InputError,
+    Interrupted,
+    NotAuthorised,
+    WireError,
+    did_you_mean,
+)
 from bastion_plan.nodes import Inline, Node, Scan
 from bastion_policy.facts import DatasetFacts
-from bastion_policy.model import Policy
-from bastion_policy.toml import to_toml, without_line
 from bastion_policy.verdict import Outcome, ReleaseNote, StaticVerdict
 from bastion_wire import messages as m
 from bastion_wire.identity import Identity
 
 from bastion.client import endpoints
 from bastion.client.denied import AccessRequest, Denied
-from bastion.client.exposure import Exposure
 from bastion.client.frames import FetchableLazyFrame, RemoteLazyFrame, inline_table
+from bastion.client.owning import OwnerMethods, line_of_text, policy_text
+from bastion.client.release_facts import ReleaseFacts, release_facts
 from bastion.client.spending import Estimate, budget_table
+from bastion.client.sql_method import placeholders
+from bastion.client.terminal import followed
 
 if TYPE_CHECKING:
     from bastion.client.transport import Session
 
+log = logging.getLogger("bastion.connection")
 T = TypeVar("T")
 ProgressCallback = Callable[[m.Progress], None]
 
@@ -40,7 +50,8 @@ ProgressCallback = Callable[[m.Progress], None]
 class Released:
     """A table that the guard let go, with what comes with it.
 
-    frame: the table. note: what was merged, taken out, or logged. elapsed: seconds on the server.
+    frame: the table. note: what was merged, taken out, or logged. elapsed: seconds on the server. about: what else is
+    known of it: the smallest group, whether the server is attested, which cells the guard made empty.
     """
 
     frame: pl.DataFrame
@@ -49,9 +60,15 @@ class Released:
     elapsed: float
     plan: Node
     checkpoint: m.Checkpoint | None = None
+    about: ReleaseFacts | None = None
 
 
-class Connection:
+#: topics of callbacks that are no pushes
+_FACTS, _STATE = ".facts", ".state"
+_READING = "/reading"
+
+
+class Connection(OwnerMethods):
     """A session with a server, as one identity. Use it as a context manager.
 
     Args:
@@ -59,9 +76,11 @@ class Connection:
             (BASTION_ENDPOINT) or the saved profile.
         port: of a host name.
         identity: an `Identity`, or the path of its `NAME.key` file; None for BASTION_IDENTITY or the saved profile.
-        server_key: the server's CURVE key (40 characters); None for the one in the token or in known_servers.
+        server_key: the server's CURVE key (40 characters); None for the one in the token, or the one that known_servers or
+            the saved profile hold for this very endpoint.
         timeout: seconds to wait for the server.
-        on_progress: called with every `Progress` message of long queries and uploads.
+        on_progress: called with every `Progress` message of long queries and uploads; without it a terminal shows them in a
+            line of standard error (unless BASTION_PROGRESS=0).
 
     Raises:
         WireError: the server cannot be reached, shows another key, or does not know this identity.
@@ -87,15 +106,31 @@ class Connection:
             self._stop_loop()
             raise
 
+    #: whether new facts are asked for as soon as something changed, because properties cannot wait for them
+    _eager = False
+    #: of what its frames are made
+    _frame_type: type[RemoteLazyFrame] = RemoteLazyFrame
+    _fetchable_type: type[FetchableLazyFrame] = FetchableLazyFrame
+
     def _prepare(self, on_progress: ProgressCallback | None) -> None:
         self._session: Session | None = None
         self._identity: Identity | None = None
         self._server_key = ""
         self._endpoint = ""
         self._datasets: dict[str, m.Dataset] = {}
-        self._stale = True
+        #: counts how often the facts of datasets became others; frames that were bound to older ones bind again
+        self._edition = 0
+        self._stale = False
+        self._refreshing: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        #: "back" while the connection stands, "lost" while it is opened anew, "ended" once the key is revoked
+        self.state = "back"
         self._states: dict[str, m.RequestInfo] = {}
         self._waiting: dict[str, list[asyncio.Future[m.RequestInfo]]] = {}
+        #: requests that a call waits for, and those that a widget fetches by itself: nobody else does, an approval for once
+        #: gives its result once
+        self._waited: set[str] = set()
+        self._claimed: set[str] = set()
         self._callbacks: dict[str, list[Callable[[m.Push], Any]]] = {}
         self._progress = on_progress
         #: the last table that was released to this connection, with its note
@@ -173,16 +208,20 @@ class Connection:
             if connection is not None:
                 connection._pushed(push)
 
+        def changed(state: str) -> None:
+            connection = own()
+            if connection is not None:
+                connection._state_changed(state)
+
         self._session.on_push(pushed)
+        self._session.on_state(changed)
         await self._refresh()
 
     async def _close(self) -> None:
         session, self._session = self._session, None
-        for futures in self._waiting.values():
-            for future in futures:
-                if not future.done():
-                    future.set_exception(_closed())
-        self._waiting.clear()
+        self._give_up(_closed())
+        for task in self._tasks - {asyncio.current_task()}:
+            task.cancel()
         if session is not None:
             await session.close()
 
@@ -206,11 +245,34 @@ class Connection:
         if push.request is not None:
             self._heard(push.request)
         if push.topic == "datasets":
-            self._stale = True
-        for callback in [*self._callbacks.get(push.topic, ()), *self._callbacks.get("*", ())]:
-            result = callback(push)
+            self._outdated()
+        self._call(push.topic, push)
+        self._call("*", push)
+
+    def _call(self, topic: str, value: Any) -> None:
+        for callback in list(self._callbacks.get(topic, ())):
+            try:
+                result = callback(value)
+            except Exception as error:  # noqa: BLE001 - its trouble must not be that of the others
+                log.warning("a callback of the connection failed: %s", type(error).__name__)
+                continue
             if asyncio.iscoroutine(result):
-                asyncio.ensure_future(result)  # noqa: RUF006  (the loop of the connection keeps running)
+                self._spawn(result)
+
+    def _spawn(self, work: Coroutine[Any, Any, Any]) -> None:
+        """Run on the loop of the connection; what becomes of it is nobody's to wait for."""
+        try:
+            task = asyncio.get_running_loop().create_task(work)
+        except RuntimeError:  # no loop runs here: there is nothing to keep up either
+            work.close()
+            return
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None and not isinstance(error, BastionError):
+            log.warning("a callback of the connection failed: %s", type(error).__name__)
 
     def _heard(self, info: m.RequestInfo) -> None:
         self._states[info.id] = info
@@ -225,8 +287,12 @@ class Connection:
     def on_push(self, callback: Callable[[m.Push], Any], topic: str = "*") -> Callable[[], None]:
         """Call `callback(push)` for every push of a topic ("decision", "request", "revoked", "datasets"; "*": all).
 
-        Callbacks run on the connection's loop: they must not block. Returns a function that takes the callback off again.
+        What was decided or filed while the connection was lost is told as such a push once it is back. Callbacks run on the
+        connection's loop: they must not block. Returns a function that takes the callback off again.
         """
+        return self._listen(topic, callback)
+
+    def _listen(self, topic: str, callback: Callable[[Any], Any]) -> Callable[[], None]:
         self._callbacks.setdefault(topic, []).append(callback)
 
         def remove() -> None:
@@ -234,6 +300,20 @@ class Connection:
                 self._callbacks[topic].remove(callback)
 
         return remove
+
+    def on_datasets(self, callback: Callable[[], Any]) -> Callable[[], None]:
+        """Call `callback()` after datasets came, changed or went; `facts` and the verdicts of frames are the new ones then.
+
+        It runs on the connection's loop, as those of `on_push`. Returns a function that takes the callback off again.
+        """
+        return self._listen(_FACTS, lambda _: callback())
+
+    def on_state(self, callback: Callable[[str], Any]) -> Callable[[], None]:
+        """Call `callback(state)` when the connection is "lost", is "back" (by itself), or has "ended" (the key was revoked).
+
+        It runs on the connection's loop, as those of `on_push`. Returns a function that takes the callback off again.
+        """
+        return self._listen(_STATE, callback)
 
     def on_decision(self, callback: Callable[[AccessRequest], Any]) -> Callable[[], None]:
         """Call `callback(request)` when an owner decides on one of one's own requests."""
@@ -247,12 +327,21 @@ class Connection:
             lambda push: callback(AccessRequest(push.request, self)) if push.request else None, "request"
         )
 
+    @property
+    def polars(self) -> PolarsClient:
+        """Methods for tables, as `connection.client.polars`: what BastionLab's `with Connection(…) as client` gave."""
+        return self.client.polars
+
     # ---- who and where -----------------------------------------------------------------------------------------------
 
     @property
     def welcome(self) -> m.Welcome:
         """What the server said at the beginning: its name, version, one's roles, notices."""
         return self._open_session.welcome  # type: ignore[no-any-return]
+
+    @property
+    def _attested(self) -> bool:
+        return self._session is not None and bool(self.welcome.attested)
 
     @property
     def identity(self) -> str:
@@ -293,21 +382,123 @@ class Connection:
         state = f"as {self.identity!r}" if self.connected else "closed"
         return f"Connection({self._endpoint!r}, {state}, {len(self._datasets)} datasets)"
 
+    # ---- a connection that was lost ----------------------------------------------------------------------------------
+
+    def _state_changed(self, state: str) -> None:
+        self.state = state
+        if state == "back":
+            # pushes that were missed are made up for: facts anew, and states that somebody waits for
+            self._outdated()
+            self._spawn(self._catch_up())
+        elif state == "ended":
+            self._give_up(_revoked())
+        self._call(_STATE, state)
+
+    def _give_up(self, error: BastionError) -> None:
+        """End all waiting for decisions."""
+        for futures in self._waiting.values():
+            for future in futures:
+                if not future.done():
+                    future.set_exception(error)
+                    future.exception()  # whoever waits gets it; if nobody does, that is no news
+        self._waiting.clear()
+
+    async def _catch_up(self) -> None:
+        """Ask for the states of requests, and go on with what changed as if it had been pushed."""
+        open_ones = {key for key, info in self._states.items() if _undecided(info)}
+        open_ones |= {key.removesuffix(_READING) for key in self._waiting}
+        listens = bool(self._callbacks.get("request") or self._callbacks.get("*"))
+        if not open_ones and not listens:
+            return
+        try:
+            found: list[m.RequestInfo] = list((await self._ask(m.ListRequests())).requests)
+        except BastionError:
+            if not self._open_session.open_now:
+                return  # lost again: the next time that it is back
+            found = []
+        for key in sorted(open_ones - {info.id for info in found}):  # more than fit into a list
+            with suppress(BastionError):
+                found.append((await self._ask(m.GetRequest(key))).info)
+        for info in found:
+            known = self._states.get(info.id)
+            mine, new = info.requester == self.identity, known is None or _standing(known) != _standing(info)
+            if (info.id in open_ones and new) or (known is None and not mine and info.state == "pending"):
+                self._pushed(m.Push("decision" if mine else "request", info))
+
     # ---- datasets ----------------------------------------------------------------------------------------------------
 
     async def _refresh(self) -> None:
-        answer = await self._ask(m.ListDatasets())
-        self._datasets = {d.facts.id: d for d in answer.datasets}
-        self._stale = False
+        self._stale = False  # before the question: a push that comes meanwhile is about something newer
+        try:
+            answer = await self._ask(m.ListDatasets())
+        except BaseException:
+            self._stale = True
+            raise
+        self._know({d.facts.id: d for d in answer.datasets})
+
+    def _know(self, datasets: dict[str, m.Dataset]) -> None:
+        """Take over what is known of datasets now. Never changed in place: other threads may be reading it."""
+        if datasets != self._datasets:
+            self._datasets = datasets
+            self._edition += 1
+
+    def _outdated(self) -> None:
+        """Something about the datasets changed: ask for it before it is used next, or at once where somebody listens."""
+        self._stale = True
+        if self._eager or self._callbacks.get(_FACTS):
+            self._spawn(self._renew())
+
+    async def _renew(self) -> None:
+        """Have the newest facts, and tell those who listen for them."""
+        with suppress(BastionError):  # it stays as it was until the next use
+            await self.fresh()
+            self._call(_FACTS, None)
+
+    async def fresh(self) -> None:
+        """Have the facts of datasets be the newest that were told of.
+
+        Without news of them nothing is asked, nor while the connection is lost. A front end awaits it, on the connection's
+        loop, before it runs a cell.
+        """
+        while self._behind and self.connected and self.state == "back":
+            if self._refreshing is None or self._refreshing.done():
+                self._refreshing = asyncio.ensure_future(self._refresh())
+                self._refreshing.add_done_callback(lambda task: task.cancelled() or task.exception())  # if nobody waits
+            await asyncio.shield(self._refreshing)
+
+    @property
+    def _behind(self) -> bool:
+        """Whether facts are to be asked for, or being asked for."""
+        return self._stale or (self._refreshing is not None and not self._refreshing.done())
+
+    def _up_to_date(self) -> None:
+        """As `fresh`, from a property of the blocking flavour; what cannot be had now stays as it was."""
+        session, loop = self._session, self._loop
+        if not self._behind or self._eager or session is None or loop is None or not session.open_now:
+            return
+        if threading.current_thread() is not self._thread:
+            with suppress(BastionError):
+                self._run(self.fresh())
 
     @property
     def facts(self) -> dict[str, DatasetFacts]:
         """Public facts of the datasets one may see, by id; what local validation works on."""
-        return {key: d.facts for key, d in self._datasets.items()}
+        return {key: d.facts for key, d in self._cards().items()}
+
+    def _cards(self) -> dict[str, m.Dataset]:
+        """Return the cards by id, the newest that can be had now."""
+        self._up_to_date()
+        return self._datasets
+
+    @property
+    def edition(self) -> int:
+        """A number that grows whenever the facts of a dataset become others."""
+        self._up_to_date()
+        return self._edition
 
     def _frame_of(self, dataset: m.Dataset) -> FetchableLazyFrame:
-        self._datasets[dataset.facts.id] = dataset
-        return FetchableLazyFrame(self, Scan(dataset.facts.id), dataset=dataset)
+        self._know({**self._datasets, dataset.facts.id: dataset})
+        return self._fetchable_type(self, Scan(dataset.facts.id), dataset=dataset)
 
     async def _list(self) -> list[FetchableLazyFrame]:
         await self._refresh()
@@ -343,20 +534,26 @@ class Connection:
 
     def frame(self, data: Any) -> RemoteLazyFrame:
         """Return a frame of one's own small table (a dict of columns or a `polars.DataFrame`), to join with."""
-        return RemoteLazyFrame(self, Inline(inline_table(data)))
+        return self._frame_type(self, Inline(inline_table(data)))
 
-    def sql(self, query: str, **frames: RemoteLazyFrame) -> Any:
-        """Return the frame of an SQL query over the datasets one may see, by name, and the frames given by keyword."""
+    def sql(self, query: str, *placed: RemoteLazyFrame, **frames: RemoteLazyFrame) -> Any:
+        """Return the frame of an SQL query over the datasets one may see, by name, and the frames given.
+
+        Args:
+            query: the text; each `{}` in it stands for the next of `placed`.
+            placed: frames, in the order of the `{}`. frames: others, by the name they have in the text.
+        """
 
         async def work() -> RemoteLazyFrame:
             from bastion.sql import parse_sql, table_names
 
-            tables: dict[str, RemoteLazyFrame] = dict(frames)
-            for name in table_names(query):
+            text, named = placeholders(query, placed)
+            tables: dict[str, RemoteLazyFrame] = {**frames, **named}
+            for name in table_names(text):
                 if name not in tables:
                     tables[name] = await self._get(name)
-            return RemoteLazyFrame(
-                self, parse_sql(query, {k: f.plan for k, f in tables.items()}, self._schema)
+            return self._frame_type(
+                self, parse_sql(text, {k: f.plan for k, f in tables.items()}, self._schema)
             )._checked()
 
         return self._run(work())
@@ -389,8 +586,9 @@ class Connection:
         }
         signed = self._sign({"action": "upload", **terms, "hidden": list(terms["hidden"])})  # type: ignore[call-overload]
         begin = m.UploadBegin(**terms, signed=signed)  # type: ignore[arg-type]
-        with _line_of_text(policy):
-            answer = await self._open_session.upload(begin, memoryview(data), on_progress or self._progress)
+        with line_of_text(policy):
+            async with followed(on_progress or self._progress, wanted=not self._eager) as tell:
+                answer = await self._open_session.upload(begin, memoryview(data), tell)
         return self._frame_of(answer)
 
     async def _save(self, plan: Node, name: str | None) -> FetchableLazyFrame:
@@ -398,7 +596,7 @@ class Connection:
 
     async def _delete(self, dataset: str) -> None:
         await self._ask(m.Delete(dataset, self._sign({"action": "delete", "dataset": dataset})))
-        self._datasets.pop(dataset, None)
+        self._know({key: card for key, card in self._datasets.items() if key != dataset})
 
     # ---- queries -----------------------------------------------------------------------------------------------------
 
@@ -416,7 +614,8 @@ class Connection:
         Raises:
             Denied: the guard does not release it.
         """
-        answer = await self._open_session.query(m.Query(encode(plan), mode, request, epsilon), on_progress or self._progress)
+        async with followed(on_progress or self._progress, wanted=not self._eager) as tell:
+            answer = await self._open_session.query(m.Query(encode(plan), mode, request, epsilon), tell)
         if isinstance(answer, m.Denial):
             if answer.request is not None:
                 self._heard(answer.request)
@@ -426,7 +625,10 @@ class Connection:
             raise InputError(msg, code="wire.unexpected")
         table, data = answer
         frame = pl.read_ipc(io.BytesIO(data))
-        released = Released(frame, table.note, table.plan_hash, table.elapsed, plan, table.checkpoint)
+        about = release_facts(
+            frame, table.note, plan, {key: d.facts for key, d in self._datasets.items()}, self.identity, attested=self._attested
+        )  # fmt: skip
+        released = Released(frame, table.note, table.plan_hash, table.elapsed, plan, table.checkpoint, about)
         self.last = released
         return released
 
@@ -488,11 +690,25 @@ class Connection:
         """Wait until an owner decides whether what has run may be read."""
         return await self._wait_for(_reading_of(info.id), info.id, timeout)
 
+    async def _ask_state(self, request: str) -> None:
+        """Ask for the state of a request that is waited for; without a connection that is done once it is back."""
+        while True:
+            try:
+                await self._get_request(request)
+            except WireError as error:
+                if self.state == "lost":
+                    return
+                if error.code != "wire.lost" or not self.connected:
+                    raise
+                continue  # it is back already
+            return
+
     async def _wait_for(self, key: str, request: str, timeout: float | None) -> m.RequestInfo:
         future: asyncio.Future[m.RequestInfo] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(key, []).append(future)
-        await self._get_request(request)
+        self._waited.add(request)
         try:
+            await self._ask_state(request)
             return await asyncio.wait_for(future, timeout)
         except TimeoutError:
             msg = "There is no decision yet."
@@ -503,6 +719,7 @@ class Connection:
             waiting = self._waiting.get(key, [])
             if future in waiting:
                 waiting.remove(future)
+            self._waited.discard(request)
 
     def requests(self, *states: str) -> Any:
         """Return access requests: one's own, and for owners those for their data.
@@ -527,102 +744,6 @@ class Connection:
 
         return self._run(work())
 
-    def approve(
-        self,
-        request: AccessRequest | str,
-        reason: str = "",
-        *,
-        until: float = 0.0,
-        may_run: bool = True,
-        may_read: bool = True,
-    ) -> Any:
-        """Owner: approve a request (signed with one's own key).
-
-        Args:
-            request: the request or its id.
-            reason: a word to the requester.
-            until: seconds since 1970; 0 for once, within the server's default time.
-            may_run, may_read: the two grants, to run the query and to read its result. With may_read=False the query runs
-                and its result is kept sealed: look at it (`preview`), then `approve_reading` or `deny_reading`.
-        """
-        return self._run(self._decide(request, "approve", reason, until, may_run, may_read))
-
-    def deny(self, request: AccessRequest | str, reason: str) -> Any:
-        """Owner: deny a request, with a reason that the requester reads (signed with one's own key)."""
-        return self._run(self._decide(request, "deny", reason, 0.0, False, False))
-
-    def approve_reading(self, request: AccessRequest | str, reason: str = "") -> Any:
-        """Owner: let the result be read of a request that was approved with may_read=False (signed with one's own key)."""
-        return self._run(self._decide(request, "read", reason, 0.0, False, True))
-
-    def deny_reading(self, request: AccessRequest | str, reason: str) -> Any:
-        """Owner: end the approval of a request that was approved with may_read=False; its result is thrown away."""
-        return self._run(self._decide(request, "withhold", reason, 0.0, False, False))
-
-    async def _decide(
-        self, request: AccessRequest | str, decision: str, reason: str, until: float, may_run: bool, may_read: bool
-    ) -> AccessRequest:
-        info = request.info if isinstance(request, AccessRequest) else await self._get_request(request)
-        statement = {
-            "action": "decide", "request": info.id, "decision": decision, "plan_hash": info.plan_hash, "reason": reason,
-            "until": float(until), "may_run": bool(may_run), "may_read": bool(may_read),
-        }  # fmt: skip
-        body = m.Decide(info.id, decision, reason, float(until), bool(may_run), bool(may_read), self._sign(statement))
-        decided = (await self._ask(body)).info
-        self._heard(decided)
-        return AccessRequest(decided, self)
-
-    # ---- owners ------------------------------------------------------------------------------------------------------
-
-    def set_policy(
-        self,
-        dataset: RemoteLazyFrame | str,
-        policy: Any = None,
-        *,
-        roles: Mapping[str, str] | None = None,
-        allow: Iterable[str] | None = None,
-    ) -> Any:
-        """Owner: change a dataset's policy, the roles of its columns, or who may use it (signed with one's own key)."""
-
-        async def work() -> m.Dataset:
-            ref = dataset if isinstance(dataset, str) else dataset.dataset_id
-            known = self._datasets.get(ref) or (await self._get(ref)).dataset
-            key = known.facts.id if known is not None else ref
-            text = None if policy is None else policy_text(policy)
-            people = None if allow is None else tuple(allow)
-            statement = {
-                "action": "set_policy", "dataset": key, "policy": text,
-                "roles": None if roles is None else dict(roles), "allow": None if people is None else list(people),
-            }  # fmt: skip
-            body = m.SetPolicy(key, text, None if roles is None else dict(roles), people, self._sign(statement))
-            with _line_of_text(policy):
-                answer: m.Dataset = await self._ask(body)
-            self._datasets[answer.facts.id] = answer
-            return answer
-
-        return self._run(work())
-
-    def audit(self, dataset: str | None = None, limit: int = 100) -> Any:
-        """Owner and auditor: return the last records of the audit log, newest last."""
-
-        async def work() -> list[m.AuditRecord]:
-            return list((await self._ask(m.AuditShow(dataset, limit))).records)
-
-        return self._run(work())
-
-    def exposure(self, dataset: RemoteLazyFrame | str) -> Any:
-        """Owner: return what has been released of a dataset so far, per column and audience, as an `Exposure`."""
-
-        async def work() -> Exposure:
-            ref = dataset if isinstance(dataset, str) else dataset.dataset_id
-            return Exposure(await self._ask(m.Exposure(ref)))
-
-        return self._run(work())
-
-    def verify_audit(self) -> Any:
-        """Have the server check its audit log's chain now; returns `bastion_wire.messages.Verified`."""
-        return self._run(self._ask(m.AuditVerify()))
-
 
 class AsyncConnection(Connection):
     """The flavour for a running event loop (the kernel): every network method returns an awaitable.
@@ -630,6 +751,8 @@ class AsyncConnection(Connection):
     >>> connection = await AsyncConnection.open("tcp://…", identity=me)      # doctest: +SKIP
     >>> table = await connection.dataset("titanic")                          # doctest: +SKIP
     """
+
+    _eager = True
 
     def __init__(self) -> None:
         self._loop = None
@@ -675,6 +798,10 @@ class Client:
 
     def __init__(self, connection: Connection) -> None:
         self.polars = PolarsClient(connection)
+
+    def upload_df(self, df: Any, policy: Any = None, sanitized_columns: Iterable[str] = (), **options: Any) -> Any:
+        """Upload a table; return its frame. The same as `polars.send_df`, which see for the arguments."""
+        return self.polars.send_df(df, policy, sanitized_columns, **options)
 
 
 class PolarsClient:
@@ -758,34 +885,26 @@ def table_bytes(df: Any) -> bytes:
     return buffer.getvalue()
 
 
-def policy_text(policy: Any) -> str:
-    """Return a policy as TOML text; empty for None, the default profile."""
-    if policy is None:
-        return ""
-    if isinstance(policy, str):
-        return policy
-    if isinstance(policy, Policy):
-        return to_toml(policy)
-    msg = f"A {type(policy).__name__} is not a policy."
-    raise InputError(
-        msg, code="input.policy", next_step="Use bastion.policy: Policy.default(), Policy.strict(unit=…), Policy(…)."
+def _reading_of(request: str) -> str:
+    """Return the key under which one waits for leave to read; no request has it as an id."""
+    return request + _READING
+
+
+def _undecided(info: m.RequestInfo) -> bool:
+    """Whether something is still to be heard of a request: a decision, or leave to read what ran."""
+    return info.state == "pending" or (info.state == "approved" and not info.ended)
+
+
+def _standing(info: m.RequestInfo) -> tuple[Any, ...]:
+    """Return what of a request may change after it was filed."""
+    return info.state, info.may_run, info.may_read, info.ran, info.ended, info.answer
+
+
+def _revoked() -> BastionError:
+    return NotAuthorised(
+        "The server's owner has revoked this key.", code="wire.auth.revoked", next_step="Ask the server's owner."
     )
 
 
-def _reading_of(request: str) -> str:
-    """Return the key under which one waits for leave to read; no request has it as an id."""
-    return f"{request}/reading"
-
-
-@contextmanager
-def _line_of_text(policy: Any) -> Iterator[None]:
-    """Leave the line out of errors about a policy that was given as an object: its text was never seen."""
-    try:
-        yield
-    except PolicyError as error:
-        raise (error if isinstance(policy, str) else without_line(error)) from None
-
-
 def _closed() -> BastionError:
-
     return WireError("The connection is closed.", code="wire.closed", next_step="Connect again.")

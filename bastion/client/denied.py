@@ -9,6 +9,8 @@ from bastion_plan.errors import BastionError, InputError
 from bastion_plan.nodes import Node
 from bastion_wire.messages import Denial, PastEvent, RequestInfo
 
+from bastion.render.safe_text import safe_text
+
 if TYPE_CHECKING:
     from bastion.client.connection import Connection
 
@@ -78,6 +80,11 @@ class Denied(BastionError):
     def has_safe_part(self) -> bool:
         """Whether something may leave now."""
         return self.denial.has_safe_part
+
+    @property
+    def earlier(self) -> tuple[PastEvent, ...]:
+        """Where history stands in the way: what one was told of the same columns before, newest first (one's own only)."""
+        return self.denial.earlier
 
     @property
     def filed(self) -> AccessRequest | None:
@@ -157,6 +164,10 @@ class NotApproved(Denied):
         self.message = words.get(info.state, "The owner did not approve it.")
         if info.state == "approved":
             self.message = "The owner let it run, and does not let you read the result."
+            if info.ended == "expired":
+                self.message = "The approval is past its date, or the data or its policy changed."
+            elif info.ended == "revoked" and info.may_read:
+                self.message = "The owner took the approval back."
         self.reason = f"The owner's answer: {info.answer}" if info.answer else ""
         self.next_step = ""
         self.code = f"denied.owner.{info.state}"
@@ -176,9 +187,14 @@ class AccessRequest:
         return self.info.id
 
     @property
+    def info_now(self) -> RequestInfo:
+        """All that was last heard of it, as the server's message has it."""
+        return self._connection._known_state(self.info)
+
+    @property
     def state(self) -> str:
         """pending, approved, denied, expired or withdrawn, as last heard."""
-        return self._connection._known_state(self.info).state
+        return self.info_now.state
 
     @property
     def requester(self) -> str:
@@ -272,7 +288,7 @@ class AccessRequest:
                     raise
             left = None if deadline is None else max(0.0, deadline - loop.time())
             self.info = await self._connection._reading(self.info, left)
-        if self.info.state != "approved" or not self.info.may_read:
+        if self.info.state != "approved" or not self.info.may_read or self.info.ended == "revoked":
             raise NotApproved(self.info, plan, self._connection)
         return (await self._connection._run_plan(plan, "run", request=self.id)).frame
 
@@ -315,4 +331,4 @@ class AccessRequest:
         return self._connection._run(self._fetch())
 
     def __repr__(self) -> str:
-        return f"AccessRequest({self.id!r}, {self.state}, {self.requester}: {self.reason!r})"
+        return safe_text(f"AccessRequest({self.id!r}, {self.state}, {self.requester}: {self.reason!r})")

@@ -79,11 +79,14 @@ def resolve(
 ) -> Target:
     """Return where to connect and as whom.
 
+    The key of an endpoint that is given without one is that of known_servers, the environment or the profile for this very
+    endpoint; localhost and 127.0.0.1 are the same host.
+
     Raises:
         InputError: no endpoint, or no identity. WireError: the server's key is not known.
     """
     profile: dict[str, Any] = {}
-    if endpoint is None or identity is None:
+    if endpoint is None or identity is None or server_key is None:
         profile = read_profile()
     if endpoint is None:
         endpoint = os.environ.get("BASTION_ENDPOINT") or profile.get("endpoint")
@@ -109,7 +112,7 @@ def resolve(
         identity if identity is not None else os.environ.get("BASTION_IDENTITY") or profile.get("identity")
     )
     if server_key is None:
-        server_key = _known_key(endpoint)
+        endpoint, server_key = _known_key(endpoint, profile)
     return Target(endpoint, me, check_curve_key(server_key), enrol)
 
 
@@ -147,15 +150,23 @@ def _ask_person(offer: Offer) -> bool:
     return input("Are these the words its owner told you? Type yes or no: ").strip().lower() == "yes"
 
 
-def _known_key(endpoint: str) -> str:
-    from bastion.client import known_servers
+def _known_key(endpoint: str, profile: dict[str, Any]) -> tuple[str, str]:
+    """Return the address under which a key is held for an endpoint, and the key.
 
-    key = known_servers.lookup(endpoint)
-    if key is None:
-        msg = "The server's key is not known, so it could be any server."
-        raise WireError(
-            msg,
-            code="wire.server-unknown",
-            next_step="Give server_key=…, use the invitation token of `bastion invite`, or trust it once: bastion.trust(endpoint).",
-        )
-    return key
+    INVARIANT: a key is never taken for another address than the one it is held for, so the address comes with it.
+    """
+    if (known := known_servers.find(endpoint)) is not None:
+        return f"tcp://{known[0]}", known[1]
+    environment = (os.environ.get("BASTION_ENDPOINT"), os.environ.get("BASTION_SERVER_KEY"))
+    held = [environment, (profile.get("endpoint"), profile.get("server_key"))]
+    for address, key in held:
+        if isinstance(address, str) and isinstance(key, str) and key and known_servers.same(address, endpoint):
+            return f"tcp://{address.strip().rpartition('://')[2]}", key
+    other = profile.get("endpoint") if profile.get("server_key") else None
+    msg = "The server's key is not known, so it could be any server."
+    raise WireError(
+        msg,
+        code="wire.server-unknown",
+        reason=f"The key in your profile is that of {other}." if isinstance(other, str) else "",
+        next_step="Give server_key=…, use the invitation token of `bastion invite`, or trust it once: bastion.trust(endpoint).",
+    )

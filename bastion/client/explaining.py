@@ -13,6 +13,7 @@ from bastion_policy.verdict import Outcome, StaticVerdict
 from bastion_wire.messages import Dataset
 
 from bastion.expr.core import show
+from bastion.render.safe_text import safe_text
 
 _OUTCOMES = {
     Outcome.RELEASE: "Released automatically.",
@@ -21,9 +22,18 @@ _OUTCOMES = {
 }
 
 
+class Explanation(str):
+    """A text of several lines that shows as it is where a cell ends with it, without quotes and `\\n`."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
 def verdict_line(verdict: StaticVerdict) -> str:
     """Return the verdict as one line: the outcome, and why."""
-    return verdict.summary or _OUTCOMES[verdict.outcome]
+    return safe_text(verdict.summary) or _OUTCOMES[verdict.outcome]
 
 
 def verdict_text(verdict: StaticVerdict, names: Mapping[str, str] | None = None) -> str:
@@ -41,7 +51,7 @@ def verdict_text(verdict: StaticVerdict, names: Mapping[str, str] | None = None)
     if verdict.columns:
         used = [_called(column, names or {}) for column in verdict.columns]
         lines.append(f"  columns used: {', '.join(used)}")
-    return "\n".join(lines)
+    return "\n".join(map(safe_text, lines))
 
 
 def _called(column: str, names: Mapping[str, str]) -> str:
@@ -62,7 +72,7 @@ def plan_text(plan: n.Node, names: Mapping[str, str] | None = None) -> str:
         node, depth = stack.pop()
         lines.append("  " * depth + _line(node, names or {}))
         stack.extend((below, depth + 1) for below in reversed(n.inputs(node)))
-    return "\n".join(lines)
+    return "\n".join(map(safe_text, lines))
 
 
 def _line(node: n.Node, names: Mapping[str, str]) -> str:
@@ -90,8 +100,9 @@ def _value(value: Any) -> str:
 
 def schema_lines(schema: Schema, limit: int = 30) -> list[str]:
     """Return `name: type` lines, cut off after `limit`."""
-    width = max((len(name) for name in list(schema)[:limit]), default=0)
-    lines = [f"  {name:<{width}}  {dtype}" for name, dtype in list(schema.items())[:limit]]
+    shown = [(safe_text(name), safe_text(dtype)) for name, dtype in list(schema.items())[:limit]]
+    width = max((len(name) for name, _ in shown), default=0)
+    lines = [f"  {name:<{width}}  {dtype}" for name, dtype in shown]
     if len(schema) > limit:
         lines.append(f"  … and {len(schema) - limit} more columns")
     return lines
@@ -102,7 +113,7 @@ def frame_text(schema: Schema, verdict: StaticVerdict | None) -> str:
     head = f"RemoteLazyFrame  {len(schema)} column{'' if len(schema) == 1 else 's'}, not run yet"
     tail = [verdict_line(verdict)] if verdict is not None else []
     if verdict is not None and verdict.outcome is not Outcome.RELEASE:
-        tail += [f"  {f.reason}" + (f" {f.fix}" if f.fix else "") for f in verdict.findings[:3]]
+        tail += [safe_text(f"  {f.reason}" + (f" {f.fix}" if f.fix else "")) for f in verdict.findings[:3]]
     return "\n".join([head, *schema_lines(schema), *tail])
 
 
@@ -112,16 +123,17 @@ def card_text(dataset: Dataset) -> str:
     unit = facts.unit or ("row" if facts.unit_declared else "row (not declared by the owner)")
     lines = [f"{facts.name}  version {facts.version}" + (f", of {facts.owner}" if facts.owner else "")]
     lines.append(f"  privacy unit: {unit}")
-    width = max((len(c.name) for c in facts.columns), default=0)
+    width = max((len(safe_text(c.name)) for c in facts.columns), default=0)
     types = max((len(str(c.dtype)) for c in facts.columns), default=0)
     for column in facts.columns:
         note = " (inferred)" if column.inferred else ""
-        lines.append(f"  {column.name:<{width}}  {column.dtype!s:<{types}}  {column.role}{note}")
+        lines.append(f"  {safe_text(column.name):<{width}}  {column.dtype!s:<{types}}  {column.role}{note}")
     words = policy_words(facts.policy)
     if words:
         lines.append(f"  policy: {words}")
+    lines.append("  preview(): made-up rows of this shape, to write code with")
     lines += [f"  note: {warning}" for warning in dataset.warnings]
-    return "\n".join(lines)
+    return "\n".join(map(safe_text, lines))
 
 
 def policy_words(policy: Any) -> str:

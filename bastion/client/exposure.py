@@ -9,6 +9,8 @@ from typing import Any
 import polars as pl
 from bastion_wire.messages import Exposed
 
+from bastion.render.safe_text import safe_text
+
 _COLUMNS = {
     "audience": pl.String, "column": pl.String, "role": pl.String, "released": pl.String, "answers": pl.Int64,
     "cells": pl.Int64, "smallest_cell": pl.Int64, "coverage": pl.Float64, "approved": pl.Int64, "unsafe": pl.Int64,
@@ -98,7 +100,7 @@ class Exposure:
         if m.void:
             lines.append(f"  the stated epsilon no longer holds: {m.void}")
         lines += [str(self.audiences), str(self.columns)] if m.audiences else ["  nothing yet"]
-        return "\n".join(lines)
+        return safe_text("\n".join(lines), lines=True)
 
 
 def uses_text(uses: dict[str, int]) -> str:

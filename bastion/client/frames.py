@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import polars as pl
 from bastion_plan import dtypes as dt
@@ -15,11 +15,16 @@ from bastion_plan.nodes import InlineColumn, Node, Scan, inputs
 from bastion_policy.verdict import Outcome, StaticVerdict
 from bastion_wire import messages as m
 
+from bastion.client.absent import ABSENT
 from bastion.client.joins import Joins
 from bastion.client.old_names import OldNames
+from bastion.client.plotting import PlotAccessor, PlotNames
+from bastion.client.preview import FakeFrame, preview_of
 from bastion.client.reshape import Reshape
+from bastion.client.scaling import Scaling
 from bastion.client.shortcuts import Shortcuts
 from bastion.client.spending import checked_epsilon
+from bastion.client.sql_method import SqlMethod
 from bastion.client.verbs import Verbs
 from bastion.expr.core import NotAValue, no_member, refuse_python
 from bastion.expr.dtypes import polars_schema, to_dtype
@@ -28,26 +33,8 @@ from bastion.expr.literals import encode_value
 if TYPE_CHECKING:
     from bastion.client.connection import Connection, Released
 
-#: LazyFrame methods that cannot exist here, and what to do instead
-_ABSENT = {
-    "sink_parquet": "Fetch the result, then write it.",
-    "sink_csv": "Fetch the result, then write it.",
-    "sink_ipc": "Fetch the result, then write it.",
-    "write_csv": "Fetch the result, then write it.",
-    "write_parquet": "Fetch the result, then write it.",
-    "to_pandas": "Fetch the result, then .to_pandas().",
-    "iter_rows": "Rows stay on the server; aggregate, then fetch.",
-    "rows": "Rows stay on the server; aggregate, then fetch.",
-    "row": "Rows stay on the server; aggregate, then fetch.",
-    "item": "Fetch the result, then .item().",
-    "to_dict": "Fetch the result, then .to_dict().",
-    "height": "The number of rows is not public. Write .select(pl.len()).fetch().",
-    "shape": "The number of rows is not public. Write .select(pl.len()).fetch(), and .width for the columns.",
-    "lazy": "It is lazy already.",
-}
 
-
-class RemoteLazyFrame(Verbs, Joins, Reshape, Shortcuts, OldNames):
+class RemoteLazyFrame(Verbs, Joins, Reshape, Shortcuts, Scaling, OldNames, PlotNames):
     """A frame on the server: immutable, made of a plan. Methods are Polars' LazyFrame methods.
 
     Each step is validated at once against the public schema; nothing runs before `fetch()`.
@@ -61,6 +48,8 @@ class RemoteLazyFrame(Verbs, Joins, Reshape, Shortcuts, OldNames):
         self._dataset = dataset
         self._bound = bound
         self._verdict: StaticVerdict | None = None
+        #: the facts that `_bound` and `_verdict` are about
+        self._edition = connection._edition
         #: what an answer with noise may cost; 0 for the default share of the budget
         self._epsilon = 0.0
 
@@ -78,8 +67,10 @@ class RemoteLazyFrame(Verbs, Joins, Reshape, Shortcuts, OldNames):
 
     @property
     def dataset(self) -> m.Dataset | None:
-        """The card, where this is a bare dataset."""
-        return self._dataset
+        """The card, where this is a bare dataset: as it is now, or as it was last before it went."""
+        if self._dataset is None:
+            return None
+        return self._connection._cards().get(self._dataset.facts.id, self._dataset)
 
     @property
     def dataset_id(self) -> str:
@@ -101,7 +92,7 @@ class RemoteLazyFrame(Verbs, Joins, Reshape, Shortcuts, OldNames):
     def _then(self, plan: Node) -> RemoteLazyFrame:
         """Return the frame of a further step, validated at once."""
         check_steps(plan)
-        return RemoteLazyFrame(self._connection, plan)._checked()
+        return self._connection._frame_type(self._connection, plan)._checked()
 
     def _checked(self) -> RemoteLazyFrame:
         self._bound = self._bind()
@@ -132,7 +123,14 @@ class RemoteLazyFrame(Verbs, Joins, Reshape, Shortcuts, OldNames):
 
     @property
     def bound(self) -> BoundPlan:
-        """The plan with names and types resolved."""
+        """The plan with names and types resolved, by the facts of the datasets as they are now.
+
+        Raises:
+            BindError: it does not fit them, or not any more.
+        """
+        if (edition := self._connection.edition) != self._edition:
+            self._bound = self._verdict = None
+            self._edition = edition
         if self._bound is None:
             self._bound = self._bind()
         return self._bound
@@ -175,17 +173,18 @@ class RemoteLazyFrame(Verbs, Joins, Reshape, Shortcuts, OldNames):
         Raises:
             BastionError: the plan cannot be bound.
         """
+        bound = self.bound
         if self._verdict is None:
             from bastion_policy.flow import static_verdict
 
-            self._verdict = static_verdict(self.bound, self._connection.facts, self._connection.identity)
+            self._verdict = static_verdict(bound, self._connection.facts, self._connection.identity)
         return self._verdict
 
     def explain(self) -> str:
         """Return the plan as text and the static verdict, without running anything."""
-        from bastion.client.explaining import plan_text, verdict_text
+        from bastion.client.explaining import Explanation, plan_text, verdict_text
 
-        return f"{plan_text(self._plan, self._names())}\n\n{verdict_text(self.verdict, self._names())}"
+        return Explanation(f"{plan_text(self._plan, self._names())}\n\n{verdict_text(self.verdict, self._names())}")
 
     def _names(self) -> dict[str, str]:
         return {key: facts.name for key, facts in self._connection.facts.items()}
@@ -205,7 +204,7 @@ class RemoteLazyFrame(Verbs, Joins, Reshape, Shortcuts, OldNames):
 
     async def _collect(self, epsilon: float = 0.0) -> FetchableLazyFrame:
         explained = await self._connection._explain(self._plan)
-        frame = FetchableLazyFrame(self._connection, self._plan, dataset=self._dataset, bound=self._bound)
+        frame = self._connection._fetchable_type(self._connection, self._plan, dataset=self._dataset)
         frame._verdict = explained.verdict
         frame._epsilon = epsilon
         return frame
@@ -276,12 +275,7 @@ class RemoteLazyFrame(Verbs, Joins, Reshape, Shortcuts, OldNames):
         """Delete the saved frame or one's own dataset."""
         return self._connection._run(self._connection._delete(self.dataset_id))
 
-    def sql(self, query: str, **frames: Any) -> RemoteLazyFrame:
-        """Return the frame of an SQL query in which this frame is called `self`, others by keyword."""
-        from bastion.sql import parse_sql
-
-        tables = {"self": self._plan} | {name: self._other(f) for name, f in frames.items()}
-        return self._then(parse_sql(query, tables, self._connection._schema))
+    sql = SqlMethod()
 
     def pipe(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Call `function(self, …)` here, on the frame (never on rows)."""
@@ -329,12 +323,38 @@ class RemoteLazyFrame(Verbs, Joins, Reshape, Shortcuts, OldNames):
         msg = "A frame cannot be looped over, because its rows are on the server."
         raise NotAValue(msg, next_step="Loop over frame.columns, or over a fetched result.")
 
+    def __copy__(self) -> Self:
+        """Return the same query as a frame of its own."""
+        made = object.__new__(type(self))
+        made.__dict__.update(self.__dict__)
+        return made
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """As `copy`: a frame is immutable, and its rows are on the server; the connection is shared."""
+        return self.__copy__()
+
+    @property
+    def plot(self) -> PlotAccessor:
+        """Plots drawn from what the guard lets go: `frame.plot.hist("Age")`, `.bar`, `.box`, `.line`, `.scatter` …"""
+        return PlotAccessor(self)
+
+    def preview(self, n: int = 5) -> FakeFrame:
+        """Return `n` rows of MADE-UP data in the shape of a dataset, to write code with.
+
+        They are made from public facts (names, types, roles, declared bounds and domains), the same every time. Nothing
+        is asked of the server, and nothing of it is data.
+
+        Raises:
+            InputError: this is a query, not a dataset; or `n` is not from 1 to 100.
+        """
+        return preview_of(self, n)
+
     def __getattr__(self, name: str) -> NoReturn:
         if name.startswith("__"):
             raise AttributeError(name)
         if name in {"map_batches", "map_rows", "apply", "map"}:
             refuse_python(name)
-        raise no_member("A frame", name, dir(type(self)), note=_ABSENT.get(name, ""))
+        raise no_member("A frame", name, dir(type(self)), note=ABSENT.get(name, ""))
 
     def __setattr__(self, name: str, value: Any) -> None:
         if not name.startswith("_"):
@@ -345,13 +365,12 @@ class RemoteLazyFrame(Verbs, Joins, Reshape, Shortcuts, OldNames):
     def __repr__(self) -> str:
         from bastion.client.explaining import card_text, frame_text
 
-        if self._dataset is not None:
-            return card_text(self._dataset)
+        if (dataset := self.dataset) is not None:
+            return card_text(dataset)
         try:
-            verdict: StaticVerdict | None = self.verdict
-        except BastionError:
-            verdict = None
-        return frame_text(self.plan_schema, verdict)
+            return frame_text(self.plan_schema, self.verdict)
+        except BastionError as error:  # the datasets changed
+            return f"RemoteLazyFrame, which cannot be run: {error.message}"
 
 
 class FetchableLazyFrame(RemoteLazyFrame):
@@ -367,15 +386,15 @@ class FetchableLazyFrame(RemoteLazyFrame):
     @property
     def name(self) -> str:
         """The dataset's name; empty for a query that was not saved."""
-        return self._dataset.facts.name if self._dataset is not None else ""
+        return dataset.facts.name if (dataset := self.dataset) is not None else ""
 
     @property
     def policy(self) -> Any:
         """The dataset's policy."""
-        if self._dataset is None:
+        if (dataset := self.dataset) is None:
             msg = "A query has no policy of its own."
             raise InputError(msg, code="input.not-a-dataset", next_step="Ask its datasets.")
-        return self._dataset.facts.policy
+        return dataset.facts.policy
 
     def exposure(self) -> Any:
         """Owner: what has been released of this dataset so far, per column and audience."""

@@ -9,7 +9,7 @@ from bastion_plan import nodes as n
 from bastion_plan.errors import InputError
 
 from bastion.client.base import FrameBase
-from bastion.expr.core import duration_text, plans
+from bastion.expr.core import all_of, duration_text, plans
 
 if TYPE_CHECKING:
     from bastion.client.frames import RemoteLazyFrame
@@ -18,7 +18,7 @@ _OLD_HOW = {"outer": "full", "outer_coalesce": "full", "leftsemi": "semi", "left
 
 
 class Joins(FrameBase):
-    """join, join_asof, vstack, hstack, concat."""
+    """join, join_asof, join_where, update, merge_sorted, vstack, hstack, concat."""
 
     def join(
         self,
@@ -94,6 +94,56 @@ class Joins(FrameBase):
                 bool(coalesce),
             )
         )
+
+    def join_where(self, other: Any, *predicates: Any, how: str = "inner", suffix: str = "_right") -> RemoteLazyFrame:
+        """Join the rows of two frames for which all conditions are true; columns of `other` that both have take the suffix."""
+        if how != "inner":
+            msg = "join_where keeps the rows for which the conditions are true."
+            raise InputError(msg, code="input.arguments", next_step='Use how="inner", or .join(…) on equal keys.')
+        pairs = n.Join(self.plan, self._other(other), "cross", (), (), suffix)
+        return self._then(n.Filter(pairs, all_of(predicates, {})))
+
+    def update(
+        self,
+        other: Any,
+        on: Any = None,
+        how: str = "left",
+        *,
+        left_on: Any = None,
+        right_on: Any = None,
+        include_nulls: bool = False,
+        **_options: Any,
+    ) -> RemoteLazyFrame:
+        """Put the values of another frame in place of one's own, where the keys agree and they are not null."""
+        if on is None and left_on is None:
+            msg = "update needs keys."
+            raise InputError(
+                msg, code="input.arguments", reason="Without them it goes by the order of rows, which is not public.",
+                next_step='Write .update(other, on="key").',
+            )  # fmt: skip
+        if include_nulls or how not in ("left", "inner", "full"):
+            msg = "update takes the values that are not null, with how 'left', 'inner' or 'full'."
+            raise InputError(msg, code="input.arguments", next_step="Join, then choose with pl.when.")
+        there = self.connection._schema(self._other(other))  # type: ignore[attr-defined]
+        left, right = _keys(on, left_on, right_on, cross=False)
+        keys = {k.name for k in (*left, *right) if isinstance(k, px.Column)}
+        mine = list(self.plan_schema)
+        suffix = "_updated"
+        while any(f"{name}{suffix}" in {*mine, *there} for name in mine):
+            suffix += "_"
+        joined = n.Join(self.plan, self._other(other), how, left, right, suffix, coalesce=True)
+        new = [
+            px.Alias(px.Call("pl.coalesce", (px.Column(f"{name}{suffix}"), px.Column(name))), name)
+            if name in there and name not in keys
+            else px.Column(name)
+            for name in mine
+        ]
+        return self._then(n.Select(joined, tuple(new)))
+
+    def merge_sorted(self, other: Any, key: Any, **_options: Any) -> RemoteLazyFrame:
+        """Put the rows of two frames together in the order of a key."""
+        both = n.Concat((self.plan, self._other(other)), "vertical")
+        return self._then(n.Sort(both, plans([key]), (False,), (False,), True))
 
     def vstack(self, other: Any) -> RemoteLazyFrame:
         """Put the rows of another frame below."""

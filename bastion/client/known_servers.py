@@ -47,7 +47,25 @@ def lookup(endpoint: str) -> str | None:
     Raises:
         InputError: input.known-servers, the file cannot be read or has a broken line for this address.
     """
-    return _read().get(_address(endpoint))
+    found = find(endpoint)
+    return None if found is None else found[1]
+
+
+def find(endpoint: str) -> tuple[str, str] | None:
+    """Return the address ("host:port") that a key was trusted for, and the key; None where there is none.
+
+    The address is the endpoint's own, or the other way to write this machine (localhost, 127.0.0.1).
+
+    Raises:
+        InputError: input.known-servers, as `lookup`.
+    """
+    known = _read()
+    return next(((a, known[a]) for a in _spellings(endpoint) if a in known), None)
+
+
+def same(one: str, other: str) -> bool:
+    """Whether two endpoints ("tcp://host:port" or "host:port") are one address; localhost and 127.0.0.1 are one host."""
+    return _address(one) in _spellings(other)
 
 
 def remember(endpoint: str, server_key: str) -> None:
@@ -72,7 +90,8 @@ def remember(endpoint: str, server_key: str) -> None:
 def forget(endpoint: str) -> bool:
     """Take a server out; return whether it was there."""
     known = _read()
-    if known.pop(_address(endpoint), None) is None:
+    found = [address for address in _spellings(endpoint) if known.pop(address, None) is not None]
+    if not found:
         return False
     replace(path(), "".join(f"{a} {k}\n" for a, k in sorted(known.items())).encode(), mode=0o600)
     return True
@@ -166,6 +185,14 @@ def _offer(bootstrap: str, data: bytes) -> Offer:
 
 def _address(endpoint: str) -> str:
     return endpoint.strip().rpartition("://")[2].rstrip("/").lower()
+
+
+def _spellings(endpoint: str) -> tuple[str, ...]:
+    """Return an endpoint's address, then the other way to write it where the host is this machine."""
+    address = _address(endpoint)
+    host, colon, port = address.rpartition(":")
+    other = {"localhost": "127.0.0.1", "127.0.0.1": "localhost"}.get(host)
+    return (address,) if other is None else (address, other + colon + port)
 
 
 def _read() -> dict[str, str]:

@@ -41,6 +41,11 @@ class OldNames(FrameBase):
         old_spelling("with_row_count", "with_row_index")
         return self.with_row_index(name, offset)  # type: ignore[attr-defined,no-any-return]
 
+    def shift_and_fill(self, periods: int, fill_value: Any) -> RemoteLazyFrame:
+        """An older name of `shift` with a `fill_value`."""
+        old_spelling("shift_and_fill", "shift(n, fill_value=…)")
+        return self.shift(periods, fill_value=fill_value)  # type: ignore[attr-defined,no-any-return]
+
     def take_every(self, n: int) -> RemoteLazyFrame:
         """An older name of `gather_every`."""
         old_spelling("take_every", "gather_every")

@@ -12,6 +12,7 @@ from bastion_plan.bind import bind
 from bastion_plan.errors import BastionError
 from bastion_plan.typing import expr_dtype
 from bastion_policy.flow import allowed_outputs
+from bastion_policy.roles import RoleKind
 
 from bastion.client.base import FrameBase
 from bastion.expr.core import Expr
@@ -26,10 +27,20 @@ install()
 class Shortcuts(FrameBase):
     """One aggregate of every column; describe; element-wise methods over all columns."""
 
+    def _hidden(self) -> set[str]:
+        """Return the names of hidden columns of the datasets it comes from, as far as they still have their name."""
+        facts = self._connection.facts  # type: ignore[attr-defined]
+        found = (facts.get(key) for key in n.scans(self.plan))
+        names = {c.name for one in found if one is not None for c in one.columns if c.role.kind is RoleKind.HIDDEN}
+        return names & set(self.plan_schema)
+
     def _each(self, name: str, *args: Any, **kwargs: Any) -> RemoteLazyFrame:
-        """Apply a method to every column that takes it."""
+        """Apply a method to every column that takes it, but hidden ones: nobody may compute with them."""
+        hidden = self._hidden()
         exprs = []
         for column in self.plan_schema:
+            if column in hidden:
+                continue
             expr = getattr(Expr(px.Column(column)), name)(*args, **kwargs)
             try:
                 expr_dtype(expr.plan, self.plan_schema)

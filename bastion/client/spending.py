@@ -11,6 +11,8 @@ from bastion_plan.errors import InputError
 from bastion_policy.private.budget import Budget, shown
 from bastion_wire.messages import Summary
 
+from bastion.render.safe_text import safe_text
+
 
 def checked_epsilon(epsilon: Any) -> float:
     """Return what an answer may cost; 0.0 for the default share of the budget.
@@ -73,7 +75,7 @@ class Estimate:
 
     def __repr__(self) -> str:
         if not self.noisy:
-            return f"This query is not answered with noise. {self.summary.verdict.summary}"
+            return safe_text(f"This query is not answered with noise. {self.summary.verdict.summary}")
         if not self.cost:
             lines = [f"It was answered before (epsilon {shown(self.epsilon)}): it costs nothing, with the same noise."]
         else:
@@ -83,4 +85,4 @@ class Estimate:
         lines += [f"  {b.column} = {b.statistic}: {b.words}" for b in self.summary.bars]
         if self.summary.bars:
             lines.append("  (95 times of 100, noise is smaller than that; clipping is not counted)")
-        return "\n".join([*lines, *self.summary.notes, *(b.sentence for b in self.summary.budget)])
+        return "\n".join(map(safe_text, [*lines, *self.summary.notes, *(b.sentence for b in self.summary.budget)]))

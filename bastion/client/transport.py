@@ -119,6 +119,8 @@ class Session:
         self._revoked = False
         self._next = 0
         self._callbacks: list[Callable[[Push], Any]] = []
+        self._state_callbacks: list[Callable[[str], Any]] = []
+        self._state = "back"
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
 
@@ -223,6 +225,18 @@ class Session:
         """Call `callback(push)` for each push, on the session's loop; the connection is then kept up between requests."""
         self._callbacks.append(callback)
 
+    def on_state(self, callback: Callable[[str], Any]) -> None:
+        """Call `callback(state)`, on the session's loop, when the connection is "lost", is "back", or has "ended".
+
+        After "lost" it is opened anew, by the next request or by itself; after "ended" (the key was revoked) it is not.
+        """
+        self._state_callbacks.append(callback)
+
+    @property
+    def open_now(self) -> bool:
+        """Whether the connection stands, as far as is known."""
+        return self._link is not None and self._link.open_now
+
     async def close(self) -> None:
         """End the session; what waits fails with wire.lost."""
         self._closed = True
@@ -260,6 +274,7 @@ class Session:
                 raise _surprise()
             self.welcome = welcome
             self._link = link
+            self._tell_state("back")
             return link
 
     async def _open_link(self, public: str, secret: str) -> Link:
@@ -314,10 +329,11 @@ class Session:
 
     def _on_end(self, link: Link, error: BastionError) -> None:
         link.close()
-        self._fail_all(_revoked() if self._revoked else error)
-        self._revoked = False
+        revoked, self._revoked = self._revoked, False
+        self._fail_all(_revoked() if revoked else error)
         if self._link is link:
             self._link = None
+            self._tell_state("ended" if revoked else "lost")
             if self._callbacks and not self._closed:
                 self._spawn(self._reconnect())
 
@@ -328,6 +344,7 @@ class Session:
             try:
                 await self._connected()
             except NotAuthorised:
+                self._tell_state("ended")
                 return
             except BastionError:
                 continue
@@ -464,6 +481,16 @@ class Session:
                 callback(push)
             except Exception:
                 log.warning("a push callback failed", exc_info=True)
+
+    def _tell_state(self, state: str) -> None:
+        if state == self._state:
+            return
+        self._state = state
+        for callback in list(self._state_callbacks):
+            try:
+                callback(state)
+            except Exception:
+                log.warning("a state callback failed", exc_info=True)
 
     def _fail_all(self, error: BastionError) -> None:
         for pending in list(self._pending.values()):

@@ -33,6 +33,9 @@ class Verbs(FrameBase):
         """New columns beside the old ones."""
         return self._then(n.WithColumns(self.plan, plans(exprs, named_exprs)))
 
+    #: Polars' names for the same without work side by side, which is the server's to decide
+    select_seq, with_columns_seq = select, with_columns
+
     def drop(self, *columns: Any, strict: bool = True) -> RemoteLazyFrame:
         """Leave columns out."""
         unwanted = self._chosen(columns, strict=strict)

@@ -25,6 +25,12 @@ _MISSING = object()
 RENAMED = {"min_periods": "min_samples", "separator_": "separator", "by_": "by"}
 
 
+#: functions whose keywords are names of what they compute
+_NAMES_ITS_EXPRESSIONS = frozenset({"struct.with_fields"})
+#: parameters that are left out where the one before is a mapping of old to new
+_SAID_BY_A_MAPPING = frozenset({("str.replace_many", "replace_with")})
+
+
 @lru_cache(maxsize=1024)
 def parameters(function: Function) -> tuple[Arg | Option, ...]:
     """Return what a caller may give, in the order of Polars' own signature: arguments after the expression, and options."""
@@ -53,10 +59,14 @@ def signature(function: Function, *, bound: bool = True) -> inspect.Signature:
             continue
         required = item.required if isinstance(item, Option) else not item.optional
         default = inspect.Parameter.empty if required else (item.default if isinstance(item, Option) else None)
+        if (function.name, item.name) in _SAID_BY_A_MAPPING:
+            default = None
         if default is inspect.Parameter.empty and any(p.default is not inspect.Parameter.empty for p in out):
             default = None
         how = inspect.Parameter.KEYWORD_ONLY if variadic or (isinstance(item, Arg) and item.keyword) else kind
         out.append(inspect.Parameter(item.name, how, default=default))
+    if function.name in _NAMES_ITS_EXPRESSIONS:
+        out.append(inspect.Parameter("named_exprs", inspect.Parameter.VAR_KEYWORD))
     return inspect.Signature(sorted(out, key=lambda p: p.kind))
 
 
@@ -71,7 +81,13 @@ def build(function: Function, own: tuple[px.AnyExpr, ...], args: tuple[Any, ...]
     Raises:
         InputError: a missing, surplus or unknown argument, or an option outside its choices.
     """
-    given = _assign(function, args, dict(kwargs))
+    kwargs = dict(kwargs)
+    if function.name in _NAMES_ITS_EXPRESSIONS:
+        names = [name for name in kwargs if name != "exprs"]
+        args = (*args, *(Expr(px.Alias(as_plan(kwargs.pop(name), string_is_column=True), name)) for name in names))
+    if args and isinstance(args[0], Mapping) and any(name == function.name for name, _ in _SAID_BY_A_MAPPING):
+        args = (list(args[0]), list(args[0].values()), *args[1:])
+    given = _assign(function, args, kwargs)
     plan_args = [*own]
     pending: list[px.AnyExpr] = []
     for arg in (a for a in parameters(function) if isinstance(a, Arg)):

@@ -96,6 +96,8 @@ def _by_tag() -> dict[str, list[Function]]:
     for function in registry.all_functions():
         for tag in function.polars_json:
             table.setdefault(tag, []).append(function)
+    for candidates in table.values():  # the same node: pl.concat_list takes what is no list, too
+        candidates.sort(key=lambda function: function.name == "list.concat")
     return table
 
 

@@ -195,6 +195,45 @@ datetime = _by_class("datetime", "Columns of datetimes.")
 duration = _by_class("duration", "Columns of durations.")
 
 
+signed_integer = _by_class("signed_integer", "Columns of whole numbers with a sign.")
+unsigned_integer = _by_class("unsigned_integer", "Columns of whole numbers without a sign.")
+array = _by_class("array", "Columns of arrays.")
+
+
+def _letters(kind: str, ascii_only: bool, ignore_spaces: bool) -> SelectorExpr:
+    plain, wide = {
+        "alpha": ("a-zA-Z", r"\p{L}\p{Nl}"),
+        "alphanumeric": ("a-zA-Z0-9", r"\p{L}\p{Nl}\p{Nd}"),
+        "digit": ("0-9", r"\p{Nd}"),
+    }[kind]
+    return matches(f"^[{plain if ascii_only else wide}{' ' if ignore_spaces else ''}]+$")
+
+
+def alpha(ascii_only: bool = False, *, ignore_spaces: bool = False) -> SelectorExpr:
+    """Columns whose name is letters only."""
+    return _letters("alpha", ascii_only, ignore_spaces)
+
+
+def alphanumeric(ascii_only: bool = False, *, ignore_spaces: bool = False) -> SelectorExpr:
+    """Columns whose name is letters and digits only."""
+    return _letters("alphanumeric", ascii_only, ignore_spaces)
+
+
+def digit(ascii_only: bool = False) -> SelectorExpr:
+    """Columns whose name is digits only."""
+    return _letters("digit", ascii_only, False)
+
+
+def empty() -> SelectorExpr:
+    """No columns."""
+    return SelectorExpr(px.Selector("difference", of=(px.Selector("all"), px.Selector("all"))))
+
+
+def object() -> SelectorExpr:
+    """Columns of Python objects: there are none on a server."""
+    return empty()
+
+
 def string(*, include_categorical: bool = False) -> SelectorExpr:
     """Columns of strings, and of categories where asked for."""
     plain = _class("string")
@@ -239,4 +278,12 @@ NAMES = (
     "datetime",
     "duration",
     "string",
+    "signed_integer",
+    "unsigned_integer",
+    "array",
+    "alpha",
+    "alphanumeric",
+    "digit",
+    "empty",
+    "object",
 )

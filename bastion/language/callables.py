@@ -124,5 +124,7 @@ def kind_name(value: Any) -> str:
         return "namespace"
     if isinstance(value, type):
         return "data type"
-    names = {"NoneType": "None", "str": "text", "int": "whole number", "float": "number", "bool": "True or False"}
+    if isinstance(value, str):
+        return "text"
+    names = {"NoneType": "None", "int": "whole number", "float": "number", "bool": "True or False"}
     return names.get(type(value).__name__, type(value).__name__)

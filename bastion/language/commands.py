@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from bastion_plan.errors import LanguageError, did_you_mean
 
+from bastion.render.safe_text import safe_text
+
 if TYPE_CHECKING:
     from bastion.language.environment import Environment
 
@@ -72,13 +74,15 @@ async def _whoami(env: Environment, argument: str) -> str:
 
 async def _requests(env: Environment, argument: str) -> str:
     found = await env.require_connection().requests(*argument.split())
-    return "\n".join(f"{r.id}  {r.state:<9}  {r.requester}: {r.reason}" for r in found) or "There are no requests."
+    lines = [safe_text(f"{r.id}  {r.state:<9}  {r.requester}: {r.reason}") for r in found]
+    return "\n".join(lines) or "There are no requests."
 
 
 async def _history(env: Environment, argument: str) -> str:
     count = int(argument) if argument.isdigit() else 20
     cells = list(enumerate(env.history, 1))[-count:]
-    return "\n".join(f"[{number}] {text}" for number, text in cells) or "Nothing has been run yet."
+    lines = [safe_text(f"[{number}] {text}", lines=True) for number, text in cells]
+    return "\n".join(lines) or "Nothing has been run yet."
 
 
 #: command -> (how to run it, what it does)

@@ -15,6 +15,7 @@ from bastion.expr.core import PYTHON_METHODS, refuse_python
 from bastion.language.builtins import builtins, constructors
 from bastion.language.callables import Module, SafeFunction
 from bastion.language.limits import Limits
+from bastion.render.safe_text import safe_text
 
 #: opens a connection from what a cell wrote: an endpoint or token (or nothing), and the name of an identity
 Connector = Callable[[str | None, str | None], Awaitable[Connection]]
@@ -147,9 +148,9 @@ class Environment:
         """A dataset by its name or id, as a frame."""
         return await self.require_connection().dataset(name)  # type: ignore[no-any-return]
 
-    async def sql(self, query: str, **frames: Any) -> RemoteLazyFrame:
-        """The frame of an SQL query over datasets by name, and frames given by keyword."""
-        return await self.require_connection().sql(query, **frames)  # type: ignore[no-any-return]
+    async def sql(self, query: str, *placed: Any, **frames: Any) -> RemoteLazyFrame:
+        """The frame of an SQL query over datasets by name, frames given by keyword, and one frame for each `{}`."""
+        return await self.require_connection().sql(query, *placed, **frames)  # type: ignore[no-any-return]
 
     async def upload(
         self, data: Any, name: str | None = None, policy: str | None = None, unit: str | None = None, hidden: Any = ()
@@ -200,6 +201,7 @@ class Environment:
         parts = [text_of(v, meter) for v in values]
         text = (sep if isinstance(sep, str) else " ").join(parts) + (end if isinstance(end, str) else "\n")
         meter.characters(len(text))
+        text = safe_text(text, lines=True)
         self.printed_length += len(text)
         if self.printed_length > self.limits.printed:
             msg = "The cell prints too much."
@@ -218,7 +220,7 @@ class Environment:
     def whoami(self) -> str:
         """Return who and where one is, as text."""
         connection = self.require_connection()
-        return f"{connection.identity} ({', '.join(connection.roles)}) on {connection.endpoint}"
+        return safe_text(f"{connection.identity} ({', '.join(connection.roles)}) on {connection.endpoint}")
 
 
 def polars_module() -> Module:

@@ -13,20 +13,20 @@ import logging
 from typing import Any
 
 import polars as pl
-from bastion_plan.errors import BastionError, LanguageError, did_you_mean
+from bastion_plan.errors import BastionError, LanguageError
 
 from bastion.client.base import NOTES
 from bastion.client.denied import Denied
 from bastion.client.frames import FetchableLazyFrame, RemoteLazyFrame
-from bastion.expr.core import PYTHON_METHODS, refuse_python
 from bastion.language import operations as op
-from bastion.language.builtins import iterate, plain_methods
-from bastion.language.callables import Member, Module, SafeFunction, kind_name, not_callable
+from bastion.language.builtins import iterate
+from bastion.language.callables import Member, Module, SafeFunction, not_callable
 from bastion.language.check import IMPORT_FROM, at, check, parse
 from bastion.language.commands import Command, command_of, run_command
 from bastion.language.environment import Environment, bastion_module, datetime_module, polars_module, selectors_module
-from bastion.language.limits import Limits, Meter
-from bastion.language.members import is_own, table_of
+from bastion.language.limits import Meter
+from bastion.language.places import count_characters, mark
+from bastion.language.reading import read_member
 from bastion.language.results import CellResult
 from bastion.language.texts import formatted
 
@@ -60,7 +60,7 @@ async def evaluate(cell: str, env: Environment) -> CellResult:
     notes: list[str] = []
     token = NOTES.set(notes)
     try:
-        value = await _Run(env, commands).module(tree)
+        value = await _Run(env, commands, cell).module(tree)
     except Denied as denied:
         env.names["denied"] = denied
         raise
@@ -94,6 +94,7 @@ def prepare(cell: str, env: Environment) -> tuple[ast.Module, dict[int, Command]
         placed = {s.lineno for s in tree.body if isinstance(s, ast.Pass)}
         if not commands.keys() <= placed:
             raise
+    count_characters(tree, cell)
     check(tree, env.known(), env.fixed, env.limits)
     return tree, commands
 
@@ -121,8 +122,8 @@ class _Text:
 class _Run:
     """One run of one cell."""
 
-    def __init__(self, env: Environment, commands: dict[int, Command]) -> None:
-        self.env, self.commands = env, commands
+    def __init__(self, env: Environment, commands: dict[int, Command], source: str) -> None:
+        self.env, self.commands, self.source = env, commands, source
         self.meter = Meter(env.limits)
         self.scopes: list[dict[str, Any]] = []
         self.last: Any = None
@@ -183,7 +184,7 @@ class _Run:
                 self.importing(node)
 
     async def loop(self, node: ast.For) -> None:
-        for item in iterate(await self.value(node.iter), self.meter):
+        for item in self.items(await self.value(node.iter), node.iter):
             self.meter.step()
             await self.breathe()
             self.assign(node.target, item)
@@ -193,6 +194,14 @@ class _Run:
                 break
             except _Continue:
                 continue
+
+    def items(self, value: Any, node: ast.expr) -> Any:
+        """Return what a loop goes over."""
+        try:
+            return iterate(value, self.meter)
+        except BastionError as error:
+            mark(error, node, self.source)
+            raise
 
     def assign(self, target: ast.AST, value: Any) -> None:
         if isinstance(target, ast.Name):
@@ -245,7 +254,15 @@ class _Run:
         return self.env.lookup(name)
 
     async def value(self, node: ast.expr) -> Any:
+        """Return the value of an expression; an error of it is marked with the innermost place it comes from."""
         await self.breathe()
+        try:
+            return await self.valued(node)
+        except BastionError as error:
+            mark(error, node, self.source)
+            raise
+
+    async def valued(self, node: ast.expr) -> Any:
         match node:
             case ast.Constant(value=value):
                 return self.meter.value(value)
@@ -367,7 +384,7 @@ class _Run:
     async def rounds(self, generators: list[ast.comprehension], node: Any, out: list[Any]) -> None:
         """Go through the rounds of a comprehension, whose names live in a scope of their own."""
         first, rest = generators[0], generators[1:]
-        items = iterate(await self.value(first.iter), self.meter)
+        items = self.items(await self.value(first.iter), first.iter)
         self.scopes.append({})
         for item in items:
             self.meter.step()
@@ -418,7 +435,7 @@ class _Run:
             args = [self.meter, *args] if callee.metered else args
         elif isinstance(callee, Member):
             call = callee.call
-        elif isinstance(callee, type) and issubclass(callee, pl.DataType):
+        elif isinstance(callee, type) and issubclass(callee, pl.DataType | pl.Field):
             call = callee
             if kwargs.keys() & {"self"}:
                 raise not_callable(callee)
@@ -453,61 +470,6 @@ def _named(callee: Any) -> str:
     if isinstance(callee, Member):
         return f"{callee.owner}.{callee.name}"
     return callee.name if isinstance(callee, SafeFunction) else callee.__name__
-
-
-def read_member(owner: Any, name: str, meter: Meter | None = None) -> Any:
-    """Return a member of a value through the tables.
-
-    Raises:
-        BindError, InputError: the value has no such member (for a cell).
-    """
-    if isinstance(owner, Module):
-        return owner.read(name)
-    if isinstance(owner, SafeFunction):
-        if name in owner.members:
-            return owner.members[name]
-        if owner.name == "pl.col":
-            return owner.call(name)
-        raise _absent(owner, name, owner.members)
-    methods = plain_methods(owner)
-    if name in methods:
-        method = methods[name]
-        own = meter or Meter(Limits())
-        return Member(kind_name(owner), name, _bound(method, own, owner))
-    table = table_of(owner)
-    if name not in table:
-        if is_own(owner) and name in PYTHON_METHODS:
-            refuse_python(name)
-        raise _absent(owner, name, {**table, **methods})
-    value = table[name](owner)
-    return (
-        Member(kind_name(owner), name, value)
-        if callable(value) and not is_own(value) and not isinstance(value, type)
-        else value
-    )
-
-
-def _bound(method: Any, meter: Meter, owner: Any) -> Any:
-    def call(*args: Any) -> Any:
-        return method(meter, owner, *args)
-
-    call.__doc__ = method.__doc__
-    return call
-
-
-def _absent(owner: Any, name: str, known: Any) -> LanguageError:
-    if isinstance(owner, str) and name in {"format", "format_map"}:
-        msg = "Texts have no format here."
-        return LanguageError(msg, code="language.member", next_step='Write an f-string: f"{x:.2f}".')
-    msg = f"A {kind_name(owner)} has no {name!r}."
-    hint = did_you_mean(name, known)
-    if (
-        not hint
-        and isinstance(owner, list | dict | set)
-        and name in {"append", "extend", "insert", "update", "add", "pop"}
-    ):
-        hint = "Values do not change: write xs + [x], {**d, key: value}, or a comprehension."
-    return LanguageError(msg, code="language.member", next_step=hint, details={"name": name})
 
 
 def _module(name: str) -> Module:

@@ -14,7 +14,9 @@ from bastion.language.builtins import plain_methods
 from bastion.language.callables import Member, Module, SafeFunction, kind_name
 from bastion.language.limits import Limits, Meter
 from bastion.language.members import table_of
+from bastion.language.reading import read_member
 from bastion.language.texts import text_of
+from bastion.render.safe_text import safe_text
 
 if TYPE_CHECKING:
     from bastion.language.environment import Environment
@@ -26,8 +28,6 @@ def describe_name(env: Environment, dotted: str, *, detailed: bool = False) -> s
     Raises:
         LanguageError: there is no such name or member.
     """
-    from bastion.language.evaluator import read_member
-
     first, *rest = dotted.split(".")
     value = env.lookup(first)
     for name in rest:
@@ -54,7 +54,7 @@ def describe_value(value: Any, *, detailed: bool = False) -> str:
         names = members(value)
         if names:
             lines += ["", "members: " + ", ".join(names)]
-    return "\n".join(lines).rstrip()
+    return safe_text("\n".join(lines).rstrip(), lines=True)
 
 
 def _frame(frame: RemoteLazyFrame, *, detailed: bool) -> str:
@@ -65,7 +65,7 @@ def _frame(frame: RemoteLazyFrame, *, detailed: bool) -> str:
     except BastionError:
         return frame_text(frame.plan_schema, None)
     text = frame_text(frame.plan_schema, verdict)
-    return f"{text}\n\n{verdict_text(verdict)}" if detailed else text
+    return f"{text}\n\n{verdict_text(verdict, frame._names())}" if detailed else text
 
 
 def members(value: Any) -> list[str]:

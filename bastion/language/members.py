@@ -18,12 +18,15 @@ from bastion.client.denied import AccessRequest, Denied
 from bastion.client.exposure import Exposure
 from bastion.client.frames import FetchableLazyFrame, RemoteLazyFrame
 from bastion.client.grouping import DynamicGroupBy, RemoteGroupBy, RollingGroupBy
+from bastion.client.plotting import PLOT_NAMES, PLOTS, PlotAccessor, Plots
+from bastion.client.preview import FakeFrame
 from bastion.client.spending import Estimate
 from bastion.expr.core import Expr
 from bastion.expr.methods import NAMESPACES, SPECIAL, SPECIAL_IN, Namespace
 from bastion.expr.selectors import SelectorExpr
 from bastion.expr.toplevel import Then, When
 from bastion.language.limits import Limits, over
+from bastion.render.charts import Chart
 
 #: name -> how to read it from the object
 Table = dict[str, Callable[[Any], Any]]
@@ -94,6 +97,9 @@ FRAME = [
     "rolling",
     "join",
     "join_asof",
+    "join_where",
+    "update",
+    "merge_sorted",
     "vstack",
     "hstack",
     "extend",
@@ -121,12 +127,18 @@ FRAME = [
     "std",
     "var",
     "quantile",
+    "zscore_scale",
+    "minmax_scale",
+    "mean_scale",
+    "max_abs_scale",
+    "median_quantile_scale",
     "groupby",
     "groupby_dynamic",
     "groupby_rolling",
     "with_column",
     "with_row_count",
     "take_every",
+    "shift_and_fill",
     "distinct",
     "lazy",
     "cache",
@@ -137,6 +149,7 @@ FRAME = [
     "save",
     "delete",
     "sql",
+    "preview",
     "safe_part",
     "summarize",
     "columns",
@@ -144,6 +157,9 @@ FRAME = [
     "width",
     "collect_schema",
     "plan_hash",
+    "plot",
+    "facet",
+    *PLOT_NAMES,
 ]
 GROUPS = [
     "agg",
@@ -170,7 +186,8 @@ MEMBERS: dict[type, Table] = {
     Then: _table({*_expression_names(), "when", "otherwise"}),
     When: _table(["then"]),
     RemoteLazyFrame: _table(FRAME) | {"schema": lambda frame: dict(frame.schema)},
-    FetchableLazyFrame: _table([*FRAME, "id", "name", "identifier", "exposure"]) | {"schema": lambda frame: dict(frame.schema)},
+    FetchableLazyFrame: _table([*FRAME, "id", "name", "identifier", "exposure"])
+    | {"schema": lambda frame: dict(frame.schema)},
     RemoteGroupBy: _table([*GROUPS, "having", "all", "head", "tail"]),
     DynamicGroupBy: _table(GROUPS),
     RollingGroupBy: _table(GROUPS),
@@ -200,6 +217,10 @@ MEMBERS: dict[type, Table] = {
             "ping",
         ]
     ),
+    PlotAccessor: _table([*PLOTS, *PLOT_NAMES, "facet"]),
+    Plots: _table([*PLOTS, *PLOT_NAMES]),
+    Chart: _table(["table", "notes", "denied", "spec"]),
+    FakeFrame: _table(["name", "columns", "height"]) | {"schema": lambda fake: dict(fake.schema)},
     Exposure: _table(["name", "untouched", "columns", "audiences", "to_dict"]),
     AccessRequest: _table(
         [
@@ -315,5 +336,8 @@ def is_own(value: Any) -> bool:
         | DynamicGroupBy
         | RollingGroupBy
         | Connection
-        | AccessRequest,
+        | AccessRequest
+        | FakeFrame
+        | Plots
+        | Chart,
     )

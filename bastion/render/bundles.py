@@ -1,56 +1,60 @@
-"""Any value of the language as a MIME bundle: the one place that decides how things look."""
+"""Any value of the language as a MIME bundle: the one place that decides how things look.
+
+A new kind of value is added with `register`, beside its type; what needs a widget, with `bastion_widgets.show.register`.
+"""
 
 from __future__ import annotations
 
-import html
+from collections.abc import Callable
 from typing import Any
 
 import polars as pl
 from bastion_plan.errors import BastionError
 from bastion_policy.verdict import ReleaseNote
-from bastion_wire.messages import Dataset
+from bastion_wire.messages import AuditRecord, Dataset
 
 from bastion.client.connection import Connection, Released
 from bastion.client.denied import AccessRequest, Denied
 from bastion.client.frames import RemoteLazyFrame
-from bastion.render import cards, denials, tables
+from bastion.client.preview import FakeFrame
+from bastion.render import cards, denials, previews, released, tables
+from bastion.render.charts import Chart
+from bastion.render.safe_text import safe_html, safe_text
 
+#: MIME type -> data of one output; text/plain is always there
+Bundle = dict[str, Any]
 MAX_TEXT = 20_000
 
+_MAKERS: dict[type, Callable[[Any], Bundle]] = {}
 
-def bundle(value: Any, note: ReleaseNote | None = None, *, twin: str = "") -> dict[str, str]:
-    """Return text/plain, and text/html where there is more to show.
+
+def register(kind: type, make: Callable[[Any], Bundle]) -> None:
+    """Say how values of a type look, and those of its subclasses that have no entry of their own.
+
+    Args:
+        kind: the type; a later call for the same one replaces the earlier.
+        make: takes the value and returns its bundle. Strings of others in it are made safe (`render.safe_text`), and a
+            view that needs a live kernel is no part of it: the bundle is what a saved notebook keeps.
+    """
+    _MAKERS[kind] = make
+
+
+def bundle(value: Any, note: ReleaseNote | None = None, *, twin: str = "") -> Bundle:
+    """Return text/plain, and text/html (or other types) where there is more to show.
 
     note: what the guard did to a released table. twin: as `tables.table_html` has it.
     """
     match value:
         case Released():
-            return bundle(value.frame, value.note, twin=twin)
+            return both(released.released_html(value, twin=twin), released.released_text(value))
         case pl.DataFrame():
-            return _both(tables.table_html(value, note, twin=twin), tables.text(value, note))
+            return both(tables.table_html(value, note, twin=twin), tables.text(value, note))
         case pl.Series():
             return bundle(value.to_frame(), note, twin=twin)
-        case Denied():
-            return _both(denials.denial_html(value), denials.denial_text(value))
-        case BastionError():
-            return _both(denials.error_html(value), denials.error_text(value))
-        case Connection():
-            return _both(*cards.connection_card(value))
-        case RemoteLazyFrame() if value.dataset is not None:
-            return _both(*cards.dataset_card(value.dataset))
-        case Dataset():
-            return _both(*cards.dataset_card(value))
-        case AccessRequest():
-            return _both(*cards.request_list([value]))
-        case list() if value and all(isinstance(item, AccessRequest) for item in value):
-            return _both(*cards.request_list(value))
-        case list() if value and all(isinstance(item, RemoteLazyFrame) and item.dataset for item in value):
-            return _both(*cards.dataset_list([item.dataset for item in value]))
-        case RemoteLazyFrame():
-            text = repr(value)
-            return _both(f"<pre>{html.escape(text)}</pre>", text)
-        case _:
-            return {"text/plain": repr(value)[:MAX_TEXT]}
+    for kind in type(value).__mro__:
+        if kind in _MAKERS:
+            return _MAKERS[kind](value)
+    return plain(value)
 
 
 def clipped_table(value: Any) -> pl.DataFrame | None:
@@ -67,5 +71,40 @@ def clipped_table(value: Any) -> pl.DataFrame | None:
     return table if tables.is_clipped(table) else None
 
 
-def _both(page: str, text: str) -> dict[str, str]:
+def both(page: str, text: str) -> Bundle:
+    """Return the bundle of a page and its text."""
     return {"text/html": page, "text/plain": text}
+
+
+def plain(value: Any) -> Bundle:
+    """Return the bundle of what has no view of its own: its repr."""
+    return {"text/plain": safe_text(repr(value), MAX_TEXT, lines=True)}
+
+
+def _frame(frame: RemoteLazyFrame) -> Bundle:
+    if frame.dataset is not None:
+        return both(*cards.dataset_card(frame.dataset))
+    text = repr(frame)
+    return both(f"<pre>{safe_html(text, lines=True)}</pre>", text)
+
+
+def _list(values: list[Any]) -> Bundle:
+    kinds = {type(v) for v in values}
+    if kinds and all(issubclass(kind, AccessRequest) for kind in kinds):
+        return both(*cards.request_list(values))
+    if kinds and all(issubclass(kind, AuditRecord) for kind in kinds):
+        return both(*cards.audit_list(values))
+    if kinds and all(issubclass(kind, RemoteLazyFrame) for kind in kinds) and all(v.dataset for v in values):
+        return both(*cards.dataset_list([v.dataset for v in values]))
+    return plain(values)
+
+
+register(Denied, lambda value: both(denials.denial_html(value), denials.denial_text(value)))
+register(BastionError, lambda value: both(denials.error_html(value), denials.error_text(value)))
+register(Connection, lambda value: both(*cards.connection_card(value)))
+register(RemoteLazyFrame, _frame)
+register(Dataset, lambda value: both(*cards.dataset_card(value)))
+register(AccessRequest, lambda value: both(*cards.request_list([value])))
+register(list, _list)
+register(Chart, Chart.mimebundle)
+register(FakeFrame, lambda value: both(previews.preview_html(value), previews.preview_text(value)))

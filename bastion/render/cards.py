@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import html
+import json
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from bastion_policy.words import policy_words
 from bastion_wire.messages import AuditRecord, Dataset
 
+from bastion.render.safe_text import safe_html, safe_text
 from bastion.render.tables import STYLE
 
 if TYPE_CHECKING:
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 
 
 def grid_text(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return an aligned text table."""
+    """Return an aligned text table; the cells are made safe."""
+    header, rows = [safe_text(h) for h in header], [[safe_text(cell) for cell in row] for row in rows]
     widths = [max(len(line[i]) for line in (header, *rows)) for i in range(len(header))]
     lines = [
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
@@ -28,9 +30,9 @@ def grid_text(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def grid_html(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return an escaped HTML table, left-aligned."""
-    head = "".join(f'<th class="s">{html.escape(h)}</th>' for h in header)
-    body = "".join("<tr>" + "".join(f'<td class="s">{html.escape(c)}</td>' for c in row) + "</tr>" for row in rows)
+    """Return an HTML table, left-aligned; the cells are made safe."""
+    head = "".join(f'<th class="s">{safe_html(h)}</th>' for h in header)
+    body = "".join("<tr>" + "".join(f'<td class="s">{safe_html(c)}</td>' for c in row) + "</tr>" for row in rows)
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
@@ -38,13 +40,19 @@ def dataset_card(card: Dataset) -> tuple[str, str]:
     """Return (HTML, text) of a dataset: columns, types, roles, the policy in words. Nothing is asked of the server."""
     facts = card.facts
     title = f"{facts.name}: {len(facts.columns)} columns, of {facts.owner}, version {facts.version}"
+    hint = f"Made-up rows of this shape, to write code with: {_call(facts.name)}.preview()"
     rows = [(c.name, str(c.dtype), str(c.role), "inferred" if c.inferred else "") for c in facts.columns]
-    words = [*policy_words(facts.policy), *card.warnings]
+    words = [safe_text(w) for w in (*policy_words(facts.policy), *card.warnings)]
     header = ("column", "type", "role", "")
-    text = "\n".join([title, "", grid_text(header, rows), "", *(f"· {w}" for w in words)])
-    lines = "".join(f"<div>· {html.escape(w)}</div>" for w in words)
-    page = f'{STYLE}<div class="bastion"><b>{html.escape(title)}</b>{grid_html(header, rows)}{lines}</div>'
+    text = "\n".join([safe_text(title), "", grid_text(header, rows), "", *(f"· {w}" for w in words), "", hint])
+    lines = "".join(f"<div>· {safe_html(w)}</div>" for w in words)
+    page = f'{STYLE}<div class="bastion"><b>{safe_html(title)}</b>{grid_html(header, rows)}{lines}<div class="foot">{safe_html(hint)}</div></div>'
     return page, text
+
+
+def _call(name: str) -> str:
+    """Return how a cell says a dataset."""
+    return f"dataset({json.dumps(safe_text(name), ensure_ascii=False)})"
 
 
 def dataset_list(cards: Sequence[Dataset]) -> tuple[str, str]:
@@ -69,7 +77,8 @@ def connection_card(connection: Connection) -> tuple[str, str]:
         f"{len(connection.facts)} dataset{'s' if len(connection.facts) != 1 else ''} to explore: datasets()",
         *(f"Warning: {notice}" for notice in welcome.notices),
     ]
-    page = "".join(f"<div>{html.escape(line)}</div>" for line in lines)
+    lines = [safe_text(line) for line in lines]
+    page = "".join(f"<div>{safe_html(line)}</div>" for line in lines)
     return f'{STYLE}<div class="bastion"><div class="box good">{page}</div></div>', "\n".join(lines)
 
 
@@ -78,8 +87,14 @@ def request_list(requests: Sequence[AccessRequest]) -> tuple[str, str]:
     if not requests:
         return f'{STYLE}<div class="bastion">There are no access requests.</div>', "There are no access requests."
     header = ("request", "state", "by", "about", "reason", "answer")
-    rows = [(r.id, r.state, r.requester, ", ".join(r.info.datasets), r.reason, r.answer) for r in requests]
+    rows = [(r.id, _standing(r), r.requester, ", ".join(r.info.datasets), r.reason, r.answer) for r in requests]
     return f'{STYLE}<div class="bastion">{grid_html(header, rows)}</div>', grid_text(header, rows)
+
+
+def _standing(request: AccessRequest) -> str:
+    """Return the state, and of an approval how it ended."""
+    info = request.info_now
+    return f"{info.state}, {info.ended}" if info.ended else info.state
 
 
 def audit_list(records: Sequence[AuditRecord]) -> tuple[str, str]:

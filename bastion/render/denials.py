@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import html
 from typing import TYPE_CHECKING
 
 from bastion_plan.errors import BastionError
 
+from bastion.render.requests import moment
+from bastion.render.safe_text import safe_html, safe_text
 from bastion.render.tables import STYLE
 
 if TYPE_CHECKING:
     from bastion.client.denied import AccessRequest, Denied
+
+
+MAX_WORDS = 200
 
 
 def standing_request(denied: Denied) -> AccessRequest | None:
@@ -26,13 +30,13 @@ def standing_request(denied: Denied) -> AccessRequest | None:
 
 def denial_html(denied: Denied) -> str:
     """Return a denial as HTML."""
-    rows = [f"<b>{html.escape(denied.message)}</b>", html.escape(denied.reason)]
+    rows = [f"<b>{safe_html(denied.message)}</b>", safe_html(denied.reason)]
     if denied.fix:
-        rows.append(f"What would pass: {html.escape(denied.fix)}")
-    rows += [html.escape(line) for line in _offers(denied)]
+        rows.append(f"What would pass: {safe_html(denied.fix)}")
+    rows += [safe_html(line) for line in [*_earlier(denied), *_offers(denied)]]
     kind = "bad" if denied.outcome == "refuse" else ""
     body = "".join(f"<div>{row}</div>" for row in rows if row)
-    return f'{STYLE}<div class="bastion"><div class="box {kind}">{body}<div class="rule">{html.escape(denied.code)}</div></div></div>'
+    return f'{STYLE}<div class="bastion"><div class="box {kind}">{body}<div class="rule">{safe_html(denied.code)}</div></div></div>'
 
 
 def denial_text(denied: Denied) -> str:
@@ -40,8 +44,18 @@ def denial_text(denied: Denied) -> str:
     lines = [f"✋ {denied.message}", f"   {denied.reason}"]
     if denied.fix:
         lines.append(f"   What would pass: {denied.fix}")
-    lines += [f"   {line}" for line in _offers(denied)]
-    return "\n".join([*lines, f"   [{denied.code}]"])
+    lines += [f"   {line}" for line in [*_earlier(denied), *_offers(denied)]]
+    return "\n".join(safe_text(line) for line in [*lines, f"   [{denied.code}]"])
+
+
+def _earlier(denied: Denied) -> list[str]:
+    """Return what one was told before of the same columns, where history stands in the way."""
+    if not denied.earlier:
+        return []
+    lines = ["What you were told of the same columns before:"]
+    for event in denied.earlier:
+        lines.append(f"· {safe_text(event.text, MAX_WORDS) or event.plan_hash[:12]} ({moment(event.time)})")
+    return lines
 
 
 def _offers(denied: Denied) -> list[str]:
@@ -65,14 +79,14 @@ def error_text(error: BastionError, *, place: bool = True) -> str:
     if place and "line" in error.details and not error.code.startswith("policy"):
         where = f"line {error.details['line']}, column {error.details.get('column', 1)}: "
     lines = [where + error.message, error.reason, error.next_step]
-    return "\n".join([line for line in lines if line] + [f"[{error.code}]"])
+    return "\n".join(safe_text(line) for line in [*lines, f"[{error.code}]"] if line)
 
 
 def error_html(error: BastionError) -> str:
     """Return an error as HTML."""
     first, *rest = error_text(error).splitlines()
-    body = "".join(f"<div>{html.escape(line)}</div>" for line in rest[:-1])
+    body = "".join(f"<div>{safe_html(line)}</div>" for line in rest[:-1])
     return (
-        f'{STYLE}<div class="bastion"><div class="box bad"><div><b>{html.escape(first)}</b></div>{body}'
-        f'<div class="rule">{html.escape(error.code)}</div></div></div>'
+        f'{STYLE}<div class="bastion"><div class="box bad"><div><b>{safe_html(first)}</b></div>{body}'
+        f'<div class="rule">{safe_html(error.code)}</div></div></div>'
     )

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-import html
+from typing import TYPE_CHECKING
 
 import polars as pl
 from bastion_policy.verdict import ReleaseNote
 
+from bastion.render.safe_text import safe_html, safe_text
+
+if TYPE_CHECKING:
+    from bastion.client.release_facts import Marks
+
 MAX_ROWS = 20
 MAX_COLUMNS = 30
 MAX_CELL = 60
+#: of a longer text, what a reader sees who points at it
+MAX_TITLE = 500
+#: stands where a cell was taken out, in HTML and in text
+TAKEN_OUT = "∅"
 
 #: rules that look at what was answered before
 HISTORY = frozenset({"history", "linear-audit", "audit-capacity", "edge-budget"})
@@ -20,6 +29,8 @@ OTHERS = (
     "earlier answer or the whole table"
 )
 
+OTHER = "Groups of too few people, put together"
+
 STYLE = """<style>
 .bastion{font-family:var(--jp-ui-font-family,system-ui,sans-serif);font-size:var(--jp-ui-font-size1,13px);color:var(--jp-ui-font-color1,#222)}
 .bastion table{border-collapse:collapse;margin:2px 0;font-size:12px;display:block;overflow-x:auto;max-width:100%}
@@ -28,6 +39,8 @@ STYLE = """<style>
 .bastion thead tr:last-child th{font-weight:400;color:var(--jp-ui-font-color2,#666);border-bottom:1px solid var(--jp-border-color1,#bbb)}
 .bastion td.s,.bastion th.s{text-align:left}
 .bastion td.n{color:var(--jp-ui-font-color3,#999)}
+.bastion td.x{color:#b7791f;cursor:help}
+.bastion tr.o td{font-style:italic;color:var(--jp-ui-font-color2,#666)}
 .bastion .shape,.bastion .foot{color:var(--jp-ui-font-color2,#666);font-size:11px;line-height:1.6}
 .bastion .box{border-left:3px solid #b7791f;padding:4px 12px;margin:4px 0}
 .bastion .box.bad{border-color:#c53030}.bastion .box.good{border-color:#2f855a}
@@ -46,8 +59,8 @@ DEAD = f"""<style>
 </style>"""
 
 
-def footer(note: ReleaseNote | None) -> list[str]:
-    """Return what a reader should know of a released table, one sentence each."""
+def footer(note: ReleaseNote | None, marks: Marks | None = None) -> list[str]:
+    """Return what a reader should know of a released table, one sentence each. marks: which cells are marked in it."""
     if note is None:
         return []
     lines = []
@@ -56,7 +69,8 @@ def footer(note: ReleaseNote | None) -> list[str]:
     lines += _merged(note)
     if note.suppressed:
         cells = "1 cell was" if note.suppressed == 1 else f"{note.suppressed} cells were"
-        lines.append(f"{cells} taken out{_because(note)}.")
+        shown = f"; {TAKEN_OUT} stands in {'its' if note.suppressed == 1 else 'their'} place"
+        lines.append(f"{cells} taken out{_because(note)}{shown if marks is not None and marks.withheld else ''}.")
     elif note.partial:
         lines.append("This is the part that may be shown; the rest was taken out.")
     if note.logged_unsafe:
@@ -94,11 +108,34 @@ def _because(note: ReleaseNote) -> str:
     return " because of earlier answers" if rules <= HISTORY else ", some because of earlier answers"
 
 
-def text(frame: pl.DataFrame, note: ReleaseNote | None = None) -> str:
-    """Return a table in Polars' box style, with the footer below."""
+def text(frame: pl.DataFrame, note: ReleaseNote | None = None, *, marks: Marks | None = None) -> str:
+    """Return a table in Polars' box style, with the footer below. marks: cells that are the guard's doing."""
     with pl.Config(tbl_rows=MAX_ROWS, tbl_cols=MAX_COLUMNS, fmt_str_lengths=MAX_CELL, tbl_width_chars=160):
         body = str(frame)
-    return "\n".join([body, *footer(note)])
+        if marks is not None and marks.withheld:
+            body = _marked(body, frame, marks)
+    return "\n".join([safe_text(body, lines=True), *map(safe_text, footer(note, marks))])
+
+
+def _marked(body: str, frame: pl.DataFrame, marks: Marks) -> str:
+    """Return Polars' picture of a table with TAKEN_OUT in the place of cells that were taken out.
+
+    Polars writes "null" into them; where its picture has not one line a row and one place a column, it stays so.
+    """
+    lines = body.splitlines()
+    first = next((i for i, line in enumerate(lines) if line.startswith("╞")), None)
+    if first is None or len(lines) - first - 2 != min(frame.height, MAX_ROWS + 1) or frame.width > MAX_COLUMNS:
+        return body
+    for i in range(first + 1, len(lines) - 1):
+        cells = lines[i].strip("│").split("┆")
+        if len(cells) != frame.width:
+            return body
+        cells = [
+            cell.replace("null", TAKEN_OUT.ljust(4)) if name in marks.withheld and cell.strip() == "null" else cell
+            for name, cell in zip(frame.columns, cells, strict=True)
+        ]
+        lines[i] = f"│{'┆'.join(cells)}│"
+    return "\n".join(lines)
 
 
 def is_clipped(frame: pl.DataFrame) -> bool:
@@ -106,10 +143,18 @@ def is_clipped(frame: pl.DataFrame) -> bool:
     return frame.height > MAX_ROWS or frame.width > MAX_COLUMNS
 
 
-def table_html(frame: pl.DataFrame, note: ReleaseNote | None = None, *more: str, twin: str = "") -> str:
-    """Return a table as scoped HTML, with `more` lines below it. Every string in it is escaped: none of it is ours.
+def table_html(
+    frame: pl.DataFrame,
+    note: ReleaseNote | None = None,
+    *more: str,
+    twin: str = "",
+    marks: Marks | None = None,
+    below: str = "",
+) -> str:
+    """Return a table as scoped HTML, with `more` lines below it. Every string in it is made safe: none of it is ours.
 
-    twin: a CSS class that a widget showing the same table may name, to hide this one while it lives.
+    twin: a CSS class that a widget showing the same table may name, to hide this one while it lives. marks: cells that are
+    the guard's doing. below: HTML below it all.
     """
     columns = frame.columns
     wide = len(columns) > MAX_COLUMNS
@@ -118,15 +163,15 @@ def table_html(frame: pl.DataFrame, note: ReleaseNote | None = None, *more: str,
     half = MAX_ROWS // 2
     if frame.height > MAX_ROWS:
         gap = "<tr>" + "<td>…</td>" * len(shown) + "</tr>"
-        rows = rows_html(view.head(half)) + gap + rows_html(view.tail(half))
+        rows = rows_html(view.head(half), marks) + gap + rows_html(view.tail(half), marks)
     else:
-        rows = rows_html(view)
+        rows = rows_html(view, marks)
     name, style = "bastion", STYLE
     if twin:
-        name, style = f"bastion {html.escape(twin)}", STYLE + DEAD.replace("TWIN", html.escape(twin))
+        name, style = f"bastion {safe_html(twin)}", STYLE + DEAD.replace("TWIN", safe_html(twin))
     return (
         f'{style}<div class="{name}"><div class="shape">shape: ({frame.height:_}, {frame.width:_})</div>'
-        f"<table>{head_html(view)}<tbody>{rows}</tbody></table>{foot_html(note, *more)}</div>"
+        f"<table>{head_html(view)}<tbody>{rows}</tbody></table>{foot_html(note, *more, marks=marks)}{below}</div>"
     )
 
 
@@ -137,29 +182,34 @@ def head_html(view: pl.DataFrame) -> str:
     for name, dtype in view.schema.items():
         start = '<th class="s">' if name in left else "<th>"
         names.append(f"{start}{_cell(name)}</th>")
-        kinds.append(f"{start}{html.escape(dtype_name(dtype))}</th>")
+        kinds.append(f"{start}{safe_html(dtype_name(dtype))}</th>")
     return f"<thead><tr>{''.join(names)}</tr><tr>{''.join(kinds)}</tr></thead>"
 
 
-def rows_html(view: pl.DataFrame) -> str:
-    """Return all rows of `view` as HTML; the caller caps them."""
+def rows_html(view: pl.DataFrame, marks: Marks | None = None) -> str:
+    """Return all rows of `view` as HTML; the caller caps them. marks: cells that are the guard's doing."""
     left = _left(view)
     classes = ["s" if name in left else "" for name in view.columns]
+    withheld = [marks is not None and name in marks.withheld for name in view.columns]
     rows = []
     for row in view.iter_rows():
         cells = []
-        for side, value in zip(classes, row, strict=True):
-            kind = "n" if value is None else side
-            cells.append(
-                f'<td class="{kind}">{_cell(_value(value))}</td>' if kind else f"<td>{_cell(_value(value))}</td>"
-            )
-        rows.append(f"<tr>{''.join(cells)}</tr>")
+        for side, taken, value in zip(classes, withheld, row, strict=True):
+            if value is None and taken:
+                cells.append(f'<td class="x" title="Taken out by the guard">{TAKEN_OUT}</td>')
+                continue
+            kind, shown = "n" if value is None else side, value_text(value)
+            whole = f' title="{safe_html(shown, MAX_TITLE)}"' if len(shown) > MAX_CELL else ""
+            start = f'<td class="{kind}"{whole}>' if kind else f"<td{whole}>"
+            cells.append(f"{start}{_cell(shown)}</td>")
+        others = marks is not None and marks.keys and marks.remainder(dict(zip(view.columns, row, strict=True)))
+        rows.append(f'<tr class="o" title="{OTHER}">{"".join(cells)}</tr>' if others else f"<tr>{''.join(cells)}</tr>")
     return "".join(rows)
 
 
-def foot_html(note: ReleaseNote | None, *more: str) -> str:
+def foot_html(note: ReleaseNote | None, *more: str, marks: Marks | None = None) -> str:
     """Return the footer and `more` lines."""
-    return "".join(f'<div class="foot">{html.escape(line)}</div>' for line in [*footer(note), *more])
+    return "".join(f'<div class="foot">{safe_html(line)}</div>' for line in [*footer(note, marks), *more])
 
 
 def _left(view: pl.DataFrame) -> set[str]:
@@ -172,7 +222,8 @@ def dtype_name(dtype: pl.DataType) -> str:
     return header[-3].strip("│ ") if len(header) > 4 else str(dtype)
 
 
-def _value(value: object) -> str:
+def value_text(value: object) -> str:
+    """Return a value as a cell shows it, not made safe yet."""
     if value is None:
         return "null"
     if isinstance(value, float):
@@ -183,5 +234,4 @@ def _value(value: object) -> str:
 
 
 def _cell(value: str) -> str:
-    clipped = value if len(value) <= MAX_CELL else value[: MAX_CELL - 1] + "…"
-    return html.escape(clipped.replace("\n", "⏎").replace("\r", ""))
+    return safe_html(value, MAX_CELL)

@@ -274,3 +274,26 @@ def test_unknown_column_code_is_the_binders(people: Any) -> None:
     with pytest.raises(BastionError) as second:
         people.drop("agee")
     assert second.value.code == "plan.bind.column"
+
+
+def test_a_copied_frame_is_the_same_query(people: Any) -> None:
+    import copy
+
+    frame = people.filter(pl.col("age") > 20).select(pl.col("age").mean())
+    kept = frame.collect(epsilon=0.5)
+    for one in (people, frame, kept):
+        for copied in (copy.copy(one), copy.deepcopy(one), copy.deepcopy([one])[0]):
+            assert copied is not one
+            assert type(copied) is type(one)
+            assert copied.plan == one.plan
+            assert copied.connection is one.connection
+            assert copied.columns == one.columns
+            assert copied.dataset is one.dataset
+    assert copy.deepcopy(frame).fetch().rows() == frame.fetch().rows()
+    assert copy.deepcopy(kept)._epsilon == 0.5
+
+
+def test_a_with_block_yields_what_has_polars(connection: Any) -> None:
+    with connection as client:
+        assert [f.name for f in client.polars.list_dfs()] == ["people", "cities"]
+        assert client.polars is client.client.polars

@@ -165,7 +165,7 @@ def test_as_polars_sql(query: str, rows: int) -> None:
         ("SELECT * FROM 'file.parquet'", "file.parquet"),
         ("SELECT k FROM a WHERE k IN (SELECT k FROM b)", "IN over a subquery"),
         ("SELECT (SELECT 1) FROM a", "SUBQUERY"),
-        ("SELECT k FROM a EXCEPT SELECT k FROM b", "EXCEPT"),
+        ("SELECT k FROM a EXCEPT ALL SELECT k FROM b", "EXCEPT"),
         ("SELECT SUM(v) OVER (ORDER BY k) FROM a", "window"),
         ("SELECT k FROM a WHERE SUM(v) > 1", "aggregate in WHERE"),
         ("SELECT k FROM a LIMIT k", "LIMIT"),

@@ -13,6 +13,7 @@ from bastion_plan.nodes import Node, scans
 from bastion_policy.facts import ColumnFacts, ColumnMeasures, DatasetFacts, PrivateFacts
 from bastion_policy.flow import static_verdict
 from bastion_policy.history import History, Lens, Past, Roster, numbering_plan
+from bastion_policy.history.numbering import marks
 from bastion_policy.judge import approved_plan, judge, witness
 from bastion_policy.lineage import OWN
 from bastion_policy.model import Policy, Role, RoleKind
@@ -94,7 +95,8 @@ class World:
             if (name, facts.version) not in roster.versions:
                 numbers = lower(numbering_plan(facts), {name: self.frames[name].lazy()}).collect()
                 unit = numbers[f"{OWN}unit"].to_numpy() if facts.unit is not None else None
-                roster = roster.entered(name, facts.version, unit, numbers[f"{OWN}content"].to_numpy())
+                found = marks(facts, {c: numbers[c].to_numpy() for c in numbers.columns})
+                roster = roster.entered(name, facts.version, unit, numbers[f"{OWN}content"].to_numpy(), found)
                 self.rosters[domain] = roster
         for name in datasets:
             domain, audience = self.facts[name].audience(requester)

@@ -41,6 +41,8 @@ class FakeSession:
         self.requests: dict[str, m.RequestInfo] = {}
         self.sent: list[Any] = []
         self.callback: Callable[[m.Push], None] = lambda push: None
+        self.on_change: Callable[[str], None] = lambda state: None
+        self.open_now = True
         self.closed = False
         self.welcome = m.Welcome("fake", "0", "alice", ("user", "owner"), b"k" * 32)
 
@@ -144,6 +146,9 @@ class FakeSession:
     def on_push(self, callback: Callable[[m.Push], None]) -> None:
         self.callback = callback
 
+    def on_state(self, callback: Callable[[str], None]) -> None:
+        self.on_change = callback
+
     async def close(self) -> None:
         self.closed = True
 
@@ -165,6 +170,7 @@ def fake_connection(tables: dict[str, pl.DataFrame], *, flavour: str = "sync") -
     connection._endpoint = "tcp://fake:1"
     connection._datasets = dict(session.datasets)
     session.on_push(connection._pushed)
+    session.on_state(connection._state_changed)
     if flavour == "sync":
         connection._loop = asyncio.new_event_loop()
         connection._thread = threading.Thread(target=connection._loop.run_forever, daemon=True)

@@ -168,7 +168,7 @@ def near(run: Run, wanted: Mapping[str, tuple[str, ...]], truth: Mapping[str, pl
             key = tuple(row[key] for key in keys)
             twin = None if run.tables[cell].merged and key == remainder(truth[cell], keys) else true.get(key)
             for column in run.tables[cell].columns:
-                if twin is None or column in keys or row[column] == "null":
+                if twin is None or column in keys or row[column] in ("null", "∅"):
                     continue
                 if isinstance(twin[column], int | float):
                     shown = float(row[column].replace(",", ""))

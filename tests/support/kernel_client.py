@@ -15,6 +15,9 @@ from bastion import Connection, Identity
 #: joins of "slow" with itself that take minutes, so that there is something to stop
 SLOW = 'slow = dataset("slow")\nslow.join(slow, how="cross").join(slow, how="cross", suffix="_b").select(pl.col("x").sum())'
 
+#: messages that put something below a cell
+OUTPUTS = ("display_data", "update_display_data", "execute_result", "stream", "error")
+
 
 @dataclass
 class Stage:
@@ -93,6 +96,9 @@ class Client:
                 continue
             if message["msg_type"] == "status" and message["content"]["execution_state"] == "idle":
                 idle.add(parent)
+            elif message["msg_type"] == "clear_output":
+                # what stands below the cell goes when the next output comes, as in a front end; widgets stay known
+                outputs[parent] = [m for m in outputs[parent] if m["msg_type"] not in OUTPUTS]
             elif message["msg_type"] not in ("status", "execute_input"):
                 outputs[parent].append(message)
         return [Reply(replies[i], outputs[i]) for i in ids]

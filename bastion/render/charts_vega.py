@@ -1,0 +1,107 @@
+"""A chart as a Vega-Lite v5 dict, with its data inline.
+
+INVARIANT: foreign strings stand only where Vega takes plain text: values of rows, lists of a scale's or an order's values,
+titles. None is an expression, a format, an address, the name of a field, or the title "image" of a tooltip, of which
+vega-tooltip makes a picture from the value.
+"""
+
+from __future__ import annotations
+
+import textwrap
+
+from bastion.render.charts import MAX_TITLE, Picture
+from bastion.render.charts_layout import Row, rows
+from bastion.render.charts_marks import layers
+from bastion.render.charts_parts import Spec, text
+from bastion.render.palettes import INK, PALE
+from bastion.render.safe_text import safe_text
+
+SCHEMA = "https://vega.github.io/schema/vega-lite/v5.json"
+FONT = "system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif"
+MUTED = "#5b6673"
+WIDTH, HEIGHT, PANEL = 440, 260, (190, 140)
+_FIELDS = ("x", "x2", "xm", "xt", "y", "y2", "ym", "yt", "v", "vt", "lo", "up", "h", "r", "c", "few", "rest", "band", "q0", "q1", "q2", "q3", "q4", "share", "pt")  # fmt: skip
+
+
+def spec(picture: Picture) -> Spec:
+    """Return the Vega-Lite v5 spec of a chart."""
+    drawn = rows(picture)
+    width, height = size(picture)
+    panel: Spec = {"width": width, "height": height, "layer": layers(picture, drawn)}
+    out: Spec = {"$schema": SCHEMA, "data": {"values": [_data(row) for row in drawn]}}
+    facet: Spec = {}
+    if picture.row:
+        facet["row"] = _panel_field("r", picture.row, picture.rows)
+    if picture.col:
+        facet["column"] = _panel_field("c", picture.col, picture.cols)
+    out |= {"facet": facet, "spec": panel} if facet else panel
+    across = width * max(1, len(picture.cols)) if facet else width
+    if (title := _title(picture, across)) is not None:
+        out["title"] = title
+    out["config"] = _config()
+    # no link to an editor: it would send the table to somebody else
+    out["usermeta"] = {
+        "embedOptions": {
+            "renderer": "svg",
+            "actions": {"export": True, "source": False, "compiled": False, "editor": False},
+        }
+    }
+    return out
+
+
+def size(picture: Picture) -> tuple[int, int]:
+    """Return (width, height) of one panel, in pixels."""
+    panels = len(picture.rows) > 1 or len(picture.cols) > 1
+    width, height = PANEL if panels else (WIDTH, HEIGHT)
+    if picture.kind == "pie":
+        width = height = 130 if panels else 240
+    if picture.kind in ("bar", "box", "hist") and picture.x.kind == "category" and not panels:
+        width = min(640, max(240, 70 * len(picture.x.places)))
+    if picture.kind == "heat" and picture.x.kind == picture.y.kind == "category":
+        width, height = min(560, max(160, 56 * len(picture.x.places))), min(460, max(110, 40 * len(picture.y.places)))
+    if picture.sideways and picture.x.kind == "category" and not panels:
+        width, height = WIDTH, min(460, max(120, 44 * len(picture.x.places)))
+    return picture.style.width or width, picture.style.height or height
+
+
+def wrapped(picture: Picture, across: int) -> list[str]:
+    """Return the lines below the title: what is not drawn, and what the guard did."""
+    notes = list(picture.notes)
+    if picture.has_missing:
+        notes.insert(0, f"{'a gap, or ' * (picture.kind == 'line')}▨: {picture.stripes}")
+    limit = max(44, int(across / 5.2))
+    return [line for note in notes for line in textwrap.wrap(safe_text(note, 400), limit)][:12]
+
+
+def heading(picture: Picture) -> str:
+    """Return the title."""
+    return safe_text(picture.title if picture.style.title is None else picture.style.title, MAX_TITLE)
+
+
+def _title(picture: Picture, across: int) -> Spec | None:
+    text, lines = heading(picture), wrapped(picture, across)
+    if not text and not lines:
+        return None
+    return {"text": text, "subtitle": lines} if lines else {"text": text}
+
+
+def _data(row: Row) -> Row:
+    return {key: row[key] for key in _FIELDS if row.get(key) is not None and row[key] != ""}
+
+
+def _panel_field(field: str, title: str, order: tuple[str, ...]) -> Spec:
+    return {"field": field, "type": "nominal", "title": text(title), "sort": [text(v) for v in order]}
+
+
+def _config() -> Spec:
+    axis = {"domainColor": "#c4cad2", "tickColor": "#c4cad2", "gridColor": PALE, "labelColor": MUTED, "titleColor": INK}
+    axis |= {"labelFontSize": 11, "titleFontSize": 12, "titleFontWeight": 500, "titlePadding": 8, "labelLimit": 160}
+    plain = {"labelColor": MUTED, "titleColor": INK, "labelFontSize": 11, "titleFontSize": 11, "titleFontWeight": 500}
+    return {
+        "background": "white", "font": FONT, "padding": 10, "view": {"stroke": None},
+        "axis": axis, "legend": plain | {"symbolType": "square"}, "header": plain,
+        "title": {
+            "anchor": "start", "color": INK, "fontSize": 14, "fontWeight": 600, "offset": 12, "subtitleColor": MUTED,
+            "subtitleFontSize": 10.5, "subtitlePadding": 4,
+        },
+    }  # fmt: skip

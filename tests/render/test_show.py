@@ -1,0 +1,128 @@
+"""One place shows values: types are added by registering them, and both front ends show what it says."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import polars as pl
+import pytest
+from bastion_plan.nodes import Inline
+from bastion_policy.verdict import Outcome, ReleaseNote, StaticVerdict
+from bastion_widgets import show
+from bastion_wire import messages as m
+from fake_session import fake_connection
+
+from bastion.client.denied import Denied, NotApproved
+from bastion.language import Environment
+from bastion.render import bundles
+
+VIEW = "application/vnd.jupyter.widget-view+json"
+
+
+class Chart:
+    """A new kind of value."""
+
+    def __repr__(self) -> str:
+        return "a \x1b[31mchart"
+
+
+class Special(Chart):
+    """One of its subclasses."""
+
+
+@pytest.fixture
+def screen() -> show.Screen:
+    return show.Screen(Environment())
+
+
+@pytest.fixture
+def registers() -> Iterator[None]:
+    before = dict(bundles._MAKERS), dict(show._MAKERS)
+    yield
+    for makers, kept in zip((bundles._MAKERS, show._MAKERS), before, strict=True):
+        makers.clear()
+        makers.update(kept)
+
+
+def denied(outcome: str, *, safe: bool = False, kind: type[Denied] = Denied) -> Denied:
+    verdict = StaticVerdict(Outcome.REVIEW, "")
+    connection = fake_connection({}, flavour="async")
+    if kind is NotApproved:
+        return NotApproved(m.RequestInfo("r-1", "denied", "alice", "", "hash", (), 0.0), Inline(()), connection)
+    return Denied(
+        m.Denial(outcome, "row-level", "Rows.", "", "hash", verdict, has_safe_part=safe), Inline(()), connection
+    )
+
+
+def test_a_value_without_an_entry_shows_its_repr(screen):
+    assert screen.outputs(Chart()) == [{"text/plain": "a �chart"}]
+    assert screen.outputs("text") == [{"text/plain": "'text'"}]
+    assert screen.displayed("a\x1b[1m\nb") == [{"text/plain": "a�\nb"}]
+
+
+@pytest.mark.usefixtures("registers")
+def test_a_new_kind_of_value_is_added_in_one_place(screen):
+    bundles.register(Chart, lambda value: {"text/plain": "static"})
+    assert screen.outputs(Special()) == [{"text/plain": "static"}]
+    assert screen.static(Chart()) == {"text/plain": "static"}
+    show.register(Chart, lambda value, screen: [bundles.bundle(value), {VIEW: {}, "text/plain": ""}])
+    assert len(screen.outputs(Special())) == 2
+    assert screen.outputs(Chart(), widgets=False) == [{"text/plain": "static"}]
+    show.register(Special, lambda value, screen: None)
+    assert screen.outputs(Special()) == [{"text/plain": "static"}]
+
+
+def test_a_table_cut_short_has_a_widget_below(screen):
+    assert len(screen.outputs(pl.DataFrame({"a": [1]}))) == 1
+    static, view = screen.outputs(pl.DataFrame({"a": range(50)}))
+    assert VIEW not in static
+    assert VIEW in view
+    assert len(screen.outputs(pl.Series("a", range(50)))) == 2
+    assert len(screen.outputs(pl.DataFrame({"a": range(50)}), widgets=False)) == 1
+
+
+def test_the_last_answer_brings_its_footer():
+    connection = fake_connection({"t": pl.DataFrame({"a": [1]})}, flavour="async")
+    screen = show.Screen(Environment(connection))
+    from bastion.client.connection import Released
+
+    frame = pl.DataFrame({"a": [1]})
+    connection.last = Released(frame, ReleaseNote(approved=True), "hash", 0.0, None, None)
+    assert "Approved by the owner." in screen.outputs(frame)[0]["text/plain"]
+    assert "Approved" not in screen.outputs(frame.clone())[0]["text/plain"]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "safe", "count"), [("review", False, 2), ("refuse", True, 2), ("refuse", False, 1)]
+)
+def test_a_denial_shows_its_reason_first_and_the_ways_on_below(screen, outcome, safe, count):
+    found = denied(outcome, safe=safe)
+    shown = screen.denial(found)
+    assert len(shown) == count
+    assert "Rows." in shown[0]["text/html"]
+    assert VIEW not in shown[0]
+    assert screen.environment.names["denied"] is found
+    assert len(screen.denial(found, widgets=False)) == 1
+
+
+def test_what_an_owner_decided_is_not_bound(screen):
+    screen.denial(denied("refuse", kind=NotApproved))
+    assert "denied" not in screen.environment.names
+
+
+def test_nothing_of_ipywidgets_is_loaded_before_it_is_needed():
+    code = "import sys, bastion_widgets.show; sys.exit('ipywidgets' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_lists_of_one_kind_are_one_table(screen):
+    connection = fake_connection({"t": pl.DataFrame({"a": [1]}), "u": pl.DataFrame({"b": [1]})}, flavour="sync")
+    data: dict[str, Any] = screen.outputs(connection.datasets())[0]
+    assert data["text/plain"].startswith("dataset")
+    records = [m.AuditRecord(0, 0.0, "query", "alice", "asked")]
+    assert "asked" in screen.outputs(records)[0]["text/html"]
+    assert screen.outputs([1, "a"]) == [{"text/plain": "[1, 'a']"}]
+    connection.close()

@@ -1,0 +1,83 @@
+"""Progress of the SDK in a terminal: one line on standard error, gone at the end; nothing where nobody sees it."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import polars as pl
+import pytest
+from bastion_server import start
+
+from bastion import Connection, Identity
+from bastion.policy import Policy
+
+SCRIPT = """
+import sys, bastion
+with bastion.Connection(sys.argv[1], identity=sys.argv[2], server_key=sys.argv[3]) as connection:
+    slow = connection.dataset("slow")
+    open(sys.argv[4], "w").close()
+    try:
+        slow.join(slow, how="cross").join(slow, how="cross", suffix="_b").select(bastion.pl.col("x").sum()).fetch()
+    except KeyboardInterrupt:
+        print("stopped")
+    print(connection.dataset("slow").select(bastion.pl.len()).fetch().item())
+"""
+
+
+@pytest.fixture(scope="module")
+def arguments(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("terminal")
+    olga = Identity.create("olga", folder / "keys")
+    with start(folder / "server", owners=[olga]) as server:
+        with Connection(server.endpoint, identity=olga, server_key=server.server_key) as owner:
+            owner.client.polars.send_df(pl.DataFrame({"x": range(5000)}), Policy.open(), name="slow", unit="row")
+        yield [server.endpoint, str(folder / "keys" / "olga.key"), server.server_key]
+
+
+def run(arguments: list[str], begun: Path, **more: str) -> tuple[str, str]:
+    """Run the script with a terminal as its standard error and stop its query; return its output and what the terminal got."""
+    main, side = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, *arguments, str(begun)],
+        stdout=subprocess.PIPE, stderr=side, text=True, env={**os.environ, **more}, cwd=Path(__file__).parents[2],
+    )  # fmt: skip
+    os.close(side)
+    os.set_blocking(main, False)
+    seen, end = b"", time.monotonic() + 120
+    begins, stopped = 0.0, False
+    while process.poll() is None:
+        assert time.monotonic() < end
+        time.sleep(0.1)
+        with suppress(OSError):
+            seen += os.read(main, 65536)
+        if not begins and begun.exists():
+            begins = time.monotonic()
+        if not stopped and (b"running" in seen or (more and begins and time.monotonic() > begins + 2)):
+            process.send_signal(2)
+            stopped = True
+    out, _ = process.communicate(timeout=60)
+    with suppress(OSError):
+        seen += os.read(main, 65536)
+    os.close(main)
+    return out, seen.decode()
+
+
+def test_a_long_fetch_shows_a_line_and_control_c_stops_it(arguments, tmp_path):
+    out, seen = run(arguments, tmp_path / "begun")
+    assert out.split() == ["stopped", "5000"]
+    assert "running beside the data · " in seen
+    assert "Ctrl-C stops it" in seen
+    assert seen.endswith("\r"), "the line is taken away"
+    assert "\n" not in seen
+
+
+def test_it_may_be_switched_off(arguments, tmp_path):
+    out, seen = run(arguments, tmp_path / "begun", BASTION_PROGRESS="0")
+    assert out.split() == ["stopped", "5000"]
+    assert seen == ""
