@@ -4,27 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import re
+from contextlib import suppress
+from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
+from bastion_plan.errors import BastionError
+from bastion_widgets.show import Screen
+
 from bastion.client.connection import Connection, Released
 from bastion.client.denied import Denied, NotApproved
 from bastion.client.frames import RemoteLazyFrame
+from bastion.client.news import ConnectionNews
 from bastion.language import Environment, evaluate
+from bastion.language.completion import complete, inspect_at
 from bastion.language.inspection import describe_name
-from bastion.render import bundle, clipped_table
-from bastion_kernel.completion import complete, inspect_at
+from bastion.render.safe_text import safe_text
+from bastion.render.verdicts import assigned, quiet, verdict_of
 from bastion_kernel.errors import describe
-from bastion_kernel.progress import ProgressLine
+from bastion_kernel.progress import StatusLine
 
 if TYPE_CHECKING:
-    from bastion_widgets import AccessRequestWidget, Shelf
     from bastion_wire.messages import Progress
 
     from bastion_kernel.kernel import BastionKernel
 
 Bundle = tuple[dict[str, Any], dict[str, Any]]
+NEWS_AFTER = 0.3  #: seconds that a cell may take to fail of a lost connection
 _ASKED = re.compile(r"\s*\?{1,2}\s*[\w.]+\s*\Z|\s*[\w.]+\s*\?{1,2}\s*\Z")
 
 
@@ -48,10 +55,11 @@ class Workbench:
         self._kernel = kernel
         self._cells: list[tuple[int, int, str]] = []
         self._silent = False
-        self._progress: ProgressLine | None = None
-        self._widgets: list[AccessRequestWidget] = []
-        self._shelf: Shelf | None = None
+        self._progress: StatusLine | None = None
+        self._news = ConnectionNews()
+        self._running: Context | None = None  # of the cell that runs: what is written in it appears below that cell
         self.environment = Environment()
+        self.screen = Screen(self.environment, self._arrived)
         self.environment.on_connect = self._connected
         self.environment.on_print = self._print
         self.environment.on_display = self._display
@@ -62,45 +70,57 @@ class Workbench:
         """Run a cell; its printed and displayed things are on their way when this returns."""
         if not code.strip():
             return Outcome()
-        self._silent = silent
-        self._progress = None if silent else ProgressLine(self._kernel, self._waits)
+        self._silent, self._running = silent, copy_context()
+        self._progress = None if silent else StatusLine(self._kernel, self._waits)
+        shown = False
         try:
             return await self._run(code)
         except asyncio.CancelledError:
             raise
         except BaseException as error:  # noqa: BLE001 - a cell must not end the kernel, nor show its insides
+            shown = self._news.told(error)
             return Outcome(error=describe(error, code))
         finally:
+            self._running = None
+            if not shown:
+                self._say_news()
             if self._progress is not None:
                 self._progress.close()
                 self._progress = None
             self._silent = False
-            for widget in self._widgets:
-                widget.refresh()
+            self.screen.refresh()
 
     async def _run(self, code: str) -> Outcome:
         if _ASKED.fullmatch(code):
             asked = code.strip().strip("?").strip()
             data = {"text/plain": describe_name(self.environment, asked, detailed="??" in code)}
             return Outcome(payload=[{"source": "page", "data": data, "start": 0}])
+        connection = self.environment.connection
+        if connection is not None:
+            with suppress(BastionError):  # the cell itself says what is wrong
+                await connection.fresh()
+        before = dict(self.environment.names)
         try:
             result = await evaluate(code, self.environment)
         except Denied as denied:
             self._show_denial(denied)
             return Outcome(error=_stopped(denied))
+        self._show_verdicts(before, result.value)
         for note in result.notes:
             self._stream(note.rstrip() + "\n", "stderr")
         match result.kind:
             case "nothing":
                 return Outcome()
             case "text":
-                return Outcome(({"text/plain": result.value}, {}))
+                return Outcome((self.screen.displayed(result.value)[0], {}))
             case "frame":
                 return await self._run_frame(result.value)
             case _:
                 return self._outcome(result.value)
 
     async def _run_frame(self, frame: RemoteLazyFrame) -> Outcome:
+        if self._progress is not None and (line := verdict_of(frame)):
+            self._progress.verdict(line)
         try:
             released = await frame.release()
         except NotApproved as denied:
@@ -113,38 +133,31 @@ class Workbench:
         return self._outcome(released)
 
     def _outcome(self, value: Any) -> Outcome:
-        first, *below = self._outputs(value)
+        first, *below = self.screen.outputs(value, widgets=not self._silent)
+        self._replace_status()
         return Outcome((first, {}), below)
 
-    def _outputs(self, value: Any) -> list[dict[str, Any]]:
-        """Return what shows a value: its static view, and for a table that this cuts short a widget with all of it."""
-        value = self._with_note(value)
-        if self._silent or (table := clipped_table(value)) is None:
-            return [bundle(value)]
-        if self._shelf is None:
-            from bastion_widgets import Shelf
+    def _show_verdicts(self, before: dict[str, Any], value: Any) -> None:
+        """Say of queries that the cell gave a name what would become of them."""
+        if not self._silent and (lines := assigned(before, self.environment.names, value)):
+            self._others()
+            self._kernel.show(quiet("\n".join(lines)))
 
-            self._shelf = Shelf()
-        return self._shelf.outputs(table, value.note if isinstance(value, Released) else None)
+    def _replace_status(self) -> None:
+        if self._progress is not None:
+            self._progress.replaced()
 
-    def _with_note(self, value: Any) -> Any:
-        """Return the release that a table came with, if it is the last one."""
-        last = self.environment.connection.last if self.environment.connection is not None else None
-        return last if last is not None and value is last.frame else value
+    def _others(self) -> None:
+        """Something else is shown below the cell: the line of its status may not take it away."""
+        if self._progress is not None:
+            self._progress.others = True
 
     def _show_denial(self, denied: Denied) -> None:
-        """Show the reason as static text, which survives anything, and the ways on as a widget below it."""
-        if not isinstance(denied, NotApproved):
-            self.environment.names["denied"] = denied
-        if self._silent:
-            return
-        self._kernel.show(bundle(denied))
-        if denied.outcome == "review" or denied.has_safe_part:
-            from bastion_widgets import AccessRequestWidget
-
-            widget = AccessRequestWidget(denied, on_result=self._arrived)
-            self._widgets.append(widget)
-            self._kernel.show(widget._repr_mimebundle_())
+        found = self.screen.denial(denied, widgets=not self._silent)
+        self._replace_status()
+        for data in found:
+            if not self._silent:
+                self._kernel.show(data)
 
     def _arrived(self, released: Released) -> None:
         """Keep what a widget fetched, for the next cell."""
@@ -154,6 +167,7 @@ class Workbench:
 
     def _stream(self, text: str, name: str) -> None:
         if not self._silent:
+            self._others()
             self._kernel.print(text, name)
 
     def _print(self, text: str) -> None:
@@ -161,11 +175,28 @@ class Workbench:
 
     def _display(self, value: Any) -> None:
         if not self._silent:
-            for data in [{"text/plain": value}] if isinstance(value, str) else self._outputs(value):
+            self._others()
+            for data in self.screen.displayed(value):
                 self._kernel.show(data)
 
     def _connected(self, connection: Connection) -> None:
         connection._progress = self._heard
+        self._news = ConnectionNews(connection)
+        connection.on_state(self._state_changed)
+
+    def _state_changed(self, _: str) -> None:
+        """Say it below the cell that runs, if it goes on: one that fails of it says so itself. Else the next cell does."""
+        running = self._running
+        if running is not None:
+            asyncio.get_running_loop().call_later(NEWS_AFTER, self._still_running, running, context=running.copy())
+
+    def _still_running(self, running: Context) -> None:
+        if running is self._running:
+            self._say_news()
+
+    def _say_news(self) -> None:
+        if not self._silent and (line := self._news.take()):
+            self._stream(line + "\n", "stderr")
 
     def _waits(self) -> bool:
         connection = self.environment.connection
@@ -182,7 +213,7 @@ class Workbench:
         except BaseException as error:  # noqa: BLE001 - as in run()
             name, message, trace = describe(error, text)
             return {"status": "error", "ename": name, "evalue": message, "traceback": trace}
-        return {"status": "ok", "data": bundle(self._with_note(result.value)), "metadata": {}}
+        return {"status": "ok", "data": self.screen.static(result.value), "metadata": {}}
 
     # ---- help and history ----------------------------------------------------------------------------------------
 
@@ -233,4 +264,8 @@ def _stopped(denied: Denied) -> tuple[str, str, list[str]]:
     """Return the error of a cell that a denial stopped: short, because the denial itself is shown above it."""
     line = denied.details.get("line")
     where = f" in line {line}" if line else ""
-    return type(denied).__name__, denied.message, [f"The cell stopped{where}: {denied.message} [{denied.code}]"]
+    return (
+        type(denied).__name__,
+        denied.message,
+        [safe_text(f"The cell stopped{where}: {denied.message} [{denied.code}]")],
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bastion_plan.errors import BastionError
 
 from bastion.render.denials import error_text
+from bastion.render.safe_text import safe_text
 
 
 def describe(error: BaseException, code: str = "") -> tuple[str, str, list[str]]:
@@ -14,7 +15,11 @@ def describe(error: BaseException, code: str = "") -> tuple[str, str, list[str]]
     words may hold anything.
     """
     if isinstance(error, BastionError):
-        return type(error).__name__, error.message, [*_place(error, code), *error_text(error, place=False).splitlines()]
+        return (
+            type(error).__name__,
+            safe_text(error.message),
+            [*_place(error, code), *error_text(error, place=False).splitlines()],
+        )
     name = type(error).__name__
     text = f"Something went wrong in the kernel ({name}). The next cell works. [internal.kernel]"
     return name, text, [text]
@@ -33,4 +38,4 @@ def _place(error: BastionError, code: str) -> list[str]:
     if len(text) > 160:
         return [f"line {number}, column {column}:"]
     label = f"{number} │ "
-    return [label + text, " " * (len(label) + column - 1) + "^" * max(1, min(width, len(text) + 1 - column))]
+    return [label + safe_text(text), " " * (len(label) + column - 1) + "^" * max(1, min(width, len(text) + 1 - column))]

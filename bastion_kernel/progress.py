@@ -1,13 +1,17 @@
-"""One line of progress below a cell that takes long; it updates in place."""
+"""One line below a running cell: at first the verdict on what runs, then how far it is, with a button to stop it.
+
+The line updates in place, and what the cell gives takes its place.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import html
-import time
 import uuid
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+
+from bastion.render.progress import ProgressText
+from bastion.render.verdicts import quiet
 
 if TYPE_CHECKING:
     from bastion_wire.messages import Progress
@@ -16,60 +20,83 @@ if TYPE_CHECKING:
 
 PATIENCE = 0.5
 EVERY = 0.25
-STAGES = {
-    "queued": "waiting for its turn",
-    "judging": "checking what may leave",
-    "running": "running beside the data",
-    "sending": "sending",
-    "receiving": "receiving",
-}
+BUTTON_AFTER = 1.0  #: seconds until there is a button: most cells need none, and it is some ten messages
+WAITS = "waiting for the owner's decision"
+STOP = "interrupt the kernel to stop"
 
 
-class ProgressLine:
-    """Shows what a cell is at once it has taken half a second. Quick cells never see it.
+class StatusLine:
+    """Shows the verdict on a frame that is about to run, and what a cell is at once it has taken half a second.
 
-    waiting: says whether the cell waits for an owner's decision.
+    Args:
+        kernel: where it is shown, and whose cell the button stops.
+        waiting: says whether the cell waits for an owner's decision.
     """
 
     def __init__(self, kernel: BastionKernel, waiting: Callable[[], bool]) -> None:
         self._kernel = kernel
         self._waiting = waiting
-        self._started = time.monotonic()
-        self._heard: Progress | None = None
+        self._text = ProgressText()
         self._id: str | None = None
+        self._ticked = False
+        self._button: Any = None
+        #: whether the cell has shown something else
+        self.others = False
         self._ticker = asyncio.ensure_future(self._tick())
+
+    def verdict(self, text: str) -> None:
+        """Show the verdict on what is about to run."""
+        self._write(text)
 
     def heard(self, progress: Progress) -> None:
         """Take a progress message."""
-        self._heard = progress
-
-    async def _tick(self) -> None:
-        await asyncio.sleep(PATIENCE)
-        while True:
-            self._write(self.text())
-            await asyncio.sleep(EVERY)
+        self._text.heard(progress)
 
     def text(self) -> str:
         """Return the line as it is now."""
-        seconds = time.monotonic() - self._started
-        progress = self._heard
-        stage = STAGES.get(progress.stage, "working") if progress is not None else "working"
-        part = f" {progress.done / progress.total:.0%}" if progress is not None and progress.total else ""
-        if self._waiting():
-            stage, part = "waiting for the owner's decision", ""
-        return f"{stage}{part} · {seconds:.1f} s · interrupt the kernel to stop"
+        return self._text.line(WAITS if self._waiting() else "")
+
+    async def _tick(self) -> None:
+        await asyncio.sleep(PATIENCE)
+        self._ticked = True
+        while True:
+            line = self.text()
+            if self._button is not None:
+                self._button.line(line)
+            elif self._text.seconds >= BUTTON_AFTER:
+                from bastion_widgets.stopping import StopLine
+
+                self._button = StopLine(line, self._kernel._interrupt)
+                self._write(f"{line} · {STOP}", self._button.view())
+            else:
+                self._write(f"{line} · {STOP}")
+            await asyncio.sleep(EVERY)
+
+    def replaced(self) -> None:
+        """What the cell gives comes now: it takes the place of the line, where nothing else stands below the cell."""
+        self._ticker.cancel()
+        if self._id is None or self.others:
+            return
+        self._kernel.send_response(self._kernel.iopub_socket, "clear_output", {"wait": True})
+        self._id = None
+        self._stop_button()
 
     def close(self) -> None:
-        """Stop; a line that was shown says how long it took."""
+        """Stop; a line of progress that still stands says how long it took."""
         self._ticker.cancel()
-        if self._id is not None:
-            self._write(f"took {time.monotonic() - self._started:.1f} s")
+        if self._id is not None and self._ticked:
+            self._write(f"took {self._text.seconds:.1f} s")
+        self._stop_button()
 
-    def _write(self, text: str) -> None:
+    def _stop_button(self) -> None:
+        if self._button is not None:
+            self._button.close()
+            self._button = None
+
+    def _write(self, text: str, more: dict[str, Any] | None = None) -> None:
         kind = "update_display_data" if self._id else "display_data"
         self._id = self._id or uuid.uuid4().hex
-        page = f'<div style="color:var(--jp-ui-font-color2,#666);font-size:11px">{html.escape(text)}</div>'
         content: dict[str, Any] = {
-            "data": {"text/plain": text, "text/html": page}, "metadata": {}, "transient": {"display_id": self._id}
+            "data": {**(more or {}), **quiet(text)}, "metadata": {}, "transient": {"display_id": self._id}
         }  # fmt: skip
         self._kernel.send_response(self._kernel.iopub_socket, kind, content)

@@ -12,10 +12,14 @@ __all__ = ["load_ipython_extension", "unload_ipython_extension"]
 
 
 def load_ipython_extension(shell: Any) -> None:
-    """Register the magics; called by `%load_ext bastion_magics`."""
+    """Register the magics and their completion; called by `%load_ext bastion_magics`."""
+    from bastion_magics.completing import matcher
     from bastion_magics.magics import BastionMagics
 
-    shell.register_magics(BastionMagics(shell))
+    magics = BastionMagics(shell)
+    shell.register_magics(magics)
+    if shell.Completer is not None:
+        shell.Completer.custom_matchers.append(matcher(magics))
 
 
 def unload_ipython_extension(shell: Any) -> None:
@@ -23,5 +27,9 @@ def unload_ipython_extension(shell: Any) -> None:
     registered = shell.magics_manager.registry.pop("BastionMagics", None)
     for kind in ("line", "cell"):
         shell.magics_manager.magics[kind].pop("bastion", None)
+    if shell.Completer is not None:
+        ours = [m for m in shell.Completer.custom_matchers if getattr(m, "matcher_identifier", "") == "bastion"]
+        for found in ours:
+            shell.Completer.custom_matchers.remove(found)
     if registered is not None:
         registered.session.close()

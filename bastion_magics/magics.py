@@ -6,30 +6,34 @@ import contextlib
 import keyword
 import shlex
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 from bastion_plan.errors import BastionError, InputError
+from bastion_widgets.show import Screen
 from IPython.core.magic import Magics, line_cell_magic, magics_class
 from IPython.display import publish_display_data
 
 from bastion.client.connection import Released
 from bastion.client.denied import Denied, NotApproved
 from bastion.client.frames import RemoteLazyFrame
-from bastion.render import bundle, clipped_table
-from bastion.render.cards import audit_list, dataset_card, dataset_list, request_list
+from bastion.render.bundles import both
+from bastion.render.cards import audit_list, dataset_list, request_list
+from bastion.render.safe_text import safe_text
+from bastion.render.verdicts import assigned, quiet, verdict_of
 from bastion_magics.session import Session
-
-if TYPE_CHECKING:
-    from bastion_widgets import Shelf
+from bastion_magics.status import StatusLine
 
 COMMANDS = {
     "connect": "%bastion connect [TOKEN|ENDPOINT [IDENTITY]]: connect; alone, as the saved profile says",
     "whoami": "%bastion whoami: as whom one is connected, and where",
     "datasets": "%bastion datasets: what there is to explore",
     "policy": "%bastion policy NAME: a dataset's columns, and its policy in words",
+    "preview": "%bastion preview NAME [ROWS]: made-up rows in the shape of a dataset, to write code with",
     "budget": "%bastion budget: what is left of the privacy budgets",
     "requests": "%bastion requests [STATE]: access requests and their states",
+    "exposure": "%bastion exposure NAME: for owners, what has been released of a dataset so far",
+    "help": "%bastion help: this list",
     "audit": "%bastion audit [DATASET]: for owners, the last records of the audit log",
 }
 USAGE = "\n".join(
@@ -52,11 +56,11 @@ class BastionCellError(Exception):
 def _lines(error: BastionError) -> list[str]:
     if isinstance(error, Denied):
         # the denial itself is shown above
-        return [f"The cell stopped: {error.message} [{error.code}]"]
+        return [safe_text(f"The cell stopped: {error.message} [{error.code}]")]
     # the first line of the notebook's cell is %%bastion itself
     place = f"line {error.details['line'] + 1}: " if isinstance(error.details.get("line"), int) else ""
     sentence = " ".join(part for part in (place + error.message, error.reason, error.next_step) if part)
-    return [f"{sentence} [{error.code}]"]
+    return [safe_text(f"{sentence} [{error.code}]")]
 
 
 @contextlib.contextmanager
@@ -80,16 +84,35 @@ class BastionMagics(Magics):
     def __init__(self, shell: Any) -> None:
         super().__init__(shell)
         self.session = Session()
-        self._shelf: Shelf | None = None
+        self.screen = Screen(self.session.environment, self._arrived)
 
     @line_cell_magic
     def bastion(self, line: str, cell: str | None = None) -> None:
         """Run a command (%bastion), or a cell of the restricted language (%%bastion [--as NAME])."""
-        with _clearly():
-            if cell is None:
-                self._command(line)
-            else:
-                self._cell(line, cell)
+        with _clearly(), self._status():
+            try:
+                if cell is None:
+                    self._command(line)
+                else:
+                    try:
+                        self._cell(line, cell)
+                    finally:
+                        self.screen.refresh()
+            except BaseException as error:
+                self.session.say_news(error)
+                raise
+            self.session.say_news()
+
+    @contextlib.contextmanager
+    def _status(self) -> Iterator[None]:
+        """Show how far the command or the cell is, while it runs."""
+        notebook = getattr(self.shell, "kernel", None) is not None
+        self.session.status = status = StatusLine(notebook, self.session.waits)
+        try:
+            yield
+        finally:
+            self.session.status = None
+            status.close()
 
     # ---- commands ------------------------------------------------------------------------------------------------
 
@@ -97,45 +120,53 @@ class BastionMagics(Magics):
         name, *arguments = _words(line) or [""]
         env = self.session.environment
         match name:
-            case "":
+            case "" | "help":
                 print(USAGE)
             case "connect":
-                self._publish(bundle(self.session.run(env.connect(*arguments[:2]))))
+                self._show(self.session.run(env.connect(*arguments[:2])))
             case "whoami":
                 print(env.whoami())
             case "datasets":
                 frames = self.session.run(env.datasets())
-                self._publish(_both(*dataset_list([f.dataset for f in frames if f.dataset is not None])))
+                self._publish(both(*dataset_list([f.dataset for f in frames if f.dataset is not None])))
             case "policy" if arguments:
                 frame = self.session.run(env.dataset(arguments[0]))
-                if frame.dataset is not None:
-                    self._publish(_both(*dataset_card(frame.dataset)))
+                self._show(frame.dataset)
+            case "preview" if arguments:
+                frame = self.session.run(env.dataset(arguments[0]))
+                self._show(frame.preview(*map(_number, arguments[1:2])))
             case "requests":
-                self._publish(_both(*request_list(self.session.run(env.requests(*arguments)))))
+                found = self.session.run(env.requests(*arguments))
+                self._show(found) if found else self._publish(both(*request_list(found)))
             case "budget":
-                self._publish(bundle(self.session.run(env.budget())))
+                self._show(self.session.run(env.budget()))
+            case "exposure" if arguments:
+                self._show(self.session.run(env.require_connection().exposure(arguments[0])))
             case "audit":
                 records = self.session.run(env.require_connection().audit(*arguments[:1]))
-                self._publish(_both(*audit_list(records)))
+                self._publish(both(*audit_list(records)))
             case _:
-                msg = f"%bastion {line.strip()} is not a command." if name != "policy" else "Which dataset?"
+                msg = "Which dataset?" if name in COMMANDS else f"%bastion {line.strip()} is not a command."
                 raise InputError(msg, code="input.magic", next_step=COMMANDS.get(name, "Write %bastion to list them."))
 
     # ---- cells ---------------------------------------------------------------------------------------------------
 
     def _cell(self, line: str, cell: str) -> None:
         name = _variable(line)
+        before = dict(self.session.environment.names)
         try:
             result = self.session.evaluate(cell)
             value = result.value
             if result.printed:
+                self._others()
                 print(result.printed, end="")
+            if lines := assigned(before, self.session.environment.names, value):
+                self._publish(quiet("\n".join(lines)))
             for shown in result.displayed:
-                if isinstance(shown, str):
-                    self._publish({"text/plain": shown})
-                else:
-                    self._show(shown)
+                for data in self.screen.displayed(shown):
+                    self._publish(data)
             for note in result.notes:
+                self._others()
                 print(note)
             if isinstance(value, RemoteLazyFrame):
                 value = self._release(value, wanted=name is not None)
@@ -149,26 +180,19 @@ class BastionMagics(Magics):
                 raise InputError(msg, code="input.magic", next_step="End the cell with a frame or a fetched table.")
             self.shell.user_ns[name] = table
         if result.kind == "text":
+            self._others()
             print(value)
         elif value is not None:
-            last = self.session.environment.connection.last if self.session.environment.connection else None
-            self._show(last if last is not None and value is last.frame else value)
+            self._show(value)
 
     def _show(self, value: Any) -> None:
-        """Show a value; a table that its static view cuts short with a widget below, as in the kernel."""
-        table = clipped_table(value)
-        if table is None:
-            self._publish(bundle(value))
-            return
-        if self._shelf is None:
-            from bastion_widgets import Shelf
-
-            self._shelf = Shelf()
-        for data in self._shelf.outputs(table, value.note if isinstance(value, Released) else None):
+        for data in self.screen.outputs(value):
             self._publish(data)
 
     def _release(self, frame: RemoteLazyFrame, *, wanted: bool) -> Released | None:
         """Run a frame. Without a variable that waits for it, a denial is an answer and not a failure of the cell."""
+        if self.session.status is not None and (line := verdict_of(frame)):
+            self.session.status.verdict(line)
         try:
             return self.session.run(frame.release())
         except NotApproved:
@@ -180,24 +204,20 @@ class BastionMagics(Magics):
             return None
 
     def _denied(self, denied: Denied) -> None:
-        from bastion_widgets import AccessRequestWidget
-
-        if not isinstance(denied, NotApproved):
-            self.session.environment.names["denied"] = denied
-        self._publish(bundle(denied))
-        if denied.outcome == "review" or denied.has_safe_part:
-            widget = AccessRequestWidget(denied, on_result=self._arrived)
-            self._publish(widget._repr_mimebundle_())
+        for data in self.screen.denial(denied):
+            self._publish(data)
 
     def _arrived(self, released: Released) -> None:
         self.shell.user_ns["released"] = released.frame
 
     def _publish(self, data: dict[str, Any]) -> None:
+        self._others()
         publish_display_data(data)
 
-
-def _both(page: str, text: str) -> dict[str, str]:
-    return {"text/html": page, "text/plain": text}
+    def _others(self) -> None:
+        """Something is shown: it takes the place of the line that says how far the cell is, and stays."""
+        if self.session.status is not None:
+            self.session.status.replaced()
 
 
 def _words(line: str) -> list[str]:
@@ -206,6 +226,13 @@ def _words(line: str) -> list[str]:
     except ValueError:
         msg = "A quotation mark is missing."
         raise InputError(msg, code="input.magic") from None
+
+
+def _number(text: str) -> int:
+    if not text.isdecimal() or len(text) > 6:
+        msg = f"{text!r} is not a number of rows."
+        raise InputError(msg, code="input.magic", next_step=COMMANDS["preview"])
+    return int(text)
 
 
 def _variable(line: str) -> str | None:

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from collections.abc import Coroutine
 from concurrent.futures import CancelledError
-from typing import Any, TypeVar
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from bastion_plan.errors import Interrupted
+from bastion_plan.errors import BastionError, Interrupted
 
 from bastion.client.connection import Connection
+from bastion.client.news import ConnectionNews
 from bastion.language import CellResult, Environment, evaluate
 
+if TYPE_CHECKING:
+    from bastion_wire.messages import Progress
+
+    from bastion_magics.status import StatusLine
+
 T = TypeVar("T")
+EVERY = 0.25  #: seconds after which a cell that waits shows how far it is, and looks whether the connection was lost or is back
 
 
 class Session:
@@ -22,6 +31,9 @@ class Session:
     def __init__(self) -> None:
         self.environment = Environment()
         self.environment.on_connect = self._connected
+        self._news = ConnectionNews()
+        #: shows how far a cell is, while one runs
+        self.status: StatusLine | None = None
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="bastion-magics", daemon=True)
         self._thread.start()
@@ -29,6 +41,26 @@ class Session:
     def _connected(self, connection: Connection) -> None:
         # widgets call from the notebook's thread: they must find the loop that this connection lives on
         connection._loop = self._loop
+        self._news = ConnectionNews(connection)
+        connection._progress = self._heard
+
+    def _heard(self, progress: Progress) -> None:
+        if self.status is not None:
+            self.status.heard(progress)
+
+    def waits(self) -> bool:
+        """Whether a cell waits for an owner's decision."""
+        connection = self.environment.connection
+        return connection is not None and any(connection._waiting.values())
+
+    def say_news(self, error: BaseException | None = None) -> None:
+        """Say in one line that the connection was lost or is back, where that is news; `error` may have said it itself."""
+        if error is not None and self._news.told(error):
+            return
+        if line := self._news.take():
+            if self.status is not None:
+                self.status.others = True
+            print(line, file=sys.stderr)
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run to the end. An interrupt cancels the work, and with it its query on the server.
@@ -38,7 +70,15 @@ class Session:
         """
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
-            return future.result()
+            while True:
+                try:
+                    return future.result(EVERY)
+                except TimeoutError:
+                    if future.done():  # the work's own
+                        raise
+                    self.say_news()
+                    if self.status is not None:
+                        self.status.tick(future.cancel)
         except (KeyboardInterrupt, CancelledError):
             future.cancel()
             msg = "The cell was stopped."
@@ -46,7 +86,15 @@ class Session:
 
     def evaluate(self, cell: str) -> CellResult:
         """Run a cell of the language."""
-        return self.run(evaluate(cell, self.environment))
+
+        async def work() -> CellResult:
+            connection = self.environment.connection
+            if connection is not None:
+                with suppress(BastionError):  # the cell itself says what is wrong
+                    await connection.fresh()
+            return await evaluate(cell, self.environment)
+
+        return self.run(work())
 
     def close(self) -> None:
         """End the connection and the loop."""

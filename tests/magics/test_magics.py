@@ -74,14 +74,16 @@ def test_a_cell_puts_its_table_into_a_variable():
 @pytest.mark.usefixtures("owner")
 def test_commands():
     outputs = run("%bastion", "%bastion whoami", "%bastion datasets", "%bastion policy titanic", "%bastion requests",
-                  "%bastion budget")  # fmt: skip
-    usage, who, datasets, policy, requests, budget = map(shown, outputs)
+                  "%bastion budget", "%bastion preview titanic 2", "%bastion help")  # fmt: skip
+    usage, who, datasets, policy, requests, budget, preview, usage_again = map(shown, outputs)
     assert "%%bastion [--as NAME]" in usage
+    assert usage_again == usage
     assert "alice (user)" in who
     assert "titanic" in datasets
     assert "at least 10 people" in policy
     assert "There are no access requests." in requests
     assert "shape: (0, 7)" in budget, "Titanic is answered exactly"
+    assert all(line.startswith("FAKE") for line in preview.split("\n"))
 
 
 @pytest.mark.usefixtures("owner")
@@ -94,6 +96,8 @@ def test_errors_are_one_line_without_a_traceback():
         "%bastion nothing",
         "%bastion policy",
         "%bastion policy titanik",
+        "%bastion preview titanic many",
+        "%bastion exposure",
         "%bastion audit",
         "%%bastion --what\n1",
     )
@@ -137,15 +141,18 @@ def test_clicks_work_beside_a_blocking_notebook(owner):
     ask = '%%bastion\ndataset("titanic").head(6)'
     click = (
         "import ipywidgets, time\n"
-        "found = list(ipywidgets.Widget._instances.values() if hasattr(ipywidgets.Widget, '_instances') else ipywidgets.Widget.widgets.values())\n"
-        "[area] = [w for w in found if isinstance(w, ipywidgets.Textarea)]\n"
-        "[button] = [w for w in found if isinstance(w, ipywidgets.Button) and w.description == 'Request access']\n"
+        "def known():\n"
+        "    return list(ipywidgets.Widget._instances.values() if hasattr(ipywidgets.Widget, '_instances') else ipywidgets.Widget.widgets.values())\n"
+        "def page():\n"
+        "    return ' '.join(w.value for w in known() if isinstance(w, ipywidgets.HTML))\n"
+        "[area] = [w for w in known() if isinstance(w, ipywidgets.Textarea)]\n"
+        "[button] = [w for w in known() if isinstance(w, ipywidgets.Button) and w.description == 'Request access']\n"
         "area.value = 'from a notebook'\n"
         "button.click()\n"
-        "end = time.monotonic() + 60\n"
-        "while time.monotonic() < end and 'Waiting' not in ' '.join(w.value for w in found if isinstance(w, ipywidgets.HTML)):\n"
+        "end = time.monotonic() + 40\n"
+        "while time.monotonic() < end and 'Waiting' not in page():\n"
         "    time.sleep(0.05)\n"
-        "' '.join(w.value for w in found if isinstance(w, ipywidgets.HTML))"
+        "page()"
     )
     _, state = run(ask, click)
     assert "Waiting for the owner" in shown(state)
@@ -173,3 +180,46 @@ def test_a_long_result_has_pages_below_its_static_table(owner):
     assert "shape: (50, 1)" in static["text/plain"]
     assert set(view) == {"application/vnd.jupyter.widget-view+json", "text/html", "text/plain"}
     assert "rows 21–40 of 50" in shown(paged)
+
+
+SLOW = '%%bastion\nslow = dataset("slow")\nslow.join(slow, how="cross").join(slow, how="cross", suffix="_b").select(pl.col("x").sum())'
+
+
+@pytest.mark.usefixtures("owner")
+def test_verdicts_and_results_in_their_place():
+    named, asked, listed = run(
+        '%%bastion\nrows = dataset("titanic").head(3)',
+        '%%bastion\ndataset("titanic").select(pl.len())',
+        "%bastion requests",
+    )
+    assert "rows: ✋" in shown(named)
+    assert len(asked) == 1, "the verdict made room for the result"
+    assert "891" in shown(asked)
+    assert "smallest group allowed" in shown(asked)
+    assert "request" in shown(listed)
+
+
+def test_a_long_cell_shows_its_progress_and_can_be_stopped(owner):
+    owner.client.polars.send_df(pl.DataFrame({"x": range(5000)}), Policy.open(), name="slow", unit="row")
+    watch = (
+        "import threading, _thread, time\n"
+        "threading.Timer(2.5, _thread.interrupt_main).start()"
+    )  # fmt: skip
+    _, stopped, after = run(watch, SLOW, '%%bastion\ndataset("titanic").select(pl.len())')
+    assert "interrupted.cell" in "".join(error(stopped))
+    (line,) = [o for o in stopped if o["output_type"] == "display_data"]
+    assert line["data"]["text/plain"].startswith("took ")
+    assert "application/vnd.jupyter.widget-view+json" not in line["data"]
+    assert "891" in shown(after)
+
+
+def test_the_owners_panel_in_a_cell(owner, tmp_path, monkeypatch):
+    """`owner_panel()` is a name of cells; who owns nothing is told so."""
+    (refused,) = run("%%bastion\nowner_panel()")
+    assert "for owners" in "\n".join(error(refused))
+    monkeypatch.setenv("BASTION_PROFILE", str(tmp_path / "profile.toml"))
+    keys = Path(os.environ["IPYTHONDIR"]).parent / "keys"
+    write_profile(owner.endpoint, owner.server_key, str(keys / "olga.key"))
+    (outputs,) = run("%%bastion\nowner_panel()")
+    assert "Owner's panel of olga" in shown(outputs)
+    assert any("application/vnd.jupyter.widget-view+json" in o.get("data", {}) for o in outputs)

@@ -3,61 +3,62 @@
 from __future__ import annotations
 
 import asyncio
-import html
 from collections.abc import Callable, Coroutine
-from typing import Any
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any
 
 import ipywidgets as w
-from bastion_plan.errors import BastionError
+from bastion_plan.errors import BastionError, InputError
 
 from bastion.client.connection import Released
 from bastion.client.denied import AccessRequest, Denied
+from bastion.render.bundles import clipped_table
 from bastion.render.denials import error_html, standing_request
-from bastion.render.tables import table_html
+from bastion.render.progress import ProgressText
+from bastion.render.released import released_html
+from bastion.render.requests import may_be_asked_again, state_text
+from bastion.render.safe_text import safe_html
 
-STATES = {
-    "pending": "Waiting for the owner. You can go on working; the result appears here.",
-    "approved": "The owner approved.",
-    "denied": "The owner said no.",
-    "expired": "The request expired.",
-    "withdrawn": "You took the request back.",
-}
-SEALED = "The owner lets it run. The result is kept sealed, and appears here once you may read it."
-WITHHELD = "The owner let it run, and does not let you read the result."
+if TYPE_CHECKING:
+    from bastion_widgets.result import ResultWidget, Shelf
+
+PLACEHOLDER = "Why do you need this? The owner reads it."
+EVERY = 0.25  #: seconds between two lines of progress
 
 
 class AccessRequestWidget(w.VBox):
-    """A justification box and two ways on: ask the owner, or show the safe part.
+    """A justification box and two ways on: ask the owner, or show the safe part. Then how the request stands, live.
 
-    It speaks to the server through the denial's own connection; nothing is filed before the button is pressed. While it
-    waits it sends nothing: the server pushes the decision.
+    It speaks to the server through the connection of what it shows; nothing is filed before the button is pressed. While it
+    waits it sends nothing: the server pushes the decision. An approved result appears in place.
+
+    Args:
+        subject: a denial; or a request that was filed before, as `requests()` lists them after a restart.
+        on_result: takes every table that arrives. shelf: keeps the pages of a long table.
     """
 
-    def __init__(self, denied: Denied, on_result: Callable[[Released], None] | None = None) -> None:
-        self._denied = denied
-        self._on_result = on_result
-        self._request: AccessRequest | None = standing_request(denied)
-        self._own = False
+    def __init__(
+        self,
+        subject: Denied | AccessRequest,
+        on_result: Callable[[Released], None] | None = None,
+        shelf: Shelf | None = None,
+    ) -> None:
+        self._denied = subject if isinstance(subject, Denied) else None
+        self._connection = subject._connection
+        self._on_result, self._shelf = on_result, shelf
+        self._request = standing_request(subject) if isinstance(subject, Denied) else subject
+        #: whether it is for this widget to fetch what is approved: it filed the request, or took it up again
+        self._own = self._denied is None and self._claim()
         self._shown = False
-        self._reason = w.Textarea(
-            placeholder="Why do you need this? The owner reads it.", rows=2, layout=w.Layout(width="auto")
-        )
-        self._ask = w.Button(
-            description="Request access", button_style="primary", tooltip="Send this query and your reason to the owner"
-        )
-        self._safe = w.Button(
-            description=self._safe_label(), tooltip="Show what may leave now", layout=w.Layout(width="auto")
-        )
-        self._withdraw = w.Button(description="Withdraw", tooltip="Take the request back")
-        self._open = w.Button(description="Show the result", tooltip="An approval for once is used up by this")
-        self._state = w.HTML()
-        self._result = w.HTML()
-        self._ask.on_click(lambda _: self._spawn(self._file()))
-        self._safe.on_click(lambda _: self._spawn(self._show_safe()))
-        self._withdraw.on_click(lambda _: self._spawn(self._take_back()))
-        self._open.on_click(lambda _: self._spawn(self._fetch()))
-        super().__init__([])
-        self._remove = denied._connection.on_decision(self._decided)
+        self._running: asyncio.Task[Any] | Future[Any] | None = None
+        self._pages: ResultWidget | None = None
+        self._made: dict[str, w.Widget] = {}
+        # every widget, layout and style is a message of its own: those that can be shared are, and parts come when needed
+        self._layout, self._plain = w.Layout(width="auto"), w.ButtonStyle()
+        self._row = w.HBox([], layout=self._layout)
+        super().__init__([], layout=self._layout)
+        self._remove: Callable[[], None] = lambda: None
+        self._listen()
         self._draw()
 
     @property
@@ -67,53 +68,99 @@ class AccessRequestWidget(w.VBox):
 
     def refresh(self) -> None:
         """Show a request that was filed elsewhere, by `denied.request(…)` in a cell."""
-        if self._request is None:
+        if self._request is None and self._denied is not None:
             self._request = standing_request(self._denied)
             if self._request is not None:
+                self._listen()
                 self._draw()
+
+    def close(self) -> None:
+        """Take it off the front end, with all its parts."""
+        self._remove()
+        for part in (*self._made.values(), self._row, self._plain, self._layout):
+            part.close()
+        super().close()
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
         """Return the view; as text there is nothing to add to the denial above, except how a request stands."""
         found: dict[str, Any] = super()._repr_mimebundle_(**kwargs) or {}
-        text = f"Request {self._request.id}: {STATES.get(self.state, self.state)}" if self._request is not None else ""
+        text = f"Request {self._request.id}: {state_text(self._request)}" if self._request is not None else ""
         return {**found, "text/plain": text}
 
+    # ---- the parts -----------------------------------------------------------------------------------------------
+
+    def _draw(self) -> None:
+        request, denied = self._request, self._denied
+        asks = (denied is not None and denied.outcome == "review") if request is None else may_be_asked_again(request)
+        parts: list[w.Widget] = []
+        if request is not None:
+            answer = f" “{safe_html(request.answer)}”" if request.answer else ""
+            parts.append(self._html("state", f"<b>{safe_html(state_text(request))}</b>{answer}"))
+        if asks:
+            parts.append(self._reason())
+        row = []
+        if asks:
+            again = "Ask again" if request is not None else "Request access"
+            tip = "Send this query and your reason to the owner"
+            row.append(self._button("ask", again, tip, self._file, button_style="primary"))
+        if denied is not None and denied.has_safe_part and not self._shown:
+            row.append(self._button("safe", self._safe_label(), "Show what may leave now", self._show_safe))
+        if self.state == "pending":
+            row.append(self._button("withdraw", "Withdraw", "Take the request back", self._take_back))
+        if self._running is not None:
+            stop = self._button("stop", "Stop", "Stop this query", None)
+            row.append(stop)
+        elif request is not None and request.may_read and not request.info_now.ended:
+            once = not self._shown
+            tip = "An approval for once is used up by this" if once else "Bring it once more"
+            row.append(
+                self._button("open", "Show the result" if once else "Show it again", tip, lambda: self._fetching())
+            )
+        self._row.children = row
+        if row:
+            parts.append(self._row)
+        parts += [self._made[name] for name in ("progress", "result") if self._text(name)]
+        if self._pages is not None:
+            parts.append(self._pages)
+        self.children = parts
+
     def _safe_label(self) -> str:
+        assert self._denied is not None
         denial = self._denied.denial
         part = denial.safe_cells < denial.total_cells
         return "Show the safe part" + (f" ({denial.safe_cells} of {denial.total_cells} cells)" if part else "")
 
-    def _draw(self) -> None:
-        parts: list[w.Widget] = []
-        if self._request is None and self._denied.outcome == "review":
-            parts.append(self._reason)
-        row = [self._safe] if self._denied.has_safe_part and not self._shown else []
-        if self._request is None and self._denied.outcome == "review":
-            row.insert(0, self._ask)
-        if self.state == "pending":
-            row.append(self._withdraw)
-        if self.state == "approved" and self._request is not None and self._request.may_read and not self._shown:
-            row.append(self._open)
-        if row:
-            parts.append(w.HBox(row))
-        if self._request is not None:
-            answer = self._request.answer
-            self._state.value = f"<b>{self._state_text()}</b>" + (
-                f" “{html.escape(answer)}”" if answer else ""
-            )
-            parts.append(self._state)
-        if self._result.value:
-            parts.append(self._result)
-        self.children = parts
+    def _button(
+        self, name: str, label: str, tip: str, work: Callable[[], Coroutine[Any, Any, None]] | None, **more: Any
+    ) -> w.Widget:
+        if name not in self._made:
+            button = w.Button(description=label, tooltip=tip, layout=self._layout, style=self._plain, **more)
+            button.on_click(lambda _: self._spawn(work()) if work is not None else self._stop())
+            self._made[name] = button
+        self._made[name].description, self._made[name].tooltip = label, tip
+        return self._made[name]
 
-    def _state_text(self) -> str:
-        if self._request is not None and self.state == "approved" and not self._request.may_read:
-            return SEALED if self._request.sealed else WITHHELD
-        return STATES.get(self.state, html.escape(self.state))
+    def _reason(self) -> w.Widget:
+        if "reason" not in self._made:
+            self._made["reason"] = w.Textarea(placeholder=PLACEHOLDER, rows=2, layout=self._layout)
+        return self._made["reason"]
+
+    def _html(self, name: str, value: str) -> w.Widget:
+        if name not in self._made:
+            shared = next((p.style for p in self._made.values() if isinstance(p, w.HTML)), None)
+            style = {} if shared is None else {"style": shared}
+            self._made[name] = w.HTML(value=value, layout=self._layout, **style)
+        self._made[name].value = value
+        return self._made[name]
+
+    def _text(self, name: str) -> str:
+        return self._made[name].value if name in self._made else ""
+
+    # ---- work ----------------------------------------------------------------------------------------------------
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run on the connection's loop: the kernel's own, or that of a blocking connection's thread."""
-        loop = self._denied._connection._loop
+        loop = self._connection._loop
         if loop is None:
             self._task = asyncio.ensure_future(self._guarded(work))
         else:
@@ -122,58 +169,143 @@ class AccessRequestWidget(w.VBox):
     async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
         try:
             await work
+        except Denied as denied:
+            self._ended(denied)
         except BastionError as error:
-            self._result.value = error_html(error)
+            self._html("result", error_html(error))
         except Exception as error:  # noqa: BLE001 - a click must not fail unseen, nor show its insides
             msg = f"Something went wrong ({type(error).__name__})."
-            self._result.value = error_html(BastionError(msg, code="internal.widget"))
+            self._html("result", error_html(BastionError(msg, code="internal.widget")))
         self._draw()
 
+    def _ended(self, denied: Denied) -> None:
+        """What was approved is not given any more: say how the request stands; it may have been used up elsewhere."""
+        filed = denied.denial.request
+        if self._request is None or filed is None or filed.id != self._request.id or not filed.ended:
+            self._html("result", error_html(denied))
+            return
+        self._request = AccessRequest(filed, self._connection, self._request._plan)
+        self._release()
+
     async def _file(self) -> None:
-        self._ask.disabled = True
+        reason, button = self._made["reason"].value, self._made["ask"]
+        button.disabled = True
         try:
-            self._request = await self._denied._file(self._reason.value)
-            self._own = True
-            self._result.value = ""
+            if self._denied is not None:
+                self._request = await self._denied._file(reason)
+            elif self._request is not None:
+                if not reason.strip():
+                    msg = "A request needs a reason."
+                    raise InputError(msg, code="input.reason", next_step="Say in a sentence what you need it for.")
+                self._request = await self._connection._file_request(self._request._query(), reason.strip())
+            self._own = self._claim()
+            self._shown = False
+            self._html("result", "")
+            self._listen()
         finally:
-            self._ask.disabled = False
+            button.disabled = False
 
     async def _take_back(self) -> None:
         if self._request is not None:
-            self._request = await self._denied._connection._withdraw(self._request.id)
+            self._request = await self._connection._withdraw(self._request.id)
+            self._release()
 
     async def _show_safe(self) -> None:
-        released = await self._denied._connection._run_plan(self._denied.plan, "safe_part")
-        self._deliver(released)
+        assert self._denied is not None
+        self._deliver(await self._run(self._denied.plan, "safe_part"))
+
+    # ---- decisions -----------------------------------------------------------------------------------------------
+
+    def _claim(self) -> bool:
+        """Whether this widget is the one of its connection that fetches the result by itself."""
+        if self._request is None or self._request.requester != self._connection.identity:
+            return False
+        if self._request.id in self._connection._claimed:
+            return False
+        self._connection._claimed.add(self._request.id)
+        return True
+
+    def _listen(self) -> None:
+        self._remove()
+        self._remove = self._connection.on_decision(self._decided)
+
+    def _release(self) -> None:
+        """Nothing more is to be heard of the request."""
+        self._remove()
+        self._remove = lambda: None
 
     def _decided(self, request: AccessRequest) -> None:
         self.refresh()
         if self._request is None or request.id != self._request.id:
             return
-        self._request = request
-        if not request.sealed:
-            self._remove()
+        plan = self._denied.plan if self._denied is not None else self._request._plan
+        self._request = AccessRequest(request.info, self._connection, plan)
+        info = request.info
+        if info.ended or info.state not in ("pending", "approved"):
+            self._release()
         self._draw()
-        # a cell that filed it may be waiting for the result, and an approval for once gives it once
-        if self._own and (request.sealed or request.may_read):
-            self._spawn(self._run() if request.sealed else self._fetch())
+        # a cell may be waiting for the result, and an approval for once gives it once
+        mine = self._own and not self._shown and request.id not in self._connection._waited
+        if mine and (request.sealed or request.may_read) and not info.ended:
+            self._spawn(self._run_sealed() if request.sealed else self._fetching())
 
-    async def _run(self) -> None:
+    async def _run_sealed(self) -> None:
         """Let it run; what it gives stays sealed until a further decision."""
         try:
-            await self._fetch()
+            await self._fetching()
         except Denied as denied:
             if denied.rule != "owner-grant":
                 raise
 
-    async def _fetch(self) -> None:
-        released = await self._denied._connection._run_plan(
-            self._denied.plan, "run", request=self._request.id if self._request else None
-        )
+    async def _fetching(self) -> None:
+        assert self._request is not None
+        released = await self._run(self._request._query(), "run", self._request.id)
         self._shown = True
         self._deliver(released)
+        # whether an approval for once is used up by this is not told with the table
+        info = await self._connection._get_request(self._request.id)
+        if info.ended:
+            self._release()
+
+    async def _run(self, plan: Any, mode: str, request: str | None = None) -> Released:
+        """Run it, with how far it is and a button to stop it once that takes long."""
+        text = ProgressText()
+        work = asyncio.ensure_future(
+            self._connection._run_plan(plan, mode, request=request, on_progress=lambda p: text.heard(p))
+        )
+        try:
+            while not work.done():
+                await asyncio.wait([work], timeout=EVERY)
+                if not work.done():
+                    self._running = work
+                    self._html("progress", f"<small>{safe_html(text.line())}</small>")
+                    self._draw()
+            return work.result()
+        except asyncio.CancelledError:
+            work.cancel()
+            msg = "The query was stopped."
+            raise BastionError(msg, code="interrupted.cancelled") from None
+        finally:
+            self._running = None
+            if "progress" in self._made:
+                self._html("progress", "")
+
+    def _stop(self) -> None:
+        work, loop = self._running, self._connection._loop
+        if work is None:
+            return
+        if loop is None:
+            work.cancel()
+        else:
+            loop.call_soon_threadsafe(work.cancel)
 
     def _deliver(self, released: Released) -> None:
-        self._result.value = table_html(released.frame, released.note, "In the next cells this table is: released")
+        self._pages = None
+        twin = ""
+        if self._shelf is not None and clipped_table(released) is not None:
+            self._pages = self._shelf.add(released)
+            twin = self._pages.twin
+        line = "In the next cells this table is: released"
+        self._html("result", released_html(released, line, twin=twin))
         if self._on_result is not None:
             self._on_result(released)

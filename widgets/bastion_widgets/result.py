@@ -19,6 +19,9 @@ from bastion_policy.verdict import ReleaseNote
 
 from bastion.client.connection import Released
 from bastion.render import bundle, tables
+from bastion.render.copies import as_csv
+from bastion.render.released import facts_lines
+from bastion.render.safe_text import safe_text
 
 PAGE_SIZES = (10, 20, 50, 100)
 CSV_BYTES = 4 << 20
@@ -33,7 +36,6 @@ body:not(:has(.TWIN-pages.jupyter-widgets-disconnected)) .bastion.TWIN :is(table
 </style>"""
 UNSORTED = "(as released)"
 _SORTABLE = (pl.Boolean, pl.String, pl.Categorical, pl.Enum, pl.Binary)
-_NESTED = (pl.List, pl.Array, pl.Struct, pl.Object, pl.Binary)
 
 
 class ResultWidget(w.VBox):
@@ -49,7 +51,10 @@ class ResultWidget(w.VBox):
 
     def __init__(self, table: Released | pl.DataFrame, note: ReleaseNote | None = None) -> None:
         self._frame = table.frame if isinstance(table, Released) else table
+        self._table = table
         self._note = table.note if isinstance(table, Released) else note
+        self._marks = table.about.marks if isinstance(table, Released) and table.about is not None else None
+        self._facts = facts_lines(table) if isinstance(table, Released) else []
         self._order: pl.Series | None = None  # row numbers in the sorted order, u32
         self._start = self._left = 0
         self._down = False
@@ -112,7 +117,7 @@ class ResultWidget(w.VBox):
 
     def static(self) -> dict[str, str]:
         """Return the first output: the static table, as HTML and as text."""
-        return bundle(self._frame, self._note, twin=self.twin)
+        return bundle(self._table, self._note, twin=self.twin)
 
     def view(self) -> dict[str, Any]:
         """Return the second output: the widget. Its HTML and text add nothing to the first, and are there to say so."""
@@ -130,6 +135,7 @@ class ResultWidget(w.VBox):
         for part in parts:
             part.close()
         self._frame, self._order = self._frame.clear(), None
+        self._table = self._frame
 
     # ---- what the controls do ------------------------------------------------------------------------------------
 
@@ -167,7 +173,8 @@ class ResultWidget(w.VBox):
         return (
             f"{tables.STYLE}{ALIVE.replace('TWIN', self.twin)}"
             f'<div class="bastion"><div class="shape">{place}</div><table>{tables.head_html(view)}'
-            f"<tbody>{tables.rows_html(view)}</tbody></table>{tables.foot_html(self._note)}{self._saved}</div>"
+            f"<tbody>{tables.rows_html(view, self._marks)}</tbody></table>"
+            f"{tables.foot_html(self._note, *self._facts, marks=self._marks)}{self._saved}</div>"
         )
 
     def _sort(self) -> None:
@@ -213,7 +220,7 @@ class Shelf:
         self._most, self._size = widgets, size
         self._kept: deque[ResultWidget] = deque()
 
-    def add(self, table: pl.DataFrame, note: ReleaseNote | None = None) -> ResultWidget:
+    def add(self, table: Released | pl.DataFrame, note: ReleaseNote | None = None) -> ResultWidget:
         """Make a widget and keep it."""
         widget = ResultWidget(table, note)
         self._kept.append(widget)
@@ -224,22 +231,13 @@ class Shelf:
             oldest.close()
         return widget
 
-    def outputs(self, table: pl.DataFrame, note: ReleaseNote | None = None) -> list[dict[str, Any]]:
+    def outputs(self, table: Released | pl.DataFrame, note: ReleaseNote | None = None) -> list[dict[str, Any]]:
         """Return the two outputs that show a table: static, and the widget."""
         widget = self.add(table, note)
         return [widget.static(), widget.view()]
 
     def __len__(self) -> int:
         return len(self._kept)
-
-
-def as_csv(frame: pl.DataFrame) -> bytes:
-    """Return `frame` as CSV, UTF-8; what CSV cannot hold (lists, structs, bytes) is written as text."""
-    texts = [
-        pl.Series(s.name, [None if v is None else str(v) for v in s.to_list()], pl.String)
-        for s in frame if isinstance(s.dtype, _NESTED)
-    ]  # fmt: skip
-    return frame.with_columns(texts).write_csv().encode()
 
 
 def _can_sort(dtype: pl.DataType) -> bool:
@@ -250,7 +248,7 @@ def _labels(columns: list[str]) -> list[str]:
     """Return a distinct, short label for each column: a menu finds its entries by their text."""
     taken, labels = {UNSORTED}, []
     for position, name in enumerate(columns, 1):
-        clipped = " ".join(name[: tables.MAX_CELL].split()) or "(no name)"
+        clipped = " ".join(safe_text(name, tables.MAX_CELL).split()) or "(no name)"
         label = clipped if clipped not in taken else f"{clipped} (column {position})"
         taken.add(label)
         labels.append(label)
