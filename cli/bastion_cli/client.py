@@ -6,17 +6,18 @@ import csv
 import gzip
 import json
 import time
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import click
 import polars as pl
 from bastion_plan.errors import InputError
-from rich.markup import escape
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
+from bastion.render.safe_text import safe_text
 from bastion_cli.context import client_options, default_directory, directory_option, open_connection
-from bastion_cli.output import console, json_option, reporting, say, show, when
+from bastion_cli.output import console, foreign, json_option, reporting, say, show, when
 
 
 @click.command()
@@ -47,7 +48,8 @@ def upload(
     text = policy_file.read_text(encoding="utf-8") if policy_file else None
     with open_connection(endpoint, who, server_key) as connection:
         bar = Progress(
-            TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), console=console, disable=as_json, transient=True
+            TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn(),
+            console=console, disable=as_json, transient=True,
         )  # fmt: skip
         with bar:
             task = bar.add_task(file.name, total=None)
@@ -59,10 +61,10 @@ def upload(
     if as_json:
         click.echo(json.dumps(card_row(card), indent=2))
         return
-    console.print(f"[bold]{escape(card.facts.name)}[/] is there, version {card.facts.version}. Its columns:")
+    console.print(f"[bold]{foreign(card.facts.name)}[/] is there, version {card.facts.version}. Its columns:")
     print_roles(card)
     for warning in card.warnings:
-        console.print(f"[red]look at this:[/] {escape(warning)}")
+        console.print(f"[red]look at this:[/] {foreign(warning)}")
 
 
 def read_table(file: Path) -> pl.DataFrame:
@@ -146,39 +148,63 @@ def print_roles(card: Any) -> None:
 
 @click.command()
 @click.argument("name", required=False)
+@click.option("--preview", is_flag=True, help="Of one dataset: made-up rows in its shape, to write code with.")
+@click.option("--rows", type=int, default=5, show_default=True, help="How many rows of --preview.")
 @client_options
 @json_option
 @reporting
-def datasets(name: str | None, endpoint: str | None, who: str | None, server_key: str | None, as_json: bool) -> None:
+def datasets(
+    name: str | None, preview: bool, rows: int,
+    endpoint: str | None, who: str | None, server_key: str | None, as_json: bool,
+) -> None:  # fmt: skip
     """List the datasets you may see, or show one with its columns and policy.
 
     \b
     Example:  bastion datasets titanic
+    How its rows look, made up from what is public:  bastion datasets titanic --preview
     """
+    if preview and name is None:
+        msg = "--preview is of one dataset."
+        raise InputError(msg, code="input.arguments", next_step="Write bastion datasets NAME --preview.")
     with open_connection(endpoint, who, server_key) as connection:
         if name is None:
-            rows = [card_row(card) for card in connection.cards()]
-            for row in rows:
+            cards = [card_row(card) for card in connection.cards()]
+            for row in cards:
                 row["width"] = len(row["columns"])
             show(
-                rows,
+                cards,
                 {"name": "name", "owner": "owner", "kind": "kind", "width": "columns", "id": "id"},
                 as_json=as_json,
                 empty="There are no datasets that you may see.",
             )
             return
-        card = connection.dataset(name).dataset
+        frame = connection.dataset(name)
+        card = frame.dataset
+        fake = frame.preview(rows) if preview else None
+    if fake is not None:
+        show_preview(fake, as_json=as_json)
+        return
     if as_json:
         click.echo(json.dumps(card_row(card), indent=2))
         return
     from bastion_policy.words import policy_words
 
-    console.print(f"[bold]{escape(card.facts.name)}[/] (of {escape(card.facts.owner)}, version {card.facts.version})")
+    console.print(f"[bold]{foreign(card.facts.name)}[/] (of {foreign(card.facts.owner)}, version {card.facts.version})")
     print_roles(card)
     for line in policy_words(card.facts.policy):
-        console.print(f"· {line}", markup=False)
+        console.print(f"· {safe_text(line)}", markup=False)
     for warning in card.warnings:
-        console.print(f"[red]look at this:[/] {escape(warning)}")
+        console.print(f"[red]look at this:[/] {foreign(warning)}")
+
+
+def show_preview(fake: Any, *, as_json: bool) -> None:
+    """Print made-up rows; as JSON every one of them says that it is."""
+    if as_json:
+        made = [{"FAKE": True, "row": {n: "*" if n in fake.hidden else v for n, v in row.items()}}
+                for row in fake.to_polars().iter_rows(named=True)]  # fmt: skip
+        click.echo(json.dumps({"fake": True, "name": fake.name, "rows": made}, indent=2, default=str))
+        return
+    console.print(repr(fake), markup=False, soft_wrap=True)
 
 
 @click.group(invoke_without_command=True)
@@ -221,14 +247,14 @@ def requests(
         console.print("There are no requests.")
     for row, info in zip(rows, found, strict=True):
         console.print(
-            f"[bold]{row['id']}[/] {state_text(info)}  {escape(row['who'])}, {row['when']}: “{escape(row['reason'])}”"
+            f"[bold]{row['id']}[/] {state_text(info)}  {foreign(row['who'])}, {row['when']}: “{foreign(row['reason'])}”"
         )
-        for line in str(row["code"]).splitlines():
+        for line in str(row["code"]).split("\n"):
             console.print(f"    {line}", markup=False)
         for line in row["findings"]:
-            console.print(f"    · {line}", markup=False)
+            console.print(f"    · {safe_text(line)}", markup=False)
         if row["answer"]:
-            console.print(f"    answer: {row['answer']}", markup=False)
+            console.print(f"    answer: {safe_text(row['answer'])}", markup=False)
 
 
 def state_text(info: Any) -> str:
@@ -269,9 +295,9 @@ def requests_show(
             plain["preview"] = rows.rows(named=True)
         click.echo(json.dumps(plain, indent=2, default=str))
         return
-    console.print(f"[bold]{r.id}[/] {state_text(r)}  {escape(r.requester)}, {when(r.created)}: “{escape(r.reason)}”")
-    console.print(f"  {r.words}", markup=False)
-    for line in r.code.splitlines():
+    console.print(f"[bold]{r.id}[/] {state_text(r)}  {foreign(r.requester)}, {when(r.created)}: “{foreign(r.reason)}”")
+    console.print(f"  {safe_text(r.words)}", markup=False)
+    for line in r.code.split("\n"):
         console.print(f"    {line}", markup=False)
     sections = (
         ("expressions", r.expressions),
@@ -284,9 +310,9 @@ def requests_show(
         if lines:
             console.print(f"  {title}", style="bold", markup=False)
         for line in lines:
-            console.print(f"    · {line}", markup=False)
+            console.print(f"    · {safe_text(line)}", markup=False)
     if r.decided_by:
-        said = f": “{r.answer}”" if r.answer else ""
+        said = f": “{safe_text(r.answer)}”" if r.answer else ""
         console.print(f"  decided by {r.decided_by}, {when(r.decided_at)}{said}", markup=False)
     if r.until:
         console.print(f"  the approval holds until {when(r.until)}", markup=False)
@@ -383,20 +409,29 @@ def audit() -> None:
 
 @audit.command("show")
 @click.argument("dataset", required=False)
-@click.option("--limit", type=int, default=50, show_default=True)
+@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
+@click.option("--who", "by", help="Only of this identity.")
+@click.option(
+    "--kind", "kinds", multiple=True, help="Only of this kind: outcome, request, decision, policy …; repeatable."
+)
+@click.option("--since", type=click.DateTime(), help="Only from this local time on.")
+@click.option("--until", type=click.DateTime(), help="Only before this local time.")
+@click.option("--red", is_flag=True, help="Only what is to be looked at.")
+@click.option("--below", type=int, default=0, help="Only records before this number, to page back.")
 @client_options
 @json_option
 @reporting
 def audit_show(
-    dataset: str | None, limit: int, endpoint: str | None, who: str | None, server_key: str | None, as_json: bool
-) -> None:
-    """Show the last records of the audit log, of your datasets or of one.
+    dataset: str | None, limit: int, by: str | None, kinds: tuple[str, ...], since: datetime | None, until: datetime | None,
+    red: bool, below: int, endpoint: str | None, who: str | None, server_key: str | None, as_json: bool,
+) -> None:  # fmt: skip
+    """Show the last records of the audit log, of your datasets or of one, that match all options given.
 
     \b
-    Example:  bastion audit show titanic --limit 20
+    Example:  bastion audit show titanic --who alice --kind outcome --since 2026-11-01
     """
     with open_connection(endpoint, who, server_key) as connection:
-        records = connection.audit(dataset, limit)
+        records = connection.audit(dataset, limit, who=by, kinds=kinds, since=since, until=until, red=red, below=below)
     rows = [
         {"index": r.index, "time": when(r.time), "kind": r.kind_of, "who": r.who, "summary": ("! " if r.red else "") + r.summary,
          "plan": r.plan_hash[:12], "details": r.details}
@@ -429,11 +464,11 @@ def audit_exposure(dataset: str, endpoint: str | None, who: str | None, server_k
     from bastion.client.exposure import uses_text
 
     m = found.message
-    console.print(f"[bold]{escape(m.name)}[/], {m.people} people: what has been released so far")
+    console.print(f"[bold]{foreign(m.name)}[/], {m.people} people: what has been released so far")
     if m.epsilon is not None:
         console.print(f"budget: epsilon {m.spent or 0:.3g} of {m.epsilon:g} spent, delta {m.delta:g}", markup=False)
     if m.void:
-        console.print(f"[red]the stated epsilon no longer holds:[/] {escape(m.void)}")
+        console.print(f"[red]the stated epsilon no longer holds:[/] {foreign(m.void)}")
     if not m.audiences:
         console.print("Nothing yet.")
         return
@@ -461,7 +496,7 @@ def audit_exposure(dataset: str, endpoint: str | None, who: str | None, server_k
         as_json=False, empty="",
     )  # fmt: skip
     if m.untouched:
-        console.print(f"Nothing was released of {', '.join(m.untouched)}.", markup=False)
+        console.print(f"Nothing was released of {safe_text(', '.join(m.untouched))}.", markup=False)
 
 
 def percent(share: float | None) -> str:

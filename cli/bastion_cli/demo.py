@@ -15,12 +15,11 @@ from typing import Any
 
 import polars as pl
 from bastion_plan.errors import InputError, NotFound, ServerError
-from rich.markup import escape
 from rich.syntax import Syntax
 
 from bastion import Connection, Identity
 from bastion.client.endpoints import write_profile
-from bastion_cli.output import console
+from bastion_cli.output import console, foreign
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOK = Path("notebooks/01-quick-tour.ipynb")
@@ -92,7 +91,7 @@ def stage(directory: Path, *, fresh: bool) -> Iterator[Any]:
     with start(directory / "server", owners=[olga], users=[alice]) as server:
         step(f"started a server process on {server.endpoint} (pid {server.pid}), encrypted with CURVE")
         for warning in server.warnings:
-            console.print(f"  [red]warning:[/] {escape(warning)}")
+            console.print(f"  [red]warning:[/] {foreign(warning)}")
         profile = directory / "profile.toml"
         os.environ["BASTION_PROFILE"] = str(profile)
         for name in ("BASTION_ENDPOINT", "BASTION_IDENTITY", "BASTION_SERVER_KEY"):
@@ -200,7 +199,7 @@ class Approver:
             request = self._request
             time.sleep(0.3)
             console.print(
-                f"[green]·[/] [italic]olga, at her own client, reads:[/] {escape(request.requester)} asks “{escape(request.reason)}”"
+                f"[green]·[/] [italic]olga, at her own client, reads:[/] {foreign(request.requester)} asks “{foreign(request.reason)}”"
             )
             console.print(f"    {request.code}", markup=False)
             self._owner.approve(request, ANSWER)

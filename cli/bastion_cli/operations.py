@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.markup import escape
 
 from bastion_cli import context
 from bastion_cli.keys import owner_exists
-from bastion_cli.output import console, json_option, reporting, say
+from bastion_cli.output import console, foreign, json_option, reporting, say
 
 
 @click.command()
@@ -45,7 +44,7 @@ def serve(directory: Path | None, endpoint: str, bootstrap: str | None, memory: 
         console.print(f"  server key   {facts['server_key']}", markup=False)
         console.print("  attested     no (evidence comes with a later release)")
         for warning in facts["warnings"]:
-            console.print(f"  [red]warning[/]      {escape(warning)}")
+            console.print(f"  [red]warning[/]      {foreign(warning)}")
         if not owner_exists(folder):
             console.print(f"  no owner yet: bastion keys create NAME --role owner --dir {folder}", markup=False)
         console.print("  invite       bastion invite NAME        stop with Ctrl-C")
@@ -87,9 +86,9 @@ def check(file: Path, as_json: bool) -> None:
         for line in words:
             console.print(f"· {line}", markup=False)
         for line in warnings:
-            console.print(f"[yellow]look at this:[/] {escape(line)}")
+            console.print(f"[yellow]look at this:[/] {foreign(line)}")
         for line in unsupported:
-            console.print(f"[red]refused by this release:[/] {escape(line)}")
+            console.print(f"[red]refused by this release:[/] {foreign(line)}")
     if unsupported:
         sys.exit(1)
 

@@ -16,13 +16,29 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from bastion.render.safe_text import safe_text
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
-console = Console(highlight=False)
-errors = Console(stderr=True, highlight=False)
+
+class SafeConsole(Console):
+    """Rich's console, which lets no string through that the terminal would obey, whoever wrote it."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print as Rich does; strings are made safe, and their lines kept."""
+        super().print(*(safe_text(o, lines=True) if isinstance(o, str) else o for o in objects), **options)
+
+
+console = SafeConsole(highlight=False)
+errors = SafeConsole(stderr=True, highlight=False)
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
+
+
+def foreign(value: object) -> str:
+    """Return a string of others for a line of Rich's markup: safe, on one line, with nothing in it taken for markup."""
+    return escape(safe_text(value))
 
 
 def fail(error: BastionError, *, as_json: bool = False) -> None:
@@ -31,10 +47,10 @@ def fail(error: BastionError, *, as_json: bool = False) -> None:
         fields = {"code": error.code, "message": error.message, "reason": error.reason, "next_step": error.next_step}
         click.echo(json.dumps({"error": fields}, indent=2, default=_plain))
         return
-    errors.print(f"[red]{escape(error.message)}[/]", soft_wrap=True)
+    errors.print(f"[red]{foreign(error.message)}[/]", soft_wrap=True)
     for line in (error.reason, error.next_step):
         if line:
-            errors.print(f"  {escape(line)}", soft_wrap=True)
+            errors.print(f"  {foreign(line)}", soft_wrap=True)
     errors.print(f"  [dim]{escape(f'[{error.code}]')}[/]", soft_wrap=True)
 
 
@@ -95,13 +111,13 @@ def show(rows: Sequence[dict[str, Any]], columns: dict[str, str], *, as_json: bo
         return
     table = Table(*columns.values(), box=None, pad_edge=False, header_style="bold")
     for row in rows:
-        table.add_row(*(escape(_text(row.get(key))) for key in columns))
+        table.add_row(*(foreign(_text(row.get(key))) for key in columns))
     console.print(table)
 
 
 def say(fields: dict[str, Any], text: str, *, as_json: bool) -> None:
     """Print one fact as a sentence or as JSON."""
-    click.echo(json.dumps(fields, indent=2, default=_plain) if as_json else text)
+    click.echo(json.dumps(fields, indent=2, default=_plain) if as_json else safe_text(text, lines=True))
 
 
 def when(seconds: float) -> str:

@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 from warm_shell import Warm
 
+from bastion import Connection, Identity
+
 ROOT = Path(__file__).parents[2]
 BASTION = str(Path(sys.executable).with_name("bastion"))
 
@@ -75,6 +77,40 @@ def test_datasets(shell):
     assert row["name"] == "titanic"
     assert {c["name"]: c["role"] for c in row["columns"]}["Name"] == "hidden"
     assert "hidden" in shell.run("datasets", "titanic", "--as", "alice")
+
+
+def test_preview_of_a_dataset(shell):
+    made = shell.run("datasets", "titanic", "--preview", "--rows", "2", "--as", "alice")
+    assert all(line.startswith("FAKE") for line in made.strip().split("\n"))
+    assert "Braund" not in made
+    found = shell.json("datasets", "titanic", "--preview", "--as", "alice")
+    assert found["fake"]
+    assert len(found["rows"]) == 5
+    assert all(row["FAKE"] and row["row"]["Name"] == "*" for row in found["rows"])
+    assert "input.preview" in shell.run("datasets", "titanic", "--preview", "--rows", "0", "--as", "alice", code=1)
+    assert "input.arguments" in shell.run("datasets", "--preview", code=1)
+
+
+def test_names_that_would_mislead_are_shown_safely(shell, tmp_path):
+    import polars as pl
+    from hostile import check_text
+
+    frame = pl.DataFrame({"a\x1b[2J\u202e[bold]": ["x\x1b[31m"] * 20, "b": range(20)})
+    frame.write_parquet(tmp_path / "odd.parquet")
+    said = shell.run("upload", str(tmp_path / "odd.parquet"), "--name", "misleading", "--as", "olga")
+    for words in (("datasets",), ("datasets", "misleading"), ("datasets", "misleading", "--preview"), ("audit", "show", "misleading"),
+                  ("audit", "exposure", "misleading")):  # fmt: skip
+        said += shell.run(*words, "--as", "olga")
+    check_text(said)
+    assert "[bold]" in said, "it is no markup of ours"
+    with Connection(**address(shell), identity=Identity.load(shell.folder / "keys" / "olga.key")) as connection:
+        connection.client.polars.delete_df("misleading")
+
+
+def address(shell) -> dict[str, str]:
+    """Where the server listens."""
+    found = json.loads((shell.folder / "server" / "address.json").read_text())
+    return {"endpoint": found["endpoint"], "server_key": found["server_key"]}
 
 
 def test_requests_approve_and_deny(shell):
