@@ -10,7 +10,7 @@ PYTEST := $(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
 ALL_CASES ?= 200
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab test test-all check bench clean fuzz-plan fuzz-engine fuzz-wire fuzz-audit fuzz-policy attack-report utility-report
+.PHONY: help demo lab docs browser test test-all check bench clean fuzz-plan fuzz-engine fuzz-wire fuzz-audit fuzz-policy attack-report utility-report
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -39,24 +39,25 @@ $(STAMP)-lab: $(STAMP)
 	@touch $@
 
 $(STAMP)-test: $(STAMP)
-	@echo "· installing the test tools"
-	@$(PIP) -e '.[server,demo,test]'
+	@echo "· installing the test tools, with JupyterLab and Playwright (two minutes the first time)"
+	@$(PIP) -e '.[server,demo,test,docs,browser,plots]'
 	@touch $@
 
-$(STAMP)-browser: $(STAMP)-test
-	@echo "· installing JupyterLab and Playwright (the browser itself is Debian's chromium: apt install chromium)"
-	@$(PIP) -e '.[server,demo,test,browser]'
-	@touch $@
+# Debian's browser, where apt may install it; without it the tests in JupyterLab are skipped
+browser:
+	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+	  && echo "· installing chromium" && apt-get update -qq >/dev/null && apt-get install -y -qq chromium >/dev/null 2>&1; } \
+	  || echo "· SKIPPED: the tests in a real browser, since there is no chromium and apt may not install it (apt install chromium)"
 
 check: $(STAMP)-test  ## ruff, mypy --strict, import rules
 	$(BIN)/ruff check .
 	$(BIN)/mypy -p bastion_plan -p bastion_policy -p bastion_wire -p bastion_server
 	$(BIN)/lint-imports
 
-test: check  ## everything a change must pass (fixed-seed samples of the long suites)
+test: check browser  ## everything a change must pass (fixed-seed samples of the long suites)
 	$(PYTEST) -m "not slow"
 
-test-all: check $(STAMP)-browser  ## all tests, ALL_CASES cases per property, JupyterLab in a browser where there is chromium
+test-all: check browser  ## all tests, ALL_CASES cases per property, JupyterLab in a browser where there is chromium
 	BASTION_FUZZ_CASES=$(ALL_CASES) $(PYTEST)
 
 fuzz-plan: $(STAMP)-test  ## canonical bytes against mutations, CASES times
@@ -83,6 +84,15 @@ utility-report: $(STAMP)-test  ## run the measured harnesses at length and write
 
 bench: $(STAMP)-test  ## the numbers of docs/benchmarks.md, measured side by side
 	$(BIN)/python -m benchmarks
+
+$(STAMP)-docs: $(STAMP)
+	@echo "· installing what makes the site"
+	@$(PIP) -e '.[server,demo,docs]'
+	@touch $@
+
+docs: $(STAMP)-docs  ## the documentation as a site, in build/site
+	@NO_MKDOCS_2_WARNING=1 DISABLE_MKDOCS_2_WARNING=true $(BIN)/mkdocs build --quiet
+	@echo "open build/site/index.html"
 
 clean:  ## remove the virtual environment and the demo's server
 	rm -rf $(VENV) .demo build *.egg-info

@@ -13,6 +13,7 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import clinics
 import numpy as np
 import polars as pl
 
@@ -215,6 +216,29 @@ dob = "quasi"
 is_fraud = "sensitive"
 """
 
+VOYAGE_POLICY = """
+unit = "PassengerId"
+rows_per_unit = 1
+profile = "strict"
+unsafe = "suppress"
+
+[safe_zone]
+aggregation = 10
+
+[roles]
+Survived = { role = "quasi", domain = [0, 1] }
+Pclass = { role = "quasi", domain = [1, 2, 3] }
+Sex = { role = "quasi", domain = ["female", "male"] }
+Age = "quasi"
+SibSp = "quasi"
+Parch = "quasi"
+Fare = { role = "measure", lower = 0, upper = 600 }
+Embarked = { role = "quasi", domain = ["C", "Q", "S"] }
+Name = "hidden"
+Ticket = "hidden"
+Cabin = "hidden"
+"""
+
 
 def policies() -> dict[str, Policy]:
     """Return the policy of each table, by its name."""
@@ -225,12 +249,14 @@ def policies() -> dict[str, Policy]:
         "cabins": people,
         "covid": from_toml(COVID_POLICY),
         "fraud": from_toml(FRAUD_POLICY),
+        "voyage": from_toml(VOYAGE_POLICY),
+        **dict.fromkeys(clinics.tables(), clinics.policy()),
     }
 
 
 def tables() -> dict[str, pl.DataFrame]:
     """Return the tables of the notebooks, by name."""
-    return {"passengers": titanic(), "cabins": cabins(), "covid": covid(), "fraud": fraud()}
+    return {"passengers": titanic(), "cabins": cabins(), "covid": covid(), "fraud": fraud(), "voyage": titanic(), **clinics.tables()}
 
 
 def send_all(owner: Connection) -> None:
