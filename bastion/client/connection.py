@@ -316,7 +316,7 @@ class Connection(OwnerMethods):
         return self._listen(_STATE, callback)
 
     def on_decision(self, callback: Callable[[AccessRequest], Any]) -> Callable[[], None]:
-        """Call `callback(request)` when an owner decides on one of one's own requests."""
+        """Call `callback(request)` when one of one's own requests is decided, ends, or its approval is used."""
         return self.on_push(
             lambda push: callback(AccessRequest(push.request, self)) if push.request else None, "decision"
         )

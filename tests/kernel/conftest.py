@@ -42,8 +42,9 @@ def jupyter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             os.environ[name] = value
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """A server of each file's own: what one file asks and leaves open is no other's past."""
     folder = tmp_path_factory.mktemp("stage")
     olga, alice = (Identity.create(name, folder / "keys") for name in ("olga", "alice"))
     profile = folder / "profile.toml"

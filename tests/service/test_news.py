@@ -24,7 +24,8 @@ from bastion.policy import Policy
 
 @contextmanager
 def heard(connection):
-    """Collect the topics of pushes; leave when a question asked afterwards was answered: pushes come in order."""
+    """Collect the pushes between two questions' answers: pushes come in order, and those of before are none of it."""
+    connection.ping()
     topics = []
     remove = connection.on_push(lambda push: topics.append(push))
     yield topics

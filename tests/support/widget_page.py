@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import queue
 import time
 
 from kernel_client import Client
@@ -36,6 +38,11 @@ class Page:
             self.take([self.kernel.client.get_iopub_msg(timeout=max(0.01, end - time.monotonic()))])
             count += 1
         return count
+
+    def hear(self, seconds: float) -> None:
+        """Take the next message on IOPub, if one comes in this time."""
+        with contextlib.suppress(queue.Empty):
+            self.take([self.kernel.client.get_iopub_msg(timeout=seconds)])
 
     def find(self, **wanted) -> str:
         (found,) = [k for k, s in self.states.items() if all(s.get(n) == v for n, v in wanted.items())]

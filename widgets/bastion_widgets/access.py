@@ -262,10 +262,6 @@ class AccessRequestWidget(w.VBox):
         released = await self._run(self._request._query(), "run", self._request.id)
         self._shown = True
         self._deliver(released)
-        # whether an approval for once is used up by this is not told with the table
-        info = await self._connection._get_request(self._request.id)
-        if info.ended:
-            self._release()
 
     async def _run(self, plan: Any, mode: str, request: str | None = None) -> Released:
         """Run it, with how far it is and a button to stop it once that takes long."""

@@ -322,9 +322,8 @@ class QueryService:
                 )
             used = await asyncio.shield(asyncio.to_thread(self.store.grants.use, grant.id, time.time()))
             if used.ended:
-                self.review.told(
-                    self.store.requests.get(grant.request), f"{who} has had the result: the approval is used"
-                )
+                words = f"{who} has had the result: the approval is used"
+                self.review.changed(self.store.requests.get(grant.request), words)
             await self.approved.prune()
         return True
 

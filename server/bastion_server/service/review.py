@@ -205,9 +205,7 @@ class ReviewService:
             await self.tell_ended()
             raise decided
         if decided.state != "pending":
-            self.push(decided.requester, Push("decision", self.info(decided, decided.requester)))
-            for owner in {o.owner for o in decided.owners}:
-                self.push(owner, Push("request", self.info(decided, owner)))
+            self.changed(decided)
         return self.info(decided, principal.name)
 
     def _check_reading(self, body: Decide, filed: AccessRequest, who: str) -> None:
@@ -292,10 +290,15 @@ class ReviewService:
         past = await asyncio.to_thread(dossier.past, self.store, filed)
         return self.info(filed, who, past)
 
-    def told(self, filed: AccessRequest, text: str) -> None:
-        """Tell the owners of a request what became of it."""
+    def told(self, filed: AccessRequest, text: str = "") -> None:
+        """Tell the owners of a request what became of it, in words if there are any."""
         for owner in {o.owner for o in filed.owners}:
             self.push(owner, Push("request", self.info(filed, owner), text=text))
+
+    def changed(self, filed: AccessRequest, text: str = "") -> None:
+        """Tell a requester and the owners how a request stands now: decided, ended, its approval used."""
+        self.push(filed.requester, Push("decision", self.info(filed, filed.requester)))
+        self.told(filed, text)
 
     async def tell_ended(self, *, outdated: bool = False) -> None:
         """End requests and approvals that are past their date, and tell requesters and owners of all that ended so.
@@ -311,9 +314,7 @@ class ReviewService:
                 await asyncio.to_thread(store.grants.expire, now)
             ended = [*_taken(store.requests.ended), *_taken(store.grants.ended)]
             for filed in map(store.requests.get, dict.fromkeys(ended)):
-                self.push(filed.requester, Push("decision", self.info(filed, filed.requester)))
-                for owner in {o.owner for o in filed.owners}:
-                    self.push(owner, Push("request", self.info(filed, owner)))
+                self.changed(filed)
 
     def info(self, filed: AccessRequest, who: str, past: tuple[PastEvent, ...] = ()) -> RequestInfo:
         """Return a request as `who` may see it.
