@@ -31,10 +31,11 @@ from bastion_policy.guard_cells import Flags, Floats, Indexes, Steps
 from bastion_policy.history import Channel, Sets
 from bastion_policy.history.past import Beside
 from bastion_policy.history.sets import Items, together
-from bastion_policy.judge_history import CLOSE, MOST_LOOKED_AT, Compared, Memory
+from bastion_policy.judge_history import CLOSE, MOST_LOOKED_AT, Memory
 from bastion_policy.judge_homogeneity import least_differing, watched
 from bastion_policy.judge_people import sound
 from bastion_policy.judge_rules import Judged
+from bastion_policy.judge_versions import Compared, compared, told
 from bastion_policy.judge_watch import Part
 from bastion_policy.lineage import Form, Occurrence, Source, World
 from bastion_policy.model import Effective
@@ -354,7 +355,7 @@ class Differences:
                 alone = s if s.without is None else self.statistics[s.without]
                 for asked, flags, now in self._told(part, i, s, now=number > 0):
                     for o, sets in self._tables(asked, s):
-                        for beside in self.memory.compared(o, sets, now=now):
+                        for beside in compared(self.memory, o, sets, now=now):
                             yield from self._judge(part.judged, i, alone, o, beside, flags)
             self._kept(part)
 
@@ -398,7 +399,7 @@ class Differences:
             for asked, flags, _ in self._told(part, i, s, now=True):
                 for o, sets in self._tables(asked, s):
                     shown = flags & part.judged.shown[i]
-                    if (shown & ~self.memory.told(o, sets, shown)).any():
+                    if (shown & ~told(self.memory, o, sets, shown)).any():
                         part.judged.shown[i][shown] = False
                         part.judged.failed.append((i, "audit-capacity"))
 

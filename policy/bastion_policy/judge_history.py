@@ -13,35 +13,22 @@ from bastion_plan.canonical import encode
 from bastion_plan.expressions import Alias, AnyExpr, Column, Expr
 from bastion_plan.nodes import AnyNode, Node
 
+from bastion_policy import judge_approved, judge_versions
 from bastion_policy.audit import AuditRules, Clearance, Row, distinct
 from bastion_policy.boundary import call
 from bastion_policy.guard_cells import INDEX, Flags, Indexes, Measurer, Steps, X, both, ints
 from bastion_policy.guard_plans import lenient
 from bastion_policy.history import FAR, FULL, NEAR, SAME, Channel, History, Lens, Sets, audited
-from bastion_policy.history.near import Cells
 from bastion_policy.history.past import Hashes, Past
 from bastion_policy.history.people import classes
-from bastion_policy.history.sets import Items, together
+from bastion_policy.history.sets import together
+from bastion_policy.judge_channels import APPROVED, FIRST, OF_PEOPLE, PICKED, SHOWN, WEIGHED, channel_of
 from bastion_policy.lineage import Occurrence, Source
 from bastion_policy.model import Effective
 
-#: the channel of what an owner released although the audit would not have cleared it
-APPROVED = "~approved"
-#: the channel of those whom an owner showed: single rows, what was picked of them, and cells of too few people
-SHOWN = "~shown"
-#: the channel of those among whom somebody was picked whom nobody can name: the first, the one with the largest value
-PICKED = "~picked"
-#: begins the channels in which a row is the same whatever has become of its content: what did not change is the same unknown
-FIRST = "^"
-#: begins the channels of what was told of one version of one table, of rows as they were first, where there are several; alone:
-#: of nobody knows which
-OF_VINTAGE = "@"
 #: answers at a threshold that predicates on one measure may have: each tells at most one bit about one person's value to who
 #: knows all others on that side of it
 EDGE_BUDGET = 8
-#: begin the channels of columns of people with several rows: all of them; the rows that stand for those that were told, as good as
-#: each other; those that were told, partition by partition; and the people, with weights
-OF_PEOPLE, PEOPLE, ROWS_TOLD, WEIGHED = "=", "=p ", "=r ", "=* "
 #: plans that are known to be answered as themselves
 MOST_SETTLED = 4096
 #: rows of differences that are looked at beside one answer, of a column; what sums prove does not count
@@ -70,23 +57,6 @@ class Standing:
     edge: Flags
 
 
-@dataclass(frozen=True, eq=False)
-class Compared:
-    """What was told of one version of one table, and populations of this one beside it.
-
-    held: as it is stored. sets: the populations, as its items are numbered. at: the item of each row of this table. mine, theirs:
-    (table id, version); theirs None: nobody knows. alone: the populations are what is left of cells besides what an owner released, and
-    are to be judged by themselves, too.
-    """
-
-    held: Channel
-    sets: Sets
-    at: Items
-    mine: tuple[str, int]
-    theirs: tuple[str, int] | None
-    alone: bool = False
-
-
 @dataclass
 class Memory:
     """The history of the tables whose rows a boundary counts."""
@@ -112,6 +82,10 @@ class Memory:
     def lens(self, occurrence: Occurrence) -> Lens:
         """Return the view of the table that an occurrence scans."""
         return self.history.lenses[occurrence.dataset]
+
+    def alone(self, occurrence: Occurrence) -> Memory:
+        """Return the memory of one of the tables."""
+        return Memory(self.history, (occurrence,), self.effective)
 
     @property
     def refusal(self) -> str:
@@ -236,7 +210,7 @@ class Memory:
             for o, sets in zip(self.occurrences, asked, strict=True):
                 lens = self.lens(o)
                 held = self.channel(o, channel)
-                most, unit = self._scale(o, channel)
+                most, unit = self.scale(o, channel)
                 found = held.distances(sets.where(flags), self.k, most, unit)
                 again = found.state == SAME
                 if not whole:
@@ -250,7 +224,7 @@ class Memory:
                 if lens.roster.changed and not channel.startswith(OF_PEOPLE):
                     self._begin(o, channel)
                     same = self.channel(o, FIRST + channel)
-                    rows = same.distances(self._first(o, sets).where(flags), self.k, most, unit)
+                    rows = same.distances(self.as_first(o, sets).where(flags), self.k, most, unit)
                     asked_so = np.array([p >= 0 and bool(plan) and same.plans[p] == plan for p in rows.part], bool)
                     known = (rows.state == SAME) & (asked_so | whole)
                     # INVARIANT: a new version is no way around: with few people apart it is not another population
@@ -258,54 +232,12 @@ class Memory:
                 if APPROVED + channel in self.history.pasts[self.history.domains[o.dataset]].channels:
                     owners = self.channel(o, APPROVED + channel).distances(sets.where(flags), self.k, most, unit)
                     blocked |= (owners.state != FAR) & ~again
-                blocked |= self._near_shown(o, sets, flags, channel) & ~again
+                blocked |= judge_approved.near_shown(self, o, sets, flags, channel) & ~again
         if len(self.occurrences) != 1:
             blocked, near = blocked | near, np.zeros(count, bool)
         near &= flags & ~blocked
         blocked &= flags
         return Standing(flags & ~near & ~blocked, near, blocked, part, stored, edge & flags)
-
-    def _near_shown(self, o: Occurrence, sets: Sets, flags: Flags, channel: str) -> Flags:
-        """Return the cells that come near others once those are taken out of them whom an owner showed."""
-        held, (most, unit), near = self.channel(o, channel), self._scale(o, channel), flags & False
-
-        def compared(cells: Sets, held: Channel, k: int) -> Flags:
-            few = np.array([distinct(unit[cells.members(c)]).size < k for c in range(cells.count)], bool)
-            # the very same as a stored one differs from it by nobody
-            state = held.distances(cells.where(flags & (cells.sizes > 0)), k, most, unit).state
-            return np.asarray(few | ((state != FAR) & (state != SAME)))
-
-        # what is answered as a stored one tells nothing new
-        alone = held.distances(sets.where(flags), self.k, most, unit).state == FAR
-        rest = self.besides(o, sets, channel)
-        if rest is not None:
-            # nobody at all may be left: of whom all is known nothing new is told
-            near |= compared(rest, self._unknown(o, held), self.k) & (rest.sizes > 0)
-        rest = self._without_cells(o, sets, channel)
-        if rest is not None:
-            few = [0 < distinct(unit[rest.members(c)]).size < self.k for c in range(rest.count)]
-            near |= np.array(few, bool)
-        picked = self.history.pasts[self.history.domains[o.dataset]].picked
-        if picked:
-            # INVARIANT: each number about somebody whom nobody can name may take one person out of a population
-            near |= compared(sets, held, self.k + picked) & self._among(o, PICKED, sets, channel)
-        return np.asarray(near & flags & alone)
-
-    def _among(self, o: Occurrence, name: str, sets: Sets, channel: str) -> Flags:
-        """Return the cells that hold somebody who is in a channel of people."""
-        of, items = sets.memberships
-        among = np.zeros(sets.count, bool)
-        among[
-            of[self._people_of(o, name)[items if channel.startswith(WEIGHED) else self.lens(o).roster.people[items]]]
-        ] = True
-        return among
-
-    def _people_of(self, o: Occurrence, name: str) -> Flags:
-        """Return which people are in some population of a channel, whichever of their rows is."""
-        people, held = self.lens(o).roster.people, self.channel(o, name)
-        found = np.zeros(int(people.max(initial=-1)) + 1, bool)
-        found[people[np.asarray((held.parts >= 0).any(axis=0))[held.labels]]] = True
-        return found
 
     def _nearly(self, o: Occurrence, sets: Sets, flags: Flags, channel: str) -> Flags:
         """Return the cells whose numbers follow from what was told, but for fewer than 2k people.
@@ -315,7 +247,7 @@ class Memory:
         """
         if not flags.any():
             return flags
-        most, _ = self._scale(o, channel)
+        most, _ = self.scale(o, channel)
         rules = self._rules(most, 2 * self.k)
         state = audited(self.channel(o, channel), rules, self.history.draw(32), self._owner(o, channel))
         if state is None:
@@ -381,13 +313,13 @@ class Memory:
             for o, sets in zip(self.occurrences, asked, strict=True):
                 if self.lens(o).roster.changed and not channel.startswith(OF_PEOPLE):
                     self._begin(o, channel)
-                    cleared &= self._cleared(o, self._first(o, sets), cleared, FIRST + channel, veiled, plan)
+                    cleared &= self._cleared(o, self.as_first(o, sets), cleared, FIRST + channel, veiled, plan)
                     after.append(cleared.copy())
                 cleared &= self._cleared(o, sets, cleared, channel, veiled, plan, often)
                 after.append(cleared.copy())
             if not channel:
                 for o, sets in zip(self.occurrences, asked, strict=True):
-                    cleared &= self.told(o, sets, cleared)
+                    cleared &= judge_versions.told(self, o, sets, cleared)
                     after.append(cleared.copy())
             # the first table may not have stored what it refused itself; each round has fewer cells
             if told or all((found == cleared).all() for found in after):
@@ -400,7 +332,7 @@ class Memory:
         if FIRST + channel not in past.channels:
             self.put(o, FIRST + channel, self.channel(o, channel))
 
-    def _first(self, o: Occurrence, sets: Sets) -> Sets:
+    def as_first(self, o: Occurrence, sets: Sets) -> Sets:
         """Return populations as rows that keep their number when their content changes."""
         roster = self.lens(o).roster
         cells, items = sets.memberships
@@ -417,7 +349,7 @@ class Memory:
         often: Sequence[Indexes] | None = None,
     ) -> Flags:
         held = self.channel(o, channel)
-        most, unit = self._scale(o, channel)
+        most, unit = self.scale(o, channel)
         new = flags
         if self.snaps:
             # what was released as itself tells nothing new
@@ -465,65 +397,6 @@ class Memory:
         self.put(o, channel, replace(following, hidden=held.hidden + more, audit=state.commit(found)))
         return flags & (~new | accepted)
 
-    # -- what was told of which version
-
-    def compared(self, o: Occurrence, sets: Sets, *, now: bool) -> list[Compared]:
-        """Return what was told of a table's people, version by version of each table. now: what this question told counts, too.
-
-        Rows are compared as they were first, whatever has become of them.
-        """
-        lens = self.lens(o)
-        past = (self.history.pasts if now else self.before)[self.history.domains[o.dataset]]
-        mine = (lens.dataset, lens.version)
-        held: list[tuple[Channel, tuple[str, int] | None]]
-        if len(lens.roster.vintages) < 2:
-            items, rest = lens.items, self.besides(o, sets)
-            held = [(past.channel(name, lens.roster.size), mine) for name in ("", APPROVED)]
-        else:
-            rest = None if (found := self.besides(o, sets)) is None else self._first(o, found)
-            sets, items = self._first(o, sets), lens.roster.first[lens.items]
-            held = [(h.grown(lens.roster.size), _vintage(name)) for name, h in self._by_vintage(o, past).items()]
-        return [
-            Compared(self._unknown(o, h) if one is rest else h, one, items, mine, theirs, alone=one is rest)
-            for h, theirs in held
-            for one in (sets, rest)
-            if one is not None and (h.parts.shape[0] or one is rest)
-        ]
-
-    def told(self, o: Occurrence, sets: Sets, flags: Flags) -> Flags:
-        """Keep of which version numbers are told of populations, where there are several; returns those there was room for."""
-        lens = self.lens(o)
-        if len(lens.roster.vintages) < 2 or not self.snaps or not flags.any():
-            return flags
-        domain = self.history.domains[o.dataset]
-        for name, channel in self._by_vintage(o, self.history.pasts[domain]).items():
-            if name not in self.history.pasts[domain].channels:
-                self.put(o, name, channel)
-        name = f"{OF_VINTAGE}{lens.dataset} {lens.version}"
-        held, first = self.channel(o, name), self._first(o, sets).where(flags)
-        new = flags & (first.sizes > 0) & (held.distances(first, 1, 1, lens.roster.unit).state != SAME)
-        if not new.any():
-            return flags
-        if not held.room(first.where(new)):
-            self.beyond = True
-            return np.asarray(flags & ~new)
-        self.put(o, name, held.released(first.where(new)))
-        return flags
-
-    def _by_vintage(self, o: Occurrence, past: Past) -> dict[str, Channel]:
-        """Return the channels of what was told of each version. Before there were several, all was told of the one."""
-        found = {name: held for name, held in past.channels.items() if name.startswith(OF_VINTAGE)}
-        if found:
-            return found
-        roster, past = self.lens(o).roster, self.history.before[self.history.domains[o.dataset]]
-        names = {f"{OF_VINTAGE}{dataset} {version}" for dataset, version, _ in past.wholes}
-        held = replace(past.channel(FIRST if FIRST in past.channels else "", roster.size), audit=None, hidden=())
-        approved = past.channel(APPROVED, roster.size)
-        for part in range(approved.parts.shape[0]):
-            cells, items = approved.populations(part).memberships
-            held = held.released(Sets.of(int(cells.max(initial=-1)) + 1, cells, roster.first[items], roster.size))
-        return {names.pop() if len(names) == 1 else OF_VINTAGE: held}
-
     def stacked(self, asked: Sequence[Sets], flags: Flags, plan: bytes) -> bool:
         """Keep who is in the cells of a table that is in the plan several times, in all its parts; False: there is no room.
 
@@ -540,61 +413,10 @@ class Memory:
                     self.beyond = True
                     return False
                 if len(parts) > 1:
-                    self.put(o, name, held.released(self._first(o, every) if name else every, plan))
-            if len(parts) > 1 and not self.told(o, every, every.sizes > 0).any():
+                    self.put(o, name, held.released(self.as_first(o, every) if name else every, plan))
+            if len(parts) > 1 and not judge_versions.told(self, o, every, every.sizes > 0).any():
                 return False
         return True
-
-    def besides(self, o: Occurrence, sets: Sets, channel: str = "") -> Sets | None:
-        """Return what is left of populations without the people whom an owner showed; None: nobody was shown.
-
-        They are taken out by person, whichever of their rows was shown in whatever version, and those in cells of too few people as if
-        each was: whoever has several such cells may have the differences.
-        """
-        past = self.history.pasts[self.history.domains[o.dataset]]
-        if SHOWN not in past.channels:
-            return None
-        of, items = sets.memberships
-        left = ~self._people_of(o, SHOWN)[items if channel.startswith(WEIGHED) else self.lens(o).roster.people[items]]
-        return Sets.of(sets.count, of[left], items[left], self.channel(o, channel).labels.size)
-
-    def _unknown(self, o: Occurrence, held: Channel) -> Channel:
-        """Return a channel of what is left of its populations without the people whom an owner showed."""
-        shown = self._people_of(o, SHOWN)
-        people = self.lens(o).roster.people[: held.labels.size]
-        labels = np.where(shown[people], held.sizes.size, held.labels[: people.size]).astype(np.int32)
-        sizes = np.bincount(labels, minlength=held.sizes.size + 1)
-        parts = np.concatenate([held.parts, np.full((held.parts.shape[0], 1), -1, np.int32)], axis=1)
-        return Channel(labels, sizes, parts, held.plans, cells=Cells.of(parts, sizes))
-
-    def _without_cells(self, o: Occurrence, sets: Sets, channel: str) -> Sets | None:
-        """Return what is left of populations without the cells that an owner released and that lie inside; None: all of all.
-
-        Of whom a cell was released with too few others, not each is known.
-        """
-        past = self.history.pasts[self.history.domains[o.dataset]]
-        if channel.startswith(OF_PEOPLE) or APPROVED + channel not in past.channels:
-            return None
-        first, cells = self._first(o, sets), self.channel(o, APPROVED + channel)
-        as_first = self.lens(o).roster.first
-        of, items = first.memberships
-        left = np.ones(items.size, bool)
-        for part in range(cells.parts.shape[0]):
-            cell, held = cells.populations(part).memberships
-            inside = np.full(as_first.size, -1, np.int64)
-            inside[as_first[held]] = cell
-            there = np.flatnonzero(inside[items] >= 0)
-            if there.size:
-                sizes = np.bincount(inside[inside >= 0])
-                code = of[there].astype(np.int64) * sizes.size + inside[items[there]]
-                whole = np.bincount(code, minlength=sets.count * sizes.size)[code] == sizes[inside[items[there]]]
-                left[there[whole]] = False
-        if left.all():
-            return None
-        touched = np.zeros(sets.count, bool)
-        touched[of[~left]] = True
-        kept = left & touched[of]
-        return Sets.of(sets.count, of[kept], items[kept], self.channel(o, channel).labels.size)
 
     def approve(self, asked: Sequence[Sets], channel: str = "", *, rows: bool = False, picked: int = 0) -> None:
         """Enter populations that the owner released, whatever the rules say of them. rows: each person by itself. picked: numbers of
@@ -605,9 +427,9 @@ class Memory:
         """
         for o, sets in zip(self.occurrences, asked, strict=True):
             every = sets.sizes > 0
-            alone = Memory(self.history, (o,), self.effective)
+            alone = self.alone(o)
             if not channel:
-                alone.told(o, sets, every)
+                judge_versions.told(alone, o, sets, every)
             cleared = alone.enter([sets], alone.standing([sets], every, channel, whole=True).far, channel, told=True)
             if (every & ~cleared).any():
                 held = self.channel(o, APPROVED + channel)
@@ -655,7 +477,7 @@ class Memory:
     def _candidates(self, o: Occurrence, channel: str, items: Any, *, near: bool) -> Iterator[Any]:
         held = self.channel(o, channel)
         if held.audit is not None:
-            most, unit = self._scale(o, channel)
+            most, unit = self.scale(o, channel)
             owner = self._owner(o, channel)
             state = audited(held, self._rules(most), b"", owner)
             found = state.follows(Row.of(items)) if state is not None else None
@@ -666,7 +488,7 @@ class Memory:
             yield held.around(items, inside=True)
             yield held.around(items, inside=False)
 
-    def _scale(self, o: Occurrence, channel: str) -> tuple[int, Hashes]:
+    def scale(self, o: Occurrence, channel: str) -> tuple[int, Hashes]:
         """Return (items per person at most, whose each item is) of a channel."""
         roster = self.lens(o).roster
         if not channel.startswith(WEIGHED):
@@ -691,7 +513,7 @@ class Memory:
     def channel(self, o: Occurrence, channel: str) -> Channel:
         """Return a channel of a table's domain."""
         past = self.history.pasts[self.history.domains[o.dataset]]
-        return past.channel(channel, self._scale(o, channel)[1].size)
+        return past.channel(channel, self.scale(o, channel)[1].size)
 
     def put(self, o: Occurrence, name: str, channel: Channel) -> None:
         """Replace a channel of a table's domain."""
@@ -719,7 +541,7 @@ class Memory:
                     kept = yield from self._present(m, o, mine)
                     items = lens.items[kept]
                 asked = Sets.one(items, lens.roster.size)
-                alone = Memory(self.history, (o,), self.effective)
+                alone = self.alone(o)
                 one = np.ones(1, bool)
                 fits = bool(alone.standing([asked], one, channel, whole=True).far[0])
                 fits = fits and bool(alone.enter([asked], one, channel)[0])
@@ -747,7 +569,7 @@ class Memory:
                 answer = yield from m.ask(n.Explode(numbered, (Column(X),)))
                 cell = ints(answer[INDEX])
                 asked = self._sets(o, int(cell.max()) + 1 if cell.size else 0, cell, answer[X])
-                alone = Memory(self.history, (o,), self.effective)
+                alone = self.alone(o)
                 people = np.array([distinct(lens.roster.unit[asked.members(c)]).size for c in range(asked.count)])
                 standing = alone.standing([asked], people >= self.k, whole=True)
                 alone.enter([asked], standing.far, plan=digest(n.Select(n.Scan(o.dataset), columns)))
@@ -765,17 +587,6 @@ class Memory:
         listed = n.Filter(n.WithRowIndex(n.Scan(o.dataset), X), present)  # type: ignore[arg-type]
         answer = yield from m.ask(n.Select(listed, (Column(X),)), returns=(X,))
         return ints(answer[X])
-
-
-def _vintage(name: str) -> tuple[str, int] | None:
-    """Return which version of which table a channel is of."""
-    dataset, _, version = name.removeprefix(OF_VINTAGE).rpartition(" ")
-    return (dataset, int(version)) if dataset else None
-
-
-def channel_of(sources: frozenset[Source]) -> str:
-    """Return the name of the channel of some source columns, the same in all tables of the people."""
-    return "+".join(sorted({s.column for s in sources}))
 
 
 def _mark(measure: str) -> bytes:

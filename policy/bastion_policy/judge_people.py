@@ -34,7 +34,8 @@ from bastion_policy.guard_cells import Flags, Floats, Indexes
 from bastion_policy.history import SAME, Sets
 from bastion_policy.history.people import by_people, even, ranked
 from bastion_policy.history.sets import packs
-from bastion_policy.judge_history import CLOSE, MOST_LOOKED_AT, PEOPLE, ROWS_TOLD, WEIGHED, Memory
+from bastion_policy.judge_channels import PEOPLE, ROWS_TOLD, WEIGHED
+from bastion_policy.judge_history import CLOSE, MOST_LOOKED_AT, Memory
 from bastion_policy.lineage import Occurrence, Source, World
 from bastion_policy.model import Effective
 

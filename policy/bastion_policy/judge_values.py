@@ -26,7 +26,8 @@ from bastion_policy.guard_cells import (
 )
 from bastion_policy.guard_plans import as_float, lenient
 from bastion_policy.history import Sets
-from bastion_policy.judge_history import MOST_SNAPPED, Memory, Standing, channel_of
+from bastion_policy.judge_channels import channel_of
+from bastion_policy.judge_history import MOST_SNAPPED, Memory, Standing
 from bastion_policy.judge_people import PeopleOf, Stood, compared
 from bastion_policy.judge_repeats import Evenness, Repeats
 from bastion_policy.judge_rules import Judged, Rules

@@ -1,0 +1,120 @@
+"""What an owner released, beside what was told: whoever was shown is taken out, and what is left is compared."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bastion_policy.audit import distinct
+from bastion_policy.guard_cells import Flags
+from bastion_policy.history import FAR, SAME, Channel, Sets
+from bastion_policy.history.near import Cells
+from bastion_policy.history.sets import Items
+from bastion_policy.judge_channels import APPROVED, OF_PEOPLE, PICKED, SHOWN, WEIGHED
+from bastion_policy.lineage import Occurrence
+
+if TYPE_CHECKING:
+    from bastion_policy.judge_history import Memory
+
+
+def near_shown(memory: Memory, o: Occurrence, sets: Sets, flags: Flags, channel: str) -> Flags:
+    """Return the cells that come near others once those are taken out of them whom an owner showed."""
+    held, (most, unit), near = memory.channel(o, channel), memory.scale(o, channel), flags & False
+
+    def compared(cells: Sets, held: Channel, k: int) -> Flags:
+        few = np.array([distinct(unit[cells.members(c)]).size < k for c in range(cells.count)], bool)
+        # the very same as a stored one differs from it by nobody
+        state = held.distances(cells.where(flags & (cells.sizes > 0)), k, most, unit).state
+        return np.asarray(few | ((state != FAR) & (state != SAME)))
+
+    # what is answered as a stored one tells nothing new
+    alone = held.distances(sets.where(flags), memory.k, most, unit).state == FAR
+    rest = besides(memory, o, sets, channel)
+    if rest is not None:
+        # nobody at all may be left: of whom all is known nothing new is told
+        near |= compared(rest, unknown(memory, o, held), memory.k) & (rest.sizes > 0)
+    rest = _without_cells(memory, o, sets, channel)
+    if rest is not None:
+        few = [0 < distinct(unit[rest.members(c)]).size < memory.k for c in range(rest.count)]
+        near |= np.array(few, bool)
+    picked = memory.history.pasts[memory.history.domains[o.dataset]].picked
+    if picked:
+        # INVARIANT: each number about somebody whom nobody can name may take one person out of a population
+        near |= compared(sets, held, memory.k + picked) & _among(memory, o, PICKED, sets, channel)
+    return np.asarray(near & flags & alone)
+
+
+def _among(memory: Memory, o: Occurrence, name: str, sets: Sets, channel: str) -> Flags:
+    """Return the cells that hold somebody who is in a channel of people."""
+    of, items = sets.memberships
+    among = np.zeros(sets.count, bool)
+    among[of[_theirs(memory, o, name, items, channel)]] = True
+    return among
+
+
+def _people_of(memory: Memory, o: Occurrence, name: str) -> Flags:
+    """Return which people are in some population of a channel, whichever of their rows is."""
+    people, held = memory.lens(o).roster.people, memory.channel(o, name)
+    found = np.zeros(int(people.max(initial=-1)) + 1, bool)
+    found[people[np.asarray((held.parts >= 0).any(axis=0))[held.labels]]] = True
+    return found
+
+
+def _theirs(memory: Memory, o: Occurrence, name: str, items: Items, channel: str) -> Flags:
+    """Return which items (of `channel`) are of people who are in the channel `name`."""
+    return _people_of(memory, o, name)[items if channel.startswith(WEIGHED) else memory.lens(o).roster.people[items]]
+
+
+def besides(memory: Memory, o: Occurrence, sets: Sets, channel: str = "") -> Sets | None:
+    """Return what is left of populations without the people whom an owner showed; None: nobody was shown.
+
+    They are taken out by person, whichever of their rows was shown in whatever version, and those in cells of too few people as if
+    each was: whoever has several such cells may have the differences.
+    """
+    past = memory.history.pasts[memory.history.domains[o.dataset]]
+    if SHOWN not in past.channels:
+        return None
+    of, items = sets.memberships
+    left = ~_theirs(memory, o, SHOWN, items, channel)
+    return Sets.of(sets.count, of[left], items[left], memory.channel(o, channel).labels.size)
+
+
+def unknown(memory: Memory, o: Occurrence, held: Channel) -> Channel:
+    """Return a channel of what is left of its populations without the people whom an owner showed."""
+    shown = _people_of(memory, o, SHOWN)
+    people = memory.lens(o).roster.people[: held.labels.size]
+    labels = np.where(shown[people], held.sizes.size, held.labels[: people.size]).astype(np.int32)
+    sizes = np.bincount(labels, minlength=held.sizes.size + 1)
+    parts = np.concatenate([held.parts, np.full((held.parts.shape[0], 1), -1, np.int32)], axis=1)
+    return Channel(labels, sizes, parts, held.plans, cells=Cells.of(parts, sizes))
+
+
+def _without_cells(memory: Memory, o: Occurrence, sets: Sets, channel: str) -> Sets | None:
+    """Return what is left of populations without the cells that an owner released and that lie inside; None: all of all.
+
+    Of whom a cell was released with too few others, not each is known.
+    """
+    past = memory.history.pasts[memory.history.domains[o.dataset]]
+    if channel.startswith(OF_PEOPLE) or APPROVED + channel not in past.channels:
+        return None
+    first, cells = memory.as_first(o, sets), memory.channel(o, APPROVED + channel)
+    as_first = memory.lens(o).roster.first
+    of, items = first.memberships
+    left = np.ones(items.size, bool)
+    for part in range(cells.parts.shape[0]):
+        cell, held = cells.populations(part).memberships
+        inside = np.full(as_first.size, -1, np.int64)
+        inside[as_first[held]] = cell
+        there = np.flatnonzero(inside[items] >= 0)
+        if there.size:
+            sizes = np.bincount(inside[inside >= 0])
+            code = of[there].astype(np.int64) * sizes.size + inside[items[there]]
+            whole = np.bincount(code, minlength=sets.count * sizes.size)[code] == sizes[inside[items[there]]]
+            left[there[whole]] = False
+    if left.all():
+        return None
+    touched = np.zeros(sets.count, bool)
+    touched[of[~left]] = True
+    kept = left & touched[of]
+    return Sets.of(sets.count, of[kept], items[kept], memory.channel(o, channel).labels.size)
