@@ -1,7 +1,7 @@
 """`%load_ext bastion_magics`: BastionLab's cells and commands in an ordinary notebook.
 
 `%%bastion --as rates` runs a cell of the restricted language and puts its result into the Python variable `rates`, a
-Polars DataFrame. `%bastion` alone lists the commands.
+Polars DataFrame; `%%bastion --sql` runs one of SQL. `%bastion` alone lists the commands.
 """
 
 from __future__ import annotations

@@ -36,15 +36,31 @@ def matches(env: Environment, text: str, line: int, column: int) -> SimpleMatche
     first = lines[0].split()
     if first and first[0] == "%%bastion":
         if line == 0:
-            return _words(typed, "%%bastion", {1: [("--as", "param")]})
+            return _words(typed, "%%bastion", _options(typed))
         code = "\n".join(lines[1:])
         cursor = sum(len(above) + 1 for above in lines[1:line]) + column
+        if "--sql" in first:
+            quote = '"""' if '"""' not in code else "'''"
+            opening = f"sql({quote}"
+            code, cursor = f"{opening}{code}{quote})", cursor + len(opening)
         found = complete(env, code, cursor)
         offered = [SimpleCompletion(m, type=k) for m, k in zip(found.matches, found.kinds, strict=True)]
         return _ours(offered, code[found.start : found.end])
     if typed.lstrip().startswith("%bastion "):
         return _words(typed, "%bastion", _arguments(env, typed))
     return SimpleMatcherResult(completions=[])
+
+
+def _options(typed: str) -> dict[int, list[tuple[str, str]]]:
+    """Return what may stand at each place of a cell's first line."""
+    from bastion_magics.magics import CELLS
+
+    words = typed.split()
+    complete = words if typed[-1:].isspace() else words[:-1]
+    if complete[-1:] == ["--as"]:  # a name of one's own comes
+        return {}
+    options = [(word, "param") for word in CELLS if word not in complete]
+    return {1: options, 2: options, 3: options}
 
 
 def _arguments(env: Environment, typed: str) -> dict[int, list[tuple[str, str]]]:

@@ -36,9 +36,11 @@ COMMANDS = {
     "help": "%bastion help: this list",
     "audit": "%bastion audit [DATASET]: for owners, the last records of the audit log",
 }
-USAGE = "\n".join(
-    [*COMMANDS.values(), "%%bastion [--as NAME]: a cell of the restricted language; its table goes into NAME"]
-)
+CELLS = {
+    "--as": "%%bastion [--as NAME]: a cell of the restricted language; its table goes into NAME",
+    "--sql": "%%bastion --sql [--as NAME]: a cell of SQL, over datasets and frames of earlier cells",
+}
+USAGE = "\n".join([*COMMANDS.values(), *CELLS.values()])
 
 
 class BastionCellError(Exception):
@@ -88,7 +90,7 @@ class BastionMagics(Magics):
 
     @line_cell_magic
     def bastion(self, line: str, cell: str | None = None) -> None:
-        """Run a command (%bastion), or a cell of the restricted language (%%bastion [--as NAME])."""
+        """Run a command (%bastion), a cell of the restricted language (%%bastion [--as NAME]), or of SQL (--sql)."""
         with _clearly(), self._status():
             try:
                 if cell is None:
@@ -152,10 +154,10 @@ class BastionMagics(Magics):
     # ---- cells ---------------------------------------------------------------------------------------------------
 
     def _cell(self, line: str, cell: str) -> None:
-        name = _variable(line)
+        name, sql = _options(line)
         before = dict(self.session.environment.names)
         try:
-            result = self.session.evaluate(cell)
+            result = self.session.query(cell) if sql else self.session.evaluate(cell)
             value = result.value
             if result.printed:
                 self._others()
@@ -235,15 +237,20 @@ def _number(text: str) -> int:
     return int(text)
 
 
-def _variable(line: str) -> str | None:
-    """Return NAME of `--as NAME`."""
-    match _words(line):
-        case []:
-            return None
-        case ["--as", name] if name.isidentifier() and not keyword.iskeyword(name):
-            return name
-        case ["--as", name]:
-            msg = f"{name!r} cannot be the name of a variable."
-        case _:
-            msg = f"%%bastion does not know {line.strip()!r}."
-    raise InputError(msg, code="input.magic", next_step="Write %%bastion --as rates, or %%bastion alone.")
+def _options(line: str) -> tuple[str | None, bool]:
+    """Return NAME of `--as NAME`, and whether there is `--sql`."""
+    name, sql, words = None, False, _words(line)
+    while words:
+        match words:
+            case ["--sql", *words]:
+                sql = True
+            case ["--as", name, *words] if name.isidentifier() and not keyword.iskeyword(name):
+                pass
+            case ["--as", name, *_]:
+                msg = f"{name!r} cannot be the name of a variable."
+                raise InputError(msg, code="input.magic", next_step="Write %%bastion --as rates.")
+            case _:
+                msg = f"%%bastion does not know {line.strip()!r}."
+                step = "Write %%bastion --as rates, %%bastion --sql, or %%bastion alone."
+                raise InputError(msg, code="input.magic", next_step=step)
+    return name, sql

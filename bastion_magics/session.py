@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from bastion_plan.errors import BastionError, Interrupted
 
 from bastion.client.connection import Connection
+from bastion.client.frames import RemoteLazyFrame
 from bastion.client.news import ConnectionNews
 from bastion.language import CellResult, Environment, evaluate
+from bastion.sql import table_names
 
 if TYPE_CHECKING:
     from bastion_wire.messages import Progress
@@ -88,13 +90,38 @@ class Session:
         """Run a cell of the language."""
 
         async def work() -> CellResult:
-            connection = self.environment.connection
-            if connection is not None:
-                with suppress(BastionError):  # the cell itself says what is wrong
-                    await connection.fresh()
+            await self._fresh()
             return await evaluate(cell, self.environment)
 
         return self.run(work())
+
+    def query(self, text: str) -> CellResult:
+        """Return what a cell of SQL gives: a frame, over datasets by name and frames that earlier cells gave a name.
+
+        Raises:
+            InputError: not SQL, with the line of the notebook's cell.
+        """
+
+        async def work() -> CellResult:
+            await self._fresh()
+            env = self.environment
+            # the notebook's first line is %%bastion itself: messages count lines from there
+            text_below = "\n" + text
+            try:
+                named = {name: env.names.get(name) for name in table_names(text_below)}
+                frames = {name: frame for name, frame in named.items() if isinstance(frame, RemoteLazyFrame)}
+                return CellResult("frame", await env.sql(text_below, **frames))
+            except BastionError as error:
+                error.details.pop("line", None)  # the message says it
+                raise
+
+        return self.run(work())
+
+    async def _fresh(self) -> None:
+        connection = self.environment.connection
+        if connection is not None:
+            with suppress(BastionError):  # the cell itself says what is wrong
+                await connection.fresh()
 
     def close(self) -> None:
         """End the connection and the loop."""

@@ -72,6 +72,28 @@ def test_a_cell_puts_its_table_into_a_variable():
 
 
 @pytest.mark.usefixtures("owner")
+def test_a_cell_of_sql():
+    table, used, of_frame, wrong, absent, denied, two = run(
+        "%%bastion --sql --as rates\nselect Pclass, avg(Survived) as rate\nfrom titanic group by Pclass order by Pclass",
+        "rates.columns, [round(r, 5) for r in rates['rate'].to_list()]",
+        '%%bastion\nadults = dataset("titanic").filter(pl.col("Age") >= 18)\nadults.select(pl.len())',
+        "%%bastion --sql\nselect Pclass from\nwhere",
+        "%%bastion --sql\nselect count(*)\nfrom titanik",
+        "%%bastion --as rows --sql\nselect * from titanic limit 3",
+        "%%bastion --sql\nselect count(*) as people from adults",
+    )
+    assert "0.62963" in shown(table)
+    assert shown(used) == "(['Pclass', 'rate'], [0.62963, 0.47283, 0.24236])"
+    assert "601" in shown(of_frame)
+    assert "line 3" in error(wrong)[0], "counted from the notebook's own first line"
+    assert error(wrong)[0].count("line") == 1
+    assert "titanic" in error(absent)[0]
+    assert "denied.row-level" in error(denied)[0]
+    assert "single people" in shown(denied)
+    assert "601" in shown(two)
+
+
+@pytest.mark.usefixtures("owner")
 def test_commands():
     outputs = run("%bastion", "%bastion whoami", "%bastion datasets", "%bastion policy titanic", "%bastion requests",
                   "%bastion budget", "%bastion preview titanic 2", "%bastion help")  # fmt: skip
@@ -100,6 +122,7 @@ def test_errors_are_one_line_without_a_traceback():
         "%bastion exposure",
         "%bastion audit",
         "%%bastion --what\n1",
+        "%%bastion --sql --as 1\nselect 1",
     )
     lines = [error(o) for o in run(*cells)]
     assert all(len(line) == 1 and "Traceback" not in line[0] and "bastion_magics" not in line[0] for line in lines)
