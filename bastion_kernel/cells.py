@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from contextlib import suppress
 from contextvars import Context, copy_context
@@ -81,6 +82,8 @@ class Workbench:
             shown = self._news.told(error)
             return Outcome(error=describe(error, code))
         finally:
+            if cut := self.environment.output.take():  # of a cell that failed; else it is among the notes
+                self._stream(cut + "\n", "stderr")
             self._running = None
             if not shown:
                 self._say_news()
@@ -176,8 +179,10 @@ class Workbench:
     def _display(self, value: Any) -> None:
         if not self._silent:
             self._others()
-            for data in self.screen.displayed(value):
-                self._kernel.show(data)
+            found = self.screen.displayed(value)
+            if self.environment.output.size(sum(map(_size, found))):
+                for data in found:
+                    self._kernel.show(data)
 
     def _connected(self, connection: Connection) -> None:
         connection._progress = self._heard
@@ -258,6 +263,11 @@ class Workbench:
         connection, self.environment.connection = self.environment.connection, None
         if connection is not None:
             await connection.close()
+
+
+def _size(data: dict[str, Any]) -> int:
+    """Return about how many bytes a MIME bundle takes."""
+    return sum(len(part) if isinstance(part, str) else len(json.dumps(part, default=str)) for part in data.values())
 
 
 def _stopped(denied: Denied) -> tuple[str, str, list[str]]:

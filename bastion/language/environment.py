@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from bastion_plan.errors import InputError, LanguageError
+from bastion_plan.errors import InputError
 
 from bastion import expressions
 from bastion.client.connection import AsyncConnection, Connection
@@ -14,7 +14,9 @@ from bastion.expr import selectors
 from bastion.expr.core import PYTHON_METHODS, refuse_python
 from bastion.language.builtins import builtins, constructors
 from bastion.language.callables import Module, SafeFunction
+from bastion.language.keeping import Kept
 from bastion.language.limits import Limits
+from bastion.language.outputs import OutputMeter
 from bastion.render.safe_text import safe_text
 
 #: opens a connection from what a cell wrote: an endpoint or token (or nothing), and the name of an identity
@@ -64,7 +66,10 @@ class Environment:
         self.history: list[str] = []
         self.printed: list[str] = []
         self.displayed: list[Any] = []
-        self.printed_length = 0
+        #: counts what a cell prints and displays
+        self.output = OutputMeter(self.limits)
+        #: counts what the names hold
+        self.kept = Kept(self.limits)
         #: called with the new connection after `connect`
         self.on_connect: Callable[[Connection], Any] | None = None
         #: called with text as it is printed and with values as they are displayed; None to have them in the result only
@@ -190,6 +195,10 @@ class Environment:
     def display(self, *values: Any) -> None:
         """Show values in the middle of a cell."""
         for value in values:
+            if not self.output.display():
+                continue
+            if isinstance(value, str):
+                value = value[: self.limits.printed]
             self.displayed.append(value)
             if self.on_display is not None:
                 self.on_display(value)
@@ -201,11 +210,9 @@ class Environment:
         parts = [text_of(v, meter) for v in values]
         text = (sep if isinstance(sep, str) else " ").join(parts) + (end if isinstance(end, str) else "\n")
         meter.characters(len(text))
-        text = safe_text(text, lines=True)
-        self.printed_length += len(text)
-        if self.printed_length > self.limits.printed:
-            msg = "The cell prints too much."
-            raise LanguageError(msg, code="language.limit", next_step="Print less, or show a table as the last line.")
+        text = self.output.text(safe_text(text, lines=True))
+        if not text:
+            return
         self.printed.append(text)
         if self.on_print is not None:
             self.on_print(text)

@@ -25,6 +25,7 @@ from bastion.language.check import IMPORT_FROM, at, check, parse
 from bastion.language.commands import Command, command_of, run_command
 from bastion.language.environment import Environment, bastion_module, datetime_module, polars_module, selectors_module
 from bastion.language.limits import Meter
+from bastion.language.outputs import OutputMeter
 from bastion.language.places import count_characters, mark
 from bastion.language.reading import read_member
 from bastion.language.results import CellResult
@@ -32,6 +33,7 @@ from bastion.language.texts import formatted
 
 _log = logging.getLogger(__name__)
 _YIELD_EVERY = 200
+MAX_CELLS = 1000  #: that a session remembers
 
 
 class _Break(Exception):
@@ -55,8 +57,9 @@ async def evaluate(cell: str, env: Environment) -> CellResult:
             denial is also bound to the name `denied`, so that the next cell can say `denied.request("why")`.
     """
     tree, commands = prepare(cell, env)
-    env.printed, env.displayed, env.printed_length = [], [], 0
+    env.printed, env.displayed, env.output = [], [], OutputMeter(env.limits)
     env.history.append(cell)
+    del env.history[:-MAX_CELLS]
     notes: list[str] = []
     token = NOTES.set(notes)
     try:
@@ -66,6 +69,8 @@ async def evaluate(cell: str, env: Environment) -> CellResult:
         raise
     finally:
         NOTES.reset(token)
+    if cut := env.output.take():
+        notes.append(cut)
     return _result(value, env, tuple(dict.fromkeys(notes)))
 
 
@@ -205,7 +210,11 @@ class _Run:
 
     def assign(self, target: ast.AST, value: Any) -> None:
         if isinstance(target, ast.Name):
-            (self.scopes[-1] if self.scopes else self.env.names)[target.id] = value
+            if self.scopes:
+                self.scopes[-1][target.id] = value
+                return
+            self.env.kept.hold(target.id, value, self.meter)
+            self.env.names[target.id] = value
             return
         elements = target.elts  # type: ignore[attr-defined]
         values = iterate(value, self.meter)
@@ -220,6 +229,7 @@ class _Run:
             msg = f"{name!r} is not a name of yours."
             raise LanguageError(msg, code="language.del")
         del self.env.names[name]
+        self.env.kept.drop(name)
 
     def importing(self, node: ast.Import | ast.ImportFrom) -> None:
         if isinstance(node, ast.Import):

@@ -15,7 +15,9 @@ class Limits:
 
     source: characters. nodes, depth: of the syntax tree. steps: rounds of all loops together. work: evaluated syntax
     nodes plus touched values, in all. text: characters of one string. weight: values inside one value, nested ones
-    included (16 characters of text count as one). bits: of an integer. printed: characters of printed output.
+    included (16 characters of text count as one). kept: weight of all names of the session together. bits: of an integer.
+    printed, displays, shown: characters of printed output, displayed values and their bytes below one cell; what is over
+    them is left out, the cell goes on.
     """
 
     source: int = 100_000
@@ -26,7 +28,10 @@ class Limits:
     text: int = 1_000_000
     weight: int = 200_000
     bits: int = 256
+    kept: int = 2_000_000
     printed: int = 200_000
+    displays: int = 200
+    shown: int = 10_000_000
     format_width: int = 1_000
 
 
