@@ -54,7 +54,7 @@ class Hall:
 @pytest.fixture(scope="module")
 def hall(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hall]:
     folder = tmp_path_factory.mktemp("hall")
-    names = ("olga", "tess", "saul", "clara", "covina", "frieda", "cora", "nora", "vito")
+    names = ("olga", "tess", "saul", "clara", "covina", "frieda", "cora", "nora", "vito", "max")
     olga, *users = (Identity.create(name, folder / "keys") for name in names)
     with start(folder / "server", owners=[olga], users=users) as server:
         profiles = {name: folder / f"{name}.toml" for name in names}
@@ -118,6 +118,8 @@ def execute(name: str, *, kernel: str = "bastionlab", approve: str = "", hall: H
             for output in cell.outputs
         )
         for output in cell.outputs:
+            if "image/png" in output.get("data", {}):
+                run.pictures.add(cell.id)
             if output.output_type == "execute_result" and "<table" in output.data.get("text/html", ""):
                 names, _, *rows = Grid(output.data["text/html"]).rows
                 merged = "groups of too few people" in output.data["text/plain"]
@@ -304,6 +306,35 @@ def test_authentication(tmp_path, monkeypatch):
     assert run.text["auth-allow"].startswith("['people'] []\n")
     assert "cut off: True" in run.text["auth-revoke"]
     assert "[wire.auth.unknown-key]" in run.text["auth-revoke"]
+
+
+@pytest.mark.usefixtures("jupyter")
+def test_an_existing_notebook(hall, monkeypatch):
+    hall.enter("max", monkeypatch)
+    run = execute("14-existing-notebook.ipynb", kernel="python3", approve="my notebook", hall=hall)
+    said, titanic = run.text, samples.titanic()
+    assert "max (user)" in said["mag-load"]
+    assert "titanic" in said["mag-datasets"]
+    assert "at least 10 people" in said["mag-policy"]
+    assert all(line.startswith("FAKE") for line in said["mag-preview"].split("\n"))
+    truth = titanic.group_by("Pclass", "Sex").agg(pl.col("Survived").mean(), pl.len()).sort("Pclass", "Sex")
+    shown = [(row["class"], row["Sex"], row["people"]) for row in run.tables["mag-type"].rows]
+    assert [people for *_, people in shown] == [str(count) for count in truth["len"]]
+    assert shown[0][:2] == ("first", "female")
+    rates = [float(row["rate"]) for row in run.tables["mag-type"].rows]
+    assert rates == pytest.approx(truth["Survived"].to_list(), abs=1e-5)
+    children = titanic.filter(pl.col("Age") < 16)
+    (row,) = run.tables["mag-sdk"].rows
+    assert (row["children"], float(row["Survived"])) == (
+        str(children.height),
+        pytest.approx(children["Survived"].mean()),
+    )
+    assert "single people" in said["mag-denied"]
+    assert "pending" in said["mag-request"]
+    assert {row["Name"] for row in run.tables["mag-rows"].rows} == {"*"}
+    assert len(run.tables["mag-rows"].rows) == 5
+    assert "approved" in said["mag-requests"]
+    assert run.pictures == {"mag-plot", "mag-sql-plot"}
 
 
 @pytest.mark.usefixtures("jupyter")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from typing import Any
 
@@ -51,11 +51,12 @@ class Shown:
 
 @dataclass
 class Run:
-    """An executed notebook: the source and the text of each code cell, and its tables."""
+    """An executed notebook: the source and the text of each code cell, its tables, and which cells draw a picture."""
 
     sources: dict[str, str]
     text: dict[str, str]
     tables: dict[str, Shown]
+    pictures: set[str] = field(default_factory=set)
 
 
 def truths(
