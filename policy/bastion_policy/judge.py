@@ -31,6 +31,7 @@ from bastion_policy.flow_nodes import ALWAYS_REFUSED, REFUSED, FlowTyping, used_
 from bastion_policy.guard_cells import Steps
 from bastion_policy.guard_plans import masked
 from bastion_policy.history import History
+from bastion_policy.judge_approved import completed
 from bastion_policy.judge_cells import BoundaryJudge
 from bastion_policy.judge_leaving import REMAINDER, Cells
 from bastion_policy.judge_strict import discreet
@@ -86,6 +87,8 @@ def witness(
 ) -> Judgement:
     """Enter the populations of a plan that an owner releases unguarded into the history; returns an empty release.
 
+    Its facts say of how many people something may follow from it and what was told before, who are not in it ("completed").
+
     INVARIANT: what was shown by approval, or by Log, counts as released: later answers are compared with it. Where the audit
     would not have cleared it, later answers near it are withheld, and the past is marked as voided.
     """
@@ -110,6 +113,8 @@ def witness(
             lists = [o.name for o in picks if o.dtype.is_nested or o.dtype.kind == "String"]
             rows = rows or (bool(lists) and all(_whole(node.node, name) for name in lists))
             yield from judge.witness(rows=rows, picks=0 if rows else len(picks), many=bool(lists))
+        if nodes:
+            return Verdict(Outcome.RELEASE, facts={"completed": completed(history, effective.k)})
     return Verdict(Outcome.RELEASE)
 
 

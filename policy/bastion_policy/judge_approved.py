@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bastion_policy.audit import distinct
-from bastion_policy.guard_cells import Flags
-from bastion_policy.history import FAR, SAME, Channel, Sets
+from bastion_policy.guard_cells import Flags, Indexes
+from bastion_policy.history import FAR, SAME, Channel, History, Past, Sets
 from bastion_policy.history.near import Cells
 from bastion_policy.history.sets import Items
-from bastion_policy.judge_channels import APPROVED, OF_PEOPLE, PICKED, SHOWN, WEIGHED
+from bastion_policy.judge_channels import APPROVED, FIRST, OF_PEOPLE, OF_VINTAGE, PICKED, SHOWN, WEIGHED
 from bastion_policy.lineage import Occurrence
 
 if TYPE_CHECKING:
@@ -55,9 +55,15 @@ def _among(memory: Memory, o: Occurrence, name: str, sets: Sets, channel: str) -
 
 def _people_of(memory: Memory, o: Occurrence, name: str) -> Flags:
     """Return which people are in some population of a channel, whichever of their rows is."""
-    people, held = memory.lens(o).roster.people, memory.channel(o, name)
+    return members(memory.history.pasts[memory.history.domains[o.dataset]], name, memory.lens(o).roster.people)
+
+
+def members(past: Past, name: str, people: Indexes) -> Flags:
+    """Return which people are in a channel. people: whose each item is."""
     found = np.zeros(int(people.max(initial=-1)) + 1, bool)
-    found[people[np.asarray((held.parts >= 0).any(axis=0))[held.labels]]] = True
+    if name in past.channels:
+        held = past.channel(name, people.size)
+        found[people[np.asarray((held.parts >= 0).any(axis=0))[held.labels]]] = True
     return found
 
 
@@ -118,3 +124,31 @@ def _without_cells(memory: Memory, o: Occurrence, sets: Sets, channel: str) -> S
     touched[of[~left]] = True
     kept = left & touched[of]
     return Sets.of(sets.count, of[kept], items[kept], memory.channel(o, channel).labels.size)
+
+
+def completed(history: History, k: int) -> int:
+    """Return of how many people something may follow that an approval does not show: for its owner, before they decide.
+
+    history: as the approval leaves it. They are the rest, fewer than k, of populations that were asked about and of which all others
+    are shown. What follows from several populations together is not looked at.
+    """
+    found = 0
+    for domain, lens in {history.domains[dataset]: lens for dataset, lens in history.lenses.items()}.items():
+        before, after, people = history.before[domain], history.pasts[domain], lens.roster.people
+        shown, known = members(after, SHOWN, people), members(before, SHOWN, people)
+        if not (shown & ~known).any():
+            continue
+        rest = np.zeros(shown.size, bool)
+        for name, held in before.channels.items():
+            if name.startswith((OF_PEOPLE, OF_VINTAGE, FIRST, SHOWN, PICKED)):
+                continue
+            for part in range(held.parts.shape[0]):
+                told = held.populations(part)
+                cells, items = told.memberships
+                cell, person = np.divmod(np.unique(cells.astype(np.int64) * shown.size + people[items]), shown.size)
+                left = np.bincount(cell[~shown[person]], minlength=told.count)
+                newly = np.bincount(cell[(shown & ~known)[person]], minlength=told.count)
+                near = (newly > 0) & (left < k)
+                rest[person[near[cell] & ~shown[person]]] = True
+        found += int(rest.sum())
+    return found

@@ -11,6 +11,8 @@ import msgspec
 import numpy as np
 import polars
 import pytest
+from bastion_plan.bind import bind
+from bastion_policy.judge import witness
 from bastion_policy.model import Aggregation, Policy, Suppress, measure
 from drive import World
 from query import Q
@@ -189,3 +191,34 @@ def test_another_month_of_those_who_were_shown(setting: str, approved: str) -> N
     shown = float(FRAME.filter(polars.sql_expr("g = 5 and a < 20"))["points"].sum())
     found = total(w, (month == 1) & (SHOWN | ONE))
     assert near(None if found is None else found - shown, TRUE) is (setting == "off")
+
+
+def completing(w: World, asked: Q, who: str = "alice") -> float:
+    """Return of how many people an approval would give away more than it shows."""
+    bound = bind(asked.plan, w.facts)
+    judgement = witness(bound, w.facts, w.private, who, w.history(who, ["t"]))
+    return float(w._played(judgement, {})[0].facts["completed"])
+
+
+@pytest.mark.parametrize("setting", ["default", "strict"])
+def test_an_owner_is_told_of_whom_an_approval_gives_away_more_than_it_shows(setting: str) -> None:
+    w = world(setting)
+    rows = T.select("a", "points")
+
+    def but(left: int) -> Q:
+        return T.filter((g == 7) & (a >= left)).select("a", "points")
+
+    assert completing(w, but(1)) == 0, "no number of the group was told"
+    table = w.ask(T.group_by("g").agg(points.sum()).plan).table
+    assert table is not None
+    assert table.height == GROUPS
+    assert [completing(w, but(left)) for left in (0, 1, 3, 9, 10, 20)] == [0, 1, 3, 9, 0, 0]
+    assert completing(w, but(1), "bob") == 0, "he was told nothing"
+    cells = T.filter((g == 7) & (a >= 2)).group_by(a // 3).agg(points.sum())
+    assert completing(w, cells) == 2, "cells of three are shown as their people are"
+    assert completing(w, rows) == 0
+    w.approve(but(12).plan)
+    assert completing(w, but(12)) == 0
+    assert completing(w, T.filter((g == 7) & (a < 12) & (a > 0)).select("a", "points")) == 1, (
+        "with what was shown before"
+    )

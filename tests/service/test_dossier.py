@@ -57,6 +57,22 @@ def test_the_owner_sees_columns_with_roles_and_what_is_done_with_each(world):
     assert any("3 rows" in line for line in info.findings_private)
 
 
+def test_the_owner_is_warned_of_whom_an_approval_gives_away_more_than_it_shows(world):
+    data = uploaded(world, "completed")
+    ward = data.filter(pl.col("ward") == "b").select("age", "pay")
+    info = world.owner.request(filed(world, ward.head(20)).id).info
+    assert "completed" not in info.figures
+    assert not any("WARNING" in line for line in info.findings_private)
+    data.group_by("ward").agg(pl.col("age").mean()).fetch()
+    request = filed(world, ward.head(48))
+    info = world.owner.request(request.id).info
+    assert info.figures["completed"] == 2
+    assert any("all of a group but 2 people" in line for line in info.findings_private)
+    mine = world.user.request(request.id).info
+    assert not mine.findings_private
+    assert not mine.figures
+
+
 def test_failing_cells_are_counted(world):
     data = uploaded(world, "cells")
     request = filed(world, data.group_by("ward").agg(pl.col("pay").sum()))

@@ -34,10 +34,12 @@ def released_uses(subject: Subject) -> dict[str, tuple[str, ...]]:
     return {label: uses for label, uses in column_uses(subject.bound, subject.facts).items() if label not in hidden}
 
 
-def shown(subject: Subject, findings: tuple[Finding, ...], verdict: Verdict | None, rows: int | None) -> Shown:
+def shown(
+    subject: Subject, findings: tuple[Finding, ...], verdict: Verdict | None, approval: Mapping[str, float]
+) -> Shown:
     """Return what owner and requester are shown of a request.
 
-    verdict: measured, None where that failed. rows: of the result as it would be shown, None where that is not known.
+    verdict: measured, None where that failed. approval: what one would do, as far as that is known.
     """
     uses, roles = {}, {}
     for label, found in column_uses(subject.bound, subject.facts).items():
@@ -47,7 +49,7 @@ def shown(subject: Subject, findings: tuple[Finding, ...], verdict: Verdict | No
         if column != PEOPLE:
             facts = subject.facts[dataset].column(column)
             roles[name] = f"{facts.role}{' (inferred)' if facts.inferred else ''}"
-    figures = _figures(subject, verdict, rows)
+    figures = _figures(subject, verdict, approval)
     return Shown(
         code=plan_code(subject.bound.root, subject.names),
         words=plan_words(subject.bound.root, subject.names),
@@ -61,10 +63,8 @@ def shown(subject: Subject, findings: tuple[Finding, ...], verdict: Verdict | No
     )
 
 
-def _figures(subject: Subject, verdict: Verdict | None, rows: int | None) -> dict[str, float]:
-    found: dict[str, float] = {"people": max((p.units for p in subject.private.values()), default=0)}
-    if rows is not None:
-        found["rows"] = rows
+def _figures(subject: Subject, verdict: Verdict | None, approval: Mapping[str, float]) -> dict[str, float]:
+    found = {"people": max((p.units for p in subject.private.values()), default=0), **approval}
     if verdict is not None:
         facts: Mapping[str, float] = verdict.facts
         found |= {name: float(facts[name]) for name in _FIGURES if facts.get(name) is not None}
@@ -81,6 +81,12 @@ def _sentences(figures: Mapping[str, float]) -> list[str]:
         said.append(
             f"Of {total:.0f} cells, {figures.get('hidden_cells', 0):.0f} fail the policy's rules"
             f"{_smallest(figures.get('smallest_cell', 0))}."
+        )
+    if count := figures.get("completed"):
+        who = "1 person" if count == 1 else f"{count:.0f} people"
+        said.append(
+            f"WARNING: it shows all of a group but {who}, and the requester has asked about that group: with a number"
+            " they were told of it, what is not shown follows."
         )
     return said
 

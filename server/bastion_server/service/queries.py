@@ -342,10 +342,10 @@ class QueryService:
 
         return run
 
-    async def _witness(self, lease: Lease, subject: Subject, who: str, history: History) -> None:
+    async def _witness(self, lease: Lease, subject: Subject, who: str, history: History) -> Verdict:
         """Enter the populations of what an owner releases unguarded into the history of who gets it."""
         judgement = witness(subject.bound, subject.facts, subject.private, who, history)
-        await self._driven(lease, judgement, large=history.large)
+        return await self._driven(lease, judgement, large=history.large)
 
     async def _sealed(self, request: Incoming, subject: Subject, grant: Grant, *, ran: bool) -> None:
         """Say that what may be run only has been run, and that its result waits for the owner. Nothing of it leaves."""
@@ -370,11 +370,17 @@ class QueryService:
         verdict = Verdict(Outcome.REVIEW, findings=(finding,))
         await self._deny(request, subject, verdict, StaticVerdict(Outcome.REVIEW, finding.reason, (finding,)))
 
-    async def approved_rows(self, subject: Subject, who: str) -> int:
-        """Return how many rows an approval would show, for the owner's eyes."""
-        async with self.lease(subject, who, f"rows of a request by {who}") as lease:
+    async def approval(self, subject: Subject, who: str) -> dict[str, float]:
+        """Return what an approval would do, for the owner's eyes; nothing is kept.
+
+        rows: that it would show. completed: people of whom something may follow from it and what was told before, who are not in it.
+        """
+        label = f"rows of a request by {who}"
+        async with self.histories.turn(subject, who), self.lease(subject, who, label) as lease:
             answer = await lease.run(approved_plan(subject.bound, subject.facts), None, ())
-        return answer.height
+            history = await self.histories.of(subject, who, partial(_measured, lease))
+            verdict = await self._witness(lease, subject, who, history)
+        return {"rows": answer.height} | {name: figure for name, figure in verdict.facts.items() if figure}
 
     async def _preview(self, request: Incoming, request_id: str) -> None:
         """Show an owner the first rows of what a request is about; once it was approved, what is or will be handed out."""

@@ -123,7 +123,7 @@ class ReviewService:
             )
 
     async def _shown(self, subject: Subject, static: StaticVerdict, who: str, queries: QueryService) -> Shown:
-        findings, verdict, rows = static.findings, None, None
+        findings, verdict, approval = static.findings, None, dict[str, float]()
         if static.outcome is not Outcome.REFUSE:
             try:
                 verdict = await queries.considered(subject, who, f"request by {who}")
@@ -142,8 +142,8 @@ class ReviewService:
                 next_step=findings[0].fix if findings else "",
             )  # fmt: skip
         with suppress(BastionError):  # as above
-            rows = await queries.approved_rows(subject, who)
-        return await asyncio.to_thread(dossier.shown, subject, findings, verdict, rows)
+            approval = await queries.approval(subject, who)
+        return await asyncio.to_thread(dossier.shown, subject, findings, verdict, approval)
 
     async def decide(self, body: Decide, principal: Principal) -> RequestInfo:
         """Record an owner's signed decision and tell the requester."""
