@@ -8,7 +8,6 @@ import re
 from contextlib import suppress
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from bastion_plan.errors import BastionError
@@ -24,6 +23,7 @@ from bastion.language.inspection import describe_name
 from bastion.render.safe_text import safe_text
 from bastion.render.verdicts import assigned, quiet, verdict_of
 from bastion_kernel.errors import describe
+from bastion_kernel.history import History, history_path
 from bastion_kernel.progress import StatusLine
 
 if TYPE_CHECKING:
@@ -50,16 +50,17 @@ class Outcome:
 
 
 class Workbench:
-    """The session of a kernel: the names cells share, the connection, the cells so far."""
+    """The session of a kernel: the names cells share, the connection, the cells so far (`past`)."""
 
     def __init__(self, kernel: BastionKernel) -> None:
         self._kernel = kernel
-        self._cells: list[tuple[int, int, str]] = []
         self._silent = False
         self._progress: StatusLine | None = None
         self._news = ConnectionNews()
         self._running: Context | None = None  # of the cell that runs: what is written in it appears below that cell
+        self.past = History(history_path())
         self.environment = Environment()
+        self.environment.recall = self._recall
         self.screen = Screen(self.environment, self._arrived)
         self.environment.on_connect = self._connected
         self.environment.on_print = self._print
@@ -230,36 +231,14 @@ class Workbench:
         """Return what is known of the name at the cursor; empty where nothing is."""
         return inspect_at(self.environment, code, cursor)
 
-    def remember(self, number: int, code: str) -> None:
-        """Keep a cell in the history."""
-        self._cells.append((1, number, code))
-
-    def history(
-        self,
-        kind: str,
-        start: int | None,
-        stop: int | None,
-        n: int | None,
-        pattern: str | None,
-        unique: bool,
-        output: bool,
-    ) -> list[tuple[Any, ...]]:
-        """Return (session, line, cell) of this session: the last `n`, a range, or those like a pattern."""
-        cells = list(self._cells)
-        match kind:
-            case "range":
-                cells = [c for c in cells if (start or 0) <= c[1] < (stop if stop is not None else 1 << 60)]
-            case "search":
-                cells = [c for c in cells if fnmatchcase(c[2], pattern or "*")]
-                if unique:
-                    cells = list({c[2]: c for c in cells}.values())
-                cells = cells[-n:] if n else cells
-            case _:
-                cells = cells[-n:] if n else cells
-        return [(s, line, (text, None)) if output else (s, line, text) for s, line, text in cells]
+    def _recall(self, words: str, count: int) -> list[str]:
+        """Return cells of this session and earlier ones with a text in them, for `%history`."""
+        found = self.past.search("*", unique=True)
+        return [code for _, _, code in found if words in code.lower()][-count:]
 
     async def close(self) -> None:
-        """End the connection."""
+        """End the connection, and close the history."""
+        self.past.close()
         connection, self.environment.connection = self.environment.connection, None
         if connection is not None:
             await connection.close()

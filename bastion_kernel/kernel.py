@@ -122,7 +122,7 @@ class BastionKernel(Kernel):
         finally:
             self._cell = None
         if store_history and not silent:
-            self.workbench.remember(self.execution_count, code)
+            self.workbench.past.remember(self.execution_count, code)
         if outcome.error is not None:
             name, message, trace = outcome.error
             content = {"ename": name, "evalue": message, "traceback": trace}
@@ -227,8 +227,14 @@ class BastionKernel(Kernel):
         pattern: str | None = None,
         unique: bool = False,
     ) -> dict[str, Any]:
-        """Return this session's cells."""
-        return {
-            "status": "ok",
-            "history": self.workbench.history(hist_access_type, start, stop, n, pattern, unique, output),
-        }
+        """Return cells of this session and earlier ones; `output` brings none, since no result is ever kept."""
+        past = self.workbench.past
+        match hist_access_type:
+            case "range":
+                cells = past.range(session, start, stop)
+            case "search":
+                cells = past.search(pattern, n, unique=unique)
+            case _:
+                cells = past.tail(n)
+        found = [(s, line, (text, None)) if output else (s, line, text) for s, line, text in cells]
+        return {"status": "ok", "history": found}

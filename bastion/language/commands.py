@@ -14,6 +14,7 @@ from bastion.render.safe_text import safe_text
 if TYPE_CHECKING:
     from bastion.language.environment import Environment
 
+SHOWN_CELLS = 20
 _DOTTED = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"
 _ASK_BEFORE = re.compile(rf"\s*(\?{{1,2}})\s*({_DOTTED})\s*\Z")
 _ASK_AFTER = re.compile(rf"\s*({_DOTTED})\s*(\?{{1,2}})\s*\Z")
@@ -79,7 +80,12 @@ async def _requests(env: Environment, argument: str) -> str:
 
 
 async def _history(env: Environment, argument: str) -> str:
-    count = int(argument) if argument.isdigit() else 20
+    if argument and not argument.isdecimal():
+        words = argument.lower()
+        own = [text for text in env.history[:-1] if words in text.lower()]
+        found = env.recall(words, SHOWN_CELLS) if env.recall is not None else list(dict.fromkeys(own))[-SHOWN_CELLS:]
+        return safe_text("\n\n".join(found), lines=True) or "No cell with these words is remembered."
+    count = int(argument[:6] or SHOWN_CELLS)
     cells = list(enumerate(env.history, 1))[-count:]
     lines = [safe_text(f"[{number}] {text}", lines=True) for number, text in cells]
     return "\n".join(lines) or "Nothing has been run yet."
@@ -90,7 +96,7 @@ COMMANDS: dict[str, tuple[Callable[[Environment, str], Awaitable[str]], str]] = 
     "connect": (_connect, "%connect TOKEN, or %connect ENDPOINT: connect to a server"),
     "whoami": (_whoami, "%whoami: as whom one is connected, and where"),
     "requests": (_requests, "%requests [STATE]: access requests and their states"),
-    "history": (_history, "%history [N]: the last cells"),
+    "history": (_history, "%history [N | WORDS]: the last cells, or earlier ones with these words in them"),
 }
 
 

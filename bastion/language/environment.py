@@ -64,6 +64,8 @@ class Environment:
         self.names: dict[str, Any] = {}
         #: the text of all cells that were run, in order
         self.history: list[str] = []
+        #: returns the last so many cells with a text in them, also of earlier sessions; None: of this session only
+        self.recall: Callable[[str, int], list[str]] | None = None
         self.printed: list[str] = []
         self.displayed: list[Any] = []
         #: counts what a cell prints and displays

@@ -31,6 +31,7 @@ def jupyter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         "JUPYTER_DATA_DIR": str(folder / "data"),
         "JUPYTER_RUNTIME_DIR": str(folder / "runtime"),
         "IPYTHONDIR": str(folder / "ipython"),
+        "BASTION_HISTORY": str(folder / "history.sqlite"),
     }
     before = {name: os.environ.get(name) for name in names}
     os.environ.update(names)
