@@ -20,17 +20,20 @@ from bastion.client.news import ConnectionNews
 from bastion.language import Environment, evaluate
 from bastion.language.completion import complete, inspect_at
 from bastion.language.inspection import describe_name
+from bastion.render.banners import connection_lines, how_to_connect
 from bastion.render.safe_text import safe_text
 from bastion.render.verdicts import assigned, quiet, verdict_of
 from bastion_kernel.errors import describe
 from bastion_kernel.history import History, history_path
 from bastion_kernel.progress import StatusLine
+from bastion_kernel.starting import StartConnection
 
 if TYPE_CHECKING:
     from bastion_wire.messages import Progress
 
     from bastion_kernel.kernel import BastionKernel
 
+VERSION = "0.1.0"
 Bundle = tuple[dict[str, Any], dict[str, Any]]
 NEWS_AFTER = 0.3  #: seconds that a cell may take to fail of a lost connection
 _ASKED = re.compile(r"\s*\?{1,2}\s*[\w.]+\s*\Z|\s*[\w.]+\s*\?{1,2}\s*\Z")
@@ -65,6 +68,8 @@ class Workbench:
         self.environment.on_connect = self._connected
         self.environment.on_print = self._print
         self.environment.on_display = self._display
+        #: the connection that the kernel opens by itself
+        self.start = StartConnection(self.environment.connect)
 
     # ---- cells ---------------------------------------------------------------------------------------------------
 
@@ -76,6 +81,9 @@ class Workbench:
         self._progress = None if silent else StatusLine(self._kernel, self._waits)
         shown = False
         try:
+            await self.start.finished()
+            if not silent and (failure := self.start.take()):
+                self._stream(failure + "\n", "stderr")
             return await self._run(code)
         except asyncio.CancelledError:
             raise
@@ -231,6 +239,15 @@ class Workbench:
         """Return what is known of the name at the cursor; empty where nothing is."""
         return inspect_at(self.environment, code, cursor)
 
+    def banner(self) -> str:
+        """Return who and where one is, and what the policies allow; without a connection, how to get one."""
+        connection = self.environment.connection
+        if connection is not None and connection.connected:
+            lines = connection_lines(connection)
+        else:
+            lines = [*self.start.lines(), *how_to_connect()]
+        return "\n".join([f"BastionLab {VERSION}: explore data you may not see. Type help() for a start.", *lines])
+
     def _recall(self, words: str, count: int) -> list[str]:
         """Return cells of this session and earlier ones with a text in them, for `%history`."""
         found = self.past.search("*", unique=True)
@@ -238,6 +255,7 @@ class Workbench:
 
     async def close(self) -> None:
         """End the connection, and close the history."""
+        await self.start.stop()
         self.past.close()
         connection, self.environment.connection = self.environment.connection, None
         if connection is not None:

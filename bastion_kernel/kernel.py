@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import codeop
 import logging
+import os
 import signal
 import threading
 import time
@@ -13,9 +14,14 @@ from typing import Any
 from ipykernel.kernelbase import Kernel
 
 from bastion_kernel import comms
-from bastion_kernel.cells import Outcome, Workbench
+from bastion_kernel.cells import VERSION, Outcome, Workbench
 
-VERSION = "0.1.0"
+#: where a site has put its own copy of the documentation (`make docs`)
+DOCS_VARIABLE = "BASTION_DOCS"
+HELP_LINKS = (
+    ("Polars expressions", "https://docs.pola.rs/api/python/stable/reference/expressions/index.html"),
+    ("Polars user guide", "https://docs.pola.rs/user-guide/expressions/"),
+)
 ABORT_SECONDS = 0.1
 LISTENER_SECONDS = 2.0  # the first cell waits as long for somebody who hears its output
 
@@ -29,7 +35,6 @@ class BastionKernel(Kernel):
 
     implementation = "bastionlab"
     implementation_version = VERSION
-    banner = "BastionLab: explore data you may not see. Type help() for a start; connect(…) to reach a server."
     language_info = {  # noqa: RUF012 - ipykernel's own convention
         "name": "bastionlab",
         "version": VERSION,
@@ -38,7 +43,6 @@ class BastionKernel(Kernel):
         "pygments_lexer": "python3",
         "file_extension": ".bastion",
     }
-    help_links = []  # noqa: RUF012
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -58,6 +62,7 @@ class BastionKernel(Kernel):
         super().start()
         if threading.current_thread() is threading.main_thread():
             asyncio.get_event_loop().add_signal_handler(signal.SIGINT, self._interrupt)
+        self.io_loop.add_callback(self.workbench.start.begin)
 
     def pre_handler_hook(self) -> None:
         """Nothing: ipykernel's hook would let SIGINT end a kernel that is awaiting."""
@@ -69,6 +74,23 @@ class BastionKernel(Kernel):
     def kernel_info(self) -> dict[str, Any]:
         """As ipykernel's, without subshells: clicks would run on another thread."""
         return {**super().kernel_info, "supported_features": []}
+
+    async def kernel_info_request(self, stream: Any, ident: Any, parent: Any) -> None:
+        """As ipykernel's; the banner waits a little for a connection that the kernel opens by itself."""
+        await self.workbench.start.for_banner()
+        await super().kernel_info_request(stream, ident, parent)
+
+    @property
+    def banner(self) -> str:  # type: ignore[override]
+        """Where and as whom one is connected, whether the server is attested, and what the policies allow."""
+        return self.workbench.banner()
+
+    @property
+    def help_links(self) -> list[dict[str, str]]:  # type: ignore[override]
+        """What a front end's help menu offers."""
+        own = os.environ.get(DOCS_VARIABLE, "")
+        links = [("BastionLab", own)] if own.startswith(("https://", "http://")) else []
+        return [{"text": text, "url": url} for text, url in (*links, *HELP_LINKS)]
 
     async def do_shutdown(self, restart: bool) -> dict[str, Any]:
         """Close the connection."""

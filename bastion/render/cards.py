@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from bastion_policy.words import policy_words
 from bastion_wire.messages import AuditRecord, Dataset
 
+from bastion.render.banners import connection_lines
 from bastion.render.safe_text import safe_html, safe_text
 from bastion.render.tables import STYLE
 
@@ -68,16 +69,8 @@ def dataset_list(cards: Sequence[Dataset]) -> tuple[str, str]:
 
 
 def connection_card(connection: Connection) -> tuple[str, str]:
-    """Return (HTML, text) of a connection: where, as whom, whether attested, how many datasets."""
-    welcome = connection.welcome
-    attested = "attested" if welcome.attested else "not attested: whoever runs the server's machine could read the data"
-    lines = [
-        f"Connected to {connection.endpoint} as {connection.identity} ({', '.join(welcome.roles)}).",
-        f"Encrypted with CURVE; {attested}.",
-        f"{len(connection.facts)} dataset{'s' if len(connection.facts) != 1 else ''} to explore: datasets()",
-        *(f"Warning: {notice}" for notice in welcome.notices),
-    ]
-    lines = [safe_text(line) for line in lines]
+    """Return (HTML, text) of a connection: where, as whom, whether attested, and what the policies of the datasets allow."""
+    lines = connection_lines(connection)
     page = "".join(f"<div>{safe_html(line)}</div>" for line in lines)
     return f'{STYLE}<div class="bastion"><div class="box good">{page}</div></div>', "\n".join(lines)
 

@@ -101,18 +101,37 @@ def kernel() -> None:
 @kernel.command("install")
 @click.option("--user", is_flag=True, help="For this account instead of this Python environment.")
 @click.option("--prefix", help="Below this folder.")
+@click.option("--connect", help='Connect at start: "profile", a profile file (.toml), or a server\'s address.')
+@click.option("--as", "who", help="As whom: a name from `keys create`, or the path of a NAME.key file.")
+@click.option("--server-key", help="The key of the server at that address, 40 characters.")
+@click.option("--name", default="bastionlab", show_default=True, help="The kernel's name for Jupyter.")
+@click.option("--display-name", help="What the launcher shows.")
 @json_option
 @reporting
-def install(user: bool, prefix: str | None, as_json: bool) -> None:
-    """Add the kernel "BastionLab" to Jupyter.
+def install(
+    user: bool,
+    prefix: str | None,
+    connect: str | None,
+    who: str | None,
+    server_key: str | None,
+    name: str,
+    display_name: str | None,
+    as_json: bool,
+) -> None:
+    """Add the kernel "BastionLab" to Jupyter; with --connect, one that connects by itself.
 
     \b
     Example:  bastion kernel install
+              bastion kernel install --connect profile
+              bastion kernel install --connect tcp://hospital:50056 --name hospital --display-name "Hospital data"
     """
+    from bastion_kernel.install import connecting
     from bastion_kernel.install import install as add
 
-    folder = add(user=user, prefix=prefix)
-    say({"kernel": "bastionlab", "folder": folder}, f"The kernel BastionLab is installed in {folder}", as_json=as_json)
+    environment = connecting(connect, who, server_key)
+    folder = add(user=user, prefix=prefix, name=name, display_name=display_name, environment=environment)
+    text = f"The kernel {display_name or 'BastionLab'} is installed in {folder}"
+    say({"kernel": name, "folder": folder}, text, as_json=as_json)
 
 
 @click.command()
