@@ -9,6 +9,7 @@ import os
 import signal
 import threading
 import time
+from contextlib import suppress
 from typing import Any
 
 from ipykernel.kernelbase import Kernel
@@ -23,6 +24,7 @@ HELP_LINKS = (
     ("Polars user guide", "https://docs.pola.rs/user-guide/expressions/"),
 )
 ABORT_SECONDS = 0.1
+CLOSING_SECONDS = 2.0  # a kernel that is asked to end does not wait longer for its server
 LISTENER_SECONDS = 2.0  # the first cell waits as long for somebody who hears its output
 
 
@@ -93,8 +95,14 @@ class BastionKernel(Kernel):
         return [{"text": text, "url": url} for text, url in (*links, *HELP_LINKS)]
 
     async def do_shutdown(self, restart: bool) -> dict[str, Any]:
-        """Close the connection."""
-        await self.workbench.close()
+        """Close the connection and the history. Comes on the control thread; both belong to the kernel's loop."""
+        own = self.io_loop.asyncio_loop
+        if own is asyncio.get_running_loop():
+            await self.workbench.close()
+        else:
+            closing = asyncio.run_coroutine_threadsafe(self.workbench.close(), own)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(asyncio.wrap_future(closing), CLOSING_SECONDS)
         return {"status": "ok", "restart": restart}
 
     def _interrupt(self) -> None:
