@@ -95,7 +95,7 @@ def by_sql_name() -> Mapping[str, Function]:
 _BINARY: dict[type[exp.Expression], str] = {
     exp.Mul: "mul", exp.Div: "truediv", exp.IntDiv: "truncdiv", exp.EQ: "eq",
     exp.NEQ: "ne", exp.LT: "lt", exp.LTE: "le", exp.GT: "gt", exp.GTE: "ge", exp.And: "and_", exp.Or: "or_", exp.Xor: "xor",
-    exp.NullSafeEQ: "eq_missing", exp.NullSafeNEQ: "ne_missing", exp.Pow: "pow",
+    exp.NullSafeEQ: "eq_missing", exp.NullSafeNEQ: "ne_missing", exp.Pow: "pow", exp.BitwiseAnd: "and_", exp.BitwiseOr: "or_",
 }  # fmt: skip
 
 

@@ -31,6 +31,8 @@ _SIGNS = {
     "or_": "or",
     "xor": "xor",
 }
+#: of integers
+_OF_BITS = {"and_": "bitwise and", "or_": "bitwise or", "xor": "bitwise xor"}
 _SAID = {
     "count": "number of {0} that are not null",
     "len": "number of rows of {0}",
@@ -147,7 +149,8 @@ def _call(call: Call) -> str:
     options = ", ".join(f"{key} {constant(value)}" for key, value in call.options)
     tail = f" ({options})" if options else ""
     if name in _SIGNS and len(args) == 2:
-        return f" {_SIGNS[name]} ".join(_operand(a) for a in args)
+        bits = any(isinstance(a, Literal) and a.dtype.is_integer for a in args)
+        return f" {(_OF_BITS if bits else _SIGNS).get(name, _SIGNS[name])} ".join(_operand(a) for a in args)
     said = _SAID.get(name)
     if said is not None and len(args) == said.count("{"):
         return said.format(*map(_operand if name != "not_" else expr_words, args)) + tail

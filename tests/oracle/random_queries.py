@@ -188,7 +188,7 @@ class Maker:
             lambda: pl.when(self.condition()).then(x).otherwise(None),
             lambda: pl.when(self.condition()).then(1).otherwise(0),
             lambda: x.cast(polars.Float64),
-            lambda: self.pick(c("day").dt.month(), c("town").str.len_chars(), x**2, c("name").str.len_chars()),
+            lambda: self.pick(c("day").dt.month(), c("town").str.len_chars(), c("age") & 3, c("name").str.len_chars()),
             lambda: self.pick(lambda: x.mean().over("town"), lambda: x.shift(1).over("id"), lambda: x.shift(1)),
             lambda: self.of_registry(ROWWISE),
         )  # fmt: skip

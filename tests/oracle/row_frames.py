@@ -18,6 +18,7 @@ from bastion_plan.dtypes import Schema
 from bastion_plan.expressions import Alias, Call, Cast, Column, Expr, Literal, Over, Ternary, children
 from bastion_plan.functions.registry import get
 from bastion_plan.functions.spec import REDUCING, Flow, Shape
+from bastion_plan.typing import expr_dtype
 from bastion_policy.facts import DatasetFacts
 from bastion_policy.model import Role, RoleKind
 from row_statistics import statistic
@@ -323,7 +324,7 @@ class Reader:
     def _elementwise(self, frame: Frame, expr: Call, schema: Schema) -> Values:
         args = [self.column(frame, a, schema) for a in expr.args]
         options = dict(expr.options)
-        lineage = combined(expr.function, args)
+        lineage = combined(expr.function, args, bits=expr_dtype(expr, schema).kind == "Boolean")
         if expr.function == "sub" and expr.args[0] == expr.args[1]:
             lineage = Lineage()
         forbidden = frozenset[str]().union(*(a.forbidden for a in args))
@@ -794,8 +795,8 @@ def shifted(x: Lineage, name: str, args: Sequence[Values]) -> Lineage:
     return replace(x, plain=False, bounds=moved, each=False)
 
 
-def combined(name: str, args: Sequence[Values]) -> Lineage:
-    """The lineage of an elementwise function's result."""
+def combined(name: str, args: Sequence[Values], *, bits: bool) -> Lineage:
+    """The lineage of an elementwise function's result. bits: it is Boolean."""
     private = [a.lineage for a in args if a.lineage.private]
     if not private:
         return Lineage()
@@ -805,7 +806,7 @@ def combined(name: str, args: Sequence[Values]) -> Lineage:
         return Lineage(Form.NULLS if private[0].plain else Form.BITS, sources)
     if name in COMPARING or (name in LOGIC and all(x.form in (Form.BITS, Form.NULLS) for x in private)):
         return Lineage(Form.BITS, sources)
-    if name in LOGIC:
+    if name in LOGIC and bits:
         return Lineage(Form.BITS, sources)
     first = args[0].lineage
     if len(private) == 1:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import math
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -76,11 +78,24 @@ def clipped(a: Any, low: Any = None, high: Any = None) -> Any:
     return type(a)(high) if high is not None and a > high else a
 
 
-def both(*values: Any) -> bool | None:
+def bits(combine: Callable[[Any, Any], Any], values: tuple[Any, ...]) -> int | None:
+    """Of whole numbers, bit by bit."""
+    return None if any(v is None for v in values) else functools.reduce(combine, values)
+
+
+def whole(values: tuple[Any, ...]) -> bool:
+    return any(isinstance(v, int) and not isinstance(v, bool) for v in values)
+
+
+def both(*values: Any) -> Any:
+    if whole(values):
+        return bits(operator.and_, values)
     return False if any(v is False for v in values) else None if any(v is None for v in values) else True
 
 
-def either(*values: Any) -> bool | None:
+def either(*values: Any) -> Any:
+    if whole(values):
+        return bits(operator.or_, values)
     return True if any(v is True for v in values) else None if any(v is None for v in values) else False
 
 
@@ -107,7 +122,7 @@ STRICT: dict[str, Callable[..., Any]] = {
     "ceil": lambda a: a if isinstance(a, int) else float(math.ceil(a)),
     "round": rounded, "sign": lambda a: type(a)((a > 0) - (a < 0)),
     "eq": lambda a, b: a == b, "ne": lambda a, b: a != b, "lt": lambda a, b: a < b, "le": lambda a, b: a <= b,
-    "gt": lambda a, b: a > b, "ge": lambda a, b: a >= b, "not_": lambda a: not a, "xor": lambda a, b: a != b,
+    "gt": lambda a, b: a > b, "ge": lambda a, b: a >= b, "not_": lambda a: not a, "xor": operator.xor,
     "is_nan": math.isnan, "is_finite": math.isfinite,
     "str.len_chars": len, "str.len_bytes": lambda a: len(a.encode()), "str.to_uppercase": str.upper,
     "str.to_lowercase": str.lower, "str.starts_with": str.startswith, "str.ends_with": str.endswith,

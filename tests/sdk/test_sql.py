@@ -123,6 +123,7 @@ QUERIES = [
     "SELECT k, m FROM (SELECT k, MAX(v) AS m FROM a GROUP BY k) AS t WHERE m > 2",
     "SELECT k, SUM(v) OVER (PARTITION BY k) AS t FROM a",
     "SELECT k, COUNT(*) AS n FROM a WHERE v > (1 + 1) GROUP BY k HAVING AVG(x) > 0",
+    "SELECT k & 1 AS p, v | 4 AS q, k & v AS r FROM a WHERE (v & 3) = 1 AND b",
 ]
 
 

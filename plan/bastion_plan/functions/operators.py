@@ -11,9 +11,10 @@ from bastion_plan.functions.spec import UNKNOWN, Flow, Function, Given, Option
 
 ARITHMETIC = "Row by row; with a constant it is an affine function that the guard can judge as its column, with another column it mixes their values."
 COMPARE = "Row by row; the result is one bit of its row, so it acts like a predicate on the columns compared."
-LOGIC = "Row by row; it joins predicates, so the result is as telling as all of them together."
+LOGIC = "Row by row; it joins predicates, so the result is as telling as all of them together. Bits of an integer are bins of its column, each to be held by enough people; of several columns they mix their values."
 
 NUMBERS = "numeric or boolean or null"
+BITS = "boolean or integer"
 
 
 def _unit(*dtypes: DType) -> str:
@@ -165,9 +166,12 @@ def _negated(given: Given) -> DType:
 
 
 def _logic(given: Given) -> DType:
+    """Booleans give a Boolean; integers are computed with bit by bit. The two do not meet, as in Polars."""
     found = given.first
-    for dtype in given.dtypes[1:]:
-        found = supertype(found, dtype)
+    for i, dtype in enumerate(given.dtypes[1:], 1):
+        if {found.kind, dtype.kind} > {"Boolean"}:
+            raise mismatch(found, dtype)
+        found = supertype(found, dtype, _value(given, 0) if i == 1 else UNKNOWN, _value(given, i))
     return found
 
 
@@ -306,32 +310,32 @@ register(
         ),
         Function(
             "and_",
-            (column("boolean"), value("others", "boolean", variadic=True, string_is_column=True)),
+            (column(BITS), value("others", BITS, variadic=True, string_is_column=True)),
             _logic,
             Flow.ELEMENTWISE,
             LOGIC,
-            "Whether all are true.",
-            nulls="false wins over null, null over true",
+            "Whether all are true; of integers, the bits that all have.",
+            nulls="false wins over null, null over true; of integers null on either side gives null",
             aliases=("__and__",),
             sql=("and",),
         ),
         Function(
             "or_",
-            (column("boolean"), value("others", "boolean", variadic=True, string_is_column=True)),
+            (column(BITS), value("others", BITS, variadic=True, string_is_column=True)),
             _logic,
             Flow.ELEMENTWISE,
             LOGIC,
-            "Whether any is true.",
-            nulls="true wins over null, null over false",
+            "Whether any is true; of integers, the bits that any has.",
+            nulls="true wins over null, null over false; of integers null on either side gives null",
             aliases=("__or__",),
             sql=("or",),
         ),
         _binary(
             "xor",
-            "Whether exactly one is true.",
+            "Whether exactly one is true; of integers, the bits that only one has.",
             _logic,
             LOGIC,
-            "boolean",
+            BITS,
             ("__xor__",),
             nulls=_NO_NULL,
             sql=("xor",),

@@ -55,7 +55,7 @@ CALENDAR: Mapping[str, tuple[int, int]] = {
     "dt.ordinal_day": (1, 366),
 }
 _BITS = frozenset(
-    "eq ne lt le gt ge eq_missing ne_missing and_ or_ xor not_ is_in is_between is_null is_not_null is_nan is_not_nan "
+    "eq ne lt le gt ge eq_missing ne_missing not_ is_in is_between is_null is_not_null is_nan is_not_nan "
     "is_finite is_infinite pl.all_horizontal pl.any_horizontal str.starts_with str.ends_with dt.is_leap_year".split()
 )
 _LITERAL_ONLY = {"str.slice", "str.head", "str.tail"}
@@ -191,6 +191,11 @@ def _arithmetic(name: str, parts: list[Interval]) -> Interval | None:
             return math.log1p(a), math.log1p(b)
         case "exp":
             return math.exp(a), math.exp(b)
+        # bits of Booleans, which lie between 0 and 1, and of integers
+        case "and_" if all(low >= 0 for low, _ in parts):
+            return 0.0, min(high for _, high in parts)
+        case "or_" | "xor" if all(low >= 0 for low, _ in parts):
+            return 0.0, float(2 ** max(math.ceil(high).bit_length() for _, high in parts) - 1)
         case "floor" | "ceil" | "round":
             return math.floor(a), math.ceil(b)
         case (
