@@ -12,8 +12,10 @@ import time
 from contextlib import suppress
 from typing import Any
 
+from bastion_plan.errors import LanguageError
 from ipykernel.kernelbase import Kernel
 
+from bastion.language.commands import without_commands
 from bastion_kernel import comms
 from bastion_kernel.cells import VERSION, Outcome, Workbench
 
@@ -203,12 +205,9 @@ class BastionKernel(Kernel):
 
     async def do_is_complete(self, code: str) -> dict[str, Any]:
         """Say whether a cell is complete; Python's compiler reads it, nothing is run."""
-        stripped = code.strip()
-        if not stripped or stripped.startswith(("%", "?")) or stripped.endswith("?"):
-            return {"status": "complete"}
         try:
-            compiled = codeop.compile_command(code, "<cell>", "exec")
-        except (SyntaxError, OverflowError, ValueError):
+            compiled = _compiled(code)
+        except (SyntaxError, OverflowError, ValueError, MemoryError, RecursionError, LanguageError):
             return {"status": "invalid"}
         if compiled is None:
             last = code.splitlines()[-1] if code.splitlines() else ""
@@ -268,3 +267,14 @@ class BastionKernel(Kernel):
                 cells = past.tail(n)
         found = [(s, line, (text, None)) if output else (s, line, text) for s, line, text in cells]
         return {"status": "ok", "history": found}
+
+
+def _compiled(code: str) -> Any:
+    """Return None where a cell is not whole yet. Python's compiler reads it; nothing is run."""
+    try:
+        return codeop.compile_command(code, "<cell>", "exec")
+    except SyntaxError:
+        plain, commands = without_commands(code)
+        if not commands:
+            raise
+        return codeop.compile_command(plain, "<cell>", "exec")

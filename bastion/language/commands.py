@@ -63,6 +63,22 @@ def command_of(text: str, line: int) -> Command | None:
     return None
 
 
+def without_commands(cell: str) -> tuple[str, dict[int, Command]]:
+    """Return a cell with `pass` in place of its command lines, and those by line number.
+
+    Raises:
+        LanguageError: as `command_of`.
+    """
+    lines, commands = cell.split("\n"), {}
+    for number, text in enumerate(lines, 1):
+        if text.lstrip()[:1] in {"%", "!", "?"} or text.rstrip().endswith("?"):
+            found = command_of(text, number)
+            if found is not None:
+                commands[number] = found
+                lines[number - 1] = "pass"
+    return "\n".join(lines), commands
+
+
 async def _connect(env: Environment, argument: str) -> str:
     await env.connect(*argument.split())
     return env.whoami()

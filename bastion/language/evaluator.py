@@ -22,7 +22,7 @@ from bastion.language import operations as op
 from bastion.language.builtins import iterate
 from bastion.language.callables import Member, Module, SafeFunction, not_callable
 from bastion.language.check import IMPORT_FROM, at, check, parse
-from bastion.language.commands import Command, command_of, run_command
+from bastion.language.commands import Command, run_command, without_commands
 from bastion.language.environment import Environment, bastion_module, datetime_module, polars_module, selectors_module
 from bastion.language.limits import Meter
 from bastion.language.outputs import OutputMeter
@@ -86,16 +86,10 @@ def prepare(cell: str, env: Environment) -> tuple[ast.Module, dict[int, Command]
     except LanguageError as error:
         if error.code != "language.syntax":
             raise
-        lines = cell.split("\n")
-        for number, text in enumerate(lines, 1):
-            if text.lstrip()[:1] in {"%", "!", "?"} or text.rstrip().endswith("?"):
-                found = command_of(text, number)
-                if found is not None:
-                    commands[number] = found
-                    lines[number - 1] = "pass"
+        plain, commands = without_commands(cell)
         if not commands:
             raise
-        tree = parse("\n".join(lines), env.limits)
+        tree = parse(plain, env.limits)
         placed = {s.lineno for s in tree.body if isinstance(s, ast.Pass)}
         if not commands.keys() <= placed:
             raise
