@@ -8,13 +8,18 @@ from bastion_plan.errors import BastionError
 
 from bastion.render.requests import moment
 from bastion.render.safe_text import safe_html, safe_text
-from bastion.render.tables import STYLE
+from bastion.render.tables import STYLE, where_dead
 
 if TYPE_CHECKING:
     from bastion.client.denied import AccessRequest, Denied
 
 
 MAX_WORDS = 200
+#: in place of the buttons below a denial, where their kernel is gone
+GONE = where_dead(
+    "bastion-denied",
+    "font-size:11px;color:var(--jp-ui-font-color2,#666);content:'Run the cell again to go on: it shows how a request stands.'",
+)
 
 
 def standing_request(denied: Denied) -> AccessRequest | None:
@@ -36,7 +41,8 @@ def denial_html(denied: Denied) -> str:
     rows += [safe_html(line) for line in [*_earlier(denied), *_offers(denied)]]
     kind = "bad" if denied.outcome == "refuse" else ""
     body = "".join(f"<div>{row}</div>" for row in rows if row)
-    return f'{STYLE}<div class="bastion"><div class="box {kind}">{body}<div class="rule">{safe_html(denied.code)}</div></div></div>'
+    code = f'<div class="rule">{safe_html(denied.code)}</div>'
+    return f'{STYLE}{GONE}<div class="bastion bastion-denied"><div class="box {kind}">{body}{code}</div></div>'
 
 
 def denial_text(denied: Denied) -> str:

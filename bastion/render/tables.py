@@ -48,15 +48,19 @@ STYLE = """<style>
 .bastion .red{color:#c53030}
 </style>"""
 
-#: What JupyterLab shows for a widget whose kernel is gone is an error in an output without elements. A widget that
-#: stands below a static table (TWIN) is not missed: say what to do instead.
 AGAIN = (
     "font-size:11px;color:var(--jp-ui-font-color2,#666);content:'Run the cell again to page through the whole table.'"
 )
-DEAD = f"""<style>
-.jp-OutputArea-child:has(.TWIN)+.jp-OutputArea-child>.jupyter-widgets:not(:has(*)){{font-size:0}}
-.jp-OutputArea-child:has(.TWIN)+.jp-OutputArea-child>.jupyter-widgets:not(:has(*))::after{{{AGAIN}}}
-</style>"""
+
+
+def where_dead(twin: str, instead: str) -> str:
+    """Return a style for the widget below a static view, for when its kernel is gone.
+
+    What JupyterLab shows for it then is an error, in an output without elements. twin: the static view's class; instead:
+    the declarations of what stands there in its place.
+    """
+    dead = f".jp-OutputArea-child:has(.{twin})+.jp-OutputArea-child>.jupyter-widgets:not(:has(*))"
+    return f"<style>\n{dead}{{font-size:0}}\n{dead}::after{{{instead}}}\n</style>"
 
 
 def footer(note: ReleaseNote | None, marks: Marks | None = None) -> list[str]:
@@ -168,7 +172,7 @@ def table_html(
         rows = rows_html(view, marks)
     name, style = "bastion", STYLE
     if twin:
-        name, style = f"bastion {safe_html(twin)}", STYLE + DEAD.replace("TWIN", safe_html(twin))
+        name, style = f"bastion {safe_html(twin)}", STYLE + where_dead(safe_html(twin), AGAIN)
     return (
         f'{style}<div class="{name}"><div class="shape">shape: ({frame.height:_}, {frame.width:_})</div>'
         f"<table>{head_html(view)}<tbody>{rows}</tbody></table>{foot_html(note, *more, marks=marks)}{below}</div>"
