@@ -64,6 +64,7 @@ class Workbench:
         self.past = History(history_path())
         self.environment = Environment()
         self.environment.recall = self._recall
+        self.environment.ask_passphrase = kernel.passphrase
         self.screen = Screen(self.environment, self._arrived)
         self.environment.on_connect = self._connected
         self.environment.on_print = self._print

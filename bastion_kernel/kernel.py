@@ -12,7 +12,8 @@ import time
 from contextlib import suppress
 from typing import Any
 
-from bastion_plan.errors import LanguageError
+import zmq
+from bastion_plan.errors import InputError, LanguageError
 from ipykernel.kernelbase import Kernel
 
 from bastion.language.commands import without_commands
@@ -26,6 +27,7 @@ HELP_LINKS = (
     ("Polars user guide", "https://docs.pola.rs/user-guide/expressions/"),
 )
 ABORT_SECONDS = 0.1
+STDIN_EVERY = 0.05  # seconds between looks for a passphrase that somebody types
 CLOSING_SECONDS = 2.0  # a kernel that is asked to end does not wait longer for its server
 LISTENER_SECONDS = 2.0  # the first cell waits as long for somebody who hears its output
 
@@ -178,6 +180,32 @@ class BastionKernel(Kernel):
 
     def _ok(self, payload: list[dict[str, Any]]) -> dict[str, Any]:
         return {"status": "ok", "execution_count": self.execution_count, "payload": payload, "user_expressions": {}}
+
+    async def passphrase(self, prompt: str) -> str:
+        """Ask whoever runs the cell for a passphrase; the only thing that stdin is used for.
+
+        Unlike ipykernel's `getpass` this does not block the kernel's loop, so an interrupt is heard.
+
+        Raises:
+            InputError: input.stdin, the front end cannot ask (nbconvert, a batch run).
+        """
+        parent = self.get_parent("shell")
+        if self._cell is None or not parent.get("content", {}).get("allow_stdin", False):
+            msg = "The key is sealed with a passphrase, and nobody can be asked for it here."
+            step = "Run connect() in a notebook or a console; for unattended runs use a key without a passphrase."
+            raise InputError(msg, code="input.stdin", next_step=step)
+        with suppress(zmq.Again):
+            while True:  # answers to what nobody asked
+                self.stdin_socket.recv_multipart(zmq.NOBLOCK)
+        ident = self._get_shell_context_var(self._shell_parent_ident)
+        content = {"prompt": prompt, "password": True}
+        self.session.send(self.stdin_socket, "input_request", content, parent, ident=ident)
+        while True:
+            with suppress(ValueError):  # not signed with this kernel's key
+                _, reply = self.session.recv(self.stdin_socket)
+                if reply is not None:
+                    return str(reply["content"].get("value", ""))
+            await asyncio.sleep(STDIN_EVERY)
 
     def print(self, text: str, name: str = "stdout") -> None:
         """Show text below the cell."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from bastion_plan.errors import BastionError, Interrupted
 
 from bastion.client.connection import Connection
+from bastion.client.endpoints import ask_passphrase
 from bastion.client.frames import RemoteLazyFrame
 from bastion.client.news import ConnectionNews
 from bastion.language import CellResult, Environment, evaluate
@@ -33,6 +34,7 @@ class Session:
     def __init__(self) -> None:
         self.environment = Environment()
         self.environment.on_connect = self._connected
+        self.environment.ask_passphrase = ask_passphrase
         self._news = ConnectionNews()
         #: shows how far a cell is, while one runs
         self.status: StatusLine | None = None

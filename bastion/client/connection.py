@@ -75,7 +75,8 @@ class Connection(OwnerMethods):
         endpoint: "tcp://host:port", a host name (with `port`), an invitation token, or None for the environment
             (BASTION_ENDPOINT) or the saved profile.
         port: of a host name.
-        identity: an `Identity`, or the path of its `NAME.key` file; None for BASTION_IDENTITY or the saved profile.
+        identity: an `Identity`, or the path of its `NAME.key` file; None for BASTION_IDENTITY or the saved profile. The
+            passphrase of a sealed file is asked for where there is somebody to ask.
         server_key: the server's CURVE key (40 characters); None for the one in the token, or the one that known_servers or
             the saved profile hold for this very endpoint.
         timeout: seconds to wait for the server.
@@ -108,6 +109,8 @@ class Connection(OwnerMethods):
 
     #: whether new facts are asked for as soon as something changed, because properties cannot wait for them
     _eager = False
+    #: whether a passphrase is asked for in the terminal; a kernel and the magics ask in the notebook
+    _asks = True
     #: of what its frames are made
     _frame_type: type[RemoteLazyFrame] = RemoteLazyFrame
     _fetchable_type: type[FetchableLazyFrame] = FetchableLazyFrame
@@ -193,10 +196,15 @@ class Connection(OwnerMethods):
         identity: Identity | str | None,
         server_key: str | None,
         timeout: float,
+        passphrase: str | None = None,
     ) -> None:
         from bastion.client.transport import Session
 
-        target = endpoints.resolve(endpoint, port, identity=identity, server_key=server_key)
+        given = {"identity": identity, "server_key": server_key, "passphrase": passphrase, "ask": self._asks}
+        if passphrase is None:
+            target = endpoints.resolve(endpoint, port, **given)
+        else:  # it takes its time to make a key of it
+            target = await asyncio.to_thread(endpoints.resolve, endpoint, port, **given)
         self._identity, self._server_key, self._endpoint = target.identity, target.server_key, target.endpoint
         self._session = await Session.open(
             target.endpoint, target.identity, target.server_key, enrol=target.enrol, timeout=timeout
@@ -753,6 +761,7 @@ class AsyncConnection(Connection):
     """
 
     _eager = True
+    _asks = False
 
     def __init__(self) -> None:
         self._loop = None
@@ -768,11 +777,16 @@ class AsyncConnection(Connection):
         server_key: str | None = None,
         timeout: float = 10.0,
         on_progress: ProgressCallback | None = None,
+        passphrase: str | None = None,
     ) -> Self:
-        """Open a connection on the running loop; arguments as of `Connection`."""
+        """Open a connection on the running loop; arguments as of `Connection`, and the passphrase of a sealed key file.
+
+        Raises:
+            InputError: input.passphrase, the key file is sealed and no passphrase is given.
+        """
         connection = cls()
         connection._progress = on_progress
-        await connection._open(endpoint, port, identity, server_key, timeout)
+        await connection._open(endpoint, port, identity, server_key, timeout, passphrase)
         return connection
 
     def _run(self, work: Coroutine[Any, Any, T]) -> Any:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import getpass
 import os
+import sys
 import tomllib
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,8 +79,10 @@ def resolve(
     *,
     identity: Identity | str | None,
     server_key: str | None,
+    passphrase: str | None = None,
+    ask: bool = False,
 ) -> Target:
-    """Return where to connect and as whom.
+    """Return where to connect and as whom. passphrase: of a sealed key file; ask: let the terminal ask for it.
 
     The key of an endpoint that is given without one is that of known_servers, the environment or the profile for this very
     endpoint; localhost and 127.0.0.1 are the same host.
@@ -109,24 +114,66 @@ def resolve(
         else:
             endpoint = f"tcp://{endpoint.strip()}:{port or DEFAULT_PORT}"
     me = load_identity(
-        identity if identity is not None else os.environ.get("BASTION_IDENTITY") or profile.get("identity")
+        identity if identity is not None else os.environ.get("BASTION_IDENTITY") or profile.get("identity"),
+        passphrase=passphrase,
+        ask=ask,
     )
     if server_key is None:
         endpoint, server_key = _known_key(endpoint, profile)
     return Target(endpoint, me, check_curve_key(server_key), enrol)
 
 
-def load_identity(given: Any) -> Identity:
-    """Return an identity as it is, or read from the path of its secret file."""
+def load_identity(given: Any, *, passphrase: str | None = None, ask: bool = False) -> Identity:
+    """Return an identity as it is, or read from the path of its secret file.
+
+    Args:
+        passphrase: of a sealed file. ask: where there is none and one is needed, ask in the terminal or the notebook.
+    """
     if isinstance(given, Identity):
         return given
     if isinstance(given, str | os.PathLike) and given:
-        return Identity.load(Path(given).expanduser())
+        path = Path(given).expanduser()
+        try:
+            return Identity.load(path, passphrase=passphrase)
+        except InputError as error:
+            typed = None
+            if error.code == "input.passphrase" and ask and can_ask():
+                with suppress(EOFError, OSError, RuntimeError):  # ipykernel's refusal is a RuntimeError
+                    typed = getpass.getpass(passphrase_prompt(error))
+            if typed is None:
+                raise
+            return Identity.load(path, passphrase=typed)
     msg = "There is no identity to connect as."
     raise InputError(
         msg,
         code="input.identity",
         next_step="Make one with `bastion keys create NAME`, then identity=Identity.load(PATH) or BASTION_IDENTITY=PATH.",
+    )
+
+
+def passphrase_prompt(error: InputError) -> str:
+    """Return what to ask, of the error that wants a passphrase."""
+    return f"Passphrase of {error.details.get('identity', 'the key')}: "
+
+
+def can_ask() -> bool:
+    """Whether `getpass` reaches a person: on a terminal, or in a notebook, where ipykernel puts its own in place."""
+    return getpass.getpass.__module__ != "getpass" or bool(sys.stdin and sys.stdin.isatty())
+
+
+async def ask_passphrase(prompt: str) -> str:
+    """Ask in the terminal or the notebook for a passphrase, without blocking the loop.
+
+    Raises:
+        InputError: input.stdin, nobody can be asked.
+    """
+    with suppress(EOFError, OSError, RuntimeError):  # ipykernel's refusal is a RuntimeError
+        if can_ask():
+            return await asyncio.to_thread(getpass.getpass, prompt)
+    raise InputError(
+        "The key is sealed with a passphrase, and nobody can be asked for it here.",
+        code="input.stdin",
+        next_step="For unattended runs use a key without a passphrase.",
     )
 
 

@@ -9,6 +9,7 @@ from bastion_plan.errors import InputError
 
 from bastion import expressions
 from bastion.client.connection import AsyncConnection, Connection
+from bastion.client.endpoints import passphrase_prompt
 from bastion.client.frames import RemoteLazyFrame, concat
 from bastion.expr import selectors
 from bastion.expr.core import PYTHON_METHODS, refuse_python
@@ -19,15 +20,19 @@ from bastion.language.limits import Limits
 from bastion.language.outputs import OutputMeter
 from bastion.render.safe_text import safe_text
 
-#: opens a connection from what a cell wrote: an endpoint or token (or nothing), and the name of an identity
-Connector = Callable[[str | None, str | None], Awaitable[Connection]]
+#: opens a connection from what a cell wrote: an endpoint or token (or nothing), and the name of an identity; with
+#: `passphrase`, once that was asked for
+Connector = Callable[..., Awaitable[Connection]]
 
 
-async def open_connection(endpoint: str | None = None, identity: str | None = None) -> Connection:
+async def open_connection(
+    endpoint: str | None = None, identity: str | None = None, *, passphrase: str | None = None
+) -> Connection:
     """Open a connection for a cell. The identity is a name, never a path: a cell reaches no file of its choosing.
 
     Raises:
-        InputError: no such identity in the user's keys directory.
+        InputError: no such identity in the user's keys directory; input.passphrase, its key is sealed and no passphrase
+            was given.
     """
     if identity is not None:
         import re
@@ -37,8 +42,9 @@ async def open_connection(endpoint: str | None = None, identity: str | None = No
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", identity):
             msg = "An identity is given by its name."
             raise InputError(msg, code="input.identity", next_step='Write connect("…", identity="alice").')
-        return await AsyncConnection.open(endpoint, identity=str(keys_directory() / f"{identity}.key"))
-    return await AsyncConnection.open(endpoint)
+        path = str(keys_directory() / f"{identity}.key")
+        return await AsyncConnection.open(endpoint, identity=path, passphrase=passphrase)
+    return await AsyncConnection.open(endpoint, passphrase=passphrase)
 
 
 class Environment:
@@ -72,6 +78,8 @@ class Environment:
         self.output = OutputMeter(self.limits)
         #: counts what the names hold
         self.kept = Kept(self.limits)
+        #: asks whoever runs the cell for the passphrase of a sealed key; None where nobody can be asked
+        self.ask_passphrase: Callable[[str], Awaitable[str]] | None = None
         #: called with the new connection after `connect`
         self.on_connect: Callable[[Connection], Any] | None = None
         #: called with text as it is printed and with values as they are displayed; None to have them in the result only
@@ -140,12 +148,25 @@ class Environment:
 
     async def connect(self, endpoint: str | None = None, identity: str | None = None) -> Connection:
         """Connect to a server: with the token of an invitation, an endpoint, or the saved profile."""
-        old, self.connection = self.connection, await self.connector(endpoint, identity)
+        old, self.connection = self.connection, await self._connected(endpoint, identity)
         if old is not None:
             await old.close()
         if self.on_connect is not None:
             self.on_connect(self.connection)
         return self.connection
+
+    async def _connected(self, endpoint: str | None, identity: str | None) -> Connection:
+        """Open a connection, asking for a passphrase where one is needed.
+
+        INVARIANT: a passphrase is typed at a prompt, never in a cell: it is in no history, no notebook and no variable.
+        """
+        try:
+            return await self.connector(endpoint, identity)
+        except InputError as error:
+            if error.code != "input.passphrase" or self.ask_passphrase is None:
+                raise
+            prompt = passphrase_prompt(error)
+        return await self.connector(endpoint, identity, passphrase=await self.ask_passphrase(prompt))
 
     async def datasets(self) -> list[RemoteLazyFrame]:
         """The datasets one may see."""

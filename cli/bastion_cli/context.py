@@ -13,7 +13,7 @@ import platformdirs
 from bastion_plan.errors import InputError, NotFound
 
 from bastion import Connection, Identity
-from bastion.client.endpoints import keys_directory
+from bastion.client.endpoints import keys_directory, load_identity
 
 
 def default_directory() -> Path:
@@ -52,7 +52,7 @@ def find_identity(who: str | None) -> Identity | None:
         return None
     path = Path(who).expanduser()
     if path.suffix == ".key" or path.is_file():
-        return Identity.load(path)
+        return load_identity(path, ask=True)
     stored = identities_directory() / f"{who}.key"
     if not stored.exists():
         msg = f"There is no identity {who!r}."
@@ -62,7 +62,7 @@ def find_identity(who: str | None) -> Identity | None:
             reason=f"Looked for {stored}.",
             next_step=f"Make it: bastion keys create {who}",
         )
-    return Identity.load(stored)
+    return load_identity(stored, ask=True)
 
 
 def open_connection(endpoint: str | None, who: str | None, server_key: str | None) -> Connection:

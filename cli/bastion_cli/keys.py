@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+from bastion_plan.errors import InputError
 from bastion_wire.identity import PublicIdentity, fingerprint
 
 from bastion import Identity
+from bastion.client.endpoints import passphrase_prompt
 from bastion_cli import context
 from bastion_cli.output import json_option, reporting, say, show, when
 
@@ -23,17 +25,18 @@ def keys() -> None:
 @click.argument("name")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Directory of the new key files.")
 @click.option("--role", type=ROLES, help="Also authorise it on the server of --dir.")
+@click.option("--passphrase", "sealed", is_flag=True, help="Ask for a passphrase that seals NAME.key.")
 @context.directory_option
 @json_option
 @reporting
-def create(name: str, out: Path | None, role: str | None, directory: Path | None, as_json: bool) -> None:
+def create(name: str, out: Path | None, role: str | None, sealed: bool, directory: Path | None, as_json: bool) -> None:
     """Make an identity: NAME.key (secret, yours alone) and NAME.pub (to give away).
 
     \b
     Example:  bastion keys create olga --role owner
     """
     folder = out or context.identities_directory()
-    identity = Identity.create(name, folder)
+    identity = Identity.create(name, folder, passphrase=_new_passphrase(name) if sealed else None)
     if role is not None:
         from bastion_server.channel.keys import KeyDirectory
 
@@ -43,6 +46,34 @@ def create(name: str, out: Path | None, role: str | None, directory: Path | None
     if role is not None:
         text += f" Authorised as {role}."
     say({"name": name, "key": str(path), "public": str(path.with_suffix(".pub")), "role": role}, text, as_json=as_json)
+
+
+def _new_passphrase(name: str) -> str:
+    return str(click.prompt(f"Passphrase of {name}", hide_input=True, confirmation_prompt=True, err=True))
+
+
+@keys.command("passphrase")
+@click.argument("name")
+@click.option("--remove", is_flag=True, help="Leave the key without a passphrase.")
+@json_option
+@reporting
+def passphrase(name: str, remove: bool, as_json: bool) -> None:
+    """Seal NAME.key with a passphrase, change it, or take it away. NAME: of the keys directory, or the path of the file.
+
+    \b
+    Example:  bastion keys passphrase alice
+    """
+    path = Path(name).expanduser() if name.endswith(".key") else context.identities_directory() / f"{name}.key"
+    try:
+        identity = Identity.load(path)
+    except InputError as error:
+        if error.code != "input.passphrase":
+            raise
+        now = click.prompt(passphrase_prompt(error).rstrip(": "), hide_input=True, err=True)
+        identity = Identity.load(path, passphrase=now)
+    identity.reseal(path, None if remove else _new_passphrase(identity.name))
+    text = f"{path} is {'not sealed any more' if remove else 'sealed with the passphrase'}."
+    say({"name": identity.name, "key": str(path), "sealed": not remove}, text, as_json=as_json)
 
 
 @keys.command("add")

@@ -1,6 +1,7 @@
 """Who is at an end of the wire: a name, a CURVE key pair for the channel and an Ed25519 key for signed statements.
 
-Two files on disk: `NAME.key` (secret, mode 0600) and `NAME.pub` (to hand out). Both are TOML text.
+Two files on disk: `NAME.key` (secret, mode 0600, sealed with a passphrase where one was given) and `NAME.pub` (to hand
+out). Both are TOML text.
 INVARIANT: secret keys appear in no repr, no error and no pickle.
 """
 
@@ -25,7 +26,8 @@ from nacl.public import PrivateKey
 from nacl.signing import SigningKey, VerifyKey
 from zmq.utils import z85
 
-from bastion_wire.files import write_new
+from bastion_wire import sealing
+from bastion_wire.files import replace, write_new
 
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 _PURPOSE = "bastionlab.statement.1"
@@ -105,30 +107,40 @@ class Identity:
     _signing: SigningKey = field(repr=False)
 
     @classmethod
-    def create(cls, name: str, directory: str | os.PathLike[str] | None = None) -> Identity:
+    def create(
+        cls, name: str, directory: str | os.PathLike[str] | None = None, *, passphrase: str | None = None
+    ) -> Identity:
         """Make fresh keys; with a directory, write `NAME.key` (0600) and `NAME.pub` into it.
 
+        passphrase: seals `NAME.key`; None leaves the keys as they are.
+
         Raises:
-            InputError: input.name, or input.identity-exists where the directory already holds one of that name.
+            InputError: input.name, or input.identity-exists where the directory already holds one of that name;
+                input.passphrase-weak.
         """
         check_name(name)
         identity = cls._of(name, bytes(PrivateKey.generate()), bytes(SigningKey.generate()))
         if directory is not None:
-            identity.save(directory)
+            identity.save(directory, passphrase=passphrase)
         return identity
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Identity:
-        """Read a `NAME.key` file.
+    def load(cls, path: str | os.PathLike[str], *, passphrase: str | None = None) -> Identity:
+        """Read a `NAME.key` file. passphrase: of a sealed one; not looked at for others.
 
         Raises:
-            InputError: input.key-file, not readable or not such a file; input.key-file-mode, readable by others.
+            InputError: input.key-file, not readable or not such a file; input.key-file-mode, readable by others;
+                input.passphrase, a sealed one and no passphrase; input.passphrase-wrong.
         """
         path = Path(path)
         text = _read(path, secret=True)
-        fields = _toml(text, {"name", "curve_secret", "signing_seed"})
+        fields = _toml(text, {"name", "curve_secret", "signing_seed"}, {"name", "salt", "sealed"})
         try:
-            curve, seed = bytes.fromhex(fields["curve_secret"]), bytes.fromhex(fields["signing_seed"])
+            if "sealed" in fields:
+                both = _unsealed(fields, passphrase)
+                curve, seed = both[:32], both[32:]
+            else:
+                curve, seed = bytes.fromhex(fields["curve_secret"]), bytes.fromhex(fields["signing_seed"])
         except ValueError:
             raise _bad_bundle("The keys are not hexadecimal.") from None
         if len(curve) != 32 or len(seed) != 32:
@@ -158,20 +170,18 @@ class Identity:
         """The Ed25519 verify key, 32 bytes."""
         return self.public.verify_key
 
-    def save(self, directory: str | os.PathLike[str]) -> Path:
+    def save(self, directory: str | os.PathLike[str], *, passphrase: str | None = None) -> Path:
         """Write `NAME.key` (0600) and `NAME.pub` into a directory; return the path of the first.
 
+        passphrase: seals `NAME.key`.
+
         Raises:
-            InputError: input.identity-exists; nothing is ever overwritten.
+            InputError: input.identity-exists, nothing is ever overwritten; input.passphrase-weak.
         """
         directory = Path(directory)
+        text = self._secret_text(passphrase)
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         path = directory / f"{self.name}.key"
-        secret = z85.decode(self.curve_secret.encode()).hex()
-        text = (
-            "# SECRET keys of a BastionLab identity. Whoever has this file is you.\n"
-            f'name = "{self.name}"\ncurve_secret = "{secret}"\nsigning_seed = "{bytes(self._signing).hex()}"\n'
-        )
         try:
             write_new(path, text.encode(), mode=0o600)
             write_new(directory / f"{self.name}.pub", self.public.to_text().encode(), mode=0o644)
@@ -181,6 +191,32 @@ class Identity:
                 msg, code="input.identity-exists", next_step="Load it, or choose another name or directory."
             ) from None
         return path
+
+    def reseal(self, path: str | os.PathLike[str], passphrase: str | None) -> None:
+        """Write this identity's `NAME.key` anew, sealed with another passphrase; None leaves the keys as they are.
+
+        Raises:
+            InputError: input.passphrase-weak; input.key-file, the file cannot be written.
+        """
+        text = self._secret_text(passphrase)
+        try:
+            replace(Path(path), text.encode(), mode=0o600)
+        except OSError:
+            msg = f"The key file {Path(path).name!r} cannot be written."
+            raise InputError(msg, code="input.key-file", next_step="Check the path.") from None
+
+    def _secret_text(self, passphrase: str | None) -> str:
+        curve, seed = z85.decode(self.curve_secret.encode()), bytes(self._signing)
+        if passphrase is None:
+            return (
+                "# SECRET keys of a BastionLab identity. Whoever has this file is you.\n"
+                f'name = "{self.name}"\ncurve_secret = "{curve.hex()}"\nsigning_seed = "{seed.hex()}"\n'
+            )
+        salt, sealed = sealing.seal(curve + seed, passphrase)
+        return (
+            "# SECRET keys of a BastionLab identity, sealed with a passphrase.\n"
+            f'name = "{self.name}"\nsalt = "{salt.hex()}"\nsealed = "{sealed.hex()}"\n'
+        )
 
     def sign(self, data: bytes) -> bytes:
         """Return the Ed25519 signature (64 bytes) of `data`. The caller gives `data` a purpose of its own."""
@@ -319,13 +355,29 @@ def _read(path: Path, *, secret: bool = False) -> str:
         raise _bad_bundle("The file is not text.") from None
 
 
-def _toml(text: str, names: set[str]) -> dict[str, str]:
+def _unsealed(fields: dict[str, str], passphrase: str | None) -> bytes:
+    """Return the secrets of a sealed file."""
+    name, salt, sealed = check_name(fields["name"]), bytes.fromhex(fields["salt"]), bytes.fromhex(fields["sealed"])
+    if len(salt) != sealing.SALT:
+        raise _bad_bundle("The salt has another length.")
+    if passphrase is None:
+        msg = f"The key of {name} is sealed with a passphrase."
+        raise InputError(
+            msg,
+            code="input.passphrase",
+            next_step="Give it where you are asked, or Identity.load(PATH, passphrase=…) in a program.",
+            details={"identity": name},
+        )
+    return sealing.unseal(salt, sealed, passphrase)
+
+
+def _toml(text: str, *names: set[str]) -> dict[str, str]:
     try:
         fields = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError):
         raise _bad_bundle("The text is not TOML.") from None
-    if fields.keys() != names or not all(isinstance(value, str) for value in fields.values()):
-        raise _bad_bundle(f"The fields are {', '.join(sorted(names))}, all text.")
+    if fields.keys() not in names or not all(isinstance(value, str) for value in fields.values()):
+        raise _bad_bundle(f"The fields are {', '.join(sorted(names[0]))}, all text.")
     return fields
 
 
