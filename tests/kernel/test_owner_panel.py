@@ -113,9 +113,15 @@ def test_approve_for_days_then_revoke(panel, alice):
     denied = asked(alice, 23)
     request = denied._request.id
     panel.until(lambda: panel.row(request).get("state") == "pending")
-    panel.send("decide", request=request, how="approve", days="0")
-    panel.until(lambda: "more than 0" in panel["said"].get("text", ""))
-    panel.send("decide", request=request, how="approve", days="2", reason="two days")
+    for until in (0, time.time() - 60, time.time() + 4000 * 86400, "2030-01-01"):
+        panel.send("tab", tab="Requests")
+        panel.send("decide", request=request, how="approve", until=until)
+        panel.until(lambda: "today on" in panel["said"].get("text", ""))
+        panel.send("open_request", request="r-none")
+        panel.until(lambda: "today on" not in panel["said"].get("text", ""))
+    until = time.time() + 2 * 86400
+    panel.send("decide", request=request, how="approve", until=until, reason="two days")
+    panel.until(lambda: panel.row(request)["state"] == "approved")
     assert denied.wait(60).height == 23
     titanic = alice.dataset("titanic")
     assert titanic.head(23).fetch().height == 23, "any number of times"
@@ -265,6 +271,55 @@ def test_a_decision_as_a_line_is_tried_on_the_past_and_opened_in_the_editor(pane
     panel.until(lambda: panel["tab"] == "Datasets" and 'unsafe = "reject"' in panel["dataset"].get("draft", ""))
     panel.send("decide", request=request, how="deny", reason="no")
     panel.until(lambda: panel.row(request)["state"] == "denied")
+
+
+def test_roles_with_bounds_and_values_by_form(panel, stage):
+    panel.until(lambda: any(d["name"] == "titanic" for d in panel["datasets"] or ()))
+    titanic = next(d["id"] for d in panel["datasets"] if d["name"] == "titanic")
+    panel.send("open_dataset", dataset=titanic)
+    panel.until(lambda: panel["dataset"].get("id") == titanic)
+    columns = [c["name"] for c in panel["dataset"]["roles"]]
+
+    def role(name: str) -> dict:
+        return panel["dataset"]["roles"][columns.index(name)]
+
+    def declare(name: str, **fields: object) -> None:
+        panel.send("set_role", dataset=titanic, column=str(columns.index(name)), **fields)
+
+    before = {c: role(c)["says"] for c in columns}
+    declare("Age", role="measure", lower="0", upper="80.5", varies=False)
+    panel.until(lambda: role("Age")["says"] == "measure(0, 80.5)")
+    assert (role("Age")["lower"], role("Age")["upper"], role("Age")["inferred"]) == ("0", "80.5", False)
+    assert "lower = 0" in panel["dataset"]["policy"]
+    declare("Pclass", role="quasi", domain="1\n2\n3\n\n3")
+    panel.until(lambda: role("Pclass")["domain"] == ["1", "2", "3"])
+    declare("Embarked", role="public", domain=f"S\n C \n{MARKUP}")
+    panel.until(lambda: len(role("Embarked")["domain"]) == 3)
+    shown = role("Embarked")["domain"]
+    assert "\x1b" not in shown[2], "what is shown is safe"
+    declare("Embarked", role="public", domain="\n".join(["Q", *shown]))
+    panel.until(lambda: len(role("Embarked")["domain"]) == 4)
+    with Connection(stage.endpoint, identity=stage.olga, server_key=stage.server_key) as owner:
+        roles = {c.name: c.role for c in owner.dataset("titanic").dataset.facts.columns}
+    assert roles["Embarked"].domain == ("Q", "S", "C", MARKUP), "and what was declared stays what it is"
+    assert roles["Pclass"].domain == (1, 2, 3)
+    for fields, why in (
+        ({"role": "measure", "lower": "9", "upper": "1"}, "not below"),
+        ({"role": "measure", "lower": "9", "upper": ""}, "two finite numbers"),
+        ({"role": "measure", "lower": "nine", "upper": "10"}, "not a number"),
+        ({"role": "quasi", "domain": "one"}, "not a value of type Int64"),
+        ({"role": "sensitive", "domain": "1"}, "Only public and quasi"),
+        ({"role": "king"}, "no such role"),
+    ):
+        declare("Pclass", **fields)
+        panel.until(lambda why=why: why in panel["said"].get("text", ""))
+    assert role("Pclass")["domain"] == ["1", "2", "3"]
+    others = set(columns) - {"Age", "Pclass", "Embarked"}
+    assert {c: role(c)["says"] for c in others} == {c: before[c] for c in others}, "hidden ones stay hidden"
+    assert role("Name")["says"] == "hidden"
+    for name in ("Age", "Pclass", "Embarked"):
+        declare(name, role=before[name])
+        panel.until(lambda name=name: role(name)["says"] == before[name])
 
 
 def test_upload_roles_policy_access_and_deletion(panel, alice):

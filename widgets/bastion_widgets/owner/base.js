@@ -42,7 +42,9 @@ function redraw(region, children, drafts) {
   if (!held) return;
   const again = [...region.querySelectorAll("[data-key]")].find((node) => node.dataset.key === held);
   if (!again) return;
-  again.focus({ preventScroll: true });
+  // a button that has done its work is disabled: the keyboard goes on in its row
+  const next = again.disabled ? (again.closest("tr") ?? again).querySelector("select") ?? again : again;
+  next.focus({ preventScroll: true });
   try {
     if (place && place[0] !== null) again.setSelectionRange(...place);
   } catch {

@@ -7,16 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import traitlets as t
 from bastion_plan.errors import InputError, NotFound, PolicyError
-from bastion_policy.roles import RoleKind
+from bastion_policy.roles import Role, RoleKind
 from bastion_policy.toml import to_toml
 from bastion_policy.words import policy_words
 from bastion_wire import messages as m
+from msgspec.structs import replace
 
 from bastion.client.policy_check import Sample, check_policy, samples
 from bastion.client.policy_lines import PolicyLine, suggest
 from bastion.client.trial import OUTCOMES, Trial
 from bastion.client.uploading import table_from_bytes
 from bastion_widgets.owner import shown
+from bastion_widgets.owner.declaring import declared_fields, role_of
 
 if TYPE_CHECKING:
     from bastion.client.connection import Connection
@@ -124,16 +126,31 @@ class DatasetsTab(t.HasTraits):
         await self._load_datasets()
         await self.do_open_dataset(dataset)
 
-    async def do_set_role(self, dataset: str, column: str, role: str) -> None:
-        """Sign another role of a column, or the one that was inferred, and send it."""
+    async def do_set_role(
+        self,
+        dataset: str,
+        column: str,
+        role: str,
+        lower: Any = "",
+        upper: Any = "",
+        domain: Any = "",
+        varies: bool = False,
+    ) -> None:
+        """Sign another role of a column, or the one that was inferred, and send it.
+
+        lower, upper: bounds of a measure as typed. domain: values that may be named, one a line. varies: see `Role`.
+        """
         card = self._card(dataset)
-        names = [c.name for c in card.facts.columns]
-        number = _number(column, len(names))
-        if role not in {kind.value for kind in RoleKind}:
-            msg = "There is no such role."
-            raise InputError(msg, code="input.role", next_step=f"There are: {', '.join(RoleKind)}.")
-        await self._connection._set_policy(dataset, None, {names[number]: role})
-        self.said = shown.said(f"{names[number]} is {role} now.")
+        facts = card.facts.columns[_number(column, len(card.facts.columns))]
+        declared = role_of(facts, role, str(lower), str(upper), str(domain), bool(varies))
+        if declared == Role(declared.kind):
+            await self._connection._set_policy(dataset, None, {facts.name: declared.kind.value})
+        else:
+            await self._connection._refresh()  # the text below is of all columns: as they are now
+            policy = self._card(dataset).facts.policy
+            whole = replace(policy, roles={**(policy.roles or {}), facts.name: declared})
+            await self._connection._set_policy(dataset, to_toml(whole))
+        self.said = shown.said(f"{facts.name} is {declared} now.")
         await self._load_datasets()
         await self.do_open_dataset(dataset)
 
@@ -269,7 +286,7 @@ def _whole(card: m.Dataset) -> dict[str, Any]:
         "declared": facts.unit_declared,
         "roles": [
             {"name": shown.line(c.name, 120), "dtype": str(c.dtype), "role": str(c.role.kind), "says": shown.line(c.role, 200),
-             "inferred": c.inferred}
+             "inferred": c.inferred, **declared_fields(c.role)}
             for c in facts.columns
         ],
         "kinds": [kind.value for kind in RoleKind],

@@ -96,17 +96,51 @@ function remove(panel, d) {
 
 function roles(panel, d) {
   if (d.kind !== "table") return grid(["column", "type", "role"], d.roles.map((c) => [c.name, c.dtype, c.says]));
-  return grid(
-    ["column", "type", "role", ""],
-    d.roles.map((c, number) => {
-      const select = h("select", { key: "role:" + d.id + ":" + number, "aria-label": "role of " + c.name },
-        d.kinds.map((kind) => h("option", { value: kind, selected: kind === c.role }, kind)));
-      const change = button(c.inferred ? "Confirm" : "Change", () =>
-        panel.send("set_role", { dataset: d.id, column: String(number), role: select.value }), { key: "set:" + d.id + ":" + number, disabled: !c.inferred });
-      select.addEventListener("change", () => { change.disabled = !c.inferred && select.value === c.role; change.textContent = select.value === c.role ? "Confirm" : "Change"; });
-      return [c.name, c.dtype, select, [change, c.inferred ? h("span", { class: "bo-warning" }, " a guess") : c.says !== c.role ? h("span", { class: "bo-small" }, " " + c.says) : null]];
-    }),
-  );
+  return [
+    grid(["column", "type", "role", "declared with it", ""], d.roles.map((c, number) => role(panel, d, c, number))),
+    h("p", { class: "bo-small" }, "The values of a quasi or public column that are listed may be named to everybody, also where few people have them. Bounds of a measure: wide enough for whoever may come, for they are told."),
+  ];
+}
+
+/** One column's role, with what goes with it: bounds of a measure, values of a quasi or public column that may be named. */
+function role(panel, d, c, number) {
+  const id = d.id + ":" + number;
+  // what is typed belongs to the role that the server has: with another one the fields begin anew
+  const typed = (name, tag, props) => field(tag, name + ":" + id + ":" + c.says, panel.drafts, { ...props, "aria-label": props.title + " of " + c.name });
+  const select = h("select", { key: "role:" + id, "aria-label": "role of " + c.name },
+    d.kinds.map((kind) => h("option", { value: kind, selected: kind === (panel.drafts["role:" + id] ?? c.role) }, kind)));
+  const lower = typed("lower", "input", { type: "number", step: "any", class: "bo-bound", title: "lowest value", placeholder: "lowest", value: c.lower });
+  const upper = typed("upper", "input", { type: "number", step: "any", class: "bo-bound", title: "highest value", placeholder: "highest", value: c.upper });
+  const domain = typed("domain", "textarea", { rows: Math.min(6, 1 + c.domain.length), class: "bo-values", title: "values that may be named", placeholder: "values, one a line", value: c.domain.join("\n") });
+  const varies = h("input", { type: "checkbox", key: "varies:" + id, checked: c.varies, "aria-label": c.name + " differs in each row of a person" });
+  const more = h("div", { class: "bo-row" });
+  const change = button("Change", () => {
+    delete panel.drafts["role:" + id];
+    const kind = select.value, bounds = kind === "measure", named = kind === "quasi" || kind === "public";
+    panel.send("set_role", {
+      dataset: d.id, column: String(number), role: kind, lower: bounds ? lower.value : "", upper: bounds ? upper.value : "",
+      domain: named ? domain.value : "", varies: (bounds || kind === "sensitive") && varies.checked,
+    });
+  }, { key: "set:" + id });
+  const arrange = () => {
+    const kind = select.value, secret = kind === "measure" || kind === "sensitive";
+    more.replaceChildren();
+    put(more, [
+      kind === "measure" ? [lower, "to", upper] : null,
+      kind === "quasi" || kind === "public" ? domain : null,
+      secret ? h("label", { class: "bo-small", title: "An amount of each purchase does; a pay, an age or a weight does not." }, varies, " differs in each row of a person") : null,
+    ]);
+  };
+  const compare = () => {
+    const same = select.value === c.role && lower.value === c.lower && upper.value === c.upper && domain.value === c.domain.join("\n") && varies.checked === c.varies;
+    change.disabled = same && !c.inferred;
+    change.textContent = same ? "Confirm" : "Change";
+  };
+  select.addEventListener("change", () => { panel.drafts["role:" + id] = select.value; arrange(); compare(); });
+  for (const part of [lower, upper, domain, varies]) part.addEventListener("input", compare);
+  arrange();
+  compare();
+  return [c.name, c.dtype, select, more, [change, c.inferred ? h("span", { class: "bo-warning" }, " a guess") : null]];
 }
 
 function editor(panel, d) {

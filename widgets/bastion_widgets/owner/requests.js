@@ -69,6 +69,19 @@ function whole(panel, r) {
   ];
 }
 
+/** A day from today, as date fields hold it, in the owner's own time. */
+function isoDay(days) {
+  const day = new Date();
+  day.setDate(day.getDate() + days);
+  return [day.getFullYear(), String(day.getMonth() + 1).padStart(2, "0"), String(day.getDate()).padStart(2, "0")].join("-");
+}
+
+/** The last second of a day in the owner's own time, in seconds since 1970; 0 for none. */
+function endOf(text) {
+  const [year, month, day] = text.split("-").map(Number);
+  return day ? Math.floor(new Date(year, month - 1, day, 23, 59, 59).getTime() / 1000) : 0;
+}
+
 function preview(p) {
   return [grid(p.columns, p.rows), h("p", { class: "bo-small" }, p.says)];
 }
@@ -76,14 +89,14 @@ function preview(p) {
 function decision(panel, r) {
   const drafts = panel.drafts;
   const word = field("textarea", "word:" + r.id, drafts, { rows: 2, placeholder: "A word to " + r.requester + " (needed to deny)", "aria-label": "A word to the requester" });
-  const days = field("input", "days:" + r.id, drafts, { type: "number", min: "0.01", step: "any", value: "30", class: "bo-days", "aria-label": "days" });
+  const day = field("input", "day:" + r.id, drafts, { type: "date", min: isoDay(0), max: isoDay(3649), value: isoDay(30), "aria-label": "last day of the approval" });
   const decide = (how, more = {}) => panel.send("decide", { request: r.id, how, reason: word.value, ...more });
   const rows = [];
   if (r.can.includes("decide")) {
     rows.push(
       h("div", { class: "bo-row" },
         button("Approve once", () => decide("approve"), { class: "bo-go", title: "This query, once, within the server's default time" }),
-        button("Approve for days", () => decide("approve", { days: days.value }), { title: "This very query, as often as they like until then" }), days,
+        button("Approve until", () => decide("approve", { until: endOf(day.value) }), { title: "This very query, as often as they like, to the end of that day" }), day,
         button("Run only", () => decide("approve", { run_only: true }), { title: "It may run; the result is sealed until you let it be read" }),
         button("Deny", () => decide("deny"), { class: "bo-danger" })),
     );

@@ -92,16 +92,16 @@ class RequestsTab(t.HasTraits):
         self.said = {}
 
     async def do_decide(
-        self, request: str, how: str, reason: str = "", days: Any = None, run_only: bool = False
+        self, request: str, how: str, reason: str = "", until: Any = None, run_only: bool = False
     ) -> None:
-        """Sign a decision with the owner's key and send it."""
+        """Sign a decision with the owner's key and send it. until: when an approval ends, in seconds since 1970."""
         reason = str(reason).strip()
         if how == "deny" and not reason:
             msg = "A denial needs a word to the requester."
             raise InputError(msg, code="input.reason", next_step="Write what they could ask for instead.")
-        until = time.time() + _days(days) * 86400 if days is not None else 0.0
+        ends = _moment(until) if until is not None else 0.0
         run, read = how == "approve", how == "read" or (how == "approve" and not run_only)
-        decided = await self._connection._decide(request, how, reason, until, run, read)
+        decided = await self._connection._decide(request, how, reason, ends, run, read)
         self.said = shown.said(f"{DONE.get(how, '')} {decided.info.requester} has been told.")
         self._infos[request] = decided.info
         self._show_queue()
@@ -109,12 +109,10 @@ class RequestsTab(t.HasTraits):
             await self.do_open_request(request)
 
 
-def _days(text: Any) -> float:
-    try:
-        days = float(text)
-    except (TypeError, ValueError):
-        days = math.nan
+def _moment(value: Any) -> float:
+    fine = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    days = (float(value) - time.time()) / 86400 if fine else math.nan
     if not 0 < days <= MAX_DAYS:
-        msg = f"Approve for more than 0 and at most {MAX_DAYS:.0f} days."
-        raise InputError(msg, code="input.arguments")
-    return days
+        msg = "Approve until a day from today on, at most ten years ahead."
+        raise InputError(msg, code="input.arguments", next_step="Choose another day.")
+    return float(value)
