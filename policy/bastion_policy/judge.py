@@ -10,12 +10,13 @@ from bastion_plan import nodes as n
 from bastion_plan.bind import BoundPlan
 from bastion_plan.dtypes import FLOAT64, UINT32
 from bastion_plan.errors import PolicyError
-from bastion_plan.expressions import Alias, AnyExpr, Call, Column
+from bastion_plan.expressions import Alias, AnyExpr, Call, Column, Expr
 from bastion_plan.inlining import with_inputs
 from bastion_plan.nodes import AnyNode, Node
 
 from bastion_policy.actions import Log, Reject, Review, Suppress
 from bastion_policy.boundary import Boundary, call
+from bastion_policy.derived import columns_of
 from bastion_policy.facts import DatasetFacts, PrivateFacts
 from bastion_policy.flow import (
     boundaries,
@@ -28,6 +29,8 @@ from bastion_policy.flow import (
 )
 from bastion_policy.flow_failures import may_fail
 from bastion_policy.flow_nodes import ALWAYS_REFUSED, REFUSED, FlowTyping, used_columns
+from bastion_policy.flow_strict import secret
+from bastion_policy.flow_trees import output_name
 from bastion_policy.guard_cells import Steps
 from bastion_policy.guard_plans import masked
 from bastion_policy.history import History
@@ -35,7 +38,7 @@ from bastion_policy.judge_approved import completed
 from bastion_policy.judge_cells import BoundaryJudge
 from bastion_policy.judge_leaving import REMAINDER, Cells
 from bastion_policy.judge_strict import discreet
-from bastion_policy.lineage import Form, Typed, World
+from bastion_policy.lineage import Form, Source, Typed, World
 from bastion_policy.model import Effective, Policy
 from bastion_policy.products import LEAST
 from bastion_policy.verdict import Finding, Judgement, Outcome, ReleaseNote, Verdict
@@ -99,6 +102,7 @@ def witness(
         typed = typing.root()
         nodes = boundaries(typed)
         picking = any(f.rule in _PICKS for f in typing.findings)
+        loose = any(f.rule != "row-level" for f in typing.findings)
         if typed.frame.private:
             # single rows: everybody in them is one population
             nodes.append(Typed(typed.node, typed.frame, (typed,), Boundary((), [], [])))
@@ -112,7 +116,10 @@ def witness(
             rows = node is nodes[-1] and typed.frame.private
             lists = [o.name for o in picks if o.dtype.is_nested or o.dtype.kind == "String"]
             rows = rows or (bool(lists) and all(_whole(node.node, name) for name in lists))
-            yield from judge.witness(rows=rows, picks=0 if rows else len(picks), many=bool(lists))
+            unruled = [_loose(node, o.name, world) for o in boundary.outputs if loose or o.findings]
+            yield from judge.witness(
+                rows=rows, picks=0 if rows else len(picks), many=bool(lists), loose=frozenset().union(*unruled)
+            )
         if nodes:
             return Verdict(Outcome.RELEASE, facts={"completed": completed(history, effective.k)})
     return Verdict(Outcome.RELEASE)
@@ -120,15 +127,31 @@ def witness(
 
 def _whole(node: Node, name: str) -> bool:
     """Whether a column of lists holds all values of its cell."""
-    for expr in getattr(node, "aggs", ()) or getattr(node, "exprs", ()):
-        plain, named = (expr.input, expr.name) if isinstance(expr, Alias) else (expr, None)
-        if isinstance(plain, Call) and plain.function in ("implode", "str.join"):
-            plain = plain.args[0]
-        if isinstance(plain, Column) and (named or plain.name) == name:
-            return True
-    return False
+    plain = _made_of(node, name)
+    if isinstance(plain, Call) and plain.function in ("implode", "str.join"):
+        plain = plain.args[0]
+    return isinstance(plain, Column)
 
 
+def _made_of(node: Node, name: str) -> Expr | None:
+    """Return the expression of an output; None: nobody knows."""
+    exprs = getattr(node, "aggs", ()) or getattr(node, "exprs", ())
+    found = next((e for e in exprs if output_name(e) == name), None)
+    return found.input if isinstance(found, Alias) else found
+
+
+def _loose(node: Typed, name: str, world: World) -> frozenset[Source]:
+    """Return the secret columns of which an output may tell a number of some of the people in a cell, or one that weighs them."""
+    made, columns = _made_of(node.node, name), node.inputs[0].frame.columns
+    if isinstance(made, Call) and made.function in _SINGLE:
+        return frozenset()
+    used = columns_of(made) if made is not None else columns
+    sources = (x for column in used for x in columns[column].sources if not x.counted)
+    return frozenset(x for x in sources if secret(frozenset({x}), world))
+
+
+#: functions that give the value of one person
+_SINGLE = frozenset({"first", "last", "get", "min", "max", "implode"})
 #: findings about results that pick single rows
 _PICKS = frozenset({"row-level", "order-dependent"})
 

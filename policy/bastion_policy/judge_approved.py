@@ -11,11 +11,17 @@ from bastion_policy.guard_cells import Flags, Indexes
 from bastion_policy.history import FAR, SAME, Channel, History, Past, Sets
 from bastion_policy.history.near import Cells
 from bastion_policy.history.sets import Items
-from bastion_policy.judge_channels import APPROVED, FIRST, OF_PEOPLE, OF_VINTAGE, PICKED, SHOWN, WEIGHED
+from bastion_policy.judge_channels import APPROVED, BLURRED, FIRST, OF_PEOPLE, OF_VINTAGE, PICKED, SHOWN, WEIGHED
 from bastion_policy.lineage import Occurrence
 
 if TYPE_CHECKING:
     from bastion_policy.judge_history import Memory
+
+
+def shown_any(memory: Memory, o: Occurrence, channel: str) -> bool:
+    """Whether an owner showed anything of a table's people."""
+    past = memory.history.pasts[memory.history.domains[o.dataset]]
+    return bool(past.picked) or SHOWN in past.channels or APPROVED + channel in past.channels
 
 
 def near_shown(memory: Memory, o: Occurrence, sets: Sets, flags: Flags, channel: str) -> Flags:
@@ -28,8 +34,6 @@ def near_shown(memory: Memory, o: Occurrence, sets: Sets, flags: Flags, channel:
         state = held.distances(cells.where(flags & (cells.sizes > 0)), k, most, unit).state
         return np.asarray(few | ((state != FAR) & (state != SAME)))
 
-    # what is answered as a stored one tells nothing new
-    alone = held.distances(sets.where(flags), memory.k, most, unit).state == FAR
     rest = besides(memory, o, sets, channel)
     if rest is not None:
         # nobody at all may be left: of whom all is known nothing new is told
@@ -41,11 +45,11 @@ def near_shown(memory: Memory, o: Occurrence, sets: Sets, flags: Flags, channel:
     picked = memory.history.pasts[memory.history.domains[o.dataset]].picked
     if picked:
         # INVARIANT: each number about somebody whom nobody can name may take one person out of a population
-        near |= compared(sets, held, memory.k + picked) & _among(memory, o, PICKED, sets, channel)
-    return np.asarray(near & flags & alone)
+        near |= compared(sets, held, memory.k + picked) & among(memory, o, PICKED, sets, channel)
+    return np.asarray(near & flags)
 
 
-def _among(memory: Memory, o: Occurrence, name: str, sets: Sets, channel: str) -> Flags:
+def among(memory: Memory, o: Occurrence, name: str, sets: Sets, channel: str) -> Flags:
     """Return the cells that hold somebody who is in a channel of people."""
     of, items = sets.memberships
     among = np.zeros(sets.count, bool)
@@ -140,7 +144,7 @@ def completed(history: History, k: int) -> int:
             continue
         rest = np.zeros(shown.size, bool)
         for name, held in before.channels.items():
-            if name.startswith((OF_PEOPLE, OF_VINTAGE, FIRST, SHOWN, PICKED)):
+            if name.startswith((OF_PEOPLE, OF_VINTAGE, FIRST, SHOWN, PICKED, BLURRED)):
                 continue
             for part in range(held.parts.shape[0]):
                 told = held.populations(part)

@@ -359,10 +359,13 @@ class BoundaryJudge:
         cells.failed["edge-budget"] = {o.name for o in self.boundary.outputs}
         return cells
 
-    def witness(self, *, rows: bool = False, picks: int = 0, many: bool = False) -> Steps:
+    def witness(
+        self, *, rows: bool = False, picks: int = 0, many: bool = False, loose: frozenset[Source] = frozenset()
+    ) -> Steps:
         """Enter the cells into the history as released, whatever the rules say of them.
 
-        rows: each person by itself. picks: numbers per cell of people that nobody can name. many: lists of them.
+        rows: each person by itself. picks: numbers per cell of people that nobody can name. many: lists of them. loose: columns of
+        which numbers are told that may be of some of the people in a cell, or weigh them.
         """
         if not self.memory.on:
             return
@@ -373,7 +376,10 @@ class BoundaryJudge:
         yield from self.memory.wholes(m)
         # a list may hold all of a cell
         picked = 0 if rows else picks * (int(floats(table[ROWS]).sum()) if many else m.size)
-        self.memory.approve((yield from self.memory.cells(m)), rows=rows, picked=picked)
+        asked = yield from self.memory.cells(m)
+        self.memory.approve(asked, rows=rows, picked=picked)
+        if not rows:
+            self.memory.blur(asked, loose)
         yield from rules.witness(m)
 
     # -- what was released before

@@ -10,6 +10,8 @@ APPROVED = "~approved"
 SHOWN = "~shown"
 #: the channel of those among whom somebody was picked whom nobody can name: the first, the one with the largest value
 PICKED = "~picked"
+#: begins the channels of those of whom an owner released a number of a column, of which nobody can tell what of whom is in it
+BLURRED = "~blurred "
 #: begins the channels in which a row is the same whatever has become of its content: what did not change is the same unknown
 FIRST = "^"
 #: begins the channels of what was told of one version of one table, of rows as they were first, where there are several; alone:

@@ -31,6 +31,7 @@ from bastion_policy.guard_cells import Flags, Floats, Indexes, Steps
 from bastion_policy.history import Channel, Sets
 from bastion_policy.history.past import Beside
 from bastion_policy.history.sets import Items, together
+from bastion_policy.history.vintages import Agreement, agreements, different
 from bastion_policy.judge_history import CLOSE, MOST_LOOKED_AT, Memory
 from bastion_policy.judge_homogeneity import least_differing, watched
 from bastion_policy.judge_people import sound
@@ -43,6 +44,8 @@ from bastion_policy.statistics import chooses, declared
 
 #: statistics whose differences are numbers of those in between
 SUMMED = (Guard.SUM, Guard.SQUARES, Guard.PRODUCTS)
+#: ways in which columns of several versions may be each other, beyond which a number is withheld
+MOST_SUPPOSED = 64
 #: what rounding may take off a sum that proves something, relative to the numbers it is the difference of
 _ROUNDING = 1e-9
 
@@ -81,8 +84,7 @@ class Numbers:
 class Judge:
     """Judges differences of one statistic. people: whose each item is. most: items of one person at most.
 
-    agree: items that held when the others were told what they hold now; None: all, since they were told of this very version.
-    kin: whether they were told of the same table, so that rows which are not there have left it.
+    agree: what held when the others were told what it holds now; None: all, since they were told of this very version. kin: whether they were told of the same table, so that rows which are not there have left it.
     """
 
     guard: Guard
@@ -90,7 +92,7 @@ class Judge:
     people: Indexes
     most: int
     effective: Effective
-    agree: Flags | None = None
+    agree: Agreement | None = None
     kin: bool = True
 
     @cached_property
@@ -101,7 +103,7 @@ class Judge:
     @cached_property
     def then(self) -> Flags:
         """The items of which it is known what they held when the others were told."""
-        return self.here if self.agree is None else self.here & self.agree
+        return self.here if self.agree is None else self.here & self.agree.same
 
     # -- by sums
 
@@ -161,11 +163,12 @@ class Judge:
         unknown = np.concatenate([more[~self.here[more]], less[~self.then[less]]])
         left = np.unique(self.people[unknown]).size
         # INVARIANT: k people who left are a group of their own; of fewer one may have held all that can be. What people held who
-        # are still there was told, and is only forgotten; it is another number where k of those in both have changed as well
+        # are still there was told, and is only forgotten; it is another number where k of those in both are known to have changed
         alone = left >= self.effective.k and self.kin
         if alone and self.here[unknown].any():
             both = np.intersect1d(mine, theirs, assume_unique=True)
-            if np.unique(self.people[both[self.here[both] & ~self.then[both]]]).size >= self.effective.k:
+            changed = both[self.here[both] & self.agree.other[both]] if self.agree is not None else both[:0]
+            if np.unique(self.people[changed]).size >= self.effective.k:
                 return None
             alone = False
         if more.size and less.size and ((left and not alone) or self.effective.profile == "strict"):
@@ -182,6 +185,10 @@ class Judge:
         side = np.arange(known.size) < np.count_nonzero(self.here[more])
         with np.errstate(over="ignore", invalid="ignore"):
             return self._failing(known, side, left, bool(left and not alone))
+
+    def few(self, items: Items) -> str | None:
+        """Return the rule that fewer than k people fail by themselves."""
+        return "history" if 0 < np.unique(self.people[items]).size < self.effective.k else None
 
     def untold(self, items: Items) -> bool:
         """Whether no number of a condition can have been told of a population: nearly all are alike in it.
@@ -282,7 +289,7 @@ class Looked:
         left, failed = MOST_LOOKED_AT, dict[int, str]()
         nobody = np.zeros(0, np.int32)
         for cell in np.flatnonzero(flags & (self.sets.sizes > 0)).tolist() if self.alone else ():
-            rule = judge.failing(self.sets.members(cell), nobody)
+            rule = judge.failing(self.sets.members(cell), nobody) or judge.few(self.sets.members(cell))
             if rule is not None:
                 failed[cell] = rule
         unproven = found.some(~self._proven(judge, found))
@@ -355,9 +362,18 @@ class Differences:
                 alone = s if s.without is None else self.statistics[s.without]
                 for asked, flags, now in self._told(part, i, s, now=number > 0):
                     for o, sets in self._tables(asked, s):
+                        self._unblurred(part.judged, i, s, o, sets, flags)
                         for beside in compared(self.memory, o, sets, now=now):
                             yield from self._judge(part.judged, i, alone, o, beside, flags)
             self._kept(part)
+
+    def _unblurred(self, judged: Judged, i: int, s: Statistic, o: Occurrence, sets: Sets, flags: Flags) -> None:
+        """Withhold numbers of a column beside those of it that an owner released of some of the people in whatever way."""
+        for column in {x.column for x in s.sources if not x.counted and x.dataset == o.dataset}:
+            told = flags & judged.shown[i] & self.memory.blurred(o, sets, column)
+            if told.any():
+                judged.shown[i][told] = False
+                judged.failed.append((i, "history"))
 
     def _judged(self, s: Statistic) -> bool:
         """Whether the differences of a statistic are judged: of sums, and of conditions on columns that are watched."""
@@ -408,7 +424,12 @@ class Differences:
         flags = flags & judged.shown[i]
         if not flags.any():
             return
-        for judge in (yield from self.judges(o, s, beside)):
+        judges = yield from self.judges(o, s, beside)
+        if len(judges) > MOST_SUPPOSED:
+            judged.shown[i][flags] = False
+            judged.failed.append((i, "audit-capacity"))
+            return
+        for judge in judges:
             failed = looked.failing(judge, flags & judged.shown[i], CLOSE * self.memory.k)
             if failed:
                 judged.shown[i][list(failed)] = False
@@ -419,26 +440,27 @@ class Differences:
         key = (o.index, s.guard, tuple(term.expr for term in s.terms), beside.theirs)
         if key not in self._judges:
             found: list[Judge] = []
+            kin = beside.theirs is not None and beside.mine[0] == beside.theirs[0]
+            roster = self.memory.lens(o).roster
             for numbers in (yield from self.arguments(o, s, beside.at)):
-                agree, told = self._agree(o, numbers, beside)
-                kin = beside.theirs is not None and beside.mine[0] == beside.theirs[0]
-                roster = self.memory.lens(o).roster
-                if told:
-                    judge = Judge(s.guard, numbers, roster.people, roster.most, self.memory.effective, agree, kin)
-                    found.append(judge)
+                found += [
+                    Judge(s.guard, numbers, roster.people, roster.most, self.memory.effective, agree, kin)
+                    for agree in self._agree(o, numbers, beside)
+                ]
             self._judges[key] = found
         return self._judges[key]
 
-    def _agree(self, o: Occurrence, numbers: Sequence[Numbers], beside: Compared) -> tuple[Flags | None, bool]:
-        """Return (items that held the same in all of the columns then, whether anything can have been told of these)."""
+    def _agree(self, o: Occurrence, numbers: Sequence[Numbers], beside: Compared) -> list[Agreement | None]:
+        """Return what the columns may have held when the others were told; empty: nothing can have been told of these."""
         roster = self.memory.lens(o).roster
-        agree = np.ones(roster.size, bool)
-        for column in sorted(frozenset().union(*(x.columns for x in numbers))):
-            same = agree & False if beside.theirs is None else roster.agree(beside.mine, beside.theirs, column)
-            if same is None:
-                return agree, False
-            agree &= same
-        return (None if agree.all() else agree), True
+        columns = sorted(frozenset().union(*(x.columns for x in numbers)))
+        found: list[Agreement] | None = None
+        for column in columns:
+            may_be = agreements(roster.vintages, beside.mine, beside.theirs, column, roster.size)
+            found = list(different(may_be if found is None else [a & b for a in found for b in may_be]))
+        if found is None:
+            return [None]
+        return [None if agree.same.all() else agree for agree in found]
 
     def arguments(self, o: Occurrence, s: Statistic, at: Items) -> Steps:
         """Return what the items hold: of all arguments together, or of one column after the other.

@@ -18,11 +18,11 @@ from bastion_policy.audit import AuditRules, Clearance, Row, distinct
 from bastion_policy.boundary import call
 from bastion_policy.guard_cells import INDEX, Flags, Indexes, Measurer, Steps, X, both, ints
 from bastion_policy.guard_plans import lenient
-from bastion_policy.history import FAR, FULL, NEAR, SAME, Channel, History, Lens, Sets, audited
+from bastion_policy.history import FAR, FULL, NEAR, SAME, Channel, Distances, History, Lens, Sets, audited
 from bastion_policy.history.past import Hashes, Past
 from bastion_policy.history.people import classes
 from bastion_policy.history.sets import together
-from bastion_policy.judge_channels import APPROVED, FIRST, OF_PEOPLE, PICKED, SHOWN, WEIGHED, channel_of
+from bastion_policy.judge_channels import APPROVED, BLURRED, FIRST, OF_PEOPLE, PICKED, SHOWN, WEIGHED, channel_of
 from bastion_policy.lineage import Occurrence, Source
 from bastion_policy.model import Effective
 
@@ -66,7 +66,11 @@ class Memory:
     effective: Effective
 
     def __post_init__(self) -> None:
-        known = bool(self.occurrences) and all(o.dataset in self.history.lenses for o in self.occurrences)
+        known = bool(self.occurrences) and bool(self.history.lenses)
+        if known and not all(o.dataset in self.history.lenses for o in self.occurrences):
+            # INVARIANT: one table without a history is no reason to forget that of the others
+            msg = "a table of the query has no history"
+            raise LookupError(msg)
         #: whether populations are compared at all
         self.snaps = known and "history" not in self.effective.weakened
         self.audits = known and self.effective.linear_audit is not None
@@ -232,12 +236,23 @@ class Memory:
                 if APPROVED + channel in self.history.pasts[self.history.domains[o.dataset]].channels:
                     owners = self.channel(o, APPROVED + channel).distances(sets.where(flags), self.k, most, unit)
                     blocked |= (owners.state != FAR) & ~again
-                blocked |= judge_approved.near_shown(self, o, sets, flags, channel) & ~again
+                if judge_approved.shown_any(self, o, channel):
+                    # INVARIANT: it is not known which numbers were told of a stored population: another one of it is a new one
+                    told = self._answered(o, sets, found.state == NEAR, found, channel)
+                    blocked |= judge_approved.near_shown(self, o, told, flags, channel)
         if len(self.occurrences) != 1:
             blocked, near = blocked | near, np.zeros(count, bool)
         near &= flags & ~blocked
         blocked &= flags
         return Standing(flags & ~near & ~blocked, near, blocked, part, stored, edge & flags)
+
+    def _answered(self, o: Occurrence, sets: Sets, near: Flags, found: Distances, channel: str) -> Sets:
+        """Return the populations that are answered: near ones are answered as the stored one."""
+        held, (of, items) = self.channel(o, channel), sets.memberships
+        stored = {int(c): held.population(int(found.part[c]), int(found.stored[c])) for c in np.flatnonzero(near)}
+        cells = [of[~near[of]], *(np.full(i.size, c, of.dtype) for c, i in stored.items())]
+        members = [items[~near[of]], *stored.values()]
+        return Sets.of(sets.count, np.concatenate(cells), np.concatenate(members), held.labels.size)
 
     def _nearly(self, o: Occurrence, sets: Sets, flags: Flags, channel: str) -> Flags:
         """Return the cells whose numbers follow from what was told, but for fewer than 2k people.
@@ -444,6 +459,23 @@ class Memory:
             shown = sets.where(every if rows else every & ~cleared)
             if shown.sizes.any():
                 self.put(o, SHOWN, self.channel(o, SHOWN).released(shown))
+
+    def blur(self, asked: Sequence[Sets], sources: frozenset[Source]) -> None:
+        """Remember whom numbers are about that an owner released, of which nobody can tell what of each person is in them."""
+        for o, sets in zip(self.occurrences, asked, strict=True):
+            for column in sorted({s.column for s in sources if s.occurrence == o.index}):
+                self.put(o, BLURRED + column, self.channel(o, BLURRED + column).released(together([sets])))
+
+    def blurred(self, o: Occurrence, sets: Sets, column: str) -> Flags:
+        """Return the populations in which somebody is of whom such a number was released, of a column.
+
+        INVARIANT: a sum over some of a group, or one with weights, gives with another number of the group what was left out or
+        weighed otherwise. No number of the column is told of them any more that was not told before.
+        """
+        past = self.history.pasts[self.history.domains[o.dataset]]
+        if not self.snaps or BLURRED + column not in past.channels:
+            return np.zeros(sets.count, bool)
+        return judge_approved.among(self, o, BLURRED + column, sets, "")
 
     def instead(
         self, asked: Sequence[Sets], cell: int, channel: str = "", *, near: bool = False

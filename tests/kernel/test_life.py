@@ -8,8 +8,8 @@ import pytest
 from kernel_client import SLOW, close_kernel, open_kernel
 
 
-def outcomes(stage, dataset):
-    return [r.summary for r in stage.owner.audit(dataset, 50) if r.kind_of == "outcome"]
+def outcomes(stage, dataset, kind="outcome"):
+    return [r.summary for r in stage.owner.audit(dataset, 50) if r.kind_of == kind]
 
 
 def until(condition, seconds=60.0):
@@ -23,8 +23,10 @@ def until(condition, seconds=60.0):
 
 def test_interrupt_stops_the_query_on_the_server(kernel, stage):
     before = outcomes(stage, "slow").count("cancelled")
+    begun = len(outcomes(stage, "slow", "intent"))
     cell = kernel.send(SLOW, stop_on_error=False)
-    kernel.hear(cell, "display_data")  # its progress: it is under way, and would be for minutes
+    # it is under way, and would be for minutes
+    assert until(lambda: len(outcomes(stage, "slow", "intent")) > begun)
     kernel.manager.interrupt_kernel()
     (reply,) = kernel.collect([cell], timeout=30)
     assert reply.status == "error"

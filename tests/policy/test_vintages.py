@@ -14,6 +14,7 @@ import polars
 import pytest
 from bastion_policy.history import Roster
 from bastion_policy.history.encoding import pack_roster, unpack_roster
+from bastion_policy.history.vintages import agreements
 from bastion_policy.model import Aggregation, Policy, Suppress, measure
 from drive import World
 from query import Q
@@ -268,12 +269,12 @@ def test_rosters_of_many_versions_are_read_as_they_were_written() -> None:
     again = unpack_roster(pack_roster(roster))
     for version in range(1, 9):
         for column in ("x", "y", "z"):
-            one, two = (r.agree(("t", 8), ("t", version), column) for r in (roster, again))
-            assert (one is None) is (two is None)
-            assert one is None or (one == two).all()  # type: ignore[union-attr]
-    known = roster.agree(("t", 8), ("t", 1), "y")
-    assert known is not None
-    assert known[roster.vintages["t", 8].items].all(), "it never changed"
+            one, two = (agreements(r.vintages, ("t", 8), ("t", version), column, r.size) for r in (roster, again))
+            assert len(one) == len(two)
+            assert all((a.same == b.same).all() and (a.other == b.other).all() for a, b in zip(one, two, strict=True))
+    here = roster.vintages["t", 8].items
+    for known in agreements(roster.vintages, ("t", 8), ("t", 1), "y", roster.size):
+        assert known.same[here].all(), "it never changed"
 
 
 def test_places_of_a_person_s_rows_stay_apart() -> None:

@@ -14,8 +14,9 @@ from bastion_plan.errors import ServerError
 from bastion_policy.audit import AuditRules, decode, encode
 from bastion_policy.history.near import Cells
 from bastion_policy.history.past import Channel, Past
-from bastion_policy.history.roster import Roster, Vintage
+from bastion_policy.history.roster import Roster
 from bastion_policy.history.sets import Ints, Items
+from bastion_policy.history.vintages import Vintage
 
 VERSION = 6
 #: arrays beyond this are not unpacked (2 GiB)

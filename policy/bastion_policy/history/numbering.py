@@ -1,7 +1,7 @@
 """The plan that numbers the rows of a table: whose each one is, what it holds, and what each of its columns does.
 
 INVARIANT: a person is one, and a value is one, whatever type a version or a table holds them in: the number 5, the text "5", the
-category "5" and 5.0 have one hash. Else a table that was stored anew in another format would be one of other people.
+category "5" and 5.0 have one hash, and so have a day and its midnight, and what a float of four bytes holds of one of eight. Else a table that was stored anew in another format would be one of other people.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 from bastion_plan import nodes as n
-from bastion_plan.dtypes import FLOAT64, INT64, INT128, STRING, UINT64, DType
+from bastion_plan.dtypes import FLOAT32, FLOAT64, INT64, INT128, STRING, UINT64, DType
 from bastion_plan.expressions import Alias, AnyExpr, Cast, Column, Literal, Ternary
 from bastion_plan.nodes import AnyNode
 
@@ -25,6 +25,8 @@ Marks = npt.NDArray[np.uint16]
 UNIT, CONTENT = f"{OWN}unit", f"{OWN}content"
 #: columns beyond are taken to have changed in every version, and for no copies of others
 MOST_COLUMNS = 256
+#: the time of day of a date
+_MIDNIGHT = r"[ T]00:00:00(\.0+)?$"
 _TEXTS = frozenset({"String", "Categorical", "Enum"})
 #: whole numbers that Int64 may not hold
 _WIDE = frozenset({UINT64, INT128})
@@ -41,14 +43,14 @@ def numbering_plan(facts: DatasetFacts) -> AnyNode:
     """Return the plan that gives, per row of a table, a hash of its unit (if it has one), of all its values, and of each."""
     content: AnyExpr | None = None
     for i, column in enumerate(facts.columns):
-        part = call("hash", _value(column.name, column.dtype), seed=i + 2)
+        part = _hash(column.name, column.dtype, i + 2)
         content = part if content is None else call("add", content, part)
     assert content is not None
     columns: list[AnyExpr] = [Alias(content, CONTENT)]
     if facts.unit is not None:
         columns.append(Alias(_person(facts.unit, facts.column(facts.unit).dtype), UNIT))
     for mark, marks_of in marked(facts).items():
-        columns.append(Alias(call("hash", _value(marks_of, facts.column(marks_of).dtype), seed=1), mark))
+        columns.append(Alias(_hash(marks_of, facts.column(marks_of).dtype, 1, coarse=True), mark))
     return n.Select(n.Scan(facts.id), tuple(columns))
 
 
@@ -59,18 +61,36 @@ def returned(facts: DatasetFacts) -> tuple[str, ...]:
 
 def marks(facts: DatasetFacts, measured: Mapping[str, npt.NDArray[np.generic]]) -> dict[str, Marks]:
     """Return what each row holds in each column, empty where it is not told apart. measured: by the numbering plan."""
-    found = {c.name: np.zeros(0, np.uint16) for c in facts.columns}
+    found = {c.name: np.zeros(0, np.uint16) for c in facts.columns if c.name != facts.unit}
     for name, column in marked(facts).items():
         found[column] = (np.asarray(measured[name], np.uint64) >> np.uint64(48)).astype(np.uint16)
     return found
 
 
-def _value(name: str, dtype: DType) -> AnyExpr:
-    """Return a column in the one type of its kind."""
+def _hash(name: str, dtype: DType, seed: int, *, coarse: bool = False) -> AnyExpr:
+    """Return the hash of what a column holds, in whatever type. coarse: whole numbers as four bytes of a float hold them."""
     column = Column(name)
-    if dtype.is_numeric or dtype.kind == "Boolean":
-        return Cast(column, FLOAT64)
-    return Cast(column, STRING) if dtype.kind in _TEXTS else column
+    if dtype.is_float or dtype.kind == "Decimal" or (coarse and dtype.is_integer):
+        # 0.37 in four bytes is not the 0.37 in eight
+        found: AnyExpr = call("hash", _coarse(column), seed=seed)
+    elif dtype.is_numeric or dtype.kind == "Boolean":
+        found = call("hash", Cast(column, FLOAT64), seed=seed)
+    elif dtype.kind in _TEXTS or dtype.is_temporal:
+        text = call("str.strip_chars", Cast(column, STRING), Literal(STRING, None))
+        day = call("str.replace", text, Literal(STRING, _MIDNIGHT), Literal(STRING, ""))
+        found = call("hash", day, seed=seed)
+        for said, meant in (("(?i)^true$", 1.0), ("(?i)^false$", 0.0)):
+            alike = call("hash", Literal(FLOAT64, meant), seed=seed)
+            found = Ternary(call("str.contains", text, Literal(STRING, said)), alike, found)
+        number = Cast(text, FLOAT64, strict=False)
+        found = Ternary(call("is_not_null", number), call("hash", _coarse(number), seed=seed), found)
+    else:
+        found = call("hash", column, seed=seed)
+    return Ternary(call("is_not_null", column), found, Literal(UINT64, seed))
+
+
+def _coarse(number: AnyExpr) -> AnyExpr:
+    return Cast(Cast(number, FLOAT32), FLOAT64)
 
 
 def _person(name: str, dtype: DType) -> AnyExpr:

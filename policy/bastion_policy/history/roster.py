@@ -12,59 +12,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from bastion_policy.history.numbering import Hashes, Marks
+from bastion_policy.history.vintages import KEPT, MOST_COMPARED, Flags, Items, Vintage
 
-Items = npt.NDArray[np.int32]
-Flags = npt.NDArray[np.bool_]
-#: versions of a table of which it is kept what each row held, the last one included; of older ones, whether it has changed since
-KEPT = 4
-#: rows by which two columns are taken for copies of each other
-MOST_COMPARED = 1 << 14
-_NONE = np.zeros(0, np.uint16)
 #: sets the turns of rows apart from what they hold
 _TURN = np.uint64(0xD1B54A32D192ED03)
-
-
-@dataclass(frozen=True, eq=False)
-class Vintage:
-    """What a version of a table held. items: of each row, as it was first. marks: by column.
-
-    changed: of an old version, by column, one bit per row instead: whether it has changed since, or is gone.
-    """
-
-    items: Items
-    marks: dict[str, Marks]
-    changed: dict[str, npt.NDArray[np.uint8]] = field(default_factory=dict)
-
-    def later(self, last: Vintage, new: Vintage, size: int, *, old: bool) -> Vintage:
-        """Return what is kept once there is a version after the last one. size: of the roster. old: whether it is an old one by then."""
-        if not old:
-            return self
-        if self.changed or not self.marks:
-            step = {c: last.differs(new, c, size) for c in self.changed}
-            place = _placed(last.items, size)[self.items]
-            more = {c: np.where(place < 0, True, found[place]) for c, found in step.items()}
-            return replace(self, changed={c: bits | np.packbits(more[c]) for c, bits in self.changed.items()})
-        return replace(self, marks={}, changed={c: np.packbits(self.differs(new, c, size)) for c in self.marks})
-
-    def differs(self, other: Vintage, column: str, size: int) -> Flags:
-        """Return the rows whose value in a column is another one in another version, or is not known there."""
-        mine, theirs = self.marks.get(column, _NONE), other.marks.get(column, _NONE)
-        differs = np.ones(self.items.size, bool)
-        if mine.size and theirs.size:
-            place = _placed(other.items, size)[self.items]
-            there = place >= 0
-            differs[there] = mine[there] != theirs[place[there]]
-        return differs
-
-    def unchanged(self, column: str) -> Items:
-        """Return the items of an old version that have not changed in a column since."""
-        return np.asarray(self.items[np.unpackbits(self.changed[column], count=self.items.size) == 0], np.int32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,10 +70,9 @@ class Roster:
 
     @cached_property
     def several(self) -> bool:
-        """Whether people have several rows in some version of a table."""
-        return self.most > 1 and any(
-            int(np.bincount(self.people[i]).max(initial=0)) > 1 for i in self.versions.values()
-        )
+        """Whether people have, or had, several rows in some version of a table."""
+        every = (*self.versions.values(), *(v.items for v in self.vintages.values()))
+        return self.most > 1 and any(int(np.bincount(self.people[i]).max(initial=0)) > 1 for i in every)
 
     @cached_property
     def of_people(self) -> tuple[Items, npt.NDArray[np.int64]]:
@@ -281,71 +236,10 @@ class Roster:
             found[again] = _mixed(found[again])
         return found
 
-    def agree(self, one: tuple[str, int], other: tuple[str, int], column: str) -> Flags | None:
-        """Return the items, as they were first, whose rows held the same in a column in two versions or tables.
-
-        None: nothing was told of the column there, since there is none. It may have another name, or a second one beside its own
-        (a raw column, and the corrected one): columns that agree in most rows count as one.
-
-        INVARIANT: what is not known of a version is taken to be another value.
-        """
-        mine, theirs = self.vintages.get(one), self.vintages.get(other)
-        if mine is None or theirs is None or not mine.marks.get(column, _NONE).size:
-            return np.full(self.size, one == other)
-        if theirs.changed:
-            return self._agree_since(one, other, column)
-        both: Any = slice(None)
-        there: Any = slice(None)
-        here = mine.marks[column]
-        if one != other:
-            at = _placed(theirs.items, self.size)[mine.items]
-            both, there = at >= 0, at[at >= 0]
-            here = here[both]
-        equal: list[Flags] = []
-        for name, marks in theirs.marks.items():
-            if not marks.size:
-                equal += [np.zeros(here.size, bool)] if name == column else []
-            elif name == column or _copies(here, marks[there]):
-                equal.append(marks[there] == here)
-        if not equal:
-            return None
-        same = np.full(self.size, one == other)
-        same[mine.items[both]] = np.logical_and.reduce(equal)
-        return same
-
-    def _agree_since(self, one: tuple[str, int], other: tuple[str, int], column: str) -> Flags | None:
-        """Return the items that held the same in an old version, and ever since in its table; None: there was no such column."""
-        held = self.vintages[other]
-        last = (other[0], max(version for name, version in self.vintages if name == other[0]))
-        agree = self.agree(one, last, column)
-        if column not in held.changed or agree is None:
-            return None
-        same = np.zeros(self.size, bool)
-        same[held.unchanged(column)] = True
-        return agree & same
-
     def without(self, live: set[tuple[str, int]]) -> Roster:
         """Return the roster that knows the rows of the versions `live` only; items stay."""
         kept = {key: rows for key, rows in self.versions.items() if key in live}
         return self if len(kept) == len(self.versions) else replace(self, versions=kept)
-
-
-def _copies(one: Marks, other: Marks) -> bool:
-    """Whether two columns agree in half of the rows in which they would not by chance (Cohen's kappa, 1960)."""
-    some = slice(None, None, max(1, one.size // MOST_COMPARED))
-    one, other = one[some], other[some]
-    if not one.size:
-        return False
-    shares = np.bincount(one, minlength=1 << 16) * (np.bincount(other, minlength=1 << 16) / one.size**2)
-    found, chance = float(np.mean(one == other)), float(shares.sum())
-    return found - chance >= (1 - chance) / 2 and found > chance
-
-
-def _placed(items: Items, size: int) -> npt.NDArray[np.int64]:
-    """Return where each item stands; -1: nowhere."""
-    place = np.full(size, -1, np.int64)
-    place[items] = np.arange(items.size)
-    return place
 
 
 def _found(mine: Hashes, held: Hashes) -> tuple[Flags, npt.NDArray[np.int64]]:
