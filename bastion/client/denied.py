@@ -9,6 +9,7 @@ from bastion_plan.errors import BastionError, InputError
 from bastion_plan.nodes import Node
 from bastion_wire.messages import Denial, PastEvent, RequestInfo
 
+from bastion.client.room import HISTORY, room, told
 from bastion.render.safe_text import safe_text
 
 if TYPE_CHECKING:
@@ -85,6 +86,15 @@ class Denied(BastionError):
     def earlier(self) -> tuple[PastEvent, ...]:
         """Where history stands in the way: what one was told of the same columns before, newest first (one's own only)."""
         return self.denial.earlier
+
+    @property
+    def room(self) -> str:
+        """Where history stands in the way: how many answers one has had, and what limits further ones."""
+        if self.rule not in HISTORY:
+            return ""
+        datasets = [column.partition(".")[0] for column in self.denial.columns]
+        limits = room(datasets, self._connection.facts, self._connection.identity)
+        return " ".join(filter(None, (told(self.denial.answers), limits)))
 
     @property
     def filed(self) -> AccessRequest | None:

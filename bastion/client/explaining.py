@@ -9,9 +9,11 @@ import msgspec
 from bastion_plan import nodes as n
 from bastion_plan.dtypes import Schema
 from bastion_plan.expressions import Expr as PlanExpr
+from bastion_policy.facts import DatasetFacts
 from bastion_policy.verdict import Outcome, StaticVerdict
 from bastion_wire.messages import Dataset
 
+from bastion.client.room import room
 from bastion.expr.core import show
 from bastion.render.safe_text import safe_text
 
@@ -52,6 +54,18 @@ def verdict_text(verdict: StaticVerdict, names: Mapping[str, str] | None = None)
         used = [_called(column, names or {}) for column in verdict.columns]
         lines.append(f"  columns used: {', '.join(used)}")
     return "\n".join(map(safe_text, lines))
+
+
+def room_line(plan: n.Node, facts: Mapping[str, DatasetFacts], identity: str) -> str:
+    """Return what limits further answers about a plan's datasets, as a last line; empty where nothing does."""
+    stack, found = [plan], []
+    while stack:
+        node = stack.pop()
+        stack.extend(n.inputs(node))
+        if isinstance(node, n.Scan):
+            found.append(node.dataset)
+    said = room(found, facts, identity)
+    return f"\n  room: {safe_text(said)}" if said else ""
 
 
 def _called(column: str, names: Mapping[str, str]) -> str:

@@ -181,10 +181,14 @@ class RemoteLazyFrame(Verbs, Joins, Reshape, Shortcuts, Scaling, OldNames, PlotN
         return self._verdict
 
     def explain(self) -> str:
-        """Return the plan as text and the static verdict, without running anything."""
-        from bastion.client.explaining import Explanation, plan_text, verdict_text
+        """Return the plan as text, the static verdict and what limits further answers, without running anything."""
+        from bastion.client.explaining import Explanation, plan_text, room_line, verdict_text
 
-        return Explanation(f"{plan_text(self._plan, self._names())}\n\n{verdict_text(self.verdict, self._names())}")
+        connection = self._connection
+        automatic = self.verdict.outcome == "release"
+        limits = room_line(self._plan, connection.facts, connection.identity) if automatic else ""
+        verdict = verdict_text(self.verdict, self._names())
+        return Explanation(f"{plan_text(self._plan, self._names())}\n\n{verdict}{limits}")
 
     def _names(self) -> dict[str, str]:
         return {key: facts.name for key, facts in self._connection.facts.items()}

@@ -259,6 +259,7 @@ MEMBERS: dict[type, Table] = {
             "message",
             "has_safe_part",
             "safe_part",
+            "room",
             "request",
             "wait",
             "filed",

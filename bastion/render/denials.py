@@ -55,12 +55,14 @@ def denial_text(denied: Denied) -> str:
 
 
 def _earlier(denied: Denied) -> list[str]:
-    """Return what one was told before of the same columns, where history stands in the way."""
-    if not denied.earlier:
-        return []
-    lines = ["What you were told of the same columns before:"]
+    """Return what one was told before of the same columns, where history stands in the way, and what is said of the room left."""
+    lines = []
+    if denied.earlier:
+        lines.append("What you were told of the same columns before:")
     for event in denied.earlier:
         lines.append(f"· {safe_text(event.text, MAX_WORDS) or event.plan_hash[:12]} ({moment(event.time)})")
+    if limits := denied.room:
+        lines.append(f"Room: {limits}")
     return lines
 
 

@@ -50,6 +50,27 @@ def test_ones_own_earlier_query_is_named(world):
         assert found.earlier[0].text[:20] in view
 
 
+def test_what_limits_further_answers_is_said_and_no_counter_is_shown(world, titanic):
+    world.owner.client.polars.send_df(titanic, name="room", unit="row")
+    found = ask_until_denied(world.user, "room")
+    assert found.denial.answers == len(found.earlier) > 0
+    assert found.room.startswith(f"You have had {found.denial.answers} answer")
+    for view in (denial_text(found), denial_html(found)):
+        assert "Room: You have had" in view
+        assert "is not shown" in view
+    frame = world.user.dataset("room").select(pl.len())
+    before = frame.explain()
+    frame.fetch()
+    assert frame.explain() == before, "what was asked meanwhile changes nothing"
+    assert "at most 1,024 independent numbers of a column" in before
+    assert "room:" not in world.user.dataset("room").head(3).explain(), "it is for the owner anyway"
+
+
+def test_a_denial_that_is_not_of_history_says_nothing_of_it(world):
+    found = denied(world.user.dataset("titanic").select("Fare").head(4))
+    assert (found.denial.answers, found.room) == (0, "")
+
+
 TEAM = 'unsafe = "review"\nunit = "row"\n[safe_zone]\naggregation = 10\n[audiences]\nteam = ["alice", "bob"]\n'
 
 
@@ -60,6 +81,8 @@ def test_what_others_of_the_audience_asked_is_never_named(world, titanic):
     assert found.rule == "linear-audit", "what bob was told stands in alice's way"
     assert found.earlier == ()
     assert "bob" not in denial_text(found)
+    assert found.denial.answers == 0, "only one's own answers are counted"
+    assert "What others of your audience 'team' were told takes of it, too." in found.room
     again = denied(world.other.dataset("shared").group_by((bpl.col("Age") // 10) * 10).agg(bpl.len()))
     assert {event.who for event in again.earlier} == {"bob"}
 

@@ -332,7 +332,7 @@ class Denial(Body, frozen=True, tag="denial"):
     outcome: "review" (one may ask the owner) or "refuse". rule, reason, fix: of the leading finding.
     safe_cells of total_cells may be had at once with mode "safe_part" (0 of 0: none, or not told).
     request: an earlier request for the same plan, if there is one. earlier: where history stands in the way, what the requester
-    was told of the same columns before, newest first.
+    was told of the same columns before, newest first; answers: how many such answers there were.
     """
 
     outcome: str
@@ -348,6 +348,7 @@ class Denial(Body, frozen=True, tag="denial"):
     request: RequestInfo | None = None
     checkpoint: Checkpoint | None = None
     earlier: tuple[PastEvent, ...] = ()
+    answers: int = 0
 
 
 class Explained(Body, frozen=True, tag="explained"):

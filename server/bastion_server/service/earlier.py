@@ -19,8 +19,10 @@ _KINDS = ("outcome", "grant_used")
 
 def earlier(
     store: Store, subject: Subject, who: str, findings: Sequence[Finding], columns: Sequence[str]
-) -> tuple[PastEvent, ...]:
-    """Return the requester's own answers about the same columns, newest first; none where no rule about history is told.
+) -> tuple[tuple[PastEvent, ...], int]:
+    """Return the requester's last answers about the same columns, newest first, and how many there are of late.
+
+    None where no rule about history is told.
 
     INVARIANT: nothing but what this very requester asked and was told, chosen by column names: others of the audience may
     have asked what stands in the way, and are never named; nor does the choice say which answer it is.
@@ -30,7 +32,7 @@ def earlier(
     """
     strict = any(record.facts.policy.effective(who).profile == "strict" for record in subject.records.values())
     if strict or not any(f.rule in HISTORY for f in findings if not f.private):
-        return ()
+        return (), 0
     asked = set(columns)
     found: dict[str, AuditRecord] = {}
     for dataset in subject.records:
@@ -42,4 +44,5 @@ def earlier(
                 if latest is None or latest.time < record.time:
                     found[record.plan_hash] = record
     newest = sorted(found.values(), key=lambda r: r.time, reverse=True)[:MAX_EARLIER]
-    return tuple(PastEvent(r.time, who, "released", str(r.details.get("words", "")), r.plan_hash) for r in newest)
+    told = tuple(PastEvent(r.time, who, "released", str(r.details.get("words", "")), r.plan_hash) for r in newest)
+    return told, len(found)

@@ -475,6 +475,7 @@ class QueryService:
             )
         )  # fmt: skip
         filed = self.store.requests.find(subject.plan_hash, subject.versions, who, subject.policy_versions)
+        told, answers = earlier(self.store, subject, who, public, static.columns)
         await self._unchanged(subject, who)
         await request.send(
             Denial(
@@ -490,7 +491,8 @@ class QueryService:
                 columns=static.columns,
                 request=None if filed is None else self.review.info(filed, who),
                 checkpoint=self.store.audit.checkpoint(time.time()),
-                earlier=earlier(self.store, subject, who, public, static.columns),
+                earlier=told,
+                answers=answers,
             )
         )
 
