@@ -12,6 +12,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,14 +42,23 @@ def notebook(jupyter: Path, stage: Any, tmp_path_factory: pytest.TempPathFactory
             stdout=log, stderr=log, cwd=folder,
         )  # fmt: skip
     info = Path(os.environ["JUPYTER_RUNTIME_DIR"]) / f"jpserver-{process.pid}.json"
-    end = time.monotonic() + 90
-    while not info.exists() and process.poll() is None and time.monotonic() < end:
-        time.sleep(0.05)
     try:
-        yield json.loads(info.read_text())["url"].rstrip("/")
+        yield answering(info, process)
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(30)
+
+
+def answering(info: Path, process: subprocess.Popen[bytes]) -> str:
+    """Return the server's address once it answers."""
+    end = time.monotonic() + 90
+    while process.poll() is None and time.monotonic() < end:
+        with suppress(OSError, ValueError):
+            address = str(json.loads(info.read_text())["url"]).rstrip("/")
+            fetch(f"{address}/api/status")
+            return address
+        time.sleep(0.05)
+    pytest.fail("Notebook 7 did not start.")
 
 
 def fetch(url: str, *, body: Any = None, method: str | None = None) -> bytes:
