@@ -22,6 +22,7 @@ from bastion import Connection, Identity
 from bastion.client.endpoints import write_profile
 from bastion_kernel.install import install
 from benchmarks.audit import measure_audit
+from benchmarks.cells import measure_cells
 from benchmarks.guard import measure_guard
 from benchmarks.history import UNITS, measure_history
 from benchmarks.large import ROWS, measure_large
@@ -70,6 +71,7 @@ def parts(rows: int | None) -> Mapping[str, Callable[[], Rows]]:
     size = rows or ROWS
     return {
         "tiny": lambda: measure_product(size, large=False),
+        "cells": measure_cells,
         "large": lambda: measure_product(size, tiny=False),
         "guard": lambda: measure_guard(size),
         "history": lambda: measure_history(rows or UNITS),
@@ -80,7 +82,9 @@ def parts(rows: int | None) -> Mapping[str, Callable[[], Rows]]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure, and print a Markdown table.")
-    parser.add_argument("parts", nargs="*", metavar="PART", help="tiny, large, guard, history, audit; default: all")
+    parser.add_argument(
+        "parts", nargs="*", metavar="PART", help="tiny, cells, large, guard, history, audit; default: all"
+    )
     parser.add_argument("--rows", type=float, help="rows of the large tables (default 10 million)")
     parser.add_argument("--write", action="store_true", help="put the table into docs/benchmarks.md; all parts only")
     options = parser.parse_args(arguments)

@@ -88,6 +88,15 @@ def test_the_audit_is_measured_and_says_what_is_beyond_it():
     assert [rule in text for rule, text in zip(("(rank)", "(atoms)", "(entries)"), beyond, strict=True)] == [True] * 3
 
 
+@pytest.mark.parametrize("paints", [0, pytest.param(2, marks=pytest.mark.slow)])
+def test_completion_help_and_the_first_paint_are_measured(paints):
+    from benchmarks.cells import COMPLETIONS, measure_cells
+
+    rows = complete(measure_cells(len(COMPLETIONS), paints))  # raises where nothing is offered
+    assert [r["goal"].startswith("<= 30 ms p95") for r in rows[:2]] == [True, True]
+    assert len(rows) == (4 if paints else 2)
+
+
 def test_some_parts_can_be_run_on_smaller_tables(capsys):
     from benchmarks.__main__ import main
 
