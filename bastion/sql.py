@@ -1,4 +1,4 @@
-"""SQL queries to plans: SELECT, WHERE, GROUP BY, HAVING, ORDER BY, LIMIT, joins, UNION, WITH, DISTINCT."""
+"""SQL queries to plans: SELECT, WHERE, GROUP BY, HAVING, QUALIFY, ORDER BY, LIMIT, joins, UNION, WITH, DISTINCT."""
 
 from __future__ import annotations
 
@@ -14,13 +14,21 @@ from bastion_plan.errors import InputError, did_you_mean
 from bastion_plan.nodes import Node
 from bastion_plan.typing import expr_name
 from sqlglot import exp
+from sqlglot.dialects.duckdb import DuckDB
 from sqlglot.errors import SqlglotError
 
+from bastion.sql_clauses import conjuncts, renamed
 from bastion.sql_expressions import Scope, convert, is_aggregate, place, refuse
 
 MAX_QUERY = 100_000
 #: what gives a plan's schema
 SchemaOf = Callable[[Node], Schema]
+
+
+class BastionSql(DuckDB):
+    """DuckDB's SQL, but where nothing is said nulls count as larger than every value, as in PostgreSQL and Polars."""
+
+    NULL_ORDERING = "nulls_are_large"
 
 
 @dataclass(frozen=True)
@@ -67,7 +75,7 @@ def _parse(query: str) -> exp.Expression:
         raise InputError(msg, code="input.sql")
     logging.getLogger("sqlglot").setLevel(logging.ERROR)
     try:
-        trees = [t for t in sqlglot.parse(query, dialect="duckdb") if t is not None]
+        trees = [t for t in sqlglot.parse(query, dialect=BastionSql) if t is not None]
     except (SqlglotError, RecursionError) as error:
         details = getattr(error, "errors", None) or [{}]
         where = details[0]
@@ -101,7 +109,8 @@ class _Reader:
                 refuse(with_, "WITH RECURSIVE")
             self.tables = dict(outer)
             for cte in with_.expressions:
-                self.tables[cte.alias] = self.query(cte.this).plan
+                found = self.query(cte.this)
+                self.tables[cte.alias] = renamed(found.plan, found.schema, cte.args.get("alias"))
         try:
             return self._query(node)
         finally:
@@ -162,10 +171,11 @@ class _Reader:
                 msg = f"There is no table {node.name!r}{place(node)}."
                 raise InputError(msg, code="missing.table", next_step=did_you_mean(node.name, self.tables))
             self._no_extras(node, {"this", "alias"})
-            return self.relation(self.tables[node.name], node.alias or node.name)
+            plan = self.tables[node.name]
+            return self.relation(renamed(plan, self.schema_of(plan), node.args.get("alias")), node.alias or node.name)
         if isinstance(node, exp.Subquery):
             inner = self.query(node.this)
-            return Relation(inner.plan, inner.schema, {(node.alias, c): c for c in inner.schema})
+            return self.relation(renamed(inner.plan, inner.schema, node.args.get("alias")), node.alias)
         return refuse(node, node.key.upper())
 
     @staticmethod
@@ -174,9 +184,18 @@ class _Reader:
             if value and key not in allowed:
                 refuse(node, f"{key.rstrip('_').replace('_', ' ').upper()} of {node.key.upper()}")
 
-    def joined(self, left: Relation, join: exp.Join) -> Relation:
+    def joined(self, left: Relation, join: exp.Join, waiting: list[exp.Expression]) -> Relation:
+        """Return a join. waiting: conditions of WHERE; those by which `FROM a, b` is joined are taken out of it."""
         right = self.source(join.this)
+        if join.args.get("method") == "NATURAL":
+            self._natural(left, right, join)
         how = self._how(join)
+        if how == "cross" and not join.args.get("kind"):
+            pairs = [part for part in waiting if self._pair(part.unnest(), left, right)]
+            if pairs:
+                join.set("on", exp.and_(*(part.copy() for part in pairs)) if len(pairs) > 1 else pairs[0].copy())
+                waiting[:] = [part for part in waiting if part not in pairs]
+                how = "inner"
         clashes = {c: f"{c}:{table}" for (table, c), actual in right.names.items() if c in left.schema}
         plan: Node = right.plan
         if clashes and how not in {"semi", "anti"}:
@@ -203,6 +222,28 @@ class _Reader:
                 whole = px.Call("and_", (whole, part))
             result = n.Filter(node, whole)
         return Relation(result, self.schema_of(result), names)
+
+    @staticmethod
+    def _natural(left: Relation, right: Relation, join: exp.Join) -> None:
+        """Join by the columns that both sides have."""
+        mine = {column for _, column in left.names}
+        both = list(dict.fromkeys(column for _, column in right.names if column in mine))
+        if not both:
+            refuse(join, "a NATURAL JOIN of tables that share no column")
+        join.set("method", None)
+        join.set("using", [exp.to_identifier(name, quoted=True) for name in both])
+
+    def among(self, relation: Relation, part: exp.Expression) -> Relation | None:
+        """Return the rows whose value is in a subquery; None of another condition."""
+        part = part.unnest()
+        if not isinstance(part, exp.In) or not part.args.get("query") or part.args.get("negate"):
+            return None
+        inner = self.query(part.args["query"])
+        if len(inner.schema) != 1:
+            refuse(part, "IN over a subquery of several columns")
+        key = convert(part.this, Scope(dict(relation.names)))
+        plan = n.Join(relation.plan, inner.plan, "semi", (key,), (px.Column(next(iter(inner.schema))),))  # type: ignore[arg-type]
+        return Relation(plan, relation.schema, relation.names)
 
     @staticmethod
     def _how(join: exp.Join) -> str:
@@ -280,32 +321,39 @@ class _Reader:
                 "with",
                 "kind",
                 "operation_modifiers",
+                "qualify",
             },
         )
         from_ = node.args.get("from_") or node.args.get("from")
         if from_ is None:
             refuse(node, "a SELECT without FROM", "Name a dataset.")
         relation = self.source(from_.this)
+        where = node.args.get("where")
+        conditions = conjuncts(where.this) if where is not None else []
+        waiting = [*conditions]
         for join in node.args.get("joins") or ():
-            relation = self.joined(relation, join)
+            relation = self.joined(relation, join, waiting)
+        for part in [*waiting]:
+            if (found := self.among(relation, part)) is not None:
+                relation = found
+                waiting.remove(part)
         scope = Scope(dict(relation.names))
         plan = relation.plan
-        where = node.args.get("where")
-        if where is not None:
-            predicate = convert(where.this, scope)
+        if waiting:
+            predicate = convert(where.this, scope) if len(waiting) == len(conditions) else _all(waiting, scope)
             if is_aggregate(predicate):
                 refuse(where, "an aggregate in WHERE", "Put it into HAVING.")
             plan = n.Filter(plan, predicate)  # type: ignore[arg-type]
         items = self.items(node, relation, scope)
         group = node.args.get("group")
         grouped = group is not None or node.args.get("having") is not None or any(is_aggregate(e) for _, e in items)
-        distinct = node.args.get("distinct")
-        if distinct is not None and distinct.args.get("on"):
-            refuse(distinct, "DISTINCT ON", "Use .unique(subset=…) of frames.")
         if grouped:
+            for clause, said in (("qualify", "QUALIFY"), ("distinct", "DISTINCT ON")):
+                if (one := node.args.get(clause)) is not None and (clause == "qualify" or one.args.get("on")):
+                    refuse(one, f"{said} together with GROUP BY", "Group in a subquery.")
             return self.aggregated(node, Relation(plan, relation.schema, relation.names), items, scope)
         order = self.order(node, items, scope)
-        return self.projected(node, plan, items, order)
+        return self.projected(node, plan, items, order, scope)
 
     def items(self, node: exp.Select, relation: Relation, scope: Scope) -> list[tuple[str, px.AnyExpr]]:
         """Return output names and expressions; stars written out, names made unique as Polars' SQL does."""
@@ -363,12 +411,15 @@ class _Reader:
         for key in order.expressions if order is not None else ():
             if not isinstance(key, exp.Ordered):
                 refuse(key, "this order")
+            every = isinstance(key.this, exp.Var) and key.this.name.upper() == "ALL"
             descending = bool(key.args.get("desc"))
-            # as in PostgreSQL and Polars: nulls count as larger than every value
-            first = key.args.get("nulls_first")
-            explicit = "NULLS" in key.sql(dialect="duckdb").upper()
-            nulls_last = (not first) if explicit and first is not None else not descending
-            out.append((self._output(key.this, items, scope), descending, nulls_last))
+            nulls_last = not key.args.get("nulls_first")
+            shown = (
+                [px.Alias(px.Column(name), "out") for name, _ in items]
+                if every
+                else [self._output(key.this, items, scope)]
+            )
+            out += [(one, descending, nulls_last) for one in shown]
         return out
 
     @staticmethod
@@ -394,6 +445,7 @@ class _Reader:
         plan: Node,
         items: list[tuple[str, px.AnyExpr]],
         order: list[tuple[px.AnyExpr, bool, bool]],
+        scope: Scope,
     ) -> Relation:
         exprs = [_named(name, e) for name, e in items]
         keys: list[px.AnyExpr] = []
@@ -404,12 +456,21 @@ class _Reader:
             else:
                 hidden.append(px.Alias(key, f"order:{index}"))
                 keys.append(px.Column(f"order:{index}"))
-        distinct = node.args.get("distinct")
-        if distinct is not None and hidden:
+        distinct, qualify = node.args.get("distinct"), node.args.get("qualify")
+        first = distinct.args["on"].expressions if distinct is not None and distinct.args.get("on") else []
+        if distinct is not None and hidden and not first:
             refuse(node.args["order"], "ORDER BY of something that SELECT DISTINCT does not show")
+        hidden += [px.Alias(convert(one, scope), f"first:{index}") for index, one in enumerate(first)]
+        if qualify is not None:
+            hidden.append(px.Alias(convert(qualify.this, scope), "qualify:"))
         if not _same_columns(exprs, self.schema_of(plan)) or hidden:
             plan = n.Select(plan, (*exprs, *hidden))  # type: ignore[arg-type]
-        return self.finished(node, plan, items, keys, order, bool(hidden))
+        if qualify is not None:
+            plan = n.Filter(plan, px.Column("qualify:"))  # type: ignore[arg-type]
+            if distinct is not None and not first:  # distinct rows are of what is shown
+                plan, hidden = n.Select(plan, tuple(px.Column(name) for name, _ in items)), []  # type: ignore[arg-type]
+        one_of_each = tuple(px.Column(f"first:{index}") for index in range(len(first)))
+        return self.finished(node, plan, items, keys, order, bool(hidden), one_of_each)
 
     def finished(
         self,
@@ -419,11 +480,14 @@ class _Reader:
         keys: list[px.AnyExpr],
         order: list[tuple[px.AnyExpr, bool, bool]],
         cut: bool,
+        one_of_each: tuple[px.AnyExpr, ...] = (),
     ) -> Relation:
-        if node.args.get("distinct") is not None:
+        if node.args.get("distinct") is not None and not one_of_each:
             plan = n.Unique(plan)  # type: ignore[arg-type]
         if keys:
             plan = n.Sort(plan, tuple(keys), tuple(d for _, d, _ in order), tuple(last for _, _, last in order))  # type: ignore[arg-type]
+        if one_of_each:
+            plan = n.Unique(plan, one_of_each, "first", maintain_order=True)  # type: ignore[arg-type]
         plan = self.sliced(plan, node)
         if cut:
             plan = n.Select(plan, tuple(px.Column(name) for name, _ in items))  # type: ignore[arg-type]
@@ -446,9 +510,13 @@ class _Reader:
         limit, offset = node.args.get("limit"), node.args.get("offset")
         if limit is None and offset is None:
             return plan
-        if limit is not None and not isinstance(limit, exp.Limit):
-            refuse(limit, limit.key.upper())
-        count = _whole(limit.expression) if limit is not None else None
+        if isinstance(limit, exp.Fetch):
+            options = limit.args.get("limit_options")
+            if options is not None and (options.args.get("percent") or options.args.get("with_ties")):
+                refuse(limit, "FETCH with PERCENT or WITH TIES")
+            count = _whole(limit.args["count"])
+        else:
+            count = _whole(limit.expression) if limit is not None else None
         return n.Slice(plan, _whole(offset.expression) if offset is not None else 0, count)  # type: ignore[arg-type]
 
     # ---- GROUP BY ----------------------------------------------------------------------------------------------------
@@ -561,6 +629,13 @@ def _mapped(expr: px.AnyExpr, change: Callable[[px.AnyExpr], px.AnyExpr]) -> px.
 
 def _named(name: str, expr: px.AnyExpr) -> px.AnyExpr:
     return expr if isinstance(expr, px.Column) and expr.name == name else px.Alias(expr, name)
+
+
+def _all(parts: list[exp.Expression], scope: Scope) -> px.AnyExpr:
+    whole = convert(parts[0], scope)
+    for part in parts[1:]:
+        whole = px.Call("and_", (whole, convert(part, scope)))
+    return whole
 
 
 def _same_columns(exprs: list[px.AnyExpr], schema: Schema) -> bool:

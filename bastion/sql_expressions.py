@@ -22,6 +22,7 @@ from sqlglot import exp
 from bastion.expr.binding import build
 from bastion.expr.core import MAX_LEVELS
 from bastion.expr.literals import literal
+from bastion.sql_clauses import filtered, pattern
 from bastion.sql_functions import NAMES, NODES, ranked
 
 
@@ -213,7 +214,11 @@ def _if(node: exp.Expression, scope: Scope, go: Any) -> px.AnyExpr:
 def _in(node: exp.Expression, scope: Scope, go: Any) -> px.AnyExpr:
     del scope
     if node.args.get("query"):
-        refuse(node, "IN over a subquery", "Write a SEMI JOIN, for NOT IN an ANTI JOIN.")
+        refuse(
+            node,
+            "IN over a subquery",
+            "As one of the conditions that AND joins in WHERE it is a SEMI JOIN; for NOT IN write an ANTI JOIN.",
+        )
     values = [go(v) for v in node.expressions]
     subject = go(node.this)
     if all(isinstance(v, px.Literal) for v in values):
@@ -234,13 +239,26 @@ def _between(node: exp.Expression, scope: Scope, go: Any) -> px.AnyExpr:
 
 def _like(node: exp.Expression, scope: Scope, go: Any) -> px.AnyExpr:
     del scope
-    pattern = go(node.expression)
-    if not isinstance(pattern, px.Literal) or not isinstance(pattern.value, str):
+    return _matches(node, go)
+
+
+def _escape(node: exp.Expression, scope: Scope, go: Any) -> px.AnyExpr:
+    del scope
+    like, mark = node.this, go(node.expression)
+    if not isinstance(like, exp.Like | exp.ILike):
+        return refuse(node, "ESCAPE after something other than LIKE")
+    if not isinstance(mark, px.Literal) or not isinstance(mark.value, str) or len(mark.value) != 1:
+        return refuse(node, "ESCAPE with something other than one character")
+    plan = _matches(like, go, mark.value)
+    return px.Call("not_", (plan,)) if like.args.get("negate") else plan
+
+
+def _matches(node: exp.Expression, go: Any, escape: str = "") -> px.AnyExpr:
+    text = go(node.expression)
+    if not isinstance(text, px.Literal) or not isinstance(text.value, str):
         refuse(node, "LIKE with a pattern that is no constant")
-    parts = {"%": ".*", "_": "."}
-    body = "".join(parts.get(c, re.escape(c)) for c in pattern.value)
     case = "(?is)" if isinstance(node, exp.ILike) else "(?s)"
-    return make_call("str.contains", (go(node.this), literal(f"{case}^{body}$")))
+    return make_call("str.contains", (go(node.this), literal(f"{case}^{pattern(text.value, escape)}$")))
 
 
 def _regexp(node: exp.Expression, scope: Scope, go: Any) -> px.AnyExpr:
@@ -498,6 +516,22 @@ def _quantile(node: exp.Expression, scope: Scope, go: Any) -> px.AnyExpr:
     return make_call("quantile", (go(node.this),), {"quantile": float(share.value), "interpolation": "linear"})
 
 
+def _filter(node: exp.Expression, scope: Scope, go: Any) -> px.AnyExpr:
+    del scope
+    found = filtered(go(node.this), go(node.expression.this))
+    return found if found is not None else refuse(node, "FILTER of something that is no aggregate")
+
+
+def _within_group(node: exp.Expression, scope: Scope, go: Any) -> px.AnyExpr:
+    del scope
+    order = node.expression.expressions
+    if not isinstance(node.this, exp.PercentileCont) or len(order) != 1 or order[0].args.get("desc"):
+        refuse(
+            node, "WITHIN GROUP other than of PERCENTILE_CONT by one ascending order", "Write quantile_cont(x, 0.5)."
+        )
+    return _quantile(exp.PercentileCont(this=order[0].this, expression=node.this.this), Scope(), go)
+
+
 _HANDLERS: dict[type[exp.Expression], Callable[[Any, Scope, Any], px.AnyExpr]] = {
     exp.Column: _column, exp.Literal: _literal, exp.Case: _case, exp.If: _if, exp.In: _in, exp.Between: _between,
     exp.Like: _like, exp.ILike: _like, exp.RegexpLike: _regexp, exp.Is: _is, exp.Not: _not, exp.Neg: _neg, exp.Paren: _paren,
@@ -505,7 +539,7 @@ _HANDLERS: dict[type[exp.Expression], Callable[[Any, Scope, Any], px.AnyExpr]] =
     exp.Count: _count, exp.Mod: _remainder, exp.Concat: _concat, exp.DPipe: _concat, exp.Extract: _part, exp.TimestampTrunc: _trunc,
     exp.DateTrunc: _trunc, exp.Substring: _substring, exp.Nullif: _nullif, exp.Coalesce: _coalesce, exp.Greatest: _extremes,
     exp.Least: _extremes, exp.Window: _window, exp.Replace: _replace, exp.RegexpReplace: _replace, exp.Trim: _trim,
-    exp.Log: _log, exp.Ln: _log, exp.Quantile: _quantile, exp.PercentileCont: _quantile,
+    exp.Filter: _filter, exp.WithinGroup: _within_group, exp.Escape: _escape, exp.Log: _log, exp.Ln: _log, exp.Quantile: _quantile, exp.PercentileCont: _quantile,
 }  # fmt: skip
 
 

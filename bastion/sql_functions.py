@@ -46,6 +46,11 @@ def _named(name: str) -> Callable[[Any, Go], px.AnyExpr]:
     return lambda node, go: make_call(name, (go(node.this),))
 
 
+def _of_all(name: str) -> Callable[[Any, Go], px.AnyExpr]:
+    """A spread of everybody, not of a sample."""
+    return lambda node, go: make_call(name, (go(node.this),), {"ddof": 0})
+
+
 def _split(node: exp.Split, go: Go) -> px.AnyExpr:
     return make_call("str.split", (go(node.this), go(node.expression)))
 
@@ -149,6 +154,7 @@ NODES: dict[type[exp.Expression], Callable[[Any, Go], px.AnyExpr]] = {
     exp.Pad: _pad, exp.StrPosition: _position, exp.GroupConcat: _string_agg, exp.TimeToStr: _formatted, exp.StrToTime: _parsed,
     exp.DayOfWeek: _day_of_week, exp.DateDiff: _date_diff, exp.ArrayContains: _contains, exp.RegexpExtract: _extract,
     exp.DateFromParts: _date, exp.TimeToUnix: _epoch, exp.Initcap: _named("str.to_titlecase"), exp.BitwiseXor: _either,
+    exp.CountIf: _named("sum"), exp.StddevPop: _of_all("std"), exp.VariancePop: _of_all("var"),
     exp.Pi: lambda node, go: literal(math.pi),
 }  # fmt: skip
 #: functions that sqlglot knows by name only -> function of the registry

@@ -107,6 +107,7 @@ QUERIES = [
     "SELECT k, SUM(v) AS t FROM a GROUP BY k ORDER BY t DESC, k",
     "SELECT k FROM a GROUP BY k ORDER BY SUM(v), k",
     "SELECT k, v FROM a ORDER BY v NULLS FIRST, k, x, s, d, b",
+    "SELECT k, v FROM a ORDER BY v DESC NULLS LAST, k, x, s, d, b",
     "SELECT a.k, a.v, b.w FROM a JOIN b ON a.k = b.k",
     "SELECT a.k, b.w FROM a LEFT JOIN b ON a.k = b.k",
     "SELECT a.k, b.k AS k2, b.w FROM a FULL JOIN b ON a.k = b.k",
@@ -145,32 +146,84 @@ def test_as_polars_sql(query: str, rows: int) -> None:
     assert_frame_equal(mine, other, check_row_order=ordered, check_dtypes=False, check_exact=False)
 
 
+#: queries, and others that mean the same in SQL that both know
+SAME = [
+    ("SELECT k, COUNT(*) FILTER (WHERE v > 1) AS n FROM a GROUP BY k", "SELECT k, SUM(CASE WHEN v > 1 THEN 1 ELSE 0 END) AS n FROM a GROUP BY k"),
+    ("SELECT k, AVG(v) FILTER (WHERE b) AS m, MAX(x) FILTER (WHERE b) AS h FROM a GROUP BY k", "SELECT k, AVG(CASE WHEN b THEN v END) AS m, MAX(CASE WHEN b THEN x END) AS h FROM a GROUP BY k"),
+    ("SELECT COUNT(DISTINCT s) FILTER (WHERE v > 0) AS c, COUNT(v) FILTER (WHERE b) AS n FROM a", "SELECT COUNT(DISTINCT CASE WHEN v > 0 THEN s END) AS c, COUNT(CASE WHEN b THEN v END) AS n FROM a"),
+    ("SELECT COUNT_IF(v > 1) AS n FROM a", "SELECT COUNT(CASE WHEN v > 1 THEN 1 END) AS n FROM a"),
+    ("SELECT PERCENTILE_CONT(0.5) WITHIN GROUP (ORDER BY x) AS m FROM a", "SELECT MEDIAN(x) AS m FROM a"),
+    ("SELECT k, v FROM a QUALIFY SUM(v) OVER (PARTITION BY k) > 3", "SELECT k, v FROM (SELECT k, v, SUM(v) OVER (PARTITION BY k) AS s FROM a) AS t WHERE s > 3"),
+    ("SELECT DISTINCT k FROM a QUALIFY COUNT(v) OVER (PARTITION BY k) > 2", "SELECT k FROM a GROUP BY k HAVING COUNT(v) > 2"),
+    ("SELECT DISTINCT ON (k) k, v FROM a WHERE v IS NOT NULL ORDER BY k NULLS LAST, v DESC", "SELECT k, MAX(v) AS v FROM a WHERE v IS NOT NULL GROUP BY k ORDER BY k NULLS LAST"),
+    ("SELECT v FROM a WHERE k IN (SELECT k FROM b) AND v > 1", "SELECT v FROM a SEMI JOIN b ON a.k = b.k WHERE v > 1"),
+    ("SELECT v FROM a WHERE (k IN (SELECT k FROM b WHERE w > 10))", "SELECT v FROM a SEMI JOIN (SELECT k FROM b WHERE w > 10) AS c ON a.k = c.k"),
+    ("SELECT COUNT(*) AS n FROM a NATURAL JOIN b", "SELECT COUNT(*) AS n FROM a JOIN b USING (k, s)"),
+    ("SELECT a.v, b.w FROM a, b WHERE a.k = b.k AND a.s = b.s AND v > 1", "SELECT a.v, b.w FROM a JOIN b ON a.k = b.k AND a.s = b.s WHERE v > 1"),
+    ("SELECT a.v, c.w FROM a, b AS c WHERE a.k = c.k", "SELECT a.v, b.w FROM a JOIN b ON a.k = b.k"),
+    ("SELECT t.p, q FROM (SELECT k, v FROM a) AS t(p, q)", "SELECT k AS p, v AS q FROM a"),
+    ("WITH t(p) AS (SELECT k, v FROM a) SELECT p, v FROM t", "SELECT k AS p, v FROM a"),
+    ("SELECT p, v FROM a AS t(p)", "SELECT k AS p, v FROM a"),
+    ("SELECT k FROM a ORDER BY ALL NULLS FIRST FETCH FIRST 3 ROWS ONLY", "SELECT k FROM a ORDER BY k NULLS FIRST LIMIT 3"),
+    ("SELECT s FROM a WHERE s LIKE 'Ab!%' ESCAPE '!' OR s LIKE 'a!_%' ESCAPE '!'", "SELECT s FROM a WHERE s = 'Ab%' OR s = 'a_b'"),
+    ("SELECT s FROM a WHERE s NOT LIKE 'Ab!%' ESCAPE '!'", "SELECT s FROM a WHERE s <> 'Ab%'"),
+    ("SELECT SUM(v) AS t FROM a HAVING COUNT(*) > 3", "SELECT t FROM (SELECT SUM(v) AS t, COUNT(*) AS n FROM a) AS u WHERE n > 3"),
+    ("SELECT k, s, SUM(v) AS t FROM a GROUP BY ALL", "SELECT k, s, SUM(v) AS t FROM a GROUP BY k, s"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("query", "other"), SAME)
+@pytest.mark.parametrize("rows", [0, 40])
+def test_clauses_mean_what_longer_queries_mean(query: str, other: str, rows: int) -> None:
+    tables = frames(zlib.crc32(query.encode()) % 1000, rows)
+    mine, longer = ours(query, tables), theirs(other, tables)
+    if "SUM(v) AS t" in query:
+        longer = longer.with_columns(real.col("t").fill_null(0))  # a sum of nothing is 0 in frames
+    casts = [real.col(c).cast(longer.schema[c]) for c in mine.columns if mine.schema[c].is_integer()]
+    filled = [real.col("n").fill_null(0)] if "n" in longer.columns else []
+    assert_frame_equal(
+        mine.with_columns(casts), longer.with_columns(filled), check_row_order="ORDER" in other, check_dtypes=False, check_exact=False,
+    )  # fmt: skip
+
+
+def test_a_spread_of_everybody() -> None:
+    tables = frames(2, 40)
+    mine = ours("SELECT STDDEV_POP(x) AS s, VAR_POP(x) AS v FROM a", tables)
+    assert mine.rows() == [tables["a"].select(s=real.col("x").std(ddof=0), v=real.col("x").var(ddof=0)).row(0)]
+
+
 @pytest.mark.parametrize(
     ("query", "word"),
     [
         ("SELECT foo(v) FROM a", "the function foo"),
         ("SELECT SLEEP(3) FROM a", "sleep"),
-        ("SELECT COUNT(*) FILTER (WHERE v > 1) FROM a", "FILTER"),
         ("SELECT FIRST(v IGNORE NULLS) FROM a", "IGNORE"),
         ("SELECT SUM(DISTINCT v) FROM a", "DISTINCT"),
         ("SELECT STRING_AGG(s, ',' ORDER BY s) FROM a", "."),
-        ("SELECT k FROM a WHERE s LIKE 'a!%' ESCAPE '!'", "ESCAPE"),
         ("SELECT k FROM a TABLESAMPLE 10%", "."),
-        ("SELECT k FROM a QUALIFY k > 1", "QUALIFY"),
         ("SELECT k FROM a GROUP BY ROLLUP (k)", "."),
+        ("SELECT k FROM a WHERE k NOT IN (SELECT k FROM b)", "IN over a subquery"),
+        ("SELECT k FROM a WHERE v > 1 OR k IN (SELECT k FROM b)", "IN over a subquery"),
+        ("SELECT k FROM a WHERE k IN (SELECT k, w FROM b)", "several columns"),
+        ("SELECT k FROM a GROUP BY k QUALIFY COUNT(*) > 1", "QUALIFY together"),
+        ("SELECT DISTINCT ON (k) k, SUM(v) FROM a GROUP BY k", "DISTINCT ON together"),
+        ("SELECT v FILTER (WHERE b) FROM a", "."),
+        ("SELECT ABS(v) FILTER (WHERE b) FROM a", "FILTER of something"),
+        ("SELECT p FROM a AS t(p, q, r, s, t, u, v)", "6 columns, and 7 names"),
+        ("SELECT k FROM a FETCH FIRST 10 PERCENT ROWS ONLY", "."),
+        ("SELECT PERCENTILE_CONT(0.5) WITHIN GROUP (ORDER BY x DESC) FROM a", "WITHIN GROUP"),
+        ("SELECT k FROM a WHERE s LIKE 'a!!%' ESCAPE '!!'", "one character"),
         ("DROP TABLE a", "DROP"),
         ("INSERT INTO a VALUES (1)", "INSERT"),
         ("UPDATE a SET k = 1", "UPDATE"),
         ("CREATE TABLE c AS SELECT * FROM a", "CREATE"),
         ("SELECT * FROM read_csv('/etc/passwd')", "the table"),
         ("SELECT * FROM 'file.parquet'", "file.parquet"),
-        ("SELECT k FROM a WHERE k IN (SELECT k FROM b)", "IN over a subquery"),
         ("SELECT (SELECT 1) FROM a", "SUBQUERY"),
         ("SELECT k FROM a EXCEPT ALL SELECT k FROM b", "EXCEPT"),
         ("SELECT SUM(v) OVER (ORDER BY k) FROM a", "window"),
         ("SELECT k FROM a WHERE SUM(v) > 1", "aggregate in WHERE"),
         ("SELECT k FROM a LIMIT k", "LIMIT"),
-        ("SELECT DISTINCT ON (k) v FROM a", "DISTINCT ON"),
         ("WITH RECURSIVE t AS (SELECT 1) SELECT * FROM t", "RECURSIVE"),
         ("SELECT CAST(k AS JSON) FROM a", "JSON"),
         ("SELECT a.k FROM a JOIN b ON a.k > b.k", "equality"),
