@@ -73,6 +73,20 @@ def write_profile(endpoint: str, server_key: str, identity: str) -> Path:
     return path
 
 
+def remember_first(endpoint: str, server_key: str, identity: str) -> bool:
+    """Save where and as whom one enrolled, if no profile is saved yet; return whether it was.
+
+    Call it once the server has shown that it holds the key. identity: the path of the secret file.
+    """
+    if profile_path().exists():
+        return False
+    try:
+        write_profile(endpoint, server_key, str(Path(identity).expanduser().absolute()))
+    except OSError:
+        return False
+    return True
+
+
 def resolve(
     endpoint: str | None,
     port: int | None,

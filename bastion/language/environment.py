@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -9,7 +11,7 @@ from bastion_plan.errors import InputError
 
 from bastion import expressions
 from bastion.client.connection import AsyncConnection, Connection
-from bastion.client.endpoints import passphrase_prompt
+from bastion.client.endpoints import INVITATION, keys_directory, passphrase_prompt, remember_first
 from bastion.client.frames import RemoteLazyFrame, concat
 from bastion.expr import selectors
 from bastion.expr.core import PYTHON_METHODS, refuse_python
@@ -30,21 +32,22 @@ async def open_connection(
 ) -> Connection:
     """Open a connection for a cell. The identity is a name, never a path: a cell reaches no file of its choosing.
 
+    Where no profile is saved yet, an invitation that was taken becomes it: the next session needs `connect()` alone.
+
     Raises:
         InputError: no such identity in the user's keys directory; input.passphrase, its key is sealed and no passphrase
             was given.
     """
+    path = os.environ.get("BASTION_IDENTITY")
     if identity is not None:
-        import re
-
-        from bastion.client.endpoints import keys_directory
-
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", identity):
             msg = "An identity is given by its name."
             raise InputError(msg, code="input.identity", next_step='Write connect("…", identity="alice").')
         path = str(keys_directory() / f"{identity}.key")
-        return await AsyncConnection.open(endpoint, identity=path, passphrase=passphrase)
-    return await AsyncConnection.open(endpoint, passphrase=passphrase)
+    connection = await AsyncConnection.open(endpoint, identity=path, passphrase=passphrase)
+    if path and endpoint is not None and endpoint.strip().startswith(INVITATION):
+        remember_first(connection.endpoint, connection.server_key, path)
+    return connection
 
 
 class Environment:

@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 from bastion_plan.errors import InputError
+from bastion_server.channel.keys import KeyDirectory
 from hostile import PIECES, check_html, check_text
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import start_new_kernel
 from kernel_client import Client, close_kernel
 
+from bastion import Identity
 from bastion.policy import Policy, measure
 from bastion.render.banners import connection_lines, policy_line
 from bastion.render.cards import connection_card
@@ -208,3 +210,22 @@ def test_the_command_installs_one(tmp_path, stage):
     refused = runner.invoke(main, ["kernel", "install", "--prefix", str(tmp_path), "--connect", "bastion1.abc"])
     assert refused.exit_code != 0
     assert "invitation" in refused.output
+
+
+def test_an_invitation_becomes_the_profile(kernel_of, stage, tmp_path):
+    keys = KeyDirectory(stage.profile.parent / "server" / "keys")
+    token = keys.invite("bob", stage.endpoint, stage.server_key).to_token()
+    Identity.create("bob", tmp_path / "keys")
+    profile = tmp_path / "config" / "profile.toml"
+    places = {"BASTION_PROFILE": str(profile), "BASTION_KEYS": str(tmp_path / "keys")}
+    client = kernel_of("newcomer", places)
+    assert "as bob (user)" in client.run(f'connect("{token}", identity="bob")').result["text/plain"]
+    assert token not in profile.read_text()
+    client.manager.restart_kernel(now=False)
+    client.client.wait_for_ready(timeout=60)
+    assert "as bob (user)" in client.run("connect()").result["text/plain"]
+    before = profile.read_text()
+    other = keys.invite("carol", stage.endpoint, stage.server_key).to_token()
+    Identity.create("carol", tmp_path / "keys")
+    assert client.run(f'connect("{other}", identity="carol")').status == "ok"
+    assert profile.read_text() == before
