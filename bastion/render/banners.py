@@ -77,7 +77,7 @@ def how_to_connect() -> list[str]:
     if isinstance(endpoint, str) and endpoint and not endpoint.startswith("bastion1."):
         lines.append(f"· connect() goes to {safe_text(endpoint, 200)}")
     lines += [
-        '· connect("bastion1.…") takes an owner\'s invitation',
+        '· connect("bastion1.…", identity="you") takes an invitation, with the key of `bastion keys create you`',
         '· connect("tcp://host:port") goes to a server whose key you have',
     ]
     return lines

@@ -123,7 +123,7 @@ def test_before_a_connection_it_says_how(kernel_of, stage):
     found = info(client)
     assert "Not connected yet." in found["banner"]
     assert f"connect() goes to {stage.endpoint}" in found["banner"]
-    assert 'connect("bastion1.…")' in found["banner"]
+    assert 'connect("bastion1.…", identity="you")' in found["banner"]
     assert found["help_links"][0] == {"text": "BastionLab", "url": "https://docs.example.org/"}
 
 
