@@ -94,6 +94,7 @@ IMPORT_FROM = {
 #: names bound at start that an import may bind again
 _REIMPORTED = {"pl", "cs", "concat", "date", "datetime", "timedelta"}
 _SAFE_IMPORTS = "Polars (import polars as pl), datetime and selectors are accepted; nothing else can be imported."
+_OWN_PLOTS = 'Plots are verbs of a frame: frame.plot.hist("Age"), .bar, .line … In an ordinary notebook %%bastion --as NAME brings a table to draw.'
 
 
 def parse(source: str, limits: Limits) -> ast.Module:
@@ -292,7 +293,8 @@ def _check_import(node: ast.Import | ast.ImportFrom) -> None:
 
 def _no_import(what: str) -> LanguageError:
     msg = f"Importing {what} is not part of the language."
-    return LanguageError(msg, code="language.import", next_step=_SAFE_IMPORTS)
+    plots = {"matplotlib", "seaborn", "plotly", "altair", "pylab"} & set(what.replace(".", " ").split())
+    return LanguageError(msg, code="language.import", next_step=_OWN_PLOTS if plots else _SAFE_IMPORTS)
 
 
 def unknown_name(name: str, names: Iterable[str]) -> LanguageError:

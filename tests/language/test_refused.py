@@ -59,6 +59,17 @@ def test_refused_with_code_position_and_advice(run: Run, code: str, cell: str) -
         assert error.next_step, "it says what to write instead"
 
 
+@pytest.mark.parametrize(
+    "cell", ["import matplotlib.pyplot as plt", "import seaborn as sns", "from matplotlib import pyplot"]
+)
+def test_who_imports_a_plotting_library_is_told_of_plots(run: Run, cell: str) -> None:
+    with pytest.raises(LanguageError) as refused:
+        run(cell)
+    assert refused.value.code == "language.import"
+    assert "frame.plot.hist" in refused.value.next_step
+    assert "%%bastion" in refused.value.next_step
+
+
 @pytest.mark.parametrize("cell", CONSTRUCTS.values(), ids=list(CONSTRUCTS))
 def test_nothing_of_a_refused_cell_runs(env: Environment, run: Run, cell: str) -> None:
     with pytest.raises(LanguageError):

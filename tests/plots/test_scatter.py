@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import polars as pl
 import pytest
 from charts import good, told
 
@@ -16,6 +17,17 @@ def test_bubbles(frame):
 
 def test_hue(frame):
     good(frame("default").plot.scatter("Age", "SibSp", hue="Sex", width=20))
+
+
+def test_hexagons_are_for_the_owner_and_rectangles_are_drawn(frame):
+    """A hexagon follows from both columns together: docs/plots.md says so, and what to draw instead."""
+    x, y = pl.col("Age"), pl.col("SibSp")
+    row = (y / 2).floor()
+    hexagons = frame("default").group_by(((x + row % 2 * 10) / 20).floor().alias("h"), row.alias("r")).agg(pl.len())
+    assert hexagons.verdict.outcome == "review"
+    chart = frame("default").plot.hist("Age", "SibSp", width=(20, 2))
+    assert chart.picture.kind == "heat"
+    good(chart)
 
 
 @pytest.mark.parametrize("policy", ["log", "open"])
