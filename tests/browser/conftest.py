@@ -26,6 +26,7 @@ class Stage:
     owner: Any
     user: Any
     server: Any
+    folder: Path
 
     def send(self, frame: pl.DataFrame, *arguments: Any, **options: Any) -> None:
         self.owner.client.polars.send_df(frame, *arguments, unit="row", **options)
@@ -61,7 +62,8 @@ def stage(jupyter: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[St
         Identity.load(keys / f"{name}.key") if (keys / f"{name}.key").exists() else Identity.create(name, keys)
         for name in ("olga", "alice")
     )
-    with start(tmp_path_factory.mktemp("server"), owners=[olga], users=[alice]) as server:
+    folder = tmp_path_factory.mktemp("server")
+    with start(folder, owners=[olga], users=[alice]) as server:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("BASTION_PROFILE", str(jupyter.folder / "profile.toml"))
             write_profile(server.endpoint, server.server_key, str(keys / "alice.key"))
@@ -69,7 +71,7 @@ def stage(jupyter: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[St
             Connection(server.endpoint, identity=olga, server_key=server.server_key) as owner,
             Connection(server.endpoint, identity=alice, server_key=server.server_key) as user,
         ):
-            made = Stage(jupyter, owner, user, server)
+            made = Stage(jupyter, owner, user, server, folder)
             made.send(pl.read_csv(TITANIC), name="titanic", sanitized_columns=["Name"])
             yield made
             jupyter.end_kernels()

@@ -11,7 +11,7 @@ import pytest
 from bastion_plan.errors import BastionError
 from jupyter_lab import PYTHON
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(400)
 EVIL = (
     "<img src=x onerror='window.evil=1'><script>window.evil=1</script></style></pre></textarea>"
     "\u202e\u2066\x1b[31m\x9b1m\"');window.evil=1;//"
@@ -48,42 +48,42 @@ def test_no_string_of_others_runs(odd, opened):
     for number in range(len(CELLS) - 1):  # errors do not stop it this way
         window.run(number)
     denied = window.cell(DENIED)
-    denied.get_by_role("button", name="Request access").wait_for(timeout=30_000)
+    denied.get_by_role("button", name="Request access").wait_for(timeout=60_000)
     window.harmless()
     for details in window.page.locator("details.copy").all():
         details.locator("summary").click()
     denied.locator("textarea").last.fill(EVIL)
     denied.get_by_role("button", name="Request access").click()
-    denied.get_by_text("Waiting for the owner").wait_for(timeout=30_000)
+    denied.get_by_text("Waiting for the owner").wait_for(timeout=60_000)
     (request,) = odd.owner.requests("pending")
     listed = window.run(REQUESTS)
-    listed.get_by_text("Waiting for the owner").wait_for(timeout=30_000)
+    listed.get_by_text("Waiting for the owner").wait_for(timeout=60_000)
 
     # the justification, the names of the columns and the rows of the preview, where the owner decides
     panel.get_by_role("option").first.click()
-    panel.get_by_text("RULES IT FAILS").or_(panel.get_by_text("Rules it fails")).first.wait_for(timeout=30_000)
+    panel.get_by_text("RULES IT FAILS").or_(panel.get_by_text("Rules it fails")).first.wait_for(timeout=60_000)
     panel.get_by_role("button", name="Show the first rows").click()
-    panel.get_by_text("Preview for the owner.").wait_for(timeout=30_000)
+    panel.get_by_text("Preview for the owner.").wait_for(timeout=60_000)
     panel.get_by_role("button", name="Suggest lines").click()
-    panel.get_by_text("Refuse at once").wait_for(timeout=30_000)
+    panel.get_by_text("Refuse at once").wait_for(timeout=60_000)
     assert NAME in panel.inner_text()
     owner.harmless()
     owner.keep("owner-hostile.png", panel)
     panel.get_by_role("tab", name="Datasets").click()
     panel.get_by_role("option").filter(has_text="onerror").first.click()
-    panel.get_by_label("policy", exact=True).wait_for(timeout=30_000)
+    panel.get_by_label("policy", exact=True).wait_for(timeout=60_000)
     panel.get_by_role("tab", name="Activity").click()
-    panel.locator(".bo-log tbody tr").first.wait_for(timeout=30_000)
+    panel.locator(".bo-log tbody tr").first.wait_for(timeout=60_000)
     owner.harmless()
 
     odd.owner.deny(request, EVIL)
-    denied.get_by_text("The owner said no").wait_for(timeout=30_000)
-    listed.get_by_text("The owner said no").first.wait_for(timeout=30_000)
+    denied.get_by_text("The owner said no").wait_for(timeout=60_000)
+    listed.get_by_text("The owner said no").first.wait_for(timeout=60_000)
     window.harmless()
     window.keep("hostile.png")
     for saved in (window, owner):
         saved.save_and_reload()
-        saved.page.locator(".jp-OutputArea-output").first.wait_for(timeout=30_000)
+        saved.page.locator(".jp-OutputArea-output").first.wait_for(timeout=60_000)
         saved.harmless()
     from nbconvert import HTMLExporter
 
@@ -97,19 +97,19 @@ def test_a_megabyte_of_words(odd, opened):
     window = opened("words", "connect()", f"dataset({NAME!r}).tail(3)", width=1100, height=2000)
     window.run(0)
     cell = window.run(1)
-    cell.get_by_role("button", name="Request access").wait_for(timeout=30_000)
+    cell.get_by_role("button", name="Request access").wait_for(timeout=60_000)
     cell.locator("textarea").last.fill(HUGE)
     cell.get_by_role("button", name="Request access").click()
     cell.get_by_text("a reason of 1 to 2000 characters").wait_for(timeout=60_000)
     window.harmless()
     cell.locator("textarea").last.fill(HUGE[:2000])
     cell.get_by_role("button", name="Request access").click()
-    cell.get_by_text("Waiting for the owner").wait_for(timeout=30_000)
+    cell.get_by_text("Waiting for the owner").wait_for(timeout=60_000)
     request = next(r for r in odd.owner.requests("pending") if len(r.reason) > 1000)
     with pytest.raises(BastionError):
         odd.owner.deny(request, HUGE)
     odd.owner.deny(request, HUGE[:2000])
-    cell.get_by_text("The owner said no").wait_for(timeout=30_000)
+    cell.get_by_text("The owner said no").wait_for(timeout=60_000)
     window.harmless()
     window.keep("megabyte.png")
 

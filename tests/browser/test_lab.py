@@ -18,7 +18,7 @@ from jupyter_lab import EVIL, ROOT
 #: cells of the tour up to the denial; the two after it ask and wait in code, which is done by clicks here
 LAST = "tour-13"
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(400)
 
 
 def tour(work, *chosen: str):
@@ -48,12 +48,12 @@ def test_run_all_ask_and_get_the_rows(stage, opened):
 
     last.locator("textarea").last.fill("I want to see how the columns look before I write the analysis.")
     ask.click()
-    last.get_by_text("Waiting for the owner").wait_for(timeout=30_000)
+    last.get_by_text("Waiting for the owner").wait_for(timeout=60_000)
     (request,) = stage.owner.requests("pending")
     assert request.reason.startswith("I want to see")
     thread = threading.Thread(target=stage.owner.approve, args=(request, "Fine for the tour."))
     thread.start()
-    last.locator(".bastion table").wait_for(timeout=30_000)
+    last.locator(".bastion table").wait_for(timeout=60_000)
     thread.join()
     rows = last.inner_text()
     assert "shape: (5, 12)" in rows
@@ -62,13 +62,13 @@ def test_run_all_ask_and_get_the_rows(stage, opened):
     window.keep("approved.png", last)
 
     window.save_and_reload()
-    window.cells.last.get_by_text("The owner approved").wait_for(timeout=30_000)
+    window.cells.last.get_by_text("The owner approved").wait_for(timeout=60_000)
     # without its kernel the widget is gone; the released table, and the reason of the denial, are part of the notebook
     window.expected.append("widget model not found")
     window.end_kernel()
     window.save_and_reload()
     gone = window.cells.last.locator(".jupyter-widgets:not(:has(*))")
-    gone.get_by_text("Error displaying widget").wait_for(timeout=30_000)
+    gone.get_by_text("Error displaying widget").wait_for(timeout=60_000)
     assert "Run the cell again" in gone.evaluate("node => getComputedStyle(node, '::after').content")
     assert gone.evaluate("node => getComputedStyle(node).fontSize") == "0px"
     kept = window.page.locator(".jp-Notebook").inner_text()
@@ -91,13 +91,13 @@ def test_a_long_result_pages_while_its_kernel_lives_and_stays_as_a_table_after(s
     page, cell = window.page, window.cell(1)
     static = cell.locator(".jp-OutputArea-child").nth(0).locator("table")
     paged = cell.locator(".jp-OutputArea-child").nth(1)
-    paged.get_by_text("rows 1–20 of 891").wait_for(timeout=30_000)
+    paged.get_by_text("rows 1–20 of 891").wait_for(timeout=60_000)
     assert not static.is_visible()
     page.get_by_role("button", name="›").click()
-    paged.get_by_text("rows 21–40 of 891").wait_for(timeout=30_000)
+    paged.get_by_text("rows 21–40 of 891").wait_for(timeout=60_000)
     paged.locator("select").nth(1).select_option(index=1)
     page.get_by_role("button", name="↑").click()
-    paged.locator("tbody tr").first.get_by_text("890", exact=True).wait_for(timeout=30_000)
+    paged.locator("tbody tr").first.get_by_text("890", exact=True).wait_for(timeout=60_000)
     page.get_by_role("button", name="CSV").click()
     with page.expect_download() as download:
         page.get_by_role("link", name="result.csv").click()
@@ -108,16 +108,16 @@ def test_a_long_result_pages_while_its_kernel_lives_and_stays_as_a_table_after(s
     window.keep("pages.png", cell)
 
     window.save_and_reload()
-    paged.get_by_text("rows 1–20 of 891").wait_for(timeout=30_000)
+    paged.get_by_text("rows 1–20 of 891").wait_for(timeout=60_000)
     window.expected.append("widget model not found")  # what ipywidgets says where a kernel's widgets are gone
     page.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart().then(() => 1)")
-    static.wait_for(timeout=30_000)
+    static.wait_for(timeout=60_000)
     assert not paged.get_by_text("rows 1–20 of 891").is_visible()
     page.reload()
     window.idle()
-    static.wait_for(timeout=30_000)
+    static.wait_for(timeout=60_000)
     gone = paged.locator(".jp-OutputArea-output.jupyter-widgets")
-    gone.wait_for(timeout=30_000)
+    gone.wait_for(timeout=60_000)
     assert "Run the cell again" in gone.evaluate("node => getComputedStyle(node, '::after').content")
     assert "shape: (891, 2)" in cell.inner_text()
     window.harmless()

@@ -11,7 +11,9 @@ import polars as pl
 import pytest
 from jupyter_lab import EVIL, PYTHON
 
-pytestmark = pytest.mark.timeout(240)
+from bastion.client.news import BACK, LOST
+
+pytestmark = pytest.mark.timeout(400)
 #: the owner's notebook
 PANEL = ('connect(identity="olga")', "owner_panel()")
 
@@ -33,41 +35,41 @@ def test_denied_asked_decided_in_the_panel_and_the_cells_update(stage, opened):
         cell.get_by_role("button", name="Request access").wait_for(timeout=90_000)
         cell.locator("textarea").last.fill(why)
         cell.get_by_role("button", name="Request access").click()
-        cell.get_by_text("Waiting for the owner").wait_for(timeout=30_000)
+        cell.get_by_text("Waiting for the owner").wait_for(timeout=60_000)
     elsewhere = other.run(1)
-    elsewhere.get_by_text("Waiting for the owner").nth(1).wait_for(timeout=30_000)
+    elsewhere.get_by_text("Waiting for the owner").nth(1).wait_for(timeout=60_000)
 
-    panel.get_by_role("option").nth(1).wait_for(timeout=30_000)
+    panel.get_by_role("option").nth(1).wait_for(timeout=60_000)
     panel.get_by_role("option").filter(has_text="To see the columns.").click()
-    panel.get_by_text("head(5)").first.wait_for(timeout=30_000)
+    panel.get_by_text("head(5)").first.wait_for(timeout=60_000)
     shown = panel.inner_text()
     for part in ("IN PLAIN WORDS", "RULES IT FAILS", "row-level", "titanic.Age", "rows of the result"):
         assert part in shown
     panel.get_by_role("button", name="Show the first rows").click()
-    panel.get_by_text("Preview for the owner.").wait_for(timeout=30_000)
+    panel.get_by_text("Preview for the owner.").wait_for(timeout=60_000)
     panel.get_by_label("A word to the requester").fill("Fine, for this once.")
     owner.keep("owner-requests.png", panel)
     asked = len(scientist.asked)
     panel.get_by_role("button", name="Approve once").click()
-    first.get_by_text("shape: (5, 12)").wait_for(timeout=30_000)
+    first.get_by_text("shape: (5, 12)").wait_for(timeout=60_000)
     assert "Fine, for this once." in first.inner_text()
     assert "Braund" not in first.inner_text()
     assert len(scientist.asked) == asked, "the page asked for nothing: its kernel was told"
 
     panel.get_by_role("option").filter(has_text="Also these.").click()
-    panel.get_by_text("tail(4)").first.wait_for(timeout=30_000)
+    panel.get_by_text("tail(4)").first.wait_for(timeout=60_000)
     panel.get_by_role("button", name="Deny").click()
-    panel.get_by_text("A denial needs a word").wait_for(timeout=30_000)
+    panel.get_by_text("A denial needs a word").wait_for(timeout=60_000)
     panel.get_by_label("A word to the requester").fill(f"Ask for the mean instead. {EVIL}")
     panel.get_by_role("button", name="Deny").click()
-    second.get_by_text("Ask for the mean instead.").wait_for(timeout=30_000)
+    second.get_by_text("Ask for the mean instead.").wait_for(timeout=60_000)
     assert "shape:" not in second.inner_text()
     scientist.keep("decided.png")
     # the approval is used, and no more to revoke
-    panel.get_by_text("Nothing waits for you").wait_for(timeout=30_000)
+    panel.get_by_text("Nothing waits for you").wait_for(timeout=60_000)
     # who looks on from another notebook is told as well
     for word in ("Fine, for this once.", "Ask for the mean instead."):
-        elsewhere.get_by_text(word).last.wait_for(timeout=30_000)
+        elsewhere.get_by_text(word).last.wait_for(timeout=60_000)
     other.keep("two-notebooks.png", elsewhere)
     for window in (owner, scientist, other):
         window.harmless()
@@ -88,13 +90,13 @@ def test_the_other_tabs_and_what_is_typed_stays(stage, opened):
     panel.get_by_role("tab", name="Datasets").click()
     panel.get_by_role("option").filter(has_text="titanic").click()
     editor = panel.get_by_label("policy", exact=True)
-    editor.wait_for(timeout=30_000)
+    editor.wait_for(timeout=60_000)
     text = editor.input_value()
     editor.fill(text.replace("aggregation = 10", "agregation = 10"))
-    panel.get_by_text("line ").first.wait_for(timeout=30_000)
+    panel.get_by_text("line ").first.wait_for(timeout=60_000)
     assert "agregation" in panel.locator(".bo-check").inner_text()
     editor.fill(text.replace('unsafe = "review"', 'unsafe = "reject"'))
-    panel.get_by_text("This policy can be.").wait_for(timeout=30_000)
+    panel.get_by_text("This policy can be.").wait_for(timeout=60_000)
     panel.get_by_role("button", name="Try on past queries").click()
     panel.locator(".bo-trial").wait_for(timeout=60_000)
     assert "would get less than now" in panel.locator(".bo-trial").inner_text()
@@ -107,41 +109,63 @@ def test_the_other_tabs_and_what_is_typed_stays(stage, opened):
         user.dataset("odd").select(pl.col(EVIL)).head(3).fetch()
     except Exception as denied:  # noqa: BLE001 - Denied
         denied.request(f"why not {EVIL}")
-    panel.locator(".bo-count").get_by_text("1").wait_for(timeout=30_000)
+    panel.locator(".bo-count").get_by_text("1").wait_for(timeout=60_000)
     owner.page.keyboard.type(" too")
     assert editor.input_value().endswith("# mine too")
     panel.get_by_role("button", name="As it is on the server").click()
 
     panel.get_by_role("tab", name="Requests").click()
     panel.get_by_role("option").first.click()
-    panel.get_by_text("odd.").first.wait_for(timeout=30_000)
+    panel.get_by_text("odd.").first.wait_for(timeout=60_000)
     panel.get_by_role("button", name="Suggest lines").click()
-    panel.get_by_text("Refuse at once").wait_for(timeout=30_000)
+    panel.get_by_text("Refuse at once").wait_for(timeout=60_000)
     owner.keep("owner-suggested.png", panel)
 
     panel.get_by_role("tab", name="Activity").click()
-    panel.locator(".bo-log tbody tr").first.wait_for(timeout=30_000)
+    panel.locator(".bo-log tbody tr").first.wait_for(timeout=60_000)
     panel.get_by_role("button", name="Verify the log").click()
-    panel.get_by_text("The log is whole").wait_for(timeout=30_000)
+    panel.get_by_text("The log is whole").wait_for(timeout=60_000)
     panel.get_by_label("kind").select_option("outcome")
     panel.get_by_role("button", name="Show", exact=True).click()
     owner.page.wait_for_timeout(800)
     owner.keep("owner-activity.png", panel)
     panel.get_by_role("tab", name="Exposure").click()
-    panel.get_by_role("tabpanel", name="Exposure").locator("svg rect").first.wait_for(timeout=30_000)
+    panel.get_by_role("tabpanel", name="Exposure").locator("svg rect").first.wait_for(timeout=60_000)
     owner.keep("owner-exposure.png", panel)
     panel.get_by_role("tab", name="Budget").click()
-    panel.get_by_text("Room in the audit").wait_for(timeout=30_000)
+    panel.get_by_text("Room in the audit").wait_for(timeout=60_000)
     owner.keep("owner-budget.png", panel)
 
     panel.get_by_role("tab", name="Datasets").click()
     owner.page.locator(".bastion-owner input[type=file]").set_input_files(
         {"name": "new.csv", "mimeType": "text/csv", "buffer": b"town,age\n" + b"x,30\ny,40\n" * 30}
     )
-    panel.get_by_role("button", name="Upload", exact=True).wait_for(timeout=30_000)
+    panel.get_by_role("button", name="Upload", exact=True).wait_for(timeout=60_000)
     panel.get_by_label("privacy unit").select_option("row")
     panel.get_by_role("button", name="Upload", exact=True).click()
     panel.get_by_text("new is there.").wait_for(timeout=60_000)
     owner.harmless()
     owner.save_and_reload()
     owner.page.locator(".bastion-owner").get_by_role("tab", name="Requests").wait_for(timeout=60_000)
+
+
+def test_a_server_that_starts_anew_under_a_live_notebook(stage, opened):
+    from bastion_server import start
+
+    window = opened("restart", "connect()", 'dataset("titanic").head(3)', "1 + 1", "1 + 2", height=1300)
+    window.run(0)
+    denied = window.run(1)
+    denied.locator("textarea").last.fill("To see three.")
+    denied.get_by_role("button", name="Request access").click()
+    denied.get_by_text("Waiting for the owner").wait_for(timeout=60_000)
+    stage.server.stop()
+    lost = window.run(2)
+    lost.get_by_text(LOST).wait_for(timeout=60_000)
+    assert "2" in lost.locator(".jp-OutputArea").inner_text()
+    with start(stage.folder, stage.server.endpoint) as server:
+        assert server.server_key == stage.server.server_key
+        (request,) = [r for r in stage.owner.requests("pending") if r.reason == "To see three."]
+        stage.owner.approve(request, "Three it is.")
+        denied.get_by_text("shape: (3, 12)").wait_for(timeout=60_000)
+        window.run(3).get_by_text(BACK).wait_for(timeout=60_000)
+        window.keep("restarted.png")

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from jupyter_lab import EVIL
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(400)
 CELLS = [
     "connect()",
     'dataset("titanic").plot.hist("Age", bins=[0, 10, 20, 30, 40, 50, 60, 70, 80], hue="Sex", title="Ages on board")',

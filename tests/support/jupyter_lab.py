@@ -177,6 +177,16 @@ class Window:
         self.command("notebook:run-cell", wait=wait)
         return self.cell(number)
 
+    def under_way(self, cell: Any) -> None:
+        """Wait until a cell tells of its progress: after half a second in words, after a second with a button."""
+        progress = cell.locator(".jp-OutputArea button").or_(cell.get_by_text("interrupt the kernel to stop"))
+        progress.first.wait_for(timeout=90_000)
+
+    def stop(self) -> None:
+        """Click the toolbar's stop button."""
+        name = "[data-jp-item-name='interrupt']"
+        self.page.locator(f"{name} button, {name} jp-button").first.click()
+
     def type(self, number: int, code: str) -> None:
         """Put code into a cell, and the cursor behind it."""
         self.select(number)
