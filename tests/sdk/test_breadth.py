@@ -149,11 +149,17 @@ def test_sql_functions(connection: Any, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "want"),
-    [("string_agg(g, '-')", "a-a-b-b"), ("product(i)", 24), ("percentile_cont(0.5) within group (order by i)", None)],
+    [("string_agg(g, '-')", "a-a-b-b"), ("product(i)", 24), ("percentile_cont(0.5) within group (order by i)", 2.5)],
 )
 def test_sql_aggregates(connection: Any, text: str, want: Any) -> None:
-    if want is not None:
-        assert connection.sql(f"select {text} as x from t").fetch().item() == want
+    assert connection.sql(f"select {text} as x from t").fetch().item() == want
+
+
+def test_qualify_and_in_of_a_subquery(connection: Any) -> None:
+    first = connection.sql("select i from t qualify row_number() over (partition by g order by i) = 1 order by i")
+    assert first.fetch()["i"].to_list() == [1, 3]
+    some = connection.sql("select i from t where i in (select i + 2 from t) order by i")
+    assert some.fetch()["i"].to_list() == [3, 4]
 
 
 def test_intersect_and_except(connection: Any) -> None:
@@ -167,11 +173,11 @@ def test_intersect_and_except(connection: Any) -> None:
 @pytest.mark.parametrize(
     "query",
     [
-        "select * from t where i in (select j from t)", "select i from t except all select j from t",
+        "select * from t where i not in (select j from t)", "select i from t except all select j from t",
         "select split_part(s, ',', 0) from t", "select lpad(s, 4, 'ab') from t", "select lpad(s, i, 'a') from t",
         "select date_diff('hour', d, e) from t", "select strpos(s, g) from t", "select lag(i, 1, 0) over (order by i) from t",
         "select sum(i) over (order by i) from t", "select i from t intersect select i, j from t",
-        "select i from t qualify row_number() over (order by i) = 1", "select rank() over (order by i, j) from t",
+        "select i from t group by i qualify count(*) > 1", "select rank() over (order by i, j) from t",
         "select grouping(i) from t", "select entropy(i) from t", "select current_date from t",
     ],
 )  # fmt: skip
