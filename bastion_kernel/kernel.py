@@ -156,7 +156,8 @@ class BastionKernel(Kernel):
         finally:
             self._cell = None
         if store_history and not silent:
-            self.workbench.past.remember(self.execution_count, code)
+            # the answer does not wait for the disk; what comes next finds the cell there
+            asyncio.get_running_loop().call_soon(self.workbench.past.remember, self.execution_count, code)
         if outcome.error is not None:
             name, message, trace = outcome.error
             content = {"ename": name, "evalue": message, "traceback": trace}

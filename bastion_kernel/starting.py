@@ -20,7 +20,7 @@ from bastion_kernel.errors import describe
 #: the environment variable: "profile" for what `connect()` does, else an endpoint; empty for nothing
 VARIABLE = "BASTION_CONNECT"
 PROFILE = "profile"
-BANNER_SECONDS = 2.0  # so long a front end that asks who is there is kept waiting for the connection
+BANNER_SECONDS = 2.0  # so long front ends that ask who is there are kept waiting for the connection
 
 
 class StartConnection:
@@ -36,6 +36,7 @@ class StartConnection:
         self.wanted = (os.environ.get(VARIABLE, "") if wanted is None else wanted).strip()
         self._task: asyncio.Task[None] | None = None
         self._done = threading.Event()
+        self._until = time.monotonic() + BANNER_SECONDS
         self._failure = ""
         self._told = False
         if not self.wanted:
@@ -52,9 +53,8 @@ class StartConnection:
             await asyncio.shield(self._task)
 
     async def for_banner(self) -> None:
-        """Wait for it a little, on any loop."""
-        deadline = time.monotonic() + BANNER_SECONDS
-        while not self._done.is_set() and time.monotonic() < deadline:
+        """Wait for it, in the first BANNER_SECONDS of the kernel's life; on any loop."""
+        while not self._done.is_set() and time.monotonic() < self._until:
             await asyncio.sleep(0.01)
 
     def take(self) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import socket
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,6 +22,7 @@ from bastion.policy import Policy, measure
 from bastion.render.banners import connection_lines, policy_line
 from bastion.render.cards import connection_card
 from bastion_kernel.install import connecting, install
+from bastion_kernel.starting import BANNER_SECONDS
 
 
 def info(client: Client) -> dict[str, Any]:
@@ -167,6 +170,21 @@ def test_a_start_without_a_server_says_why_and_works(kernel_of, stage):
     profile = client.run(f'connect("{stage.endpoint}")')
     assert profile.status == "ok"
     assert "as alice (user)" in info(client)["banner"]
+
+
+def test_a_server_that_says_nothing_keeps_nobody_waiting(kernel_of, stage):
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        nowhere = f"tcp://127.0.0.1:{mute.getsockname()[1]}"
+        client = kernel_of("mute", connecting(nowhere, server_key=stage.server_key))
+        assert f"Connecting to {nowhere} …" in info(client)["banner"]
+        asked = time.monotonic()
+        info(client)
+        assert time.monotonic() - asked < BANNER_SECONDS
+        cell = client.send("1 + 1", stop_on_error=False)
+        client.hear(cell, "execute_input")
+        client.manager.interrupt_kernel()
+        (reply,) = client.collect([cell])
+        assert reply.content["ename"] == "Interrupted"
 
 
 def test_what_cannot_be_connected_to_is_not_installed(tmp_path, stage, capsys):
