@@ -129,6 +129,10 @@ def _both(
             # INVARIANT: whose keys a chosen part of a table holds is data of the people in it
             reason = f"A {how} join with a chosen part of a private table picks people by that table's values."
             findings.append(Finding("join", reason, "Use the whole table on the right, and filter the left one."))
+        if len({world.facts[o.dataset].domain for o in (*left.occurrences, *right.occurrences)}) > 1:
+            # INVARIANT: who is in the second table is remembered as people of the first; people of other units are not compared with them
+            reason = f"A {how} join of tables of different units tells who is in the second one, whose own answers nobody compares."
+            findings.append(Finding("join", reason, "Use an inner join, or declare one unit_domain for both tables."))
         return replace(left, narrowed=True), findings
     if how != "inner":
         # INVARIANT: which rows find no partner is data of the other table, and the nulls would tell

@@ -203,7 +203,7 @@ class Rewriter:
                 aggs.append(Alias(call("sum", Column(o.weight)), o.weight))
             if self.rows:
                 aggs.append(Alias(call("implode", Column(o.row)), o.row))
-        plan: AnyNode = n.GroupBy(below, tuple(keys), tuple(aggs))
+        plan: AnyNode = n.GroupBy(below, tuple(keys), tuple(aggs), node.maintain_order)
         if not kept_orders(typed.inputs[0], ordered=order_below(typed, False), through=False):
             return plan
         # so that nothing but the aggregates tells the order of the rows

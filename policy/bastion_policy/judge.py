@@ -41,15 +41,16 @@ from bastion_policy.judge_strict import discreet
 from bastion_policy.lineage import Form, Source, Typed, World
 from bastion_policy.model import Effective, Policy
 from bastion_policy.products import LEAST
+from bastion_policy.repeatable import repeatable
 from bastion_policy.verdict import Finding, Judgement, Outcome, ReleaseNote, Verdict
 
 
 def approved_plan(bound: BoundPlan, facts: Mapping[str, DatasetFacts]) -> Node:
-    """Return the plan that runs once an owner approved it: as it was asked, with hidden columns masked by lineage.
+    """Return the plan that runs once an owner approved it: as it was asked, in one order, with hidden columns masked by lineage.
 
     Hidden columns are `*` in text and null elsewhere from the scan on, so whatever derives from them derives from that.
     """
-    return masked(bound.root, facts)
+    return masked(repeatable(bound).root, facts)
 
 
 def judge(
@@ -95,7 +96,7 @@ def witness(
     INVARIANT: what was shown by approval, or by Log, counts as released: later answers are compared with it. Where the audit
     would not have cleared it, later answers near it are withheld, and the past is marked as voided.
     """
-    policy = merged_policy(bound, facts)
+    policy, bound = merged_policy(bound, facts), repeatable(bound)
     if policy is not None and not policy.effective(requester).open:
         world = _world(facts, private)
         typing = FlowTyping(bound, world)

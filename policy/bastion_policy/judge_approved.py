@@ -11,7 +11,17 @@ from bastion_policy.guard_cells import Flags, Indexes
 from bastion_policy.history import FAR, SAME, Channel, History, Past, Sets
 from bastion_policy.history.near import Cells
 from bastion_policy.history.sets import Items
-from bastion_policy.judge_channels import APPROVED, BLURRED, FIRST, OF_PEOPLE, OF_VINTAGE, PICKED, SHOWN, WEIGHED
+from bastion_policy.judge_channels import (
+    APPROVED,
+    BLURRED,
+    FIRST,
+    OF_COLUMN,
+    OF_PEOPLE,
+    OF_VINTAGE,
+    PICKED,
+    SHOWN,
+    WEIGHED,
+)
 from bastion_policy.lineage import Occurrence
 
 if TYPE_CHECKING:
@@ -144,7 +154,7 @@ def completed(history: History, k: int) -> int:
             continue
         rest = np.zeros(shown.size, bool)
         for name, held in before.channels.items():
-            if name.startswith((OF_PEOPLE, OF_VINTAGE, FIRST, SHOWN, PICKED, BLURRED)):
+            if name.startswith((OF_PEOPLE, OF_VINTAGE, OF_COLUMN, FIRST, SHOWN, PICKED, BLURRED)):
                 continue
             for part in range(held.parts.shape[0]):
                 told = held.populations(part)

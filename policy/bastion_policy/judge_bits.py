@@ -82,7 +82,7 @@ class Budget:
         asked, roster = part.asked[at], memory.lens(o).roster
         if roster.most > 1 or roster.changed:
             asked, _ = by_people(roster, asked)
-        domain, name = memory.history.domains[o.dataset], f"{BITS_OF}{source.label}"
+        domain, name = memory.history.domains[o.dataset], f"{BITS_OF}{source.column}"
         held = memory.history.pasts[domain].channel(name, int(roster.people.max(initial=-1)) + 1)
         load, again = _loads(held, plan)
         spent = load[held.labels]

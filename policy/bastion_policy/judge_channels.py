@@ -10,8 +10,12 @@ APPROVED = "~approved"
 SHOWN = "~shown"
 #: the channel of those among whom somebody was picked whom nobody can name: the first, the one with the largest value
 PICKED = "~picked"
+#: the channel, without populations, that stands where an owner released anything
+RELEASED = "~released"
 #: begins the channels of those of whom an owner released a number of a column, of which nobody can tell what of whom is in it
 BLURRED = "~blurred "
+#: begins the channels of populations of which numbers of a column were told, where others hold the same in most rows
+OF_COLUMN = "~of "
 #: begins the channels in which a row is the same whatever has become of its content: what did not change is the same unknown
 FIRST = "^"
 #: begins the channels of what was told of one version of one table, of rows as they were first, where there are several; alone:

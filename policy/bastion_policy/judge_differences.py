@@ -27,6 +27,7 @@ from bastion_plan.expressions import Expr
 
 from bastion_policy.boundary import Guard, Statistic, Term
 from bastion_policy.facts import PrivateFacts
+from bastion_policy.flow_strict import secret
 from bastion_policy.guard_cells import Flags, Floats, Indexes, Steps
 from bastion_policy.history import Channel, Sets
 from bastion_policy.history.past import Beside
@@ -36,7 +37,7 @@ from bastion_policy.judge_history import CLOSE, MOST_LOOKED_AT, Memory
 from bastion_policy.judge_homogeneity import least_differing, watched
 from bastion_policy.judge_people import sound
 from bastion_policy.judge_rules import Judged
-from bastion_policy.judge_versions import Compared, compared, told
+from bastion_policy.judge_versions import Compared, compared, copied, told, told_of
 from bastion_policy.judge_watch import Part
 from bastion_policy.lineage import Form, Occurrence, Source, World
 from bastion_policy.model import Effective
@@ -273,12 +274,14 @@ class Judge:
 class Looked:
     """Some populations, of which numbers are told, beside those that were told before.
 
-    held: where these are stored. sets: who is in the cells, as its items are numbered. alone: see `Compared`.
+    held: where these are stored. sets: who is in the cells, as its items are numbered. alone: see `Compared`. approved: whether an
+    owner released anything of these people, so that numbers may have been told which no rule would.
     """
 
     held: Channel
     sets: Sets
     alone: bool
+    approved: bool
 
     def failing(self, judge: Judge, flags: Flags, within: int) -> dict[int, str]:
         """Return the rule that a flagged cell fails beside some stored population, by cell.
@@ -301,7 +304,7 @@ class Looked:
                 failed[cell] = "audit-capacity"
                 continue
             one, two = self.sets.members(cell), self.held.members(part, stored)
-            if judge.guard is Guard.HELD and judge.untold(two):
+            if judge.guard is Guard.HELD and not self.approved and judge.untold(two):
                 continue
             rule = judge.failing(one, two)
             if rule is not None:
@@ -362,18 +365,23 @@ class Differences:
                 alone = s if s.without is None else self.statistics[s.without]
                 for asked, flags, now in self._told(part, i, s, now=number > 0):
                     for o, sets in self._tables(asked, s):
-                        self._unblurred(part.judged, i, s, o, sets, flags)
+                        self._of_columns(part.judged, i, s, o, sets, flags)
                         for beside in compared(self.memory, o, sets, now=now):
                             yield from self._judge(part.judged, i, alone, o, beside, flags)
             self._kept(part)
 
-    def _unblurred(self, judged: Judged, i: int, s: Statistic, o: Occurrence, sets: Sets, flags: Flags) -> None:
-        """Withhold numbers of a column beside those of it that an owner released of some of the people in whatever way."""
-        for column in {x.column for x in s.sources if not x.counted and x.dataset == o.dataset}:
-            told = flags & judged.shown[i] & self.memory.blurred(o, sets, column)
-            if told.any():
-                judged.shown[i][told] = False
+    def _of_columns(self, judged: Judged, i: int, s: Statistic, o: Occurrence, sets: Sets, flags: Flags) -> None:
+        """Withhold numbers beside those of the column, or one like it, that give away what few of the people hold."""
+        for column in self._secret(s, o):
+            near = flags & judged.shown[i]
+            near &= self.memory.blurred(o, sets, column) | copied(self.memory, o, sets.where(near), column)
+            if near.any():
+                judged.shown[i][near] = False
                 judged.failed.append((i, "history"))
+
+    def _secret(self, s: Statistic, o: Occurrence) -> set[str]:
+        of = (x for x in s.sources if not x.counted and x.dataset == o.dataset)
+        return {x.column for x in of if secret(frozenset({x}), self.world)}
 
     def _judged(self, s: Statistic) -> bool:
         """Whether the differences of a statistic are judged: of sums, and of conditions on columns that are watched."""
@@ -415,12 +423,15 @@ class Differences:
             for asked, flags, _ in self._told(part, i, s, now=True):
                 for o, sets in self._tables(asked, s):
                     shown = flags & part.judged.shown[i]
-                    if (shown & ~told(self.memory, o, sets, shown)).any():
+                    kept = told(self.memory, o, sets, shown)
+                    for column in self._secret(s, o):
+                        kept = kept & told_of(self.memory, o, sets, shown, column)
+                    if (shown & ~kept).any():
                         part.judged.shown[i][shown] = False
                         part.judged.failed.append((i, "audit-capacity"))
 
     def _judge(self, judged: Judged, i: int, s: Statistic, o: Occurrence, beside: Compared, flags: Flags) -> Steps:
-        looked = Looked(beside.held, beside.sets, beside.alone)
+        looked = Looked(beside.held, beside.sets, beside.alone, self.memory.approved(o))
         flags = flags & judged.shown[i]
         if not flags.any():
             return

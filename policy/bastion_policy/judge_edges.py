@@ -26,11 +26,11 @@ Narrowing = dict[int, Expr | None]
 def of_measures(value: Value, world: World) -> frozenset[str]:
     """Return the measures of which a value tells more than whether a stored one is missing, which is public.
 
-    Sensitive columns choose people inside a statistic only, and count in the same way.
+    Sensitive columns choose people inside a statistic only, and count in the same way. A column is one in all tables of the people.
     """
     if value.form is Form.NULLS:
         return frozenset()
-    return frozenset(s.label for s in value.sources if world.role(s).secret)
+    return frozenset(s.column for s in value.sources if world.role(s).secret)
 
 
 def ways(typed: Typed, narrowing: Narrowing) -> int:

@@ -22,7 +22,17 @@ from bastion_policy.history import FAR, FULL, NEAR, SAME, Channel, Distances, Hi
 from bastion_policy.history.past import Hashes, Past
 from bastion_policy.history.people import classes
 from bastion_policy.history.sets import together
-from bastion_policy.judge_channels import APPROVED, BLURRED, FIRST, OF_PEOPLE, PICKED, SHOWN, WEIGHED, channel_of
+from bastion_policy.judge_channels import (
+    APPROVED,
+    BLURRED,
+    FIRST,
+    OF_PEOPLE,
+    PICKED,
+    RELEASED,
+    SHOWN,
+    WEIGHED,
+    channel_of,
+)
 from bastion_policy.lineage import Occurrence, Source
 from bastion_policy.model import Effective
 
@@ -441,6 +451,7 @@ class Memory:
         is what comes near others once they are taken out of both.
         """
         for o, sets in zip(self.occurrences, asked, strict=True):
+            self.put(o, RELEASED, self.channel(o, RELEASED))
             every = sets.sizes > 0
             alone = self.alone(o)
             if not channel:
@@ -460,6 +471,10 @@ class Memory:
             if shown.sizes.any():
                 self.put(o, SHOWN, self.channel(o, SHOWN).released(shown))
 
+    def approved(self, o: Occurrence) -> bool:
+        """Whether an owner released anything of a table's people."""
+        return RELEASED in self.history.pasts[self.history.domains[o.dataset]].channels
+
     def blur(self, asked: Sequence[Sets], sources: frozenset[Source]) -> None:
         """Remember whom numbers are about that an owner released, of which nobody can tell what of each person is in them."""
         for o, sets in zip(self.occurrences, asked, strict=True):
@@ -472,10 +487,15 @@ class Memory:
         INVARIANT: a sum over some of a group, or one with weights, gives with another number of the group what was left out or
         weighed otherwise. No number of the column is told of them any more that was not told before.
         """
-        past = self.history.pasts[self.history.domains[o.dataset]]
-        if not self.snaps or BLURRED + column not in past.channels:
-            return np.zeros(sets.count, bool)
-        return judge_approved.among(self, o, BLURRED + column, sets, "")
+        found = np.zeros(sets.count, bool)
+        names = [n for n in self.history.pasts[self.history.domains[o.dataset]].channels if n.startswith(BLURRED)]
+        if not self.snaps or not names:
+            return found
+        lens = self.lens(o)
+        for of in {column, *(c.column for c in lens.roster.copies((lens.dataset, lens.version), column))}:
+            if BLURRED + of in names:
+                found |= judge_approved.among(self, o, BLURRED + of, sets, "")
+        return found
 
     def instead(
         self, asked: Sequence[Sets], cell: int, channel: str = "", *, near: bool = False

@@ -12,7 +12,7 @@ from bastion_policy.history import SAME, Channel, Sets
 from bastion_policy.history.past import Past
 from bastion_policy.history.sets import Items
 from bastion_policy.judge_approved import besides, unknown
-from bastion_policy.judge_channels import APPROVED, FIRST, OF_VINTAGE, vintage
+from bastion_policy.judge_channels import APPROVED, FIRST, OF_COLUMN, OF_VINTAGE, vintage
 from bastion_policy.lineage import Occurrence
 
 if TYPE_CHECKING:
@@ -94,3 +94,49 @@ def _by_vintage(memory: Memory, o: Occurrence, past: Past) -> dict[str, Channel]
         cells, items = approved.populations(part).memberships
         held = held.released(Sets.of(int(cells.max(initial=-1)) + 1, cells, roster.first[items], roster.size))
     return {names.pop() if len(names) == 1 else OF_VINTAGE: held}
+
+
+def copied(memory: Memory, o: Occurrence, sets: Sets, column: str) -> Flags:
+    """Return the populations of which numbers were told of another column that few of their people hold something else in.
+
+    INVARIANT: of two numbers of the very same people, one of a raw column and one of the corrected, the difference is that of those
+    who differ.
+    """
+    lens, found = memory.lens(o), np.zeros(sets.count, bool)
+    past = memory.history.pasts[memory.history.domains[o.dataset]]
+    by_vintage = {vintage(name): held for name, held in _by_vintage(memory, o, past).items()}
+    for copy in lens.roster.copies((lens.dataset, lens.version), column):
+        if copy.of[0] != lens.dataset:
+            # of another table nobody kept which of its columns was told
+            told_there = by_vintage.get(copy.of, by_vintage.get(None))
+        else:
+            told_there = past.channels.get(_of_column(copy.of[0], copy.column)) if copy.column != column else None
+        if told_there is None:
+            continue
+        first, held = memory.as_first(o, sets), told_there.grown(lens.roster.size)
+        same = held.distances(first, 1, 1, lens.roster.unit).state == SAME
+        for cell in np.flatnonzero(same & ~found):
+            items = first.members(int(cell))
+            differ = np.unique(lens.roster.people[items[copy.agreement.other[items]]]).size
+            found[cell] = 0 < differ < memory.k
+    return found
+
+
+def told_of(memory: Memory, o: Occurrence, sets: Sets, flags: Flags, column: str) -> Flags:
+    """Keep of which column numbers are told, where another one holds the same in most rows; returns those there was room for."""
+    lens = memory.lens(o)
+    if not memory.snaps or not flags.any() or not lens.roster.copies((lens.dataset, lens.version), column):
+        return flags
+    name, first = _of_column(lens.dataset, column), memory.as_first(o, sets).where(flags)
+    held = memory.channel(o, name)
+    new = flags & (first.sizes > 0) & (held.distances(first, 1, 1, lens.roster.unit).state != SAME)
+    if new.any() and not held.room(first.where(new)):
+        memory.beyond = True
+        return np.asarray(flags & ~new)
+    if new.any():
+        memory.put(o, name, held.released(first.where(new)))
+    return flags
+
+
+def _of_column(dataset: str, column: str) -> str:
+    return f"{OF_COLUMN}{dataset} {column}"

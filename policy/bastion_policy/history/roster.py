@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bastion_policy.history.numbering import Hashes, Marks
-from bastion_policy.history.vintages import KEPT, MOST_COMPARED, Flags, Items, Vintage
+from bastion_policy.history.vintages import KEPT, MOST_COMPARED, Copy, Flags, Items, Vintage, copies, placed
 
 #: sets the turns of rows apart from what they hold
 _TURN = np.uint64(0xD1B54A32D192ED03)
@@ -129,7 +129,9 @@ class Roster:
         item = np.full(rows, -1, np.int32)
         item[known] = self.order[at[known]]
         changed = known.copy()
-        changed[known] &= (self.table[item[known]] == number) & (self.content[item[known]] != content[known])
+        first_here = self.table[item[known]] == number
+        changed[known] &= np.where(first_here, self.content[item[known]] != content[known], False)
+        changed |= known & self._differing(dataset, np.where(known, item, 0), marks)
         new = changed | ~known
         before = item.copy()
         item[new] = self.size + np.arange(int(new.sum()), dtype=np.int32)
@@ -147,6 +149,21 @@ class Roster:
             {**self.versions, (dataset, version): item},
             np.concatenate([self.first, np.where(changed, self.first[before], item)[new].astype(np.int32)]),
         )
+
+    def _differing(self, dataset: str, item: Items, marks: Mapping[str, Marks]) -> Flags:
+        """Return the rows that hold something else in some column than in the last version of their table.
+
+        INVARIANT: rows that another table has brought into the roster change like others.
+        """
+        past = [version for name, version in self.vintages if name == dataset]
+        differs = np.zeros(item.size, bool)
+        if past:
+            last = self.vintages[dataset, max(past)]
+            place = placed(last.items, self.size)[self.first[item]]
+            for column in marks.keys() & last.marks.keys():
+                if marks[column].size and last.marks[column].size:
+                    differs |= (place >= 0) & (marks[column] != last.marks[column][place])
+        return differs
 
     def _places_as_before(
         self, dataset: str, unit: Hashes, content: Hashes, marks: Mapping[str, Marks], key: Hashes
@@ -235,6 +252,16 @@ class Roster:
         while (again := others & np.isin(found, found[known])).any():
             found[again] = _mixed(found[again])
         return found
+
+    def copies(self, one: tuple[str, int], column: str) -> list[Copy]:
+        """Return the columns of this and other versions and tables that hold what a column does in most rows."""
+        if (one, column) not in self._copies:
+            self._copies[one, column] = copies(self.vintages, one, column, self.size)
+        return self._copies[one, column]
+
+    @cached_property
+    def _copies(self) -> dict[tuple[tuple[str, int], str], list[Copy]]:
+        return {}
 
     def without(self, live: set[tuple[str, int]]) -> Roster:
         """Return the roster that knows the rows of the versions `live` only; items stay."""

@@ -101,6 +101,29 @@ def agreements(
     return found
 
 
+@dataclass(frozen=True, eq=False)
+class Copy:
+    """A column that holds what another one does in most rows. of: (table id, version). agreement: with the other one."""
+
+    of: tuple[str, int]
+    column: str
+    agreement: Agreement
+
+
+def copies(vintages: Mapping[tuple[str, int], Vintage], one: tuple[str, int], column: str, size: int) -> list[Copy]:
+    """Return the other columns of a table, and those of its other versions and of other tables, that hold the same in most rows."""
+    mine = vintages.get(one)
+    if mine is None or not mine.marks.get(column, _NONE).size:
+        return []
+    found: list[Copy] = []
+    for other, theirs in vintages.items():
+        for name, marks in theirs.marks.items():
+            if marks.size and (other, name) != (one, column):
+                beside = _beside(mine, theirs, column, name, size, itself=other == one)
+                found += [Copy(other, name, agreement) for agreement in beside]
+    return found
+
+
 def _beside(mine: Vintage, theirs: Vintage, column: str, name: str, size: int, *, itself: bool) -> list[Agreement]:
     """Return what holds if a number was told of a column that has this name there; itself: it is the very same version."""
     if itself and name == column:

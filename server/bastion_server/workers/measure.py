@@ -13,6 +13,7 @@ from bastion_server.workers.messages import Measures, Registered
 
 _FILE_MAGIC = b"ARROW1"
 EXACT_ROWS = 1_000_000  #: rows up to which distinct values are counted exactly
+FEW = 64  #: distinct values up to which they are counted exactly in any table
 #: days since 1970 between which all dates of the years 1 to 9999 lie, in any zone
 _FIRST, _LAST = (dt.date.min - dt.date(1970, 1, 1)).days - 1, (dt.date.max - dt.date(1970, 1, 1)).days + 1
 #: a day in the units of a Datetime
@@ -146,10 +147,13 @@ def _units(frame: pl.DataFrame, unit: str | None) -> tuple[int, int]:
     return int(sizes[0]), int(sizes[1])
 
 
-def _estimated(column: pl.Series) -> int:
-    """Return about how many distinct values there are."""
-    estimate = column.to_frame().select(pl.first().approx_n_unique()).item()
-    return min(int(estimate), len(column))
+def _distinct(column: pl.Series) -> int:
+    """Return how many distinct values there are; of large tables about how many, where they are more than a few."""
+    if len(column) > EXACT_ROWS:
+        estimate = int(column.to_frame().select(pl.first().approx_n_unique()).item())
+        if estimate > FEW:
+            return min(estimate, len(column))
+    return column.n_unique()
 
 
 def _in_calendar(column: pl.Series) -> bool:
@@ -172,19 +176,18 @@ def _in_calendar(column: pl.Series) -> bool:
 
 
 def _measure(column: pl.Series) -> Measures:
-    nulls = column.null_count()
+    nulls, has_nan = column.null_count(), False
+    if column.dtype.is_float():
+        has_nan = bool(column.is_nan().any())
+        column = column.fill_nan(None)
     try:
-        # only for guessing roles: an estimate within some per cent serves for large tables
-        distinct = column.n_unique() if len(column) <= EXACT_ROWS else _estimated(column)
+        # INVARIANT: what is missing is no value: yes, no and nothing are two
+        distinct = _distinct(column.drop_nulls())
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
         # a type the engine cannot compare: as good as all different
         distinct = len(column)
     low = high = None
-    has_nan = False
     if column.dtype.is_numeric():
-        if column.dtype.is_float():
-            has_nan = bool(column.is_nan().any())
-            column = column.fill_nan(None)
         least, most = column.min(), column.max()
         low = None if least is None else float(least)  # type: ignore[arg-type]
         high = None if most is None else float(most)  # type: ignore[arg-type]
