@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import attacks_approvals  # noqa: F401
 import attacks_approved  # noqa: F401
+import attacks_beside  # noqa: F401
 import attacks_copies  # noqa: F401
 import attacks_counts  # noqa: F401
 import attacks_differencing  # noqa: F401
@@ -22,9 +23,11 @@ import attacks_order  # noqa: F401
 import attacks_others  # noqa: F401
 import attacks_person  # noqa: F401
 import attacks_populations  # noqa: F401
+import attacks_released  # noqa: F401
 import attacks_rows  # noqa: F401
 import attacks_saved  # noqa: F401
 import attacks_trackers  # noqa: F401
+import attacks_unknown  # noqa: F401
 import attacks_versions  # noqa: F401
 import attacks_weights  # noqa: F401
 import attacks_windows  # noqa: F401

@@ -72,7 +72,7 @@ def through_an_open_table_of_rows(a: Attacker) -> Any:
     return minus(total(a, rows, THIRD), total(a, rows.filter(BUT_ONE).join(other, on="id"), THIRD))
 
 
-@attack("differencing", OPEN, OFF, PAYS, tolerance=NEAR, own=True)
+@attack("differencing", OPEN, "open", PAYS, tolerance=NEAR, own=True)
 def by_a_mark_in_an_open_table(a: Attacker) -> Any:
     """The same with everybody but the target marked in the open table, both questions through the join."""
     both = guarded(a).join(opened(a, mark=TARGET != EVERYBODY), on="id")
@@ -89,7 +89,7 @@ def through_an_open_table_of_these_people(a: Attacker) -> Any:
     return minus(total(a, rows, THIRD), total(a, rows.filter(BUT_ONE).join(other, on="id"), THIRD))
 
 
-@attack("differencing", OPEN, OFF, PAYS, tolerance=NEAR, own=True)
+@attack("differencing", OPEN, "open", PAYS, tolerance=NEAR, own=True)
 def twice_in_an_open_table(a: Attacker) -> Any:
     """Asks for a ward, and for it through a join with an open table in which the target stands twice."""
     rows = guarded(a)
@@ -125,40 +125,40 @@ def present(a: Attacker, one: Any, two: Any, patients: Q, how: str = "semi") -> 
     return None if found is None else bool(found == (0 if how == "anti" else 1))
 
 
-@attack("existence", RIGHT, OFF, BIT, own=True)
+@attack("existence", RIGHT, "open", BIT, own=True)
 def who_has_a_partner_in_two_registers(a: Attacker) -> Any:
     """Counts who of a ward of one register is a patient, and who of the ward without the target in another register."""
     return present(a, register(a), register(a, 1), patients(a))
 
 
-@attack("existence", RIGHT, OFF, BIT, own=True)
+@attack("existence", RIGHT, "open", BIT, own=True)
 def who_has_no_partner_in_two_registers(a: Attacker) -> Any:
     """The same of those who are not patients."""
     return present(a, register(a), register(a, 1), patients(a), "anti")
 
 
-@attack("existence", RIGHT, OFF, BIT, own=True)
+@attack("existence", RIGHT, "open", BIT, own=True)
 def who_has_a_partner_in_an_open_register(a: Attacker) -> Any:
     """The same by an open register."""
     one = opened(a, w=WARD, b=BED)
     return present(a, one, one, patients(a))
 
 
-@attack("existence", RIGHT, OFF, BIT, own=True)
+@attack("existence", RIGHT, "open", BIT, own=True)
 def who_has_no_partner_in_an_open_register(a: Attacker) -> Any:
     """The same of those who are not patients."""
     one = opened(a, w=WARD, b=BED)
     return present(a, one, one, patients(a), "anti")
 
 
-@attack("existence", RIGHT, OFF, BIT, own=True)
+@attack("existence", RIGHT, "open", BIT, own=True)
 def who_is_joined_in_an_open_register(a: Attacker) -> Any:
     """The same by an inner join."""
     one = opened(a, w=WARD, b=BED)
     return present(a, one, one, patients(a), "inner")
 
 
-@attack("existence", RIGHT, OFF, BIT, own=True)
+@attack("existence", RIGHT, "open", BIT, own=True)
 def patients_themselves_and_by_a_register(a: Attacker) -> Any:
     """Counts a ward of patients, and who of a register's ward without the target is a patient."""
     rows, everybody = patients(a), register(a)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import polars
-from attack_list import BIT, attack
+from attack_list import attack
 from attacks_approved import ONE, SHOWN
 from attacks_versions import BED, NEAR, OFF, PAYS, SIZE, SOUGHT, WARD, bed, given, pay, pays, table, total, ward
 from bastion_plan.canonical import encode
@@ -23,9 +23,8 @@ from wire_arena import Attacker, minus, where
 import bastion.expressions as pl
 
 FIRST, PICKED, TWICE = "told before it was shown", "chosen within an approval", "one run of an approval"
-ALIKE = "told by an approval"
+BLURRED = "approved of a copy"
 NINE = SHOWN & (bed < 9)
-ill = pl.col("ill")
 
 
 def offered(a: Attacker, frame: polars.DataFrame | None = None) -> Q:
@@ -128,6 +127,33 @@ def masked_sum_of_a_few_approved(a: Attacker) -> Any:
     return minus(total(a, rows, NINE | ONE), known)
 
 
+# -- approved under one name, asked under another
+
+
+def by_another_name(a: Attacker, second: bool) -> Any:
+    """Have a weighted sum approved, and ask for the plain one of a column that is the same for nearly all."""
+    paid = np.where(WARD > 50, 5, pays(a.world))
+    frame = table(pay=pays(a.world), fte=weights())
+    rows = offered(a, frame if second else frame.with_columns(paid=polars.Series(paid)))
+    shown = weighed(a, rows)
+    rows = offered(a, table(paid=pays(a.world))) if second else rows
+    plain = where(a.ask(rows.group_by("ward").agg(pl.col("paid").sum())), "ward", 3, "paid")
+    found = minus(plain, shown)
+    return None if found is None else 2 * found
+
+
+@attack("approvals", BLURRED, OFF, PAYS, tolerance=NEAR, own=True)
+def weighed_and_asked_by_another_name(a: Attacker) -> Any:
+    """Has sums weighted by working hours approved, and asks for plain ones of a column that is nearly the same."""
+    return by_another_name(a, second=False)
+
+
+@attack("approvals", BLURRED, OFF, PAYS, tolerance=NEAR, own=True)
+def weighed_and_asked_of_a_second_table(a: Attacker) -> Any:
+    """The same of a column of another name in a second table of these people."""
+    return by_another_name(a, second=True)
+
+
 # -- drawn in the run that is shown
 
 
@@ -165,21 +191,3 @@ def a_drawn_sample_approved(a: Attacker) -> Any:
         return mixed.select("ward", "bed", "pay").head(20)
 
     return drawn(a, sampled)
-
-
-# -- people who are all alike
-
-
-@attack("approvals", ALIKE, OFF, BIT, own=True)
-def count_of_a_dozen_alike_approved(a: Attacker) -> Any:
-    """Has the count of a dozen approved who are all alike, and counts these and another dozen, of whom that tells."""
-    two, others = (WARD == 6) & (BED < 12), (WARD == 6) & (BED >= 12) & (BED < 24)
-    has = np.random.default_rng(12).random(WARD.size) < 0.4
-    has = np.where(two, a.world != 0, np.where(others, a.world == 0, has))
-    rows = offered(a, table(pay=pays(a.world), ill=np.where(has, "hiv", "flu")))
-    count = (ill == "hiv").sum()
-    known = sum_of(released(a, rows.filter((ward == 6) & (bed < 12)).select(z=count, x=pay.skew())), "z")
-    both = a.value(rows.filter((ward == 6) & (bed < 24)).select(z=count))
-    # where it is withheld in one of the worlds only, that tells as well
-    found = minus(both, known)
-    return found is not None and abs(found - 12) < 3

@@ -14,7 +14,6 @@ import numpy as np
 import polars
 from attack_list import BIT, attack
 from attacks_copies import exported
-from attacks_released import weighed, weights
 from attacks_versions import (
     AFTER,
     BED,
@@ -32,6 +31,8 @@ from attacks_versions import (
     given,
     mixed,
     month,
+    paid,
+    pay,
     pays,
     roles_of,
     table,
@@ -39,9 +40,9 @@ from attacks_versions import (
     ward,
     with_nothing,
 )  # fmt: skip
-from bastion_policy.model import Review, Role, RoleKind
+from bastion_policy.model import Role, RoleKind
 from query import Q
-from wire_arena import Attacker, minus, where
+from wire_arena import Attacker, minus
 
 import bastion.expressions as pl
 
@@ -226,29 +227,10 @@ def one_corrected_diagnosis(a: Attacker) -> Any:
     return None if found is None else found == 1
 
 
-# -- approved under one name, asked under another
-
-
-def by_another_name(a: Attacker, second: bool) -> Any:
-    """Have a weighted sum approved, and ask for the plain one of a column that is the same for nearly all."""
-    paid = np.where(WARD > 50, 5, pays(a.world))
-    changes = {} if a.setting == "private" else {"unsafe_handling": Review()}
-    frame = table(pay=pays(a.world), fte=weights())
-    rows, _ = given(a, frame if second else frame.with_columns(paid=polars.Series(paid)), **changes)
-    shown = weighed(a, rows)
-    rows = given(a, table(paid=pays(a.world)), **changes)[0] if second else rows
-    plain = where(a.ask(rows.group_by("ward").agg(pl.col("paid").sum())), "ward", 3, "paid")
-    found = minus(plain, shown)
-    return None if found is None else 2 * found
-
-
-@attack("approvals", COPIES, OFF, PAYS, tolerance=NEAR, own=True)
-def weighed_and_asked_by_another_name(a: Attacker) -> Any:
-    """Has sums weighted by working hours approved, and asks for plain ones of a column that is nearly the same."""
-    return by_another_name(a, second=False)
-
-
-@attack("approvals", COPIES, OFF, PAYS, tolerance=NEAR, own=True)
-def weighed_and_asked_of_a_second_table(a: Attacker) -> Any:
-    """The same of a column of another name in a second table of these people."""
-    return by_another_name(a, second=True)
+@attack("second datasets", COPIES, OFF, PAYS, tolerance=NEAR, own=True)
+def one_value_of_a_joined_table(a: Attacker) -> Any:
+    """Asks for both in one question, through a join of two tables."""
+    raw = given(a, table(pay=nothing_yet(a.world)))[0]
+    other = given(a, table(paid=pays(a.world)).select("id", "paid"))[0]
+    found = a.ask(raw.join(other, on="id").filter(THIRD).select(x=pay.sum(), y=paid.sum()))
+    return minus(found["y"][0], found["x"][0]) if {"x", "y"} <= set(found.columns) and found.height else None
