@@ -19,6 +19,7 @@ from typing import Any
 import nbformat
 import pexpect
 import pytest
+from jupyter_lab import CHROMIUM, FLAGS, OURS
 from kernel_client import SLOW
 from nbconvert.exporters import HTMLExporter, ScriptExporter
 from nbconvert.preprocessors import ExecutePreprocessor
@@ -35,7 +36,13 @@ _ESCAPES = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07]*\x07|[ -/]*[0-~])")
 def notebook(jupyter: Path, stage: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Jupyter Notebook 7's address."""
     folder = tmp_path_factory.mktemp("notebooks")
-    flags = ["--no-browser", "--allow-root", f"--IdentityProvider.token={TOKEN}", "--ServerApp.ip=127.0.0.1"]
+    flags = [
+        "--no-browser",
+        "--JupyterNotebookApp.expose_app_in_browser=True",
+        "--allow-root",
+        f"--IdentityProvider.token={TOKEN}",
+        "--ServerApp.ip=127.0.0.1",
+    ]
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "notebook", *flags, "--ServerApp.port=0", f"--ServerApp.root_dir={folder}"],
@@ -89,6 +96,37 @@ def test_notebook_7_runs_cells(notebook):
     stopped = next(m["content"] for m in seen[SLOW] if m["msg_type"] == "error")
     assert stopped["ename"] == "Interrupted"
     fetch(f"{notebook}/api/sessions/{session['id']}", method="DELETE")
+
+
+@pytest.mark.skipif(not Path(CHROMIUM).exists(), reason="there is no Chromium: apt install chromium fonts-dejavu-core")
+def test_notebook_7_in_a_browser(notebook, stage):
+    from playwright.sync_api import sync_playwright
+
+    cells = ["connect()", 'dataset("titanic").head(5)', 'dataset("titanic").plot.bar("Pclass")', "import os"]
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in cells], metadata={"kernelspec": OURS})
+    content = {"type": "notebook", "content": json.loads(nbformat.writes(book))}
+    fetch(f"{notebook}/api/contents/b.ipynb", body=content, method="PUT")
+    errors: list[str] = []
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        page = chromium.new_page(viewport={"width": 1280, "height": 1900})
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(f"{notebook}/notebooks/b.ipynb?token={TOKEN}")
+        kernel = "window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status"
+        page.wait_for_function(f"{kernel} === 'idle'", timeout=90_000)
+        errors.clear()  # while it loads, Notebook 7.6 has one of its own about a plugin's settings
+        page.evaluate("window.jupyterapp.commands.execute('notebook:run-all-cells')")
+        page.get_by_text("is not part of the language").wait_for(timeout=60_000)
+        for shows in ("Connected to ", "answers about 10 people or more", "The owner has to look at this first."):
+            assert page.get_by_text(shows).count() == 1, shows
+        page.get_by_role("button", name="Show the safe part").wait_for(timeout=30_000)
+        page.locator(".vega-embed svg, .vega-embed canvas").first.wait_for(timeout=30_000)
+        page.get_by_role("button", name="Show the safe part").click()
+        page.get_by_text("891").first.wait_for(timeout=30_000)
+        if shots := os.environ.get("BASTION_SCREENSHOTS"):
+            page.screenshot(path=f"{shots}/notebook7.png")
+        chromium.close()
+    assert errors == []
 
 
 async def _cells(url: str) -> dict[str, Any]:
