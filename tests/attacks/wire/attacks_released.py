@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import polars
-from attack_list import attack
+from attack_list import BIT, attack
 from attacks_approved import ONE, SHOWN
 from attacks_versions import BED, NEAR, OFF, PAYS, SIZE, SOUGHT, WARD, bed, given, pay, pays, table, total, ward
 from bastion_plan.canonical import encode
@@ -23,8 +23,9 @@ from wire_arena import Attacker, minus, where
 import bastion.expressions as pl
 
 FIRST, PICKED, TWICE = "told before it was shown", "chosen within an approval", "one run of an approval"
-BLURRED = "approved of a copy"
+ALIKE, BLURRED = "told by an approval", "approved of a copy"
 NINE = SHOWN & (bed < 9)
+ill = pl.col("ill")
 
 
 def offered(a: Attacker, frame: polars.DataFrame | None = None) -> Q:
@@ -191,3 +192,21 @@ def a_drawn_sample_approved(a: Attacker) -> Any:
         return mixed.select("ward", "bed", "pay").head(20)
 
     return drawn(a, sampled)
+
+
+# -- people who are all alike
+
+
+@attack("approvals", ALIKE, OFF, BIT, own=True)
+def count_of_a_dozen_alike_approved(a: Attacker) -> Any:
+    """Has the count of a dozen approved who are all alike, and counts these and another dozen, of whom that tells."""
+    two, others = (WARD == 6) & (BED < 12), (WARD == 6) & (BED >= 12) & (BED < 24)
+    has = np.random.default_rng(12).random(WARD.size) < 0.4
+    has = np.where(two, a.world != 0, np.where(others, a.world == 0, has))
+    rows = offered(a, table(pay=pays(a.world), ill=np.where(has, "hiv", "flu")))
+    count = (ill == "hiv").sum()
+    known = sum_of(released(a, rows.filter((ward == 6) & (bed < 12)).select(z=count, x=pay.skew())), "z")
+    both = a.value(rows.filter((ward == 6) & (bed < 24)).select(z=count))
+    # where it is withheld in one of the worlds only, that tells as well
+    found = minus(both, known)
+    return found is not None and abs(found - 12) < 3

@@ -218,6 +218,15 @@ def one_value_of_a_second_table(a: Attacker) -> Any:
     return of_copies(a, nothing_yet(a.world), pays(a.world), tables=True)
 
 
+@attack("second datasets", COPIES, OFF, PAYS, tolerance=NEAR, own=True)
+def one_imputed_value_of_a_second_table(a: Attacker) -> Any:
+    """The same of a value that is missing in the first table, in columns of two names."""
+    raw = [None if i == TARGET else int(v) for i, v in enumerate(pays(a.world))]
+    one, two = given(a, table(pay=raw))[0], given(a, table(paid=pays(a.world)))[0]
+    before = total(a, one, THIRD)
+    return minus(total(a, two, THIRD, "paid"), before)
+
+
 @attack("differencing", COPIES, OFF, BIT)
 def one_corrected_diagnosis(a: Attacker) -> Any:
     """Counts a ward in a raw column of yes and no, and in one that was corrected for the target alone."""
