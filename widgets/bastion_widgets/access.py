@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 PLACEHOLDER = "Why do you need this? The owner reads it."
 EVERY = 0.25  #: seconds between two lines of progress
+FIRST = 2.0  #: seconds that the cell which asked has to take the result, before a list of requests does
 
 
 class AccessRequestWidget(w.VBox):
@@ -247,7 +248,14 @@ class AccessRequestWidget(w.VBox):
         # a cell may be waiting for the result, and an approval for once gives it once
         mine = self._own and not self._shown and request.id not in self._connection._waited
         if mine and (request.sealed or request.may_read) and not info.ended:
-            self._spawn(self._run_sealed() if request.sealed else self._fetching())
+            work = self._run_sealed if request.sealed else self._fetching
+            self._spawn(work() if self._denied is not None else self._taken_up(work))
+
+    async def _taken_up(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Fetch for a request that was filed elsewhere, unless the cell that filed it still lives, in another kernel."""
+        await asyncio.sleep(FIRST)
+        if self._request is not None and not self._request.info_now.ended:
+            await work()
 
     async def _run_sealed(self) -> None:
         """Let it run; what it gives stays sealed until a further decision."""
