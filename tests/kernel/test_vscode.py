@@ -6,6 +6,7 @@ for widgets before there are any, completes and explains while a cell runs, and 
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -66,7 +67,8 @@ class Code:
 @pytest.fixture(scope="module")
 def vscode(jupyter: Any, stage: Any) -> Iterator[Code]:
     manager = KernelManager(kernel_name="bastionlab")
-    manager.start_kernel()
+    # no cells of other files' kernels are in its history
+    manager.start_kernel(env={**os.environ, "BASTION_HISTORY": str(jupyter / "vscode.sqlite")})
     client = manager.blocking_client()
     client.start_channels()
     try:
