@@ -131,6 +131,16 @@ def test_seeds_that_were_given_stay(name: str) -> None:
     assert run(found.root).equals(run(plan.root))
 
 
+@pytest.mark.parametrize("of", ["count", "share", "again and again"])
+def test_what_is_drawn_are_whole_rows(of: str) -> None:
+    plan = {"count": T.of(n.Sample, 20), "share": T.of(n.Sample, None, 0.01)}.get(
+        of, T.of(n.Sample, 20, with_replacement=True)
+    )
+    found = run(repeatable(bound(plan)).root)
+    assert found.height
+    assert found.join(FRAME, on=FRAME.columns, how="semi").height == found.height
+
+
 def test_other_plans_draw_otherwise() -> None:
     one, two = (repeatable(bound(T.of(n.Sample, count))) for count in (20, 21))
     assert seeds(one.root) != seeds(two.root)
