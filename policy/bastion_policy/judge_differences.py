@@ -359,13 +359,15 @@ class Differences:
             return
         for number, part in enumerate(parts):
             for i, s in enumerate(self.statistics):
+                for asked, flags, _ in self._told(part, i, s, now=True) or [(part.asked, part.own, True)]:
+                    for o, sets in self._tables(asked, s):
+                        self._of_columns(part.judged, i, s, o, sets, flags)
                 if not self._judged(s):
                     continue
                 # what a condition inside a statistic picks is judged by the statistic without it
                 alone = s if s.without is None else self.statistics[s.without]
                 for asked, flags, now in self._told(part, i, s, now=number > 0):
                     for o, sets in self._tables(asked, s):
-                        self._of_columns(part.judged, i, s, o, sets, flags)
                         for beside in compared(self.memory, o, sets, now=now):
                             yield from self._judge(part.judged, i, alone, o, beside, flags)
             self._kept(part)

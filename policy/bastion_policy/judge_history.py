@@ -229,7 +229,11 @@ class Memory:
                 again = found.state == SAME
                 if not whole:
                     again &= np.array([p >= 0 and bool(plan) and held.plans[p] == plan for p in found.part], bool)
-                near |= (found.state == NEAR) | ((found.state == SAME) & ~again)
+                people, asked_so = self._same_people(o, sets, flags, channel, plan)
+                # INVARIANT: who is in it decides, not what they hold now: else a cell that goes would tell whose values changed. What a
+                # change does to numbers of the columns concerned is for the rules about values
+                again |= (found.state == NEAR) & people & (asked_so | whole)
+                near |= np.isin(found.state, (NEAR, SAME)) & ~again
                 edge |= found.closest < 2 * self.k * most
                 if self.searched and self.audits:
                     edge |= self._nearly(o, sets, flags & (found.state == FAR) & ~edge, channel)
@@ -239,10 +243,8 @@ class Memory:
                     self._begin(o, channel)
                     same = self.channel(o, FIRST + channel)
                     rows = same.distances(self.as_first(o, sets).where(flags), self.k, most, unit)
-                    asked_so = np.array([p >= 0 and bool(plan) and same.plans[p] == plan for p in rows.part], bool)
-                    known = (rows.state == SAME) & (asked_so | whole)
                     # INVARIANT: a new version is no way around: with few people apart it is not another population
-                    blocked |= (rows.state != FAR) & ~known & ~near & ~again
+                    blocked |= (rows.state != FAR) & ~(people & (asked_so | whole)) & ~near & ~again
                 if APPROVED + channel in self.history.pasts[self.history.domains[o.dataset]].channels:
                     owners = self.channel(o, APPROVED + channel).distances(sets.where(flags), self.k, most, unit)
                     blocked |= (owners.state != FAR) & ~again
@@ -255,6 +257,25 @@ class Memory:
         near &= flags & ~blocked
         blocked &= flags
         return Standing(flags & ~near & ~blocked, near, blocked, part, stored, edge & flags)
+
+    def _same_people(
+        self, o: Occurrence, sets: Sets, flags: Flags, channel: str, plan: bytes = b""
+    ) -> tuple[Flags, Flags]:
+        """Return (populations of the very people of a stored one, those of them that the same plan asked for), whatever they hold now."""
+        nobody = np.zeros(flags.size, bool)
+        if not self.lens(o).roster.changed or channel.startswith((OF_PEOPLE, FIRST)):
+            return nobody, nobody
+        self._begin(o, channel)
+        held = self.channel(o, FIRST + channel)
+        found = held.distances(self.as_first(o, sets).where(flags), 1, 1, self.lens(o).roster.unit)
+        asked = [p >= 0 and bool(plan) and held.plans[p] == plan for p in found.part]
+        return found.state == SAME, np.array(asked, bool)
+
+    def of_changed(self, o: Occurrence, sets: Sets) -> Flags:
+        """Return the populations of the very people of a stored one, of whom some hold something else now."""
+        people, _ = self._same_people(o, sets, sets.sizes > 0, "")
+        exact = self.channel(o, "").distances(sets, 1, 1, self.lens(o).roster.unit).state == SAME
+        return np.asarray(people & ~exact)
 
     def _answered(self, o: Occurrence, sets: Sets, near: Flags, found: Distances, channel: str) -> Sets:
         """Return the populations that are answered: near ones are answered as the stored one."""
@@ -303,7 +324,8 @@ class Memory:
         INVARIANT: a stored population is answered whole or not at all; what it has lost meanwhile would be a difference.
         """
         (o,) = self.occurrences
-        found = self.lens(o).rows[self.channel(o, channel).population(part, stored)]
+        lens = self.lens(o)
+        found = lens.rows[lens.roster.first[self.channel(o, channel).population(part, stored)]]
         return None if (found < 0).any() else found
 
     # -- releases
@@ -333,14 +355,17 @@ class Memory:
         if not self.on or not (flags | veiled).any():
             return cleared
         before = dict(self.history.pasts)
+        people = [
+            self._same_people(o, sets, cleared, channel)[0] for o, sets in zip(self.occurrences, asked, strict=True)
+        ]
         while True:
             after = []
-            for o, sets in zip(self.occurrences, asked, strict=True):
+            for (o, sets), same in zip(zip(self.occurrences, asked, strict=True), people, strict=True):
                 if self.lens(o).roster.changed and not channel.startswith(OF_PEOPLE):
                     self._begin(o, channel)
                     cleared &= self._cleared(o, self.as_first(o, sets), cleared, FIRST + channel, veiled, plan)
                     after.append(cleared.copy())
-                cleared &= self._cleared(o, sets, cleared, channel, veiled, plan, often)
+                cleared &= self._cleared(o, sets, cleared, channel, veiled, plan, often, same)
                 after.append(cleared.copy())
             if not channel:
                 for o, sets in zip(self.occurrences, asked, strict=True):
@@ -372,6 +397,7 @@ class Memory:
         hidden: Flags,
         plan: bytes,
         often: Sequence[Indexes] | None = None,
+        people: Flags | None = None,
     ) -> Flags:
         held = self.channel(o, channel)
         most, unit = self.scale(o, channel)
@@ -379,6 +405,10 @@ class Memory:
         if self.snaps:
             # what was released as itself tells nothing new
             new = flags & (held.distances(sets.where(flags), 1, 1, unit).state != SAME)
+            if people is not None and (new & people).any():
+                # nor does what was released of the very people, of whom few have changed
+                near = held.distances(sets.where(new & people), self.k, most, unit).state == NEAR
+                new &= ~(people & near)
         asked = sets.where(new)
 
         def stored(cells: Sets) -> Sets:

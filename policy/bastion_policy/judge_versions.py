@@ -97,28 +97,34 @@ def _by_vintage(memory: Memory, o: Occurrence, past: Past) -> dict[str, Channel]
 
 
 def copied(memory: Memory, o: Occurrence, sets: Sets, column: str) -> Flags:
-    """Return the populations of which numbers were told of another column that few of their people hold something else in.
+    """Return the populations of which numbers were told of a column that few of their people held something else in.
 
-    INVARIANT: of two numbers of the very same people, one of a raw column and one of the corrected, the difference is that of those
+    It is another version of the column, or another column that holds the same in most rows.
+
+    INVARIANT: of two numbers of the very same people, one of the raw column and one of the corrected, the difference is that of those
     who differ.
     """
     lens, found = memory.lens(o), np.zeros(sets.count, bool)
-    past = memory.history.pasts[memory.history.domains[o.dataset]]
+    past, mine = memory.history.pasts[memory.history.domains[o.dataset]], (lens.dataset, lens.version)
     by_vintage = {vintage(name): held for name, held in _by_vintage(memory, o, past).items()}
-    for copy in lens.roster.copies((lens.dataset, lens.version), column):
-        if copy.of[0] != lens.dataset:
-            # of another table nobody kept which of its columns was told
-            told_there = by_vintage.get(copy.of, by_vintage.get(None))
+    first = memory.as_first(o, sets)
+    for copy in lens.roster.copies(mine, column):
+        if copy.of == mine:
+            told_there = past.channels.get(_of_column(copy.of[0], copy.column))
         else:
-            told_there = past.channels.get(_of_column(copy.of[0], copy.column)) if copy.column != column else None
-        if told_there is None:
-            continue
-        first, held = memory.as_first(o, sets), told_there.grown(lens.roster.size)
-        same = held.distances(first, 1, 1, lens.roster.unit).state == SAME
-        for cell in np.flatnonzero(same & ~found):
-            items = first.members(int(cell))
-            differ = np.unique(lens.roster.people[items[copy.agreement.other[items]]]).size
-            found[cell] = 0 < differ < memory.k
+            # of other versions and tables nobody kept which of their columns was told
+            told_there = by_vintage.get(copy.of, by_vintage.get(None))
+        if told_there is not None:
+            held = told_there.grown(lens.roster.size)
+            same = held.distances(first, 1, 1, lens.roster.unit).state == SAME
+            for cell in np.flatnonzero(same & ~found):
+                items = first.members(int(cell))
+                differ = np.unique(lens.roster.people[items[copy.agreement.other[items]]]).size
+                found[cell] = 0 < differ < memory.k
+    marks = lens.roster.vintages[mine].marks.get(column) if mine in lens.roster.vintages else None
+    if marks is None or not marks.size:
+        # of such a column nobody knows: whoever has changed may have changed there
+        found |= memory.of_changed(o, sets)
     return found
 
 

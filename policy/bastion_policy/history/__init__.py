@@ -58,9 +58,9 @@ class Lens:
 
     @cached_property
     def rows(self) -> npt.NDArray[np.int64]:
-        """Per item, its row in this version; -1: it has none."""
+        """Per item as it was first, its row in this version; -1: it has none."""
         rows = np.full(self.roster.size, -1, np.int64)
-        rows[self.items] = np.arange(self.items.size)
+        rows[self.roster.first[self.items]] = np.arange(self.items.size)
         return rows
 
 

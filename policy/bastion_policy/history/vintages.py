@@ -117,6 +117,9 @@ def copies(vintages: Mapping[tuple[str, int], Vintage], one: tuple[str, int], co
         return []
     found: list[Copy] = []
     for other, theirs in vintages.items():
+        if column in theirs.changed:
+            changed = _since(vintages, one, other, column, size)
+            found += [Copy(other, column, agreement) for agreement in changed]
         for name, marks in theirs.marks.items():
             if marks.size and (other, name) != (one, column):
                 beside = _beside(mine, theirs, column, name, size, itself=other == one)
