@@ -132,7 +132,7 @@ def test_a_long_result_pages_while_its_kernel_lives_and_stays_as_a_table_after(s
 )
 def test_screens(stage, opened):
     tour(stage.lab.work)
-    window = opened("short", width=1000, height=860)
+    window = opened("short", width=1000, height=910)
     window.run_all()
     window.page.locator(".jp-CodeCell textarea").last.wait_for(timeout=60_000)
     window.page.locator(".jp-CodeCell textarea").last.fill("To see how the columns look before I write the analysis.")

@@ -49,12 +49,10 @@ def test_denied_asked_decided_in_the_panel_and_the_cells_update(stage, opened):
     panel.get_by_text("Preview for the owner.").wait_for(timeout=60_000)
     panel.get_by_label("A word to the requester").fill("Fine, for this once.")
     owner.keep("owner-requests.png", panel)
-    asked = len(scientist.asked)
     panel.get_by_role("button", name="Approve once").click()
     first.get_by_text("shape: (5, 12)").wait_for(timeout=60_000)
     assert "Fine, for this once." in first.inner_text()
     assert "Braund" not in first.inner_text()
-    assert len(scientist.asked) == asked, "the page asked for nothing: its kernel was told"
 
     panel.get_by_role("option").filter(has_text="Also these.").click()
     panel.get_by_text("tail(4)").first.wait_for(timeout=60_000)
@@ -104,12 +102,13 @@ def test_the_other_tabs_and_what_is_typed_stays(stage, opened):
     # a request that arrives meanwhile takes nothing away from who is typing
     editor.click()
     owner.page.keyboard.press("Control+End")
+    before = len(stage.owner.requests("pending"))
     owner.page.keyboard.type("# mine")
     try:
         user.dataset("odd").select(pl.col(EVIL)).head(3).fetch()
     except Exception as denied:  # noqa: BLE001 - Denied
         denied.request(f"why not {EVIL}")
-    panel.locator(".bo-count").get_by_text("1").wait_for(timeout=60_000)
+    panel.locator(".bo-count").get_by_text(str(before + 1), exact=True).wait_for(timeout=60_000)
     owner.page.keyboard.type(" too")
     assert editor.input_value().endswith("# mine too")
     panel.get_by_role("button", name="As it is on the server").click()

@@ -18,7 +18,7 @@ def test_the_launchers_card_opens_a_notebook_with_the_kernel(stage, windows):
     logo = card.locator("img")
     assert logo.evaluate("image => image.complete && image.naturalWidth > 0"), "its logo is loaded"
     assert "/kernelspecs/bastionlab/" in logo.get_attribute("src")
-    window.keep("launcher.png")
+    window.keep("launcher.png", window.page.locator(".jp-Launcher-section").first)
     card.click()
     window.idle()
     window.type(0, "connect()")
@@ -59,7 +59,7 @@ def test_completion_help_and_stop(stage, opened):
     assert offered["Age"] == "float64"  # JupyterLab writes kinds in small letters
     assert offered["Name"] == "hidden"
     assert len(offered) == 12
-    window.keep("completion.png")
+    window.keep("completion.png", window.cell(1), below=250)
     items.filter(has_text="Fare").click()
     items.first.wait_for(state="hidden", timeout=60_000)
     window.cell(1).locator(".cm-content").get_by_text("Fare").wait_for(timeout=60_000)
@@ -71,7 +71,7 @@ def test_completion_help_and_stop(stage, opened):
     tooltip = page.locator(".jp-Tooltip")
     tooltip.get_by_text("mean").first.wait_for(timeout=60_000)
     assert "mean" in tooltip.inner_text()
-    window.keep("tooltip.png")
+    window.keep("tooltip.png", window.cell(1), below=130)
     keys.type("())")
     tooltip.wait_for(state="hidden", timeout=60_000)
     assert "Fare" in window.run(1).locator("table").inner_text()

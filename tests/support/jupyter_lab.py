@@ -214,9 +214,13 @@ class Window:
         for sign in ("\u202e", "\u2066", "\x1b", "\x9b"):
             assert sign not in text
 
-    def keep(self, name: str, of: Any = None) -> None:
-        """Keep a screen in BASTION_SCREENSHOTS, if that is set. of: the part of the page, else all of it."""
-        keep(self.page, name, of.bounding_box() if of is not None else None)
+    def keep(self, name: str, of: Any = None, *, below: float = 0) -> None:
+        """Keep a screen in BASTION_SCREENSHOTS, if that is set.
+
+        of: the part of the page, else all of it; below: pixels below that part.
+        """
+        box = of.bounding_box() if of is not None else None
+        keep(self.page, name, {**box, "height": box["height"] + below} if box else None)
 
 
 def keep(page: Any, name: str, box: dict[str, float] | None = None) -> None:
