@@ -375,11 +375,16 @@ class Differences:
     def _of_columns(self, judged: Judged, i: int, s: Statistic, o: Occurrence, sets: Sets, flags: Flags) -> None:
         """Withhold numbers beside those of the column, or one like it, that give away what few of the people hold."""
         for column in self._secret(s, o):
-            near = flags & judged.shown[i]
-            near &= self.memory.blurred(o, sets, column) | copied(self.memory, o, sets.where(near), column)
+            asked = flags & judged.shown[i]
+            near = asked & (self.memory.blurred(o, sets, column) | copied(self.memory, o, sets.where(asked), column))
             if near.any():
                 judged.shown[i][near] = False
                 judged.failed.append((i, "history"))
+            # INVARIANT: at once, so that another column of the same question is compared with it
+            beyond = asked & ~near & ~told_of(self.memory, o, sets, asked & ~near, column)
+            if beyond.any():
+                judged.shown[i][beyond] = False
+                judged.failed.append((i, "audit-capacity"))
 
     def _secret(self, s: Statistic, o: Occurrence) -> set[str]:
         of = (x for x in s.sources if not x.counted and x.dataset == o.dataset)
@@ -425,10 +430,7 @@ class Differences:
             for asked, flags, _ in self._told(part, i, s, now=True):
                 for o, sets in self._tables(asked, s):
                     shown = flags & part.judged.shown[i]
-                    kept = told(self.memory, o, sets, shown)
-                    for column in self._secret(s, o):
-                        kept = kept & told_of(self.memory, o, sets, shown, column)
-                    if (shown & ~kept).any():
+                    if (shown & ~told(self.memory, o, sets, shown)).any():
                         part.judged.shown[i][shown] = False
                         part.judged.failed.append((i, "audit-capacity"))
 

@@ -34,12 +34,12 @@ FACTS = PrivateFacts(
     max_rows_per_unit=3,
     columns={
         "person": ColumnMeasures(nulls=0, distinct=3, low=1.0, high=3.0),
-        "v": ColumnMeasures(nulls=1, distinct=5, low=-2.0, high=float("inf"), has_nan=True),
-        "n": ColumnMeasures(nulls=2, distinct=4, low=-1.0, high=7.0),
-        "s": ColumnMeasures(nulls=1, distinct=5),
-        "b": ColumnMeasures(nulls=1, distinct=3),
+        "v": ColumnMeasures(nulls=1, distinct=3, low=-2.0, high=float("inf"), has_nan=True),
+        "n": ColumnMeasures(nulls=2, distinct=3, low=-1.0, high=7.0),
+        "s": ColumnMeasures(nulls=1, distinct=4),
+        "b": ColumnMeasures(nulls=1, distinct=2),
         "day": ColumnMeasures(nulls=0, distinct=1),
-        "l": ColumnMeasures(nulls=1, distinct=5),
+        "l": ColumnMeasures(nulls=1, distinct=4),
     },
 )
 

@@ -6,6 +6,7 @@ of the frames handed in or an inline table.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -190,13 +191,13 @@ def _fill(node: n.FillNull, frame: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _sample(node: n.Sample, frame: pl.LazyFrame) -> pl.LazyFrame:
-    # one shuffled index for all columns, so that rows stay whole
+    # each column draws by itself: with one seed all draw the same, so that rows stay whole
     rows = pl.int_range(pl.len(), dtype=pl.UInt32).sample(
         node.n,
         fraction=node.fraction,
         with_replacement=node.with_replacement,
         shuffle=node.shuffle,
-        seed=node.seed,
+        seed=node.seed if node.seed is not None else secrets.randbits(32),
     )
     return frame.select(pl.all().gather(rows))
 

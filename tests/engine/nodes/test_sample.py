@@ -20,9 +20,12 @@ def sample(**options: object) -> pl.DataFrame:
 @pytest.mark.parametrize(
     ("options", "height"), [({"n": 7}, 7), ({"fraction": 0.25}, 10), ({"n": 0}, 0), ({"n": 40}, 40)]
 )
+@pytest.mark.parametrize("seed", [1, None])
 @pytest.mark.parametrize("shuffle", [False, True])
-def test_rows_are_rows_of_the_frame_each_at_most_once(options: dict[str, object], height: int, shuffle: bool) -> None:
-    found = sample(**options, shuffle=shuffle, seed=1)
+def test_rows_are_rows_of_the_frame_each_at_most_once(
+    options: dict[str, object], height: int, shuffle: bool, seed: int | None
+) -> None:
+    found = sample(**options, shuffle=shuffle, seed=seed)
     assert found.height == height
     assert not Counter(rows_of(found, ordered=False)) - Counter(rows_of(FRAME, ordered=False))
 
