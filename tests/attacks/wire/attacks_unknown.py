@@ -236,6 +236,21 @@ def one_corrected_diagnosis(a: Attacker) -> Any:
     return None if found is None else found == 1
 
 
+@attack("differencing", COPIES, OFF, PAYS, tolerance=NEAR)
+def one_corrected_value_at_once(a: Attacker) -> Any:
+    """Asks for the ward in both columns in one question."""
+    rows, _ = given(a, table(pay=nothing_yet(a.world), paid=pays(a.world)))
+    found = a.ask(rows.filter(THIRD).select(x=pay.sum(), y=paid.sum()))
+    return minus(found["y"][0], found["x"][0]) if {"x", "y"} <= set(found.columns) and found.height else None
+
+
+@attack("differencing", COPIES, OFF, PAYS, tolerance=NEAR)
+def one_corrected_value_by_a_difference(a: Attacker) -> Any:
+    """Adds up what the two columns differ by, which is nothing for everybody else."""
+    rows, _ = given(a, table(pay=nothing_yet(a.world), paid=pays(a.world)))
+    return a.value(rows.filter(THIRD).select(z=(paid - pay).sum()))
+
+
 @attack("second datasets", COPIES, OFF, PAYS, tolerance=NEAR, own=True)
 def one_value_of_a_joined_table(a: Attacker) -> Any:
     """Asks for both in one question, through a join of two tables."""
