@@ -48,6 +48,7 @@ import bastion.expressions as pl
 
 UNKNOWN, ITEMS, COPIES = "what is not known", "values of a second table", "one person between copies"
 TARGET = 3 * SIZE + SOUGHT
+WITHHELD = "that few differ between two columns: the second number is withheld then, and told where nobody does"
 
 
 LEAST = 12.41  #: what the dozen are known to have, as little as there is
@@ -227,13 +228,24 @@ def one_imputed_value_of_a_second_table(a: Attacker) -> Any:
     return minus(total(a, two, THIRD, "paid"), before)
 
 
+def diagnosis(a: Attacker) -> Any:
+    """Return by how many a ward's count is higher in a column that was corrected for the target alone than in the raw one."""
+    target = np.arange(WARD.size) == TARGET
+    rows, _ = given(a, table(hiv=mixed() & ~target, flu=np.where(target, a.world == 0, mixed())))
+    return minus(total(a, rows, THIRD, "flu"), total(a, rows, THIRD, "hiv"))
+
+
 @attack("differencing", COPIES, OFF, BIT)
 def one_corrected_diagnosis(a: Attacker) -> Any:
     """Counts a ward in a raw column of yes and no, and in one that was corrected for the target alone."""
-    target = np.arange(WARD.size) == TARGET
-    rows, _ = given(a, table(hiv=mixed() & ~target, flu=np.where(target, a.world == 0, mixed())))
-    found = minus(total(a, rows, THIRD, "flu"), total(a, rows, THIRD, "hiv"))
+    found = diagnosis(a)
     return None if found is None else found == 1
+
+
+@attack("differencing", COPIES, OFF, BIT, reached={"default": WITHHELD, "strict": WITHHELD})
+def one_corrected_diagnosis_by_what_is_withheld(a: Attacker) -> Any:
+    """The same, and takes it for a difference where the second count is withheld."""
+    return diagnosis(a) in (None, 1)
 
 
 @attack("differencing", COPIES, OFF, PAYS, tolerance=NEAR)
