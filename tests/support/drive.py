@@ -96,7 +96,8 @@ class World:
                 numbers = lower(numbering_plan(facts), {name: self.frames[name].lazy()}).collect()
                 unit = numbers[f"{OWN}unit"].to_numpy() if facts.unit is not None else None
                 found = marks(facts, {c: numbers[c].to_numpy() for c in numbers.columns})
-                roster = roster.entered(name, facts.version, unit, numbers[f"{OWN}content"].to_numpy(), found)
+                content = numbers[f"{OWN}content"].to_numpy()
+                roster = roster.entered(name, facts.version, unit, content, found, facts.hidden)
                 self.rosters[domain] = roster
         for name in datasets:
             domain, audience = self.facts[name].audience(requester)

@@ -40,9 +40,11 @@ def marked(facts: DatasetFacts) -> dict[str, str]:
 
 
 def numbering_plan(facts: DatasetFacts) -> AnyNode:
-    """Return the plan that gives, per row of a table, a hash of its unit (if it has one), of all its values, and of each."""
+    """Return the plan that gives, per row of a table, a hash of its unit (if it has one), of all it shows, and of each value."""
     content: AnyExpr | None = None
-    for i, column in enumerate(facts.columns):
+    # INVARIANT: what is hidden is of no use: no change of it is to be seen
+    shown = [c for c in facts.columns if c.name not in facts.hidden] or list(facts.columns)
+    for i, column in enumerate(shown):
         part = _hash(column.name, column.dtype, i + 2)
         content = part if content is None else call("add", content, part)
     assert content is not None

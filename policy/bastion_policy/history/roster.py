@@ -9,7 +9,7 @@ table is another item: its values are other unknowns, and an answer before and o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -82,11 +82,17 @@ class Roster:
         return order, np.cumsum(counts) - counts
 
     def entered(
-        self, dataset: str, version: int, unit: Hashes | None, content: Hashes, marks: Mapping[str, Marks] | None = None
+        self,
+        dataset: str,
+        version: int,
+        unit: Hashes | None,
+        content: Hashes,
+        marks: Mapping[str, Marks] | None = None,
+        hidden: Collection[str] = (),
     ) -> Roster:
         """Return the roster with the rows of a version of a table in it; `unit` None: every row is its own unit.
 
-        marks: what each row holds, by column.
+        marks: what each row holds, by column. hidden: columns by which no row is another one.
 
         INVARIANT: a row that is nobody's is known by what it holds, wherever it stands, else by its place: rows that others leave,
         that are put into another order or that change where they stand are the same ones in the next version.
@@ -94,7 +100,7 @@ class Roster:
         if (dataset, version) in self.versions:
             return self
         marks = dict(marks or {})
-        found = self._entered(dataset, version, unit, content, marks)
+        found = self._entered(dataset, version, unit, content, marks, hidden)
         vintage, kept = Vintage(found.first[found.versions[dataset, version]], marks), dict(self.vintages)
         past = sorted(v for name, v in self.vintages if name == dataset)
         for number in past:
@@ -103,7 +109,13 @@ class Roster:
         return replace(found, vintages={**kept, (dataset, version): vintage})
 
     def _entered(
-        self, dataset: str, version: int, unit: Hashes | None, content: Hashes, marks: Mapping[str, Marks]
+        self,
+        dataset: str,
+        version: int,
+        unit: Hashes | None,
+        content: Hashes,
+        marks: Mapping[str, Marks],
+        hidden: Collection[str],
     ) -> Roster:
         tables = self.tables if dataset in self.tables else (*self.tables, dataset)
         number = tables.index(dataset)
@@ -130,8 +142,8 @@ class Roster:
         item[known] = self.order[at[known]]
         changed = known.copy()
         first_here = self.table[item[known]] == number
-        changed[known] &= np.where(first_here, self.content[item[known]] != content[known], False)
-        changed |= known & self._differing(dataset, np.where(known, item, 0), marks)
+        differs = self._differing(dataset, np.where(known, item, 0), {c: m for c, m in marks.items() if c not in hidden})
+        changed[known] &= np.where(first_here, self.content[item[known]] != content[known], differs[known])
         new = changed | ~known
         before = item.copy()
         item[new] = self.size + np.arange(int(new.sum()), dtype=np.int32)

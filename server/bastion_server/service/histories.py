@@ -127,7 +127,7 @@ class HistoryService:
             def enter() -> Roster:
                 unit = np.asarray(measured[UNIT]) if facts.unit is not None else None
                 found = roster.entered(
-                    facts.id, facts.version, unit, np.asarray(measured[CONTENT]), marks(facts, measured)
+                    facts.id, facts.version, unit, np.asarray(measured[CONTENT]), marks(facts, measured), facts.hidden
                 )
                 return found.without({key for key in found.versions if key[0] != facts.id or key[1] >= facts.version})
 
