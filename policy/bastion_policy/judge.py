@@ -184,7 +184,7 @@ class _Judge:
         if refused and (self.effective.open or typed.frame.private or any(f in typing.findings for f in refused)):
             return Verdict(Outcome.REFUSE, tuple(refused), facts=facts)
         if self.effective.open:
-            return Verdict(Outcome.RELEASE, release=approved_plan(self.bound, self.facts), facts=facts)
+            return Verdict(Outcome.RELEASE, release=masked(self.bound.root, self.facts), facts=facts)
         closed = _closed(self.effective)
         if self.effective.zone == "private":
             # answered with noise, or for these reasons not at all; the exact rules say nothing of it
