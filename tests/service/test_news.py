@@ -197,7 +197,7 @@ def test_a_request_ends_with_the_policy_it_was_about(world, table):
     denied = caught.value
     request = denied.request("to see them")
     states = []
-    remove = world.user.on_decision(lambda r: states.append(r.state))
+    remove = world.user.on_decision(lambda r: r.id == request.id and states.append(r.state))
     threading.Timer(0.3, lambda: world.owner.set_policy("changing", roles={"x": "measure"})).start()
     with pytest.raises(NotApproved) as ended:
         denied.wait(30)

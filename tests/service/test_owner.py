@@ -36,7 +36,7 @@ def test_a_revoked_approval_gives_nothing_more_and_says_so_at_once(world):
     assert denied.wait(60).height == 31
     assert titanic.head(31).fetch().height == 31
     heard, seen = threading.Event(), []
-    remove = world.user.on_decision(lambda r: (seen.append(r.info), heard.set()))
+    remove = world.user.on_decision(lambda r: r.id == request.id and (seen.append(r.info), heard.set()))
     ended = world.owner.revoke(request.id, "The study is over.")
     assert ended.info.ended == "revoked"
     assert heard.wait(60)
