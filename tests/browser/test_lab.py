@@ -7,7 +7,6 @@ With BASTION_SCREENSHOTS=FOLDER the screens are kept there (docs/images is made 
 
 from __future__ import annotations
 
-import os
 import threading
 
 import nbformat
@@ -127,10 +126,8 @@ def test_a_long_result_pages_while_its_kernel_lives_and_stays_as_a_table_after(s
     assert "widget-view" not in shown
 
 
-@pytest.mark.skipif(
-    not os.environ.get("BASTION_SCREENSHOTS"), reason="only makes screens: set BASTION_SCREENSHOTS=FOLDER"
-)
-def test_screens(stage, opened):
+@pytest.mark.slow
+def test_a_reason_that_is_typed_asks_nobody(stage, opened):
     tour(stage.lab.work)
     window = opened("short", width=1000, height=910)
     window.run_all()

@@ -22,10 +22,8 @@ import function_page as page  # noqa: E402
 FILES = sorted(page.FOLDER.glob("*.md"))
 ENTRY = re.compile(r"^## (?P<name>\S+)\n(?P<body>.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore"),
-    pytest.mark.skipif(pl.__version__.split(".")[:2] != ["2", "1"], reason="the pages show what Polars 2.1 gives"),
-]
+#: the pages show deprecated spellings, too
+pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 def entries() -> Iterator[tuple[str, str, str, str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Iterator
@@ -10,11 +9,10 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from kernel_client import Client, Stage, close_kernel, open_kernel
+from kernel_client import Client, Stage, kernel_through
 from network import Network
 from widget_page import Page
 
-from bastion.client.endpoints import write_profile
 from bastion.client.news import BACK, LOST, MEANWHILE
 from bastion.policy import Policy
 
@@ -31,13 +29,8 @@ def network(stage: Stage) -> Iterator[Network]:
 def kernel(jupyter: Path, stage: Stage, network: Network, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     """A kernel with alice connected, through a network that can be cut."""
     profile = tmp_path_factory.mktemp("profile") / "profile.toml"
-    before, os.environ["BASTION_PROFILE"] = os.environ["BASTION_PROFILE"], str(profile)
-    write_profile(network.endpoint, stage.server_key, str(stage.profile.parent / "keys" / "alice.key"))
-    client = open_kernel()
-    os.environ["BASTION_PROFILE"] = before
-    assert client.run("connect()").status == "ok"
-    yield client
-    close_kernel(client)
+    with kernel_through(network.endpoint, stage, profile) as client:
+        yield client
 
 
 def pending(stage: Stage, count: int) -> list:

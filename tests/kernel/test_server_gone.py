@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 
 import pytest
-from kernel_client import SLOW, close_kernel, open_kernel
+from kernel_client import SLOW, kernel_through
 from network import Network
-
-from bastion.client.endpoints import write_profile
 
 
 @pytest.fixture
@@ -21,14 +18,8 @@ def network(stage):
 
 @pytest.fixture
 def kernel(jupyter: Path, stage, network, tmp_path):
-    profile = tmp_path / "profile.toml"
-    before, os.environ["BASTION_PROFILE"] = os.environ["BASTION_PROFILE"], str(profile)
-    write_profile(network.endpoint, stage.server_key, str(stage.profile.parent / "keys" / "alice.key"))
-    client = open_kernel()
-    os.environ["BASTION_PROFILE"] = before
-    assert client.run("connect()").status == "ok"
-    yield client
-    close_kernel(client)
+    with kernel_through(network.endpoint, stage, tmp_path / "profile.toml") as client:
+        yield client
 
 
 def test_the_server_goes_in_the_middle_of_a_query(kernel, network):

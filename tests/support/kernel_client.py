@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +14,7 @@ from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.manager import KernelManager, start_new_kernel
 
 from bastion import Connection, Identity
+from bastion.client.endpoints import write_profile
 
 #: joins of "slow" with itself that take minutes, so that there is something to stop
 SLOW = 'slow = dataset("slow")\nslow.join(slow, how="cross").join(slow, how="cross", suffix="_b").select(pl.col("x").sum())'
@@ -111,6 +115,18 @@ class Client:
 def open_kernel() -> Client:
     manager, client = start_new_kernel(kernel_name="bastionlab", startup_timeout=60)
     return Client(manager, client)
+
+
+@contextlib.contextmanager
+def kernel_through(endpoint: str, stage: Stage, profile: Path) -> Iterator[Client]:
+    """A kernel with alice connected, by another way to the stage's server. profile: where its profile is written."""
+    before, os.environ["BASTION_PROFILE"] = os.environ["BASTION_PROFILE"], str(profile)
+    write_profile(endpoint, stage.server_key, str(stage.profile.parent / "keys" / "alice.key"))
+    client = open_kernel()
+    os.environ["BASTION_PROFILE"] = before
+    assert client.run("connect()").status == "ok"
+    yield client
+    close_kernel(client)
 
 
 def close_kernel(client: Client) -> None:
