@@ -172,9 +172,9 @@ class ReviewService:
         )  # fmt: skip
         reading, revoking = body.decision in ("read", "withhold"), body.decision == "revoke"
         if reading:
-            self._check_reading(body, filed, principal.name)
+            self._check_reading(filed, principal.name)
         if revoking:
-            self._check_revoking(body, filed, principal.name)
+            self._check_revoking(filed, principal.name)
 
         def change() -> tuple[AccessRequest | BastionError, list[Record]]:
             check_signed(self.store, principal, body.signed, expected, now)
@@ -208,15 +208,19 @@ class ReviewService:
             self.changed(decided)
         return self.info(decided, principal.name)
 
-    def _check_reading(self, body: Decide, filed: AccessRequest, who: str) -> None:
+    @staticmethod
+    def _check_owner(filed: AccessRequest, who: str) -> None:
+        if all(owner.owner != who for owner in filed.owners):
+            msg = f"There is no access request {filed.id!r} that you may decide."
+            raise NotFound(msg, code="missing.request")
+
+    def _check_reading(self, filed: AccessRequest, who: str) -> None:
         """Check that there is something whose reading may be decided, by its owner.
 
         Raises:
             NotFound: missing.request. InputError: input.request.reading, input.request.outdated.
         """
-        if all(owner.owner != who for owner in filed.owners):
-            msg = f"There is no access request {body.request!r} that you may decide."
-            raise NotFound(msg, code="missing.request")
+        self._check_owner(filed, who)
         if filed.grant is None:
             msg = f"This request is {filed.state}: nothing of it waits to be read."
             raise InputError(
@@ -233,15 +237,13 @@ class ReviewService:
                     next_step="The scientist can ask again about the data as it is now.",
                 )
 
-    def _check_revoking(self, body: Decide, filed: AccessRequest, who: str) -> None:
+    def _check_revoking(self, filed: AccessRequest, who: str) -> None:
         """Check that there is an approval to end, by an owner of it.
 
         Raises:
             NotFound: missing.request. InputError: input.request.revoking, input.grant.ended.
         """
-        if all(owner.owner != who for owner in filed.owners):
-            msg = f"There is no access request {body.request!r} that you may decide."
-            raise NotFound(msg, code="missing.request")
+        self._check_owner(filed, who)
         if filed.grant is None:
             msg = f"This request is {filed.state}: there is no approval to revoke."
             raise InputError(msg, code="input.request.revoking")
