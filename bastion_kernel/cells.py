@@ -65,7 +65,7 @@ class Workbench:
         self.environment = Environment()
         self.environment.recall = self._recall
         self.environment.ask_passphrase = kernel.passphrase
-        self.screen = Screen(self.environment, self._arrived)
+        self.screen = Screen(self.environment, self._arrived, kernel.replace)
         self.environment.on_connect = self._connected
         self.environment.on_print = self._print
         self.environment.on_display = self._display

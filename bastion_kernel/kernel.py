@@ -14,6 +14,7 @@ from typing import Any
 
 import zmq
 from bastion_plan.errors import InputError, LanguageError
+from bastion_widgets.show import Replaceable
 from ipykernel.kernelbase import Kernel
 
 from bastion.language.commands import without_commands
@@ -214,7 +215,15 @@ class BastionKernel(Kernel):
 
     def show(self, data: dict[str, Any], metadata: dict[str, Any] | None = None) -> None:
         """Show a MIME bundle below the cell."""
-        self.send_response(self.iopub_socket, "display_data", {"data": data, "metadata": metadata or {}})
+        content: dict[str, Any] = {"data": data, "metadata": metadata or {}}
+        if isinstance(data, Replaceable):
+            content["transient"] = {"display_id": data.display}
+        self.send_response(self.iopub_socket, "display_data", content)
+
+    def replace(self, data: dict[str, Any], display: str) -> None:
+        """Show a MIME bundle in the place of one that stands below a cell, be it of long ago."""
+        content = {"data": data, "metadata": {}, "transient": {"display_id": display}}
+        self.send_response(self.iopub_socket, "update_display_data", content)
 
     def _abort_queues(self, subshell_id: str | None = None) -> None:
         """After an error, abort the cells that wait.

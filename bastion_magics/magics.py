@@ -10,15 +10,16 @@ from typing import Any
 
 import polars as pl
 from bastion_plan.errors import BastionError, InputError
-from bastion_widgets.show import Screen
+from bastion_widgets.show import Replaceable, Screen
 from IPython.core.magic import Magics, line_cell_magic, magics_class
 from IPython.display import publish_display_data
 
 from bastion.client.connection import Released
 from bastion.client.denied import Denied, NotApproved
 from bastion.client.frames import RemoteLazyFrame
+from bastion.render.banners import connection_lines
 from bastion.render.bundles import both
-from bastion.render.cards import audit_list, dataset_list, request_list
+from bastion.render.cards import audit_list, connection_card, dataset_list, request_list
 from bastion.render.safe_text import safe_text
 from bastion.render.verdicts import assigned, quiet, verdict_of
 from bastion_magics.session import Session
@@ -86,7 +87,9 @@ class BastionMagics(Magics):
     def __init__(self, shell: Any) -> None:
         super().__init__(shell)
         self.session = Session()
-        self.screen = Screen(self.session.environment, self._arrived)
+        # a terminal would print the new view as well as the old one
+        replace = self._replace if getattr(shell, "kernel", None) is not None else None
+        self.screen = Screen(self.session.environment, self._arrived, replace)
 
     @line_cell_magic
     def bastion(self, line: str, cell: str | None = None) -> None:
@@ -125,7 +128,8 @@ class BastionMagics(Magics):
             case "" | "help":
                 print(USAGE)
             case "connect":
-                self._show(self.session.run(env.connect(*arguments[:2])))
+                card = connection_lines(self.session.run(env.connect(*arguments[:2])), "%bastion datasets")
+                self._publish(both(*connection_card(card)))
             case "whoami":
                 print(env.whoami())
             case "datasets":
@@ -214,7 +218,12 @@ class BastionMagics(Magics):
 
     def _publish(self, data: dict[str, Any]) -> None:
         self._others()
-        publish_display_data(data)
+        transient = {"display_id": data.display} if isinstance(data, Replaceable) else None
+        publish_display_data(data, transient=transient)
+
+    @staticmethod
+    def _replace(data: dict[str, Any], display: str) -> None:
+        publish_display_data(data, transient={"display_id": display}, update=True)
 
     def _others(self) -> None:
         """Something is shown: it takes the place of the line that says how far the cell is, and stays."""

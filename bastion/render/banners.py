@@ -46,8 +46,11 @@ def policy_line(policy: Policy, requester: str) -> str:
     return f"{first}; {rest}"
 
 
-def connection_lines(connection: Connection) -> list[str]:
-    """Return where one is, as whom, whether the server is attested, and the datasets with their policies; made safe."""
+def connection_lines(connection: Connection, datasets: str = "datasets()") -> list[str]:
+    """Return where one is, as whom, whether the server is attested, and the datasets with their policies; made safe.
+
+    datasets: what lists them all, as one writes it here.
+    """
     welcome = connection.welcome
     attested = "attested" if welcome.attested else "not attested: whoever runs the server's machine could read the data"
     cards = sorted((d.facts for d in connection._datasets.values()), key=lambda facts: facts.name)
@@ -56,7 +59,7 @@ def connection_lines(connection: Connection) -> list[str]:
         f"Connected to {connection.endpoint} as {connection.identity} ({', '.join(welcome.roles)}).",
         f"Encrypted with CURVE; {attested}.",
         *(["The connection is lost just now, and is opened anew by itself."] if connection.state == "lost" else []),
-        f"{count} dataset{'s' if count != 1 else ''} to explore: datasets()",
+        f"{count} dataset{'s' if count != 1 else ''} to explore: {datasets}",
     ]
     for facts in cards[:MAX_DATASETS]:
         name, owner = safe_text(facts.name, MAX_NAME), safe_text(facts.owner, MAX_NAME)

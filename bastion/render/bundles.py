@@ -18,6 +18,7 @@ from bastion.client.denied import AccessRequest, Denied
 from bastion.client.frames import RemoteLazyFrame
 from bastion.client.preview import FakeFrame
 from bastion.render import cards, denials, previews, released, tables
+from bastion.render.banners import connection_lines
 from bastion.render.charts import Chart
 from bastion.render.safe_text import safe_html, safe_text
 
@@ -101,7 +102,7 @@ def _list(values: list[Any]) -> Bundle:
 
 register(Denied, lambda value: both(denials.denial_html(value), denials.denial_text(value)))
 register(BastionError, lambda value: both(denials.error_html(value), denials.error_text(value)))
-register(Connection, lambda value: both(*cards.connection_card(value)))
+register(Connection, lambda value: both(*cards.connection_card(connection_lines(value))))
 register(RemoteLazyFrame, _frame)
 register(Dataset, lambda value: both(*cards.dataset_card(value)))
 register(AccessRequest, lambda value: both(*cards.request_list([value])))

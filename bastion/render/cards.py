@@ -10,12 +10,10 @@ from typing import TYPE_CHECKING
 from bastion_policy.words import policy_words
 from bastion_wire.messages import AuditRecord, Dataset
 
-from bastion.render.banners import connection_lines
 from bastion.render.safe_text import safe_html, safe_text
 from bastion.render.tables import STYLE
 
 if TYPE_CHECKING:
-    from bastion.client.connection import Connection
     from bastion.client.denied import AccessRequest
 
 
@@ -68,9 +66,8 @@ def dataset_list(cards: Sequence[Dataset]) -> tuple[str, str]:
     return f'{STYLE}<div class="bastion">{grid_html(header, rows)}</div>', grid_text(header, rows)
 
 
-def connection_card(connection: Connection) -> tuple[str, str]:
-    """Return (HTML, text) of a connection: where, as whom, whether attested, and what the policies of the datasets allow."""
-    lines = connection_lines(connection)
+def connection_card(lines: Sequence[str]) -> tuple[str, str]:
+    """Return (HTML, text) of a connection. lines: as `connection_lines` gives them."""
     page = "".join(f"<div>{safe_html(line)}</div>" for line in lines)
     return f'{STYLE}<div class="bastion"><div class="box good">{page}</div></div>', "\n".join(lines)
 

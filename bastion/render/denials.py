@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bastion_plan.errors import BastionError
@@ -15,11 +16,11 @@ if TYPE_CHECKING:
 
 
 MAX_WORDS = 200
+#: before what waits for an owner; unlike a raised hand it is in most fonts
+SIGN = "⚑"
 #: in place of the buttons below a denial, where their kernel is gone
-GONE = where_dead(
-    "bastion-denied",
-    "font-size:11px;color:var(--jp-ui-font-color2,#666);content:'Run the cell again to go on: it shows how a request stands.'",
-)
+AGAIN = "font-size:11px;color:var(--jp-ui-font-color2,#666);content:'Run the cell again to go on: it shows how a request stands.'"
+GONE = where_dead("bastion-denied", AGAIN)
 
 
 def standing_request(denied: Denied) -> AccessRequest | None:
@@ -33,25 +34,52 @@ def standing_request(denied: Denied) -> AccessRequest | None:
     return filed
 
 
-def denial_html(denied: Denied) -> str:
-    """Return a denial as HTML."""
+@dataclass(frozen=True)
+class Course:
+    """What became of a denial after its cell had ended, as a saved notebook keeps it below the reason.
+
+    state: how the request stands, in a sentence; answer: the owner's words. html, text: what arrived. key: a CSS class of
+    this part, by which a widget that says the same hides it while it lives. open: whether there is more to come.
+    """
+
+    state: str = ""
+    answer: str = ""
+    html: str = ""
+    text: str = ""
+    key: str = ""
+    open: bool = True
+
+
+def denial_html(denied: Denied, course: Course | None = None) -> str:
+    """Return a denial as HTML. course: what became of it."""
     rows = [f"<b>{safe_html(denied.message)}</b>", safe_html(denied.reason)]
     if denied.fix:
         rows.append(f"What would pass: {safe_html(denied.fix)}")
-    rows += [safe_html(line) for line in [*_earlier(denied), *_offers(denied)]]
+    offers = _offers(denied) if course is None else []
+    rows += [safe_html(line) for line in [*_earlier(denied), *offers]]
     kind = "bad" if denied.outcome == "refuse" else ""
     body = "".join(f"<div>{row}</div>" for row in rows if row)
     code = f'<div class="rule">{safe_html(denied.code)}</div>'
-    return f'{STYLE}{GONE}<div class="bastion bastion-denied"><div class="box {kind}">{body}{code}</div></div>'
+    gone, below = GONE, ""
+    if course is not None:
+        words = f" “{safe_html(course.answer)}”" if course.answer else ""
+        state = f"<div><b>{safe_html(course.state)}</b>{words}</div>" if course.state else ""
+        below = f'<div class="{safe_html(course.key)}">{state}{course.html}</div>'
+        gone = GONE if course.open else where_dead("bastion-denied", "content:''")
+    return f'{STYLE}{gone}<div class="bastion bastion-denied"><div class="box {kind}">{body}{code}</div>{below}</div>'
 
 
-def denial_text(denied: Denied) -> str:
-    """Return a denial as text."""
-    lines = [f"✋ {denied.message}", f"   {denied.reason}"]
+def denial_text(denied: Denied, course: Course | None = None) -> str:
+    """Return a denial as text. course: what became of it."""
+    lines = [f"{SIGN} {denied.message}", f"  {denied.reason}"]
     if denied.fix:
-        lines.append(f"   What would pass: {denied.fix}")
-    lines += [f"   {line}" for line in [*_earlier(denied), *_offers(denied)]]
-    return "\n".join(safe_text(line) for line in [*lines, f"   [{denied.code}]"])
+        lines.append(f"  What would pass: {denied.fix}")
+    lines += [f"  {line}" for line in [*_earlier(denied), *(_offers(denied) if course is None else [])]]
+    lines.append(f"  [{denied.code}]")
+    if course is not None and course.state:
+        lines.append(course.state + (f" “{course.answer}”" if course.answer else ""))
+    found = "\n".join(map(safe_text, lines))
+    return f"{found}\n{course.text}" if course is not None and course.text else found
 
 
 def _earlier(denied: Denied) -> list[str]:
@@ -77,7 +105,7 @@ def _offers(denied: Denied) -> list[str]:
         answer = f" The owner's answer: {filed.answer}" if filed.answer else ""
         lines.append(f"Your request {filed.id} is {filed.state}.{answer}")
     elif denied.outcome == "review":
-        lines.append('Nothing was sent to the owner. To ask: denied.request("why you need it")')
+        lines.append('Nothing goes to the owner until you ask: denied.request("why you need it")')
     return lines
 
 

@@ -36,7 +36,8 @@ STYLE = """<style>
 .bastion table{border-collapse:collapse;margin:2px 0;font-size:12px;display:block;overflow-x:auto;max-width:100%}
 .bastion th,.bastion td{padding:2px 10px;text-align:right;border:none;white-space:pre;line-height:1.35}
 .bastion thead tr:first-child th{font-weight:600}
-.bastion thead tr:last-child th{font-weight:400;color:var(--jp-ui-font-color2,#666);border-bottom:1px solid var(--jp-border-color1,#bbb)}
+.bastion thead tr:last-child:not(:first-child) th{font-weight:400;color:var(--jp-ui-font-color2,#666)}
+.bastion thead tr:last-child th{border-bottom:1px solid var(--jp-border-color1,#bbb)}
 .bastion td.s,.bastion th.s{text-align:left}
 .bastion td.n{color:var(--jp-ui-font-color3,#999)}
 .bastion td.x{color:#b7791f;cursor:help}
@@ -200,9 +201,9 @@ def rows_html(view: pl.DataFrame, marks: Marks | None = None) -> str:
         cells = []
         for side, taken, value in zip(classes, withheld, row, strict=True):
             if value is None and taken:
-                cells.append(f'<td class="x" title="Taken out by the guard">{TAKEN_OUT}</td>')
+                cells.append(f'<td class="{f"{side} x".strip()}" title="Taken out by the guard">{TAKEN_OUT}</td>')
                 continue
-            kind, shown = "n" if value is None else side, value_text(value)
+            kind, shown = f"{side} n".strip() if value is None else side, value_text(value)
             whole = f' title="{safe_html(shown, MAX_TITLE)}"' if len(shown) > MAX_CELL else ""
             start = f'<td class="{kind}"{whole}>' if kind else f"<td{whole}>"
             cells.append(f"{start}{_cell(shown)}</td>")

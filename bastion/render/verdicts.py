@@ -10,9 +10,10 @@ from bastion_policy.verdict import Outcome
 
 from bastion.client.explaining import verdict_line
 from bastion.client.frames import RemoteLazyFrame
+from bastion.render.denials import SIGN
 from bastion.render.safe_text import safe_html, safe_text
 
-SIGNS = {Outcome.RELEASE: "✓", Outcome.REVIEW: "✋", Outcome.REFUSE: "✗"}
+SIGNS = {Outcome.RELEASE: "✓", Outcome.REVIEW: SIGN, Outcome.REFUSE: "✗"}
 MAX_LINE = 400
 MAX_LINES = 5
 

@@ -13,6 +13,7 @@ import nbformat
 import polars as pl
 import pytest
 from jupyter_lab import EVIL, ROOT
+from nbconvert import HTMLExporter
 
 #: cells of the tour up to the denial; the two after it ask and wait in code, which is done by clicks here
 LAST = "tour-13"
@@ -61,24 +62,26 @@ def test_run_all_ask_and_get_the_rows(stage, opened):
     window.keep("approved.png", last)
 
     window.save_and_reload()
-    window.cells.last.get_by_text("The owner approved").wait_for(timeout=60_000)
-    # without its kernel the widget is gone; the released table, and the reason of the denial, are part of the notebook
+    last.locator(".jp-OutputArea-output.jupyter-widgets").get_by_text("The owner approved").wait_for(timeout=60_000)
+    assert window.cells.last.inner_text().count("shape: (5, 12)") == 1, "the widget shows it, the static view does not"
+    # without its kernel the widget is gone; the reason, the owner's words and the approved table are part of the notebook
     window.expected.append("widget model not found")
     window.end_kernel()
     window.save_and_reload()
     gone = window.cells.last.locator(".jupyter-widgets:not(:has(*))")
     gone.get_by_text("Error displaying widget").wait_for(timeout=60_000)
-    assert "Run the cell again" in gone.evaluate("node => getComputedStyle(node, '::after').content")
+    assert gone.evaluate("node => getComputedStyle(node, '::after').content") in ("none", '""')
     assert gone.evaluate("node => getComputedStyle(node).fontSize") == "0px"
     kept = window.page.locator(".jp-Notebook").inner_text()
-    for part in ("0.62963", "single people", "denied.row-level"):
+    for part in ("0.62963", "single people", "denied.row-level", "Fine for the tour.", "shape: (5, 12)"):
         assert part in kept
+    shown = HTMLExporter().from_filename(str(stage.lab.work / "tour.ipynb"))[0]
+    assert "shape: (5, 12)" in shown
+    assert "Fine for the tour." in shown
     window.keep("reloaded.png", window.cells.last)
 
 
 def test_a_long_result_pages_while_its_kernel_lives_and_stays_as_a_table_after(stage, opened):
-    from nbconvert import HTMLExporter
-
     from bastion.policy import Policy
 
     name = EVIL + " "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 import polars as pl
@@ -161,9 +162,11 @@ def test_a_request_taken_up_again_may_be_withdrawn_and_asked_anew(kernel, stage)
     assert pending(stage) == []
     page.until(lambda: "Ask again" in page.buttons())
     page.click("Ask again")
+    page.until(lambda: page.buttons() == {"Request access"})
+    page.click("Request access")
     page.until(lambda: "needs a reason" in page.html())
     page.type("second thoughts")
-    page.click("Ask again")
+    page.click("Request access")
     page.until(lambda: "Withdraw" in page.buttons())
     assert [r.reason for r in pending(stage)] == ["second thoughts"]
 
@@ -210,6 +213,37 @@ def test_an_approval_that_holds_shows_until_when_and_gives_it_again(kernel, stag
     kernel.run("released = None")
     page.click("Show it again")
     page.until(lambda: kernel.run("released").of("execute_result"), 20)
+
+
+def test_what_became_of_it_is_kept_with_the_reason(kernel, stage):
+    page = Page(kernel)
+    ask(page, 18)
+    page.until(lambda: "Waiting for the owner" in page.kept())
+    assert "single people" in page.kept(), "the reason stays"
+    assert "until you ask" not in page.kept()
+    stage.owner.approve(pending(stage)[0], EVIL)
+    page.until(lambda: "shape: (18, 12)" in page.kept() and "has been handed out" in page.kept())
+    clean(page.kept())
+    text = page.replaced[page.static]["text/plain"]
+    assert "shape: (18, 12)" in text
+    assert "\u202e" not in text
+    # the widget shows the same: while it answers, only one of them is seen
+    (hidden,) = re.findall(r'<div class="(bastion-[0-9a-f]+)"><div><b>', page.kept())
+    assert f".{hidden}{{display:none}}" in page.html()
+    assert f"{hidden}-live" in page.states[page.root]["_dom_classes"]
+    # what was read comes first, asking anew below it
+    children = [k.removeprefix("IPY_MODEL_") for k in page.states[page.root]["children"]]
+    assert [page.states[k]["_model_name"] for k in children] == ["HTMLModel", "HTMLModel", "HBoxModel"]
+    assert page.buttons() == {"Ask again"}
+
+
+def test_the_owners_no_is_kept_too(kernel, stage):
+    page = Page(kernel)
+    ask(page, 19)
+    stage.owner.deny(pending(stage)[0], "Means are enough.")
+    page.until(lambda: "Means are enough." in page.kept())
+    assert "said no" in page.kept()
+    assert "<table>" not in page.kept()
 
 
 def test_an_approval_taken_back_says_so(kernel, stage):

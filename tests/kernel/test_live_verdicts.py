@@ -18,7 +18,7 @@ def test_a_query_that_is_given_a_name_shows_its_verdict_and_runs_nothing(kernel,
     (line,) = reply.shown
     text = line["text/plain"]
     assert "rates: ✓ Released automatically" in text
-    assert "rows: ✋" in text
+    assert "rows: ⚑" in text
     assert "single people's rows" in text
     assert "names: ✗" in text
     assert "t: " not in text, "a dataset is no query"
@@ -30,7 +30,7 @@ def test_a_query_that_is_given_a_name_shows_its_verdict_and_runs_nothing(kernel,
 def test_the_line_is_that_of_explain(kernel):
     shown = kernel.run('q = dataset("titanic").head(4)').shown[0]["text/plain"]
     explained = kernel.run("print(q.explain())").stream("stdout")
-    assert shown.split(": ✋ ")[1].split(".")[0] in explained
+    assert shown.split(": ⚑ ")[1].split(".")[0] in explained
 
 
 def test_an_explanation_reads_as_lines_and_is_a_text(kernel):

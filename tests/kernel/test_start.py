@@ -119,7 +119,7 @@ def test_strings_of_others_are_made_safe():
         check_text(line, lines=False)
     assert "and 3 more" in "\n".join(lines)
     assert max(map(len, lines[3:])) < 400
-    page, text = connection_card(connection)
+    page, text = connection_card(connection_lines(connection))
     check_html(page)
     check_text(text)
 

@@ -215,7 +215,7 @@ def test_verdicts_and_results_in_their_place():
         '%%bastion\ndataset("titanic").select(pl.len())',
         "%bastion requests",
     )
-    assert "rows: ✋" in shown(named)
+    assert "rows: ⚑" in shown(named)
     assert len(asked) == 1, "the verdict made room for the result"
     assert "891" in shown(asked)
     assert "smallest group allowed" in shown(asked)

@@ -15,6 +15,8 @@ class Page:
     def __init__(self, kernel: Client) -> None:
         self.kernel = kernel
         self.states: dict[str, dict] = {}
+        #: what stands under the id of a display, once it has been replaced
+        self.replaced: dict[str, dict] = {}
 
     def take(self, messages: list[dict]) -> None:
         for message in messages:
@@ -24,6 +26,8 @@ class Page:
                 self.states[content["comm_id"]] = dict(data["state"])
             elif message["msg_type"] == "comm_msg" and data.get("method") == "update":
                 self.states.setdefault(content["comm_id"], {}).update(data["state"])
+            elif message["msg_type"] == "update_display_data":
+                self.replaced[content["transient"]["display_id"]] = data
 
     def run(self, code: str):
         reply = self.kernel.run(code)
@@ -82,3 +86,8 @@ class Page:
         """Run a cell that asks for single rows, and is denied."""
         reply = self.run(f'dataset("{dataset}").head({rows})')
         self.root = reply.shown[1]["application/vnd.jupyter.widget-view+json"]["model_id"]
+        self.static = reply.of("display_data")[0]["transient"]["display_id"]
+
+    def kept(self) -> str:
+        """Return what a saved notebook has of the denial now."""
+        return self.replaced.get(self.static, {}).get("text/html", "")

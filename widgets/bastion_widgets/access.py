@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
@@ -13,9 +14,9 @@ from bastion_plan.errors import BastionError, InputError
 from bastion.client.connection import Released
 from bastion.client.denied import AccessRequest, Denied
 from bastion.render.bundles import clipped_table
-from bastion.render.denials import error_html, standing_request
+from bastion.render.denials import AGAIN, Course, error_html, standing_request
 from bastion.render.progress import ProgressText
-from bastion.render.released import released_html
+from bastion.render.released import released_html, released_text
 from bastion.render.requests import may_be_asked_again, state_text
 from bastion.render.safe_text import safe_html
 
@@ -25,6 +26,12 @@ if TYPE_CHECKING:
 PLACEHOLDER = "Why do you need this? The owner reads it."
 EVERY = 0.25  #: seconds between two lines of progress
 FIRST = 2.0  #: seconds that the cell which asked has to take the result, before a list of requests does
+#: while the widget answers, the static view does not say the same; once its kernel is gone, only the static view says it
+ALIVE = f"""<style>
+body:not(:has(.KEY-live.jupyter-widgets-disconnected)) .KEY{{display:none}}
+.KEY-live.jupyter-widgets-disconnected>*{{display:none!important}}
+.KEY-live.jupyter-widgets-disconnected::after{{{AGAIN}}}
+</style>"""
 
 
 class AccessRequestWidget(w.VBox):
@@ -36,6 +43,7 @@ class AccessRequestWidget(w.VBox):
     Args:
         subject: a denial; or a request that was filed before, as `requests()` lists them after a restart.
         on_result: takes every table that arrives. shelf: keeps the pages of a long table.
+        keep: takes what became of a denial, whenever that changes, for the static view of it: a saved notebook has nothing else.
     """
 
     def __init__(
@@ -43,7 +51,12 @@ class AccessRequestWidget(w.VBox):
         subject: Denied | AccessRequest,
         on_result: Callable[[Released], None] | None = None,
         shelf: Shelf | None = None,
+        keep: Callable[[Course], None] | None = None,
     ) -> None:
+        self._keep, self._course = keep, Course()
+        self._key = f"bastion-{secrets.token_hex(6)}"
+        self._arrived: Released | None = None
+        self._asking = False
         self._denied = subject if isinstance(subject, Denied) else None
         self._connection = subject._connection
         self._on_result, self._shelf = on_result, shelf
@@ -57,7 +70,7 @@ class AccessRequestWidget(w.VBox):
         # every widget, layout and style is a message of its own: those that can be shared are, and parts come when needed
         self._layout, self._plain = w.Layout(width="auto"), w.ButtonStyle()
         self._row = w.HBox([], layout=self._layout)
-        super().__init__([], layout=self._layout)
+        super().__init__([], layout=self._layout, _dom_classes=(f"{self._key}-live",))
         self._remove: Callable[[], None] = lambda: None
         self._listen()
         self._draw()
@@ -93,17 +106,13 @@ class AccessRequestWidget(w.VBox):
     def _draw(self) -> None:
         request, denied = self._request, self._denied
         asks = (denied is not None and denied.outcome == "review") if request is None else may_be_asked_again(request)
-        parts: list[w.Widget] = []
-        if request is not None:
-            answer = f" “{safe_html(request.answer)}”" if request.answer else ""
-            parts.append(self._html("state", f"<b>{safe_html(state_text(request))}</b>{answer}"))
-        if asks:
-            parts.append(self._reason())
+        writes = asks and (request is None or self._asking)
         row = []
-        if asks:
-            again = "Ask again" if request is not None else "Request access"
+        if writes:
             tip = "Send this query and your reason to the owner"
-            row.append(self._button("ask", again, tip, self._file, button_style="primary"))
+            row.append(self._button("ask", "Request access", tip, self._file, button_style="primary"))
+        elif asks:
+            row.append(self._button("again", "Ask again", "Put the same query to the owner anew", self._ask_again))
         if denied is not None and denied.has_safe_part and not self._shown:
             row.append(self._button("safe", self._safe_label(), "Show what may leave now", self._show_safe))
         if self.state == "pending":
@@ -118,12 +127,35 @@ class AccessRequestWidget(w.VBox):
                 self._button("open", "Show the result" if once else "Show it again", tip, lambda: self._fetching())
             )
         self._row.children = row
-        if row:
-            parts.append(self._row)
-        parts += [self._made[name] for name in ("progress", "result") if self._text(name)]
+        shown = [self._made[name] for name in ("progress", "result") if self._text(name)]
         if self._pages is not None:
-            parts.append(self._pages)
-        self.children = parts
+            shown.append(self._pages)
+        ways = [*([self._reason()] if writes else []), *([self._row] if row else [])]
+        state = []
+        if request is not None:
+            answer = f" “{safe_html(request.answer)}”" if request.answer else ""
+            alive = ALIVE.replace("KEY", self._key)
+            state.append(self._html("state", f"{alive}<b>{safe_html(state_text(request))}</b>{answer}"))
+        # what arrived is what one reads; asking anew comes below it
+        self.children = [*state, *shown, *ways] if self._shown else [*state, *ways, *shown]
+        self._remember()
+
+    def _remember(self) -> None:
+        """Let the static view say what became of the denial."""
+        request, arrived = self._request, self._arrived
+        if self._keep is None or (request is None and arrived is None):
+            return
+        course = Course(
+            state_text(request) if request is not None else "",
+            request.answer if request is not None else "",
+            released_html(arrived) if arrived is not None else "",
+            released_text(arrived) if arrived is not None else "",
+            self._key,
+            open=request is None or self.state == "pending" or not (self._shown or self.state == "denied"),
+        )
+        if course != self._course:
+            self._course = course
+            self._keep(course)
 
     def _safe_label(self) -> str:
         assert self._denied is not None
@@ -188,6 +220,9 @@ class AccessRequestWidget(w.VBox):
         self._request = AccessRequest(filed, self._connection, self._request._plan)
         self._release()
 
+    async def _ask_again(self) -> None:
+        self._asking = True
+
     async def _file(self) -> None:
         reason, button = self._made["reason"].value, self._made["ask"]
         button.disabled = True
@@ -200,7 +235,8 @@ class AccessRequestWidget(w.VBox):
                     raise InputError(msg, code="input.reason", next_step="Say in a sentence what you need it for.")
                 self._request = await self._connection._file_request(self._request._query(), reason.strip())
             self._own = self._claim()
-            self._shown = False
+            self._shown = self._asking = False
+            self._arrived = None
             self._html("result", "")
             self._listen()
         finally:
@@ -310,6 +346,8 @@ class AccessRequestWidget(w.VBox):
             self._pages = self._shelf.add(released)
             twin = self._pages.twin
         line = "In the next cells this table is: released"
-        self._html("result", released_html(released, line, twin=twin))
+        self._arrived = released
+        alive = ALIVE.replace("KEY", self._key) if self._request is None else ""
+        self._html("result", alive + released_html(released, line, twin=twin))
         if self._on_result is not None:
             self._on_result(released)

@@ -55,6 +55,6 @@ class RequestRows(w.VBox):
 def _title(request: AccessRequest) -> str:
     what = request.words or request.code
     return (
-        f'<div style="margin-top:6px"><code>{safe_html(request.id)}</code> {safe_html(what, 300)}'
-        f"<br><small>“{safe_html(request.reason, 300)}”</small></div>"
+        f'<div style="margin-top:6px;line-height:1.5"><code>{safe_html(request.id)}</code> {safe_html(what, 300)}'
+        f"<br><small style='color:var(--jp-ui-font-color2,#666)'>“{safe_html(request.reason, 300)}”</small></div>"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,8 @@ import polars as pl
 from bastion.client.connection import Released
 from bastion.client.denied import AccessRequest, Denied, NotApproved
 from bastion.language import Environment
-from bastion.render.bundles import Bundle, bundle, clipped_table
+from bastion.render.bundles import Bundle, both, bundle, clipped_table
+from bastion.render.denials import Course, denial_html, denial_text
 from bastion.render.requests import may_resume
 from bastion.render.safe_text import safe_text
 from bastion_widgets.names import install
@@ -36,17 +38,33 @@ def register(kind: type, make: Maker) -> None:
     _MAKERS[kind] = make
 
 
+class Replaceable(Bundle):
+    """A bundle that another one may take the place of later. display: the id that it is to be shown under."""
+
+    def __init__(self, data: Bundle, display: str) -> None:
+        super().__init__(data)
+        self.display = display
+
+
 class Screen:
     """What is shown of one session's values.
 
     Args:
         environment: the session. arrived: takes what a widget fetches after its cell has ended; by default nothing.
+        replace: shows a bundle in the place of the one that was shown under an id, after its cell has ended, too; None
+            where the front end cannot.
     """
 
-    def __init__(self, environment: Environment, arrived: Callable[[Released], None] | None = None) -> None:
+    def __init__(
+        self,
+        environment: Environment,
+        arrived: Callable[[Released], None] | None = None,
+        replace: Callable[[Bundle, str], None] | None = None,
+    ) -> None:
         self.environment = environment
         install(environment)
         self.arrived = arrived or (lambda released: None)
+        self.replace = replace
         self._shelf: Shelf | None = None
         self._waiting: deque[AccessRequestWidget] = deque(maxlen=MAX_REFRESHED)
 
@@ -114,14 +132,21 @@ def _table(value: Any, screen: Screen) -> list[Bundle] | None:
 
 
 def _denial(denied: Denied, screen: Screen) -> list[Bundle] | None:
-    """The reason as static text, which survives anything; below it the ways on."""
+    """The reason as static text, which survives anything; below it the ways on. What comes of them is kept with the reason."""
     if denied.outcome != "review" and not denied.has_safe_part:
         return None
     from bastion_widgets.access import AccessRequestWidget
 
-    widget = AccessRequestWidget(denied, screen.arrived, screen.shelf())
+    replace, display = screen.replace, uuid.uuid4().hex
+    first = bundle(denied) if replace is None else Replaceable(bundle(denied), display)
+
+    def keep(course: Course) -> None:
+        if replace is not None:
+            replace(both(denial_html(denied, course), denial_text(denied, course)), display)
+
+    widget = AccessRequestWidget(denied, screen.arrived, screen.shelf(), keep)
     screen.watch(widget)
-    return [bundle(denied), widget._repr_mimebundle_()]
+    return [first, widget._repr_mimebundle_()]
 
 
 def _requests(value: list[Any], screen: Screen) -> list[Bundle] | None:
