@@ -13,6 +13,7 @@ from bastion_policy.history.near import Cells
 from bastion_policy.history.sets import Items
 from bastion_policy.judge_channels import (
     APPROVED,
+    BEFORE,
     BLURRED,
     FIRST,
     OF_COLUMN,
@@ -154,7 +155,7 @@ def completed(history: History, k: int) -> int:
             continue
         rest = np.zeros(shown.size, bool)
         for name, held in before.channels.items():
-            if name.startswith((OF_PEOPLE, OF_VINTAGE, OF_COLUMN, FIRST, SHOWN, PICKED, BLURRED)):
+            if name.startswith((OF_PEOPLE, OF_VINTAGE, OF_COLUMN, FIRST, SHOWN, PICKED, BLURRED, BEFORE)):
                 continue
             for part in range(held.parts.shape[0]):
                 told = held.populations(part)

@@ -35,6 +35,7 @@ from bastion_policy.guard_plans import Rewriter, as_float, lenient, nesting
 from bastion_policy.history import History, Sets
 from bastion_policy.history.coverage import covered
 from bastion_policy.judge_bits import Budget
+from bastion_policy.judge_corrections import tell_approved
 from bastion_policy.judge_differences import SUMMED, Differences
 from bastion_policy.judge_edges import (
     conditions_below,
@@ -380,6 +381,8 @@ class BoundaryJudge:
         self.memory.approve(asked, rows=rows, picked=picked)
         if not rows:
             self.memory.blur(asked, loose)
+            for s in (s for s in self.boundary.statistics if not s.population):
+                tell_approved(self.memory, s, asked, self.world)
         yield from rules.witness(m)
 
     # -- what was released before

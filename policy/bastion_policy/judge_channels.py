@@ -14,8 +14,10 @@ PICKED = "~picked"
 RELEASED = "~released"
 #: begins the channels of those of whom an owner released a number of a column, of which nobody can tell what of whom is in it
 BLURRED = "~blurred "
-#: begins the channels of populations of which numbers of a column were told, where others hold the same in most rows
-OF_COLUMN = "~of "
+#: the channel of populations of which numbers of a column of a version were told, as its "plan" says, where there are several or copies
+OF_COLUMN = "~of"
+#: the channel of those of which any number may have been told before there were several versions
+BEFORE = "~before"
 #: begins the channels in which a row is the same whatever has become of its content: what did not change is the same unknown
 FIRST = "^"
 #: begins the channels of what was told of one version of one table, of rows as they were first, where there are several; alone:

@@ -33,11 +33,12 @@ from bastion_policy.history import Channel, Sets
 from bastion_policy.history.past import Beside
 from bastion_policy.history.sets import Items, together
 from bastion_policy.history.vintages import Agreement, agreements, different
+from bastion_policy.judge_corrections import cleared, tell
 from bastion_policy.judge_history import CLOSE, MOST_LOOKED_AT, Memory
 from bastion_policy.judge_homogeneity import least_differing, watched
 from bastion_policy.judge_people import sound
 from bastion_policy.judge_rules import Judged
-from bastion_policy.judge_versions import Compared, compared, copied, told, told_of
+from bastion_policy.judge_versions import Compared, compared, may_have_changed, told
 from bastion_policy.judge_watch import Part
 from bastion_policy.lineage import Form, Occurrence, Source, World
 from bastion_policy.model import Effective
@@ -376,12 +377,14 @@ class Differences:
         """Withhold numbers beside those of the column, or one like it, that give away what few of the people hold."""
         for column in self._secret(s, o):
             asked = flags & judged.shown[i]
-            near = asked & (self.memory.blurred(o, sets, column) | copied(self.memory, o, sets.where(asked), column))
+            unknown = may_have_changed(self.memory, o, sets.where(asked), column)
+            near = asked & (self.memory.blurred(o, sets, column) | unknown)
+            near |= asked & ~cleared(self.memory, o, sets, asked & ~near, column)
             if near.any():
                 judged.shown[i][near] = False
                 judged.failed.append((i, "history"))
             # INVARIANT: at once, so that another column of the same question is compared with it
-            beyond = asked & ~near & ~told_of(self.memory, o, sets, asked & ~near, column)
+            beyond = asked & ~near & ~tell(self.memory, o, sets, asked & ~near, column)
             if beyond.any():
                 judged.shown[i][beyond] = False
                 judged.failed.append((i, "audit-capacity"))

@@ -27,6 +27,7 @@ from bastion_policy.guard_cells import (
 from bastion_policy.guard_plans import as_float, lenient
 from bastion_policy.history import Sets
 from bastion_policy.judge_channels import channel_of
+from bastion_policy.judge_corrections import tell_approved
 from bastion_policy.judge_history import MOST_SNAPPED, Memory, Standing
 from bastion_policy.judge_people import PeopleOf, Stood, compared
 from bastion_policy.judge_repeats import Evenness, Repeats
@@ -101,6 +102,13 @@ class ValueRules(Rules):
         return found
 
     @staticmethod
+    def _chosen(s: Statistic) -> Expr:
+        """Return the condition inside a statistic that picks its rows."""
+        condition = both(s.population)
+        assert condition is not None
+        return condition
+
+    @staticmethod
     def _present(s: Statistic) -> Expr:
         """Return the condition that a row is in a statistic's numbers."""
         present = both([*s.population, *(call("is_not_null", t.expr) for t in s.terms)])
@@ -117,9 +125,7 @@ class ValueRules(Rules):
         conditions: list[Expr] = list(s.population)
         if s.guard is Guard.HELD and s.population and (s.function == "mean" or self._watched(s.terms[0])):
             # the mean's divisor counts them, and of a watched column they may be nearly all alike
-            condition = both(s.population)
-            assert condition is not None
-            found.append((self._named(condition), condition, frozenset()))
+            found.append((self._named(self._chosen(s)), self._chosen(s), frozenset()))
         if s.guard is Guard.HELD or self._counts(s):
             conditions.append(Cast(lenient(s.terms[0].expr), BOOLEAN, strict=False))
         if conditions:
@@ -247,6 +253,8 @@ class ValueRules(Rules):
                     alone = Memory(memory.history, tuple(memory.occurrences[i] for i in mine), memory.effective)
                     yield from alone.wholes(m, part)
                     alone.approve([asked[i] for i in mine], channel_of(part))
+                if s.population and name == self._named(self._chosen(s)):
+                    tell_approved(memory, s, asked, self.world)
             columns, populations = self._of_people(s)
             for (o, source), population in product(columns, populations):
                 asked = yield from memory.members(m, self._named(population))

@@ -12,7 +12,8 @@ from bastion_policy.history import SAME, Channel, Sets
 from bastion_policy.history.past import Past
 from bastion_policy.history.sets import Items
 from bastion_policy.judge_approved import besides, unknown
-from bastion_policy.judge_channels import APPROVED, FIRST, OF_COLUMN, OF_VINTAGE, vintage
+from bastion_policy.judge_channels import APPROVED, FIRST, OF_VINTAGE, vintage
+from bastion_policy.judge_corrections import begin
 from bastion_policy.lineage import Occurrence
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ def told(memory: Memory, o: Occurrence, sets: Sets, flags: Flags) -> Flags:
     lens = memory.lens(o)
     if len(lens.roster.vintages) < 2 or not memory.snaps or not flags.any():
         return flags
+    begin(memory, o)
     domain = memory.history.domains[o.dataset]
     for name, channel in _by_vintage(memory, o, memory.history.pasts[domain]).items():
         if name not in memory.history.pasts[domain].channels:
@@ -96,53 +98,12 @@ def _by_vintage(memory: Memory, o: Occurrence, past: Past) -> dict[str, Channel]
     return {names.pop() if len(names) == 1 else OF_VINTAGE: held}
 
 
-def copied(memory: Memory, o: Occurrence, sets: Sets, column: str) -> Flags:
-    """Return the populations of which numbers were told of a column that few of their people held something else in.
-
-    It is another version of the column, or another column that holds the same in most rows.
-
-    INVARIANT: of two numbers of the very same people, one of the raw column and one of the corrected, the difference is that of those
-    who differ.
-    """
-    lens, found = memory.lens(o), np.zeros(sets.count, bool)
-    past, mine = memory.history.pasts[memory.history.domains[o.dataset]], (lens.dataset, lens.version)
-    by_vintage = {vintage(name): held for name, held in _by_vintage(memory, o, past).items()}
-    first = memory.as_first(o, sets)
-    for copy in lens.roster.copies(mine, column):
-        if copy.of == mine:
-            told_there = past.channels.get(_of_column(copy.of[0], copy.column))
-        else:
-            # of other versions and tables nobody kept which of their columns was told
-            told_there = by_vintage.get(copy.of, by_vintage.get(None))
-        if told_there is not None:
-            held = told_there.grown(lens.roster.size)
-            same = held.distances(first, 1, 1, lens.roster.unit).state == SAME
-            for cell in np.flatnonzero(same & ~found):
-                items = first.members(int(cell))
-                differ = np.unique(lens.roster.people[items[copy.agreement.other[items]]]).size
-                found[cell] = 0 < differ < memory.k
-    marks = lens.roster.vintages[mine].marks.get(column) if mine in lens.roster.vintages else None
-    if marks is None or not marks.size:
-        # of such a column nobody knows: whoever has changed may have changed there
-        found |= memory.of_changed(o, sets)
-    return found
-
-
-def told_of(memory: Memory, o: Occurrence, sets: Sets, flags: Flags, column: str) -> Flags:
-    """Keep of which column numbers are told, where another one holds the same in most rows; returns those there was room for."""
+def may_have_changed(memory: Memory, o: Occurrence, sets: Sets, column: str) -> Flags:
+    """Return the populations of the very people of a stored one, where nobody knows who of them has changed in a column."""
     lens = memory.lens(o)
-    if not memory.snaps or not flags.any() or not lens.roster.copies((lens.dataset, lens.version), column):
-        return flags
-    name, first = _of_column(lens.dataset, column), memory.as_first(o, sets).where(flags)
-    held = memory.channel(o, name)
-    new = flags & (first.sizes > 0) & (held.distances(first, 1, 1, lens.roster.unit).state != SAME)
-    if new.any() and not held.room(first.where(new)):
-        memory.beyond = True
-        return np.asarray(flags & ~new)
-    if new.any():
-        memory.put(o, name, held.released(first.where(new)))
-    return flags
-
-
-def _of_column(dataset: str, column: str) -> str:
-    return f"{OF_COLUMN}{dataset} {column}"
+    mine = lens.roster.vintages.get((lens.dataset, lens.version))
+    marks = None if mine is None else mine.marks.get(column)
+    if marks is None or not marks.size:
+        # whoever has changed may have changed there
+        return memory.of_changed(o, sets)
+    return np.zeros(sets.count, bool)

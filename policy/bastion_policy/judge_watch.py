@@ -7,7 +7,8 @@ whose numbers follow by now although nobody asked for them, to be judged like an
 number from which they would follow is not told.
 
 **Which column.** Sums add up if they are of the same numbers, whatever they are called: a renamed column, or an expression that
-is the column times a constant for the people of a cell. So anything but a plain column is measured row by row.
+is the column times a constant for the people of a cell. So anything but a plain column is measured row by row. What holds the same
+for all people of a cell in a second column, or in another table of theirs, is told of that one, too.
 
 **Weights.** A covariance is a sum of one column weighted by the other, which may be known: with as many of them as there
 are people in a group, their values follow. So a covariance counts, in a second audit of either column, as the sum and as
@@ -175,7 +176,9 @@ class Watcher:
         kind, every = ADDED[s.guard], [np.ones(one.sets.count, bool) for one in told]
         terms = [t.value.plain for t in s.terms]
         if None not in terms:
-            return [(" ".join([kind, *(f"{t.dataset}.{t.column}" for t in terms if t is not None)]), every)]
+            own = (" ".join([kind, *(f"{t.dataset}.{t.column}" for t in terms if t is not None)]), every)
+            copies = self._copies(o, kind, terms[0], told, every) if len(terms) == 1 and terms[0] is not None else []
+            return [own, *copies]
         if len(s.terms) > 1:
             return [(" ".join([kind, *(repr(_base(t.expr)) for t in s.terms)]), every)]
         (term,), systems = s.terms, []
@@ -186,7 +189,31 @@ class Watcher:
             whole = [_all(one.sets, _multiples(mine, column), rows) for one in told]
             if any(bool(w.any()) for w in whole):
                 systems.append((f"{kind} {source.dataset}.{source.column}", whole))
+                systems += self._copies(o, kind, source, told, whole)
         return [*systems, (f"{kind} {_shape(mine)}", every)]
+
+    def _copies(
+        self, o: Occurrence, kind: str, source: Source, told: Sequence[Told], flags: Sequence[Flags]
+    ) -> list[tuple[str, list[Flags]]]:
+        """Return the systems of the copies of a column, in this table and in others, for cells of whom all hold the same in both.
+
+        INVARIANT: what is told of a copy tells of the column.
+        """
+        lens = self.memory.lens(o)
+        roster, mine = lens.roster, (lens.dataset, lens.version)
+        if source.dataset != o.dataset:
+            return []
+        last = {mine, *((name, max(v for n, v in roster.versions if n == name)) for name, _ in roster.versions)}
+        systems = []
+        for copy in roster.copies(mine, source.column):
+            if copy.of in last:
+                place = np.arange(roster.size)
+                whole = [
+                    f & _all(t.sets, copy.agreement.same[roster.first], place) for t, f in zip(told, flags, strict=True)
+                ]
+                if any(bool(w.any()) for w in whole):
+                    systems.append((f"{kind} {copy.of[0]}.{copy.column}", whole))
+        return systems
 
     def _summed(self, o: Occurrence, i: int, s: Statistic, name: str, told: Sequence[Told]) -> Steps:
         """Enter sums, once more where something follows from them that fails the rules about values."""

@@ -6,6 +6,7 @@ import attacks_approvals  # noqa: F401
 import attacks_approved  # noqa: F401
 import attacks_beside  # noqa: F401
 import attacks_copies  # noqa: F401
+import attacks_corrections  # noqa: F401
 import attacks_counts  # noqa: F401
 import attacks_differencing  # noqa: F401
 import attacks_edges  # noqa: F401

@@ -1,0 +1,209 @@
+"""What follows from numbers of a column and of its copies: other versions, other tables, a raw column and the corrected one.
+
+A sum of a group before and one after a person's value was corrected differ by what was corrected, and so do the sums of its halves
+afterwards, or of a larger group less the rest. So what was told of a column, version by version, is audited together with what is
+asked: one unknown per row for what it holds now, and one more for each other value that it held. Whatever combination gives what
+fewer than k people held is not told, their present values cancelling or not.
+
+**What is kept.** Who is in the numbers of which column of which version, where there are several versions or copies. Before there were,
+nobody kept of which columns numbers were told: all of them may have been. No combination of those alone is a difference of versions.
+
+**What is supposed.** Values are told apart by 16 bits of a hash (`numbering.Marks`). Of versions of which only is kept what has changed
+since, and of columns that may say the same in other words, first all is supposed to be the same, then all that has changed another.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bastion_policy.audit import AuditRules, AuditState, Row
+from bastion_policy.boundary import Guard, Statistic
+from bastion_policy.flow_strict import secret
+from bastion_policy.guard_cells import Flags
+from bastion_policy.history import SAME, Channel, Sets
+from bastion_policy.history.near import Cells
+from bastion_policy.history.sets import Ints, Items
+from bastion_policy.history.vintages import placed
+from bastion_policy.judge_channels import APPROVED, BEFORE, OF_COLUMN
+from bastion_policy.lineage import Occurrence, World
+
+if TYPE_CHECKING:
+    from bastion_policy.judge_history import Memory
+
+#: a column of a version of a table: (table id, version, column)
+Told = tuple[str, int, str]
+
+
+@dataclass(frozen=True, eq=False)
+class Differing:
+    """The rows that held another value in a column than they hold now, as they were first. unknown: the number of each such value."""
+
+    other: Flags
+    unknown: Ints
+
+    def row(self, items: Items) -> Row:
+        """Return what a sum over some rows is made of: what they hold now, and what some of them held instead."""
+        return Row.of(np.concatenate([items, np.sort(self.unknown[items[self.other[items]]])]))
+
+
+def cleared(memory: Memory, o: Occurrence, sets: Sets, flags: Flags, column: str) -> Flags:
+    """Return the populations of which a number of a column may be told, after what was told of its copies.
+
+    INVARIANT: of numbers of one column, told of several versions, tables or copies, no combination is about fewer than k people.
+    """
+    lens = memory.lens(o)
+    copies = lens.roster.copies((lens.dataset, lens.version), column)
+    if not memory.snaps or not flags.any() or not copies:
+        return flags
+    mine: Told = (lens.dataset, lens.version, column)
+    supposed: dict[Told, list[Flags]] = {}
+    for copy in copies:
+        supposed.setdefault((*copy.of, copy.column), []).append(copy.agreement.other)
+    first, ok = memory.as_first(o, sets).where(flags), flags.copy()
+    rows = {told: list(_populations(memory, o, told)) for told in (mine, *supposed)}
+    for number in range(max(len(each) for each in supposed.values())):
+        others = {told: each[min(number, len(each) - 1)] for told, each in supposed.items() if rows[told]}
+        if any(other.any() for other in others.values()):
+            ok &= _audited(memory, o, first, ok, rows, mine, others)
+    return ok
+
+
+def _audited(
+    memory: Memory,
+    o: Occurrence,
+    asked: Sets,
+    flags: Flags,
+    rows: dict[Told, list[Items]],
+    mine: Told,
+    others: dict[Told, Flags],
+) -> Flags:
+    """Return the flagged populations that are cleared. others: by copy, the rows that held something else in it than now."""
+    roster = memory.lens(o).roster
+    differing, whose = _differing(memory, o, others)
+    known = [Row.of(items) for items in rows[mine]]
+    known += [differing[told].row(items) for told in others for items in rows[told]]
+    owner, audit = np.concatenate([roster.people, roster.people[whose]]), memory.effective.linear_audit
+    most, k = int(np.bincount(owner).max(initial=1)), max(2, memory.k)
+    # INVARIANT (tier bound): a support of more than (k - 1) * most unknowns is of at least k people
+    rules = AuditRules((k - 1) * most + 1, pairs=audit is not None and audit.pairs, share=None, people=k)
+    state = replace(AuditState.start(owner.size, rules, memory.history.draw(32)), owner=owner).knowing(known)
+    cells = np.flatnonzero(flags & (asked.sizes > 0))
+    found = flags.copy()
+    if state is None:
+        found[cells] = False
+        return found
+    # the largest first, so that what is refused is small
+    cells = cells[np.argsort(-asked.sizes[cells], kind="stable")]
+    released = state.releasable([Row.of(asked.members(int(cell))) for cell in cells])
+    found[cells[list(released.refused)]] = False
+    return found
+
+
+def _differing(memory: Memory, o: Occurrence, others: dict[Told, Flags]) -> tuple[dict[Told, Differing], Items]:
+    """Return, by copy, the values that are not what a row holds now, and of all of them the row; equal values of a row are one."""
+    roster = memory.lens(o).roster
+    at = {told: np.flatnonzero(other) for told, other in others.items()}
+    codes = []
+    for number, (told, rows) in enumerate(at.items()):
+        code = np.full(rows.size, (1 << 16) + number, np.int64)
+        vintage = roster.vintages[told[:2]]
+        marks = vintage.marks.get(told[2])
+        if marks is not None and marks.size:
+            place = placed(vintage.items, roster.size)[rows]
+            code[place >= 0] = marks[place[place >= 0]]
+        codes.append(rows * (1 << 20) + code)
+    values, number_of = np.unique(np.concatenate(codes), return_inverse=True)
+    found, start = {}, 0
+    for told, rows in at.items():
+        unknown = np.full(roster.size, -1, np.int64)
+        unknown[rows] = roster.size + number_of[start : start + rows.size]
+        start += rows.size
+        found[told] = Differing(others[told], unknown)
+    return found, (values >> 20).astype(np.int32)
+
+
+# ---- what was told of which column of which version --------------------------------------------------------------------
+
+
+def tell(memory: Memory, o: Occurrence, sets: Sets, flags: Flags, column: str) -> Flags:
+    """Keep that numbers of a column are told of populations; returns those there was room for."""
+    lens = memory.lens(o)
+    several = len(lens.roster.vintages) > 1
+    if not memory.snaps or not flags.any():
+        return flags
+    if not several and not lens.roster.copies((lens.dataset, lens.version), column):
+        return flags
+    begin(memory, o)
+    key = _key(lens.dataset, lens.version, column)
+    held, first = memory.channel(o, OF_COLUMN), memory.as_first(o, sets).where(flags)
+    mine = _part(held, key)
+    new = flags & (first.sizes > 0) & (mine.distances(first, 1, 1, lens.roster.unit).state != SAME)
+    if new.any() and not held.room(first.where(new)):
+        memory.beyond = True
+        return np.asarray(flags & ~new)
+    if new.any():
+        memory.put(o, OF_COLUMN, held.released(first.where(new), key))
+    return flags
+
+
+def tell_approved(memory: Memory, s: Statistic, asked: Sequence[Sets], world: World) -> None:
+    """Keep what an owner released of a statistic, whatever follows: a sum, or a mean, tells like one that passed."""
+    if s.function not in ("sum", "mean") or s.guard not in (Guard.SUM, Guard.HELD):
+        return
+    for o, sets in zip(memory.occurrences, asked, strict=True):
+        of = {x for x in s.sources if x.occurrence == o.index and not x.counted}
+        for column in sorted(x.column for x in of if secret(frozenset({x}), world)):
+            tell(memory, o, sets, sets.sizes > 0, column)
+
+
+def begin(memory: Memory, o: Occurrence) -> None:
+    """Set apart what was told before there were several versions, of nobody knows which columns."""
+    past = memory.history.before[memory.history.domains[o.dataset]]
+    roster = memory.lens(o).roster
+    if len(roster.vintages) < 2 or BEFORE in memory.history.pasts[memory.history.domains[o.dataset]].channels:
+        return
+    held = memory.channel(o, BEFORE)
+    versions = {(dataset, version) for dataset, version, _ in past.wholes}
+    for then in (past.channel(name, roster.size) for name in ("", APPROVED)):
+        for part in range(then.parts.shape[0]):
+            first = memory.as_first(o, then.populations(part))
+            for dataset, version in versions:
+                held = held.released(first, _key(dataset, version, ""))
+    memory.put(o, BEFORE, held)
+
+
+def _populations(memory: Memory, o: Occurrence, told: Told) -> Iterator[Items]:
+    """Yield who is in the numbers that were told of a column of a version, or may have been before there were several."""
+    channels = [(OF_COLUMN, _key(*told))]
+    if not _beside_copies(memory, o, told):
+        channels.append((BEFORE, _key(told[0], told[1], "")))
+    for name, key in channels:
+        held = _part(memory.channel(o, name), key)
+        for part in range(held.parts.shape[0]):
+            every = held.populations(part)
+            yield from (every.members(int(cell)) for cell in np.flatnonzero(every.sizes))
+
+
+def _beside_copies(memory: Memory, o: Occurrence, told: Told) -> bool:
+    """Whether a column has a copy in its own version: then it was kept from the start what was told of it."""
+    lens = memory.lens(o)
+    for version in (told[:2], (lens.dataset, lens.version)):
+        if any(copy.of == version for copy in lens.roster.copies(version, told[2])):
+            return True
+    return False
+
+
+def _part(held: Channel, key: bytes) -> Channel:
+    """Return the channel with those of its partitions that have a key."""
+    some = [number for number, plan in enumerate(held.plans) if plan == key]
+    parts = held.parts[some]
+    return Channel(held.labels, held.sizes, parts, (key,) * len(some), cells=Cells.of(parts, held.sizes))
+
+
+def _key(dataset: str, version: int, column: str) -> bytes:
+    return hashlib.sha256(f"{dataset} {version} {column}".encode()).digest()[:12]
