@@ -74,12 +74,15 @@ class Workbench:
 
     # ---- cells ---------------------------------------------------------------------------------------------------
 
-    async def run(self, code: str, *, silent: bool = False) -> Outcome:
-        """Run a cell; its printed and displayed things are on their way when this returns."""
+    async def run(self, code: str, *, silent: bool = False, console: bool = False) -> Outcome:
+        """Run a cell; its printed and displayed things are on their way when this returns.
+
+        silent: nothing is shown. console: the front end is a terminal, which cannot replace what it has shown.
+        """
         if not code.strip():
             return Outcome()
         self._silent, self._running = silent, copy_context()
-        self._progress = None if silent else StatusLine(self._kernel, self._waits)
+        self._progress = None if silent else StatusLine(self._kernel, self._waits, console=console)
         shown = False
         try:
             await self.start.finished()
@@ -164,6 +167,7 @@ class Workbench:
         """Something else is shown below the cell: the line of its status may not take it away."""
         if self._progress is not None:
             self._progress.others = True
+            self._progress.erased()
 
     def _show_denial(self, denied: Denied) -> None:
         found = self.screen.denial(denied, widgets=not self._silent)

@@ -30,6 +30,7 @@ HELP_LINKS = (
 ABORT_SECONDS = 0.1
 STDIN_EVERY = 0.05  # seconds between looks for a passphrase that somebody types
 CLOSING_SECONDS = 2.0  # a kernel that is asked to end does not wait longer for its server
+MAX_TYPISTS = 64  # clients that ask whether a cell is whole
 LISTENER_SECONDS = 2.0  # the first cell waits as long for somebody who hears its output
 
 
@@ -57,6 +58,7 @@ class BastionKernel(Kernel):
         self._cell: asyncio.Task[Outcome] | None = None
         self._subscribed: threading.Event | None = getattr(self.parent, "subscribed", None)
         self._held: asyncio.Task[None] | None = None
+        self._typists: set[str] = set()
         self.workbench = Workbench(self)
         comms.install(self)
         # widgets and libraries must never write to a log that a client reads
@@ -147,7 +149,7 @@ class BastionKernel(Kernel):
         """Run one cell."""
         if code.strip() in ("exit", "quit", "exit()", "quit()"):
             return self._ok([{"source": "ask_exit", "keepkernel": False}])
-        self._cell = asyncio.ensure_future(self.workbench.run(code, silent=silent))
+        self._cell = asyncio.ensure_future(self.workbench.run(code, silent=silent, console=self._in_console()))
         try:
             outcome = await self._cell
         except asyncio.CancelledError:
@@ -179,6 +181,16 @@ class BastionKernel(Kernel):
             name: await self.workbench.expression(text) for name, text in (user_expressions or {}).items()
         }
         return reply
+
+    def _in_console(self) -> bool:
+        """Whether the cell comes from `jupyter console` (or looks as if: what is written for it reads well anywhere).
+
+        It asks whether each line is whole, names its user, may be asked, and says nothing about its cells.
+        """
+        parent = self.get_parent("shell")
+        header = parent.get("header", {})
+        typed = header.get("session") in self._typists and bool(header.get("username"))
+        return typed and parent["content"].get("allow_stdin", False) and not parent.get("metadata")
 
     def _ok(self, payload: list[dict[str, Any]]) -> dict[str, Any]:
         return {"status": "ok", "execution_count": self.execution_count, "payload": payload, "user_expressions": {}}
@@ -243,6 +255,8 @@ class BastionKernel(Kernel):
 
     async def do_is_complete(self, code: str) -> dict[str, Any]:
         """Say whether a cell is complete; Python's compiler reads it, nothing is run."""
+        if len(self._typists) < MAX_TYPISTS:
+            self._typists.add(str(self.get_parent("shell").get("header", {}).get("session")))
         try:
             compiled = _compiled(code)
         except (SyntaxError, OverflowError, ValueError, MemoryError, RecursionError, LanguageError):

@@ -127,7 +127,10 @@ def frame_text(schema: Schema, verdict: StaticVerdict | None) -> str:
     head = f"RemoteLazyFrame  {len(schema)} column{'' if len(schema) == 1 else 's'}, not run yet"
     tail = [verdict_line(verdict)] if verdict is not None else []
     if verdict is not None and verdict.outcome is not Outcome.RELEASE:
-        tail += [safe_text(f"  {f.reason}" + (f" {f.fix}" if f.fix else "")) for f in verdict.findings[:3]]
+        for finding in verdict.findings[:3]:
+            said = finding.reason.casefold() in tail[0].casefold()
+            more = [part for part in ("" if said else finding.reason, finding.fix) if part]
+            tail += [safe_text(f"  {' '.join(map(str, more))}")] if more else []
     return "\n".join([head, *schema_lines(schema), *tail])
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import builtins
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -77,12 +79,40 @@ def members(value: Any) -> list[str]:
     return sorted({*table_of(value), *plain_methods(value)})
 
 
+#: what one does first, in its order
+START = (
+    ("connect()", "as your profile says, or with the token of an invitation"),
+    ("datasets()", "what there is to explore"),
+    ('t = dataset("name")', "a dataset; t alone shows its columns and its policy in words"),
+    ("t.preview()", "made-up rows of that shape, to write code with"),
+    ('t.group_by("a").agg(pl.col("b").mean())', "as the last line of a cell, a query runs and shows its table"),
+    ("q = t.filter(…)", "does not run yet: its verdict is shown, q.explain() says more"),
+    ('t.plot.hist("a", width=10)', "a plot, of numbers about groups"),
+    ("requests()", "what you asked owners for, and how it stands"),
+)
+WIDTH = 96
+
+
 def overview(env: Environment) -> str:
-    """Return what the language offers, as text."""
+    """Return what the language offers, as text: what one does first, its own names, Python's, commands."""
     from bastion.language.commands import COMMANDS
 
-    own = [f for f in env.fixed.values() if isinstance(f, SafeFunction) and not f.name.startswith("pl.")]
-    lines = ["Cells are written with Polars' expressions over datasets that stay on the server.", ""]
-    lines += [f"  {f.name}{f.signature}: {f.doc.splitlines()[0] if f.doc else ''}" for f in own]
-    lines += ["", *(f"  {doc}" for _, doc in COMMANDS.values()), "", "  x?  says what x is, x?? says more"]
+    functions = [f for f in env.fixed.values() if isinstance(f, SafeFunction) and not f.name.startswith("pl.")]
+    own = [f for f in functions if not hasattr(builtins, f.name) and f.name not in ("date", "datetime", "timedelta")]
+    python = sorted(f.name for f in functions if f not in own)
+    width = max(len(code) for code, _ in START)
+    lines = ["Cells are written with Polars' expressions over datasets that stay on the server.", "", "Start with"]
+    lines += [f"  {code:<{width}}  {says}" for code, says in START]
+    lines += ["", "Names"]
+    for function in own:
+        says = f": {function.doc.splitlines()[0]}" if function.doc else ""
+        lines += _indented(f"{function.name}{function.signature}{says}")
+    lines += ["", "As in Python", *_indented(", ".join(python), ""), "", "Lines of their own"]
+    for _, doc in COMMANDS.values():
+        lines += _indented(doc)
+    lines.append("  x?  says what x is, x?? says more; Tab completes, Shift-Tab explains")
     return "\n".join(lines)
+
+
+def _indented(text: str, more: str = "    ") -> list[str]:
+    return textwrap.wrap(text, WIDTH, initial_indent="  ", subsequent_indent=f"  {more}", break_on_hyphens=False)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import polars as pl
 import pytest
 from bastion_plan.errors import BastionError
-from jupyter_lab import PYTHON
+from jupyter_lab import PYTHON, seen
 
 pytestmark = pytest.mark.timeout(400)
 EVIL = (
@@ -54,7 +54,7 @@ def test_no_string_of_others_runs(odd, opened):
         details.locator("summary").click()
     denied.locator("textarea").last.fill(EVIL)
     denied.get_by_role("button", name="Request access").click()
-    denied.get_by_text("Waiting for the owner").wait_for(timeout=60_000)
+    seen(denied, "Waiting for the owner").wait_for(timeout=60_000)
     (request,) = odd.owner.requests("pending")
     listed = window.run(REQUESTS)
     listed.get_by_text("Waiting for the owner").wait_for(timeout=60_000)
@@ -77,7 +77,7 @@ def test_no_string_of_others_runs(odd, opened):
     owner.harmless()
 
     odd.owner.deny(request, EVIL)
-    denied.get_by_text("The owner said no").wait_for(timeout=60_000)
+    seen(denied, "The owner said no").wait_for(timeout=60_000)
     listed.get_by_text("The owner said no").first.wait_for(timeout=60_000)
     window.harmless()
     window.keep("hostile.png")
@@ -104,12 +104,12 @@ def test_a_megabyte_of_words(odd, opened):
     window.harmless()
     cell.locator("textarea").last.fill(HUGE[:2000])
     cell.get_by_role("button", name="Request access").click()
-    cell.get_by_text("Waiting for the owner").wait_for(timeout=60_000)
+    seen(cell, "Waiting for the owner").wait_for(timeout=60_000)
     request = next(r for r in odd.owner.requests("pending") if len(r.reason) > 1000)
     with pytest.raises(BastionError):
         odd.owner.deny(request, HUGE)
     odd.owner.deny(request, HUGE[:2000])
-    cell.get_by_text("The owner said no").wait_for(timeout=60_000)
+    seen(cell, "The owner said no").wait_for(timeout=60_000)
     window.harmless()
     window.keep("megabyte.png")
 

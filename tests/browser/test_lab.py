@@ -12,7 +12,7 @@ import threading
 import nbformat
 import polars as pl
 import pytest
-from jupyter_lab import EVIL, ROOT
+from jupyter_lab import EVIL, ROOT, seen
 from nbconvert import HTMLExporter
 
 #: cells of the tour up to the denial; the two after it ask and wait in code, which is done by clicks here
@@ -48,12 +48,12 @@ def test_run_all_ask_and_get_the_rows(stage, opened):
 
     last.locator("textarea").last.fill("I want to see how the columns look before I write the analysis.")
     ask.click()
-    last.get_by_text("Waiting for the owner").wait_for(timeout=60_000)
+    seen(last, "Waiting for the owner").wait_for(timeout=60_000)
     (request,) = stage.owner.requests("pending")
     assert request.reason.startswith("I want to see")
     thread = threading.Thread(target=stage.owner.approve, args=(request, "Fine for the tour."))
     thread.start()
-    last.locator(".bastion table").wait_for(timeout=60_000)
+    last.locator(".bastion table").filter(visible=True).wait_for(timeout=60_000)
     thread.join()
     rows = last.inner_text()
     assert "shape: (5, 12)" in rows

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 import pytest
-from jupyter_lab import PYTHON
+from jupyter_lab import PYTHON, seen
 from kernel_client import SLOW
 
 pytestmark = pytest.mark.timeout(400)
@@ -37,10 +37,10 @@ def test_cells_denials_plots_and_stopping(stage, opened):
     assert "Traceback" not in denied.inner_text()
     denied.locator("textarea").last.fill("To see the columns.")
     denied.get_by_role("button", name="Request access").click()
-    denied.get_by_text("Waiting for the owner").wait_for(timeout=60_000)
+    seen(denied, "Waiting for the owner").wait_for(timeout=60_000)
     (request,) = stage.owner.requests("pending")
     stage.owner.approve(request, "Fine.")
-    denied.get_by_text("shape: (5, 12)").wait_for(timeout=60_000)
+    seen(denied, "shape: (5, 12)").wait_for(timeout=60_000)
 
     chart = window.run(4).locator(".vega-embed canvas, .vega-embed svg.marks")
     chart.wait_for(timeout=60_000)

@@ -9,7 +9,7 @@ import contextlib
 
 import polars as pl
 import pytest
-from jupyter_lab import EVIL, PYTHON
+from jupyter_lab import EVIL, PYTHON, seen
 
 from bastion.client.news import BACK, LOST
 
@@ -35,7 +35,7 @@ def test_denied_asked_decided_in_the_panel_and_the_cells_update(stage, opened):
         cell.get_by_role("button", name="Request access").wait_for(timeout=90_000)
         cell.locator("textarea").last.fill(why)
         cell.get_by_role("button", name="Request access").click()
-        cell.get_by_text("Waiting for the owner").wait_for(timeout=60_000)
+        seen(cell, "Waiting for the owner").wait_for(timeout=60_000)
     elsewhere = other.run(1)
     elsewhere.get_by_text("Waiting for the owner").nth(1).wait_for(timeout=60_000)
 
@@ -50,7 +50,7 @@ def test_denied_asked_decided_in_the_panel_and_the_cells_update(stage, opened):
     panel.get_by_label("A word to the requester").fill("Fine, for this once.")
     owner.keep("owner-requests.png", panel)
     panel.get_by_role("button", name="Approve once").click()
-    first.get_by_text("shape: (5, 12)").wait_for(timeout=60_000)
+    seen(first, "shape: (5, 12)").wait_for(timeout=60_000)
     assert "Fine, for this once." in first.inner_text()
     assert "Braund" not in first.inner_text()
 
@@ -60,7 +60,7 @@ def test_denied_asked_decided_in_the_panel_and_the_cells_update(stage, opened):
     panel.get_by_text("A denial needs a word").wait_for(timeout=60_000)
     panel.get_by_label("A word to the requester").fill(f"Ask for the mean instead. {EVIL}")
     panel.get_by_role("button", name="Deny").click()
-    second.get_by_text("Ask for the mean instead.").wait_for(timeout=60_000)
+    seen(second, "Ask for the mean instead.").wait_for(timeout=60_000)
     assert "shape:" not in second.inner_text()
     scientist.keep("decided.png")
     # the approval is used, and no more to revoke
@@ -94,7 +94,7 @@ def test_the_other_tabs_and_what_is_typed_stays(stage, opened):
     panel.get_by_text("line ").first.wait_for(timeout=60_000)
     assert "agregation" in panel.locator(".bo-check").inner_text()
     editor.fill(text.replace('unsafe = "review"', 'unsafe = "reject"'))
-    panel.get_by_text("This policy can be.").wait_for(timeout=60_000)
+    panel.get_by_text("This policy is valid.").wait_for(timeout=60_000)
     panel.get_by_role("button", name="Try on past queries").click()
     panel.locator(".bo-trial").wait_for(timeout=60_000)
     assert "would get less than now" in panel.locator(".bo-trial").inner_text()
@@ -156,7 +156,7 @@ def test_a_server_that_starts_anew_under_a_live_notebook(stage, opened):
     denied = window.run(1)
     denied.locator("textarea").last.fill("To see three.")
     denied.get_by_role("button", name="Request access").click()
-    denied.get_by_text("Waiting for the owner").wait_for(timeout=60_000)
+    seen(denied, "Waiting for the owner").wait_for(timeout=60_000)
     stage.server.stop()
     lost = window.run(2)
     lost.get_by_text(LOST).wait_for(timeout=60_000)
@@ -165,6 +165,6 @@ def test_a_server_that_starts_anew_under_a_live_notebook(stage, opened):
         assert server.server_key == stage.server.server_key
         (request,) = [r for r in stage.owner.requests("pending") if r.reason == "To see three."]
         stage.owner.approve(request, "Three it is.")
-        denied.get_by_text("shape: (3, 12)").wait_for(timeout=60_000)
+        seen(denied, "shape: (3, 12)").wait_for(timeout=60_000)
         window.run(3).get_by_text(BACK).wait_for(timeout=60_000)
         window.keep("restarted.png")

@@ -19,7 +19,7 @@ from typing import Any
 import nbformat
 import pexpect
 import pytest
-from jupyter_lab import CHROMIUM, FLAGS, OURS
+from jupyter_lab import CHROMIUM, FLAGS, OURS, seen
 from kernel_client import SLOW
 from nbconvert.exporters import HTMLExporter, ScriptExporter
 from nbconvert.preprocessors import ExecutePreprocessor
@@ -122,7 +122,7 @@ def test_notebook_7_in_a_browser(notebook, stage):
         page.get_by_role("button", name="Show the safe part").wait_for(timeout=30_000)
         page.locator(".vega-embed svg, .vega-embed canvas").first.wait_for(timeout=30_000)
         page.get_by_role("button", name="Show the safe part").click()
-        page.get_by_text("891").first.wait_for(timeout=30_000)
+        seen(page, "891").first.wait_for(timeout=30_000)
         if shots := os.environ.get("BASTION_SCREENSHOTS"):
             page.screenshot(path=f"{shots}/notebook7.png")
         chromium.close()
@@ -204,8 +204,16 @@ def test_on_a_terminal(console):
     console.expect(r"In \[")
     console.send(SLOW.replace("\n", "; ") + "\r")
     console.expect("Released automatically")  # it runs now, and would for minutes
+    # its progress is one line that is written over itself, and is gone in the end
+    console.expect(r"\rrunning beside the data · [0-9.]+ s · Ctrl-C stops it")
+    first = console.after
+    console.expect(r"\rrunning beside the data · [0-9.]+ s · Ctrl-C stops it")
+    assert "\n" not in console.before
+    assert console.after != first
     console.sendintr()
+    console.expect(r"\r +\r")
     console.expect("The cell was stopped")
+    assert "took" not in console.before
     console.expect(r"In \[")
     console.send("exit\r")
     console.expect(pexpect.EOF)

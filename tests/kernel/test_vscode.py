@@ -19,6 +19,8 @@ from kernel_client import SLOW
 
 #: options of VS Code's execute_request
 CELL = {"silent": False, "store_history": True, "user_expressions": {}, "allow_stdin": True, "stop_on_error": False}
+#: what it says of a cell with it
+OF_CELL = {"cellId": "vscode-notebook-cell:tour.ipynb#W0sZmlsZQ%3D%3D"}
 
 
 class Code:
@@ -73,7 +75,7 @@ class Code:
         return [m["content"]["execution_state"] for m in self.about(asked) if m["msg_type"] == "status"]
 
     def cell(self, code: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-        asked = self.send("execute", {**CELL, "code": code}, cellId="vscode-notebook-cell:tour.ipynb#W0sZmlsZQ%3D%3D")
+        asked = self.send("execute", {**CELL, "code": code}, **OF_CELL)
         return self.reply(asked), self.about(asked)
 
 
@@ -179,7 +181,7 @@ def test_widgets_come_back_after_a_reload(vscode):
 
 
 def test_interrupt_by_message_while_it_explains(vscode):
-    asked = vscode.send("execute", {**CELL, "code": SLOW})
+    asked = vscode.send("execute", {**CELL, "code": SLOW}, **OF_CELL)
     vscode.until(asked, lambda m: m["msg_type"] == "update_display_data")  # the query runs, and would for minutes
     assert vscode.ask("kernel_info", {}, "control")["status"] == "ok"
     assert vscode.ask("interrupt", {}, "control")["status"] == "ok"

@@ -223,6 +223,11 @@ class Window:
         keep(self.page, name, {**box, "height": box["height"] + below} if box else None)
 
 
+def seen(part: Any, text: str) -> Any:
+    """Return where a text is to be seen; what a widget shows stands in a static view, too, that is hidden while it lives."""
+    return part.get_by_text(text).filter(visible=True)
+
+
 def keep(page: Any, name: str, box: dict[str, float] | None = None) -> None:
     folder = os.environ.get("BASTION_SCREENSHOTS")
     if folder:

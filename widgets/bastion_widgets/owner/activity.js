@@ -32,7 +32,7 @@ function activityTab(panel) {
           h("div", { class: "bo-scroll" }, h("table", { class: "bo-log" },
             h("thead", {}, h("tr", {}, ["#", "when", "who", "what", "dataset", "plan"].map((text) => h("th", { scope: "col" }, text)))),
             h("tbody", {}, [...rows].reverse().map((r) => h("tr", { class: r.red ? "bo-red" : "" },
-              [String(r.index), when(r.time), r.who, [r.red ? "look at this: " : "", r.kind + ": " + r.what, r.words ? h("div", { class: "bo-small" }, r.words) : null], r.dataset, r.plan].map((cell) => h("td", {}, cell))))))),
+              [String(r.index), when(r.time, true), r.who, [r.red ? "look at this: " : "", r.kind + ": " + r.what, r.words ? h("div", { class: "bo-small" }, r.words) : null], r.dataset, r.plan].map((cell) => h("td", {}, cell))))))),
           a.more ? button("Older records", () => ask(rows[0].index)) : h("p", { class: "bo-small" }, "These are all."),
         ]
       : h("p", { class: "bo-empty" }, "No records match."));

@@ -52,7 +52,12 @@ function redraw(region, children, drafts) {
   }
 }
 
-const when = (seconds) => (seconds ? new Date(seconds * 1000).toLocaleString() : "");
+/** A moment in the reader's zone, as the notebook's cells write it; exact: with its seconds. It does not break. */
+function when(seconds, exact = false) {
+  if (!seconds) return "";
+  const parts = { day: "2-digit", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit", ...(exact ? { second: "2-digit" } : {}) };
+  return new Date(seconds * 1000).toLocaleString("en-GB", parts).replaceAll(" ", "\u00a0");
+}
 
 /** A field whose text outlives a redraw. drafts: key -> text. */
 function field(tag, key, drafts, props = {}) {

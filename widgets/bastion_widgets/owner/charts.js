@@ -22,7 +22,7 @@ function bars(title, rows, most) {
 }
 
 const legend = (names) => h("p", { class: "bo-small" }, names.map((name) => [h("span", { class: "bo-key bo-key-" + name }), " " + name + "  "]));
-const short = (value) => (value === null || value === undefined ? "–" : Number.isInteger(value) ? String(value) : Number(value).toPrecision(3));
+const short = (value) => (value === null || value === undefined ? "–" : Number.isInteger(value) ? String(value) : String(Number(Number(value).toPrecision(3))));
 const percent = (share) => (share === null || share === undefined ? "–" : (100 * share).toPrecision(3) + " %");
 
 function exposureTab(panel) {
@@ -30,7 +30,7 @@ function exposureTab(panel) {
   function draw() {
     const all = panel.get("exposure");
     redraw(node, [
-      button("Ask again", () => panel.send("figures")),
+      button("Refresh", () => panel.send("figures")),
       all.length ? all.map(exposed) : h("p", { class: "bo-empty" }, "Nothing to show yet."),
     ]);
   }
@@ -64,7 +64,7 @@ function exposed(e) {
     legend(["answers", "approved", "unsafe", "denied"]),
     Object.keys(columns).length ? h("h5", {}, "Answers that a column went into") : null,
     Object.keys(columns).length ? bars("answers by column of " + e.name, Object.entries(columns).map(([name, c]) => ({
-      label: name, parts: parts(c), text: c.answers + (c.coverage ? ", about up to " + percent(c.coverage) + " of all people" : "") + (c.smallest ? ", smallest group " + c.smallest : ""),
+      label: name, parts: parts(c), text: c.answers + (c.answers === 1 ? " answer" : " answers") + (c.coverage ? ", of up to " + percent(c.coverage) + " of all people" : "") + (c.smallest ? ", smallest group " + c.smallest : ""),
     })), width) : null,
     e.untouched.length ? h("p", {}, "Nothing was released of " + e.untouched.join(", ") + ".") : null,
     h("details", {}, h("summary", {}, "all numbers"), grid(["audience", "column", "role", "released", "answers", "cells", "smallest group", "people covered", "last"],
@@ -79,7 +79,7 @@ function budgetTab(panel) {
     const ranks = panel.get("exposure").flatMap((e) => e.audiences.filter((a) => a.rank !== null && a.rank_limit).map((a) => ({ ...a, dataset: e.name })));
     const spenders = panel.get("exposure").flatMap((e) => e.audiences.filter((a) => a.epsilon !== null).map((a) => ({ ...a, dataset: e.name })));
     redraw(node, [
-      button("Ask again", () => panel.send("figures")),
+      button("Refresh", () => panel.send("figures")),
       section("Budgets for answers with noise", budgets.length
         ? budgets.map((b) => [
             h("p", {}, h("b", {}, b.datasets.join(", ")), ": epsilon " + short(b.spent) + " of " + short(b.epsilon) + " spent in " + b.answers + " answers (delta " + short(b.delta) + ")"),

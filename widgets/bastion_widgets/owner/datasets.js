@@ -169,7 +169,7 @@ function editor(panel, d) {
 function checked(c) {
   if (c.error) return h("div", { class: "bo-error bo-box" }, h("p", {}, c.line ? h("b", {}, "line " + c.line + ": ") : null, c.error));
   return [
-    h("p", { class: "bo-ok" }, "This policy can be."),
+    h("p", { class: "bo-ok" }, "This policy is valid."),
     c.warnings.length ? lines(c.warnings, "bo-warning") : null,
     section("In words", lines(c.words)),
     section("What would this deny?", grid(["a usual query", "", "why"],
