@@ -234,18 +234,20 @@ class Measurer:
         exact = yield from self.fewest(np.flatnonzero(open_cells), condition)
         return found | (open_cells & (exact >= k))
 
-    def contributions(self, occurrence: Occurrence, only: Indexes, expr: AnyExpr) -> Steps:
+    def contributions(self, occurrence: Occurrence, only: Indexes, expr: AnyExpr, *, signed: bool = False) -> Steps:
         """Return (total, largest, second largest) contribution per cell, summed per unit.
 
-        expr: the contribution of a row, at least 0; may use the number of the cell.
+        expr: the contribution of a row, at least 0; may use the number of the cell. signed: it may be below 0, and what a unit's
+        rows come to counts by its size.
         """
         alone = self.cut.rows_per_unit == 1 and len(self.cut.occurrences) == 1
         plan, tables = self.cut.located(not alone, only)
-        rows: AnyNode = n.WithColumns(plan, (Alias(expr, X),))
+        rows: AnyNode = n.WithColumns(plan, (Alias(call("abs", expr) if signed and alone else expr, X),))
         if not alone:
+            added = call("sum", Column(X))
             present = call("is_not_null", Column(occurrence.unit))
             keys = (Column(INDEX), Column(occurrence.unit))
-            rows = n.GroupBy(n.Filter(rows, present), keys, (Alias(call("sum", Column(X)), X),))
+            rows = n.GroupBy(n.Filter(rows, present), keys, (Alias(call("abs", added) if signed else added, X),))
         x, top = Column(X), call("max", Column(X))
         below = call("max", where(call("lt", x, top), x))
         aggs = (

@@ -75,6 +75,11 @@ class Numbers:
         most = float(np.nanmax(self.value, initial=-np.inf))
         return max(0.0, (most if self.high is None else max(most, self.high)) - self.low)
 
+    @property
+    def reach(self) -> float:
+        """The most by which one item may differ from 0, where values lie on both of its sides; else 0."""
+        return max(-self.low, self.low + self.top) if self.low < 0 else 0.0
+
     @cached_property
     def middle(self) -> float:
         """A number amid the values, from which squares are measured."""
@@ -125,13 +130,13 @@ class Judge:
             with np.errstate(over="ignore", invalid="ignore"):
                 apart = np.where(known, x.value - x.middle, 0.0)
                 ones = known & (value > (x.two[0] / 2 + x.two[1] / 2 if x.two is not None else np.inf))
-                found += [known, value, apart, apart * apart, ones]
+                found += [known, value, apart, apart * apart, ones, np.abs(value)]
         return np.array(found, np.float64)
 
     def proven(self, sums: Floats, size: Floats) -> Flags:
         """Return the nested pairs that pass. sums: (features x pairs) of the differences. size: of what they are made of."""
         ok = np.ones(sums.shape[1], bool)
-        for x, (count, total, apart, squares, ones), (_, whole, _, all_squares, _) in zip(
+        for x, (count, total, apart, squares, ones, sizes), (_, whole, _, all_squares, _, all_sizes) in zip(
             self.numbers, np.split(sums, len(self.numbers)), np.split(size, len(self.numbers)), strict=True
         ):
             width = np.float64(x.top) * self.most
@@ -142,6 +147,10 @@ class Judge:
                     ok &= above >= self.needed * width
                     if x.high is not None:
                         ok &= count * (x.high - x.low) - above - _ROUNDING * whole >= self.needed * width
+                    if x.reach:
+                        # what people's rows come to is no less than what all of them do
+                        far = sizes - _ROUNDING * all_sizes if self.most == 1 else np.abs(total) - _ROUNDING * whole
+                        ok &= far >= self.needed * np.float64(x.reach) * self.most
                 if self.guard is Guard.SQUARES:
                     ok &= spread >= self.needed * width * width
                 if self.guard is Guard.PRODUCTS:
@@ -228,6 +237,11 @@ class Judge:
                 for contribution in self._sides(x, value, mine, overlap)
             ):
                 return "dominance"
+            elif x.reach:
+                # whose rows are on both sides adds what they come to
+                each = np.abs(np.bincount(at, np.where(mine, value, -value), people.size))
+                if not self._sound(each, np.arange(people.size), people.size, x.reach if gone else 0.0):
+                    return "dominance"
             if self.guard is Guard.SQUARES:
                 squares, worst = (value - value.mean()) ** 2 if value.size else value, np.float64(x.top) ** 2
                 if not self._sound(squares, at, people.size, worst if gone else 0.0):

@@ -247,6 +247,8 @@ class PeopleOf:
                     mine = np.bincount(at, sign[known], people.size)[at] > 0
                     below, above = value[known] - low, high - value[known]
                     sides += [above, np.where(mine, below, above), np.where(mine, above, below)]
+                if low < 0:
+                    sides.append(value[known])
             for side in sides:
                 with np.errstate(over="ignore", invalid="ignore"):
                     each = [np.abs(np.bincount(at, sign[known] * side, people.size))[more]]

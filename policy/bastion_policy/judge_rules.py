@@ -168,7 +168,7 @@ class Rules:
         if not s.terms:  # a count: the column of ones
             one = Term(lit(1), _ONE, FLOAT64)
             rows = floats(table.get(f"{OWN}p{i}", found.rows))
-            return (yield from self._sum_rule(m, one, rows, shown, both(s.population)))
+            return (yield from self._sum_rule(m, one, rows, rows, shown, both(s.population)))
         for j, term in enumerate(s.terms):
             count = table.get(f"{OWN}c{i}_{j}")
             counted = floats(found.rows if count is None else count)
@@ -178,10 +178,6 @@ class Rules:
                 if s.function == "mean":
                     with np.errstate(over="ignore"):
                         total = np.where(counted > 0, np.nan_to_num(total) * counted, 0.0)
-            deviations = None
-            if term.value.low is not None:
-                with np.errstate(over="ignore", invalid="ignore"):
-                    deviations = floats(total) - counted * term.value.low
             few = np.zeros(m.size, bool)
             if count is not None:
                 # INVARIANT: a sum of nobody and one of fewer than k look the same, whatever the value rules say
@@ -194,8 +190,7 @@ class Rules:
                 passed = yield from self._homogeneous(m, table, i, term, middle, counted, asked, both(s.population))
                 found.alike[i] = found.alike.get(i, shown & False) | (asked & ~passed)
                 ok &= passed | ~asked
-            above = counted if declared(term.value, self.world) else None
-            passed = yield from self._sum_rule(m, term, deviations, shown & ok & ~few, both(s.population), above)
+            passed = yield from self._sum_rule(m, term, floats(total), counted, shown & ok & ~few, both(s.population))
             ok &= passed
             if s.guard is Guard.SQUARES:
                 passed = yield from self._square_rule(m, table, i, s, term, counted, shown & ok & ~few)
@@ -204,39 +199,46 @@ class Rules:
         return ok & (yield from self._differing(m, i, s, asked, found))
 
     def _sum_rule(
-        self,
-        m: Measurer,
-        term: Term,
-        deviations: Floats | None,
-        shown: Flags,
-        condition: Expr | None,
-        counted: Floats | None = None,
+        self, m: Measurer, term: Term, total: Floats, counted: Floats, shown: Flags, condition: Expr | None
     ) -> Steps:
         """Dominance of one argument: first by bounds, then exactly where they prove nothing.
 
         INVARIANT: it holds of the deviations from the lower bound and of those from the upper one: a sum tells as much of who
-        is far below the top as of who is far above the bottom, wherever everybody knows the top. counted: rows with a value,
-        where it is to hold from above.
+        is far below the top as of who is far above the bottom, wherever everybody knows the top. And of those from 0, where
+        values lie on both of its sides: a sum is that of the few who add something, whoever else is there.
+        total, counted: the sum of the values, and how many there are.
         """
         if not self._dominance_on():
             return np.ones(m.size, bool)
         low, high = term.value.low, term.value.high
-        bounded = low is not None and high is not None
-        proven = np.zeros(m.size, bool)
         x = as_float(lenient(where(condition, term.expr)), term.dtype)
         ok = np.ones(m.size, bool)
-        for side, bound in (("low", low), ("high", high))[: 1 if counted is None else 2]:
-            if bounded and deviations is not None:
+        for end in ("low", "high", "nought"):
+            if (end == "high" and not declared(term.value, self.world)) or (
+                end == "nought" and low is not None and low >= 0
+            ):
+                continue
+            proven = np.zeros(m.size, bool)
+            if low is not None and high is not None:
                 with np.errstate(over="ignore", invalid="ignore"):
-                    total = deviations if side == "low" or counted is None else counted * (high - low) - deviations  # type: ignore[operator]
-                proven = self._proven(total, high - low)  # type: ignore[operator]
+                    match end:
+                        case "low":
+                            proven = self._proven(total - counted * low, high - low)
+                        case "high":
+                            proven = self._proven(counted * high - total, high - low)
+                        case _:
+                            proven = self._proven(np.abs(total), max(-low, high))
             rest = np.flatnonzero(shown & ok & ~proven)
             if not rest.size:
                 continue
-            edge = bound if bound is not None else (yield from self._edge(m, term, "min" if side == "low" else "max"))
-            ends = (x, Literal(FLOAT64, float(edge)))
-            contribution = call("sub", *(ends if side == "low" else ends[::-1]))
-            ok &= (yield from self._exact(m, rest, contribution, proven)) | ~shown
+            if end == "low" and low is None:
+                low = yield from self._edge(m, term, "min")
+            edge = {"low": low, "high": high, "nought": 0.0}[end]
+            if edge is None:
+                edge = yield from self._edge(m, term, "max")
+            ends = (x, Literal(FLOAT64, float(edge) if np.isfinite(edge) else 0.0))
+            contribution = x if end == "nought" else call("sub", *(ends if end == "low" else ends[::-1]))
+            ok &= (yield from self._exact(m, rest, contribution, proven, signed=end == "nought")) | ~shown
         return ok
 
     def _square_rule(
@@ -288,11 +290,11 @@ class Rules:
                 ok &= count * top <= share * total
         return ok
 
-    def _exact(self, m: Measurer, rest: np.ndarray, contribution: AnyExpr, ok: Flags) -> Steps:
+    def _exact(self, m: Measurer, rest: np.ndarray, contribution: AnyExpr, ok: Flags, *, signed: bool = False) -> Steps:
         passed = ok.copy()
         passed[rest] = True
         for occurrence in self.cut.occurrences:
-            total, one, two = yield from m.contributions(occurrence, rest, contribution)
+            total, one, two = yield from m.contributions(occurrence, rest, contribution, signed=signed)
             with np.errstate(invalid="ignore", over="ignore"):
                 good = np.isfinite(total)
                 if self.effective.p is not None:
@@ -306,11 +308,11 @@ class Rules:
         return passed
 
     def _edge(self, m: Measurer, term: Term, function: str) -> Steps:
-        """The smallest or largest value in the whole cut, where no bound is known."""
+        """The smallest or largest value in the whole cut, where no bound is known; NaN where it is no number."""
         x = call(function, as_float(lenient(term.expr), term.dtype))
         answer = yield from m.ask(n.Select(self.cut.plan(False), (Alias(x, X),)))
         value = floats(answer[X])
-        return float(value[0]) if value.size and np.isfinite(value[0]) else 0.0
+        return float(value[0]) if value.size and np.isfinite(value[0]) else np.nan
 
     def _homogeneous(
         self,

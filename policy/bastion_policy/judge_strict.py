@@ -24,7 +24,6 @@ from bastion_policy.lineage import OWN, World
 from bastion_policy.model import Effective
 from bastion_policy.products import coarse
 from bastion_policy.rounding import Kept, Pairs, rounded
-from bastion_policy.statistics import declared
 from bastion_policy.verdict import Finding, Measured, Verdict
 
 #: guards of statistics that speak of a column's values
@@ -158,9 +157,7 @@ class ColumnVerdicts:
             total = floats(table[f"{OWN}g{name}"])
             with np.errstate(over="ignore", invalid="ignore"):
                 squares = floats(table[f"{OWN}v{name}"]) * (counted - _ddof(s))
-                deviations = total - counted * low if low is not None else None
-            above = counted if declared(term.value, rules.world) else None
-            passed = yield from rules._sum_rule(m, term, deviations, shown, condition, above)
+            passed = yield from rules._sum_rule(m, term, total, counted, shown, condition)
             shown = shown & passed
             spread = _relative(squares, total, counted, low, high)
             passed = yield from self._spread(m, term, spread, shown, condition)

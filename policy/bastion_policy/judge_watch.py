@@ -254,7 +254,7 @@ class Watcher:
             watch(memory, o, WEIGHTS + name, told)
 
     def _fit(self, o: Occurrence, s: Statistic, populations: Sequence[Indexes]) -> Steps:
-        """Return which populations pass dominance, seen from the lower bound and from a known upper one."""
+        """Return which populations pass dominance, seen from the lower bound, from a known upper one and from 0."""
         if s.guard is not Guard.SUM or len(s.terms) != 1:
             return np.zeros(len(populations), bool)
         (term,), effective, lens = s.terms, self.memory.effective, self.memory.lens(o)
@@ -269,7 +269,9 @@ class Watcher:
             with np.errstate(over="ignore", invalid="ignore"):
                 sides = [values[there] - low]
                 sides += [term.value.high - values[there]] if term.value.high is not None else []
-                fits.append(all(sound(np.bincount(whose, side).astype(np.float64), 0, effective) for side in sides))
+                sides += [values[there]] if low < 0 else []
+                each = (np.abs(np.bincount(whose, side)).astype(np.float64) for side in sides)
+                fits.append(all(sound(x, 0, effective) for x in each))
         return np.array(fits, bool)
 
     def _weighted(self, o: Occurrence | None, i: int, s: Statistic, told: Sequence[Told]) -> Steps:

@@ -15,7 +15,10 @@ from hypothesis import strategies as st
 
 GUARDS = (Guard.SUM, Guard.SQUARES, Guard.PRODUCTS)
 #: numbers a column may hold; with two values, and with some far above the others
-COLUMNS = ([0.0, 1.0], [2.0, 5.0], [0.0, 1.0, 2.0, 3.0], [0.0, 0.0, 0.0, 5.0, 10.0], [-4.0, 0.0, 3.0, 4.0], [7.0])
+COLUMNS = (
+    *([0.0, 1.0], [2.0, 5.0], [0.0, 1.0, 2.0, 3.0], [0.0, 0.0, 0.0, 5.0, 10.0]),
+    *([-4.0, 0.0, 3.0, 4.0], [-8.0, *[0.0] * 6, 5.0], [-3.0, -1.0], [7.0]),
+)
 #: shares and p are exact in binary, so that they are the same as fractions
 RULES = (
     Effective("guarded", 3, p=0.125),
@@ -144,6 +147,14 @@ def rules_failed(judge: Judge, more: list[int], less: list[int]) -> set[str]:
             failed.add("dominance")
         if any(dominated(judge, of_people(end) + others) for end in ends for others in either(top)):
             failed.add("dominance")
+        # seen from 0, where values may lie on both of its sides: what a person's rows come to, those of the other population taken off
+        if low < 0:
+            sums = [
+                sum((v if m else -v for q, v, m in values if q == p), Fraction(0)) for p in {p for p, _, _ in values}
+            ]
+            reach = None if top is None else max(-low, low + top)
+            if any(dominated(judge, [abs(x) for x in sums] + others) for others in either(reach)):
+                failed.add("dominance")
     return failed
 
 
