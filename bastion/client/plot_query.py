@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -33,6 +34,7 @@ MAX_CELLS = 5_000
 ALL = "all rows"
 #: rows that a page holds
 MAX_POINTS = 3_000
+_ROWS = re.compile(r"^(\d+) row(s?) show")
 _SAID = "What is put together has the key (other)"
 
 
@@ -347,4 +349,6 @@ def _notes(note: ReleaseNote, rest: int = 0) -> list[str]:
     if note.again is None and note.merged == rest:
         ours.append("1 row shows the numbers of another group than theirs")
     lines = [line for line in tables.footer(note) if not line.startswith(tuple(ours))]
+    # what is a row of a table is a bar, a point or a cell here
+    lines = [_ROWS.sub(r"\1 mark\2 show", line) for line in lines]
     return [line for line in lines if "This is the part that may be shown" not in line]

@@ -7,6 +7,7 @@ the same rows (`charts_layout`).
 from __future__ import annotations
 
 import importlib.util
+import textwrap
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
 #: the MIME type that JupyterLab draws
 VEGA = "application/vnd.vegalite.v5+json"
 #: characters of a name, a value or a title that are drawn
-MAX_LABEL, MAX_TITLE = 40, 120
+MAX_LABEL, MAX_TITLE = 40, 160
+#: of the title of an axis that the caller wrote; lines of it and of the chart's title
+MAX_AXIS, MAX_LINES = 80, 4
 _QUOTES = str.maketrans({'"': "”", "\\": "⧵", "`": "’"})
 
 
@@ -255,11 +258,20 @@ def needs_matplotlib() -> None:
         raise InputError(msg, code="plot.matplotlib", next_step="pip install 'bastionlab[plots]'")
 
 
-def label(value: object) -> str:
+def label(value: object, limit: int = MAX_LABEL) -> str:
     """Return a foreign string or a number as a chart shows it."""
-    text = safe_text(number(value) if isinstance(value, float) else value, MAX_LABEL)
+    text = safe_text(number(value) if isinstance(value, float) else value, limit)
     # Vega-Lite writes titles between quotes into expressions, as they are: no quote nor escape may end them
     return text.translate(_QUOTES)
+
+
+def axis_lines(picture: Picture, named: str | None, otherwise: str) -> list[str]:
+    """Return the title of an axis in lines that fit beside it. named: what the caller wrote, None for `otherwise`."""
+    if named is None:
+        return [label(otherwise)]
+    narrow = len(picture.rows) > 1 or len(picture.cols) > 1
+    lines = textwrap.wrap(label(named, MAX_AXIS), MAX_LABEL // 2 if narrow else MAX_LABEL)
+    return lines[:MAX_LINES] or [""]
 
 
 def number(value: float | None) -> str:

@@ -15,6 +15,22 @@ from typing import Any
 from bastion.render.charts import Axis, Cell, Picture, label, number, span
 
 Row = dict[str, Any]
+WIDTH, HEIGHT, PANEL = 440, 260, (190, 140)
+
+
+def size(picture: Picture) -> tuple[int, int]:
+    """Return (width, height) of one panel, in pixels."""
+    panels = len(picture.rows) > 1 or len(picture.cols) > 1
+    width, height = PANEL if panels else (WIDTH, HEIGHT)
+    if picture.kind == "pie":
+        width = height = 130 if panels else 240
+    if picture.kind in ("bar", "box", "hist") and picture.x.kind == "category" and not panels:
+        width = min(640, max(240, 70 * len(picture.x.places)))
+    if picture.kind == "heat" and picture.x.kind == picture.y.kind == "category":
+        width, height = min(560, max(160, 56 * len(picture.x.places))), min(460, max(110, 40 * len(picture.y.places)))
+    if picture.sideways and picture.x.kind == "category" and not panels:
+        width, height = WIDTH, min(460, max(120, 44 * len(picture.x.places)))
+    return picture.style.width or width, picture.style.height or height
 
 
 def period(start: str, every: str) -> str:

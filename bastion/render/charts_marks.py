@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bastion.render.charts import Picture
-from bastion.render.charts_layout import Row, sizes
+from bastion.render.charts_layout import Row, size, sizes
 from bastion.render.charts_parts import (
     Spec,
     axis,
@@ -112,6 +112,7 @@ def _box(picture: Picture, drawn: list[Row]) -> list[Spec]:
     style = picture.style
     number = numbers(picture, style.ylabel) | {"scale": {"zero": False}}
     place = axis(picture, picture.x, "x", style.xlabel)
+    named = picture.x.kind == "category" and not (len(picture.rows) > 1 or len(picture.cols) > 1)
     aside: Spec = {}
     if picture.hue:
         aside = {
@@ -121,7 +122,9 @@ def _box(picture: Picture, drawn: list[Row]) -> list[Spec]:
                 "sort": [text(h) for h in picture.hues],
             }
         }
-    box = max(8, min(46, int(46 * style.bar_width / 0.8 / max(1, len(picture.hues)))))
+    # a band is what a category has; the marks of its hues share most of it
+    band = size(picture)[1 if picture.sideways else 0] / max(1, len(picture.x.places)) if named else 70.0
+    box = max(8, min(46, int(min(46.0, 0.68 * band) * style.bar_width / 0.8 / max(1, len(picture.hues)))))
     shade = {"color": color(picture)}
     lines = [
         *tips(picture)[:-1],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bastion.render.charts import Axis, Picture, label
+from bastion.render.charts import Axis, Picture, axis_lines, label
 from bastion.render.palettes import DIVERGING, FEW, SCALES
 
 Spec = dict[str, Any]
@@ -31,7 +31,7 @@ def hatch(many: int = 9) -> Spec:
 
 def axis(picture: Picture, axis: Axis, field: str, named: str | None, *, middle: bool = False) -> Spec:
     """Return the encoding of places. middle: at the middle of a bin and not from its one end to the other."""
-    title = text(axis.title if named is None else named)
+    title = _lines(picture, named, axis.title)
     name = f"{field}m" if middle else field
     match axis.kind:
         case "bins":
@@ -62,8 +62,12 @@ def axis(picture: Picture, axis: Axis, field: str, named: str | None, *, middle:
 
 def numbers(picture: Picture, named: str | None) -> Spec:
     """Return the encoding of the numbers, without their field."""
-    title = text(picture.value if named is None else named)
-    return {"type": "quantitative", "title": title, "axis": {"grid": True}}
+    return {"type": "quantitative", "title": _lines(picture, named, picture.value), "axis": {"grid": True}}
+
+
+def _lines(picture: Picture, named: str | None, otherwise: str) -> str | list[str]:
+    lines = axis_lines(picture, named, otherwise)
+    return lines if len(lines) > 1 else lines[0]
 
 
 def color(picture: Picture) -> Spec:

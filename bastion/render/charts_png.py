@@ -8,9 +8,9 @@ from datetime import datetime
 from typing import Any
 
 from bastion.render import charts_mpl as marks
-from bastion.render.charts import MAX_LABEL, Picture
-from bastion.render.charts_layout import Row, rows
-from bastion.render.charts_vega import heading, size, wrapped
+from bastion.render.charts import MAX_LABEL, Picture, axis_lines
+from bastion.render.charts_layout import Row, rows, size
+from bastion.render.charts_vega import heading, wrapped
 from bastion.render.palettes import INK, PALE
 from bastion.render.safe_text import safe_text
 
@@ -34,8 +34,8 @@ def png(picture: Picture, kind: str = "png") -> bytes:
     width, height = size(picture)
     across, down = max(1, len(picture.cols)), max(1, len(picture.rows))
     lines = wrapped(picture, width * across)
-    title = heading(picture)
-    head = (26 if title else 4) + 15 * len(lines)
+    title = heading(picture, width * across)
+    head = (8 + 18 * len(title) if title else 4) + 15 * len(lines)
     legend = 140 if _has_legend(picture) else 12
     full = (
         width * across + 76 + 18 * (across - 1) + legend,
@@ -58,8 +58,8 @@ def png(picture: Picture, kind: str = "png") -> bytes:
                 _panel_title(picture, panels[i][j], i, j)
         if keys is not None:
             marks.legend(picture, figure, panels, keys)
-        if title:
-            figure.text(10 / full[0], 1 - 18 / full[1], title, fontsize=12.5, fontweight="bold", color=INK)
+        for k, line in enumerate(title):
+            figure.text(10 / full[0], 1 - (18 + 18 * k) / full[1], line, fontsize=12.5, fontweight="bold", color=INK)
         for k, line in enumerate(lines):
             figure.text(
                 10 / full[0], 1 - (head - 15 * (len(lines) - k) + 12) / full[1], line, fontsize=8.5, color=MUTED
@@ -77,8 +77,8 @@ def draw(picture: Picture, ax: Any) -> None:
         keys = panel(picture, rows(picture), ax, inner=(False, False))
         if keys is not None:
             marks.legend(picture, None, [[ax]], keys)
-        if title := heading(picture):
-            ax.set_title(title)
+        if title := heading(picture, size(picture)[0]):
+            ax.set_title("\n".join(title))
 
 
 def panel(picture: Picture, mine: list[Row], ax: Any, *, inner: tuple[bool, bool]) -> Any:
@@ -86,15 +86,15 @@ def panel(picture: Picture, mine: list[Row], ax: Any, *, inner: tuple[bool, bool
     keys = getattr(marks, picture.kind)(picture, mine, ax)
     if picture.kind == "pie":
         return keys
-    across = picture.x.title if picture.style.xlabel is None else picture.style.xlabel
+    across = "\n".join(axis_lines(picture, picture.style.xlabel, picture.x.title))
     value = picture.y.title if picture.kind in ("heat", "bubbles", "points") else picture.value
-    down = value if picture.style.ylabel is None else picture.style.ylabel
+    down = "\n".join(axis_lines(picture, picture.style.ylabel, value))
     if picture.sideways:
         across, down = down, across
     if not inner[0]:
-        ax.set_xlabel(safe_text(across, MAX_LABEL))
+        ax.set_xlabel(across)
     if not inner[1]:
-        ax.set_ylabel(safe_text(down, MAX_LABEL))
+        ax.set_ylabel(down)
     ax.tick_params(length=2.5, width=0.6)
     for spine in ax.spines.values():
         spine.set_linewidth(0.7)

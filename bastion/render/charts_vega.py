@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import textwrap
 
-from bastion.render.charts import MAX_TITLE, Picture
-from bastion.render.charts_layout import Row, rows
+from bastion.render.charts import MAX_LINES, MAX_TITLE, Picture
+from bastion.render.charts_layout import Row, rows, size
 from bastion.render.charts_marks import layers
 from bastion.render.charts_parts import Spec, text
 from bastion.render.palettes import INK, PALE
@@ -19,7 +19,6 @@ from bastion.render.safe_text import safe_text
 SCHEMA = "https://vega.github.io/schema/vega-lite/v5.json"
 FONT = "system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif"
 MUTED = "#5b6673"
-WIDTH, HEIGHT, PANEL = 440, 260, (190, 140)
 _FIELDS = ("x", "x2", "xm", "xt", "y", "y2", "ym", "yt", "v", "vt", "lo", "up", "h", "r", "c", "few", "rest", "band", "q0", "q1", "q2", "q3", "q4", "share", "pt")  # fmt: skip
 
 
@@ -49,39 +48,27 @@ def spec(picture: Picture) -> Spec:
     return out
 
 
-def size(picture: Picture) -> tuple[int, int]:
-    """Return (width, height) of one panel, in pixels."""
-    panels = len(picture.rows) > 1 or len(picture.cols) > 1
-    width, height = PANEL if panels else (WIDTH, HEIGHT)
-    if picture.kind == "pie":
-        width = height = 130 if panels else 240
-    if picture.kind in ("bar", "box", "hist") and picture.x.kind == "category" and not panels:
-        width = min(640, max(240, 70 * len(picture.x.places)))
-    if picture.kind == "heat" and picture.x.kind == picture.y.kind == "category":
-        width, height = min(560, max(160, 56 * len(picture.x.places))), min(460, max(110, 40 * len(picture.y.places)))
-    if picture.sideways and picture.x.kind == "category" and not panels:
-        width, height = WIDTH, min(460, max(120, 44 * len(picture.x.places)))
-    return picture.style.width or width, picture.style.height or height
-
-
 def wrapped(picture: Picture, across: int) -> list[str]:
     """Return the lines below the title: what is not drawn, and what the guard did."""
     notes = list(picture.notes)
     if picture.has_missing:
         notes.insert(0, f"{'a gap, or ' * (picture.kind == 'line')}▨: {picture.stripes}")
-    limit = max(44, int(across / 5.2))
+    limit = max(60, int(across / 5.2))
     return [line for note in notes for line in textwrap.wrap(safe_text(note, 400), limit)][:12]
 
 
-def heading(picture: Picture) -> str:
-    """Return the title."""
-    return safe_text(picture.title if picture.style.title is None else picture.style.title, MAX_TITLE)
+def heading(picture: Picture, across: int) -> list[str]:
+    """Return the title in lines that are as wide as the chart, none where there is no title. across: pixels."""
+    own = picture.style.title
+    text = safe_text(picture.title[:1].upper() + picture.title[1:] if own is None else own, MAX_TITLE)
+    return textwrap.wrap(text, max(38, int(across / 7.6)))[:MAX_LINES]
 
 
 def _title(picture: Picture, across: int) -> Spec | None:
-    text, lines = heading(picture), wrapped(picture, across)
-    if not text and not lines:
+    title, lines = heading(picture, across), wrapped(picture, across)
+    if not title and not lines:
         return None
+    text = title if len(title) > 1 else "".join(title)
     return {"text": text, "subtitle": lines} if lines else {"text": text}
 
 

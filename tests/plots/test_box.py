@@ -26,6 +26,8 @@ def test_sideways_with_hue(frame):
     spec = good(chart)
     assert len(chart.picture.cells) == 6
     assert spec["layer"][-1]["mark"].get("color") == "crimson"
+    # a category has 44 pixels: its boxes leave a gap to the next one
+    assert 2 * spec["layer"][-1]["mark"]["size"] < 40
 
 
 def test_of_the_whole_table(frame):

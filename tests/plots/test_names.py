@@ -119,3 +119,20 @@ def test_titles_and_colours_are_checked(frame):
         with pytest.raises(InputError) as error:
             table.plot.bar("Pclass", "Survived", **looks)
         assert error.value.code in ("plot.color", "plot.palette", "plot.option")
+
+
+def test_long_titles_are_broken_into_lines(frame):
+    long = "what a passenger paid for the crossing on average in pounds sterling of the year"
+    chart = frame("default").plot.bar("Pclass", "Fare", title=f"{long}, and who they were", xlabel="short", ylabel=long)
+    spec = good(chart)
+    lines = spec["title"]["text"]
+    assert " ".join(lines) == f"{long}, and who they were"
+    assert 1 < len(lines) <= 4
+    assert max(map(len, lines)) * 8 < 400
+    axes = spec["layer"][0]["encoding"]
+    assert axes["x"]["title"] == "short"
+    assert " ".join(axes["y"]["title"]) == long
+    assert max(map(len, axes["y"]["title"])) <= 40
+    narrow = good(frame("default").plot.facet(col="Sex").bar("Pclass", "Fare", ylabel=long))
+    assert max(map(len, narrow["spec"]["layer"][0]["encoding"]["y"]["title"])) <= 20
+    assert good(frame("default").plot.bar("Pclass", "Fare"))["title"]["text"] == "Mean of Fare by Pclass"
