@@ -325,11 +325,29 @@ def test_roles_with_bounds_and_values_by_form(panel, stage):
 def test_upload_roles_policy_access_and_deletion(panel, alice):
     data = b"town,age,pay\n" + b"".join(b"%s,%d,%d\n" % (t, a, a * 100) for a in range(20, 60) for t in (b"x", b"y"))
     half = len(data) // 2
-    for seq, part in enumerate((data[:half], data[half:])):
-        panel.send_with("upload_part", [part], name="staff.csv", seq=seq, size=len(data))
+
+    def part(seq: int, run: str) -> None:
+        given = data[half:] if seq else data[:half]
+        panel.send_with("upload_part", [given], name="staff.csv", seq=seq, size=len(data), run=run)
+
+    # how far a file is, and no more of one that is not wanted any more
+    part(0, "first")
+    panel.until(lambda: "receiving 50% · " in panel["upload"].get("says", ""))
+    panel.send("upload_cancel")
+    part(1, "first")
+    part(0, "second")
+    part(1, "second")
     panel.until(lambda: panel["upload"].get("columns"))
+    assert panel["said"].get("how") != "error"
     assert panel["upload"]["rows"] == 80
-    panel.send("upload_send", name="staff", unit="row", hidden=[2], policy="", replace=False)
+    # what is sent says so, with a button that stops it; the file is still there
+    sending = {"name": "staff", "unit": "row", "hidden": [2], "policy": "", "replace": False}
+    panel.send("upload_send", **sending)
+    panel.send("upload_stop")
+    panel.until(lambda: panel["said"].get("stop") == "upload_stop")
+    panel.until(lambda: "was stopped" in panel["said"].get("text", ""))
+    assert all(d["name"] != "staff" for d in panel["datasets"])
+    panel.send("upload_send", **sending)
     panel.until(lambda: panel["dataset"].get("name") == "staff")
     staff = panel["dataset"]
     assert {r["name"]: r["role"] for r in staff["roles"]}["pay"] == "hidden"

@@ -16,19 +16,18 @@ from msgspec.structs import replace
 from bastion.client.policy_check import Sample, check_policy, samples
 from bastion.client.policy_lines import PolicyLine, suggest
 from bastion.client.trial import OUTCOMES, Trial
-from bastion.client.uploading import table_from_bytes
 from bastion_widgets.owner import shown
 from bastion_widgets.owner.declaring import declared_fields, role_of
+from bastion_widgets.owner.sending import Uploads, number_of
 
 if TYPE_CHECKING:
     from bastion.client.connection import Connection
 
-MAX_UPLOAD = 512 << 20
 MAX_POLICY_TEXT = 200_000
 MAX_TRIED = 200
 
 
-class DatasetsTab(t.HasTraits):
+class DatasetsTab(Uploads):
     """Traits and clicks of the tab, and what a decision would be as a line of a policy."""
 
     _connection: Connection
@@ -45,12 +44,10 @@ class DatasetsTab(t.HasTraits):
     check = t.Dict().tag(sync=True)
     #: the text in the editor tried on past queries
     trial = t.Dict().tag(sync=True)
-    #: a file that has come from the page: its columns, or how much of it is there
-    upload = t.Dict().tag(sync=True)
 
     def _prepare_datasets(self) -> None:
         self._lines: list[PolicyLine] = []
-        self._parts: list[bytes] = []
+        self._prepare_uploads()
 
     def _cards(self) -> dict[str, m.Dataset]:
         return {key: d for key, d in self._connection._datasets.items() if d.mine}
@@ -141,7 +138,7 @@ class DatasetsTab(t.HasTraits):
         lower, upper: bounds of a measure as typed. domain: values that may be named, one a line. varies: see `Role`.
         """
         card = self._card(dataset)
-        facts = card.facts.columns[_number(column, len(card.facts.columns))]
+        facts = card.facts.columns[number_of(column, len(card.facts.columns))]
         declared = role_of(facts, role, str(lower), str(upper), str(domain), bool(varies))
         if declared == Role(declared.kind):
             await self._connection._set_policy(dataset, None, {facts.name: declared.kind.value})
@@ -174,58 +171,9 @@ class DatasetsTab(t.HasTraits):
         self.said = shown.said(f"{card.facts.name} is deleted.")
         await self._load_datasets()
 
-    # ---- clicks: an upload -------------------------------------------------------------------------------------------
-
-    async def do_upload_part(self, name: str, seq: int, size: int, buffers: list[Any]) -> None:
-        """Take the next part of a file that the page reads; the last one shows its columns."""
-        if seq == 0:
-            self._parts = []
-        if seq != len(self._parts) or size > MAX_UPLOAD:
-            self._parts, self.upload = [], {}
-            msg = "The file did not come whole." if size <= MAX_UPLOAD else "The file is too large for the panel."
-            raise InputError(msg, code="input.file", next_step="Use the command line: bastion upload FILE.")
-        self._parts.append(bytes(buffers[0]))
-        done = sum(map(len, self._parts))
-        if done < size:
-            self.upload = {"name": shown.line(name, 200), "done": done, "size": size}
-            return
-        data, self._parts = b"".join(self._parts), []
-        frame = await asyncio.to_thread(table_from_bytes, str(name), data)
-        self._table = frame
-        self.upload = {
-            "name": shown.line(name, 200), "done": done, "size": size, "rows": frame.height,
-            "columns": [{"name": shown.line(n, 120), "dtype": str(d)} for n, d in frame.schema.items()],
-        }  # fmt: skip
-
-    async def do_upload_send(
-        self, name: str, unit: str = "", hidden: Any = (), policy: str = "", replace: bool = False
-    ) -> None:
-        """Sign and send the table that has come from the page. hidden: numbers of columns; unit: a number, or "row"."""
-        frame = getattr(self, "_table", None)
-        if frame is None:
-            msg = "There is no file yet."
-            raise InputError(msg, code="input.file", next_step="Choose one first.")
-        columns = frame.columns
-        names = [columns[_number(number, len(columns))] for number in hidden]
-        whom = None if unit == "" else "row" if unit == "row" else columns[_number(unit, len(columns))]
-        text = str(policy).strip() or None
-        self.said = shown.said("Sending …", "busy")
-        frame_there = await self._connection._upload(
-            frame, text, names, str(name).strip(), whom, bool(replace), self._sent
-        )
-        self._table, self.upload = None, {}
-        self.said = shown.said(f"{frame_there.dataset.facts.name} is there. Look at the roles of its columns.")
+    async def _uploaded(self, dataset: str) -> None:
         await self._load_datasets()
-        await self.do_open_dataset(frame_there.dataset.facts.id)
-
-    async def do_upload_cancel(self) -> None:
-        """Forget the file."""
-        self._parts, self._table, self.upload = [], None, {}
-
-    def _sent(self, progress: m.Progress) -> None:
-        if progress.total:
-            share = min(1.0, progress.done / progress.total)
-            self.said = shown.said(f"Sending … {share:.0%}", "busy")
+        await self.do_open_dataset(dataset)
 
     # ---- clicks: lines of a policy -----------------------------------------------------------------------------------
 
@@ -253,7 +201,7 @@ class DatasetsTab(t.HasTraits):
         await self.do_check(line.dataset, line.text)
 
     def _line(self, number: Any) -> PolicyLine:
-        return self._lines[_number(number, len(self._lines))]
+        return self._lines[number_of(number, len(self._lines))]
 
     def _show_lines(self, request: str, tried: int = -1, trial: dict[str, Any] | None = None) -> None:
         if self.request.get("id") != request:
@@ -327,13 +275,3 @@ def _policy_text(text: Any) -> str:
         msg = "The policy is too long."
         raise InputError(msg, code="policy.size")
     return text
-
-
-def _number(value: Any, below: int) -> int:
-    """Return a number that the page gave, of a list it was shown."""
-    if isinstance(value, str) and value.isdecimal() and len(value) < 9:
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < below:
-        msg = "The page asked for something that is not there any more."
-        raise InputError(msg, code="input.panel", next_step="Open it again.")
-    return value

@@ -196,7 +196,7 @@ function upload(panel) {
   if (!u.name) {
     return h("label", {}, "Upload a file: ", h("input", { type: "file", key: "file", accept: ".csv,.tsv,.parquet,.arrow,.feather,.arrows", onchange: (event) => read(panel, event.target.files[0]) }));
   }
-  if (!u.columns) return h("p", {}, u.name + ": " + Math.round((100 * u.done) / u.size) + " %");
+  if (!u.columns) return h("p", {}, h("b", {}, u.name), " ", u.says, " ", button("Cancel", () => panel.send("upload_cancel")));
   const name = field("input", "up:name", drafts, { value: u.name.split(".")[0], "aria-label": "name of the dataset" });
   const unit = h("select", { key: "up:unit", "aria-label": "privacy unit" }, h("option", { value: "" }, "not declared"), h("option", { value: "row" }, "every row is someone of their own"),
     u.columns.map((c, number) => h("option", { value: String(number) }, c.name)));
@@ -223,8 +223,9 @@ async function read(panel, file) {
   if (!file) return;
   delete panel.drafts["up:name"];
   delete panel.drafts["up:policy"];
+  const run = String(Math.random());
   for (let seq = 0, at = 0; seq === 0 || at < file.size; seq += 1, at += PART) {
     const part = await file.slice(at, at + PART).arrayBuffer();
-    panel.send("upload_part", { name: file.name, seq, size: file.size }, [part]);
+    panel.send("upload_part", { name: file.name, seq, size: file.size, run }, [part]);
   }
 }

@@ -50,7 +50,7 @@ function render({ model, el }) {
 
   function drawSaid() {
     const s = model.get("said");
-    redraw(said, s.text ? h("p", { class: "bo-" + s.how }, s.text, s.code ? h("span", { class: "bo-small" }, " [" + s.code + "]") : null) : null);
+    redraw(said, s.text ? h("p", { class: "bo-" + s.how }, s.stop ? button("Stop", () => panel.send(s.stop)) : null, s.stop ? " " : null, s.text, s.code ? h("span", { class: "bo-small" }, " [" + s.code + "]") : null) : null);
   }
 
   panel.on("session", drawHead);

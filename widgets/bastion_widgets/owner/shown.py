@@ -124,15 +124,15 @@ def table(frame: pl.DataFrame, says: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def said(text: str, how: str = "done") -> dict[str, Any]:
-    """Return the line below the tabs. how: done, busy or error."""
-    return {"how": how, "text": block(text), "code": ""}
+def said(text: str, how: str = "done", *, stop: str = "") -> dict[str, Any]:
+    """Return the line below the tabs. how: done, busy or error. stop: what a button beside it asks for."""
+    return {"how": how, "text": block(text), "code": "", "stop": stop}
 
 
 def failed(error: BastionError) -> dict[str, Any]:
     """Return an error as the line below the tabs."""
     text = " ".join(part for part in (error.message, error.reason, error.next_step) if part)
-    return {"how": "error", "text": block(text), "code": line(error.code, 80)}
+    return {"how": "error", "text": block(text), "code": line(error.code, 80), "stop": ""}
 
 
 def newest_first(infos: Iterable[m.RequestInfo]) -> list[m.RequestInfo]:
