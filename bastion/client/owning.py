@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from bastion_plan.errors import InputError, PolicyError
 from bastion_policy.model import Policy
-from bastion_policy.toml import to_toml, without_line
+from bastion_policy.toml import from_toml, to_toml, without_line
 from bastion_wire import messages as m
 
 from bastion.client.denied import AccessRequest
@@ -241,10 +241,17 @@ def _seconds(moment: datetime | float | None) -> float:
 
 
 def policy_text(policy: Any) -> str:
-    """Return a policy as TOML text; empty for None, the default profile."""
+    """Return a policy as TOML text; empty for None, the default profile.
+
+    Raises:
+        InputError: no policy. PolicyError: policy.toml.missing, of a text with nothing in it, as an empty file has: whoever
+            wrote it meant a policy, and would get the default one.
+    """
     if policy is None:
         return ""
     if isinstance(policy, str):
+        if not policy.strip():
+            from_toml(policy)
         return policy
     if isinstance(policy, Policy):
         return to_toml(policy)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
 import json
 import time
 from datetime import datetime
@@ -11,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import click
-import polars as pl
 from bastion_plan.errors import InputError
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from bastion.render.safe_text import safe_text
 from bastion_cli.context import client_options, default_directory, directory_option, open_connection
-from bastion_cli.output import console, foreign, json_option, reporting, say, show, when
+from bastion_cli.output import console, foreign, json_option, naming, reporting, say, show, when
+from bastion_cli.tables import doubts, read_table
 
 
 @click.command()
@@ -45,8 +43,8 @@ def upload(
     Example:  bastion upload titanic.csv --hide Name --unit row --as olga
     """
     frame = read_table(file)
-    text = policy_file.read_text(encoding="utf-8") if policy_file else None
-    with open_connection(endpoint, who, server_key) as connection:
+    text = policy_file.read_text(encoding="utf-8-sig") if policy_file else None
+    with naming(policy_file), open_connection(endpoint, who, server_key) as connection:
         bar = Progress(
             TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn(),
             console=console, disable=as_json, transient=True,
@@ -59,73 +57,13 @@ def upload(
             )  # fmt: skip
         card = sent.dataset
     if as_json:
-        click.echo(json.dumps(card_row(card), indent=2))
+        row = card_row(card)
+        click.echo(json.dumps(row | {"warnings": [*doubts(frame), *row["warnings"]]}, indent=2))
         return
     console.print(f"[bold]{foreign(card.facts.name)}[/] is there, version {card.facts.version}. Its columns:")
     print_roles(card)
-    for warning in card.warnings:
+    for warning in (*doubts(frame), *card.warnings):
         console.print(f"[red]look at this:[/] {foreign(warning)}")
-
-
-def read_table(file: Path) -> pl.DataFrame:
-    """Read a table by the file's ending.
-
-    Raises:
-        InputError: input.file, with the place of the first broken row where it is known.
-    """
-    readers: dict[str, Any] = {
-        ".csv": read_text,
-        ".tsv": read_text,
-        ".gz": read_text,
-        ".parquet": pl.read_parquet,
-        ".arrow": pl.read_ipc,
-        ".feather": pl.read_ipc,
-        ".ipc": pl.read_ipc,
-        ".arrows": pl.read_ipc_stream,
-    }
-    reader = readers.get(file.suffix.lower())
-    if reader is None:
-        msg = f"{file.name} is not a kind of file that can be uploaded."
-        raise InputError(
-            msg, code="input.file", next_step="Use .csv, .tsv (also .gz), .parquet, .arrow, .feather or .arrows."
-        )
-    try:
-        return reader(file)
-    except (pl.exceptions.PolarsError, OSError, EOFError, ValueError, csv.Error) as error:
-        msg = f"{file.name} cannot be read as a table."
-        # the file is the owner's own and this is their terminal: the reader's words stay here
-        reason = str(error).splitlines()[0][:300]
-        raise InputError(
-            msg, code="input.file", reason=reason, next_step="Correct the file, then upload it again."
-        ) from None
-
-
-def read_text(file: Path) -> pl.DataFrame:
-    """Read CSV or, by its name, TSV, also gzipped.
-
-    Raises:
-        InputError: input.file.duplicate. (The reader would rename the second column, and hiding one would not hide the other.)
-            input.file.short, for a row with too few fields. (The reader would fill it up with nulls.)
-    """
-    separator = "\t" if ".tsv" in file.suffixes else ","
-    opener: Any = gzip.open if file.suffix == ".gz" else open
-    with opener(file, "rt", encoding="utf-8-sig", errors="replace", newline="") as text:
-        header = next(csv.reader(text, delimiter=separator), [])
-    for name in header:
-        if header.count(name) > 1:
-            msg = f"{file.name} has two columns called {name!r}."
-            raise InputError(msg, code="input.file.duplicate", next_step="Rename one of them, then upload it again.")
-    frame = pl.read_csv(file, separator=separator, try_parse_dates=True, infer_schema_length=10_000)
-    if frame.width > 1 and frame[:, -1].null_count():  # a short row leaves its last column null
-        with opener(file, "rt", encoding="utf-8", errors="replace", newline="") as text:
-            rows = csv.reader(text, delimiter=separator)
-            short = next((rows.line_num for row in rows if 0 < len(row) < frame.width), 0)
-        if short:
-            msg = f"{file.name} has too few fields in line {short}: the header names {frame.width} columns."
-            raise InputError(msg, code="input.file.short", next_step="Complete the line, then upload the file again.")
-    if len(header) == frame.width:
-        frame.columns = header  # Polars keeps doubled quotes in names as they are
-    return frame
 
 
 def card_row(card: Any) -> dict[str, Any]:

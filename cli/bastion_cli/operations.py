@@ -12,7 +12,7 @@ import click
 
 from bastion_cli import context
 from bastion_cli.keys import owner_exists
-from bastion_cli.output import console, foreign, json_option, reporting, say
+from bastion_cli.output import console, foreign, json_option, naming, reporting, say
 
 
 @click.command()
@@ -73,12 +73,13 @@ def check(file: Path, as_json: bool) -> None:
     from bastion_policy.toml import with_line
     from bastion_policy.words import policy_words
 
-    text = file.read_text(encoding="utf-8")
-    found = from_toml(text)
-    try:
-        check_rules(found)
-    except PolicyError as error:
-        raise with_line(error, text) from None
+    text = file.read_text(encoding="utf-8-sig")
+    with naming(file):
+        found = from_toml(text)
+        try:
+            check_rules(found)
+        except PolicyError as error:
+            raise with_line(error, text) from None
     words, warnings, unsupported = list(policy_words(found)), list(found.warnings()), list(found.unsupported())
     if as_json:
         click.echo(json.dumps({"words": words, "warnings": warnings, "unsupported": unsupported}, indent=2))

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import click
-from bastion_plan.errors import BastionError, InputError
+from bastion_plan.errors import BastionError, InputError, PolicyError
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -41,6 +43,33 @@ def foreign(value: object) -> str:
     return escape(safe_text(value))
 
 
+#: what to do next in a terminal, where the SDK's own advice is Python
+NEXT_STEPS = {
+    "input.endpoint": "Start one: bastion serve. Or name one: --connect tcp://HOST:PORT --server-key KEY, or --connect INVITATION.",
+    "input.identity": "Say as whom: --as NAME, or BASTION_IDENTITY=PATH of a key file. New here: bastion keys create NAME.",
+    "wire.server-unknown": "Its operator reads the key off `bastion serve`: --server-key KEY. Or connect with the token of "
+    "`bastion invite`: --connect INVITATION.",
+    "input.dataset.name-taken": "Choose another name (--name NAME); a new version of your own table is uploaded with --replace.",
+}
+
+
+def in_a_shell(error: BastionError) -> BastionError:
+    """Return the error with what to do next in a terminal."""
+    error.next_step = NEXT_STEPS.get(error.code, error.next_step)
+    return error
+
+
+@contextlib.contextmanager
+def naming(file: Path | None) -> Iterator[None]:
+    """Call a policy's file by its name in errors that say a line of it."""
+    try:
+        yield
+    except PolicyError as error:
+        if file is not None and "line" in error.details:
+            error.message = error.message.replace(" of policy.toml", f" of {file.name}", 1)
+        raise
+
+
 def fail(error: BastionError, *, as_json: bool = False) -> None:
     """Print an error: on standard error for people; as the JSON document on standard output for scripts."""
     if as_json:
@@ -48,9 +77,10 @@ def fail(error: BastionError, *, as_json: bool = False) -> None:
         click.echo(json.dumps({"error": fields}, indent=2, default=_plain))
         return
     errors.print(f"[red]{foreign(error.message)}[/]", soft_wrap=True)
-    for line in (error.reason, error.next_step):
+    steps = safe_text(error.next_step, lines=True).splitlines()  # several: what is to be copied into a policy
+    for line in (safe_text(error.reason), *steps):
         if line:
-            errors.print(f"  {foreign(line)}", soft_wrap=True)
+            errors.print(f"  {escape(line)}", soft_wrap=True)
     errors.print(f"  [dim]{escape(f'[{error.code}]')}[/]", soft_wrap=True)
 
 
@@ -63,7 +93,7 @@ def reporting(command: Callable[P, T]) -> Callable[P, T]:
         try:
             return command(*args, **kwargs)
         except BastionError as error:
-            fail(error, as_json=as_json)
+            fail(in_a_shell(error), as_json=as_json)
             sys.exit(1)
         except BrokenPipeError:  # | head
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -17,7 +17,7 @@ from bastion.render.safe_text import safe_text
 from bastion_cli.client import card_row, decision_fields, print_roles, state_text
 from bastion_cli.context import client_options, default_directory, directory_option, open_connection
 from bastion_cli.operations import policy
-from bastion_cli.output import console, foreign, json_option, reporting, say, show
+from bastion_cli.output import console, foreign, json_option, naming, reporting, say, show
 
 Text = click.Path(exists=True, dir_okay=False, path_type=Path)
 limit_option = click.option(
@@ -77,8 +77,8 @@ def policy_set(
     \b
     Example:  bastion policy set titanic policy.toml --as olga
     """
-    text = file.read_text(encoding="utf-8")
-    with open_connection(endpoint, who, server_key) as connection:
+    text = file.read_text(encoding="utf-8-sig")
+    with naming(file), open_connection(endpoint, who, server_key) as connection:
         card = connection.set_policy(dataset, text)
     say(
         {"name": card.facts.name, "policy_version": card.facts.policy_version, "warnings": list(card.warnings)},
@@ -104,8 +104,8 @@ def policy_try(
     Example:  bastion policy try titanic policy.toml --as olga
               bastion policy try titanic --role Age=hidden --as olga
     """
-    text = file.read_text(encoding="utf-8") if file else None
-    with open_connection(endpoint, who, server_key) as connection:
+    text = file.read_text(encoding="utf-8-sig") if file else None
+    with naming(file), open_connection(endpoint, who, server_key) as connection:
         facts = connection.dataset(dataset).dataset.facts
         trial = connection.try_policy(dataset, text, roles=_roles(changes) or None, limit=limit)
     samples = check_policy(text, facts).samples if text is not None else ()

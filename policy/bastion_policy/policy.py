@@ -390,7 +390,7 @@ def _check_aggregation(zone: Rule) -> None:
                 "zone.aggregation",
                 "The safe zone would release numbers without asking how many people they are about.",
                 "Dominance, Homogeneity, LinearAudit, Saturation and Rounding only tighten an Aggregation.",
-                "Write AtLeastNOf(2, [Aggregation(10), Dominance(p=0.1)]), for example.",
+                "Put one beside it: AtLeastNOf(2, [Aggregation(10), …]); in a policy file the line aggregation = 10.",
                 path="safe_zone",
             )
 

@@ -231,7 +231,9 @@ class AtLeastNOf(Rule, frozen=True, tag="at_least_n_of"):
             raise refuse(
                 "rule.n",
                 f"AtLeastNOf: {self.n} of {len(self.of)} rules can never be true.",
-                next_step=f"Use an n from 1 to {len(self.of)}, or FalseRule() if nothing shall pass.",
+                next_step=f"Use an n from 1 to {len(self.of)}, or FalseRule() if nothing shall pass."
+                if self.of
+                else "Name the rules, or use FalseRule() if nothing shall pass.",
             )
 
 

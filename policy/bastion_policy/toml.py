@@ -57,6 +57,9 @@ _TOP = (
     "audiences",
 )  # fmt: skip
 _LINE = re.compile(r"^Line \d+ of policy\.toml: ")
+#: how tomllib begins what it says of a key or a table that is there already
+_TWO_OF_ONE = re.compile(r"Cannot (overwrite a value|declare|mutate|redefine)|Duplicate inline table key")
+_TWICE = "This key or table is there twice: keep one of the two."
 _NUMBER_OF_LINE = re.compile(r"\(at line (\d+), column (\d+)\)")
 
 
@@ -185,7 +188,7 @@ def from_toml(text: str) -> Policy:
         raise PolicyError(
             f"Line {line} of policy.toml, column {column}: this is not TOML.",
             reason=_NUMBER_OF_LINE.sub("", str(error)).strip().rstrip(".") + ".",
-            next_step="Strings need quotes, tables are written [name].",
+            next_step=_TWICE if _TWO_OF_ONE.match(str(error)) else "Strings need quotes, tables are written [name].",
             code="policy.toml",
             details={"line": line, "column": column},
         ) from None
@@ -225,8 +228,12 @@ def _policy(table: dict[str, Any]) -> Policy:
     _check_keys(table, _TOP, "")
     for name in ("safe_zone", "unsafe"):
         if name not in table:
-            example = "[safe_zone]\naggregation = 10" if name == "safe_zone" else 'unsafe = "review"'
-            raise _at("", refuse("toml.missing", f"The policy has no {name}.", next_step=f"Add {example!r}."))
+            example = (
+                "[safe_zone], and below it aggregation = 10"
+                if name == "safe_zone"
+                else 'unsafe = "review" above all tables'
+            )
+            raise _at("", refuse("toml.missing", f"The policy has no {name}.", next_step=f"Add {example}."))
     fields: dict[str, Any] = {
         k: v for k, v in table.items() if k in ("savable", "unit", "unit_domain", "rows_per_unit", "profile")
     }
@@ -274,7 +281,7 @@ def _as_toml() -> Iterator[None]:
     try:
         yield
     except PolicyError as error:
-        advice = _CALL.sub(_written, error.next_step)
+        advice = _CALL.sub(_written, error.next_step).replace("FalseRule()", "false").replace("TrueRule()", "true")
         raise PolicyError(
             error.message, reason=error.reason, next_step=advice, code=error.code, details=error.details
         ) from None

@@ -287,6 +287,16 @@ def test_files_that_cannot_be_used_get_a_sentence(shell, tmp_path):
     assert "Traceback" not in done.stderr
 
 
+def test_what_to_do_next_is_said_in_the_shells_words(shell, tmp_path):
+    table = str(ROOT / "notebooks/data/titanic.csv")
+    assert "--replace" in shell.run("upload", table, "--unit", "row", "--as", "olga", code=1)
+    assert "--as NAME" in shell.run("datasets", code=1)
+    away = "tcp://127.0.0.1:1"
+    assert "--server-key KEY" in shell.run("datasets", "--as", "olga", "--connect", away, code=1)
+    done = shell.program("datasets", "--as", "olga", BASTION_DIRECTORY=str(tmp_path))
+    assert "bastion serve" in done.stderr and "input.endpoint" in done.stderr
+
+
 def test_serving_twice_or_on_a_taken_port_says_so(shell, tmp_path):
     assert "server.store.locked" in shell.run("serve", "--endpoint", "tcp://127.0.0.1:*", code=1)
     taken = json.loads((shell.folder / "server/address.json").read_text())["endpoint"]
@@ -310,17 +320,28 @@ def test_policy_check_of_nonsense(shell, tmp_path):
     bad = tmp_path / "p.toml"
     bad.write_text('unsafe = "review"\n[safe_zone]\naggregatoin = 10\n')
     said = shell.run("policy", "check", str(bad), code=1)
-    assert "policy.toml.key" in said and "Line 3 of policy.toml" in said and "'aggregation'" in said
+    assert "policy.toml.key" in said and "Line 3 of p.toml" in said and "'aggregation'" in said
     bad.write_text('unsafe = "review"\nreview_zone = false\n[safe_zone]\naggregation = 10\n')
     said = shell.run("policy", "check", str(bad), code=1)
-    assert "policy.zone.review" in said and "Line 2 of policy.toml" in said
+    assert "policy.zone.review" in said and "Line 2 of p.toml" in said
     bad.write_text(
         'unsafe = "review"\n[safe_zone]\naggregation = 10\n[roles]\nAge = { role = "measure", lower = 0, upper = 70 }\n'
     )
     assert shell.json("policy", "check", str(bad))["words"]
     table = str(ROOT / "notebooks/data/titanic.csv")
     said = shell.run("upload", table, "--name", "bounded", "--policy", str(bad), "--as", "olga", code=1)
-    assert "policy.bounds" in said and "Line 5 of policy.toml" in said and "go from 0.4167 to 80" in said
+    empty = tmp_path / "empty.toml"
+    empty.write_text("\n")
+    for words in (
+        ("upload", table, "--name", "unruled", "--policy", str(empty)),
+        ("policy", "set", "titanic", str(empty)),
+    ):
+        refused = shell.run(*words, "--as", "olga", code=1)
+        assert "policy.toml.missing" in refused and "Line 1 of empty.toml" in refused
+    empty.write_text('unsafe = "review"\nprofile = "strict"\n[safe_zone]\naggregation = 10\n')
+    refused = shell.run("upload", table, "--name", "unruled", "--policy", str(empty), "--as", "olga", code=1)
+    assert '\n  [roles]\n  PassengerId = "identifier"\n' in refused  # as it is to be copied
+    assert "policy.bounds" in said and "Line 5 of p.toml" in said and "go from 0.4167 to 80" in said
 
 
 def test_version_and_kernel(shell, tmp_path):

@@ -71,11 +71,15 @@ BAD = {
         'unit = "who"\nrows_per_unit = 9' + "0" * 20 + "\n" + ZONE, {}, "policy.unit.rows", 2, "Write 1"
     ),
     "savable in quotes": ('savable = "yes"\n' + ZONE, {}, "policy.savable", 1, "Without quotes"),
+    "nothing at all": ("\n", {}, "policy.toml.missing", 1, "below it aggregation = 10"),
+    "a key twice": (ZONE + "aggregation = 20\n", {}, "policy.toml", 5, "keep one"),
     "two askers at once": (
         HEAD + '[safe_zone]\nat_least = 2\nof = [\n  { user_id = "alice" },\n  { user_id = "bob" },\n]\n', {},
         "policy.zone.impossible", 2, "at_least",
     ),
-    "more than there are": (HEAD + "[safe_zone]\nat_least = 3\nof = [true]\n", {}, "policy.rule.n", 3, "1 to 1"),
+    "more than there are": (HEAD + "[safe_zone]\nat_least = 3\nof = [true]\n", {}, "policy.rule.n", 3, "1 to 1, or false"),
+    "n of no rules": (HEAD + "[safe_zone]\nat_least = 1\nof = []\n", {}, "policy.rule.n", 3, "Name the rules, or use false"),
+    "dominance alone": (HEAD + "[safe_zone]\ndominance = 0.1\n", {}, "policy.zone.aggregation", 2, "the line aggregation = 10"),
     "nested nonsense": (
         HEAD + '[safe_zone]\nat_least = 1\nof = [\n  { aggregation = 10 },\n  { at_least = 2, of = [false, true] },\n]\n', {},
         "policy.zone.impossible", 6, "false",
