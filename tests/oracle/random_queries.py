@@ -39,12 +39,12 @@ from bastion.expr.core import Expr
 
 ROLES: dict[str, Role | str] = {
     "id": "identifier", "name": "hidden", "age": "quasi", "town": "quasi", "sex": "quasi", "flag": "quasi",
-    "pay": measure(0, 100), "debt": Role("measure"), "visits": Role("measure"), "sick": "sensitive", "job": "sensitive",
-    "day": "quasi",
+    "pay": measure(0, 100), "debt": Role("measure"), "visits": Role("measure"), "gain": measure(-50, 50),
+    "sick": "sensitive", "job": "sensitive", "day": "quasi",
 }  # fmt: skip
 OTHER_ROLES: dict[str, Role | str] = {"id": "identifier", "score": measure(0, 50), "ward": "quasi"}
 #: columns of which people with several rows have one number each, unless their role says that they vary
-SECRET = ("pay", "debt", "visits", "sick", "job")
+SECRET = ("pay", "debt", "visits", "gain", "sick", "job")
 #: functions of the registry that the queries take at random
 ROWWISE = tuple(f for f in all_functions() if f.flow is Flow.ELEMENTWISE and f.shape is Shape.SAME)
 REDUCING = tuple(
@@ -82,9 +82,11 @@ def table(rows: int, seed: int, per_unit: int, skew: bool, *, panel: bool = Fals
         "job": rng.choice(["x", "y", "z"], rows, p=[0.7, 0.2, 0.1]),
         "day": (np.datetime64("2024-01-01") + rng.integers(0, 300, rows)).astype("datetime64[D]"),
     }
+    # most have gained nothing, and some have lost
+    data["gain"] = np.where(rng.random(rows) < rng.choice([0.1, 0.6, 0.9]), 0.0, rng.uniform(-50, 50, rows).round(1))
     if panel:
         changed = rng.random(rows) < 0.1
-        for name in ("age", "town", "sex", "pay", "debt", "sick", "job"):
+        for name in ("age", "town", "sex", "pay", "debt", "gain", "sick", "job"):
             data[name] = [data[name][i if name in SECRET and changed[i] else i % people] for i in range(rows)]
         data["day"] = np.datetime64("2024-01-10") + 30 * (np.arange(rows) // people)
     return polars.DataFrame(
@@ -215,6 +217,7 @@ class Maker:
             lambda: c(self.pick("town", "sex", "job")).min(), lambda: c("id").n_unique(),
             lambda: c(self.pick("town", "age", "job")).n_unique(), lambda: x().sum() / pl.len(),
             lambda: c("pay").sum() - c("debt").sum(), lambda: c("sick").sum(), lambda: c("sick").mean(),
+            lambda: c("gain").sum(), lambda: self.statistic(c("gain") * self.pick(1, -2) + self.whole(0, 3)),
             lambda: c("flag").sum(), lambda: self.bit().filter(self.again()).sum(), lambda: self.statistic(self.bit()),
             lambda: self.pick(c("flag").any(), c("sick").any(), c("flag").all(), c("debt").has_nulls()),
             lambda: c("day").max(), lambda: c("town").filter(self.again()).count(),

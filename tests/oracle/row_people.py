@@ -93,7 +93,7 @@ class People(Rules):
         differ = {p for p, _ in one.items() ^ two.items()}
         role = self.datasets[dataset].facts.column(column).role
         low = min(observed) if role.lower is None else role.lower
-        sides = [lambda x: x - low] + ([lambda x: role.upper - x] if role.upper is not None else [])
+        sides = [lambda x: x - low, lambda x: x] + ([lambda x: role.upper - x] if role.upper is not None else [])
         for side in sides:
             added: dict[int, float] = {}
             for population, sign in ((rows, 1), (told, -1)):

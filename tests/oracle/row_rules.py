@@ -33,7 +33,7 @@ class Rules(Populations):
         return list(found.values())
 
     def _dominated(self, frame: Frame, leaf: Leaf, rows: list[int], limits: Limits, *, squares: bool) -> bool:
-        """Whether no unit makes up a sum, seen from either bound."""
+        """Whether no unit makes up a sum, seen from either bound and from 0."""
         arg = leaf.args[0]
         bounds = arg.lineage.bounds
         if bounds is None and isinstance(call := leaf.call.args[0], Call) and call.function.startswith("str.len"):
@@ -54,10 +54,22 @@ class Rules(Populations):
         sides = [lambda i: values[i] - low]
         if self._declared(arg):
             sides.append(lambda i: high - values[i])
+        sides.append(self._from_nought(frame, arg))
         if squares:
             mean = total([values[i] for i in rows]) / len(rows)
             sides.append(lambda i: (values[i] - mean) ** 2)
         return all(self._nobody_dominates(frame, rows, side, limits) for side in sides)
+
+    def _from_nought(self, frame: Frame, arg: Values) -> Callable[[int], float]:
+        """What a row adds, seen from 0: a linear function of a stored column adds what the column holds."""
+        values = list(arg.values)
+        for occurrence, dataset, column in arg.lineage.sources if len(arg.lineage.sources) == 1 else ():
+            found = [
+                [self.datasets[dataset].rows[r][column] for o, r in x.origin if o == occurrence] for x in frame.rows
+            ]
+            if all(len(of) == 1 and (of[0] is None or isinstance(of[0], int | float)) for of in found):
+                values = [of[0] for of in found]
+        return lambda i: values[i]
 
     def _declared(self, arg: Values) -> bool:
         """Whether everybody knows the upper bound: the owner declared it, or the column says yes or no."""
@@ -68,11 +80,11 @@ class Rules(Populations):
     def _nobody_dominates(
         self, frame: Frame, rows: Iterable[int], contribution: Callable[[int], float], limits: Limits
     ) -> bool:
-        """The p% rule and the n-k rules for contributions that are not negative."""
+        """The p% rule and the n-k rules for what people add, those who take off something included."""
         if limits.p is None and not limits.shares:
             return True
         found = self._by_unit(frame, rows, contribution)
-        return all(self._spread(sorted(shares.values(), reverse=True), limits) for shares in found)
+        return all(self._spread(sorted(map(abs, shares.values()), reverse=True), limits) for shares in found)
 
     def _spread(self, parts: Sequence[float], limits: Limits) -> bool:
         """Whether no one or two of some people make up a sum. parts: what each adds, the largest first."""
