@@ -19,7 +19,7 @@ from bastion_policy.facts import DatasetFacts
 MOST_NUMBERS = 1024
 MOST_EDGES = 8
 #: rules that compare with what was told before
-HISTORY = frozenset({"history", "same-people", "linear-audit", "audit-capacity", "edge-budget"})
+HISTORY = frozenset({"history", "copied-column", "same-people", "linear-audit", "audit-capacity", "edge-budget"})
 
 
 def room(datasets: Iterable[str], facts: Mapping[str, DatasetFacts], identity: str) -> str:

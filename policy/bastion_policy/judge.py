@@ -387,6 +387,11 @@ _SENTENCES = {
         "Some numbers of {columns} would differ by fewer than {k} people from what was answered to you before.",
         "Ask about a population that differs by more people, or use what was answered before.",
     ),
+    "copied-column": (
+        "{columns} is made of a column that holds the same as another one for most people, and you were told of that one: what is told "
+        "of both is about those in whom they differ.",
+        "Ask about one of the two columns, or ask the owner.",
+    ),
     "same-people": (
         "Some numbers of {columns} would be about all but fewer than {k} of the people of an answer that you have, and what is in "
         "the rows of one person may be alike.",

@@ -1,9 +1,12 @@
 """What follows from numbers of a column and of its copies: other versions, other tables, a raw column and the corrected one.
 
-A sum of a group before and one after a person's value was corrected differ by what was corrected, and so do the sums of its halves
-afterwards, or of a larger group less the rest. So what was told of a column, version by version, is audited together with what is
-asked: one unknown per row for what it holds now, and one more for each other value that it held. Whatever combination gives what
-fewer than k people held is not told, their present values cancelling or not.
+**Versions and tables.** A sum of a group before and one after a person's value was corrected differ by what was corrected, and so do
+the sums of its halves afterwards, or of a larger group less the rest. So what was told of a column, version by version, is audited
+together with what is asked: one unknown per row for what it holds now, and one more for each other value that it held; where it held
+none, none. No combination may give what fewer than k people held.
+
+**Other columns** that hold the same in most rows (a raw one and the corrected one, one under two names): who was told of one is not
+told of the other.
 
 **What is kept.** Who is in the numbers of which column of which version, where there are several versions or copies. Before there were,
 nobody kept of which columns numbers were told: all of them may have been. No combination of those alone is a difference of versions.
@@ -16,7 +19,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,8 +30,9 @@ from bastion_policy.flow_strict import secret
 from bastion_policy.guard_cells import Flags
 from bastion_policy.history import SAME, Channel, Sets
 from bastion_policy.history.near import Cells
+from bastion_policy.history.numbering import MISSING
 from bastion_policy.history.sets import Ints, Items
-from bastion_policy.history.vintages import placed
+from bastion_policy.history.vintages import Copy
 from bastion_policy.judge_channels import APPROVED, BEFORE, OF_COLUMN
 from bastion_policy.lineage import Occurrence, World
 
@@ -39,28 +43,52 @@ if TYPE_CHECKING:
 Told = tuple[str, int, str]
 
 
-@dataclass(frozen=True, eq=False)
-class Differing:
-    """The rows that held another value in a column than they hold now, as they were first. unknown: the number of each such value."""
+def is_taken(memory: Memory, o: Occurrence, column: str) -> bool:
+    """Whether numbers were told of another column, here or in another table, that holds what this one does in most rows.
 
-    other: Flags
-    unknown: Ints
+    INVARIANT: of two such columns an audience is told of one alone. What is told of either is about those in whom they differ, and
+    nobody compares who has a value in the one with who has one in the other, nor the rows that a person has.
+    """
+    lens = memory.lens(o)
+    copies = lens.roster.copies((lens.dataset, lens.version), column) if memory.snaps else []
+    for copy in copies:
+        if _is_it(memory, o, copy, column):
+            continue
+        # of a column with a copy in its own version it was kept from the start what was told of it
+        kept = any(other.of == copy.of for other in lens.roster.copies(copy.of, copy.column))
+        names = [(OF_COLUMN, _key(*copy.of, copy.column)), *([] if kept else [(BEFORE, _key(*copy.of, ""))])]
+        if any(key in memory.channel(o, name).plans for name, key in names):
+            return True
+    return False
 
-    def row(self, items: Items) -> Row:
-        """Return what a sum over some rows is made of: what they hold now, and what some of them held instead."""
-        return Row.of(np.concatenate([items, np.sort(self.unknown[items[self.other[items]]])]))
+
+def _is_it(memory: Memory, o: Occurrence, copy: Copy, column: str) -> bool:
+    """Whether a copy is the column itself in another version or table: of the same name, or of a former one.
+
+    INVARIANT: what is compared by name (who has a value, and whose row it is) is not compared of a column that was renamed: only
+    where everybody has one, in one row, there is nothing to compare.
+    """
+    lens = memory.lens(o)
+    if (
+        copy.column == column
+        or copy.of[0] != lens.dataset
+        or copy.column in lens.roster.vintages[lens.dataset, lens.version].marks
+    ):
+        return copy.column == column
+    here, there = (_marks(memory, o, told) for told in ((lens.dataset, lens.version, column), (*copy.of, copy.column)))
+    return not lens.roster.several and not (here == MISSING).any() and not (there == MISSING).any()
 
 
 def cleared(memory: Memory, o: Occurrence, sets: Sets, flags: Flags, column: str) -> Flags:
-    """Return the populations of which a number of a column may be told, after what was told of its copies.
+    """Return the populations of which a number of a column may be told, after what was told of other versions and tables.
 
-    INVARIANT: of numbers of one column, told of several versions, tables or copies, no combination is about fewer than k people.
+    INVARIANT: of numbers of one column, told of several versions or tables, no combination is about fewer than k people.
     """
     lens = memory.lens(o)
-    copies = lens.roster.copies((lens.dataset, lens.version), column)
+    mine: Told = (lens.dataset, lens.version, column)
+    copies = [copy for copy in lens.roster.copies(mine[:2], column) if _is_it(memory, o, copy, column)]
     if not memory.snaps or not flags.any() or not copies:
         return flags
-    mine: Told = (lens.dataset, lens.version, column)
     supposed: dict[Told, list[Flags]] = {}
     for copy in copies:
         supposed.setdefault((*copy.of, copy.column), []).append(copy.agreement.other)
@@ -69,6 +97,7 @@ def cleared(memory: Memory, o: Occurrence, sets: Sets, flags: Flags, column: str
     for number in range(max(len(each) for each in supposed.values())):
         others = {told: each[min(number, len(each) - 1)] for told, each in supposed.items() if rows[told]}
         if any(other.any() for other in others.values()):
+            others = {mine: np.zeros(lens.roster.size, bool), **others}
             ok &= _audited(memory, o, first, ok, rows, mine, others)
     return ok
 
@@ -84,9 +113,8 @@ def _audited(
 ) -> Flags:
     """Return the flagged populations that are cleared. others: by copy, the rows that held something else in it than now."""
     roster = memory.lens(o).roster
-    differing, whose = _differing(memory, o, others)
-    known = [Row.of(items) for items in rows[mine]]
-    known += [differing[told].row(items) for told in others for items in rows[told]]
+    unknown, whose = _unknown(memory, o, others)
+    known = [_row(unknown[told], items) for told in others for items in rows[told]]
     owner, audit = np.concatenate([roster.people, roster.people[whose]]), memory.effective.linear_audit
     most, k = int(np.bincount(owner).max(initial=1)), max(2, memory.k)
     # INVARIANT (tier bound): a support of more than (k - 1) * most unknowns is of at least k people
@@ -99,32 +127,47 @@ def _audited(
         return found
     # the largest first, so that what is refused is small
     cells = cells[np.argsort(-asked.sizes[cells], kind="stable")]
-    released = state.releasable([Row.of(asked.members(int(cell))) for cell in cells])
+    released = state.releasable([_row(unknown[mine], asked.members(int(cell))) for cell in cells])
     found[cells[list(released.refused)]] = False
     return found
 
 
-def _differing(memory: Memory, o: Occurrence, others: dict[Told, Flags]) -> tuple[dict[Told, Differing], Items]:
-    """Return, by copy, the values that are not what a row holds now, and of all of them the row; equal values of a row are one."""
+def _row(unknown: Ints, items: Items) -> Row:
+    found = unknown[items]
+    return Row.of(np.sort(found[found >= 0]))
+
+
+def _unknown(memory: Memory, o: Occurrence, others: dict[Told, Flags]) -> tuple[dict[Told, Ints], Items]:
+    """Return, by copy, the unknown that each row holds in it, -1: no value; and of all unknowns but what rows hold now, the row.
+
+    Equal values of a row are one unknown.
+    """
     roster = memory.lens(o).roster
+    marks = {told: _marks(memory, o, told) for told in others}
     at = {told: np.flatnonzero(other) for told, other in others.items()}
     codes = []
     for number, (told, rows) in enumerate(at.items()):
-        code = np.full(rows.size, (1 << 16) + number, np.int64)
-        vintage = roster.vintages[told[:2]]
-        marks = vintage.marks.get(told[2])
-        if marks is not None and marks.size:
-            place = placed(vintage.items, roster.size)[rows]
-            code[place >= 0] = marks[place[place >= 0]]
-        codes.append(rows * (1 << 20) + code)
+        code = marks[told][rows]
+        codes.append(rows * (1 << 20) + np.where(code < 0, (1 << 16) + number, code))
     values, number_of = np.unique(np.concatenate(codes), return_inverse=True)
     found, start = {}, 0
     for told, rows in at.items():
-        unknown = np.full(roster.size, -1, np.int64)
+        unknown = np.arange(roster.size, dtype=np.int64)
         unknown[rows] = roster.size + number_of[start : start + rows.size]
+        unknown[marks[told] == MISSING] = -1
         start += rows.size
-        found[told] = Differing(others[told], unknown)
+        found[told] = unknown
     return found, (values >> 20).astype(np.int32)
+
+
+def _marks(memory: Memory, o: Occurrence, told: Told) -> Ints:
+    """Return what each row, as it was first, held in a column of a version; -1: nobody knows."""
+    roster = memory.lens(o).roster
+    found, vintage = np.full(roster.size, -1, np.int64), roster.vintages[told[:2]]
+    marks = vintage.marks.get(told[2])
+    if marks is not None and marks.size:
+        found[vintage.items] = marks
+    return found
 
 
 # ---- what was told of which column of which version --------------------------------------------------------------------
@@ -179,23 +222,11 @@ def begin(memory: Memory, o: Occurrence) -> None:
 
 def _populations(memory: Memory, o: Occurrence, told: Told) -> Iterator[Items]:
     """Yield who is in the numbers that were told of a column of a version, or may have been before there were several."""
-    channels = [(OF_COLUMN, _key(*told))]
-    if not _beside_copies(memory, o, told):
-        channels.append((BEFORE, _key(told[0], told[1], "")))
-    for name, key in channels:
+    for name, key in ((OF_COLUMN, _key(*told)), (BEFORE, _key(*told[:2], ""))):
         held = _part(memory.channel(o, name), key)
         for part in range(held.parts.shape[0]):
             every = held.populations(part)
             yield from (every.members(int(cell)) for cell in np.flatnonzero(every.sizes))
-
-
-def _beside_copies(memory: Memory, o: Occurrence, told: Told) -> bool:
-    """Whether a column has a copy in its own version: then it was kept from the start what was told of it."""
-    lens = memory.lens(o)
-    for version in (told[:2], (lens.dataset, lens.version)):
-        if any(copy.of == version for copy in lens.roster.copies(version, told[2])):
-            return True
-    return False
 
 
 def _part(held: Channel, key: bytes) -> Channel:

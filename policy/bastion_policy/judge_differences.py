@@ -33,7 +33,7 @@ from bastion_policy.history import Channel, Sets
 from bastion_policy.history.past import Beside
 from bastion_policy.history.sets import Items, together
 from bastion_policy.history.vintages import Agreement, agreements, different
-from bastion_policy.judge_corrections import cleared, tell
+from bastion_policy.judge_corrections import cleared, is_taken, tell
 from bastion_policy.judge_history import CLOSE, MOST_LOOKED_AT, Memory
 from bastion_policy.judge_homogeneity import least_differing, watched
 from bastion_policy.judge_people import sound
@@ -112,6 +112,12 @@ class Judge:
         """The items of which it is known what they held when the others were told."""
         return self.here if self.agree is None else self.here & self.agree.same
 
+    @cached_property
+    def nothing(self) -> Flags:
+        """The items known to have held no value then: they added nothing."""
+        known = None if self.agree is None else self.agree.nothing
+        return np.zeros(self.here.size, bool) if known is None else known
+
     # -- by sums
 
     @cached_property
@@ -171,7 +177,7 @@ class Judge:
     def failing(self, mine: Items, theirs: Items) -> str | None:
         """Return the rule that the difference of two populations fails, of which `theirs` was told before."""
         more, less = (np.setdiff1d(*pair, assume_unique=True) for pair in ((mine, theirs), (theirs, mine)))
-        unknown = np.concatenate([more[~self.here[more]], less[~self.then[less]]])
+        unknown = np.concatenate([more[~self.here[more]], less[~(self.then | self.nothing)[less]]])
         left = np.unique(self.people[unknown]).size
         # INVARIANT: k people who left are a group of their own; of fewer one may have held all that can be. What people held who
         # are still there was told, and is only forgotten; it is another number where k of those in both are known to have changed
@@ -389,8 +395,14 @@ class Differences:
 
     def _of_columns(self, judged: Judged, i: int, s: Statistic, o: Occurrence, sets: Sets, flags: Flags) -> None:
         """Withhold numbers beside those of the column, or one like it, that give away what few of the people hold."""
-        for column in self._secret(s, o):
+        columns = self._secret(s, o)
+        taken = {column: is_taken(self.memory, o, column) for column in columns}
+        for column in columns:
             asked = flags & judged.shown[i]
+            if taken[column] and asked.any():
+                judged.shown[i][asked] = False
+                judged.failed.append((i, "copied-column"))
+                continue
             unknown = may_have_changed(self.memory, o, sets.where(asked), column)
             near = asked & (self.memory.blurred(o, sets, column) | unknown)
             near |= asked & ~cleared(self.memory, o, sets, asked & ~near, column)
@@ -403,9 +415,9 @@ class Differences:
                 judged.shown[i][beyond] = False
                 judged.failed.append((i, "audit-capacity"))
 
-    def _secret(self, s: Statistic, o: Occurrence) -> set[str]:
+    def _secret(self, s: Statistic, o: Occurrence) -> list[str]:
         of = (x for x in s.sources if not x.counted and x.dataset == o.dataset)
-        return {x.column for x in of if secret(frozenset({x}), self.world)}
+        return sorted({x.column for x in of if secret(frozenset({x}), self.world)})
 
     def _judged(self, s: Statistic) -> bool:
         """Whether the differences of a statistic are judged: of sums, and of conditions on columns that are watched."""

@@ -27,6 +27,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -222,6 +223,7 @@ class PeopleOf:
         differ, only those do who are in more often; what the others hold may be known to be the same.
         """
         lens, k = self.memory.lens(self.occurrence), self.memory.k
+        corrected = self._corrected
         told = self.memory.channel(self.occurrence, ROWS_TOLD + self.column)
         stands = self.memory.channel(self.occurrence, PEOPLE + self.column)
         owner, means = lens.roster.people, self._means(values)
@@ -229,6 +231,10 @@ class PeopleOf:
         for cell, part, stored in pairs:
             one, two = stood.rows.members(cell), told.members(part, stored)
             if np.array_equal(one, two):
+                continue
+            # INVARIANT: what few people held then, and hold no more, is in the difference whatever they hold now
+            if 0 < np.unique(owner[two[corrected[two]]]).size < k:
+                bad.append(cell)
                 continue
             items, sign = np.concatenate([one, two]), np.repeat([1.0, -1.0], [one.size, two.size])
             row = lens.rows[items]
@@ -258,6 +264,15 @@ class PeopleOf:
                     cell for one_each in each if not sound(one_each, k if not apart.size else 0, self.memory.effective)
                 ]
         return bad
+
+    @cached_property
+    def _corrected(self) -> Flags:
+        """The items whose row held another value of the column in some version, or holds another one in another table."""
+        lens = self.memory.lens(self.occurrence)
+        copies = lens.roster.copies((lens.dataset, lens.version), self.column)
+        found = [copy.agreement.other for copy in copies if copy.column == self.column]
+        other = np.logical_or.reduce(found) if found else np.zeros(lens.roster.size, bool)
+        return np.asarray(other[lens.roster.first])
 
     @staticmethod
     def _apiece(at: Indexes, sign: Floats, side: Floats, size: int) -> Floats:

@@ -40,6 +40,7 @@ MEASURED = frozenset(
         "linear-audit",
         "min-agg-size",
         "missing-values",
+        "copied-column",
         "same-people",
         "tied-values",
         "uneven-rows",

@@ -157,3 +157,55 @@ def test_so_are_halves_of_groups_in_which_many_did(setting: str) -> None:
     told(w, put(w, setting, table(WRONG)).filter(THIRD))
     many = np.where((GROUP == 3) & (PLACE % 2 == 0), RIGHT + 500, WRONG)
     assert halves(w, put(w, setting, table(many, 2), 2), "points") == pytest.approx(many[GROUP == 3].sum(), abs=10)
+
+
+@pytest.mark.parametrize("setting", ["default", "strict"])
+def test_a_second_column_in_the_new_version_hides_nothing(setting: str) -> None:
+    w = World(remembers=True)
+    before = told(w, put(w, setting, table(WRONG)).filter(THIRD))
+    held(setting, before, told(w, put(w, setting, table(RIGHT, 2, raw=RIGHT), 2).filter(THIRD)))
+
+
+# -- of two columns that hold the same in most rows one is told
+
+
+@pytest.mark.parametrize("setting", ["default", "strict"])
+def test_of_two_copies_one_is_told(setting: str) -> None:
+    w = World(remembers=True)
+    rows = put(w, setting, table(RIGHT, raw=WRONG))
+    assert told(w, rows.filter(THIRD), "raw") is not None
+    found = w.ask(rows.filter(FOURTH).select(z=pl.col("points").sum()).plan)
+    assert found.table is not None
+    assert found.table["z"].to_list() == [None]
+    assert [f.rule for f in found.verdict.findings] == ["suppressed" if setting == "strict" else "copied-column"]
+    assert told(w, rows.filter(FOURTH), "raw") is not None
+    # others who were told of neither may choose
+    assert w.ask(rows.filter(FOURTH).select(z=pl.col("points").sum()).plan, "bob").verdict.findings == ()
+
+
+def test_of_two_copies_asked_together_the_first_is_told() -> None:
+    w = World(remembers=True)
+    rows = put(w, "default", table(RIGHT, raw=WRONG))
+    found = w.ask(rows.group_by("g").agg(one=pl.col("raw").sum(), two=pl.col("points").sum()).plan).table
+    assert found is not None
+    assert found["one"].null_count() == 0
+    assert found["two"].null_count() == GROUPS
+
+
+def test_those_without_a_value_hide_nobody_in_a_copy() -> None:
+    """A dozen without a value, and one with: the two populations are far from each other, those who have a value are not."""
+    w = World(remembers=True)
+    some = [None if place >= 20 else int(value) for value, place in zip(RIGHT, PLACE, strict=True)]
+    rows = put(w, "default", table(some, raw=some))
+    before = told(w, rows.filter(THIRD), "raw")
+    assert before is not None
+    assert told(w, rows.filter(THIRD & (pl.col("a") != 12) & (pl.col("a") < 31))) is None
+
+
+@pytest.mark.parametrize("setting", ["default", "strict"])
+def test_nor_where_what_was_missing_is_filled_in_later(setting: str) -> None:
+    w = World(remembers=True)
+    some = [None if place >= 20 else int(value) for value, place in zip(RIGHT, PLACE, strict=True)]
+    before = told(w, put(w, setting, table(some)).filter(THIRD))
+    rows = put(w, setting, table([0 if value is None else value for value in some], 2), 2)
+    held(setting, told(w, rows.filter(THIRD & (pl.col("a") != 12) & (pl.col("a") < 31))), before)

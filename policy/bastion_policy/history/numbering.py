@@ -23,6 +23,10 @@ Hashes = npt.NDArray[np.uint64]
 #: two bytes tell whether a value is another one, but for one in 65,536 that are
 Marks = npt.NDArray[np.uint16]
 UNIT, CONTENT = f"{OWN}unit", f"{OWN}content"
+#: the mark of a missing value, and of no other
+MISSING = 0
+#: sets the hashes of marks apart from others; that of a missing value is it
+_MARKED = 1
 #: columns beyond are taken to have changed in every version, and for no copies of others
 MOST_COLUMNS = 256
 #: the time of day of a date
@@ -52,7 +56,7 @@ def numbering_plan(facts: DatasetFacts) -> AnyNode:
     if facts.unit is not None:
         columns.append(Alias(_person(facts.unit, facts.column(facts.unit).dtype), UNIT))
     for mark, marks_of in marked(facts).items():
-        columns.append(Alias(_hash(marks_of, facts.column(marks_of).dtype, 1, coarse=True), mark))
+        columns.append(Alias(_hash(marks_of, facts.column(marks_of).dtype, _MARKED, coarse=True), mark))
     return n.Select(n.Scan(facts.id), tuple(columns))
 
 
@@ -62,10 +66,12 @@ def returned(facts: DatasetFacts) -> tuple[str, ...]:
 
 
 def marks(facts: DatasetFacts, measured: Mapping[str, npt.NDArray[np.generic]]) -> dict[str, Marks]:
-    """Return what each row holds in each column, empty where it is not told apart. measured: by the numbering plan."""
+    """Return what each row holds in each column, empty where it is not told apart; `MISSING` alone: nothing. measured: by the plan."""
     found = {c.name: np.zeros(0, np.uint16) for c in facts.columns if c.name != facts.unit}
     for name, column in marked(facts).items():
-        found[column] = (np.asarray(measured[name], np.uint64) >> np.uint64(48)).astype(np.uint16)
+        hashes = np.asarray(measured[name], np.uint64)
+        mark = np.maximum(hashes >> np.uint64(48), np.uint64(MISSING + 1)).astype(np.uint16)
+        found[column] = np.where(hashes == _MARKED, np.uint16(MISSING), mark)
     return found
 
 

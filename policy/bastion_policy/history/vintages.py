@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bastion_policy.history.numbering import Marks
+from bastion_policy.history.numbering import MISSING, Marks
 
 Items = npt.NDArray[np.int32]
 Flags = npt.NDArray[np.bool_]
@@ -61,15 +61,19 @@ class Vintage:
 class Agreement:
     """What a number may have been told of: items that held the same then, and those known to have held something else.
 
-    Of the others nobody knows.
+    Of the others nobody knows. nothing: those known to have held no value then; None: nobody is known to.
     """
 
     same: Flags
     other: Flags
+    nothing: Flags | None = None
 
     def __and__(self, also: Agreement) -> Agreement:
         """Return what holds of two columns together."""
-        return Agreement(self.same & also.same, self.other | also.other)
+        nothing = [x for x in (self.nothing, also.nothing) if x is not None]
+        return Agreement(
+            self.same & also.same, self.other | also.other, np.logical_or.reduce(nothing) if nothing else None
+        )
 
 
 def agreements(
@@ -142,9 +146,11 @@ def _beside(mine: Vintage, theirs: Vintage, column: str, name: str, size: int, *
     copies = _copies(here, there)
     if name != column and not copies:
         return []
-    found = Agreement(np.full(size, itself), np.zeros(size, bool))
-    found.same[items[both]] = here == there
-    found.other[items[both]] = here != there
+    same, other, nothing = np.full(size, itself), np.zeros(size, bool), np.zeros(size, bool)
+    same[items[both]] = here == there
+    other[items[both]] = here != there
+    nothing[items[both]] = there == MISSING
+    found = Agreement(same, other, nothing)
     # what has changed nearly everywhere may say the same in other words: in another currency, in another type
     return [found] if copies else [found, _same(size)]
 

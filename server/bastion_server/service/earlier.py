@@ -11,7 +11,7 @@ from bastion_server.service.catalogue import Subject
 from bastion_server.store import Store
 
 #: rules that compare with what was answered before
-HISTORY = frozenset({"history", "same-people", "linear-audit", "audit-capacity", "edge-budget"})
+HISTORY = frozenset({"history", "copied-column", "same-people", "linear-audit", "audit-capacity", "edge-budget"})
 MAX_EARLIER = 3
 _LOOKED_AT = 200
 _KINDS = ("outcome", "grant_used")
