@@ -29,15 +29,6 @@ from bastion_policy.model import Effective
 FILLS = frozenset({"sum", "product", "any", "all", "rolling_sum"})
 
 
-#: what the registry says of functions that give nothing where something is missing
-_STAYS = (
-    "a null stays null",
-    "null on either side gives null",
-    "null if any is null",
-    "nulls are skipped and stay null",
-)
-
-
 def filled(
     below: Typed, boundary: Boundary, world: World, private: Mapping[str, PrivateFacts], effective: Effective
 ) -> frozenset[int]:
@@ -108,7 +99,7 @@ def _stays(call: Call) -> bool:
     if call.function == "is_in":
         return not call.option("nulls_equal", False)
     known = get(call.function)
-    return known.flow is not Flow.ELEMENTWISE or known.nulls in _STAYS
+    return known.flow is not Flow.ELEMENTWISE or known.null_stays
 
 
 def left_out(below: Typed) -> frozenset[tuple[str, str]] | None:

@@ -6,7 +6,6 @@ import polars as pl
 import pytest
 from bastion_plan.functions.registry import get
 from bastion_plan.functions.spec import Flow
-from bastion_policy.judge_missing import _STAYS
 from bastion_server.engine.lower import lower
 from function_examples import FRAME, examples
 
@@ -14,7 +13,7 @@ GONE = FRAME.with_columns(pl.lit(None).cast(dtype).alias(name) for name, dtype i
 STAYING = [
     (name, plan)
     for name, plan, _ in examples()
-    if get(name).flow is Flow.ELEMENTWISE and get(name).nulls in _STAYS and get(name).args
+    if get(name).flow is Flow.ELEMENTWISE and get(name).null_stays and get(name).args
 ]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from bastion_plan.dtypes import BOOLEAN, DATE, FLOAT64, DType, duration
 from bastion_plan.errors import BindError
 from bastion_plan.functions.entries import column, elementwise, flag, value
@@ -187,7 +189,7 @@ def _binary(
 
 
 _TIMED = NUMBERS + " or temporal"
-_NO_NULL = "null on either side gives null"
+_NO_NULL: dict[str, Any] = {"nulls": "null on either side gives null", "null_stays": True}
 
 register(
     [
@@ -198,7 +200,7 @@ register(
             ARITHMETIC,
             _TIMED + " or string",
             ("__add__",),
-            nulls=_NO_NULL,
+            **_NO_NULL,
             sql=("+",),
         ),
         _binary(
@@ -208,7 +210,7 @@ register(
             ARITHMETIC,
             _TIMED,
             ("__sub__",),
-            nulls=_NO_NULL,
+            **_NO_NULL,
             sql=("-",),
         ),
         _binary(
@@ -218,7 +220,7 @@ register(
             ARITHMETIC,
             _TIMED,
             ("__mul__",),
-            nulls=_NO_NULL,
+            **_NO_NULL,
             sql=("*",),
         ),
         _binary(
@@ -228,7 +230,7 @@ register(
             ARITHMETIC,
             _TIMED,
             ("__truediv__", "div"),
-            nulls=_NO_NULL,
+            **_NO_NULL,
             sql=("/",),
         ),
         _binary(
@@ -238,7 +240,7 @@ register(
             ARITHMETIC,
             NUMBERS,
             ("__floordiv__",),
-            nulls=_NO_NULL,
+            **_NO_NULL,
             sql=("//", "div"),
         ),
         _binary(
@@ -247,7 +249,7 @@ register(
             _truncdiv,
             ARITHMETIC,
             "number or null",
-            nulls=_NO_NULL,
+            **_NO_NULL,
         ),
         _binary(
             "mod",
@@ -256,7 +258,7 @@ register(
             ARITHMETIC,
             NUMBERS,
             ("__mod__",),
-            nulls=_NO_NULL,
+            **_NO_NULL,
             sql=("%", "mod"),
         ),
         Function(
@@ -266,7 +268,7 @@ register(
             Flow.ELEMENTWISE,
             "Row by row, but large powers pack many values into one number, so a sum of powers can spell out a table.",
             "Value raised to a power.",
-            nulls=_NO_NULL,
+            **_NO_NULL,
             aliases=("__pow__",),
             sql=("pow", "power"),
         ),
@@ -278,7 +280,7 @@ register(
                 COMPARE,
                 "any",
                 aliases,
-                nulls=_NO_NULL,
+                **_NO_NULL,
                 sql=(sql,),
             )
             for name, doc, aliases, sql in (
@@ -337,7 +339,7 @@ register(
             LOGIC,
             BITS,
             ("__xor__",),
-            nulls=_NO_NULL,
+            **_NO_NULL,
             sql=("xor",),
         ),
         elementwise(

@@ -114,6 +114,8 @@ UNKNOWN = _Unknown()
 
 #: result dtype of a call; raises BindError where the combination of dtypes means nothing
 DTypeRule = Callable[[Given], DType]
+#: what happens to nulls, unless an entry says something else
+NULL_STAYS = "a null stays null"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +126,8 @@ class Function:
     methods start with "pl." ("pl.len", "pl.concat_str").
     flow_reason: one line, why the flow class is what it is.
     nulls: one line, what happens to nulls.
+    null_stays: whether the result of a row is null wherever a value of it is, in any argument. The default of `nulls` says so; an entry
+        that has a line of its own says it beside.
     method: False for `pl.` functions.
     aliases: other spellings that the builder and the translators accept.
     sql: names under which the SQL front end offers it.
@@ -138,11 +142,16 @@ class Function:
     doc: str
     options: tuple[Option, ...] = ()
     shape: Shape = Shape.SAME
-    nulls: str = "a null stays null"
+    nulls: str = NULL_STAYS
+    null_stays: bool = False
     method: bool = True
     aliases: tuple[str, ...] = ()
     sql: tuple[str, ...] = ()
     output_name: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.nulls == NULL_STAYS:
+            object.__setattr__(self, "null_stays", True)
 
     @property
     def namespace(self) -> str:

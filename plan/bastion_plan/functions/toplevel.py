@@ -191,6 +191,7 @@ register(
             "The columns of a row put into a text at its {}.",
             options=(Option("f_string", "str", required=True),),
             nulls="null if any is null",
+            null_stays=True,
         ),
         _pl(
             "concat_list",
