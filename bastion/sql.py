@@ -19,6 +19,7 @@ from sqlglot.errors import SqlglotError
 
 from bastion.sql_clauses import conjuncts, renamed
 from bastion.sql_expressions import Scope, convert, is_aggregate, place, refuse
+from bastion.sql_subqueries import Values, existing, names_value, with_windows
 
 MAX_QUERY = 100_000
 #: what gives a plan's schema
@@ -63,7 +64,7 @@ def parse_sql(query: str, tables: Mapping[str, Node], schema_of: SchemaOf) -> No
         InputError: not SQL, or something of it that is not part of the language, by name and position.
         BindError: unknown tables and columns, types that do not fit.
     """
-    return _Reader(dict(tables), schema_of).query(_parse(query)).plan
+    return Reader(dict(tables), schema_of).query(_parse(query)).plan
 
 
 def _parse(query: str) -> exp.Expression:
@@ -91,7 +92,9 @@ def _parse(query: str) -> exp.Expression:
     return trees[0]
 
 
-class _Reader:
+class Reader:
+    """Turns a parsed query into a plan. tables: plans by name."""
+
     def __init__(self, tables: dict[str, Node], schema_of: SchemaOf) -> None:
         self.tables, self.schema_of = tables, schema_of
 
@@ -322,8 +325,11 @@ class _Reader:
                 "kind",
                 "operation_modifiers",
                 "qualify",
+                "windows",
             },
         )
+        node = with_windows(node.copy())
+        values = Values(self, node)
         from_ = node.args.get("from_") or node.args.get("from")
         if from_ is None:
             refuse(node, "a SELECT without FROM", "Name a dataset.")
@@ -333,17 +339,10 @@ class _Reader:
         waiting = [*conditions]
         for join in node.args.get("joins") or ():
             relation = self.joined(relation, join, waiting)
-        for part in [*waiting]:
-            if (found := self.among(relation, part)) is not None:
-                relation = found
-                waiting.remove(part)
-        scope = Scope(dict(relation.names))
+        whole = where.this if where is not None and len(waiting) == len(conditions) else None
+        relation = self.chosen(relation, waiting, values, whole)
+        scope = Scope({**relation.names, **values.names})
         plan = relation.plan
-        if waiting:
-            predicate = convert(where.this, scope) if len(waiting) == len(conditions) else _all(waiting, scope)
-            if is_aggregate(predicate):
-                refuse(where, "an aggregate in WHERE", "Put it into HAVING.")
-            plan = n.Filter(plan, predicate)  # type: ignore[arg-type]
         items = self.items(node, relation, scope)
         group = node.args.get("group")
         grouped = group is not None or node.args.get("having") is not None or any(is_aggregate(e) for _, e in items)
@@ -351,9 +350,39 @@ class _Reader:
             for clause, said in (("qualify", "QUALIFY"), ("distinct", "DISTINCT ON")):
                 if (one := node.args.get(clause)) is not None and (clause == "qualify" or one.args.get("on")):
                     refuse(one, f"{said} together with GROUP BY", "Group in a subquery.")
-            return self.aggregated(node, Relation(plan, relation.schema, relation.names), items, scope)
+            return self.aggregated(node, Relation(plan, relation.schema, relation.names), items, scope, values)
         order = self.order(node, items, scope)
-        return self.projected(node, plan, items, order, scope)
+        return self.projected(node, values.beside(plan, values.after), items, order, scope)
+
+    def chosen(
+        self,
+        relation: Relation,
+        conditions: list[exp.Expression],
+        values: Values | None = None,
+        whole: exp.Expression | None = None,
+    ) -> Relation:
+        """Return the rows for which all conditions hold. values: numbers of subqueries in them. whole: the conditions as one."""
+        waiting = [*conditions]
+        for part in conditions:
+            found = self.among(relation, part) or existing(self, relation, part)
+            if found is not None:
+                relation = found
+                waiting = [other for other in waiting if other is not part]
+        if not waiting:
+            return relation
+        plan, scope = relation.plan, Scope({**relation.names, **(values.names if values is not None else {})})
+        within = values.within(plan) if values is not None else {}
+        joined = {k: v for k, v in values.before.items() if px.Column(k) not in within} if values is not None else {}
+        if values is not None:
+            plan = values.beside(plan, joined)
+        one = whole is not None and len(waiting) == len(conditions)
+        predicate = convert(whole, scope) if one and whole is not None else _all(waiting, scope)
+        if is_aggregate(predicate):
+            refuse(waiting[0], "an aggregate in WHERE", "Put it into HAVING.")
+        plan = n.Filter(plan, _exchanged(predicate, within))  # type: ignore[arg-type]
+        if joined:
+            plan = n.Select(plan, tuple(px.Column(name) for name in relation.schema))  # type: ignore[arg-type]
+        return Relation(plan, relation.schema, relation.names)
 
     def items(self, node: exp.Select, relation: Relation, scope: Scope) -> list[tuple[str, px.AnyExpr]]:
         """Return output names and expressions; stars written out, names made unique as Polars' SQL does."""
@@ -522,7 +551,7 @@ class _Reader:
     # ---- GROUP BY ----------------------------------------------------------------------------------------------------
 
     def aggregated(
-        self, node: exp.Select, source: Relation, items: list[tuple[str, px.AnyExpr]], scope: Scope
+        self, node: exp.Select, source: Relation, items: list[tuple[str, px.AnyExpr]], scope: Scope, values: Values
     ) -> Relation:
         group = node.args.get("group")
         keys = self._keys(group, items, scope) if group is not None else []
@@ -531,6 +560,7 @@ class _Reader:
         outputs: list[tuple[str, px.AnyExpr]] = []
         aggs: dict[str, px.AnyExpr] = {}
         by_expr = {expr: name for name, expr in keys}
+        by_expr |= {px.Column(name): name for name in values.names.values()}  # they stand beside the groups
         for name, expr in items:
             outputs.append((name, self._after(expr, by_expr, aggs, name, node)))
         condition = None
@@ -550,6 +580,7 @@ class _Reader:
             plan = n.GroupBy(source.plan, tuple(_named(name, e) for name, e in keys), made)  # type: ignore[arg-type]
         else:
             plan = n.Select(source.plan, made or (px.Call("pl.len"),))  # type: ignore[arg-type]
+        plan = values.beside(plan, values.after)
         if condition is not None:
             plan = n.Filter(plan, condition)  # type: ignore[arg-type]
         exprs = [_named(name, e) for name, e in outputs]
@@ -598,7 +629,7 @@ class _Reader:
         """Return what an item is after the grouping: keys and aggregates by their columns, the rest computed from these."""
         if expr in keys:
             return px.Column(keys[expr])
-        if is_aggregate(expr):
+        if is_aggregate(expr) and not names_value(expr):
             known = next((k for k, e in aggs.items() if e == expr), None)
             if known is None:
                 known = name if name not in aggs and name not in keys.values() else f"agg:{len(aggs)}"
@@ -625,6 +656,13 @@ def _mapped(expr: px.AnyExpr, change: Callable[[px.AnyExpr], px.AnyExpr]) -> px.
             return px.Alias(change(inner), name)
         case _:
             return expr
+
+
+def _exchanged(expr: px.AnyExpr, others: dict[px.AnyExpr, px.AnyExpr]) -> px.AnyExpr:
+    """Return an expression with some of its parts exchanged."""
+    if not others:
+        return expr
+    return others.get(expr) or _mapped(expr, lambda child: _exchanged(child, others))
 
 
 def _named(name: str, expr: px.AnyExpr) -> px.AnyExpr:

@@ -115,6 +115,8 @@ def convert(node: exp.Expression, scope: Scope, level: int = 1) -> px.AnyExpr:
     def go(inner: exp.Expression) -> px.AnyExpr:
         return convert(inner, scope, level + 1)
 
+    if isinstance(node, exp.Exists):
+        refuse(node, "EXISTS inside an expression", "Let it be one of the conditions that AND joins in WHERE.")
     _check_settings(node)
     name = _BINARY.get(type(node))
     handler = _HANDLERS.get(type(node))
