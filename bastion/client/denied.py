@@ -35,7 +35,7 @@ class Denied(BastionError):
         )
         asked = denial.outcome == "review"
         steps = [denial.fix]
-        if denial.has_safe_part:
+        if self.has_safe_part:
             part = f" ({denial.safe_cells} of {denial.total_cells} cells)" if denial.total_cells else ""
             steps.append(f"What may leave now{part}: denied.safe_part().")
         if self._request is not None and self._request.sealed:
@@ -79,8 +79,8 @@ class Denied(BastionError):
 
     @property
     def has_safe_part(self) -> bool:
-        """Whether something may leave now."""
-        return self.denial.has_safe_part
+        """Whether something may leave now; none of all cells is nothing."""
+        return self.denial.has_safe_part and not self.denial.total_cells > self.denial.safe_cells == 0
 
     @property
     def earlier(self) -> tuple[PastEvent, ...]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from bastion_plan import expressions as px
 from bastion_plan import nodes as n
-from bastion_plan.errors import BastionError
+from bastion_plan.errors import BastionError, InputError
 from bastion_plan.typing import expr_dtype, expr_name
 
 from bastion.expr.core import Expr, NotAValue, all_of, no_member, plans, refuse_python
@@ -22,7 +22,15 @@ class GroupsBase:
     _frame: RemoteLazyFrame
 
     def agg(self, *aggs: Any, **named_aggs: Any) -> RemoteLazyFrame:
-        """Compute one row per group."""
+        """Compute one row per group.
+
+        Raises:
+            InputError: a dictionary, as pandas takes it; Polars takes expressions.
+        """
+        if any(isinstance(a, dict) for a in aggs):
+            msg = "agg takes expressions, not a dictionary."
+            step = 'Write .agg(pl.col("age").mean()), and .agg(youngest=pl.col("age").min()) for a name of its own.'
+            raise InputError(msg, code="input.arguments", next_step=step)
         return self._agg(plans(aggs, named_aggs))
 
     def _agg(self, aggs: tuple[px.AnyExpr, ...]) -> RemoteLazyFrame:

@@ -96,7 +96,9 @@ class Expr:
     def __bool__(self) -> NoReturn:
         msg = "An expression has no truth value, because its rows are on the server."
         raise NotAValue(
-            msg, next_step="Use & for and, | for or, ~ for not, and pl.when(…).then(…).otherwise(…) for if."
+            msg,
+            next_step="Use & for and, | for or, ~ for not, with each comparison in parentheses, (a > 1) & (b == 2), and "
+            "pl.when(…).then(…).otherwise(…) for if.",
         )
 
     def __iter__(self) -> Iterator[Any]:

@@ -81,16 +81,16 @@ def members(value: Any) -> list[str]:
 
 #: what one does first, in its order
 START = (
-    ("connect()", "as your profile says, or with the token of an invitation"),
+    ("connect()", "as your profile says, or with an invitation"),
     ("datasets()", "what there is to explore"),
-    ('t = dataset("name")', "a dataset; t alone shows its columns and its policy in words"),
-    ("t.preview()", "made-up rows of that shape, to write code with"),
-    ('t.group_by("a").agg(pl.col("b").mean())', "as the last line of a cell, a query runs and shows its table"),
-    ("q = t.filter(…)", "does not run yet: its verdict is shown, q.explain() says more"),
+    ('t = dataset("name")', "t alone shows its columns and its policy"),
+    ("t.preview()", "made-up rows of its shape, to write code with"),
+    ('t.group_by("a").agg(pl.col("b").mean())', "as a last line it runs, and shows its table"),
+    ("q = t.filter(…)", "does not run yet; q.explain() says its verdict"),
     ('t.plot.hist("a", width=10)', "a plot, of numbers about groups"),
     ("requests()", "what you asked owners for, and how it stands"),
 )
-WIDTH = 96
+WIDTH = 88
 
 
 def overview(env: Environment) -> str:

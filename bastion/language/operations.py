@@ -205,7 +205,9 @@ def truth(value: Any) -> bool:
     if is_own(value):
         msg = f"A {kind_name(value)} is neither true nor false, because its values are on the server."
         raise NotAValue(
-            msg, next_step="Use & for and, | for or, ~ for not, and pl.when(…).then(…).otherwise(…) for if."
+            msg,
+            next_step="Use & for and, | for or, ~ for not, with each comparison in parentheses, (a > 1) & (b == 2), and "
+            "pl.when(…).then(…).otherwise(…) for if.",
         )
     msg = f"A {kind_name(value)} is neither true nor false."
     raise LanguageError(msg, code="language.operator", next_step="Compare it with a value.")

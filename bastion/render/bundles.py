@@ -15,6 +15,7 @@ from bastion_wire.messages import AuditRecord, Dataset
 
 from bastion.client.connection import Connection, Released
 from bastion.client.denied import AccessRequest, Denied
+from bastion.client.explaining import Explanation
 from bastion.client.frames import RemoteLazyFrame
 from bastion.client.preview import FakeFrame
 from bastion.render import cards, denials, previews, released, tables
@@ -25,6 +26,12 @@ from bastion.render.safe_text import safe_html, safe_text
 #: MIME type -> data of one output; text/plain is always there
 Bundle = dict[str, Any]
 MAX_TEXT = 20_000
+#: a line of text that is longer is broken between words; JupyterLab breaks plain text anywhere
+WIDE = 90
+WRAPPED = (
+    "white-space:pre-wrap;word-break:normal;overflow-wrap:anywhere;margin:0;padding:0;border:0;background:none;"
+    "font-size:var(--jp-code-font-size,13px);line-height:var(--jp-code-line-height,1.3)"
+)
 
 _MAKERS: dict[type, Callable[[Any], Bundle]] = {}
 
@@ -77,6 +84,14 @@ def both(page: str, text: str) -> Bundle:
     return {"text/html": page, "text/plain": text}
 
 
+def words(text: str) -> Bundle:
+    """Return the bundle of a text of lines; of one with long lines, a page as well that breaks them between words."""
+    shown = safe_text(text, lines=True)
+    if len(shown) > MAX_TEXT or all(len(line) <= WIDE for line in shown.splitlines()):
+        return {"text/plain": shown}
+    return both(f'<pre style="{WRAPPED}">{safe_html(text, lines=True)}</pre>', shown)
+
+
 def plain(value: Any) -> Bundle:
     """Return the bundle of what has no view of its own: its repr."""
     return {"text/plain": safe_text(repr(value), MAX_TEXT, lines=True)}
@@ -108,4 +123,5 @@ register(Dataset, lambda value: both(*cards.dataset_card(value)))
 register(AccessRequest, lambda value: both(*cards.request_list([value])))
 register(list, _list)
 register(Chart, Chart.mimebundle)
+register(Explanation, words)
 register(FakeFrame, lambda value: both(previews.preview_html(value), previews.preview_text(value)))

@@ -62,14 +62,14 @@ def test_run_all_ask_and_get_the_rows(stage, opened):
     window.keep("approved.png", last)
 
     window.save_and_reload()
-    last.locator(".jp-OutputArea-output.jupyter-widgets").get_by_text("The owner approved").wait_for(timeout=60_000)
+    last.locator(".widget-html").get_by_text("The owner approved").filter(visible=True).wait_for(timeout=60_000)
     assert window.cells.last.inner_text().count("shape: (5, 12)") == 1, "the widget shows it, the static view does not"
     # without its kernel the widget is gone; the reason, the owner's words and the approved table are part of the notebook
     window.expected.append("widget model not found")
     window.end_kernel()
     window.save_and_reload()
     gone = window.cells.last.locator(".jupyter-widgets:not(:has(*))")
-    gone.get_by_text("Error displaying widget").wait_for(timeout=60_000)
+    gone.get_by_text("Error displaying widget").wait_for(state="attached", timeout=60_000)
     assert gone.evaluate("node => getComputedStyle(node, '::after').content") in ("none", '""')
     assert gone.evaluate("node => getComputedStyle(node).fontSize") == "0px"
     kept = window.page.locator(".jp-Notebook").inner_text()

@@ -38,6 +38,9 @@ def test_an_explanation_reads_as_lines_and_is_a_text(kernel):
     assert shown.splitlines()[0].startswith("SELECT")
     assert any(line.startswith("VERDICT") for line in shown.splitlines())
     assert "\\n" not in shown
+    page = kernel.run("q.explain()").result["text/html"]
+    assert page.startswith("<pre"), "its long lines break between words"
+    assert "word-break:normal" in page
     assert kernel.run('"VERDICT" in q.explain()').result["text/plain"] == "True"
     assert kernel.run('q.explain().split("VERDICT")[0][:6]').result["text/plain"] == "'SELECT'"
     assert kernel.run('f"{q.explain()}"[:6] + "!"').result["text/plain"] == "'SELECT!'"

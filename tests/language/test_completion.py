@@ -245,3 +245,15 @@ def test_inspection_of_a_query_names_datasets(env):
     text = inspect_at(env, "few", 2)
     assert "people.age" in text
     assert "ds-people" not in text
+
+
+def test_help_begins_with_what_one_does_first() -> None:
+    from bastion.language.inspection import overview
+
+    lines = overview(Environment()).splitlines()
+    assert lines[2] == "Start with"
+    assert lines[3].split() == ["connect()", "as", "your", "profile", "says,", "or", "with", "an", "invitation"]
+    assert max(map(len, lines)) <= 90
+    python = lines[lines.index("As in Python") + 1]
+    assert "enumerate" in python
+    assert "connect" not in python

@@ -12,10 +12,9 @@ import polars as pl
 from bastion.client.connection import Released
 from bastion.client.denied import AccessRequest, Denied, NotApproved
 from bastion.language import Environment
-from bastion.render.bundles import Bundle, both, bundle, clipped_table
+from bastion.render.bundles import Bundle, both, bundle, clipped_table, words
 from bastion.render.denials import Course, denial_html, denial_text
 from bastion.render.requests import may_resume
-from bastion.render.safe_text import safe_html, safe_text
 from bastion_widgets.names import install
 
 if TYPE_CHECKING:
@@ -26,9 +25,6 @@ if TYPE_CHECKING:
 Maker = Callable[[Any, "Screen"], "list[Bundle] | None"]
 
 MAX_REFRESHED = 64
-#: a line of text that is longer is broken between words; JupyterLab breaks plain text anywhere
-WIDE, MAX_WRAPPED = 90, 20_000
-WRAPPED = "white-space:pre-wrap;word-break:normal;overflow-wrap:anywhere"
 _MAKERS: dict[type, Maker] = {}
 
 
@@ -89,13 +85,7 @@ class Screen:
     def displayed(self, value: Any, *, widgets: bool = True) -> list[Bundle]:
         """Return what `display(value)` shows: as `outputs`, but a text as it is, without quotes."""
         if isinstance(value, str):
-            text = safe_text(value, lines=True)
-            long = len(text) < MAX_WRAPPED and any(len(line) > WIDE for line in text.splitlines())
-            return [
-                both(f'<pre style="{WRAPPED}">{safe_html(value, lines=True)}</pre>', text)
-                if long
-                else {"text/plain": text}
-            ]
+            return [words(value)]
         return self.outputs(value, widgets=widgets)
 
     def static(self, value: Any) -> Bundle:
