@@ -90,6 +90,14 @@ def unknown_column(name: str, schema: Iterable[str]) -> BindError:
     return BindError(f"There is no column {name!r}.", code="plan.bind.column", next_step=hint, details={"column": name})
 
 
+def _no_text(name: str, schema: Iterable[str]) -> BindError:
+    """Return the error for a column that is not there, of when(): most often it was meant as a text."""
+    error = unknown_column(name, schema)
+    literal = f"A text in then() and otherwise() names a column; for the text itself write pl.lit({name!r})."
+    error.next_step = f"{error.next_step} {literal}".strip()
+    return error
+
+
 def select_columns(selector: Selector, schema: Schema, skip: frozenset[str] = frozenset()) -> tuple[str, ...]:
     """Return the names a selector picks from `schema`, in Polars' order.
 
@@ -293,6 +301,9 @@ class Expander:
             case Cast(input=inner):
                 return [msgspec.structs.replace(expr, input=e) for e in self.expand(inner, spend=False)]
             case Ternary():
+                for branch in (expr.truthy, expr.falsy):
+                    if isinstance(branch, Column) and branch.name not in self.schema and not is_pattern(branch.name):
+                        raise _no_text(branch.name, self.schema)
                 rows = self._zip([expr.predicate, expr.truthy, expr.falsy])
                 return [Ternary(p, t, f) for p, t, f in rows]  # type: ignore[arg-type]
             case Over():

@@ -190,7 +190,7 @@ def _call(expr: Call, schema: Mapping[str, DType]) -> Described:
     given = [_describe(arg, schema) for arg in expr.args]
     for arg, found, what in zip(parameters(function, len(given)), given, expr.args, strict=True):
         if not fits(arg.accepts, found.dtype) and not (arg.optional and what == LEFT_OUT):
-            raise _unfit(function, arg.name, arg.accepts, found.dtype)
+            raise _unfit(function, arg.name, arg.accepts, found)
         if (arg.scalar and found.shape is not Shape.ONE) or (arg.each_row and found.shape is Shape.ONE):
             wanted = "one value per row" if arg.each_row else "one value, such as a constant or an aggregate"
             msg = f"{function.name} takes {wanted}{'' if arg.name == 'input' else f' as {arg.name}'}."
@@ -206,10 +206,13 @@ def _call(expr: Call, schema: Mapping[str, DType]) -> Described:
     return Described(_call_name(function, expr, given), dtype, _call_shape(function, given))
 
 
-def _unfit(function: Function, name: str, accepts: str, dtype: DType) -> BindError:
+def _unfit(function: Function, name: str, accepts: str, found: Described) -> BindError:
     where = "" if name == "input" else f" as {name}"
-    msg = f"{function.name} takes {accepts}{where}, not {dtype}."
-    return BindError(msg, code="plan.bind.types", next_step="Cast the column, or choose another one.")
+    msg = f"{function.name} takes {accepts}{where}, not {found.dtype}."
+    step = f"Cast {found.name!r}, or choose another column."
+    if found.dtype.kind == "String" and "date" in accepts:
+        step = f'Read the text of {found.name!r} as dates first, in the format it has: .str.to_date("%Y-%m-%d") or .str.to_datetime(…).'
+    return BindError(msg, code="plan.bind.types", next_step=step)
 
 
 def _call_name(function: Function, expr: Call, given: Sequence[Described]) -> str:

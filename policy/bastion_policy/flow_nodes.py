@@ -416,6 +416,8 @@ class FlowTyping:
             size = "" if node.length is None else str(node.length)
             what = f"head({size})" if node.offset == 0 else f"tail({size})" if node.offset < 0 else "slice"
         fix = f"Aggregate first, e.g. {example(frame, self.world)}."
+        if by and isinstance(node, n.Unique):
+            fix = "Keep the columns of the subset alone, .select(...).unique(), or count by them: .group_by(...).agg(pl.len())."
         self._find("row-level", f"{what} would show or pick single people's rows.", fix)
 
     # -- boundaries

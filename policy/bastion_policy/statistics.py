@@ -34,6 +34,13 @@ FIX_STATISTIC = "Use count, sum, mean, var, std, median, quantile, min or max."
 FIX_ARGUMENT = "Use the column itself, or a * column + b; bin it, or ask the owner to list the formula (derived=)."
 
 
+#: functions that read times from text, with a format for an example
+_READING = {
+    "str.to_date": '"%d/%m/%Y"',
+    "str.to_datetime": '"%Y-%m-%d %H:%M:%S"',
+    "str.to_time": '"%H:%M:%S"',
+    "str.strptime": 'pl.Date, "%d/%m/%Y"',
+}
 _INSTEAD = {
     "hist": "Give the edges as numbers, alone in a select: .select(pl.col(...).hist([0, 10, 20])).",
     "value_counts": "Select it alone, .select(pl.col(...).value_counts()), or count by group: .group_by(...).agg(pl.len()).",
@@ -492,7 +499,7 @@ class StatisticsParser:
             )
             return Finding("argument", reason, fix, concerned)
         if values and values[0].form in (Form.BITS, Form.BINNED, Form.COMBINATION):
-            reason = f"{expr.function}() of bins, conditions, roots or logarithms of people's values could single people out."
+            reason = f"{expr.function}() of bins, conditions, windows, roots, logarithms or other readings of people's values could single people out."
             fix = (
                 "Filter or group by the condition, use the column itself, or take the function of the released number."
             )
@@ -611,16 +618,21 @@ def order_dependent(name: str) -> Finding:
                 "Use directives like %Y, %m, %d, %b, %V or %q, of times also %H, %M and %S, on a date as it is stored."
             )
             return Finding("row-level", reason, fix)
-        return Finding(
-            "row-level", reason, "Use another function; cast decimals to Float64, and take dates as they are stored."
-        )
+        fix = "Use another function; cast decimals to Float64, and take dates as they are stored."
+        if name[1:] in _READING:
+            fix = f"Give the format of the text, such as .{name[1:]}({_READING[name[1:]]}): what does not fit it becomes null."
+        return Finding("row-level", reason, fix)
     if name.startswith("="):
         reason = f"{name[1:]}() within one person's rows is no function that a guard is defined for."
         return Finding("order-dependent", reason, "Use shift, diff, cum_sum, rank or rolling_mean over the unit.")
     if name in _INSTEAD:
         return Finding("row-level", f"{name}() may show values or counts of single people.", _INSTEAD[name])
     reason = f"{name}() reads other people's rows, so its values depend on the order or choice of rows."
-    return Finding("order-dependent", reason, 'Partition it by the privacy unit: .over("<unit>").')
+    fix = (
+        "Aggregate first, then do it with the groups that are released. Where people have several rows it may stay within those "
+        'of a person: .over("<unit>").'
+    )
+    return Finding("order-dependent", reason, fix)
 
 
 def _of_role(sources: frozenset[Source], world: World, *kinds: RoleKind) -> frozenset[Source]:
@@ -669,7 +681,11 @@ def check_argument(value: Value, function: str, world: World) -> list[Finding]:
     if value.form is Form.NULLS:
         return []
     reason = f"{names(ids)} identifies people: it can be counted, but {function}() of it would show identities."
-    return [Finding("identifier", reason, "Use count() of it, or n_unique() of the privacy unit.", labels(ids))]
+    return [
+        Finding(
+            "identifier", reason, "Leave it out, or use count() of it, or n_unique() of the privacy unit.", labels(ids)
+        )
+    ]
 
 
 def hidden_use(sources: frozenset[Source], what: str) -> Finding:

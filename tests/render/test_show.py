@@ -126,3 +126,14 @@ def test_lists_of_one_kind_are_one_table(screen):
     assert "asked" in screen.outputs(records)[0]["text/html"]
     assert screen.outputs([1, "a"]) == [{"text/plain": "[1, 'a']"}]
     connection.close()
+
+
+def test_none_of_all_cells_is_no_safe_part():
+    for safe, total, offered in ((0, 0, True), (3, 7, True), (0, 7, False)):  # 0 of 0: not told
+        denial = m.Denial(
+            "review", "history", "Near.", "", "hash", StaticVerdict(Outcome.REVIEW, ""), has_safe_part=True,
+            safe_cells=safe, total_cells=total,
+        )  # fmt: skip
+        told = Denied(denial, Inline(()), fake_connection({}, flavour="async"))
+        assert told.has_safe_part == offered
+        assert ("safe_part()" in told.next_step) == offered

@@ -37,7 +37,10 @@ _UNIT_ORDER = {"ms": 0, "us": 1, "ns": 2}
 def mismatch(left: DType, right: DType) -> BindError:
     """Return the error for two types that have no common type."""
     msg = f"{left} and {right} do not go together here."
-    return BindError(msg, code="plan.bind.types", next_step="Cast one of them first.")
+    step = "Cast one of them first." + (
+        " A number stands without quotes." if "String" in (left.kind, right.kind) else ""
+    )
+    return BindError(msg, code="plan.bind.types", next_step=step)
 
 
 # -- literals ---------------------------------------------------------------------------------------------------------
