@@ -35,7 +35,7 @@ $(STAMP): setup.cfg pyproject.toml | $(BIN)/python
 
 $(STAMP)-lab: $(STAMP)
 	@echo "· installing JupyterLab"
-	@$(PIP) -e '.[server,demo,lab]'
+	@$(PIP) -e '.[server,demo,lab,plots]'
 	@touch $@
 
 $(STAMP)-test: $(STAMP)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shlex
 import shutil
 import sys
 import threading
@@ -24,7 +25,8 @@ from bastion_cli.output import console, foreign
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOK = Path("notebooks/01-quick-tour.ipynb")
 DATA = Path("notebooks/data/titanic.csv")
-OURS = {"server", "keys", "profile.toml"}
+SAMPLES = Path("notebooks/data/samples.py")
+OURS = {"server", "keys", "profile.toml", "olga.toml"}
 ANSWER = "Fine for the tour. Please do not keep these rows."
 
 
@@ -93,9 +95,11 @@ def stage(directory: Path, *, fresh: bool) -> Iterator[Any]:
         for warning in server.warnings:
             console.print(f"  [red]warning:[/] {foreign(warning)}")
         profile = directory / "profile.toml"
-        os.environ["BASTION_PROFILE"] = str(profile)
         for name in ("BASTION_ENDPOINT", "BASTION_IDENTITY", "BASTION_SERVER_KEY"):
             os.environ.pop(name, None)
+        os.environ["BASTION_PROFILE"] = str(directory / "olga.toml")
+        write_profile(server.endpoint, server.server_key, str(keys / "olga.key"))
+        os.environ["BASTION_PROFILE"] = str(profile)
         write_profile(server.endpoint, server.server_key, str(keys / "alice.key"))
         with Connection(server.endpoint, identity=olga, server_key=server.server_key) as owner:
             if not any(card.facts.name == "titanic" for card in owner.cards()):
@@ -130,12 +134,23 @@ def lab(directory: Path) -> None:
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(name="jupyterlab") from error
     fresh = not (directory / "server" / "catalogue.db").exists()
-    with stage(directory, fresh=fresh) as (server, _, folder):
+    with stage(directory, fresh=fresh) as (_, _, folder):
         install_kernel()
+        owner = directory.resolve() / "olga.toml"
+        sent = subprocess.run(  # noqa: S603
+            [sys.executable, str(folder / SAMPLES)], env={**os.environ, "BASTION_PROFILE": str(owner)}, check=False,
+            capture_output=True, text=True,
+        )  # fmt: skip
+        if sent.returncode == 0:
+            step("olga uploaded the invented tables of the other notebooks")
+        else:
+            console.print(f"  [red]look at this:[/] the tables of the other notebooks: {foreign(sent.stderr[-300:])}")
         step("starting JupyterLab; stop everything with Ctrl-C")
+        bastion = Path(sys.executable).parent / "bastion"
         console.print(
-            f"  To decide on alice's requests as the owner, in another terminal:\n"
-            f"    {Path(sys.executable).parent}/bastion requests --as {directory}/keys/olga.key --connect {server.endpoint} --server-key '{server.server_key}'",
+            "  To be the owner, who decides on alice's requests, in another terminal:\n"
+            f"    export BASTION_PROFILE={shlex.quote(str(owner))}\n"
+            f"    {shlex.quote(str(bastion))} requests        then: … approve ID, or deny ID --reason \"…\"",
             markup=False, soft_wrap=True,
         )  # fmt: skip
         command = [
@@ -228,7 +243,7 @@ def execute(notebook: Path, folder: Path, before: Any) -> bool:
 
     def begins(cell: Any, cell_index: int) -> None:
         console.print()
-        console.print(Syntax(cell.source, "python", background_color="default", theme="ansi_light"))
+        console.print(Syntax(cell.source, "python", background_color="default", theme="ansi_light", word_wrap=True))
         before(cell.source)
 
     def ends(cell: Any, cell_index: int, execute_reply: Any) -> None:

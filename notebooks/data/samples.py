@@ -1,9 +1,9 @@
 """Makes the tables of the notebooks: invented people, the same in every run, in the shape of well-known open data.
 
-    python notebooks/data/samples.py
+    .venv/bin/python notebooks/data/samples.py
 
 uploads all of them to the server of your profile (you need an owner's key there), each under the policy that its notebook
-names. The tables are of nobody: whoever looks like somebody does so by chance.
+names. `make lab` does so for the demo's server. The tables are of nobody: whoever looks like somebody does so by chance.
 """
 
 from __future__ import annotations
