@@ -140,3 +140,28 @@ def test_a_reason_that_is_typed_asks_nobody(stage, opened):
     window.page.wait_for_timeout(500)
     window.keep("lab.png")
     assert stage.owner.requests("pending") == []
+
+
+def test_the_safe_part_in_place_verdicts_and_the_pager(stage, opened):
+    pay = pl.DataFrame({"g": ["x"] * 40 + ["y"] * 40 + ["z"] * 30, "v": [1000.0 + i % 7 for i in range(109)] + [9e6]})
+    stage.send(pay, name="pay")
+    window = opened(
+        "part", "connect()", 'pay = dataset("pay")\nsums = pay.group_by("g").agg(pl.col("v").sum(), pl.len())\nrows = pay.head(3)',
+        "sums", "pay.preview()", "pay.group_by?", 'pay.group_by("gg").agg(pl.len())', width=1000, height=1900,
+    )  # fmt: skip
+    for number in range(6):
+        window.run(number)
+    # before anything runs: what would become of it
+    named = window.cell(1).locator(".jp-OutputArea").inner_text()
+    assert "sums: ✓ Released automatically" in named
+    assert "rows: ⚑ Needs the owner's review because head(3)" in named
+    denied = window.cell(2)
+    denied.get_by_role("button", name="Show the safe part (").click()
+    seen(denied, "3 cells were taken out").wait_for(timeout=60_000)
+    assert denied.get_by_role("cell", name="∅").filter(visible=True).count() == 3
+    assert denied.get_by_role("button", name="Request access").is_visible()
+    assert window.cell(3).get_by_text("FAKE", exact=True).count() >= 5
+    assert "group_by(" in window.cell(4).locator(".jp-OutputArea").inner_text(), "the pager"
+    assert "Did you mean 'g'?" in window.cell(5).locator(".jp-OutputArea").inner_text()
+    window.harmless()
+    window.keep("part.png")

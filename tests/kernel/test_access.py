@@ -215,6 +215,39 @@ def test_an_approval_that_holds_shows_until_when_and_gives_it_again(kernel, stag
     page.until(lambda: kernel.run("released").of("execute_result"), 20)
 
 
+def test_the_safe_part_says_how_much_it_is_and_marks_the_rest(kernel, stage):
+    pay = pl.DataFrame({"g": ["x"] * 40 + ["y"] * 40 + ["z"] * 30, "v": [1000.0 + i % 7 for i in range(109)] + [9e6]})
+    stage.owner.client.polars.send_df(pay, name="pay", unit="row")
+    page = Page(kernel)
+    reply = page.run('dataset("pay").group_by("g").agg(pl.col("v").sum(), pl.len())')
+    assert "The safe part (3 of 6 cells) may be shown now" in reply.shown[0]["text/plain"]
+    page.root = reply.shown[1][VIEW]["model_id"]
+    page.static = reply.of("display_data")[0]["transient"]["display_id"]
+    page.click("Show the safe part (3 of 6 cells)")
+    page.until(lambda: "shape: (3, 3)" in page.kept())
+    for view in (page.html(), page.kept()):
+        assert view.count("∅</td>") == 3
+        assert "3 cells were taken out" in view
+    assert "Request access" in page.buttons(), "the whole may still be asked for"
+    assert pending(stage) == []
+
+
+def test_ones_own_earlier_question_is_named_where_it_stands_in_the_way(kernel, stage):
+    ages = pl.DataFrame({"Age": [(i * 37 % 800) / 10 for i in range(500)]})
+    stage.owner.client.polars.send_df(ages, name="ages", unit="row")
+    kernel.run('ages = dataset("ages")')
+    assert kernel.run('ages.group_by(pl.col("Age").cut(list(range(0, 90, 10)))).agg(pl.len())').of("execute_result")
+    for key in ('(pl.col("Age") // 10) * 10', '(pl.col("Age") / 7).floor()', '(pl.col("Age") / 9).floor()'):
+        reply = kernel.run(f"ages.group_by({key}).agg(pl.len())")
+        if reply.shown and "What you were told of the same columns before:" in reply.shown[0]["text/plain"]:
+            break
+    else:
+        pytest.fail("history did not stand in the way")
+    for view in (reply.shown[0]["text/plain"], reply.shown[0]["text/html"]):
+        assert "number of rows" in view
+        assert "Room: You have had " in view
+
+
 def test_what_became_of_it_is_kept_with_the_reason(kernel, stage):
     page = Page(kernel)
     ask(page, 18)

@@ -31,6 +31,7 @@ EVIL = "<img src=x onerror='window.evil=1'>"
 NOISE = {
     "/api/workspaces/": "the workspace of a new folder is not there yet: it is looked for and then made",
     "/static/favicons/": "the icon of a tab is asked for while the page goes away",
+    "ms to activate": "a plugin of JupyterLab was slow to load, on a machine with much to do",
     "ResizeObserver loop": "Chromium's note that a panel changed its size twice in one frame",
 }
 
