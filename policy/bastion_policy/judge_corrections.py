@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 #: a column of a version of a table: (table id, version, column)
 Told = tuple[str, int, str]
+#: what a number was told of: the unknown of each row (see `_unknown`), and the rows
+_Number = tuple[Ints, Items]
 
 
 def is_taken(memory: Memory, o: Occurrence, column: str) -> bool:
@@ -98,43 +100,78 @@ def cleared(memory: Memory, o: Occurrence, sets: Sets, flags: Flags, column: str
         others = {told: each[min(number, len(each) - 1)] for told, each in supposed.items() if rows[told]}
         if any(other.any() for other in others.values()):
             others = {mine: np.zeros(lens.roster.size, bool), **others}
-            ok &= _audited(memory, o, first, ok, rows, mine, others)
+            unknown, whose = _unknown(memory, o, others)
+            told = [(unknown[told], items) for told in others for items in rows[told]]
+            ok &= _audited(memory, o, first, ok, told, unknown[mine], whose)
     return ok
 
 
 def _audited(
-    memory: Memory,
-    o: Occurrence,
-    asked: Sets,
-    flags: Flags,
-    rows: dict[Told, list[Items]],
-    mine: Told,
-    others: dict[Told, Flags],
+    memory: Memory, o: Occurrence, asked: Sets, flags: Flags, told: list[_Number], mine: Ints, whose: Items
 ) -> Flags:
-    """Return the flagged populations that are cleared. others: by copy, the rows that held something else in it than now."""
+    """Return the flagged populations that are cleared. told: numbers. mine: what each row holds now. whose: see `_unknown`."""
     roster = memory.lens(o).roster
-    unknown, whose = _unknown(memory, o, others)
-    known = [_row(unknown[told], items) for told in others for items in rows[told]]
-    owner, audit = np.concatenate([roster.people, roster.people[whose]]), memory.effective.linear_audit
-    most, k = int(np.bincount(owner).max(initial=1)), max(2, memory.k)
+    cells, found = np.flatnonzero(flags & (asked.sizes > 0)), flags.copy()
+    new = _new(asked, cells, told, mine)
+    among, there = _touching(asked, new, told, roster.size)
+    if not any((unknown != mine)[there].any() for unknown, _ in among):
+        # nothing has changed in whatever they have in common with others
+        return found
+    # the unknowns of these rows alone, numbered anew
+    known = [unknown[items] for unknown, items in among]
+    # the largest first, so that what is refused is small
+    new = new[np.argsort(-asked.sizes[new], kind="stable")]
+    wanted = [mine[asked.members(int(cell))] for cell in new]
+    every = np.unique(np.concatenate([*known, *wanted]))
+    every = every[every >= 0]
+    owner = np.concatenate([roster.people, roster.people[whose]])[every]
+    audit, most, k = memory.effective.linear_audit, int(np.bincount(owner).max(initial=1)), max(2, memory.k)
     # INVARIANT (tier bound): a support of more than (k - 1) * most unknowns is of at least k people
     rules = AuditRules((k - 1) * most + 1, pairs=audit is not None and audit.pairs, share=None, people=k)
-    state = replace(AuditState.start(owner.size, rules, memory.history.draw(32)), owner=owner).knowing(known)
-    cells = np.flatnonzero(flags & (asked.sizes > 0))
-    found = flags.copy()
+    state = replace(AuditState.start(every.size, rules, memory.history.draw(32)), owner=owner).knowing(
+        [_row(every, row) for row in known]
+    )
     if state is None:
-        found[cells] = False
+        found[new] = False
         return found
-    # the largest first, so that what is refused is small
-    cells = cells[np.argsort(-asked.sizes[cells], kind="stable")]
-    released = state.releasable([_row(unknown[mine], asked.members(int(cell))) for cell in cells])
-    found[cells[list(released.refused)]] = False
+    released = state.releasable([_row(every, row) for row in wanted])
+    found[new[list(released.refused)]] = False
     return found
 
 
-def _row(unknown: Ints, items: Items) -> Row:
-    found = unknown[items]
-    return Row.of(np.sort(found[found >= 0]))
+def _new(asked: Sets, cells: Ints, told: list[_Number], mine: Ints) -> Ints:
+    """Return the cells of whose people no number was told yet, when all of them held what they hold now."""
+    numbers: dict[bytes, list[Ints]] = {}
+    for unknown, items in told:
+        numbers.setdefault(hashlib.sha256(items.tobytes()).digest(), []).append(unknown)
+
+    def again(items: Items) -> bool:
+        same = numbers.get(hashlib.sha256(items.tobytes()).digest(), [])
+        return any(bool((unknown[items] == mine[items]).all()) for unknown in same)
+
+    return np.array([cell for cell in cells.tolist() if not again(asked.members(cell))], np.int64)
+
+
+def _touching(asked: Sets, cells: Ints, told: list[_Number], size: int) -> tuple[list[_Number], Flags]:
+    """Return the numbers that have rows in common with cells, or with others that do; and the rows of all of them."""
+    there = np.zeros(size, bool)
+    for cell in cells.tolist():
+        there[asked.members(cell)] = True
+    among: list[_Number] = []
+    left = told
+    while True:
+        touching = [bool(there[items].any()) for _, items in left]
+        if not any(touching):
+            return among, there
+        for number, touches in zip(left, touching, strict=True):
+            if touches:
+                among.append(number)
+                there[number[1]] = True
+        left = [number for number, touches in zip(left, touching, strict=True) if not touches]
+
+
+def _row(every: Ints, unknowns: Ints) -> Row:
+    return Row.of(np.searchsorted(every, np.sort(unknowns[unknowns >= 0])))
 
 
 def _unknown(memory: Memory, o: Occurrence, others: dict[Told, Flags]) -> tuple[dict[Told, Ints], Items]:

@@ -402,6 +402,8 @@ class Differences:
             if taken[column] and asked.any():
                 judged.shown[i][asked] = False
                 judged.failed.append((i, "copied-column"))
+                # whoever is told of the other column instead may be told of these
+                judged.uneven[i] = judged.uneven.get(i, asked & False) | asked
                 continue
             unknown = may_have_changed(self.memory, o, sets.where(asked), column)
             near = asked & (self.memory.blurred(o, sets, column) | unknown)
