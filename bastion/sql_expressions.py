@@ -463,6 +463,12 @@ def _nullif(node: exp.Expression, scope: Scope, go: Any) -> px.AnyExpr:
     return px.Ternary(px.Call("eq", (value, go(node.expression))), px.Literal(dt.NULL), value)
 
 
+def _bits_turned(node: exp.Expression, scope: Scope, go: Any) -> px.AnyExpr:
+    """`~v`: all bits turned, which is the exclusive or with a number of ones."""
+    del scope
+    return px.Call("xor", (go(node.this), literal(-1)))
+
+
 def _coalesce(node: exp.Expression, scope: Scope, go: Any) -> px.AnyExpr:
     del scope
     return make_call("pl.coalesce", [go(node.this), *(go(e) for e in node.expressions)])
@@ -536,7 +542,8 @@ def _within_group(node: exp.Expression, scope: Scope, go: Any) -> px.AnyExpr:
 
 _HANDLERS: dict[type[exp.Expression], Callable[[Any, Scope, Any], px.AnyExpr]] = {
     exp.Column: _column, exp.Literal: _literal, exp.Case: _case, exp.If: _if, exp.In: _in, exp.Between: _between,
-    exp.Like: _like, exp.ILike: _like, exp.RegexpLike: _regexp, exp.Is: _is, exp.Not: _not, exp.Neg: _neg, exp.Paren: _paren,
+    exp.Like: _like, exp.ILike: _like, exp.RegexpLike: _regexp, exp.Is: _is, exp.Not: _not, exp.Neg: _neg, exp.BitwiseNot: _bits_turned,
+    exp.Paren: _paren,
     exp.Null: _null, exp.Boolean: _boolean, exp.Cast: _cast, exp.TryCast: _cast, exp.Add: _plus_minus, exp.Sub: _plus_minus,
     exp.Count: _count, exp.Mod: _remainder, exp.Concat: _concat, exp.DPipe: _concat, exp.Extract: _part, exp.TimestampTrunc: _trunc,
     exp.DateTrunc: _trunc, exp.Substring: _substring, exp.Nullif: _nullif, exp.Coalesce: _coalesce, exp.Greatest: _extremes,

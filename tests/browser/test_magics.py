@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import nbformat
 import polars as pl
 import pytest
 from jupyter_lab import PYTHON, seen
@@ -27,7 +28,9 @@ def test_cells_denials_plots_and_stopping(stage, opened):
     stage.send(pl.DataFrame({"x": range(5000)}), Policy.open(), name="slow")
     window = opened("magics", *CELLS, kernel=PYTHON, width=1000, height=2100)
     page, keys = window.page, window.page.keyboard
-    assert "as alice" in window.run(0).inner_text()
+    card = window.run(0).inner_text()
+    assert "as alice" in card
+    assert "to explore: %bastion datasets" in card
     assert "0.62963" in window.run(1).inner_text()
     assert "polars.dataframe.frame.DataFrame'> True" in window.run(2).inner_text()
 
@@ -41,6 +44,12 @@ def test_cells_denials_plots_and_stopping(stage, opened):
     (request,) = stage.owner.requests("pending")
     stage.owner.approve(request, "Fine.")
     seen(denied, "shape: (5, 12)").wait_for(timeout=60_000)
+    # the notebook's file has it, too: beside the reason, in an output that needs no kernel
+    page.wait_for_timeout(300)
+    window.command("docmanager:save")
+    kept = nbformat.read(stage.lab.work / "magics.ipynb", as_version=4).cells[3].outputs[0].data["text/html"]
+    for part in ("single people", "The owner approved.", "Fine.", "shape: (5, 12)"):
+        assert part in kept
 
     chart = window.run(4).locator(".vega-embed canvas, .vega-embed svg.marks")
     chart.wait_for(timeout=60_000)

@@ -179,6 +179,7 @@ SAME = [
     ("SELECT k, COUNT(*) * 100.0 / (SELECT COUNT(*) FROM a) AS share FROM a GROUP BY k HAVING COUNT(*) > (SELECT COUNT(*) FROM b)", "SELECT g.k AS k, g.c * 100.0 / t.c AS share FROM (SELECT k, COUNT(*) AS c FROM a GROUP BY k) AS g CROSS JOIN (SELECT COUNT(*) AS c FROM a) AS t CROSS JOIN (SELECT COUNT(*) AS d FROM b) AS u WHERE g.c > u.d"),
     ("SELECT k, MAX(v) OVER w AS h, MIN(v) OVER w AS l FROM a WINDOW w AS (PARTITION BY k)", "SELECT k, MAX(v) OVER (PARTITION BY k) AS h, MIN(v) OVER (PARTITION BY k) AS l FROM a"),
     ("SELECT k, RANK() OVER (w ORDER BY v) AS r FROM a WHERE v IS NOT NULL AND k IS NOT NULL WINDOW u AS (PARTITION BY k), w AS (u)", "SELECT k, RANK() OVER (PARTITION BY k ORDER BY v) AS r FROM a WHERE v IS NOT NULL AND k IS NOT NULL"),
+    ("SELECT ~v AS r, ~(k & 3) AS q FROM a WHERE ~v < 2", "SELECT -v - 1 AS r, -(k & 3) - 1 AS q FROM a WHERE -v - 1 < 2"),
     ("SELECT k, s, SUM(v) AS t FROM a GROUP BY ALL", "SELECT k, s, SUM(v) AS t FROM a GROUP BY k, s"),
 ]  # fmt: skip
 
