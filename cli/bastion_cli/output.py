@@ -49,6 +49,8 @@ NEXT_STEPS = {
     "input.identity": "Say as whom: --as NAME, or BASTION_IDENTITY=PATH of a key file. New here: bastion keys create NAME.",
     "wire.server-unknown": "Its operator reads the key off `bastion serve`: --server-key KEY. Or connect with the token of "
     "`bastion invite`: --connect INVITATION.",
+    "missing.request": "See which there are: bastion requests.",
+    "input.request.decided": "See how: bastion requests show ID. An approval in force is taken back with bastion revoke ID.",
     "input.dataset.name-taken": "Choose another name (--name NAME); a new version of your own table is uploaded with --replace.",
 }
 

@@ -261,7 +261,12 @@ def allow(
     people = "everyone with a key" if "*" in card.allow else ", ".join(card.allow) or "nobody but you"
     say(
         {"name": card.facts.name, "allow": list(card.allow)},
-        f"{card.facts.name} may be used by {people}.",
+        "\n".join(
+            [
+                f"{card.facts.name} may be used by {people}.",
+                *(f"look at this: {w}" for w in card.warnings if w.startswith("The access list")),
+            ]
+        ),
         as_json=as_json,
     )
 

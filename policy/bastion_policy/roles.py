@@ -148,6 +148,11 @@ def _kind(value: Any) -> RoleKind:
         return RoleKind(value)
     except ValueError:
         names = [k.value for k in RoleKind]
+        if str(value).startswith("measure"):
+            step = (
+                'Bounds stand in the policy: { role = "measure", lower = 0, upper = 100 }, in Python measure(0, 100).'
+            )
+            raise refuse("role.kind", f"There is no role {value!r}.", next_step=step) from None
         raise refuse(
             "role.kind",
             f"There is no role {value!r}.",

@@ -94,7 +94,9 @@ def test_roles_and_access(desk):
     assert not any(c["inferred"] for c in confirmed["columns"])
     assert "COLUMN=ROLE" in desk.run("roles", "staff", "age", code=1)
     assert "everyone" in desk.run("allow", "staff")
+    assert "look at this: The access list names 'bbo'" in desk.run("allow", "staff", "bbo")
     assert desk.json("allow", "staff", "bob")["allow"] == ["bob"]
+    assert "lower = 0, upper = 100" in desk.run("roles", "staff", "pay=measure(0,9)", code=1)
     with pytest.raises(Exception, match="no dataset"):
         desk.user.dataset("staff")
     assert desk.json("allow", "staff", "--everyone")["allow"] == ["*"]

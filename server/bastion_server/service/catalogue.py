@@ -19,6 +19,7 @@ from bastion_wire.messages import Dataset
 
 from bastion_server.channel.keys import Principal
 from bastion_server.store import DatasetRecord, SealedRef, Store
+from bastion_server.store.datasets import EVERYONE
 
 
 @dataclass(frozen=True)
@@ -173,6 +174,11 @@ class Catalogue:
         found += too_few(record.facts.policy, record.private)
         found += alike(record.facts, record.private)
         found += strangers(record.facts.policy, self._known)
+        found += [
+            f"The access list names {name!r}, and nobody has a key of that name: whoever gets it later may use the table."
+            for name in record.allow
+            if name != EVERYONE and not self._known(name)
+        ]
         if unconfirmed := record.facts.unconfirmed:
             found.append(
                 f"Roles were inferred for {', '.join(unconfirmed)}: look at them, then confirm or change them."
