@@ -29,7 +29,7 @@ MAX_TEXT = 20_000
 #: a line of text that is longer is broken between words; JupyterLab breaks plain text anywhere
 WIDE = 90
 WRAPPED = (
-    "white-space:pre-wrap;word-break:normal;overflow-wrap:anywhere;margin:0;padding:0;border:0;background:none;"
+    "white-space:pre-wrap;word-break:normal;overflow-wrap:anywhere;margin:0;padding:3px 7px;border:0;background:none;"
     "font-size:var(--jp-code-font-size,13px);line-height:var(--jp-code-line-height,1.3)"
 )
 

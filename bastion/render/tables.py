@@ -36,7 +36,7 @@ STYLE = """<style>
 .bastion table{border-collapse:collapse;margin:2px 0;font-size:12px;display:block;overflow-x:auto;max-width:100%}
 .bastion th,.bastion td{padding:2px 10px;text-align:right;border:none;white-space:pre;line-height:1.35}
 .bastion thead tr:first-child th{font-weight:600}
-.bastion thead tr:last-child:not(:first-child) th{font-weight:400;color:var(--jp-ui-font-color2,#666)}
+.bastion thead tr:last-child:where(:not(:first-child)) th{font-weight:400;color:var(--jp-ui-font-color2,#666)}
 .bastion thead tr:last-child th{border-bottom:1px solid var(--jp-border-color1,#bbb)}
 .bastion td.s,.bastion th.s{text-align:left}
 .bastion td.n{color:var(--jp-ui-font-color3,#999)}

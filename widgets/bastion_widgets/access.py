@@ -137,7 +137,7 @@ class AccessRequestWidget(w.VBox):
             alive = ALIVE.replace("KEY", self._key)
             state.append(self._html("state", f"{alive}<b>{safe_html(state_text(request))}</b>{answer}"))
         # what arrived is what one reads; asking anew comes below it
-        self.children = [*state, *shown, *ways] if self._shown else [*state, *ways, *shown]
+        self.children = [*state, *shown, *ways] if self._arrived is not None else [*state, *ways, *shown]
         self._remember()
 
     def _remember(self) -> None:
