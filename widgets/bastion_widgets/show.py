@@ -137,15 +137,22 @@ def _denial(denied: Denied, screen: Screen) -> list[Bundle] | None:
     from bastion_widgets.access import AccessRequestWidget
 
     replace, display = screen.replace, uuid.uuid4().hex
-    first = bundle(denied) if replace is None else Replaceable(bundle(denied), display)
+    told: list[Course] = []  # before it is shown: of a request that was filed before
+
+    def view(course: Course) -> Bundle:
+        return both(denial_html(denied, course), denial_text(denied, course))
 
     def keep(course: Course) -> None:
-        if replace is not None:
-            replace(both(denial_html(denied, course), denial_text(denied, course)), display)
+        if replace is not None and shown:
+            replace(view(course), display)
+        told.append(course)
 
+    shown: list[Bundle] = []
     widget = AccessRequestWidget(denied, screen.arrived, screen.shelf(), keep)
+    first = view(told[-1]) if told else bundle(denied)
+    shown += [first if replace is None else Replaceable(first, display), widget._repr_mimebundle_()]
     screen.watch(widget)
-    return [first, widget._repr_mimebundle_()]
+    return shown
 
 
 def _requests(value: list[Any], screen: Screen) -> list[Bundle] | None:
