@@ -46,4 +46,13 @@ def test_links_within_the_site_lead_somewhere(site):
             continue
         for target in re.findall(r'href="([^"#:?]+)(?:#[^"]*)?"', page.read_text(encoding="utf-8")):
             path = (page.parent / unescape(target)).resolve()
-            assert path.exists(), f"{page.relative_to(site)}: {target}"
+            path = path / "index.html" if path.is_dir() else path
+            assert path.is_file(), f"{page.relative_to(site)}: {target}"
+
+
+def test_every_page_is_in_the_navigation(site):
+    start = (site / "index.html").read_text(encoding="utf-8")
+    pages = [*ROOT.glob("docs/*.md"), *ROOT.glob("docs/*/*.md"), *ROOT.glob("notebooks/*.ipynb")]
+    for page in pages:
+        place = Path("tutorials", page.name) if page.suffix == ".ipynb" else page.relative_to(ROOT / "docs")
+        assert f'href="{place.with_suffix(".html").as_posix()}"' in start, place
