@@ -14,6 +14,7 @@ from bastion_plan.expressions import Alias, AnyExpr, Column, Expr
 from bastion_plan.nodes import AnyNode, Node
 
 from bastion_policy import judge_approved, judge_versions
+from bastion_policy.approvals import Shows
 from bastion_policy.audit import AuditRules, Clearance, Row, distinct
 from bastion_policy.boundary import call
 from bastion_policy.guard_cells import INDEX, Flags, Indexes, Measurer, Steps, X, both, ints
@@ -222,29 +223,31 @@ class Memory:
         edge = np.zeros(count, bool)
         if self.snaps:
             for o, sets in zip(self.occurrences, asked, strict=True):
-                lens = self.lens(o)
                 held = self.channel(o, channel)
                 most, unit = self.scale(o, channel)
                 found = held.distances(sets.where(flags), self.k, most, unit)
                 again = found.state == SAME
                 if not whole:
-                    again &= np.array([p >= 0 and bool(plan) and held.plans[p] == plan for p in found.part], bool)
-                people, asked_so = self._same_people(o, sets, flags, channel, plan)
+                    again &= _asked_by(held, plan, found)
+                rows = self._as_before(o, sets, flags, channel, self.k, most)
+                # the very people of a stored one, whatever they hold now, if the same plan asked for them or it is everybody
+                people = np.zeros(count, bool)
+                if rows is not None:
+                    people = rows.state == SAME
+                    if not whole:
+                        people &= _asked_by(self.channel(o, FIRST + channel), plan, rows)
                 # INVARIANT: who is in it decides, not what they hold now: else a cell that goes would tell whose values changed. What a
                 # change does to numbers of the columns concerned is for the rules about values
-                again |= (found.state == NEAR) & people & (asked_so | whole)
+                again |= (found.state == NEAR) & people
                 near |= np.isin(found.state, (NEAR, SAME)) & ~again
                 edge |= found.closest < 2 * self.k * most
                 if self.searched and self.audits:
                     edge |= self._nearly(o, sets, flags & (found.state == FAR) & ~edge, channel)
                 blocked |= found.state == FULL
                 part, stored = found.part, found.stored
-                if lens.roster.changed and not channel.startswith(OF_PEOPLE):
-                    self._begin(o, channel)
-                    same = self.channel(o, FIRST + channel)
-                    rows = same.distances(self.as_first(o, sets).where(flags), self.k, most, unit)
+                if rows is not None:
                     # INVARIANT: a new version is no way around: with few people apart it is not another population
-                    blocked |= (rows.state != FAR) & ~(people & (asked_so | whole)) & ~near & ~again
+                    blocked |= (rows.state != FAR) & ~people & ~near & ~again
                 if APPROVED + channel in self.history.pasts[self.history.domains[o.dataset]].channels:
                     owners = self.channel(o, APPROVED + channel).distances(sets.where(flags), self.k, most, unit)
                     blocked |= (owners.state != FAR) & ~again
@@ -258,22 +261,24 @@ class Memory:
         blocked &= flags
         return Standing(flags & ~near & ~blocked, near, blocked, part, stored, edge & flags)
 
-    def _same_people(
-        self, o: Occurrence, sets: Sets, flags: Flags, channel: str, plan: bytes = b""
-    ) -> tuple[Flags, Flags]:
-        """Return (populations of the very people of a stored one, those of them that the same plan asked for), whatever they hold now."""
-        nobody = np.zeros(flags.size, bool)
-        if not self.lens(o).roster.changed or channel.startswith((OF_PEOPLE, FIRST)):
-            return nobody, nobody
+    def _as_before(
+        self, o: Occurrence, sets: Sets, flags: Flags, channel: str, k: int = 1, most: int = 1
+    ) -> Distances | None:
+        """Compare populations with stored ones by rows as they were first, whatever they hold now; None: no row has changed."""
+        roster = self.lens(o).roster
+        if not roster.changed or channel.startswith(OF_PEOPLE):
+            return None
         self._begin(o, channel)
-        held = self.channel(o, FIRST + channel)
-        found = held.distances(self.as_first(o, sets).where(flags), 1, 1, self.lens(o).roster.unit)
-        asked = [p >= 0 and bool(plan) and held.plans[p] == plan for p in found.part]
-        return found.state == SAME, np.array(asked, bool)
+        return self.channel(o, FIRST + channel).distances(self.as_first(o, sets).where(flags), k, most, roster.unit)
+
+    def _same_people(self, o: Occurrence, sets: Sets, flags: Flags, channel: str) -> Flags:
+        """Return the populations of the very people of a stored one, whatever they hold now."""
+        found = self._as_before(o, sets, flags, channel)
+        return np.zeros(flags.size, bool) if found is None else found.state == SAME
 
     def of_changed(self, o: Occurrence, sets: Sets) -> Flags:
         """Return the populations of the very people of a stored one, of whom some hold something else now."""
-        people, _ = self._same_people(o, sets, sets.sizes > 0, "")
+        people = self._same_people(o, sets, sets.sizes > 0, "")
         exact = self.channel(o, "").distances(sets, 1, 1, self.lens(o).roster.unit).state == SAME
         return np.asarray(people & ~exact)
 
@@ -355,9 +360,7 @@ class Memory:
         if not self.on or not (flags | veiled).any():
             return cleared
         before = dict(self.history.pasts)
-        people = [
-            self._same_people(o, sets, cleared, channel)[0] for o, sets in zip(self.occurrences, asked, strict=True)
-        ]
+        people = [self._same_people(o, sets, cleared, channel) for o, sets in zip(self.occurrences, asked, strict=True)]
         while True:
             after = []
             for (o, sets), same in zip(zip(self.occurrences, asked, strict=True), people, strict=True):
@@ -473,9 +476,9 @@ class Memory:
                 return False
         return True
 
-    def approve(self, asked: Sequence[Sets], channel: str = "", *, rows: bool = False, picked: int = 0) -> None:
-        """Enter populations that the owner released, whatever the rules say of them. rows: each person by itself. picked: numbers of
-        people that nobody can name.
+    def approve(self, asked: Sequence[Sets], shows: Shows | None = None, channel: str = "", *, picked: int = 0) -> None:
+        """Enter populations that the owner released, whatever the rules say of them. shows: what of them; None: who they are. picked:
+        numbers of people that nobody can name.
 
         INVARIANT: those that the audit does not clear are kept apart, so that it can go on; what comes near them is withheld, and so
         is what comes near others once they are taken out of both.
@@ -497,17 +500,25 @@ class Memory:
                 domain = self.history.domains[o.dataset]
                 past = self.history.pasts[domain]
                 self.history.pasts[domain] = replace(past, picked=past.picked + picked)
-            shown = sets.where(every if rows else every & ~cleared)
-            if shown.sizes.any():
-                self.put(o, SHOWN, self.channel(o, SHOWN).released(shown))
+            shows = Shows() if shows is None else shows
+            mine = sets.where(every if shows.rows else every & ~cleared)
+            judge_approved.told(self, o, together([sets]), shows)
+            if shows.mixed:
+                self.blur([Sets.one(self.lens(o).items, self.lens(o).roster.size)], shows.maybe, (o,))
+            elif mine.sizes.any() and not shows.plainly:
+                self.blur([mine], shows.maybe, (o,))
+            elif mine.sizes.any():
+                judge_approved.shown(self, o, together([mine]), shows)
+            if mine.sizes.any() and (shows.plainly or shows.rows):
+                self.put(o, SHOWN, self.channel(o, SHOWN).released(mine))
 
     def approved(self, o: Occurrence) -> bool:
         """Whether an owner released anything of a table's people."""
         return RELEASED in self.history.pasts[self.history.domains[o.dataset]].channels
 
-    def blur(self, asked: Sequence[Sets], sources: frozenset[Source]) -> None:
+    def blur(self, asked: Sequence[Sets], sources: frozenset[Source], of: Sequence[Occurrence] | None = None) -> None:
         """Remember whom numbers are about that an owner released, of which nobody can tell what of each person is in them."""
-        for o, sets in zip(self.occurrences, asked, strict=True):
+        for o, sets in zip(self.occurrences if of is None else of, asked, strict=True):
             for column in sorted({s.column for s in sources if s.occurrence == o.index}):
                 self.put(o, BLURRED + column, self.channel(o, BLURRED + column).released(together([sets])))
 
@@ -683,3 +694,8 @@ def _spent(edges: Collection[bytes], measure: str) -> int:
 def digest(node: Node) -> bytes:
     """Return what tells plans apart."""
     return hashlib.sha256(encode(node)).digest()[:12]
+
+
+def _asked_by(held: Channel, plan: bytes, found: Distances) -> Flags:
+    """Return the cells whose stored population a plan asked for."""
+    return np.array([p >= 0 and bool(plan) and held.plans[p] == plan for p in found.part], bool)
