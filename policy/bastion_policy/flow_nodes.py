@@ -107,7 +107,7 @@ class FlowTyping:
         while stack:
             node = stack.pop()
             stack.extend(n.inputs(node))
-            work += sum(_size_and_work(e)[1] for e in _expressions(node))
+            work += sum(_size_and_work(e)[1] for e in expressions(node))
             if work > MAX_WORK:
                 msg = "The expressions of the plan are nested too deeply for their number."
                 fix = "Use pl.sum_horizontal(...), or several with_columns or queries."
@@ -687,7 +687,8 @@ class FlowTyping:
         return Typed(join, made, (keyed, cells))
 
 
-def _expressions(node: Node) -> Iterator[Expr]:
+def expressions(node: Node) -> Iterator[Expr]:
+    """Iterate over the expressions of one node."""
     for name in node.__struct_fields__:
         value = getattr(node, name)
         for item in value if isinstance(value, tuple) else (value,):

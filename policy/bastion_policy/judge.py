@@ -15,6 +15,7 @@ from bastion_plan.inlining import with_inputs
 from bastion_plan.nodes import AnyNode, Node
 
 from bastion_policy.actions import Log, Reject, Review, Suppress
+from bastion_policy.approvals import Shows, of_rows, plainly
 from bastion_policy.boundary import Boundary, call
 from bastion_policy.derived import columns_of
 from bastion_policy.facts import DatasetFacts, PrivateFacts
@@ -110,16 +111,34 @@ def witness(
         effective = policy.effective(requester)
         for number, node in enumerate(nodes):
             judge = BoundaryJudge(node, facts, private, effective, world, history, {}, f"#v{number}")
+            if node is nodes[-1] and typed.frame.private:
+                yield from judge.witness(of_rows(typed, bound.root, world))
+                continue
             boundary = node.boundary
             assert isinstance(boundary, Boundary)
             picks = [o for o in boundary.outputs if picking or any(f.rule in _PICKS for f in o.findings)]
             # INVARIANT: whose rows are shown, or all values of a cell, is known; of a value that was picked nobody knows whose it is
-            rows = node is nodes[-1] and typed.frame.private
             lists = [o.name for o in picks if o.dtype.is_nested or o.dtype.kind == "String"]
-            rows = rows or (bool(lists) and all(_whole(node.node, name) for name in lists))
-            unruled = [_loose(node, o.name, world) for o in boundary.outputs if loose or o.findings]
+            plain = not typed.frame.private and plainly(typed, node)
+            rows = bool(lists) and plain and all(_whole(node.node, name) for name in lists)
+            unruled = [_made_from(node, o.name, world) for o in boundary.outputs if loose or o.findings]
+            unruled += [] if plain else [_made_from(node, name, world, every=True) for name in lists]
+            made = frozenset().union(*(_made_from(node, o.name, world, every=True) for o in boundary.outputs))
+            shown = (
+                frozenset().union(*(_made_from(node, name, world, every=True) for name in lists))
+                if rows
+                else made & frozenset()
+            )
             yield from judge.witness(
-                rows=rows, picks=0 if rows else len(picks), many=bool(lists), loose=frozenset().union(*unruled)
+                Shows(
+                    rows=rows,
+                    picks=0 if rows else len(picks),
+                    many=bool(lists),
+                    loose=frozenset().union(*unruled),
+                    plainly=plain,
+                    sure=shown,
+                    maybe=made,
+                )
             )
         if nodes:
             return Verdict(Outcome.RELEASE, facts={"completed": completed(history, effective.k)})
@@ -141,10 +160,10 @@ def _made_of(node: Node, name: str) -> Expr | None:
     return found.input if isinstance(found, Alias) else found
 
 
-def _loose(node: Typed, name: str, world: World) -> frozenset[Source]:
-    """Return the secret columns of which an output may tell a number of some of the people in a cell, or one that weighs them."""
+def _made_from(node: Typed, name: str, world: World, *, every: bool = False) -> frozenset[Source]:
+    """Return the secret columns that an output is made from; every: where it gives the value of one person, too."""
     made, columns = _made_of(node.node, name), node.inputs[0].frame.columns
-    if isinstance(made, Call) and made.function in _SINGLE:
+    if isinstance(made, Call) and made.function in _SINGLE and not every:
         return frozenset()
     used = columns_of(made) if made is not None else columns
     sources = (x for column in used for x in columns[column].sources if not x.counted)

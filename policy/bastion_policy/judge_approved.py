@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bastion_policy.approvals import Shows
 from bastion_policy.audit import distinct
 from bastion_policy.guard_cells import Flags, Indexes
 from bastion_policy.history import FAR, SAME, Channel, History, Past, Sets
@@ -21,6 +24,7 @@ from bastion_policy.judge_channels import (
     OF_VINTAGE,
     PICKED,
     SHOWN,
+    SHOWN_OF,
     WEIGHED,
 )
 from bastion_policy.lineage import Occurrence
@@ -58,6 +62,83 @@ def near_shown(memory: Memory, o: Occurrence, sets: Sets, flags: Flags, channel:
         # INVARIANT: each number about somebody whom nobody can name may take one person out of a population
         near |= compared(sets, held, memory.k + picked) & among(memory, o, PICKED, sets, channel)
     return np.asarray(near & flags)
+
+
+class Kind(StrEnum):
+    """What was shown of a column."""
+
+    VALUES = "="  # each person's value
+    MADE = "~"  # something that is made of few people's values
+    NUMBERS = "!"  # some number
+
+
+def told(memory: Memory, o: Occurrence, sets: Sets, shows: Shows) -> None:
+    """Keep of which columns an owner released something."""
+    for source in shows.maybe | shows.loose:
+        if source.occurrence == o.index:
+            _keep(memory, o, sets, Kind.NUMBERS, source.column)
+
+
+def shown(memory: Memory, o: Occurrence, sets: Sets, shows: Shows) -> None:
+    """Keep whose values of which columns an owner showed, or something that is made of them."""
+    for source in shows.maybe:
+        if source.occurrence == o.index:
+            _keep(memory, o, sets, Kind.VALUES if source in shows.sure else Kind.MADE, source.column)
+
+
+def _keep(memory: Memory, o: Occurrence, sets: Sets, kind: Kind, column: str) -> None:
+    lens = memory.lens(o)
+    held, first = memory.channel(o, SHOWN_OF), memory.as_first(o, sets)
+    memory.put(o, SHOWN_OF, held.released(first, key_of(kind, lens.dataset, lens.version, column)))
+
+
+def key_of(kind: Kind, dataset: str, version: int, column: str) -> bytes:
+    """Return what is kept of a column in place of a plan."""
+    return f"{kind}{dataset} {version} {column}".encode()
+
+
+def near_known(memory: Memory, o: Occurrence, sets: Sets, flags: Flags, column: str) -> Flags:
+    """Return the populations that come near nobody or a stored one, once those are left out whose values of a column are known.
+
+    INVARIANT: known is what a person holds now if it was shown, row by row: not who was in a list without the column, nor what was
+    shown of another row or has changed since. What something shown is made of may be known, and may not: both are looked at.
+    """
+    near = flags & False
+    past = memory.history.pasts[memory.history.domains[o.dataset]]
+    if SHOWN_OF not in past.channels or not memory.snaps:
+        return near
+    values, made = (_known(memory, o, column, kinds) for kinds in ((Kind.VALUES,), (Kind.VALUES, Kind.MADE)))
+    first, unit = memory.as_first(o, sets).where(flags), memory.lens(o).roster.unit
+    held = memory.channel(o, FIRST if FIRST in past.channels else "")
+    of, items = first.memberships
+    for known in (values, made) if (values != made).any() else (values,):
+        if not known.any():
+            continue
+        left = ~known[items]
+        rest = Sets.of(sets.count, of[left], items[left], held.labels.size)
+        people = (
+            np.unique(of[left].astype(np.int64) * unit.size + memory.lens(o).roster.people[items[left]]) // unit.size
+        )
+        few = np.bincount(people, minlength=sets.count)
+        some = np.bincount(of[~left], minlength=sets.count) > 0
+        state = _without(held, known).distances(rest, memory.k, memory.lens(o).roster.most, unit).state
+        near |= flags & (few > 0) & ((some & (few < memory.k)) | ((state != FAR) & (state != SAME)))
+    return near
+
+
+def _known(memory: Memory, o: Occurrence, column: str, kinds: Sequence[Kind]) -> Flags:
+    """Return the rows, as they were first, of which what was shown of a column is what it holds now."""
+    lens = memory.lens(o)
+    held = memory.channel(o, SHOWN_OF)
+    every = np.ones(lens.roster.size, bool)
+    labels = [((lens.dataset, lens.version), column, every)]
+    labels += [(c.of, c.column, c.agreement.same) for c in lens.roster.copies((lens.dataset, lens.version), column)]
+    found = np.zeros(lens.roster.size, bool)
+    for (dataset, version), name, same in labels:
+        keys = {key_of(kind, dataset, version, name) for kind in kinds}
+        for part in (p for p, plan in enumerate(held.plans) if plan in keys):
+            found |= (held.parts[part] >= 0)[held.labels] & same
+    return found
 
 
 def among(memory: Memory, o: Occurrence, name: str, sets: Sets, channel: str) -> Flags:
@@ -104,8 +185,12 @@ def besides(memory: Memory, o: Occurrence, sets: Sets, channel: str = "") -> Set
 def unknown(memory: Memory, o: Occurrence, held: Channel) -> Channel:
     """Return a channel of what is left of its populations without the people whom an owner showed."""
     shown = _people_of(memory, o, SHOWN)
-    people = memory.lens(o).roster.people[: held.labels.size]
-    labels = np.where(shown[people], held.sizes.size, held.labels[: people.size]).astype(np.int32)
+    return _without(held, shown[memory.lens(o).roster.people[: held.labels.size]])
+
+
+def _without(held: Channel, known: Flags) -> Channel:
+    """Return a channel of what is left of its populations without some items."""
+    labels = np.where(known, held.sizes.size, held.labels).astype(np.int32)
     sizes = np.bincount(labels, minlength=held.sizes.size + 1)
     parts = np.concatenate([held.parts, np.full((held.parts.shape[0], 1), -1, np.int32)], axis=1)
     return Channel(labels, sizes, parts, held.plans, cells=Cells.of(parts, sizes))
@@ -155,7 +240,7 @@ def completed(history: History, k: int) -> int:
             continue
         rest = np.zeros(shown.size, bool)
         for name, held in before.channels.items():
-            if name.startswith((OF_PEOPLE, OF_VINTAGE, OF_COLUMN, FIRST, SHOWN, PICKED, BLURRED, BEFORE)):
+            if name.startswith((OF_PEOPLE, OF_VINTAGE, OF_COLUMN, FIRST, SHOWN, SHOWN_OF, PICKED, BLURRED, BEFORE)):
                 continue
             for part in range(held.parts.shape[0]):
                 told = held.populations(part)

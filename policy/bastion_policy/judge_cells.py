@@ -14,6 +14,7 @@ from bastion_plan.dtypes import BOOLEAN, INT64
 from bastion_plan.expressions import Alias, AnyExpr, Call, Cast, Column, Expr
 from bastion_plan.nodes import AnyNode, Node
 
+from bastion_policy.approvals import Shows
 from bastion_policy.boundary import Boundary, Guard, Statistic, Term, call
 from bastion_policy.facts import DatasetFacts, PrivateFacts
 from bastion_policy.flow import boundaries
@@ -360,14 +361,8 @@ class BoundaryJudge:
         cells.failed["edge-budget"] = {o.name for o in self.boundary.outputs}
         return cells
 
-    def witness(
-        self, *, rows: bool = False, picks: int = 0, many: bool = False, loose: frozenset[Source] = frozenset()
-    ) -> Steps:
-        """Enter the cells into the history as released, whatever the rules say of them.
-
-        rows: each person by itself. picks: numbers per cell of people that nobody can name. many: lists of them. loose: columns of
-        which numbers are told that may be of some of the people in a cell, or weigh them.
-        """
+    def witness(self, shows: Shows) -> Steps:
+        """Enter the cells into the history as released, whatever the rules say of them."""
         if not self.memory.on:
             return
         cut = self._cut(self.name)
@@ -376,11 +371,11 @@ class BoundaryJudge:
         m = Measurer(cut, int(table["__height"]))
         yield from self.memory.wholes(m)
         # a list may hold all of a cell
-        picked = 0 if rows else picks * (int(floats(table[ROWS]).sum()) if many else m.size)
+        picked = 0 if shows.rows else shows.picks * (int(floats(table[ROWS]).sum()) if shows.many else m.size)
         asked = yield from self.memory.cells(m)
-        self.memory.approve(asked, rows=rows, picked=picked)
-        if not rows:
-            self.memory.blur(asked, loose)
+        self.memory.approve(asked, shows, picked=picked)
+        if not shows.rows:
+            self.memory.blur(asked, shows.loose)
             for s in (s for s in self.boundary.statistics if not s.population):
                 tell_approved(self.memory, s, asked, self.world)
         yield from rules.witness(m)

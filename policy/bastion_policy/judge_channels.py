@@ -8,6 +8,8 @@ from bastion_policy.lineage import Source
 APPROVED = "~approved"
 #: the channel of those whom an owner showed: single rows, what was picked of them, and cells of too few people
 SHOWN = "~shown"
+#: the channel of those of whom something of a column of a version was shown, as its "plan" says: see `judge_approved.Kind`
+SHOWN_OF = "~shown of"
 #: the channel of those among whom somebody was picked whom nobody can name: the first, the one with the largest value
 PICKED = "~picked"
 #: the channel, without populations, that stands where an owner released anything

@@ -33,7 +33,8 @@ from bastion_policy.history.near import Cells
 from bastion_policy.history.numbering import MISSING
 from bastion_policy.history.sets import Ints, Items
 from bastion_policy.history.vintages import Copy
-from bastion_policy.judge_channels import APPROVED, BEFORE, OF_COLUMN
+from bastion_policy.judge_approved import Kind, key_of
+from bastion_policy.judge_channels import APPROVED, BEFORE, OF_COLUMN, SHOWN_OF
 from bastion_policy.lineage import Occurrence, World
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ def is_taken(memory: Memory, o: Occurrence, column: str) -> bool:
         # of a column with a copy in its own version it was kept from the start what was told of it
         kept = any(other.of == copy.of for other in lens.roster.copies(copy.of, copy.column))
         names = [(OF_COLUMN, _key(*copy.of, copy.column)), *([] if kept else [(BEFORE, _key(*copy.of, ""))])]
+        names += [(SHOWN_OF, key_of(kind, *copy.of, copy.column)) for kind in Kind]
         if any(key in memory.channel(o, name).plans for name, key in names):
             return True
     return False

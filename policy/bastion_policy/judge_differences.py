@@ -33,6 +33,7 @@ from bastion_policy.history import Channel, Sets
 from bastion_policy.history.past import Beside
 from bastion_policy.history.sets import Items, together
 from bastion_policy.history.vintages import Agreement, agreements, different
+from bastion_policy.judge_approved import near_known
 from bastion_policy.judge_corrections import cleared, is_taken, tell
 from bastion_policy.judge_history import CLOSE, MOST_LOOKED_AT, Memory
 from bastion_policy.judge_homogeneity import least_differing, watched
@@ -407,6 +408,7 @@ class Differences:
                 continue
             unknown = may_have_changed(self.memory, o, sets.where(asked), column)
             near = asked & (self.memory.blurred(o, sets, column) | unknown)
+            near |= near_known(self.memory, o, sets, asked & ~near, column)
             near |= asked & ~cleared(self.memory, o, sets, asked & ~near, column)
             if near.any():
                 judged.shown[i][near] = False

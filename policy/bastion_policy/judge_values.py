@@ -252,7 +252,7 @@ class ValueRules(Rules):
                     mine = [i for i, o in enumerate(memory.occurrences) if not of or o.index in of]
                     alone = Memory(memory.history, tuple(memory.occurrences[i] for i in mine), memory.effective)
                     yield from alone.wholes(m, part)
-                    alone.approve([asked[i] for i in mine], channel_of(part))
+                    alone.approve([asked[i] for i in mine], channel=channel_of(part))
                 if s.population and name == self._named(self._chosen(s)):
                     tell_approved(memory, s, asked, self.world)
             columns, populations = self._of_people(s)
