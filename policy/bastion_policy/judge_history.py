@@ -14,6 +14,7 @@ from bastion_plan.expressions import Alias, AnyExpr, Column, Expr
 from bastion_plan.nodes import AnyNode, Node
 
 from bastion_policy import judge_approved, judge_versions
+from bastion_policy.approvals import Shows
 from bastion_policy.audit import AuditRules, Clearance, Row, distinct
 from bastion_policy.boundary import call
 from bastion_policy.guard_cells import INDEX, Flags, Indexes, Measurer, Steps, X, both, ints
@@ -475,9 +476,9 @@ class Memory:
                 return False
         return True
 
-    def approve(self, asked: Sequence[Sets], channel: str = "", *, rows: bool = False, picked: int = 0) -> None:
-        """Enter populations that the owner released, whatever the rules say of them. rows: each person by itself. picked: numbers of
-        people that nobody can name.
+    def approve(self, asked: Sequence[Sets], shows: Shows | None = None, channel: str = "", *, picked: int = 0) -> None:
+        """Enter populations that the owner released, whatever the rules say of them. shows: what of them; None: who they are. picked:
+        numbers of people that nobody can name.
 
         INVARIANT: those that the audit does not clear are kept apart, so that it can go on; what comes near them is withheld, and so
         is what comes near others once they are taken out of both.
@@ -499,17 +500,25 @@ class Memory:
                 domain = self.history.domains[o.dataset]
                 past = self.history.pasts[domain]
                 self.history.pasts[domain] = replace(past, picked=past.picked + picked)
-            shown = sets.where(every if rows else every & ~cleared)
-            if shown.sizes.any():
-                self.put(o, SHOWN, self.channel(o, SHOWN).released(shown))
+            shows = Shows() if shows is None else shows
+            mine = sets.where(every if shows.rows else every & ~cleared)
+            judge_approved.told(self, o, together([sets]), shows)
+            if shows.mixed:
+                self.blur([Sets.one(self.lens(o).items, self.lens(o).roster.size)], shows.maybe, (o,))
+            elif mine.sizes.any() and not shows.plainly:
+                self.blur([mine], shows.maybe, (o,))
+            elif mine.sizes.any():
+                judge_approved.shown(self, o, together([mine]), shows)
+            if mine.sizes.any() and (shows.plainly or shows.rows):
+                self.put(o, SHOWN, self.channel(o, SHOWN).released(mine))
 
     def approved(self, o: Occurrence) -> bool:
         """Whether an owner released anything of a table's people."""
         return RELEASED in self.history.pasts[self.history.domains[o.dataset]].channels
 
-    def blur(self, asked: Sequence[Sets], sources: frozenset[Source]) -> None:
+    def blur(self, asked: Sequence[Sets], sources: frozenset[Source], of: Sequence[Occurrence] | None = None) -> None:
         """Remember whom numbers are about that an owner released, of which nobody can tell what of each person is in them."""
-        for o, sets in zip(self.occurrences, asked, strict=True):
+        for o, sets in zip(self.occurrences if of is None else of, asked, strict=True):
             for column in sorted({s.column for s in sources if s.occurrence == o.index}):
                 self.put(o, BLURRED + column, self.channel(o, BLURRED + column).released(together([sets])))
 
