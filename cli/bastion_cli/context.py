@@ -52,6 +52,10 @@ def find_identity(who: str | None) -> Identity | None:
         return None
     path = Path(who).expanduser()
     if path.suffix == ".key" or path.is_file():
+        if not path.exists():
+            msg = f"There is no key file {path.name!r}."
+            step = "Give its path, or the name of an identity: --as NAME."
+            raise NotFound(msg, code="missing.identity", reason=f"Looked for {path.absolute()}.", next_step=step)
         return load_identity(path, ask=True)
     stored = identities_directory() / f"{who}.key"
     if not stored.exists():

@@ -99,7 +99,7 @@ def stage(directory: Path, *, fresh: bool) -> Iterator[Any]:
             os.environ.pop(name, None)
         os.environ["BASTION_PROFILE"] = str(directory / "olga.toml")
         write_profile(server.endpoint, server.server_key, str(keys / "olga.key"))
-        os.environ["BASTION_PROFILE"] = str(profile)
+        os.environ |= {"BASTION_PROFILE": str(profile), "BASTION_KEYS": str(keys)}
         write_profile(server.endpoint, server.server_key, str(keys / "alice.key"))
         with Connection(server.endpoint, identity=olga, server_key=server.server_key) as owner:
             if not any(card.facts.name == "titanic" for card in owner.cards()):
@@ -150,7 +150,8 @@ def lab(directory: Path) -> None:
         console.print(
             "  To be the owner, who decides on alice's requests, in another terminal:\n"
             f"    export BASTION_PROFILE={shlex.quote(str(owner))}\n"
-            f"    {shlex.quote(str(bastion))} requests        then: … approve ID, or deny ID --reason \"…\"",
+            f"    {shlex.quote(str(bastion))} requests        then: … approve ID, or deny ID --reason \"…\"\n"
+            '  or in a notebook of its own: connect(identity="olga"), then owner_panel()',
             markup=False, soft_wrap=True,
         )  # fmt: skip
         command = [
@@ -166,7 +167,11 @@ def lab(directory: Path) -> None:
             step("stopping")
         finally:
             process.terminate()
-            process.wait(15)
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:  # kernels that do not end on a busy machine
+                process.kill()
+                process.wait(15)
 
 
 def watch_lab(process: Any) -> None:

@@ -291,6 +291,8 @@ def test_what_to_do_next_is_said_in_the_shells_words(shell, tmp_path):
     table = str(ROOT / "notebooks/data/titanic.csv")
     assert "--replace" in shell.run("upload", table, "--unit", "row", "--as", "olga", code=1)
     assert "--as NAME" in shell.run("datasets", code=1)
+    away = shell.run("datasets", "--as", "elsewhere/olga.key", code=1)
+    assert "missing.identity" in away and str(Path("elsewhere/olga.key")) in away and "Looked for /" in away
     away = "tcp://127.0.0.1:1"
     assert "--server-key KEY" in shell.run("datasets", "--as", "olga", "--connect", away, code=1)
     done = shell.program("datasets", "--as", "olga", BASTION_DIRECTORY=str(tmp_path))
