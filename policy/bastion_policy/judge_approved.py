@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bastion_policy.approvals import Shows
-from bastion_policy.audit import distinct
 from bastion_policy.guard_cells import Flags, Indexes
 from bastion_policy.history import FAR, SAME, Channel, History, Past, Sets
 from bastion_policy.history.near import Cells
@@ -44,7 +43,7 @@ def near_shown(memory: Memory, o: Occurrence, sets: Sets, flags: Flags, channel:
     held, (most, unit), near = memory.channel(o, channel), memory.scale(o, channel), flags & False
 
     def compared(cells: Sets, held: Channel, k: int) -> Flags:
-        few = np.array([distinct(unit[cells.members(c)]).size < k for c in range(cells.count)], bool)
+        few = _people_in(memory, o, cells, channel) < k
         # the very same as a stored one differs from it by nobody
         state = held.distances(cells.where(flags & (cells.sizes > 0)), k, most, unit).state
         return np.asarray(few | ((state != FAR) & (state != SAME)))
@@ -55,8 +54,8 @@ def near_shown(memory: Memory, o: Occurrence, sets: Sets, flags: Flags, channel:
         near |= compared(rest, unknown(memory, o, held), memory.k) & (rest.sizes > 0)
     rest = _without_cells(memory, o, sets, channel)
     if rest is not None:
-        few = [0 < distinct(unit[rest.members(c)]).size < memory.k for c in range(rest.count)]
-        near |= np.array(few, bool)
+        left = _people_in(memory, o, rest, channel)
+        near |= (left > 0) & (left < memory.k)
     picked = memory.history.pasts[memory.history.domains[o.dataset]].picked
     if picked:
         # INVARIANT: each number about somebody whom nobody can name may take one person out of a population
@@ -147,6 +146,16 @@ def among(memory: Memory, o: Occurrence, name: str, sets: Sets, channel: str) ->
     among = np.zeros(sets.count, bool)
     among[of[_theirs(memory, o, name, items, channel)]] = True
     return among
+
+
+def _people_in(memory: Memory, o: Occurrence, sets: Sets, channel: str) -> Indexes:
+    """Return how many people are in each population."""
+    cells, items = sets.memberships
+    if not channel.startswith(WEIGHED):
+        people = memory.lens(o).roster.people
+        size = int(people.max(initial=0)) + 1
+        cells = np.unique(cells.astype(np.int64) * size + people[items]) // size
+    return np.bincount(cells, minlength=sets.count)
 
 
 def _people_of(memory: Memory, o: Occurrence, name: str) -> Flags:

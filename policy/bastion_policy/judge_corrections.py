@@ -18,7 +18,7 @@ since, and of columns that may say the same in other words, first all is suppose
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -46,14 +46,21 @@ Told = tuple[str, int, str]
 _Number = tuple[Ints, Items]
 
 
-def is_taken(memory: Memory, o: Occurrence, column: str) -> bool:
+def is_taken(memory: Memory, o: Occurrence, column: str, beside: Collection[str] = ()) -> bool:
     """Whether numbers were told of another column, here or in another table, that holds what this one does in most rows.
+
+    beside: columns that are told of in the very same number.
 
     INVARIANT: of two such columns an audience is told of one alone. What is told of either is about those in whom they differ, and
     nobody compares who has a value in the one with who has one in the other, nor the rows that a person has.
     """
     lens = memory.lens(o)
-    copies = lens.roster.copies((lens.dataset, lens.version), column) if memory.snaps else []
+    mine = (lens.dataset, lens.version)
+    if not memory.snaps:
+        return False
+    copies = lens.roster.copies(mine, column)
+    if any(copy.of == mine and copy.column in beside for copy in copies) or _unmarked_taken(memory, o, column):
+        return True
     for copy in copies:
         if _is_it(memory, o, copy, column):
             continue
@@ -64,6 +71,18 @@ def is_taken(memory: Memory, o: Occurrence, column: str) -> bool:
         if any(key in memory.channel(o, name).plans for name, key in names):
             return True
     return False
+
+
+def _unmarked_taken(memory: Memory, o: Occurrence, column: str) -> bool:
+    """Whether a column that nobody can compare with others, of more than are told apart, and another one would both be told of.
+
+    INVARIANT: what is not known is no licence: any two columns may hold the same, if one of them has no marks.
+    """
+    lens = memory.lens(o)
+    marks, told = lens.roster.vintages[lens.dataset, lens.version].marks, set(memory.channel(o, OF_COLUMN).plans)
+    without = [name for name, mark in marks.items() if not mark.size]
+    others = marks.keys() if column in without else without
+    return any(_key(lens.dataset, lens.version, name) in told for name in others if name != column)
 
 
 def _is_it(memory: Memory, o: Occurrence, copy: Copy, column: str) -> bool:
@@ -218,7 +237,12 @@ def tell(memory: Memory, o: Occurrence, sets: Sets, flags: Flags, column: str) -
     several = len(lens.roster.vintages) > 1
     if not memory.snaps or not flags.any():
         return flags
-    if not several and not lens.roster.copies((lens.dataset, lens.version), column):
+    marks = lens.roster.vintages[lens.dataset, lens.version].marks
+    if (
+        not several
+        and all(mark.size for mark in marks.values())
+        and not lens.roster.copies((lens.dataset, lens.version), column)
+    ):
         return flags
     begin(memory, o)
     key = _key(lens.dataset, lens.version, column)

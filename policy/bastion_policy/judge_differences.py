@@ -397,7 +397,7 @@ class Differences:
     def _of_columns(self, judged: Judged, i: int, s: Statistic, o: Occurrence, sets: Sets, flags: Flags) -> None:
         """Withhold numbers beside those of the column, or one like it, that give away what few of the people hold."""
         columns = self._secret(s, o)
-        taken = {column: is_taken(self.memory, o, column) for column in columns}
+        taken = {column: is_taken(self.memory, o, column, columns) for column in columns}
         for column in columns:
             asked = flags & judged.shown[i]
             if taken[column] and asked.any():

@@ -233,7 +233,7 @@ class PeopleOf:
             if np.array_equal(one, two):
                 continue
             # INVARIANT: what few people held then, and hold no more, is in the difference whatever they hold now
-            if 0 < np.unique(owner[two[corrected[two]]]).size < k:
+            if any(0 < np.unique(owner[two[other[two]]]).size < k for other in corrected):
                 bad.append(cell)
                 continue
             items, sign = np.concatenate([one, two]), np.repeat([1.0, -1.0], [one.size, two.size])
@@ -266,13 +266,11 @@ class PeopleOf:
         return bad
 
     @cached_property
-    def _corrected(self) -> Flags:
-        """The items whose row held another value of the column in some version, or holds another one in another table."""
+    def _corrected(self) -> list[Flags]:
+        """The items whose row held another value of the column, by version and table: of which one numbers were told is not kept."""
         lens = self.memory.lens(self.occurrence)
         copies = lens.roster.copies((lens.dataset, lens.version), self.column)
-        found = [copy.agreement.other for copy in copies if copy.column == self.column]
-        other = np.logical_or.reduce(found) if found else np.zeros(lens.roster.size, bool)
-        return np.asarray(other[lens.roster.first])
+        return [copy.agreement.other[lens.roster.first] for copy in copies if copy.column == self.column]
 
     @staticmethod
     def _apiece(at: Indexes, sign: Floats, side: Floats, size: int) -> Floats:

@@ -1,7 +1,7 @@
 """The plan that numbers the rows of a table: whose each one is, what it holds, and what each of its columns does.
 
 INVARIANT: a person is one, and a value is one, whatever type a version or a table holds them in: the number 5, the text "5", the
-category "5" and 5.0 have one hash, and so have a day and its midnight, and what a float of four bytes holds of one of eight. Else a table that was stored anew in another format would be one of other people.
+category "5" and 5.0 have one hash, and so have a day and its midnight, a time in milliseconds and in nanoseconds, and what a float of four bytes holds of one of eight. Else a table that was stored anew in another format would be one of other people.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 from bastion_plan import nodes as n
-from bastion_plan.dtypes import FLOAT32, FLOAT64, INT64, INT128, STRING, UINT64, DType
+from bastion_plan.dtypes import FLOAT32, FLOAT64, INT64, INT128, STRING, UINT64, DType, datetime, duration
 from bastion_plan.expressions import Alias, AnyExpr, Cast, Column, Literal, Ternary
 from bastion_plan.nodes import AnyNode
 
@@ -31,6 +31,8 @@ _MARKED = 1
 MOST_COLUMNS = 256
 #: the time of day of a date
 _MIDNIGHT = r"[ T]00:00:00(\.0+)?$"
+#: the zeros at the end of a time's fraction
+_FRACTION = r"(:\d\d(\.\d*[1-9])?)\.?0*$"
 _TEXTS = frozenset({"String", "Categorical", "Enum"})
 #: whole numbers that Int64 may not hold
 _WIDE = frozenset({UINT64, INT128})
@@ -83,8 +85,11 @@ def _hash(name: str, dtype: DType, seed: int, *, coarse: bool = False) -> AnyExp
         found: AnyExpr = call("hash", _coarse(column), seed=seed)
     elif dtype.is_numeric or dtype.kind == "Boolean":
         found = call("hash", Cast(column, FLOAT64), seed=seed)
+    elif dtype.kind == "Duration":
+        found = call("hash", Cast(Cast(Cast(column, duration("us")), INT64), FLOAT64), seed=seed)
     elif dtype.kind in _TEXTS or dtype.is_temporal:
-        text = call("str.strip_chars", Cast(column, STRING), Literal(STRING, None))
+        text = call("str.strip_chars", Cast(_moment(column, dtype), STRING), Literal(STRING, None))
+        text = call("str.replace", text, Literal(STRING, _FRACTION), Literal(STRING, "${1}"))
         day = call("str.replace", text, Literal(STRING, _MIDNIGHT), Literal(STRING, ""))
         found = call("hash", day, seed=seed)
         for said, meant in (("(?i)^true$", 1.0), ("(?i)^false$", 0.0)):
@@ -95,6 +100,15 @@ def _hash(name: str, dtype: DType, seed: int, *, coarse: bool = False) -> AnyExp
     else:
         found = call("hash", column, seed=seed)
     return Ternary(call("is_not_null", column), found, Literal(UINT64, seed))
+
+
+def _moment(column: AnyExpr, dtype: DType) -> AnyExpr:
+    """Return a point in time in microseconds and in UTC, whatever it is stored in; other columns as they are."""
+    if dtype.kind != "Datetime":
+        return column
+    if dtype.zone:
+        column = call("dt.replace_time_zone", call("dt.convert_time_zone", column, time_zone="UTC"), time_zone=None)
+    return Cast(column, datetime("us"))
 
 
 def _coarse(number: AnyExpr) -> AnyExpr:
