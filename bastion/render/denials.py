@@ -55,8 +55,7 @@ def denial_html(denied: Denied, course: Course | None = None) -> str:
     rows = [f"<b>{safe_html(denied.message)}</b>", safe_html(denied.reason)]
     if denied.fix:
         rows.append(f"What would pass: {safe_html(denied.fix)}")
-    offers = _offers(denied) if course is None else []
-    rows += [safe_html(line) for line in [*_earlier(denied), *offers]]
+    rows += [safe_html(line) for line in [*_earlier(denied), *_offers(denied, course)]]
     kind = "bad" if denied.outcome == "refuse" else ""
     body = "".join(f"<div>{row}</div>" for row in rows if row)
     code = f'<div class="rule">{safe_html(denied.code)}</div>'
@@ -74,7 +73,7 @@ def denial_text(denied: Denied, course: Course | None = None) -> str:
     lines = [f"{SIGN} {denied.message}", f"  {denied.reason}"]
     if denied.fix:
         lines.append(f"  What would pass: {denied.fix}")
-    lines += [f"  {line}" for line in [*_earlier(denied), *(_offers(denied) if course is None else [])]]
+    lines += [f"  {line}" for line in [*_earlier(denied), *_offers(denied, course)]]
     lines.append(f"  [{denied.code}]")
     if course is not None and course.state:
         lines.append(course.state + (f" “{course.answer}”" if course.answer else ""))
@@ -94,12 +93,14 @@ def _earlier(denied: Denied) -> list[str]:
     return lines
 
 
-def _offers(denied: Denied) -> list[str]:
+def _offers(denied: Denied, course: Course | None) -> list[str]:
     lines = []
-    if denied.has_safe_part:
+    if denied.has_safe_part and (course is None or not course.html):
         cells = denied.denial
         part = f" ({cells.safe_cells} of {cells.total_cells} cells)" if cells.safe_cells < cells.total_cells else ""
         lines.append(f"The safe part{part} may be shown now: denied.safe_part()")
+    if course is not None:  # it says how the request stands
+        return lines
     filed = standing_request(denied)
     if filed is not None:
         answer = f" The owner's answer: {filed.answer}" if filed.answer else ""

@@ -60,7 +60,7 @@ def scene(
 ) -> Iterator[Scene]:
     made, owner, folder = server
     monkeypatch.setenv("BASTION_PROFILE", str(tmp_path / "profile.toml"))
-    monkeypatch.setattr("bastion_magics.magics.publish_display_data", lambda data: print(data["text/plain"]))
+    monkeypatch.setattr("bastion_magics.magics.publish_display_data", lambda data, **_: print(data["text/plain"]))
     with Network(made.endpoint) as network:
         write_profile(network.endpoint, made.server_key, str(folder / "keys" / "alice.key"))
         magics = BastionMagics(SimpleNamespace(user_ns={}))
