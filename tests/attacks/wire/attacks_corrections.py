@@ -29,7 +29,9 @@ from attacks_versions import (
     ward,
 )
 from query import Q
-from wire_arena import Attacker, minus
+from wire_arena import Attacker, minus, where
+
+import bastion.expressions as pl
 
 RULE = "values that few people changed"
 TARGET = 3 * SIZE + SOUGHT
@@ -140,3 +142,40 @@ def a_dominated_dozen_in_parts_of_two_columns(a: Attacker) -> Any:
     """The same in two columns of one table that are equal."""
     rows, _ = given(a, table(pay=few_with_much(a.world), paid=few_with_much(a.world)))
     return dozen(a, (rows, rows), ("pay", "paid"))
+
+
+# -- two columns that are equal, asked in turn
+
+BOTH = "two columns that hold the same"
+
+
+def some_missing(world: int) -> list[int | None]:
+    """Return the pays of the first half of each ward; of the others there is none."""
+    return [int(v) if place < 20 else None for v, place in zip(pays(world), BED, strict=True)]
+
+
+@attack("differencing", BOTH, OFF, PAYS, tolerance=NEAR, own=True)
+def hidden_by_who_has_no_value_in_a_copy(a: Attacker) -> Any:
+    """Asks for a ward in one column, and for it without the target and a dozen who have no value in an equal one."""
+    rows, _ = given(a, table(pay=some_missing(a.world), paid=some_missing(a.world)))
+    rest = total(a, rows, THIRD & (bed != SOUGHT) & (bed < 32), "paid")
+    return minus(total(a, rows, THIRD), rest)
+
+
+@attack("versions", BOTH, OFF, PAYS, tolerance=NEAR, own=True)
+def hidden_by_who_had_no_value(a: Attacker) -> Any:
+    """The same with one column, in the next version of which nothing is missing: a 0 stands there."""
+    rows, name = given(a, table(pay=some_missing(a.world)))
+    whole = total(a, rows, THIRD)
+    again(a, name, table(pay=[v or 0 for v in some_missing(a.world)]))
+    return minus(whole, total(a, rows, THIRD & (bed != SOUGHT) & (bed < 32)))
+
+
+@attack("differencing", BOTH, OFF, PAYS, tolerance=NEAR, own=True)
+def raw_and_corrected_in_one_column(a: Attacker) -> Any:
+    """Turns the raw column and the corrected one into rows, and asks for the sum of either in one question."""
+    rows, _ = given(a, table(pay=wrong(a.world), paid=pays(a.world)))
+    found = a.ask(
+        rows.filter(THIRD).unpivot(on=["pay", "paid"], index=["id"]).group_by("variable").agg(x=pl.col("value").sum())
+    )
+    return minus(*(where(found, "variable", c, "x") for c in ("paid", "pay")))

@@ -48,7 +48,6 @@ import bastion.expressions as pl
 
 UNKNOWN, ITEMS, COPIES = "what is not known", "values of a second table", "one person between copies"
 TARGET = 3 * SIZE + SOUGHT
-WITHHELD = "that few differ between two columns: the second number is withheld then, and told where nobody does"
 
 
 LEAST = 12.41  #: what the dozen are known to have, as little as there is
@@ -242,7 +241,7 @@ def one_corrected_diagnosis(a: Attacker) -> Any:
     return None if found is None else found == 1
 
 
-@attack("differencing", COPIES, OFF, BIT, reached={"default": WITHHELD, "strict": WITHHELD})
+@attack("differencing", COPIES, OFF, BIT)
 def one_corrected_diagnosis_by_what_is_withheld(a: Attacker) -> Any:
     """The same, and takes it for a difference where the second count is withheld."""
     return diagnosis(a) in (None, 1)
