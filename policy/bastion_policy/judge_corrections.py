@@ -40,6 +40,8 @@ from bastion_policy.lineage import Occurrence, World
 if TYPE_CHECKING:
     from bastion_policy.judge_history import Memory
 
+#: numbers that are audited together; where more have rows in common, what is new beside them is not told
+MOST_TOGETHER = 512
 #: a column of a version of a table: (table id, version, column)
 Told = tuple[str, int, str]
 #: what a number was told of: the unknown of each row (see `_unknown`), and the rows
@@ -137,6 +139,9 @@ def _audited(
     among, there = _touching(asked, new, told, roster.size)
     if not any((unknown != mine)[there].any() for unknown, _ in among):
         # nothing has changed in whatever they have in common with others
+        return found
+    if len(among) + new.size > MOST_TOGETHER:
+        found[new] = False
         return found
     # the unknowns of these rows alone, numbered anew
     known = [unknown[items] for unknown, items in among]
