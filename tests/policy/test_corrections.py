@@ -177,7 +177,9 @@ def test_of_two_copies_one_is_told(setting: str) -> None:
     found = w.ask(rows.filter(FOURTH).select(z=pl.col("points").sum()).plan)
     assert found.table is not None
     assert found.table["z"].to_list() == [None]
-    assert [f.rule for f in found.verdict.findings if not f.private] == ["suppressed" if setting == "strict" else "copied-column"]
+    assert [f.rule for f in found.verdict.findings if not f.private] == [
+        "suppressed" if setting == "strict" else "copied-column"
+    ]
     assert told(w, rows.filter(FOURTH), "raw") is not None
     # others who were told of neither may choose
     assert w.ask(rows.filter(FOURTH).select(z=pl.col("points").sum()).plan, "bob").verdict.findings == ()
@@ -214,7 +216,9 @@ def test_nor_where_what_was_missing_is_filled_in_later(setting: str) -> None:
 def test_two_copies_are_not_told_in_one_number() -> None:
     w = World(remembers=True)
     rows = put(w, "default", table(RIGHT, raw=WRONG))
-    long = rows.filter(THIRD).unpivot(on=["raw", "points"], index=["id"]).group_by("variable").agg(z=pl.col("value").sum())
+    long = (
+        rows.filter(THIRD).unpivot(on=["raw", "points"], index=["id"]).group_by("variable").agg(z=pl.col("value").sum())
+    )
     found = w.ask(long.plan).table
     assert found is None or found["z"].null_count() == found.height
 
@@ -223,8 +227,10 @@ def test_two_copies_are_not_told_in_one_number() -> None:
 def test_columns_that_nobody_compares_are_told_one_by_one(setting: str) -> None:
     more = {f"m{i}": np.random.default_rng(i).integers(0, 9000, GROUP.size) for i in range(256)}
     w = World(remembers=True)
-    ROLES.update({name: POINTS for name in more})
-    rows = put(w, setting, polars.DataFrame({"id": np.arange(GROUP.size), "g": GROUP, **more, "raw": WRONG, "points": RIGHT}))
+    ROLES.update(dict.fromkeys(more, POINTS))
+    rows = put(
+        w, setting, polars.DataFrame({"id": np.arange(GROUP.size), "g": GROUP, **more, "raw": WRONG, "points": RIGHT})
+    )
     before = told(w, rows.filter(THIRD), "raw")
     held(setting, before, told(w, rows.filter(THIRD)))
 
