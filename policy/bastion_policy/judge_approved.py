@@ -106,11 +106,20 @@ def near_known(memory: Memory, o: Occurrence, sets: Sets, flags: Flags, column: 
     past = memory.history.pasts[memory.history.domains[o.dataset]]
     if SHOWN_OF not in past.channels or not memory.snaps:
         return near
-    values, made = (_known(memory, o, column, kinds) for kinds in ((Kind.VALUES,), (Kind.VALUES, Kind.MADE)))
-    first, unit = memory.as_first(o, sets).where(flags), memory.lens(o).roster.unit
+    roster = memory.lens(o).roster
+    first, unit = memory.as_first(o, sets).where(flags), roster.unit
     held = memory.channel(o, FIRST if FIRST in past.channels else "")
     of, items = first.memberships
-    for known in (values, made) if (values != made).any() else (values,):
+    views = {}
+    for kinds in ((Kind.VALUES,), (Kind.VALUES, Kind.MADE)):
+        known = _known(memory, o, column, kinds)
+        views[known.tobytes()] = known
+        if roster.several:
+            # a column may stay the same in a person's rows: who was shown in one may be known in all
+            theirs = np.zeros(int(roster.people.max(initial=-1)) + 1, bool)
+            theirs[roster.people[known]] = True
+            views[theirs[roster.people].tobytes()] = theirs[roster.people]
+    for known in views.values():
         if not known.any():
             continue
         left = ~known[items]
@@ -120,7 +129,7 @@ def near_known(memory: Memory, o: Occurrence, sets: Sets, flags: Flags, column: 
         )
         few = np.bincount(people, minlength=sets.count)
         some = np.bincount(of[~left], minlength=sets.count) > 0
-        state = _without(held, known).distances(rest, memory.k, memory.lens(o).roster.most, unit).state
+        state = _without(held, known).distances(rest, memory.k, roster.most, unit).state
         near |= flags & (few > 0) & ((some & (few < memory.k)) | ((state != FAR) & (state != SAME)))
     return near
 

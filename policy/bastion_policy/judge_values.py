@@ -404,7 +404,7 @@ class ValueRules(Rules):
             or len(memory.occurrences) != 1
             or any(self.cut.nested.values())
             or self.effective.rounding is not None
-            or s.guard not in (Guard.SUM, Guard.SQUARES)
+            or not (s.guard in (Guard.SUM, Guard.SQUARES) or self._only_counts(s))
             or s.dtype.is_temporal
         ):
             return answered
@@ -419,6 +419,12 @@ class ValueRules(Rules):
                 populations[at] = rows
                 places.append((int(cell), at))
         if not places:
+            return answered
+        if self._only_counts(s):
+            values = found.stored.setdefault(i, np.full(m.size, np.nan))
+            for cell, at in places:
+                of = found.rows[cell] if s.function == "mean" else 1.0
+                values[cell], answered[cell] = populations[at].size / of, True
             return answered
         cut, judged = yield from self.listed(f"{self.cut.name}e{i}{channel and 'v'}", list(populations.values()), more)
         value = f"{OWN}s{alone}"
@@ -435,6 +441,18 @@ class ValueRules(Rules):
                 stored = memory.channel(o, channel).population(*at)
                 found.told.setdefault(i, {})[int(cell)] = stored if items is None else items
         return answered
+
+    def _only_counts(self, s: Statistic) -> bool:
+        """Whether a statistic counts those in a cell who meet a condition on quasi and public columns, known of all: a number of people.
+
+        INVARIANT: of a stored population it tells what `len` does, which its group is answered with as well.
+        """
+        if s.guard is not Guard.HELD or s.function not in ("sum", "mean") or s.population or len(s.terms) != 1:
+            return False
+        sources = s.terms[0].value.sources
+        # a mean is of those of whom the condition is known
+        missing = any(self.private[x.dataset].columns[x.column].nulls for x in sources if not x.counted)
+        return not (missing and s.function == "mean") and not secret(sources, self.world)
 
     def _population(self, m: Measurer, table: Measured, i: int, s: Statistic, own: Flags, found: Judged) -> Steps:
         """Inner filters choose a population of their own inside the cell.
