@@ -13,11 +13,14 @@ import logging
 from typing import Any
 
 import polars as pl
-from bastion_plan.errors import BastionError, LanguageError
+from bastion_plan.errors import BastionError, BindError, LanguageError
+from bastion_plan.typing import expr_dtype
 
 from bastion.client.base import NOTES
 from bastion.client.denied import Denied
 from bastion.client.frames import FetchableLazyFrame, RemoteLazyFrame
+from bastion.client.grouping import GroupsBase
+from bastion.expr.core import Expr
 from bastion.language import operations as op
 from bastion.language.builtins import iterate
 from bastion.language.callables import Member, Module, SafeFunction, not_callable
@@ -127,6 +130,7 @@ class _Run:
         self.scopes: list[dict[str, Any]] = []
         self.last: Any = None
         self.ticks = 0
+        self.made_of: dict[ast.expr, Expr] = {}  # the expressions that parts of the statement came to
 
     # ---- statements --------------------------------------------------------------------------------------------------
 
@@ -137,6 +141,7 @@ class _Run:
     async def body(self, statements: list[ast.stmt]) -> None:
         for statement in statements:
             self.last = None
+            self.made_of.clear()
             try:
                 await self.statement(statement)
             except (_Break, _Continue):
@@ -261,10 +266,13 @@ class _Run:
         """Return the value of an expression; an error of it is marked with the innermost place it comes from."""
         await self.breathe()
         try:
-            return await self.valued(node)
+            result = await self.valued(node)
         except BastionError as error:
             mark(error, node, self.source)
             raise
+        if isinstance(result, Expr):
+            self.made_of[node] = result
+        return result
 
     async def valued(self, node: ast.expr) -> Any:
         match node:
@@ -431,7 +439,30 @@ class _Run:
             kwargs.update(given)
         self.meter.length(len(args) + len(kwargs))
         self.meter.spend(10)
-        return await self.invoke(callee, args, kwargs)
+        try:
+            return await self.invoke(callee, args, kwargs)
+        except BindError as error:
+            if error.code == "plan.bind.types" and (culprit := self.untyped(error, callee, node)) is not None:
+                mark(error, culprit, self.source)
+            raise
+
+    def untyped(self, error: BindError, callee: Any, call: ast.Call) -> ast.expr | None:
+        """Return the innermost operator among a call's arguments whose types do not go together, as the error says."""
+        owner = getattr(callee.call, "__self__", None) if isinstance(callee, Member) else None
+        owner = owner._frame if isinstance(owner, GroupsBase) else owner
+        if not isinstance(owner, RemoteLazyFrame):
+            return None
+        culprit = None
+        for given in [*call.args, *(keyword.value for keyword in call.keywords)]:
+            for part in ast.walk(given):  # the outer before the inner
+                if isinstance(part, ast.Compare | ast.BinOp | ast.UnaryOp) and part in self.made_of:
+                    try:
+                        expr_dtype(self.made_of[part].plan, owner.plan_schema)
+                    except BastionError as found:
+                        culprit = part if found.message == error.message else culprit
+            if culprit is not None:
+                break
+        return culprit
 
     async def invoke(self, callee: Any, args: list[Any], kwargs: dict[str, Any]) -> Any:
         if isinstance(callee, SafeFunction):

@@ -48,6 +48,8 @@ def _culprit(error: BastionError, node: ast.expr, source: str) -> ast.AST | _Spa
         if keyword.arg is not None and repr(keyword.arg) in error.message and error.code == "language.call":
             end = keyword.col_offset + len(keyword.arg)
             return _Span(keyword.lineno, keyword.col_offset, keyword.lineno, end)
+    if error.code == "plan.bind.duplicate" and (second := _second(error, node)) is not None:
+        return second
     inside = [found for argument in given for found in _ordered(argument)]
     for found in inside:
         if isinstance(found, ast.Constant) and isinstance(found.value, str) and _speaks(error, found.value):
@@ -66,6 +68,27 @@ def _culprit(error: BastionError, node: ast.expr, source: str) -> ast.AST | _Spa
             name.lineno, name.col_offset, node.end_lineno or name.lineno, node.end_col_offset or name.end_col_offset
         )
     return node
+
+
+def _second(error: BastionError, call: ast.Call) -> ast.AST | _Span | None:
+    """Return the place of the second column of one name: there the name comes up again."""
+    given: list[ast.expr] = []
+    for argument in call.args:
+        given += argument.elts if isinstance(argument, ast.List | ast.Tuple) else [argument]
+    spoken = [[found for found in _ordered(a) if _names(error, found)] for a in given]
+    for keyword in call.keywords:
+        if keyword.arg is not None and _speaks(error, keyword.arg):
+            end = keyword.col_offset + len(keyword.arg)
+            spoken.append([_Span(keyword.lineno, keyword.col_offset, keyword.lineno, end)])
+    spoken = [found for found in spoken if found]
+    found = spoken[1][-1] if len(spoken) > 1 else spoken[0][-1] if spoken else None
+    return _attribute(found) if isinstance(found, ast.Attribute) else found
+
+
+def _names(error: BastionError, node: ast.AST) -> bool:
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return _speaks(error, node.value)
+    return isinstance(node, ast.Attribute) and _speaks(error, node.attr)
 
 
 def _ordered(node: ast.AST) -> Iterator[ast.AST]:
