@@ -74,6 +74,11 @@ def __getattr__(name: str) -> Any:
 
 
 _NOT_HERE = {
+    **dict.fromkeys(("Integer", "Int", "int", "int64"), "Write pl.Int64."),
+    **dict.fromkeys(("Float", "Double", "float", "float64"), "Write pl.Float64."),
+    **dict.fromkeys(("Str", "Text", "Object", "str"), "Write pl.String."),
+    **dict.fromkeys(("Bool", "bool"), "Write pl.Boolean."),
+    "Timestamp": "Write pl.Datetime.",
     **dict.fromkeys(
         ("read_csv", "read_parquet", "scan_csv", "scan_parquet", "read_ipc", "scan_ipc", "read_json", "read_excel"),
         "Data is on the server: datasets() lists it, dataset(name) gives a frame.",

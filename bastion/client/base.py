@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from abc import abstractmethod
+from collections.abc import Iterable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
@@ -40,15 +41,30 @@ class OldSpelling(DeprecationWarning):
     """An older name of a method or parameter was used; it works."""
 
 
-#: where notes about older spellings go, if not into Python's warnings (a cell collects them)
+#: where notes about what was written go, if not into Python's warnings (a cell collects them)
 NOTES: ContextVar[list[str] | None] = ContextVar("NOTES", default=None)
 
 
 def old_spelling(old: str, new: str) -> None:
     """Note that an older spelling was used."""
-    text = f"{old} is an older spelling of {new}; it works, new code writes {new}."
+    _note(f"{old} is an older spelling of {new}; it works, new code writes {new}.", OldSpelling)
+
+
+class ConstantCondition(UserWarning):
+    """A filter was given True or False instead of a condition on columns; it works."""
+
+
+def constant_conditions(verb: str, predicates: Iterable[Any]) -> None:
+    """Note that a plain True or False stands among the conditions of a filter, as where "Sex" == "male" lacks its pl.col."""
+    for value in predicates:
+        if isinstance(value, bool):
+            text = f"A condition of .{verb}() is {value} for every row, whatever is in it."
+            _note(f'{text} A comparison with a column is written pl.col("Sex") == "male".', ConstantCondition)
+
+
+def _note(text: str, category: type[Warning]) -> None:
     notes = NOTES.get()
     if notes is not None:
         notes.append(text)
         return
-    warnings.warn(text, OldSpelling, stacklevel=4)
+    warnings.warn(text, category, stacklevel=5)

@@ -15,7 +15,7 @@ from bastion_plan.nodes import InlineColumn, Node, Scan, inputs
 from bastion_policy.verdict import Outcome, StaticVerdict
 from bastion_wire import messages as m
 
-from bastion.client.absent import ABSENT
+from bastion.client.habits import instead
 from bastion.client.joins import Joins
 from bastion.client.old_names import OldNames
 from bastion.client.plotting import PlotAccessor, PlotNames
@@ -358,7 +358,8 @@ class RemoteLazyFrame(Verbs, Joins, Reshape, Shortcuts, Scaling, OldNames, PlotN
             raise AttributeError(name)
         if name in {"map_batches", "map_rows", "apply", "map"}:
             refuse_python(name)
-        raise no_member("A frame", name, dir(type(self)), note=ABSENT.get(name, ""))
+        reason, step = instead(self, name, dir(type(self)))
+        raise no_member("A frame", name, (), note=reason, step=step)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if not name.startswith("_"):

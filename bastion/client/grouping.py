@@ -10,6 +10,7 @@ from bastion_plan import nodes as n
 from bastion_plan.errors import BastionError, InputError
 from bastion_plan.typing import expr_dtype, expr_name
 
+from bastion.client.habits import no_columns, quoted
 from bastion.expr.core import Expr, NotAValue, all_of, no_member, plans, refuse_python
 
 if TYPE_CHECKING:
@@ -64,6 +65,12 @@ class GroupsBase:
         """The number of rows per group (an older name of `len`)."""
         return self._agg((px.Alias(px.Call("pl.len"), name),))
 
+    def __getitem__(self, item: Any) -> NoReturn:
+        names = [item] if isinstance(item, str) else item
+        column = names[0] if isinstance(names, list) and names and isinstance(names[0], str) else "…"
+        msg = "Groups take no columns in brackets."
+        raise InputError(msg, code="input.brackets", next_step=f"Write .agg(pl.col({quoted(column)}).mean()).")
+
     def __iter__(self) -> NoReturn:
         msg = "Groups cannot be looped over, because their rows are on the server."
         raise NotAValue(msg, next_step="Use .agg(…).")
@@ -81,6 +88,7 @@ class GroupsBase:
 
 def _shortcut(name: str, doc: str) -> Callable[..., Any]:
     def method(self: GroupsBase, *args: Any, **kwargs: Any) -> RemoteLazyFrame:
+        no_columns(name, "agg", args)
         return self._each(name, *args, **kwargs)
 
     method.__name__, method.__doc__ = name, doc

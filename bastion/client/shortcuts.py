@@ -15,6 +15,7 @@ from bastion_policy.flow import allowed_outputs
 from bastion_policy.roles import RoleKind
 
 from bastion.client.base import FrameBase
+from bastion.client.habits import no_columns
 from bastion.expr.core import Expr
 from bastion.expr.methods import install
 
@@ -124,6 +125,7 @@ class Shortcuts(FrameBase):
 
 def _shortcut(name: str, doc: str) -> Callable[..., Any]:
     def method(self: Shortcuts, *args: Any, **kwargs: Any) -> RemoteLazyFrame:
+        no_columns(name, "select", args)
         return self._each(name, *args, **kwargs)
 
     method.__name__, method.__doc__ = name, doc

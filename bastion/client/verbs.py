@@ -11,7 +11,7 @@ from bastion_plan import expressions as px
 from bastion_plan import nodes as n
 from bastion_plan.errors import InputError, did_you_mean
 
-from bastion.client.base import FrameBase, old_spelling
+from bastion.client.base import FrameBase, constant_conditions, old_spelling
 from bastion.client.grouping import DynamicGroupBy, RemoteGroupBy, RollingGroupBy
 from bastion.expr.core import Expr, all_of, as_plan, duration_text, one_column, plans
 from bastion.expr.dtypes import to_dtype
@@ -100,10 +100,12 @@ class Verbs(FrameBase):
 
     def filter(self, *predicates: Any, **constraints: Any) -> RemoteLazyFrame:
         """Rows for which all predicates are true; `column=value` is a predicate, too."""
+        constant_conditions("filter", predicates)
         return self._then(n.Filter(self.plan, all_of(predicates, constraints)))
 
     def remove(self, *predicates: Any, **constraints: Any) -> RemoteLazyFrame:
         """Rows for which the predicates are not true (false or null)."""
+        constant_conditions("remove", predicates)
         gone = px.Call("fill_null", (all_of(predicates, constraints), px.Literal(dt.BOOLEAN, False)))
         return self._then(n.Filter(self.plan, px.Call("not_", (gone,))))
 

@@ -57,10 +57,10 @@ def refuse_python(name: str) -> NoReturn:
     raise NoPython(msg, next_step=PYTHON_METHODS.get(name, "Use expressions."), details={"name": name})
 
 
-def no_member(owner: str, name: str, known: Iterable[str], *, note: str = "") -> NoSuchMember:
-    """Return the error for an unknown member, with a did-you-mean from `known`."""
+def no_member(owner: str, name: str, known: Iterable[str], *, note: str = "", step: str = "") -> NoSuchMember:
+    """Return the error for an unknown member. note: why; step: what to write, else a did-you-mean from `known`."""
     msg = f"{owner} has no {name!r}."
-    hint = did_you_mean(name, [k for k in known if not k.startswith("_")])
+    hint = step or did_you_mean(name, [k for k in known if not k.startswith("_")])
     return NoSuchMember(msg, reason=note, next_step=hint, details={"name": name})
 
 

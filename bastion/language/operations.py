@@ -216,14 +216,17 @@ def truth(value: Any) -> bool:
 def _mismatch(sign: str, left: Any, right: Any) -> LanguageError:
     msg = f"{sign} does not go with a {kind_name(left)} and a {kind_name(right)}."
     step = 'Use an f-string: f"{x:.2f}".' if sign == "%" and isinstance(left, str) else ""
+    if "frame" in (kind_name(left), kind_name(right)):
+        step = f"Columns compute within a frame: pl.col(…) {sign} …, in .filter(…), .select(…) or .with_columns(…)."
     return LanguageError(msg, code="language.operator", next_step=step)
 
 
 def subscript(value: Any, index: Any, meter: Meter) -> Any:
     """Return `value[index]`."""
     from bastion.client.frames import RemoteLazyFrame
+    from bastion.client.grouping import GroupsBase
 
-    if isinstance(value, RemoteLazyFrame):
+    if isinstance(value, RemoteLazyFrame | GroupsBase):
         return value[index]
     if isinstance(value, str | bytes | list | tuple | range):
         if isinstance(index, slice | int):

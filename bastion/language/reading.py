@@ -6,8 +6,8 @@ from typing import Any
 
 from bastion_plan.errors import LanguageError, did_you_mean
 
-from bastion.client.absent import ABSENT
 from bastion.client.frames import RemoteLazyFrame
+from bastion.client.habits import instead
 from bastion.expr.core import PYTHON_METHODS, refuse_python
 from bastion.language.builtins import plain_methods
 from bastion.language.callables import Member, Module, SafeFunction, kind_name
@@ -60,8 +60,9 @@ def _absent(owner: Any, name: str, known: Any) -> LanguageError:
         msg = "Texts have no format here."
         return LanguageError(msg, code="language.member", next_step='Write an f-string: f"{x:.2f}".')
     msg = f"A {kind_name(owner)} has no {name!r}."
-    hint = did_you_mean(name, known)
-    reason = ABSENT.get(name, "") if isinstance(owner, RemoteLazyFrame) else ""
+    reason, hint = (
+        instead(owner, name, known) if isinstance(owner, RemoteLazyFrame) else ("", did_you_mean(name, known))
+    )
     if (
         not hint
         and isinstance(owner, list | dict | set)

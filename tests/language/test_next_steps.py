@@ -20,6 +20,16 @@ MISTAKES = {
     "the wrong column of several": ('dataset("ports").select(pl.all().mean())', "Cast 'port'"),
     "a date that is text": ('dataset("ports").select(pl.col("port").dt.year())', '.str.to_date("%Y-%m-%d")'),
     "a number in quotes": ('t.filter(pl.col("Age") > "30")', "without quotes"),
+    "a column as an attribute": ("t.Age.mean()", 'Write pl.col("Age"), or frame["Age"]'),
+    "a column in other letters": ("t.age", 'Did you mean pl.col("Age")?'),
+    "a method of columns": ('t["Age"].value_counts()', '.select(pl.col("Age").value_counts())'),
+    "a namespace of columns": ("t.str", ".select(pl.col(…).str.…)"),
+    "pandas' rows": ("t.loc", ".filter("),
+    "a frame as a condition": ('t.filter(t["Age"] > 30)', "pl.col(…) > …"),
+    "a type of numbers": ('t.select(pl.col("Age").cast(pl.Integer))', "pl.Int64"),
+    "a column of groups": ('t.group_by("Pclass").mean("Age")', '.agg(pl.col("Age").mean())'),
+    "columns of groups": ('t.group_by("Pclass")[["Age"]].mean()', '.agg(pl.col("Age").mean())'),
+    "a column of a frame": ('t.quantile("Age", 0.5)', '.select(pl.col("Age").quantile(0.5))'),
 }
 
 
@@ -29,6 +39,36 @@ def test_a_mistake_is_told_what_to_write(run: Run, case: str) -> None:
     with pytest.raises(BastionError) as caught:
         run('t = dataset("titanic")', cell)
     assert said in str(caught.value)
+
+
+MARKED = {
+    "two columns of a name": ('t.select("Age", "Pclass", "Age")', '"Age"', 2),
+    "an alias of a name": ('t.select(pl.col("Age"), pl.len().alias("Age"))', '"Age"', 2),
+    "a keyword of a name": ('t.select("Age", Age=pl.len())', "Age", 2),
+    "a comparison": ('t.filter(pl.col("Pclass") == 1, pl.col("Age") > "30")', 'pl.col("Age") > "30"', 1),
+    "within an aggregate": (
+        't.group_by("Pclass").agg((pl.col("Age") + "x").mean())',
+        'pl.col("Age") + "x"',
+        1,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", MARKED)
+def test_the_mark_of_a_mistake_is_as_narrow_as_the_mistake(run: Run, case: str) -> None:
+    cell, part, count = MARKED[case]
+    with pytest.raises(BastionError) as caught:
+        run('t = dataset("titanic")', cell)
+    start, end = caught.value.details["column"] - 1, caught.value.details["end_column"] - 1
+    assert cell[start:end] == part
+    assert cell[:end].count(part) == count
+
+
+def test_a_condition_that_lost_its_column_is_noted(run: Run) -> None:
+    (note,) = run('t = dataset("titanic")', 't.filter("Pclass" == "male").select(pl.len())').notes
+    assert "False for every row" in note
+    assert 'pl.col("Sex") == "male"' in note
+    assert not run('t = dataset("titanic")', 't.filter(pl.col("Pclass") == 1).select(pl.len())').notes
 
 
 ADVICE = {
