@@ -22,6 +22,8 @@ _OUTCOMES = {
     Outcome.REVIEW: "Needs the owner's review.",
     Outcome.REFUSE: "Refused.",
 }
+#: begins the summary of what is cut down to its safe part
+_SAFE_PART = "Only the safe part is released"
 
 
 class Explanation(str):
@@ -33,9 +35,17 @@ class Explanation(str):
         return str(self)
 
 
+def partly(verdict: StaticVerdict) -> bool:
+    """Whether only a safe part is released without asking. That there is one, the data alone can tell."""
+    return verdict.outcome is Outcome.RELEASE and verdict.summary.startswith(_SAFE_PART)
+
+
 def verdict_line(verdict: StaticVerdict) -> str:
     """Return the verdict as one line: the outcome, and why."""
-    return safe_text(verdict.summary) or _OUTCOMES[verdict.outcome]
+    summary = verdict.summary
+    if partly(verdict):
+        summary = summary.replace(_SAFE_PART, f"{_SAFE_PART}, if there is one,", 1)
+    return safe_text(summary) or _OUTCOMES[verdict.outcome]
 
 
 def verdict_text(verdict: StaticVerdict, names: Mapping[str, str] | None = None) -> str:
@@ -124,9 +134,9 @@ def schema_lines(schema: Schema, limit: int = 30) -> list[str]:
 
 def frame_text(schema: Schema, verdict: StaticVerdict | None) -> str:
     """Return the repr of a query: its columns and its verdict."""
-    head = f"RemoteLazyFrame  {len(schema)} column{'' if len(schema) == 1 else 's'}, not run yet"
+    head = f"RemoteLazyFrame  {len(schema)} column{'' if len(schema) == 1 else 's'}, not run yet: .fetch() brings the result"
     tail = [verdict_line(verdict)] if verdict is not None else []
-    if verdict is not None and verdict.outcome is not Outcome.RELEASE:
+    if verdict is not None and (verdict.outcome is not Outcome.RELEASE or partly(verdict)):
         for finding in verdict.findings[:3]:
             said = finding.reason.casefold() in tail[0].casefold()
             more = [part for part in ("" if said else finding.reason, finding.fix) if part]
