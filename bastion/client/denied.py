@@ -15,6 +15,12 @@ from bastion.render.safe_text import safe_text
 if TYPE_CHECKING:
     from bastion.client.connection import Connection
 
+#: what would pass of data whose owner lets nothing go by itself, by outcome
+_CLOSED = {
+    "review": "Nothing passes whole by itself, aggregates neither: the owner decides on each query that you ask about.",
+    "refuse": "Nothing does as a whole, aggregates neither: only the owner can change what you may see of it.",
+}
+
 
 class Denied(BastionError):
     """The guard does not release this answer. Nothing has been filed.
@@ -34,7 +40,7 @@ class Denied(BastionError):
             AccessRequest(denial.request, connection, plan) if denial.request is not None else None
         )
         asked = denial.outcome == "review"
-        steps = [denial.fix]
+        steps = [self.fix]
         if self.has_safe_part:
             part = f" ({denial.safe_cells} of {denial.total_cells} cells)" if denial.total_cells else ""
             steps.append(f"What may leave now{part}: denied.safe_part().")
@@ -52,7 +58,7 @@ class Denied(BastionError):
             next_step=" ".join(s for s in steps if s),
             code=f"denied.{denial.rule}" if denial.rule else "denied",
             details={
-                "outcome": denial.outcome, "rule": denial.rule, "fix": denial.fix, "plan_hash": denial.plan_hash,
+                "outcome": denial.outcome, "rule": denial.rule, "fix": self.fix, "plan_hash": denial.plan_hash,
                 "safe_cells": denial.safe_cells, "total_cells": denial.total_cells,
             },
         )  # fmt: skip
@@ -70,7 +76,7 @@ class Denied(BastionError):
     @property
     def fix(self) -> str:
         """One sentence: what would pass."""
-        return self.denial.fix
+        return self.denial.fix or (_CLOSED.get(self.outcome, "") if self.rule == "closed-zone" else "")
 
     @property
     def plan_hash(self) -> str:

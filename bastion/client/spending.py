@@ -13,6 +13,14 @@ from bastion_wire.messages import Summary
 
 from bastion.render.safe_text import safe_text
 
+NO_BUDGETS = "No policy adds noise to the answers, so there are no budgets."
+_BUDGETS = pl.Schema(
+    {
+        "datasets": pl.String(), "epsilon": pl.Float64(), "delta": pl.Float64(), "spent": pl.Float64(), "left": pl.Float64(),
+        "answers": pl.Int64(), "void": pl.String(),
+    }
+)  # fmt: skip
+
 
 def checked_epsilon(epsilon: Any) -> float:
     """Return what an answer may cost; 0.0 for the default share of the budget.
@@ -43,11 +51,12 @@ def budget_table(budgets: Iterable[Budget]) -> pl.DataFrame:
         }
         for b in budgets
     ]
-    schema = {
-        "datasets": pl.String, "epsilon": pl.Float64, "delta": pl.Float64, "spent": pl.Float64, "left": pl.Float64,
-        "answers": pl.Int64, "void": pl.String,
-    }  # fmt: skip
-    return pl.DataFrame(rows, schema=schema)
+    return pl.DataFrame(rows, schema=_BUDGETS)
+
+
+def no_budgets(table: pl.DataFrame) -> bool:
+    """Whether a table is that of budgets, and there are none."""
+    return table.is_empty() and table.schema == _BUDGETS
 
 
 class Estimate:

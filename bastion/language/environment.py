@@ -7,7 +7,7 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from bastion_plan.errors import InputError
+from bastion_plan.errors import InputError, did_you_mean
 
 from bastion import expressions
 from bastion.client.connection import AsyncConnection, Connection
@@ -44,10 +44,25 @@ async def open_connection(
             msg = "An identity is given by its name."
             raise InputError(msg, code="input.identity", next_step='Write connect("…", identity="alice").')
         path = str(keys_directory() / f"{identity}.key")
+        if not os.path.exists(path):
+            raise no_identity(identity)
     connection = await AsyncConnection.open(endpoint, identity=path, passphrase=passphrase)
     if path and endpoint is not None and endpoint.strip().startswith(INVITATION):
         remember_first(connection.endpoint, connection.server_key, path)
     return connection
+
+
+def no_identity(name: str) -> InputError:
+    """Return the error for an identity without a key here: where keys are looked for, and which there are."""
+    folder = keys_directory()
+    names = sorted(file.stem for file in folder.glob("*.key"))
+    step = did_you_mean(name, names) or (f"There are: {', '.join(names[:12])}." if names else "")
+    return InputError(
+        f"There is no key of {name!r}.",
+        code="input.key-file",
+        reason=safe_text(f"Keys are looked for in {folder}; the variable BASTION_KEYS says another folder."),
+        next_step=safe_text(f"{step} To make one: bastion keys create {name}").strip(),
+    )
 
 
 class Environment:

@@ -18,6 +18,7 @@ from bastion.client.denied import AccessRequest, Denied
 from bastion.client.explaining import Explanation
 from bastion.client.frames import RemoteLazyFrame
 from bastion.client.preview import FakeFrame
+from bastion.client.spending import NO_BUDGETS, no_budgets
 from bastion.render import cards, denials, previews, released, tables
 from bastion.render.banners import connection_lines
 from bastion.render.charts import Chart
@@ -55,6 +56,8 @@ def bundle(value: Any, note: ReleaseNote | None = None, *, twin: str = "") -> Bu
     match value:
         case Released():
             return both(released.released_html(value, twin=twin), released.released_text(value))
+        case pl.DataFrame() if note is None and no_budgets(value):
+            return words(NO_BUDGETS)
         case pl.DataFrame():
             return both(tables.table_html(value, note, twin=twin), tables.text(value, note))
         case pl.Series():

@@ -29,6 +29,9 @@ OTHERS = (
     "earlier answer or the whole table"
 )
 
+#: of a table that holds nothing but nulls
+NOTHING = "No number of it may be shown. Larger groups may pass: group by fewer or by coarser columns, or filter less."
+
 OTHER = "Groups of too few people, put together"
 
 STYLE = """<style>
@@ -64,8 +67,12 @@ def where_dead(twin: str, instead: str) -> str:
     return f"<style>\n{dead}{{font-size:0}}\n{dead}::after{{{instead}}}\n</style>"
 
 
-def footer(note: ReleaseNote | None, marks: Marks | None = None) -> list[str]:
-    """Return what a reader should know of a released table, one sentence each. marks: which cells are marked in it."""
+def footer(note: ReleaseNote | None, marks: Marks | None = None, *, frame: pl.DataFrame | None = None) -> list[str]:
+    """Return what a reader should know of a released table, one sentence each.
+
+    Args:
+        marks: which cells are marked in it. frame: the table, to say so where no number is left in it.
+    """
     if note is None:
         return []
     lines = []
@@ -78,6 +85,8 @@ def footer(note: ReleaseNote | None, marks: Marks | None = None) -> list[str]:
         lines.append(f"{cells} taken out{_because(note)}{shown if marks is not None and marks.withheld else ''}.")
     elif note.partial:
         lines.append("This is the part that may be shown; the rest was taken out.")
+    if frame is not None and (note.suppressed or note.partial) and _nothing_left(frame, marks):
+        lines.append(NOTHING)
     if note.logged_unsafe:
         lines.append("Released although unsafe: the owner's policy logs it.")
     lines += [text for text in note.notes if text not in lines]
@@ -86,6 +95,12 @@ def footer(note: ReleaseNote | None, marks: Marks | None = None) -> list[str]:
         lines.append(f"This answer cost {cost}.")
     lines += [budget.sentence for budget in note.budget]
     return lines
+
+
+def _nothing_left(frame: pl.DataFrame, marks: Marks | None) -> bool:
+    """Whether a table holds group keys and nulls alone, as everybody sees who looks at it."""
+    values = [name for name in frame.columns if marks is None or name not in marks.keys]
+    return frame.height > 0 and bool(values) and all(frame[name].null_count() == frame.height for name in values)
 
 
 def _merged(note: ReleaseNote) -> list[str]:
@@ -119,7 +134,7 @@ def text(frame: pl.DataFrame, note: ReleaseNote | None = None, *, marks: Marks |
         body = str(frame)
         if marks is not None and marks.withheld:
             body = _marked(body, frame, marks)
-    return "\n".join([safe_text(body, lines=True), *map(safe_text, footer(note, marks))])
+    return "\n".join([safe_text(body, lines=True), *map(safe_text, footer(note, marks, frame=frame))])
 
 
 def _marked(body: str, frame: pl.DataFrame, marks: Marks) -> str:
@@ -176,7 +191,7 @@ def table_html(
         name, style = f"bastion {safe_html(twin)}", STYLE + where_dead(safe_html(twin), AGAIN)
     return (
         f'{style}<div class="{name}"><div class="shape">shape: ({frame.height:_}, {frame.width:_})</div>'
-        f"<table>{head_html(view)}<tbody>{rows}</tbody></table>{foot_html(note, *more, marks=marks)}{below}</div>"
+        f"<table>{head_html(view)}<tbody>{rows}</tbody></table>{foot_html(note, *more, marks=marks, frame=frame)}{below}</div>"
     )
 
 
@@ -212,9 +227,12 @@ def rows_html(view: pl.DataFrame, marks: Marks | None = None) -> str:
     return "".join(rows)
 
 
-def foot_html(note: ReleaseNote | None, *more: str, marks: Marks | None = None) -> str:
+def foot_html(
+    note: ReleaseNote | None, *more: str, marks: Marks | None = None, frame: pl.DataFrame | None = None
+) -> str:
     """Return the footer and `more` lines."""
-    return "".join(f'<div class="foot">{safe_html(line)}</div>' for line in [*footer(note, marks), *more])
+    lines = [*footer(note, marks, frame=frame), *more]
+    return "".join(f'<div class="foot">{safe_html(line)}</div>' for line in lines)
 
 
 def _left(view: pl.DataFrame) -> set[str]:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from bastion_plan.errors import BastionError
+
+from bastion import Identity
+from bastion.language import Environment, evaluate
 
 Run = Callable[..., Any]
 
@@ -85,3 +90,16 @@ ADVICE = {
 def test_a_denial_says_what_would_pass(run: Run, case: str) -> None:
     cell, said = ADVICE[case]
     assert said in str(run('t = dataset("titanic")', f"print({cell}.explain())", f"{cell}.explain()"))
+
+
+def test_an_identity_without_a_key_says_where_keys_are_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BASTION_KEYS", str(tmp_path))
+    Identity.create("alice", tmp_path)
+    with pytest.raises(BastionError) as caught:
+        asyncio.run(evaluate('connect("tcp://127.0.0.1:9", identity="alise")', Environment()))
+    assert caught.value.code == "input.key-file"
+    assert str(tmp_path) in caught.value.reason
+    assert "Did you mean 'alice'?" in caught.value.next_step
+    assert "bastion keys create alise" in caught.value.next_step

@@ -16,8 +16,9 @@ from bastion_wire import messages as m
 from fake_session import fake_connection
 
 from bastion.client.denied import Denied, NotApproved
+from bastion.client.release_facts import Marks
 from bastion.language import Environment
-from bastion.render import bundles
+from bastion.render import bundles, tables
 
 VIEW = "application/vnd.jupyter.widget-view+json"
 
@@ -137,3 +138,32 @@ def test_none_of_all_cells_is_no_safe_part():
         told = Denied(denial, Inline(()), fake_connection({}, flavour="async"))
         assert told.has_safe_part == offered
         assert ("safe_part()" in told.next_step) == offered
+
+
+def test_no_budgets_are_a_sentence(screen):
+    from bastion.client.spending import budget_table
+
+    (shown,) = screen.outputs(budget_table([]))
+    assert shown == {"text/plain": "No policy adds noise to the answers, so there are no budgets."}
+    assert "shape: (0, 1)" in screen.outputs(pl.DataFrame(schema={"a": pl.Int64}))[0]["text/plain"]
+
+
+def test_a_table_of_nothing_but_nulls_has_a_next_step():
+    note, told = ReleaseNote(partial=True), "No number of it may be shown."
+    keys = Marks(frozenset({"mean"}), ("sex",))
+    nulls = pl.DataFrame({"sex": ["f", "m"], "mean": pl.Series([None, None], dtype=pl.Float64)})
+    some = nulls.with_columns(mean=pl.Series([None, 1.0]))
+    assert told in tables.text(nulls, note, marks=keys)
+    assert told in tables.table_html(nulls, note, marks=keys)
+    assert told not in tables.text(some, note, marks=keys)
+    assert told not in tables.text(nulls, ReleaseNote(), marks=keys), "the data's own nulls are no doing of the guard"
+
+
+@pytest.mark.parametrize("outcome", ["review", "refuse"])
+def test_a_closed_zone_says_what_would_pass(outcome):
+    verdict = StaticVerdict(Outcome.REVIEW, "")
+    denial = m.Denial(outcome, "closed-zone", "The owner releases nothing.", "", "hash", verdict)
+    found = Denied(denial, Inline(()), fake_connection({}, flavour="async"))
+    assert "What would pass: Nothing" in bundles.bundle(found)["text/plain"]
+    assert found.fix in found.next_step
+    assert denied(outcome).fix == ""
