@@ -154,10 +154,7 @@ def lab(directory: Path) -> None:
             '  or in a notebook of its own: connect(identity="olga"), then owner_panel()',
             markup=False, soft_wrap=True,
         )  # fmt: skip
-        command = [
-            sys.executable, "-m", "jupyterlab", "--no-browser", "--ServerApp.ip=127.0.0.1", "--ServerApp.port=8888",
-            f"--ServerApp.root_dir={folder / 'notebooks'}", f"--LabApp.default_url=/lab/tree/{NOTEBOOK.name}",
-        ]  # fmt: skip
+        command = [sys.executable, "-m", "jupyterlab", *lab_options(folder)]
         if os.geteuid() == 0:
             command.append("--allow-root")
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)  # noqa: S603
@@ -172,6 +169,14 @@ def lab(directory: Path) -> None:
             except subprocess.TimeoutExpired:  # kernels that do not end on a busy machine
                 process.kill()
                 process.wait(15)
+
+
+def lab_options(folder: Path) -> list[str]:
+    """Return how JupyterLab is started: on the demo's notebooks, and without its pop-up that asks about news."""
+    return [
+        "--no-browser", "--ServerApp.ip=127.0.0.1", "--ServerApp.port=8888", "--LabApp.news_url=None",
+        f"--ServerApp.root_dir={folder / 'notebooks'}", f"--LabApp.default_url=/lab/tree/{NOTEBOOK.name}",
+    ]  # fmt: skip
 
 
 def watch_lab(process: Any) -> None:
