@@ -10,6 +10,8 @@ from pathlib import PurePath
 import polars as pl
 from bastion_plan.errors import InputError
 
+from bastion.client.text_tables import read_text
+
 ENDINGS = (".csv", ".tsv", ".parquet", ".arrow", ".feather", ".ipc", ".arrows")
 
 
@@ -21,12 +23,12 @@ def table_from_bytes(name: str, data: bytes) -> pl.DataFrame:
         data: what is in it.
 
     Raises:
-        InputError: input.file: no kind that can be read, or broken; input.file.duplicate: two columns of one name (the
-            reader would rename the second, and hiding one would not hide the other).
+        InputError: input.file: no kind that can be read, or broken; input.file.duplicate, .short and .long as
+            `text_tables.read_text`, with the line.
     """
     ending = PurePath(name).suffix.lower()
     readers: dict[str, Callable[[io.BytesIO], pl.DataFrame]] = {
-        ".csv": lambda b: _text(b, ","), ".tsv": lambda b: _text(b, "\t"), ".parquet": pl.read_parquet, ".arrow": pl.read_ipc,
+        ".csv": lambda b: _text(b), ".tsv": lambda b: _text(b, tabs=True), ".parquet": pl.read_parquet, ".arrow": pl.read_ipc,
         ".feather": pl.read_ipc, ".ipc": pl.read_ipc, ".arrows": pl.read_ipc_stream,
     }  # fmt: skip
     reader = readers.get(ending)
@@ -42,15 +44,6 @@ def table_from_bytes(name: str, data: bytes) -> pl.DataFrame:
         ) from None
 
 
-def _text(data: io.BytesIO, separator: str) -> pl.DataFrame:
-    text = data.getvalue()
-    first = text[: 1 << 20].decode("utf-8-sig", errors="replace")
-    header = next(csv.reader(io.StringIO(first, newline=""), delimiter=separator), [])
-    for name in header:
-        if header.count(name) > 1:
-            msg = f"The file has two columns called {name!r}."
-            raise InputError(msg, code="input.file.duplicate", next_step="Rename one of them, then upload it again.")
-    frame = pl.read_csv(data, separator=separator, try_parse_dates=True, infer_schema_length=10_000)
-    if len(header) == frame.width:
-        frame.columns = header
-    return frame
+def _text(data: io.BytesIO, *, tabs: bool = False) -> pl.DataFrame:
+    held = data.getvalue()
+    return read_text("The file", lambda: io.BytesIO(held), tabs=tabs)

@@ -12,10 +12,11 @@ import click
 from bastion_plan.errors import InputError
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
+from bastion.client.text_tables import doubts
 from bastion.render.safe_text import safe_text
 from bastion_cli.context import client_options, default_directory, directory_option, open_connection
 from bastion_cli.output import console, foreign, json_option, naming, reporting, say, show, when
-from bastion_cli.tables import doubts, read_table
+from bastion_cli.tables import read_table
 
 
 @click.command()

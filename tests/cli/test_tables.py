@@ -5,8 +5,10 @@ from __future__ import annotations
 import gzip
 
 import pytest
-from bastion_cli.tables import doubts, read_table
+from bastion_cli.tables import read_table
 from bastion_plan.errors import InputError
+
+from bastion.client.text_tables import doubts
 
 BROKEN = {
     "nothing in it": (b"", "input.file", "empty"),

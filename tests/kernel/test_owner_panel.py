@@ -330,6 +330,18 @@ def test_upload_roles_policy_access_and_deletion(panel, alice):
         given = data[half:] if seq else data[:half]
         panel.send_with("upload_part", [given], name="staff.csv", seq=seq, size=len(data), run=run)
 
+    def whole(given: bytes) -> None:
+        panel.send_with("upload_part", [given], name="odd.csv", seq=0, size=len(given), run="odd")
+
+    # a broken row is said by its line; semicolons are read, and what is odd is said before anything is sent
+    whole(b"town,age\nx,1\ny\n")
+    panel.until(lambda: "too few fields in line 3" in panel["said"].get("text", ""))
+    whole(b"town;pay\n" + b"x;1,5\n" * 9 + b"y;none\n")
+    panel.until(lambda: [c["name"] for c in panel["upload"].get("columns", ())] == ["town", "pay"])
+    assert "most of its values are numbers" in panel["upload"]["doubts"][0]
+    assert "choose it again" in panel["upload"]["doubts"][0]
+    panel.send("upload_cancel")
+    panel.until(lambda: not panel["upload"])
     # how far a file is, and no more of one that is not wanted any more
     part(0, "first")
     panel.until(lambda: "receiving 50% · " in panel["upload"].get("says", ""))
@@ -338,8 +350,9 @@ def test_upload_roles_policy_access_and_deletion(panel, alice):
     part(0, "second")
     part(1, "second")
     panel.until(lambda: panel["upload"].get("columns"))
-    assert panel["said"].get("how") != "error"
+    assert "did not come whole" not in panel["said"].get("text", "")
     assert panel["upload"]["rows"] == 80
+    assert panel["upload"]["doubts"] == []
     # what is sent says so, with a button that stops it; the file is still there
     sending = {"name": "staff", "unit": "row", "hidden": [2], "policy": "", "replace": False}
     panel.send("upload_send", **sending)

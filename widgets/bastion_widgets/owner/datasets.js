@@ -205,6 +205,7 @@ function upload(panel) {
   const replace = h("input", { type: "checkbox", key: "up:replace" });
   return [
     h("p", {}, h("b", {}, u.name), ": " + u.rows + " rows"),
+    u.doubts.length ? lines(u.doubts, "bo-warning") : null,
     h("div", { class: "bo-row" }, h("label", {}, "name ", name)),
     h("div", { class: "bo-row" }, h("label", {}, "whom a row is about ", unit)),
     grid(["hide", "column", "type"], u.columns.map((c, number) => [hide[number], c.name, c.dtype])),

@@ -9,6 +9,7 @@ import traitlets as t
 from bastion_plan.errors import InputError, Interrupted
 from bastion_wire.messages import Progress
 
+from bastion.client.text_tables import doubts
 from bastion.client.uploading import table_from_bytes
 from bastion.render.progress import ProgressText
 from bastion_widgets.owner import shown
@@ -54,12 +55,14 @@ class Uploads(t.HasTraits):
             return
         data, self._parts = b"".join(self._parts), []
         frame = await asyncio.to_thread(table_from_bytes, str(name), data)
+        odd = await asyncio.to_thread(doubts, frame, "Clean the file, then choose it again.")
         if run and run == self._stopped:
             return
         self._table = frame
         self.upload = {
             "name": shown.line(name, 200), "rows": frame.height,
             "columns": [{"name": shown.line(n, 120), "dtype": str(d)} for n, d in frame.schema.items()],
+            "doubts": [shown.line(said) for said in odd],
         }  # fmt: skip
 
     async def do_upload_send(
