@@ -314,6 +314,9 @@ class _Judge:
             roles = [self.world.role(s) for s in value.sources] if value is not None else []
             if value is None or value.form is not Form.COLUMN or not all(r.aggregates for r in roles):
                 continue
+            if any(self._has_copy(source) for source in value.sources):
+                # of two copies one may be told of: which one is not for an offer to decide
+                continue
             if dtype.is_numeric:
                 exprs.append(Alias(call("mean", Column(name)), f"{name}_mean"))
                 schema[f"{name}_mean"] = FLOAT64
@@ -330,6 +333,14 @@ class _Judge:
         if release_findings(summarised, typing):
             return None
         return (yield from self._safe(summarised))
+
+
+    def _has_copy(self, source: Source) -> bool:
+        lens = self.history.lenses.get(source.dataset)
+        if lens is None:
+            return False
+        mine = (lens.dataset, lens.version)
+        return any(copy.of == mine for copy in lens.roster.copies(mine, source.column))
 
 
 def _nothing() -> Steps:

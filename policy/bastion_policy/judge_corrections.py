@@ -42,8 +42,8 @@ if TYPE_CHECKING:
 
 #: numbers that are audited together; where more have rows in common, what is new beside them is not told
 MOST_TOGETHER = 512
-#: a column of a version of a table: (table id, version, column)
-Told = tuple[str, int, str]
+#: the columns of a number, in a version of a table: (table id, version, columns)
+Told = tuple[str, int, tuple[str, ...]]
 #: what a number was told of: the unknown of each row (see `_unknown`), and the rows
 _Number = tuple[Ints, Items]
 
@@ -100,31 +100,49 @@ def _is_it(memory: Memory, o: Occurrence, copy: Copy, column: str) -> bool:
         or copy.column in lens.roster.vintages[lens.dataset, lens.version].marks
     ):
         return copy.column == column
-    here, there = (_marks(memory, o, told) for told in ((lens.dataset, lens.version, column), (*copy.of, copy.column)))
+    here, there = (
+        _marks(memory, o, (*of, (name,)))
+        for of, name in (((lens.dataset, lens.version), column), (copy.of, copy.column))
+    )
     return not lens.roster.several and not (here == MISSING).any() and not (there == MISSING).any()
 
 
-def cleared(memory: Memory, o: Occurrence, sets: Sets, flags: Flags, column: str) -> Flags:
-    """Return the populations of which a number of a column may be told, after what was told of other versions and tables.
+def cleared(memory: Memory, o: Occurrence, sets: Sets, flags: Flags, columns: Sequence[str]) -> Flags:
+    """Return the populations of which a number may be told, after what was told of it in other versions and tables.
+
+    columns: that it is made of, in order: of a formula of several a value changes where any of theirs does.
 
     INVARIANT: of numbers of one column, told of several versions or tables, no combination is about fewer than k people.
     """
     lens = memory.lens(o)
-    mine: Told = (lens.dataset, lens.version, column)
-    copies = [copy for copy in lens.roster.copies(mine[:2], column) if _is_it(memory, o, copy, column)]
-    if not memory.snaps or not flags.any() or not copies:
+    mine: Told = (lens.dataset, lens.version, tuple(columns))
+    if not memory.snaps or not flags.any():
         return flags
-    supposed: dict[Told, list[Flags]] = {}
-    for copy in copies:
-        supposed.setdefault((*copy.of, copy.column), []).append(copy.agreement.other)
+    named: dict[tuple[str, int], dict[str, str]] = {}
+    others: dict[tuple[str, int], list[list[Flags]]] = {}
+    for column in columns:
+        found: dict[tuple[str, int], list[Flags]] = {}
+        for copy in lens.roster.copies(mine[:2], column):
+            if _is_it(memory, o, copy, column):
+                found.setdefault(copy.of, []).append(copy.agreement.other)
+                named.setdefault(copy.of, {})[column] = copy.column
+        for of, each in found.items():
+            others.setdefault(of, []).append(each)
+    versions: dict[tuple[str, int], Told] = {
+        of: (*of, tuple(names.get(c, c) for c in columns)) for of, names in named.items()
+    }
+    rows = {told: list(_populations(memory, o, told)) for told in (mine, *versions.values())}
     first, ok = memory.as_first(o, sets).where(flags), flags.copy()
-    rows = {told: list(_populations(memory, o, told)) for told in (mine, *supposed)}
-    for number in range(max(len(each) for each in supposed.values())):
-        others = {told: each[min(number, len(each) - 1)] for told, each in supposed.items() if rows[told]}
-        if any(other.any() for other in others.values()):
-            others = {mine: np.zeros(lens.roster.size, bool), **others}
-            unknown, whose = _unknown(memory, o, others)
-            told = [(unknown[told], items) for told in others for items in rows[told]]
+    for number in range(max((len(each) for of in others.values() for each in of), default=0)):
+        differ = {
+            versions[of]: np.asarray(np.logical_or.reduce([each[min(number, len(each) - 1)] for each in found_of]))
+            for of, found_of in others.items()
+            if rows[versions[of]]
+        }
+        if any(other.any() for other in differ.values()):
+            differ = {mine: np.zeros(lens.roster.size, bool), **differ}
+            unknown, whose = _unknown(memory, o, differ)
+            told = [(unknown[told], items) for told in differ for items in rows[told]]
             ok &= _audited(memory, o, first, ok, told, unknown[mine], whose)
     return ok
 
@@ -140,17 +158,24 @@ def _audited(
     if not any((unknown != mine)[there].any() for unknown, _ in among):
         # nothing has changed in whatever they have in common with others
         return found
-    if len(among) + new.size > MOST_TOGETHER:
-        found[new] = False
-        return found
-    # the unknowns of these rows alone, numbered anew
-    known = [unknown[items] for unknown, items in among]
     # the largest first, so that what is refused is small
     new = new[np.argsort(-asked.sizes[new], kind="stable")]
+    known = [unknown[items] for unknown, items in among]
     wanted = [mine[asked.members(int(cell))] for cell in new]
+    people = np.concatenate([roster.people, roster.people[whose]])
+    left = _bound_together([*known, *wanted], people, memory.k)
+    known = [row for row, bound in zip(known, left, strict=False) if bound]
+    new = new[left[len(among) :]]
+    wanted = [row for row, bound in zip(wanted, left[len(among) :], strict=True) if bound]
+    if len(known) + len(wanted) > MOST_TOGETHER:
+        found[new] = False
+        return found
+    if not wanted:
+        return found
+    # the unknowns of these rows alone, numbered anew
     every = np.unique(np.concatenate([*known, *wanted]))
     every = every[every >= 0]
-    owner = np.concatenate([roster.people, roster.people[whose]])[every]
+    owner = people[every]
     audit, most, k = memory.effective.linear_audit, int(np.bincount(owner).max(initial=1)), max(2, memory.k)
     # INVARIANT (tier bound): a support of more than (k - 1) * most unknowns is of at least k people
     rules = AuditRules((k - 1) * most + 1, pairs=audit is not None and audit.pairs, share=None, people=k)
@@ -163,6 +188,29 @@ def _audited(
     released = state.releasable([_row(every, row) for row in wanted])
     found[new[list(released.refused)]] = False
     return found
+
+
+def _bound_together(rows: list[Ints], people: Ints, k: int) -> Flags:
+    """Return the numbers that may take part in a combination about fewer than k people. people: whose each unknown is.
+
+    INVARIANT: a number with unknowns of k people that are in no other one takes part in none: they would stay in it.
+    """
+    often = np.zeros(people.size + 1, np.int64)
+    for row in rows:
+        often[row] += 1
+    left = np.ones(len(rows), bool)
+    while True:
+        alone = [i for i in np.flatnonzero(left) if _people_alone(rows[i], often, people) >= k]
+        if not alone:
+            return left
+        for i in alone:
+            left[i] = False
+            often[rows[i]] -= 1
+
+
+def _people_alone(row: Ints, often: Ints, people: Ints) -> int:
+    mine = row[(row >= 0) & (often[row] == 1)]
+    return int(np.unique(people[mine]).size)
 
 
 def _new(asked: Sets, cells: Ints, told: list[_Number], mine: Ints) -> Ints:
@@ -211,7 +259,7 @@ def _unknown(memory: Memory, o: Occurrence, others: dict[Told, Flags]) -> tuple[
     codes = []
     for number, (told, rows) in enumerate(at.items()):
         code = marks[told][rows]
-        codes.append(rows * (1 << 20) + np.where(code < 0, (1 << 16) + number, code))
+        codes.append((rows << 32) + np.where(code < 0, (1 << 31) + number, code))
     values, number_of = np.unique(np.concatenate(codes), return_inverse=True)
     found, start = {}, 0
     for told, rows in at.items():
@@ -220,24 +268,32 @@ def _unknown(memory: Memory, o: Occurrence, others: dict[Told, Flags]) -> tuple[
         unknown[marks[told] == MISSING] = -1
         start += rows.size
         found[told] = unknown
-    return found, (values >> 20).astype(np.int32)
+    return found, (values >> 32).astype(np.int32)
 
 
 def _marks(memory: Memory, o: Occurrence, told: Told) -> Ints:
-    """Return what each row, as it was first, held in a column of a version; -1: nobody knows."""
+    """Return what each row, as it was first, held in the columns of a number; MISSING: in one nothing; -1: nobody knows."""
     roster = memory.lens(o).roster
-    found, vintage = np.full(roster.size, -1, np.int64), roster.vintages[told[:2]]
-    marks = vintage.marks.get(told[2])
-    if marks is not None and marks.size:
-        found[vintage.items] = marks
+    found, vintage = np.zeros(roster.size, np.int64), roster.vintages[told[:2]]
+    missing, unknown = np.zeros(roster.size, bool), np.ones(roster.size, bool)
+    unknown[vintage.items] = False
+    for column in told[2]:
+        marks = vintage.marks.get(column)
+        if marks is None or not marks.size:
+            unknown[:] = True
+            continue
+        found[vintage.items] = (found[vintage.items] * 65_599 + marks) & 0x7FFF_FFFF
+        missing[vintage.items[marks == MISSING]] = True
+    found[missing] = MISSING
+    found[unknown] = -1
     return found
 
 
 # ---- what was told of which column of which version --------------------------------------------------------------------
 
 
-def tell(memory: Memory, o: Occurrence, sets: Sets, flags: Flags, column: str) -> Flags:
-    """Keep that numbers of a column are told of populations; returns those there was room for."""
+def tell(memory: Memory, o: Occurrence, sets: Sets, flags: Flags, columns: Sequence[str]) -> Flags:
+    """Keep that numbers of columns are told of populations; returns those there was room for."""
     lens = memory.lens(o)
     several = len(lens.roster.vintages) > 1
     if not memory.snaps or not flags.any():
@@ -246,11 +302,11 @@ def tell(memory: Memory, o: Occurrence, sets: Sets, flags: Flags, column: str) -
     if (
         not several
         and all(mark.size for mark in marks.values())
-        and not lens.roster.copies((lens.dataset, lens.version), column)
+        and not any(lens.roster.copies((lens.dataset, lens.version), column) for column in columns)
     ):
         return flags
     begin(memory, o)
-    key = _key(lens.dataset, lens.version, column)
+    key = _key(lens.dataset, lens.version, *columns)
     held, first = memory.channel(o, OF_COLUMN), memory.as_first(o, sets).where(flags)
     mine = _part(held, key)
     new = flags & (first.sizes > 0) & (mine.distances(first, 1, 1, lens.roster.unit).state != SAME)
@@ -269,7 +325,7 @@ def tell_approved(memory: Memory, s: Statistic, asked: Sequence[Sets], world: Wo
     for o, sets in zip(memory.occurrences, asked, strict=True):
         of = {x for x in s.sources if x.occurrence == o.index and not x.counted}
         for column in sorted(x.column for x in of if secret(frozenset({x}), world)):
-            tell(memory, o, sets, sets.sizes > 0, column)
+            tell(memory, o, sets, sets.sizes > 0, (column,))
 
 
 def begin(memory: Memory, o: Occurrence) -> None:
@@ -290,7 +346,7 @@ def begin(memory: Memory, o: Occurrence) -> None:
 
 def _populations(memory: Memory, o: Occurrence, told: Told) -> Iterator[Items]:
     """Yield who is in the numbers that were told of a column of a version, or may have been before there were several."""
-    for name, key in ((OF_COLUMN, _key(*told)), (BEFORE, _key(*told[:2], ""))):
+    for name, key in ((OF_COLUMN, _key(*told[:2], *told[2])), (BEFORE, _key(*told[:2], ""))):
         held = _part(memory.channel(o, name), key)
         for part in range(held.parts.shape[0]):
             every = held.populations(part)
@@ -304,5 +360,5 @@ def _part(held: Channel, key: bytes) -> Channel:
     return Channel(held.labels, held.sizes, parts, (key,) * len(some), cells=Cells.of(parts, held.sizes))
 
 
-def _key(dataset: str, version: int, column: str) -> bytes:
-    return hashlib.sha256(f"{dataset} {version} {column}".encode()).digest()[:12]
+def _key(dataset: str, version: int, *columns: str) -> bytes:
+    return hashlib.sha256("\0".join([dataset, str(version), *columns]).encode()).digest()[:12]

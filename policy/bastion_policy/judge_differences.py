@@ -173,6 +173,25 @@ class Judge:
                 ok &= np.isfinite(above) & np.isfinite(spread)
         return ok
 
+    @cached_property
+    def lone(self) -> bool:
+        """Whether nobody has several of the items whose values are known now."""
+        return int(np.bincount(self.people[self.here]).max(initial=0)) <= 1
+
+    @cached_property
+    def forgotten(self) -> Floats:
+        """Return (features x items): who is here of whom nobody knows what they held then, and who holds something else now."""
+        changed = self.agree.other if self.agree is not None else self.here & False
+        return np.array([self.here & ~(self.then | self.nothing), self.here & changed], np.float64)
+
+    def hidden_by_changes(self, mine: Floats, rest: Floats) -> Flags:
+        """Return the cells inside told populations of which `failing` finds nothing, since so much has changed.
+
+        mine: of the cells, rest: of whom a told one has besides; both of `forgotten`.
+        """
+        k = self.effective.k
+        return np.asarray((rest[0] >= k) & (mine[1] >= k)) if self.lone and self.kin else np.zeros(rest.shape[1], bool)
+
     # -- row by row
 
     def failing(self, mine: Items, theirs: Items) -> str | None:
@@ -339,19 +358,27 @@ class Looked:
         at = np.flatnonzero(found.nested)
         if not at.size:
             return proven
+        mine, theirs = self._added_up(judge.features, found, at)
+        with np.errstate(over="ignore", invalid="ignore"):
+            proven[at] = judge.proven((mine - theirs) * found.nested[at], np.abs(mine) + np.abs(theirs))
+        if judge.agree is not None:
+            mine, theirs = self._added_up(judge.forgotten, found, at)
+            proven[at] |= (found.nested[at] < 0) & judge.hidden_by_changes(mine, theirs - mine)
+        return proven
+
+    def _added_up(self, features: Floats, found: Beside, at: Indexes) -> tuple[Floats, Floats]:
+        """Return (features x pairs) what comes together in the cells, and in the stored populations, of some pairs."""
         held, cells = self.held, self.sets
         cell, item = cells.memberships
-        theirs = np.zeros((judge.features.shape[0], at.size))
-        mine = np.array([np.bincount(cell, f[item], cells.count) for f in judge.features])[:, found.cell[at]]
-        atoms = np.array([np.bincount(held.labels, f[: held.labels.size], held.sizes.size) for f in judge.features])
+        theirs = np.zeros((features.shape[0], at.size))
+        mine = np.array([np.bincount(cell, f[item], cells.count) for f in features])[:, found.cell[at]]
+        atoms = np.array([np.bincount(held.labels, f[: held.labels.size], held.sizes.size) for f in features])
         for part in np.unique(found.part[at]).tolist():
             row, of = held.parts[part], found.part[at] == part
             inside, count = row >= 0, int(row.max(initial=-1)) + 1
             sums = np.array([np.bincount(row[inside], f[inside], count) for f in atoms])
             theirs[:, of] = sums[:, found.stored[at][of]]
-        with np.errstate(over="ignore", invalid="ignore"):
-            proven[at] = judge.proven((mine - theirs) * found.nested[at], np.abs(mine) + np.abs(theirs))
-        return proven
+        return mine, theirs
 
 
 @dataclass(eq=False)
@@ -398,23 +425,28 @@ class Differences:
         """Withhold numbers beside those of the column, or one like it, that give away what few of the people hold."""
         columns = self._secret(s, o)
         taken = {column: is_taken(self.memory, o, column, columns) for column in columns}
-        for column in columns:
+        every = tuple(sorted({x.column for x in s.sources if not x.counted and x.dataset == o.dataset}))
+        # INVARIANT: a formula tells of the secret column in it, too, where another column of it has changed
+        formula = [every] if columns and len(every) > 1 else []
+        for numbers in (*((column,) for column in columns), *formula):
             asked = flags & judged.shown[i]
-            if taken[column] and asked.any():
+            if any(taken.get(column, False) for column in numbers) and asked.any():
                 judged.shown[i][asked] = False
                 judged.failed.append((i, "copied-column"))
                 # whoever is told of the other column instead may be told of these
                 judged.uneven[i] = judged.uneven.get(i, asked & False) | asked
                 continue
-            unknown = may_have_changed(self.memory, o, sets.where(asked), column)
-            near = asked & (self.memory.blurred(o, sets, column) | unknown)
-            near |= near_known(self.memory, o, sets, asked & ~near, column)
-            near |= asked & ~cleared(self.memory, o, sets, asked & ~near, column)
+            near = asked & False
+            for column in numbers if len(numbers) == 1 else ():
+                near |= asked & may_have_changed(self.memory, o, sets.where(asked), column)
+                near |= asked & self.memory.blurred(o, sets, column)
+                near |= near_known(self.memory, o, sets, asked & ~near, column)
+            near |= asked & ~cleared(self.memory, o, sets, asked & ~near, numbers)
             if near.any():
                 judged.shown[i][near] = False
                 judged.failed.append((i, "history"))
             # INVARIANT: at once, so that another column of the same question is compared with it
-            beyond = asked & ~near & ~tell(self.memory, o, sets, asked & ~near, column)
+            beyond = asked & ~near & ~tell(self.memory, o, sets, asked & ~near, numbers)
             if beyond.any():
                 judged.shown[i][beyond] = False
                 judged.failed.append((i, "audit-capacity"))

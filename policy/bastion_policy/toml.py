@@ -354,7 +354,7 @@ def _read_rule(value: Any, path: str) -> Rule:
         if len(value) < 2 or not isinstance(value["of"], list):
             raise _wrong(path, 'written with both keys: at_least = 1, of = [{ user_id = "alice" }, …]')
         of = tuple(_read_rule(part, f"{path}.of[{i}]") for i, part in enumerate(value["of"]))
-        with _path(f"{path}.at_least"):
+        with _path(f"{path}.at_least"), _as_toml():
             return AtLeastNOf(value["at_least"], of)  # type: ignore[arg-type]
     _check_keys(value, (*_RULES, "at_least", "of"), path)
     parts = tuple(_read_leaf(key, v, f"{path}.{key}") for key, v in value.items())

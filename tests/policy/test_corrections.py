@@ -10,7 +10,7 @@ import numpy as np
 import polars
 import pytest
 from bastion_policy.history.vintages import KEPT
-from bastion_policy.model import Aggregation, Policy, Suppress, measure
+from bastion_policy.model import Aggregation, Policy, Review, Suppress, measure
 from drive import World
 from query import Q
 
@@ -259,3 +259,56 @@ def test_tables_with_durations_are_answered() -> None:
     w = World(remembers=True)
     rows = put(w, "default", table(RIGHT, wait=polars.Series(RIGHT).cast(polars.Duration("ms"))))
     assert told(w, rows.filter(THIRD)) is not None
+
+
+@pytest.mark.parametrize("many", [0, 12, 40])
+def test_large_groupings_of_a_table_that_is_refreshed_are_told(many: int) -> None:
+    """Groups of whom nobody or many changed tell nothing of few, however many groups there are."""
+    size = 320 * 40
+    place = np.arange(size) % 40
+    frame = polars.DataFrame({"id": np.arange(size), "g": np.arange(size) // 40, "points": np.resize(RIGHT, size)})
+    w = World(remembers=True)
+    asked = put(w, "default", frame).group_by("g").agg(z=pl.col("points").sum())
+    assert w.ask(asked.plan).verdict.findings == ()
+    put(w, "default", frame.with_columns(points=polars.Series(np.resize(RIGHT, size) + 100 * (place < many))), 2)
+    found = w.ask(asked.plan)
+    assert found.verdict.findings == ()
+    assert found.table is not None
+    assert found.table["z"].null_count() == 0
+
+
+@pytest.mark.parametrize("sums", [0, 1])
+@pytest.mark.parametrize("setting", ["default", "strict", "off"])
+def test_a_formula_of_which_another_column_changed(setting: str, sums: int) -> None:
+    """Of pay times age, the age is corrected: the difference is the pay, as often as the age is higher."""
+    w = World(remembers=True)
+    age = 20 + PLACE
+    late = np.where(np.arange(GROUP.size) == SOUGHT, age + 7, age)
+    found = []
+    for version, column in ((1, age), (2, late)):
+        put(w, setting, table(RIGHT, version, age=column), version)
+        w.facts["t"] = msgspec.structs.replace(
+            w.facts["t"], policy=msgspec.structs.replace(w.facts["t"].policy, derived={"rate": "points * age"})
+        )
+        parts = [THIRD] if version == 1 or not sums else [THIRD & LOW, THIRD & HIGH]
+        every = [w.ask(Q("t").filter(p).select(z=(pl.col("points") * pl.col("age")).sum()).plan).table for p in parts]
+        told_of = [t["z"][0] if t is not None and t.height else None for t in every]
+        found.append(None if None in told_of else sum(told_of))
+    one, two = found
+    if setting == "off":
+        assert two - one == pytest.approx(7 * TRUE)
+    else:
+        assert None in found or abs(two - one - 7 * TRUE) > 400
+
+
+def test_an_offer_of_means_leaves_the_choice_between_two_copies() -> None:
+    w = World(remembers=True)
+    w.add(
+        "t",
+        table(RIGHT, raw=WRONG),
+        Policy(Aggregation(10), Review()),
+        {**ROLES, "g": "quasi", "a": "quasi", "seen": "quasi"},
+        "id",
+    )
+    assert w.ask(Q("t").head(5).plan).verdict.safe_part is not None
+    assert w.ask(Q("t").select(pl.col("raw").mean()).plan).verdict.findings == ()
