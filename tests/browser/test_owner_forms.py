@@ -46,5 +46,9 @@ def test_bounds_of_a_measure_and_the_day_an_approval_ends(stage, opened):
         owner.page.keyboard.press(key)
     panel.get_by_text("Age is measure(0, 80) now.").wait_for(timeout=30_000)
     owner.page.wait_for_function("document.activeElement.getAttribute('aria-label') === 'role of Age'")
+    # as wide as the panel is in a window of 1180 pixels beside the list of files
+    owner.page.set_viewport_size({"width": 860, "height": 3000})
+    table = panel.locator(".bo-scroll").filter(has=owner.page.get_by_label("role of Age", exact=True))
+    owner.page.wait_for_function("t => t.scrollWidth <= t.clientWidth", arg=table.element_handle(), timeout=10_000)
     owner.keep("owner-forms.png", panel)
     owner.harmless()
