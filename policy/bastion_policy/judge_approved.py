@@ -139,8 +139,12 @@ def _known(memory: Memory, o: Occurrence, column: str, kinds: Sequence[Kind]) ->
     lens = memory.lens(o)
     held = memory.channel(o, SHOWN_OF)
     every = np.ones(lens.roster.size, bool)
-    labels = [((lens.dataset, lens.version), column, every)]
-    labels += [(c.of, c.column, c.agreement.same) for c in lens.roster.copies((lens.dataset, lens.version), column)]
+    supposed: dict[tuple[tuple[str, int], str], list[Flags]] = {((lens.dataset, lens.version), column): [every]}
+    for copy in lens.roster.copies((lens.dataset, lens.version), column):
+        supposed.setdefault((copy.of, copy.column), []).append(copy.agreement.same)
+    # INVARIANT: what is supposed is no licence: known for sure is what is the same whatever is
+    agreed = np.logical_and if kinds == (Kind.VALUES,) else np.logical_or
+    labels = [(of, name, agreed.reduce(each)) for (of, name), each in supposed.items()]
     found = np.zeros(lens.roster.size, bool)
     for (dataset, version), name, same in labels:
         keys = {key_of(kind, dataset, version, name) for kind in kinds}

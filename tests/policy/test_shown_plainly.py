@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 import polars
 import pytest
+from bastion_policy.history.vintages import KEPT
 from bastion_policy.model import Aggregation, Policy, Suppress, measure
 from drive import World
 from query import Q
@@ -94,12 +95,15 @@ def test_who_is_in_a_list_without_the_column(setting: str) -> None:
     held(setting, total(w, NINE | ONE), known)
 
 
+@pytest.mark.parametrize("versions", [2, KEPT + 3])
 @pytest.mark.parametrize("setting", SETTINGS)
-def test_whose_value_was_another_one_when_it_was_shown(setting: str) -> None:
+def test_whose_value_was_another_one_when_it_was_shown(setting: str, versions: int) -> None:
     wrong = FRAME.with_columns(points=polars.when(polars.col("id") == LAST).then(0).otherwise(polars.col("points")))
     w = world(setting, wrong)
     shown = w.approve(T.filter(THIRD).select("a", "points").plan)
-    add(w, setting, FRAME, 2)
+    for version in range(2, versions + 1):
+        add(w, setting, FRAME, version)
+        w.ask(T.filter(g == version + 20).select(pl.len()).plan)
     held(setting, total(w, THIRD & (a >= 13)), shown.filter(polars.col("a") >= 13)["points"].sum())
 
 
