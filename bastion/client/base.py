@@ -67,4 +67,4 @@ def _note(text: str, category: type[Warning]) -> None:
     if notes is not None:
         notes.append(text)
         return
-    warnings.warn(text, category, stacklevel=5)
+    warnings.warn(text, category, stacklevel=4)
