@@ -153,7 +153,8 @@ def _audited(
     """Return the flagged populations that are cleared. told: numbers. mine: what each row holds now. whose: see `_unknown`."""
     roster = memory.lens(o).roster
     cells, found = np.flatnonzero(flags & (asked.sizes > 0)), flags.copy()
-    new = _new(asked, cells, told, mine)
+    new, few = _new(asked, cells, told, mine, roster.people, memory.k)
+    found[few] = False
     among, there = _touching(asked, new, told, roster.size)
     if not any((unknown != mine)[there].any() for unknown, _ in among):
         # nothing has changed in whatever they have in common with others
@@ -213,17 +214,23 @@ def _people_alone(row: Ints, often: Ints, people: Ints) -> int:
     return int(np.unique(people[mine]).size)
 
 
-def _new(asked: Sets, cells: Ints, told: list[_Number], mine: Ints) -> Ints:
-    """Return the cells of whose people no number was told yet, when all of them held what they hold now."""
+def _new(asked: Sets, cells: Ints, told: list[_Number], mine: Ints, people: Ints, k: int) -> tuple[Ints, list[int]]:
+    """Return the cells that tell something new, and those in which fewer than k people hold another value than when they were told."""
     numbers: dict[bytes, list[Ints]] = {}
     for unknown, items in told:
         numbers.setdefault(hashlib.sha256(items.tobytes()).digest(), []).append(unknown)
-
-    def again(items: Items) -> bool:
+    new, few = [], []
+    for cell in cells.tolist():
+        items = asked.members(cell)
         same = numbers.get(hashlib.sha256(items.tobytes()).digest(), [])
-        return any(bool((unknown[items] == mine[items]).all()) for unknown in same)
-
-    return np.array([cell for cell in cells.tolist() if not again(asked.members(cell))], np.int64)
+        differing = [np.unique(people[items[unknown[items] != mine[items]]]).size for unknown in same]
+        if 0 in differing:
+            continue
+        if any(0 < d < k for d in differing):
+            few.append(cell)
+        else:
+            new.append(cell)
+    return np.array(new, np.int64), few
 
 
 def _touching(asked: Sets, cells: Ints, told: list[_Number], size: int) -> tuple[list[_Number], Flags]:
