@@ -88,10 +88,7 @@ class Client:
         outputs: dict[str, list[dict[str, Any]]] = {i: [] for i in ids}
         idle: set[str] = set()
         end = time.monotonic() + timeout
-        while len(replies) < len(ids):
-            message = self.client.get_shell_msg(timeout=max(0.01, end - time.monotonic()))
-            if message["parent_header"].get("msg_id") in outputs:
-                replies[message["parent_header"]["msg_id"]] = message["content"]
+        # what is published is read at once: of thousands of messages that wait for a reader some are dropped
         while len(idle) < len(ids):
             left = max(0.01, end - time.monotonic())
             message = self._early.pop(0) if self._early else self.client.get_iopub_msg(timeout=left)
@@ -105,6 +102,10 @@ class Client:
                 outputs[parent] = [m for m in outputs[parent] if m["msg_type"] not in OUTPUTS]
             elif message["msg_type"] not in ("status", "execute_input"):
                 outputs[parent].append(message)
+        while len(replies) < len(ids):
+            message = self.client.get_shell_msg(timeout=max(0.01, end - time.monotonic()))
+            if message["parent_header"].get("msg_id") in outputs:
+                replies[message["parent_header"]["msg_id"]] = message["content"]
         return [Reply(replies[i], outputs[i]) for i in ids]
 
     def run(self, code: str, timeout: float = 60.0, **options: Any) -> Reply:
