@@ -47,7 +47,7 @@ class DatasetsTab(Uploads):
 
     def _prepare_datasets(self) -> None:
         self._lines: list[PolicyLine] = []
-        self._prepare_uploads()
+        self._prepare_uploads(self._show_new)
 
     def _cards(self) -> dict[str, m.Dataset]:
         return {key: d for key, d in self._connection._datasets.items() if d.mine}
@@ -171,7 +171,7 @@ class DatasetsTab(Uploads):
         self.said = shown.said(f"{card.facts.name} is deleted.")
         await self._load_datasets()
 
-    async def _uploaded(self, dataset: str) -> None:
+    async def _show_new(self, dataset: str) -> None:
         await self._load_datasets()
         await self.do_open_dataset(dataset)
 

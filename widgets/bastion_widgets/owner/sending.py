@@ -15,6 +15,8 @@ from bastion.render.progress import ProgressText
 from bastion_widgets.owner import shown
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from bastion.client.connection import Connection
 
 MAX_UPLOAD = 512 << 20
@@ -30,7 +32,9 @@ class Uploads(t.HasTraits):
     #: a file that comes from the page: how far it is (`says`), then its columns
     upload = t.Dict().tag(sync=True)
 
-    def _prepare_uploads(self) -> None:
+    def _prepare_uploads(self, uploaded: Callable[[str], Awaitable[None]]) -> None:
+        """uploaded: what to do with the id of a dataset that is there now."""
+        self._uploaded = uploaded
         self._parts: list[bytes] = []
         self._table: Any = None
         self._run, self._stopped = "", ""
@@ -107,10 +111,6 @@ class Uploads(t.HasTraits):
         """Forget the file, also one that is still coming."""
         self._stopped = self._run
         self._parts, self._table, self.upload = [], None, {}
-
-    async def _uploaded(self, dataset: str) -> None:
-        """Show a dataset that is new."""
-        raise NotImplementedError
 
 
 def number_of(value: Any, below: int) -> int:
