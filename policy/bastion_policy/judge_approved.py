@@ -25,6 +25,7 @@ from bastion_policy.judge_channels import (
     SHOWN,
     SHOWN_OF,
     WEIGHED,
+    plan_of,
 )
 from bastion_policy.lineage import Occurrence
 
@@ -88,12 +89,7 @@ def shown(memory: Memory, o: Occurrence, sets: Sets, shows: Shows) -> None:
 def _keep(memory: Memory, o: Occurrence, sets: Sets, kind: Kind, column: str) -> None:
     lens = memory.lens(o)
     held, first = memory.channel(o, SHOWN_OF), memory.as_first(o, sets)
-    memory.put(o, SHOWN_OF, held.released(first, key_of(kind, lens.dataset, lens.version, column)))
-
-
-def key_of(kind: Kind, dataset: str, version: int, column: str) -> bytes:
-    """Return what is kept of a column in place of a plan."""
-    return f"{kind}{dataset} {version} {column}".encode()
+    memory.put(o, SHOWN_OF, held.released(first, plan_of(lens.dataset, lens.version, column, kind)))
 
 
 def near_known(memory: Memory, o: Occurrence, sets: Sets, flags: Flags, column: str) -> Flags:
@@ -147,9 +143,8 @@ def _known(memory: Memory, o: Occurrence, column: str, kinds: Sequence[Kind]) ->
     labels = [(of, name, agreed.reduce(each)) for (of, name), each in supposed.items()]
     found = np.zeros(lens.roster.size, bool)
     for (dataset, version), name, same in labels:
-        keys = {key_of(kind, dataset, version, name) for kind in kinds}
-        for part in (p for p, plan in enumerate(held.plans) if plan in keys):
-            found |= (held.parts[part] >= 0)[held.labels] & same
+        theirs = held.asked_by({plan_of(dataset, version, name, kind) for kind in kinds})
+        found |= np.asarray((theirs.parts >= 0).any(axis=0))[theirs.labels] & same
     return found
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 from bastion_policy.lineage import Source
 
 #: the channel of what an owner released although the audit would not have cleared it
@@ -28,6 +30,11 @@ OF_VINTAGE = "@"
 #: begin the channels of columns of people with several rows: all of them; the rows that stand for those that were told, as good as
 #: each other; those that were told, partition by partition; and the people, with weights
 OF_PEOPLE, PEOPLE, ROWS_TOLD, WEIGHED = "=", "=p ", "=r ", "=* "
+
+
+def plan_of(dataset: str, version: int, *what: str) -> bytes:
+    """Return what stands in place of a plan in a channel that is kept by columns: which ones, of which version of a table."""
+    return hashlib.sha256("\0".join([dataset, str(version), *what]).encode()).digest()[:12]
 
 
 def channel_of(sources: frozenset[Source]) -> str:

@@ -28,13 +28,12 @@ from bastion_policy.audit import AuditRules, AuditState, Row
 from bastion_policy.boundary import Guard, Statistic
 from bastion_policy.flow_strict import secret
 from bastion_policy.guard_cells import Flags
-from bastion_policy.history import SAME, Channel, Sets
-from bastion_policy.history.near import Cells
+from bastion_policy.history import SAME, Sets
 from bastion_policy.history.numbering import MISSING
 from bastion_policy.history.sets import Ints, Items
 from bastion_policy.history.vintages import Copy
-from bastion_policy.judge_approved import Kind, key_of
-from bastion_policy.judge_channels import APPROVED, BEFORE, OF_COLUMN, SHOWN_OF
+from bastion_policy.judge_approved import Kind
+from bastion_policy.judge_channels import APPROVED, BEFORE, OF_COLUMN, SHOWN_OF, plan_of
 from bastion_policy.lineage import Occurrence, World
 
 if TYPE_CHECKING:
@@ -68,8 +67,8 @@ def is_taken(memory: Memory, o: Occurrence, column: str, beside: Collection[str]
             continue
         # of a column with a copy in its own version it was kept from the start what was told of it
         kept = any(other.of == copy.of for other in lens.roster.copies(copy.of, copy.column))
-        names = [(OF_COLUMN, _key(*copy.of, copy.column)), *([] if kept else [(BEFORE, _key(*copy.of, ""))])]
-        names += [(SHOWN_OF, key_of(kind, *copy.of, copy.column)) for kind in Kind]
+        names = [(OF_COLUMN, plan_of(*copy.of, copy.column)), *([] if kept else [(BEFORE, plan_of(*copy.of, ""))])]
+        names += [(SHOWN_OF, plan_of(*copy.of, copy.column, kind)) for kind in Kind]
         if any(key in memory.channel(o, name).plans for name, key in names):
             return True
     return False
@@ -84,7 +83,7 @@ def _unmarked_taken(memory: Memory, o: Occurrence, column: str) -> bool:
     marks, told = lens.roster.vintages[lens.dataset, lens.version].marks, set(memory.channel(o, OF_COLUMN).plans)
     without = [name for name, mark in marks.items() if not mark.size]
     others = marks.keys() if column in without else without
-    return any(_key(lens.dataset, lens.version, name) in told for name in others if name != column)
+    return any(plan_of(lens.dataset, lens.version, name) in told for name in others if name != column)
 
 
 def _is_it(memory: Memory, o: Occurrence, copy: Copy, column: str) -> bool:
@@ -118,26 +117,14 @@ def cleared(memory: Memory, o: Occurrence, sets: Sets, flags: Flags, columns: Se
     mine: Told = (lens.dataset, lens.version, tuple(columns))
     if not memory.snaps or not flags.any():
         return flags
-    named: dict[tuple[str, int], dict[str, str]] = {}
-    others: dict[tuple[str, int], list[list[Flags]]] = {}
-    for column in columns:
-        found: dict[tuple[str, int], list[Flags]] = {}
-        for copy in lens.roster.copies(mine[:2], column):
-            if _is_it(memory, o, copy, column):
-                found.setdefault(copy.of, []).append(copy.agreement.other)
-                named.setdefault(copy.of, {})[column] = copy.column
-        for of, each in found.items():
-            others.setdefault(of, []).append(each)
-    versions: dict[tuple[str, int], Told] = {
-        of: (*of, tuple(names.get(c, c) for c in columns)) for of, names in named.items()
-    }
-    rows = {told: list(_populations(memory, o, told)) for told in (mine, *versions.values())}
+    others = _versions(memory, o, columns)
+    rows = {told: list(_populations(memory, o, told)) for told in (mine, *others)}
     first, ok = memory.as_first(o, sets).where(flags), flags.copy()
-    for number in range(max((len(each) for of in others.values() for each in of), default=0)):
+    for number in range(max((len(each) for other in others.values() for each in other), default=0)):
         differ = {
-            versions[of]: np.asarray(np.logical_or.reduce([each[min(number, len(each) - 1)] for each in found_of]))
-            for of, found_of in others.items()
-            if rows[versions[of]]
+            told: np.asarray(np.logical_or.reduce([each[min(number, len(each) - 1)] for each in other]))
+            for told, other in others.items()
+            if rows[told]
         }
         if any(other.any() for other in differ.values()):
             differ = {mine: np.zeros(lens.roster.size, bool), **differ}
@@ -145,6 +132,24 @@ def cleared(memory: Memory, o: Occurrence, sets: Sets, flags: Flags, columns: Se
             told = [(unknown[told], items) for told in differ for items in rows[told]]
             ok &= _audited(memory, o, first, ok, told, unknown[mine], whose)
     return ok
+
+
+def _versions(memory: Memory, o: Occurrence, columns: Sequence[str]) -> dict[Told, list[list[Flags]]]:
+    """Return what columns are in other versions and tables; and of each of them in which rows it holds another value.
+
+    Of each as many times as there are ways to suppose what nobody knows.
+    """
+    lens = memory.lens(o)
+    found: dict[tuple[str, int], dict[str, tuple[str, list[Flags]]]] = {}
+    for column in columns:
+        for copy in lens.roster.copies((lens.dataset, lens.version), column):
+            if _is_it(memory, o, copy, column):
+                names = found.setdefault(copy.of, {})
+                names[column] = (copy.column, [*names.get(column, ("", []))[1], copy.agreement.other])
+    return {
+        (*of, tuple(names.get(c, (c, []))[0] for c in columns)): [others for _, others in names.values()]
+        for of, names in found.items()
+    }
 
 
 def _audited(
@@ -313,9 +318,9 @@ def tell(memory: Memory, o: Occurrence, sets: Sets, flags: Flags, columns: Seque
     ):
         return flags
     begin(memory, o)
-    key = _key(lens.dataset, lens.version, *columns)
+    key = plan_of(lens.dataset, lens.version, *columns)
     held, first = memory.channel(o, OF_COLUMN), memory.as_first(o, sets).where(flags)
-    mine = _part(held, key)
+    mine = held.asked_by({key})
     new = flags & (first.sizes > 0) & (mine.distances(first, 1, 1, lens.roster.unit).state != SAME)
     if new.any() and not held.room(first.where(new)):
         memory.beyond = True
@@ -347,25 +352,14 @@ def begin(memory: Memory, o: Occurrence) -> None:
         for part in range(then.parts.shape[0]):
             first = memory.as_first(o, then.populations(part))
             for dataset, version in versions:
-                held = held.released(first, _key(dataset, version, ""))
+                held = held.released(first, plan_of(dataset, version, ""))
     memory.put(o, BEFORE, held)
 
 
 def _populations(memory: Memory, o: Occurrence, told: Told) -> Iterator[Items]:
     """Yield who is in the numbers that were told of a column of a version, or may have been before there were several."""
-    for name, key in ((OF_COLUMN, _key(*told[:2], *told[2])), (BEFORE, _key(*told[:2], ""))):
-        held = _part(memory.channel(o, name), key)
+    for name, key in ((OF_COLUMN, plan_of(*told[:2], *told[2])), (BEFORE, plan_of(*told[:2], ""))):
+        held = memory.channel(o, name).asked_by({key})
         for part in range(held.parts.shape[0]):
             every = held.populations(part)
             yield from (every.members(int(cell)) for cell in np.flatnonzero(every.sizes))
-
-
-def _part(held: Channel, key: bytes) -> Channel:
-    """Return the channel with those of its partitions that have a key."""
-    some = [number for number, plan in enumerate(held.plans) if plan == key]
-    parts = held.parts[some]
-    return Channel(held.labels, held.sizes, parts, (key,) * len(some), cells=Cells.of(parts, held.sizes))
-
-
-def _key(dataset: str, version: int, *columns: str) -> bytes:
-    return hashlib.sha256("\0".join([dataset, str(version), *columns]).encode()).digest()[:12]

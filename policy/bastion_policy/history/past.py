@@ -17,7 +17,7 @@ INVARIANT: every doubt ends in "not far": what is too large to be compared is no
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -216,6 +216,12 @@ class Channel:
         row = self.parts[part]
         count = int(row.max(initial=-1)) + 1
         return Sets(count, row[self.labels], np.ones(count, bool))
+
+    def asked_by(self, plans: Collection[bytes]) -> Channel:
+        """Return the channel with those partitions alone that one of some plans asked for."""
+        some = [number for number, plan in enumerate(self.plans) if plan in plans]
+        parts, theirs = self.parts[some], tuple(self.plans[number] for number in some)
+        return Channel(self.labels, self.sizes, parts, theirs, cells=Cells.of(parts, self.sizes))
 
     def population(self, part: int, stored: int) -> Items:
         """Return the items of a stored population, ascending."""
