@@ -80,7 +80,11 @@ def order(x: Any) -> Any:
 def total(values: Sequence[Any]) -> Any:
     if not all(isinstance(x, int | float) for x in values):
         raise Unknown("arithmetic with dates")
-    return math.fsum(values) if any(isinstance(x, float) for x in values) else sum(values)
+    if any(isinstance(x, float) for x in values):
+        return math.fsum(values)
+    if not -(1 << 63) <= (whole := sum(values)) < 1 << 63:
+        raise Unknown("a sum beyond 64 bits")
+    return whole
 
 
 def spread(values: Sequence[Any], ddof: int, *, square: bool) -> float | None:
