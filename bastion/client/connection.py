@@ -66,6 +66,8 @@ class Released:
 #: topics of callbacks that are no pushes
 _FACTS, _STATE = ".facts", ".state"
 _READING = "/reading"
+#: seconds after which a Ctrl-C is heard by whoever waits: Polars' signal handler lets no wait be interrupted
+HEARD = 0.1
 
 
 class Connection(OwnerMethods):
@@ -156,7 +158,12 @@ class Connection(OwnerMethods):
             )
         future = asyncio.run_coroutine_threadsafe(work, loop)
         try:
-            return future.result()
+            while True:
+                try:
+                    return future.result(HEARD)
+                except TimeoutError:
+                    if future.done():
+                        return future.result()
         except KeyboardInterrupt:
             future.cancel()
             raise

@@ -31,13 +31,13 @@ with bastion.Connection(sys.argv[1], identity=sys.argv[2], server_key=sys.argv[3
 
 
 @pytest.fixture(scope="module")
-def arguments(tmp_path_factory):
+def stage(tmp_path_factory):
     folder = tmp_path_factory.mktemp("terminal")
     olga = Identity.create("olga", folder / "keys")
     with start(folder / "server", owners=[olga]) as server:
         with Connection(server.endpoint, identity=olga, server_key=server.server_key) as owner:
             owner.client.polars.send_df(pl.DataFrame({"x": range(5000)}), Policy.open(), name="slow", unit="row")
-        yield [server.endpoint, str(folder / "keys" / "olga.key"), server.server_key]
+            yield [server.endpoint, str(folder / "keys" / "olga.key"), server.server_key], owner
 
 
 def run(arguments: list[str], begun: Path, **more: str) -> tuple[str, str]:
@@ -53,12 +53,12 @@ def run(arguments: list[str], begun: Path, **more: str) -> tuple[str, str]:
     begins, stopped = 0.0, False
     while process.poll() is None:
         assert time.monotonic() < end
-        time.sleep(0.1)
+        time.sleep(0.02)
         with suppress(OSError):
             seen += os.read(main, 65536)
         if not begins and begun.exists():
             begins = time.monotonic()
-        if not stopped and (b"running" in seen or (more and begins and time.monotonic() > begins + 2)):
+        if not stopped and (b"running" in seen or (more and begins and time.monotonic() > begins + 1.5)):
             process.send_signal(2)
             stopped = True
     out, _ = process.communicate(timeout=60)
@@ -68,16 +68,26 @@ def run(arguments: list[str], begun: Path, **more: str) -> tuple[str, str]:
     return out, seen.decode()
 
 
-def test_a_long_fetch_shows_a_line_and_control_c_stops_it(arguments, tmp_path):
+def cancelled(owner: Connection) -> int:
+    return [r.summary for r in owner.audit("slow", 50) if r.kind_of == "outcome"].count("cancelled")
+
+
+def test_a_long_fetch_shows_a_line_and_control_c_stops_it(stage, tmp_path):
+    arguments, owner = stage
+    before = cancelled(owner)
     out, seen = run(arguments, tmp_path / "begun")
     assert out.split() == ["stopped", "5000"]
     assert "running beside the data · " in seen
     assert "Ctrl-C stops it" in seen
     assert seen.endswith("\r"), "the line is taken away"
     assert "\n" not in seen
+    assert cancelled(owner) == before + 1, "the query was waited for"
 
 
-def test_it_may_be_switched_off(arguments, tmp_path):
+def test_it_may_be_switched_off(stage, tmp_path):
+    arguments, owner = stage
+    before = cancelled(owner)
     out, seen = run(arguments, tmp_path / "begun", BASTION_PROGRESS="0")
     assert out.split() == ["stopped", "5000"]
     assert seen == ""
+    assert cancelled(owner) == before + 1, "the query was waited for"
