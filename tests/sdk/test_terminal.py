@@ -34,10 +34,12 @@ with bastion.Connection(sys.argv[1], identity=sys.argv[2], server_key=sys.argv[3
 def stage(tmp_path_factory):
     folder = tmp_path_factory.mktemp("terminal")
     olga = Identity.create("olga", folder / "keys")
-    with start(folder / "server", owners=[olga]) as server:
-        with Connection(server.endpoint, identity=olga, server_key=server.server_key) as owner:
-            owner.client.polars.send_df(pl.DataFrame({"x": range(5000)}), Policy.open(), name="slow", unit="row")
-            yield [server.endpoint, str(folder / "keys" / "olga.key"), server.server_key], owner
+    with (
+        start(folder / "server", owners=[olga]) as server,
+        Connection(server.endpoint, identity=olga, server_key=server.server_key) as owner,
+    ):
+        owner.client.polars.send_df(pl.DataFrame({"x": range(5000)}), Policy.open(), name="slow", unit="row")
+        yield [server.endpoint, str(folder / "keys" / "olga.key"), server.server_key], owner
 
 
 def run(arguments: list[str], begun: Path, **more: str) -> tuple[str, str]:
