@@ -34,7 +34,8 @@ def check_rules(policy: Policy) -> None:
     Raises:
         PolicyError: policy.zone.impossible (rules that nobody's query can meet), policy.zone.always (rules that every query
             meets), policy.zone.exact (noise that is never needed), policy.zone.review (an action for a review zone that
-            lets nothing through), policy.zone.safe (a safe part of nothing), policy.derived (arithmetic over a hidden column), policy.unit.rows.
+            lets nothing through), policy.zone.safe (a safe part of nothing), policy.zone.strict (the strict profile around nothing),
+            policy.reserved (tables that can never be answered), policy.derived (arithmetic over a hidden column), policy.unit.rows.
     """
     for name in ("safe_zone", "review_zone"):
         zone = getattr(policy, name)
@@ -65,6 +66,14 @@ def check_rules(policy: Policy) -> None:
             next_step='Write unsafe = "review" or "reject", or put a rule into the safe zone: aggregation = 10.',
             path="safe_zone",
         )
+    if isinstance(policy.safe_zone, TrueRule) and policy.profile == "strict":
+        raise refuse(
+            "zone.strict",
+            "safe_zone: everything is in it, single rows included, so the strict profile protects nobody.",
+            next_step="Write aggregation = 10 below [safe_zone], or leave profile out.",
+            path="safe_zone",
+        )
+    _check_reserved(policy)
     hidden = [name for name, role in (policy.roles or {}).items() if role.kind is RoleKind.HIDDEN]
     _check_derived(policy.derived_exprs(), hidden)
     if policy.unit == "row" and policy.rows_per_unit not in (None, 1):
@@ -97,6 +106,31 @@ def _check_zone(rule: Rule, path: str, users: Iterable[str]) -> None:
         )
     for number, part in enumerate(rule.of):
         _check_zone(part, f"{path}.of[{number}]", users)
+
+
+def _check_reserved(policy: Policy) -> None:
+    """Check that what is reserved can be answered.
+
+    INVARIANT: reserved populations are compared with those that are asked: secret values must not choose them.
+    """
+    if policy.reserved and any(isinstance(rule, DifferentialPrivacy) for rule in leaves(policy.safe_zone)):
+        raise refuse(
+            "reserved",
+            "reserved: answers with noise are paid for one by one, so no table can be kept answerable.",
+            next_step="Leave reserved out.",
+            path="reserved",
+        )
+    closed = {RoleKind.HIDDEN, RoleKind.SENSITIVE} | ({RoleKind.MEASURE} if policy.profile == "strict" else set())
+    for number, keys in enumerate(policy.reserved):
+        for name in keys:
+            role = (policy.roles or {}).get(name)
+            if role is not None and role.kind in closed:
+                raise refuse(
+                    "reserved",
+                    f"reserved[{number}]: no table by {name!r} is ever answered, which is {role.kind.value} here.",
+                    next_step="Take it out of the list, or give the column the role quasi or public.",
+                    path=f"reserved[{number}]",
+                )
 
 
 def _check_derived(derived: Mapping[str, Expr], hidden: Iterable[str]) -> None:

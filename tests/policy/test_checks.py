@@ -36,6 +36,8 @@ GOOD = [
     Policy(AtLeastNOf(1, [CAROL, DifferentialPrivacy(1.0)]), Reject(), review_zone=FalseRule()),
     Policy(K, Review(), unit="row", rows_per_unit=1),
     Policy(K, Review(), roles={"w": measure(0, 300)}, derived={"double": "w * 2"}),
+    Policy(K, Review(), roles={"w": "quasi", "v": "measure"}, reserved=[["w"], ["w", "v"]]),
+    Policy(AtLeastNOf(1, [CAROL, K]), Suppress(), unit="a", profile="strict", reserved=[["w"]]),
 ]  # fmt: skip
 
 
@@ -57,6 +59,11 @@ BAD = [
     (Policy(K, Log(), review_zone=FalseRule()), "policy.zone.review", "review_zone"),
     (Policy(K, Review(), roles={"w": "hidden"}, derived={"d": "w * 2"}), "policy.derived.hidden", "derived.d"),
     (Policy(K, Review(), unit="row", rows_per_unit=2), "policy.unit.rows", "rows_per_unit"),
+    (Policy(TrueRule(), Log(), unit="a", profile="strict"), "policy.zone.strict", "safe_zone"),
+    (Policy(K, Review(), roles={"w": "sensitive"}, reserved=[["a"], ["a", "w"]]), "policy.reserved", "reserved[1]"),
+    (Policy(K, Review(), roles={"w": "hidden"}, reserved=[["w"]]), "policy.reserved", "reserved[0]"),
+    (Policy(K, Review(), roles={"w": "measure"}, reserved=[["w"]], profile="strict"), "policy.reserved", "reserved[0]"),
+    (Policy(DifferentialPrivacy(1.0), Review(), reserved=[["a"]]), "policy.reserved", "reserved"),
 ]
 
 

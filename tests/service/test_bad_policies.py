@@ -91,6 +91,13 @@ BAD = {
         HEAD + "[safe_zone]\nat_least = 1\nof = [{ differential_privacy = { epsilon = 1 } }, { aggregation = 10 }]\n", {},
         "policy.zone.exact", 2, "necessary",
     ),
+    "strict around nothing": (
+        'profile = "strict"\nunit = "who"\nunsafe = "log"\nsafe_zone = true\n', {}, "policy.zone.strict", 4, "leave profile out"
+    ),
+    "a table that is never answered": (
+        'reserved = [["ward"]]\n' + ZONE + '[roles]\nward = "sensitive"\n', {}, "policy.reserved", 1, "quasi or public"
+    ),
+    "an unknown column that is reserved": ('reserved = [["wards"]]\n' + ZONE, {}, "policy.column", 1, "ward"),
     "a review of nothing": ("review_zone = false\n" + ZONE, {}, "policy.zone.review", 1, "reject"),
     "unknown column": (ZONE + '[roles]\n\nagee = "quasi"\n', {}, "policy.column", 7, "'age'"),
     "unknown column in arithmetic": (ZONE + '[derived]\nd = "age / heigth"\n', {}, "policy.column", 6, "columns are"),
