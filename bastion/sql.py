@@ -40,6 +40,10 @@ class Relation:
     schema: Schema
     names: dict[tuple[str, str], str]
 
+    def scope(self, more: Mapping[tuple[str, str], str] | None = None) -> Scope:
+        """Return what an expression over it may name. more: names besides."""
+        return Scope({**self.names, **(more or {})}, schema=self.schema)
+
 
 def table_names(query: str) -> list[str]:
     """Return the tables a query reads, in order, without those it defines by WITH.
@@ -128,7 +132,7 @@ class Reader:
             return self.common(node)
         if isinstance(node, exp.Subquery | exp.Paren):
             inner = self.query(node.this)
-            return self.tail(inner, node, Scope(dict(inner.names)))
+            return self.tail(inner, node, inner.scope())
         return refuse(node, node.key.upper(), "Write a SELECT.")
 
     def _sides(self, node: exp.SetOperation) -> tuple[Relation, Node]:
@@ -154,7 +158,7 @@ class Reader:
         keys = tuple(px.Column(name) for name in left.schema)
         plan = n.Join(n.Unique(left.plan), right, how, keys, keys, nulls_equal=True)  # type: ignore[arg-type]
         found = self.relation(plan, "")
-        return self.tail(found, node, Scope(dict(found.names)))
+        return self.tail(found, node, found.scope())
 
     def union(self, node: exp.Union) -> Relation:
         left, right = self._sides(node)
@@ -162,7 +166,7 @@ class Reader:
         if node.args.get("distinct"):
             plan = n.Unique(plan)  # type: ignore[arg-type]
         both = self.relation(plan, "")
-        return self.tail(both, node, Scope(dict(both.names)))
+        return self.tail(both, node, both.scope())
 
     # ---- FROM and JOIN -----------------------------------------------------------------------------------------------
 
@@ -244,7 +248,7 @@ class Reader:
         inner = self.query(part.args["query"])
         if len(inner.schema) != 1:
             refuse(part, "IN over a subquery of several columns")
-        key = convert(part.this, Scope(dict(relation.names)))
+        key = convert(part.this, relation.scope())
         plan = n.Join(relation.plan, inner.plan, "semi", (key,), (px.Column(next(iter(inner.schema))),))  # type: ignore[arg-type]
         return Relation(plan, relation.schema, relation.names)
 
@@ -271,8 +275,8 @@ class Reader:
         using = join.args.get("using")
         if using:
             names = [c.name for c in using]
-            mine = tuple(Scope(left.names).find(exp.column(c)) for c in names)
-            return mine, tuple(Scope(right.names).find(exp.column(c)) for c in names), []
+            mine = tuple(left.scope().find(exp.column(c)) for c in names)
+            return mine, tuple(right.scope().find(exp.column(c)) for c in names), []
         condition = join.args.get("on")
         if condition is None:
             return (), (), []
@@ -283,7 +287,7 @@ class Reader:
                 on_left.append(pair[0])
                 on_right.append(pair[1])
             elif how == "inner":
-                rest.append(convert(part, Scope({**left.names, **right.names})))
+                rest.append(convert(part, Scope({**left.names, **right.names}, schema={**left.schema, **right.schema})))
             else:
                 refuse(
                     part,
@@ -300,7 +304,7 @@ class Reader:
             return None
         for a, b in ((part.this, part.expression), (part.expression, part.this)):
             if _belongs(a, left) and _belongs(b, right):
-                return convert(a, Scope(left.names)), convert(b, Scope(right.names))
+                return convert(a, left.scope()), convert(b, right.scope())
         return None
 
     # ---- SELECT ------------------------------------------------------------------------------------------------------
@@ -341,7 +345,7 @@ class Reader:
             relation = self.joined(relation, join, waiting)
         whole = where.this if where is not None and len(waiting) == len(conditions) else None
         relation = self.chosen(relation, waiting, values, whole)
-        scope = Scope({**relation.names, **values.names})
+        scope = relation.scope(values.names)
         plan = relation.plan
         items = self.items(node, relation, scope)
         group = node.args.get("group")
@@ -370,7 +374,7 @@ class Reader:
                 waiting = [other for other in waiting if other is not part]
         if not waiting:
             return relation
-        plan, scope = relation.plan, Scope({**relation.names, **(values.names if values is not None else {})})
+        plan, scope = relation.plan, relation.scope(values.names if values is not None else None)
         within = values.within(plan) if values is not None else {}
         joined = {k: v for k, v in values.before.items() if px.Column(k) not in within} if values is not None else {}
         if values is not None:
@@ -427,7 +431,7 @@ class Reader:
                 or (owner == "" and (relation.names.keys() - {("", name)}) and _doubled(relation, name))
             ):
                 continue
-            expr = convert(replaced[name], Scope(dict(relation.names))) if name in replaced else px.Column(actual)
+            expr = convert(replaced[name], relation.scope()) if name in replaced else px.Column(actual)
             out.append((name if table else actual, expr))
         return out
 

@@ -12,11 +12,12 @@ from typing import Any, NoReturn
 import bastion_plan.functions  # noqa: F401  (fills the registry)
 from bastion_plan import dtypes as dt
 from bastion_plan import expressions as px
-from bastion_plan.dtypes import DType
+from bastion_plan.dtypes import DType, Schema
 from bastion_plan.errors import BindError, InputError, LimitError, did_you_mean
 from bastion_plan.functions import registry
 from bastion_plan.functions.calls import make_call
 from bastion_plan.functions.spec import Function, Shape
+from bastion_plan.typing import expr_dtype
 from sqlglot import exp
 
 from bastion.expr.binding import build
@@ -28,9 +29,13 @@ from bastion.sql_functions import NAMES, NODES, ranked
 
 @dataclass
 class Scope:
-    """The columns an expression may name. names: (table or "", column) -> name in the frame, in order of the tables."""
+    """The columns an expression may name.
+
+    names: (table or "", column) -> name in the frame, in order of the tables. schema: of the frame, as far as it is known.
+    """
 
     names: dict[tuple[str, str], str] = field(default_factory=dict)
+    schema: Schema = field(default_factory=dict)
     aliases: dict[str, px.AnyExpr] = field(default_factory=dict)
 
     def has_table(self, name: str) -> bool:
@@ -279,11 +284,21 @@ def _is(node: exp.Expression, scope: Scope, go: Any) -> px.AnyExpr:
 
 
 def _not(node: exp.Expression, scope: Scope, go: Any) -> px.AnyExpr:
-    del scope
     inner = node.this.unnest()
     if isinstance(inner, exp.Is) and isinstance(inner.expression, exp.Null):
         return px.Call("is_not_null", (go(inner.this),))
-    return px.Call("not_", (go(node.this),))
+    plan = go(node.this)
+    if _is_whole(plan, scope) is True:
+        refuse(node, "NOT of a whole number", f"Write {inner.sql()} = 0; or ~{inner.sql()} for its bits.")
+    return px.Call("not_", (plan,))
+
+
+def _is_whole(plan: px.AnyExpr, scope: Scope) -> bool | None:
+    """Whether an expression gives whole numbers; None where that shows when the plan is bound only."""
+    try:
+        return expr_dtype(plan, scope.schema).is_integer
+    except BindError:
+        return None
 
 
 def _neg(node: exp.Expression, scope: Scope, go: Any) -> px.AnyExpr:
@@ -464,9 +479,11 @@ def _nullif(node: exp.Expression, scope: Scope, go: Any) -> px.AnyExpr:
 
 
 def _bits_turned(node: exp.Expression, scope: Scope, go: Any) -> px.AnyExpr:
-    """`~v`: all bits turned, which is the exclusive or with a number of ones."""
-    del scope
-    return px.Call("xor", (go(node.this), literal(-1)))
+    """`~v`: all bits turned."""
+    plan = go(node.this)
+    if _is_whole(plan, scope) is False:
+        refuse(node, "~ of something other than a whole number", "Write NOT.")
+    return px.Call("not_", (plan,))
 
 
 def _coalesce(node: exp.Expression, scope: Scope, go: Any) -> px.AnyExpr:

@@ -11,7 +11,7 @@ from bastion_plan.nodes import Node
 from sqlglot import exp
 
 from bastion.sql_clauses import conjuncts
-from bastion.sql_expressions import Scope, convert, refuse
+from bastion.sql_expressions import convert, refuse
 
 if TYPE_CHECKING:
     from bastion.sql import Reader, Relation
@@ -85,8 +85,8 @@ def existing(reader: Reader, relation: Relation, part: exp.Expression) -> Relati
         if not all(_has(column, theirs) for column in condition.find_all(exp.Column)):
             refuse(condition, "a condition of EXISTS on the query around it that is no equality", _KEYED)
     theirs = reader.chosen(theirs, waiting)
-    on_theirs = tuple(convert(mine, Scope(dict(theirs.names))) for _, (mine, _) in keys)
-    on_ours = tuple(convert(other, Scope(dict(relation.names))) for _, (_, other) in keys)
+    on_theirs = tuple(convert(mine, theirs.scope()) for _, (mine, _) in keys)
+    on_ours = tuple(convert(other, relation.scope()) for _, (_, other) in keys)
     plan = n.Join(relation.plan, theirs.plan, "anti" if negated else "semi", on_ours, on_theirs)  # type: ignore[arg-type]
     return Joined(plan, relation.schema, relation.names)
 

@@ -9,7 +9,7 @@ from typing import Any
 from bastion_plan import expressions as px
 from bastion_plan.errors import InputError
 
-from bastion.expr.core import Expr, as_plan, column, one_column, selector_dtype
+from bastion.expr.core import Expr, column, one_column, selector_dtype
 
 
 class SelectorExpr(Expr):
@@ -45,13 +45,20 @@ class SelectorExpr(Expr):
         return SelectorExpr(exclude_from(self.plan, columns, *more_columns))
 
 
+class Columns(Expr):
+    """What `pl.col("a", "b")`, `pl.all()` and their like stand for: an expression, once for each of the columns."""
+
+    __slots__ = ()
+
+    def exclude(self, columns: Any, *more_columns: Any) -> Columns:
+        """Leave columns out."""
+        return Columns(exclude_from(self.plan, columns, *more_columns))
+
+
 def _combine(kind: str, left: SelectorExpr, right: Any) -> SelectorExpr | None:
-    """Return the combination of two selections; None where the right side is no selection."""
-    plan = as_plan(right) if isinstance(right, Expr) else None
-    if isinstance(plan, px.Column) and kind != "difference":
-        plan = px.Selector("by_name", (plan.name,))
-    if isinstance(plan, px.Selector):
-        return SelectorExpr(px.Selector(kind, of=(left.plan, plan)))  # type: ignore[arg-type]
+    """Return the combination of two selections; None where the right side is no selection: `pl.col(…)` is its values."""
+    if isinstance(right, SelectorExpr):
+        return SelectorExpr(px.Selector(kind, of=(left.plan, right.plan)))  # type: ignore[arg-type]
     return None
 
 

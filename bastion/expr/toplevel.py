@@ -15,13 +15,13 @@ import bastion.expr.methods  # noqa: F401  (gives Expr its methods)
 from bastion.expr.binding import build, signature
 from bastion.expr.core import Expr, all_of, as_plan, column, no_member, one_column, plans
 from bastion.expr.literals import literal
-from bastion.expr.selectors import SelectorExpr, exclude_from
+from bastion.expr.selectors import Columns, exclude_from
 
 
 def _column(name: Any, *more_names: Any) -> Expr:
     """Columns by name, pattern (`^…$`) or data type."""
     plan = column(name, *more_names)
-    return SelectorExpr(plan) if isinstance(plan, px.Selector) else Expr(plan)
+    return Columns(plan) if isinstance(plan, px.Selector) else Expr(plan)
 
 
 class _Col:
@@ -57,7 +57,7 @@ def lit(value: Any, dtype: Any = None, *, allow_object: bool = False) -> Expr:
 def all(*names: Any, ignore_nulls: bool = True) -> Expr:
     """All columns; with names: whether all values are true."""
     if not names:
-        return SelectorExpr(px.Selector("all"))
+        return Columns(px.Selector("all"))
     return _column(*names).all(ignore_nulls=ignore_nulls)  # type: ignore[attr-defined,no-any-return,misc]
 
 
@@ -68,23 +68,23 @@ def any(*names: Any, ignore_nulls: bool = True) -> Expr:
 
 def exclude(columns: Any, *more_columns: Any) -> Expr:
     """All columns but these."""
-    return SelectorExpr(exclude_from(px.Selector("all"), columns, *more_columns))
+    return Columns(exclude_from(px.Selector("all"), columns, *more_columns))
 
 
 def nth(*indices: Any) -> Expr:
     """Columns by position."""
     items = [i for index in indices for i in (index if isinstance(index, list | tuple) else [index])]
-    return SelectorExpr(px.Selector("by_index", tuple(items)))
+    return Columns(px.Selector("by_index", tuple(items)))
 
 
 def first(*columns: Any) -> Expr:
     """The first column; with names: the first value of each."""
-    return _column(*columns).first() if columns else SelectorExpr(px.Selector("first"))  # type: ignore[attr-defined,no-any-return,misc]
+    return _column(*columns).first() if columns else Columns(px.Selector("first"))  # type: ignore[attr-defined,no-any-return,misc]
 
 
 def last(*columns: Any) -> Expr:
     """The last column; with names: the last value of each."""
-    return _column(*columns).last() if columns else SelectorExpr(px.Selector("last"))  # type: ignore[attr-defined,no-any-return,misc]
+    return _column(*columns).last() if columns else Columns(px.Selector("last"))  # type: ignore[attr-defined,no-any-return,misc]
 
 
 def count(*columns: Any) -> Expr:

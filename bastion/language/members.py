@@ -23,7 +23,7 @@ from bastion.client.preview import FakeFrame
 from bastion.client.spending import Estimate
 from bastion.expr.core import Expr
 from bastion.expr.methods import NAMESPACES, SPECIAL, SPECIAL_IN, Namespace
-from bastion.expr.selectors import SelectorExpr
+from bastion.expr.selectors import Columns, SelectorExpr
 from bastion.expr.toplevel import Then, When
 from bastion.language.limits import Limits, over
 from bastion.render.charts import Chart
@@ -183,6 +183,7 @@ GROUPS = [
 MEMBERS: dict[type, Table] = {
     Expr: _table(_expression_names()),
     SelectorExpr: _table({*_expression_names(), "as_expr", "exclude"}),
+    Columns: _table({*_expression_names(), "exclude"}),
     Then: _table({*_expression_names(), "when", "otherwise"}),
     When: _table(["then"]),
     RemoteLazyFrame: _table(FRAME) | {"schema": lambda frame: dict(frame.schema)},

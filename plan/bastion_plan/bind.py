@@ -1,8 +1,8 @@
 """Names and types of a plan against public facts: what exists for this identity, with which columns and types.
 
-A bound plan has no selectors and no name changes left; saved frames are inlined, so every Scan is an uploaded table; and
-each expression of a Select, a WithColumns, a key or an aggregate is a plain `Column` or an `Alias`, so that its output
-name can be read off it.
+A bound plan has no selectors and no name changes left, and `~` of whole numbers is a subtraction; saved frames are
+inlined, so every Scan is an uploaded table; and each expression of a Select, a WithColumns, a key or an aggregate is a
+plain `Column` or an `Alias`, so that its output name can be read off it.
 
 INVARIANT: a dataset that does not exist and one that this identity may not see give the same error.
 """
@@ -49,7 +49,8 @@ class TableFacts(Protocol):
 class BoundPlan:
     """A plan whose names and types are known to fit.
 
-    root: selectors expanded to columns, saved frames inlined (so every Scan is an uploaded table).
+    root: selectors expanded to columns, `~` of whole numbers as subtractions, saved frames inlined (so every Scan is an
+        uploaded table).
     schema: of the result.
     schemas: of every node of root, by the node itself (equal nodes have equal schemas).
     """

@@ -27,13 +27,15 @@ from bastion_plan.expressions import (
     Ternary,
 )
 from bastion_plan.functions.registry import get
-from bastion_plan.typing import expr_name, root_name
+from bastion_plan.typing import describe, expr_name, root_name
 from bastion_plan.validate import expr_size
 
 #: longest column pattern, in characters
 MAX_PATTERN = 256
 #: most expressions and constants of a plan whose selectors are expanded
 MAX_EXPANSION = 150_000
+#: where whole numbers end
+MOST = 2**127
 
 _CLASSES: dict[str, Callable[[DType], bool]] = {
     "numeric": lambda t: t.is_numeric,
@@ -335,7 +337,28 @@ class Expander:
             return [msgspec.structs.replace(call, args=self.expand_all(call.args, spend=False))]
         if not call.args:
             return [call]
-        return [msgspec.structs.replace(call, args=tuple(row)) for row in self._zip(call.args)]
+        made = (msgspec.structs.replace(call, args=tuple(row)) for row in self._zip(call.args))
+        return [self._turned(one) if call.function == "not_" else one for one in made]
+
+    def _turned(self, call: Call) -> Expr:
+        """Return `~` of whole numbers as the subtraction that it is.
+
+        INVARIANT: what judges and runs a bound plan meets no bits here: the guard takes such numbers apart as it does others.
+        """
+        if len(call.args) != 1:
+            return call
+        inner = bare = call.args[0]
+        found = describe(inner, self.schema)
+        while isinstance(bare, Alias):
+            bare = bare.input
+        if isinstance(bare, Literal) and bare.dtype.kind == "DynInt" and -MOST <= ~bare.value < MOST:
+            turned = Literal(bare.dtype, ~bare.value)
+            return turned if bare is inner else Alias(turned, found.name)
+        if not found.dtype.is_integer:
+            return call
+        bits = found.dtype.kind.removeprefix("UInt")
+        ones = Literal(found.dtype, 2 ** int(bits) - 1) if bits.isdigit() else Literal(dt.DYN_INT, -1)
+        return Alias(Call("sub", (ones, inner)), found.name)
 
     def _zip(self, exprs: Sequence[Expr]) -> list[list[Expr]]:
         """Expand side by side: all of one length, or of length one."""

@@ -235,4 +235,6 @@ def _widest(shapes: Sequence[Shape]) -> Shape:
 
 
 def _constant(expr: Expr) -> Any:
+    while isinstance(expr, Alias):
+        expr = expr.input
     return expr.value if isinstance(expr, Literal) else UNKNOWN

@@ -95,6 +95,9 @@ def test_expressions_equal_the_builders(run: Run) -> None:
         run("import polars.selectors as cs\ncs.numeric() - cs.by_name('a')").value.plan
         == (pl.selectors.numeric() - pl.selectors.by_name("a")).plan
     )
+    assert run("~pl.col('Pclass')").value.plan == (~pl.col("Pclass")).plan
+    turned = run("dataset('titanic').group_by(~pl.col('Pclass')).agg(pl.len()).fetch()").value
+    assert sorted(turned["Pclass"]) == [-4, -3, -2]
     assert run("pl.col.Age.fill_null(0)").value.plan == pl.col("Age").fill_null(0).plan
 
 

@@ -17,7 +17,7 @@ import bastion.expressions as pl
 
 N = 80
 T = Q("t")
-code, other, pay = pl.col("code"), pl.col("other"), pl.col("pay")
+code, other, pay, wage = pl.col("code"), pl.col("other"), pl.col("pay"), pl.col("wage")
 
 
 def world(profile: str = "default") -> World:
@@ -27,6 +27,7 @@ def world(profile: str = "default") -> World:
             "code": [8 if i < 3 else i % 4 for i in range(N)],
             "other": [i % 8 for i in range(N)],
             "pay": [100.0 + i for i in range(N)],
+            "wage": [100 + i for i in range(N)],
             "ill": [i % 3 for i in range(N)],
             "flag": [i % 2 == 0 for i in range(N)],
         }
@@ -36,6 +37,7 @@ def world(profile: str = "default") -> World:
         "code": "quasi",
         "other": "quasi",
         "pay": "measure",
+        "wage": "measure",
         "ill": "sensitive",
         "flag": "quasi",
     }
@@ -84,6 +86,33 @@ def test_the_strict_profile_takes_them_as_keys_of_columns_that_may_be_keys():
         T.select((other & 1).sum()),
     ):
         assert outcome(query, "strict") is not Outcome.RELEASE
+
+
+@pytest.mark.parametrize("profile", ["default", "strict"])
+def test_bits_turned_are_judged_as_the_subtraction_that_they_are(profile):
+    for turned, minus in (
+        (T.select((~wage).sum()), T.select((-1 - wage).sum().alias("wage"))),
+        (T.group_by("flag").agg((~wage).mean()), T.group_by("flag").agg((-1 - wage).mean().alias("wage"))),
+        (T.select((~wage).median()), T.select((-1 - wage).median().alias("wage"))),
+        (T.group_by(~other).agg(pl.len()), T.group_by((-1 - other).alias("other")).agg(pl.len())),
+        (T.group_by(~pl.col("ill")).agg(pl.len()), T.group_by((-1 - pl.col("ill")).alias("ill")).agg(pl.len())),
+        (T.filter(~code == -9).select(wage.mean()), T.filter(-1 - code == -9).select(wage.mean())),
+        (T.select((~wage * other).sum()), T.select(((-1 - wage) * other).sum().alias("wage"))),
+    ):
+        one, two = world(profile).ask(turned.plan), world(profile).ask(minus.plan)
+        assert one.verdict.outcome is two.verdict.outcome
+        assert (one.table is None) is (two.table is None)
+        assert one.table is None or one.table.equals(two.table)
+    assert outcome(T.select((~wage).sum()), profile) is Outcome.RELEASE
+
+
+@pytest.mark.parametrize("dtype", [polars.Int64, polars.UInt16, polars.UInt64])
+def test_bits_turned_hide_nobody_who_dominates(dtype):
+    """Of an unsigned column they are 65535 - x: the largest of which is the smallest person's."""
+    rich = [100] * (N - 1) + [60_000]
+    frame = polars.DataFrame({"id": range(N), "wage": polars.Series(rich, dtype=dtype)})
+    held = World().add("t", frame, Policy.default(), {"id": "identifier", "wage": "measure"})
+    assert held.ask(T.select((~wage).sum()).plan).verdict.outcome is not Outcome.RELEASE
 
 
 def test_booleans_and_integers_do_not_meet():

@@ -180,6 +180,8 @@ SAME = [
     ("SELECT k, MAX(v) OVER w AS h, MIN(v) OVER w AS l FROM a WINDOW w AS (PARTITION BY k)", "SELECT k, MAX(v) OVER (PARTITION BY k) AS h, MIN(v) OVER (PARTITION BY k) AS l FROM a"),
     ("SELECT k, RANK() OVER (w ORDER BY v) AS r FROM a WHERE v IS NOT NULL AND k IS NOT NULL WINDOW u AS (PARTITION BY k), w AS (u)", "SELECT k, RANK() OVER (PARTITION BY k ORDER BY v) AS r FROM a WHERE v IS NOT NULL AND k IS NOT NULL"),
     ("SELECT ~v AS r, ~(k & 3) AS q FROM a WHERE ~v < 2", "SELECT -v - 1 AS r, -(k & 3) - 1 AS q FROM a WHERE -v - 1 < 2"),
+    ("SELECT k, ~SUM(v) AS n FROM a WHERE v IS NOT NULL GROUP BY k", "SELECT k, -SUM(v) - 1 AS n FROM a WHERE v IS NOT NULL GROUP BY k"),
+    ("SELECT v FROM a WHERE ~v > ~(SELECT MAX(w) FROM b)", "SELECT v FROM a CROSS JOIN (SELECT MAX(w) AS m FROM b) AS t WHERE v < t.m"),
     ("SELECT k, s, SUM(v) AS t FROM a GROUP BY ALL", "SELECT k, s, SUM(v) AS t FROM a GROUP BY k, s"),
 ]  # fmt: skip
 
@@ -217,6 +219,9 @@ def test_a_spread_of_everybody() -> None:
         ("SELECT k FROM a WHERE k NOT IN (SELECT k FROM b)", "IN over a subquery"),
         ("SELECT k FROM a WHERE v > 1 OR k IN (SELECT k FROM b)", "IN over a subquery"),
         ("SELECT k FROM a WHERE k IN (SELECT k, w FROM b)", "several columns"),
+        ("SELECT NOT k FROM a", "NOT of a whole number"),
+        ("SELECT ~b FROM a", "~ of something other"),
+        ("SELECT ~x FROM a", "~ of something other"),
         ("SELECT k FROM a GROUP BY k QUALIFY COUNT(*) > 1", "QUALIFY together"),
         ("SELECT DISTINCT ON (k) k, SUM(v) FROM a GROUP BY k", "DISTINCT ON together"),
         ("SELECT v FILTER (WHERE b) FROM a", "."),

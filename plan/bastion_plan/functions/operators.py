@@ -8,7 +8,7 @@ from bastion_plan.dtypes import BOOLEAN, DATE, FLOAT64, DType, duration
 from bastion_plan.errors import BindError
 from bastion_plan.functions.entries import column, elementwise, flag, value
 from bastion_plan.functions.registry import register
-from bastion_plan.functions.rules import always, mismatch, same, settle, supertype
+from bastion_plan.functions.rules import always, mismatch, settle, supertype
 from bastion_plan.functions.spec import UNKNOWN, Flow, Function, Given, Option
 
 ARITHMETIC = "Row by row; with a constant it is an affine function that the guard can judge as its column, with another column it mixes their values."
@@ -164,6 +164,10 @@ def _negated(given: Given) -> DType:
     if given.first.kind == "Int128":
         msg = "neg is not there for Int128."
         raise BindError(msg, code="plan.bind.types", next_step="Subtract the value from 0.")
+    return settle(given.first, _value(given, 0))
+
+
+def _turned(given: Given) -> DType:
     return settle(given.first, _value(given, 0))
 
 
@@ -344,10 +348,10 @@ register(
         ),
         elementwise(
             "not_",
-            "boolean",
-            same,
-            "Whether the value is false.",
-            reason="Row by row; the other side of a predicate is as telling as the predicate.",
+            BITS,
+            _turned,
+            "Whether the value is false; of integers, all bits turned: -x - 1, or in unsigned types their largest value less x.",
+            reason="Row by row; the other side of a predicate is as telling as the predicate. Of integers it is the subtraction, and judged as that.",
             aliases=("__invert__",),
             sql=("not",),
         ),
