@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import polars
 import pytest
 from bastion_server import start
@@ -202,6 +203,22 @@ def test_what_was_approved_counts(place):
     place.owner.approve(request.id)
     told = denied.value.wait(60)["pay"][0]
     assert total(people.filter(pl.col("age") < 45)) == told, "answered as what was approved"
+
+
+def test_what_was_only_logged_counts(place):
+    """Of eleven people the rows of ten have left: not near to what was asked, and yet it is one person's pay."""
+    logged = msgspec.structs.replace(place.policy(), unsafe_handling=bp.Log())
+    place.owner.client.polars.send_df(PEOPLE, name=place.name("people"), unit="id", policy=logged)
+    people = place.frame("alice", "people")
+    rows = people.filter(pl.col("id").is_between(20, 49)).select("id", "pay").fetch()
+    assert place.people["alice"].last.note.logged_unsafe
+    assert rows.height == 30
+    place.owner.set_policy(place.name("people"), place.policy())
+    eleven = pl.col("id").is_between(20, 29) | (pl.col("id") == TARGET)
+    known = rows.filter(polars.col("id") < 30)["pay"].sum()
+    assert total(place.frame("bob", "people").filter(eleven)) == known + PAY, "bob was shown nothing"
+    told = total(place.frame("alice", "people").filter(eleven))
+    assert told is None or abs(told - known - PAY) > 1
 
 
 @pytest.fixture
