@@ -19,7 +19,7 @@ from sqlglot.errors import SqlglotError
 
 from bastion.sql_clauses import conjuncts, renamed
 from bastion.sql_expressions import Scope, convert, is_aggregate, place, refuse
-from bastion.sql_subqueries import Values, existing, names_value, with_windows
+from bastion.sql_subqueries import Values, among, existing, names_value, with_windows
 
 MAX_QUERY = 100_000
 #: what gives a plan's schema
@@ -240,18 +240,6 @@ class Reader:
         join.set("method", None)
         join.set("using", [exp.to_identifier(name, quoted=True) for name in both])
 
-    def among(self, relation: Relation, part: exp.Expression) -> Relation | None:
-        """Return the rows whose value is in a subquery; None of another condition."""
-        part = part.unnest()
-        if not isinstance(part, exp.In) or not part.args.get("query") or part.args.get("negate"):
-            return None
-        inner = self.query(part.args["query"])
-        if len(inner.schema) != 1:
-            refuse(part, "IN over a subquery of several columns")
-        key = convert(part.this, relation.scope())
-        plan = n.Join(relation.plan, inner.plan, "semi", (key,), (px.Column(next(iter(inner.schema))),))  # type: ignore[arg-type]
-        return Relation(plan, relation.schema, relation.names)
-
     @staticmethod
     def _how(join: exp.Join) -> str:
         if join.args.get("method"):
@@ -368,7 +356,7 @@ class Reader:
         """Return the rows for which all conditions hold. values: numbers of subqueries in them. whole: the conditions as one."""
         waiting = [*conditions]
         for part in conditions:
-            found = self.among(relation, part) or existing(self, relation, part)
+            found = among(self, relation, part) or existing(self, relation, part)
             if found is not None:
                 relation = found
                 waiting = [other for other in waiting if other is not part]

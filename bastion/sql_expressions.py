@@ -25,6 +25,8 @@ from bastion.expr.core import MAX_LEVELS
 from bastion.expr.literals import literal
 from bastion.sql_clauses import filtered, pattern
 from bastion.sql_functions import NAMES, NODES, ranked
+from bastion.sql_instead import NAMES as CALLED
+from bastion.sql_instead import instead, window
 
 
 @dataclass
@@ -86,7 +88,7 @@ def place(node: exp.Expression) -> str:
 def refuse(node: exp.Expression, what: str, step: str = "") -> NoReturn:
     """Refuse a part of a query by name and position."""
     msg = f"{what} is not part of the SQL of this language{place(node)}."
-    raise InputError(msg, code="input.sql", next_step=step, details={"sql": node.sql()[:200]})
+    raise InputError(msg, code="input.sql", next_step=step or instead(node), details={"sql": node.sql()[:200]})
 
 
 # ---- functions by SQL name --------------------------------------------------------------------------------------------
@@ -173,7 +175,10 @@ def _check_settings(node: exp.Expression) -> None:
 
 
 def _name_of(node: exp.Expression) -> str:
-    return node.key.replace("_", " ").upper() if not isinstance(node, exp.Anonymous) else f"the function {node.name}"
+    if isinstance(node, exp.Anonymous):
+        return f"the function {node.name}"
+    name = node.key.replace("_", " ").upper()
+    return CALLED.get(name, name)
 
 
 def _binary(name: str, left: px.AnyExpr, right: px.AnyExpr) -> px.AnyExpr:
@@ -221,11 +226,7 @@ def _if(node: exp.Expression, scope: Scope, go: Any) -> px.AnyExpr:
 def _in(node: exp.Expression, scope: Scope, go: Any) -> px.AnyExpr:
     del scope
     if node.args.get("query"):
-        refuse(
-            node,
-            "IN over a subquery",
-            "As one of the conditions that AND joins in WHERE it is a SEMI JOIN; for NOT IN write an ANTI JOIN.",
-        )
+        refuse(node, "IN over a subquery inside an expression")
     values = [go(v) for v in node.expressions]
     subject = go(node.this)
     if all(isinstance(v, px.Literal) for v in values):
@@ -502,9 +503,7 @@ def _window(node: exp.Expression, scope: Scope, go: Any) -> px.AnyExpr:
     if (found := ranked(node, go)) is not None:
         return found
     if node.args.get("order") or node.args.get("spec") or node.args.get("alias"):
-        refuse(
-            node, "a window with an order or a frame", "Use PARTITION BY alone, or .over(…, order_by=…) on expressions."
-        )
+        refuse(node, "a window with an order or a frame", window(node))
     keys = tuple(go(k) for k in node.args.get("partition_by") or ())
     inner = go(node.this)
     if not is_aggregate(inner):

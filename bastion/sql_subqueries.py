@@ -51,6 +51,50 @@ def _insert(window: exp.Window, known: dict[str, exp.Window]) -> None:
     window.set("alias", None)
 
 
+def among(reader: Reader, relation: Relation, part: exp.Expression) -> Relation | None:
+    """Return the rows for which value [NOT] IN (SELECT …) holds; None of another condition.
+
+    As in SQL, NOT IN keeps no row whose value is missing, and none where the subquery gives a missing value; of a subquery without
+    rows it is true of all. Each of the three is an anti join.
+
+    Raises:
+        InputError: a subquery of several columns.
+    """
+    from bastion.sql import Relation as Joined
+
+    inside, negated = part.unnest(), False
+    while isinstance(inside, exp.Not):
+        inside, negated = inside.this.unnest(), not negated
+    if not isinstance(inside, exp.In) or not inside.args.get("query"):
+        return None
+    try:
+        inner = reader.query(inside.args["query"])
+    except BindError as error:
+        if any(
+            _has(column, relation)
+            for column in inside.args["query"].find_all(exp.Column)
+            if column.name == error.details.get("column")
+        ):
+            step = "Write EXISTS (SELECT … WHERE theirs.k = ours.k AND …)."
+            refuse(inside, "IN over a subquery that names columns of the query around it", step)
+        raise
+    if len(inner.schema) != 1:
+        refuse(inside, "IN over a subquery of several columns", "Let it give one column; for several write EXISTS.")
+    key, theirs = convert(inside.this, relation.scope()), px.Column(next(iter(inner.schema)))
+    if not negated:
+        plan: Node = n.Join(relation.plan, inner.plan, "semi", (key,), (theirs,))  # type: ignore[arg-type]
+        return Joined(plan, relation.schema, relation.names)
+    plan = n.Join(relation.plan, inner.plan, "anti", (key,), (theirs,))  # type: ignore[arg-type]
+    missing, any_row = (
+        px.Call("is_null", (key,)),
+        px.Call("or_", (px.Call("is_null", (theirs,)), px.Call("is_not_null", (theirs,)))),
+    )
+    every = px.Call("or_", (missing, px.Call("is_not_null", (key,))))
+    plan = n.Join(plan, inner.plan, "anti", (every,), (px.Call("is_null", (theirs,)),))  # type: ignore[arg-type]
+    plan = n.Join(plan, inner.plan, "anti", (missing,), (any_row,))  # type: ignore[arg-type]
+    return Joined(plan, relation.schema, relation.names)
+
+
 def existing(reader: Reader, relation: Relation, part: exp.Expression) -> Relation | None:
     """Return the rows for which [NOT] EXISTS (SELECT … WHERE theirs = ours) holds; None of another condition.
 
@@ -132,6 +176,8 @@ class Values:
         self.after: dict[str, Node] = {}
         for found in [*node.find_all(exp.Subquery)]:
             if found.parent_select is node and not isinstance(found.parent, exp.From | exp.Join | exp.In | exp.Exists):
+                if isinstance(found.parent, exp.Any | exp.All):
+                    refuse(found.parent, f"{found.parent.key.upper()} of a subquery")
                 clause = found.find_ancestor(exp.Where, exp.Select)
                 self._take(found, self.before if isinstance(clause, exp.Where) else self.after)
 

@@ -8,6 +8,7 @@ import msgspec
 import polars
 import pytest
 from bastion_plan import nodes as n
+from bastion_plan.bind import bind
 from bastion_plan.expressions import Column
 from bastion_policy.model import Aggregation, Policy, Role, RoleKind, Suppress
 from bastion_policy.verdict import Outcome
@@ -15,6 +16,7 @@ from drive import World
 from query import Q, inline
 
 import bastion.expressions as pl
+from bastion.sql import parse_sql
 
 PATIENTS = polars.DataFrame(
     {
@@ -204,3 +206,18 @@ def test_the_same_people_in_two_tables_are_told(profile: str, how: str) -> None:
         w.facts[name] = msgspec.structs.replace(w.facts[name], unit_domain="people")
     found = w.ask(R.join(Q("s"), on="id", how=how).select(n=pl.len()).plan).released
     assert found["n"].to_list() == [1200 if how == "semi" else 400]
+
+
+@pytest.mark.parametrize("profile", ["default", "strict"])
+def test_not_in_of_sql_is_judged_as_an_anti_join(profile: str) -> None:
+    """`NOT IN` of groups that were told is answered, and of another table of people it is not."""
+    world = WORLDS[profile]
+
+    def ask(condition: str) -> Any:
+        query = f"SELECT COUNT(*) AS n, AVG(cost) AS m FROM p WHERE {condition}"
+        tables = {"p": n.Scan("p"), "d": n.Scan("d")}
+        return world.ask(parse_sql(query, tables, lambda plan: bind(plan, world.facts).schema))
+
+    large = "SELECT ward FROM p GROUP BY ward HAVING AVG(cost) > 23.9"
+    assert ask(f"ward NOT IN ({large})").released.rows() == ask("ward = 'a'").released.rows()
+    assert ask("doctor NOT IN (SELECT did FROM d)").verdict.outcome is not Outcome.RELEASE

@@ -124,6 +124,16 @@ QUERIES = [
     "SELECT k, m FROM (SELECT k, MAX(v) AS m FROM a GROUP BY k) AS t WHERE m > 2",
     "SELECT k, SUM(v) OVER (PARTITION BY k) AS t FROM a",
     "SELECT k, COUNT(*) AS n FROM a WHERE v > (1 + 1) GROUP BY k HAVING AVG(x) > 0",
+    "SELECT v FROM a WHERE k IN (SELECT k FROM b)",
+    "SELECT v FROM a WHERE k NOT IN (SELECT k FROM b)",
+    "SELECT v FROM a WHERE k NOT IN (SELECT k FROM b WHERE k IS NOT NULL)",
+    "SELECT k, v FROM a WHERE k NOT IN (SELECT k FROM b WHERE w > 100)",
+    "SELECT v FROM a WHERE NOT (k IN (SELECT k FROM b WHERE k IS NOT NULL)) AND v > 0",
+    "SELECT v FROM a WHERE NOT k NOT IN (SELECT k FROM b) AND k NOT IN (SELECT v FROM a WHERE v > 1)",
+    "SELECT s, COUNT(*) AS n FROM a WHERE s NOT IN (SELECT s FROM b WHERE w = 10 AND s IS NOT NULL) GROUP BY s",
+    "SELECT v FROM a WHERE k + 1 NOT IN (SELECT MIN(k) FROM b WHERE k IS NOT NULL GROUP BY w)",
+    "SELECT k, COUNT(*) AS n FROM a GROUP BY k UNION ALL SELECT NULL AS k, COUNT(*) AS n FROM a",
+    "SELECT a.v FROM a LEFT JOIN (SELECT k, COUNT(*) AS n FROM b GROUP BY k) AS u ON a.k = u.k WHERE u.n IS NOT NULL OR a.v > 4",
     "SELECT k & 1 AS p, v | 4 AS q, k & v AS r FROM a WHERE (v & 3) = 1 AND b",
 ]
 
@@ -216,7 +226,9 @@ def test_a_spread_of_everybody() -> None:
         ("SELECT STRING_AGG(s, ',' ORDER BY s) FROM a", "."),
         ("SELECT k FROM a TABLESAMPLE 10%", "."),
         ("SELECT k FROM a GROUP BY ROLLUP (k)", "."),
-        ("SELECT k FROM a WHERE k NOT IN (SELECT k FROM b)", "IN over a subquery"),
+        ("SELECT k FROM a WHERE v > 1 OR k NOT IN (SELECT k FROM b)", "IN over a subquery"),
+        ("SELECT k FROM a WHERE k NOT IN (SELECT k FROM b WHERE w > a.v)", "columns of the query around it"),
+        ("SELECT k FROM a WHERE k = ANY (SELECT k FROM b)", "ANY of a subquery"),
         ("SELECT k FROM a WHERE v > 1 OR k IN (SELECT k FROM b)", "IN over a subquery"),
         ("SELECT k FROM a WHERE k IN (SELECT k, w FROM b)", "several columns"),
         ("SELECT NOT k FROM a", "NOT of a whole number"),
@@ -266,6 +278,52 @@ def test_a_spread_of_everybody() -> None:
 def test_what_is_not_offered_is_refused_by_name(query: str, word: str) -> None:
     with pytest.raises(InputError, match=word):
         ours(query, frames(1, 5))
+
+
+@pytest.mark.parametrize(
+    ("query", "step"),
+    [
+        ("SELECT k FROM a GROUP BY ROLLUP (k)", "UNION ALL SELECT NULL AS k"),
+        ("SELECT k, s FROM a GROUP BY CUBE (k, s)", "UNION ALL SELECT NULL AS k"),
+        ("SELECT k FROM a GROUP BY GROUPING SETS ((k), ())", "UNION ALL SELECT NULL AS k"),
+        ("WITH RECURSIVE t AS (SELECT 1) SELECT * FROM t", "as frames"),
+        ("SELECT k FROM a WHERE v > 1 OR k IN (SELECT k FROM b)", "LEFT JOIN"),
+        ("SELECT k FROM a GROUP BY k HAVING k IN (SELECT k FROM b)", "Group in a subquery"),
+        ("SELECT k FROM a WHERE v > ALL (SELECT w FROM b)", "SELECT MAX"),
+        ("SELECT k FROM a WHERE (k, v) IN (SELECT k, w FROM b)", "EXISTS"),
+        ("SELECT k FROM a WHERE k IN (VALUES (1))", "k IN (1, 2)"),
+        ("SELECT a.k FROM a JOIN b ON a.k > b.k", "join_where"),
+        ("SELECT FIRST_VALUE(v) OVER (PARTITION BY k ORDER BY d) FROM a", "an expression of a frame, such as"),
+        ("SELECT SUM(v) OVER (ORDER BY d DESC) FROM a", "an expression of a frame, such as"),
+    ],
+)
+def test_what_is_not_offered_says_what_to_write(query: str, step: str) -> None:
+    with pytest.raises(InputError) as refused:
+        ours(query, frames(1, 5))
+    assert step in refused.value.next_step
+
+
+@pytest.mark.parametrize(
+    ("window", "values"),
+    [
+        ("SUM(v) OVER (ORDER BY d)", [1, 3, 6, 10, 15]),
+        ("SUM(v) OVER (PARTITION BY k ORDER BY d)", [1, 2, 4, 6, 9]),
+        ("MAX(v) OVER (ORDER BY d ROWS UNBOUNDED PRECEDING)", [1, 2, 3, 4, 5]),
+        ("COUNT(v) OVER (PARTITION BY k ORDER BY d ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)", [1, 1, 2, 2, 3]),
+        ("SUM(v) OVER (ORDER BY d ROWS BETWEEN 1 PRECEDING AND CURRENT ROW)", [1, 3, 5, 7, 9]),
+        ("AVG(v) OVER (PARTITION BY k ORDER BY d ROWS 1 PRECEDING)", [1, 2, 2, 3, 4]),
+    ],
+)
+def test_frames_of_windows_say_the_expression_that_they_are(window: str, values: list[int]) -> None:
+    import bastion.expressions as pl
+
+    days = [date(2020, 1, day) for day in range(1, 6)]
+    table = real.DataFrame({"k": [0, 1, 0, 1, 0], "v": [1, 2, 3, 4, 5], "d": days})
+    with pytest.raises(InputError) as refused:
+        ours(f"SELECT {window} FROM a", {"a": table})
+    step = refused.value.next_step.removeprefix("Write it as an expression of a frame: ").removesuffix(".")
+    assert eval(step, {"pl": pl}) is not None  # the language has it
+    assert table.select(eval(step, {"pl": real}))["v"].to_list() == values
 
 
 def test_positions_and_hints() -> None:
