@@ -426,7 +426,7 @@ class Memory:
             return flags
         rules = self._rules(most)
         more = tuple(sets.members(int(c)) for c in np.flatnonzero(hidden))
-        following = replace(following, hidden=held.hidden + more)
+        following = replace(following, hidden=held.hiding(more))
         owner = self._owner(o, channel)
         capped = rules.tau is not None and rules.tau * self.k < 1  # by a cap that large atoms alone do not keep
         if not capped and (
@@ -452,7 +452,7 @@ class Memory:
         following = (
             following if len(found.accepted) == chosen.size else held.released(stored(sets.where(accepted)), plan)
         )
-        self.put(o, channel, replace(following, hidden=held.hidden + more, audit=state.commit(found)))
+        self.put(o, channel, replace(following, hidden=held.hiding(more), audit=state.commit(found)))
         return flags & (~new | accepted)
 
     def stacked(self, asked: Sequence[Sets], flags: Flags, plan: bytes) -> bool:

@@ -424,7 +424,7 @@ def watch(memory: Memory, o: Occurrence, name: str, parts: Sequence[Told], faili
     for part in parts:
         held = _stored(held, part.sets.where(part.shown), lens.roster.unit)
     hidden = tuple(row.units.astype(np.int32) for row in withheld)
-    memory.put(o, channel, replace(held, hidden=held.hidden + hidden, audit=following))
+    memory.put(o, channel, replace(held, hidden=held.hiding(hidden), audit=following))
     return bool(refused)
 
 

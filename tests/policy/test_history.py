@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -400,3 +401,46 @@ def test_rows_are_known_wherever_they_stand(change: str, unit: str | None) -> No
         table = w.ask(later.filter(others).select(pl.len()).plan).table
         told = None if table is None or not table.height else table.item()
         assert told in (None, whole.height) if same else told != whole.height
+
+
+def test_what_is_asked_again_and_again_makes_no_history_larger(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor do cells that are withheld each time, in other words and beside other numbers."""
+    frame = PEOPLE.with_columns(pay=polars.when(polars.col("id") < 3).then(5000.0).otherwise(polars.col("id") % 7))
+    w = world(frame=frame)
+    sizes = []
+    for turn in range(6):
+        for name in ("same", f"other{turn}"):
+            table = w.ask(T.group_by("town").agg(pay.sum().alias(name), pl.len()).plan).table
+            assert table is not None and table[name].null_count(), "a sum is withheld"
+        ((_, found),) = w.pasts.items()
+        assert any(channel.hidden for channel in found.channels.values()), "and remembered as such"
+        sizes.append(len(pack_past(found)))
+    assert len(set(sizes[1:])) == 1, sizes
+    some, none = np.arange(20, 50, dtype=np.int32), np.zeros(0, np.int32)
+    channel = Channel.empty(N).released(Sets.one(np.arange(100), N))
+    hidden = channel.hiding([some, none, some.copy(), none, some[1:]])
+    assert [part.tolist() for part in hidden] == [some.tolist(), [], some[1:].tolist()]
+    monkeypatch.setattr(past, "CAPACITY", 1000)
+    asked = Sets.one(np.arange(60, 200), N)
+    full = replace(channel, hidden=tuple(np.arange(at, at + 50, dtype=np.int32) for at in range(18)))
+    fuller = full.hiding([np.arange(at, at + 50, dtype=np.int32) for at in (60, 90, 120)])
+    assert len(fuller) == 20, "as far as there is room"
+    assert full.room(asked) and not replace(full, hidden=fuller).room(asked), "what is withheld takes room, too"
+
+
+def test_a_full_history_releases_nothing_new(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(past, "CAPACITY", 100)
+    w = world()
+    told: list[int] = []
+    for edge in range(24, 76, 4):
+        found = w.ask(T.filter(pl.col("age") < edge).select(pl.len()).plan)
+        if found.table is None or found.table["len"].to_list() in ([], [None]):
+            assert "audit-capacity" in {f.rule for f in found.verdict.findings}
+            break
+        told.append(edge)
+    else:
+        pytest.fail("there is room for all")
+    assert len(told) >= 3
+    for edge in told:
+        again = w.ask(T.filter(pl.col("age") < edge).select(pl.len()).plan)
+        assert again.released.item() == PEOPLE.filter(polars.col("age") < edge).height, "what was told is told again"

@@ -17,7 +17,7 @@ INVARIANT: every doubt ends in "not far": what is too large to be compared is no
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -233,7 +233,29 @@ class Channel:
         """Whether there is room for one more release."""
         few = asked.disjoint or asked.count <= MOST_OVERLAPPING
         most = min(self.labels.size, self.sizes.size * (asked.count + 1))
-        return few and (self.parts.shape[0] + 1) * most <= CAPACITY
+        return few and (self.parts.shape[0] + 1) * most + self.withheld <= CAPACITY
+
+    @property
+    def withheld(self) -> int:
+        """Items of hidden cells."""
+        return sum(items.size for items in self.hidden)
+
+    def hiding(self, more: Iterable[Items]) -> tuple[Items, ...]:
+        """Return the hidden cells with those of `more` (ascending items) that are not among them, while there is room.
+
+        INVARIANT: who asks the same again and again makes no history larger.
+        """
+        found, room = list(self.hidden), CAPACITY - self.withheld
+        known: dict[tuple[int, ...], list[Items]] = {}
+        for items in found:
+            known.setdefault(_mark(items), []).append(items)
+        for items in more:
+            alike = known.setdefault(_mark(items), [])
+            if items.size <= room and not any(np.array_equal(items, one) for one in alike):
+                alike.append(items)
+                found.append(items)
+                room -= items.size
+        return tuple(found)
 
     def coarse(self, k: int, owner: Ints | None = None, most: int = 1) -> bool:
         """Whether every atom is of k people at least. owner: whose each item is, where people have several, `most` at most.
@@ -341,6 +363,11 @@ def audited(channel: Channel, rules: AuditRules, seed: bytes, owner: Ints | None
         stored = Sets(told.size, channel.parts[p][channel.labels], told > 0)
         state = state.knowing(stored.rows(np.flatnonzero(told)))
     return state if state is None else state.knowing((), [Row.of(items) for items in channel.hidden])
+
+
+def _mark(items: Items) -> tuple[int, ...]:
+    """Return what sets of items that are the same have in common."""
+    return (items.size, *(int(items[at]) for at in (0, items.size // 2, -1) if items.size))
 
 
 def _weighed(code: Ints, weight: Ints, top: int) -> tuple[Ints, Ints]:
