@@ -120,9 +120,9 @@ def earlier(folder: Path, make: Callable[[Store], None]) -> Store:
     make(store)
     with store.database.transaction() as connection:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
-        for table in ("audiences", "grant_revocations", "asked"):  # this one, and those of the release after it
+        for table in ("audiences", "grant_revocations", "asked", "identities"):  # this one, and those of later releases
             connection.execute(f"DROP TABLE {table}")
-        connection.execute(f"PRAGMA user_version={version - 2}")
+        connection.execute(f"PRAGMA user_version={version - 3}")
     store.close()
     return Store.open(folder, 2000.0)
 

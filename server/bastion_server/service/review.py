@@ -272,16 +272,21 @@ class ReviewService:
             filed = self.store.requests.get(request)
         except NotFound:
             filed = None
-        if filed is None or (filed.requester != who and all(o.owner != who for o in filed.owners)):
+        if filed is None or not (self._theirs(filed, who) or any(o.owner == who for o in filed.owners)):
             msg = f"There is no access request {request!r} that you may see."
             raise NotFound(msg, code="missing.request")
         return filed
+
+    def _theirs(self, filed: AccessRequest, who: str) -> bool:
+        """Whether who has the name now filed a request, not one who had it before."""
+        return filed.requester == who and filed.created >= self.store.identities.since(who)
 
     def list(self, body: ListRequests, principal: Principal) -> tuple[RequestInfo, ...]:
         """Return one's own requests and those one decides, oldest first."""
         who = principal.name
         self.store.requests.expire(time.time())
-        found = {r.id: r for r in self.store.requests.list(requester=who, states=body.states)}
+        mine = self.store.requests.list(requester=who, states=body.states, since=self.store.identities.since(who))
+        found = {r.id: r for r in mine}
         if principal.has("owner"):
             found |= {r.id: r for r in self.store.requests.list(owner=who, states=body.states)}
         return tuple(self.info(r, who) for r in sorted(found.values(), key=lambda r: (r.created, r.id)))

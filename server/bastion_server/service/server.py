@@ -88,6 +88,7 @@ class Service:
         """Answer one request."""
         body, principal = request.body, request.principal
         who = principal.name
+        self.store.identities.came(who, principal.verify_key, time.time())
         match body:
             case m.Hello():
                 await request.send(self._welcome(principal))
@@ -148,6 +149,9 @@ class Service:
         while True:
             await asyncio.sleep(EXPIRY_EVERY)
             try:
+                for name in self.store.identities.names():
+                    if not await asyncio.to_thread(self.known, name):
+                        await asyncio.to_thread(self.store.identities.gone, name, time.time())
                 await self.review.tell_ended()
                 await asyncio.to_thread(self.store.asked.flush)
             except Exception:  # noqa: BLE001 - one look that failed must not be the last

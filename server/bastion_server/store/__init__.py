@@ -18,6 +18,7 @@ from bastion_server.store.datasets import DatasetRecord, Datasets, PolicyChange
 from bastion_server.store.files import DISK, Files
 from bastion_server.store.grants import Grant, Grants, Reading
 from bastion_server.store.histories import Histories
+from bastion_server.store.identities import Identities
 from bastion_server.store.keys import ServerKeys, load_or_create
 from bastion_server.store.ledger import Charge, Ledger, NoisyAnswer, Overspent, Standing
 from bastion_server.store.lock import DirectoryLock
@@ -81,6 +82,7 @@ class Store:
     statements: Statements
     ledger: Ledger
     asked: AskedPlans
+    identities: Identities
     audit: AuditLog
     _lock: DirectoryLock
 
@@ -155,6 +157,7 @@ class Store:
             Statements(database),
             Ledger(database),
             AskedPlans(database),
+            Identities(database, requests, grants),
             audit,
             lock,
         )

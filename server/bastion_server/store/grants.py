@@ -171,9 +171,12 @@ class Grants:
     def revoke_requester(self, requester: str, now: float) -> int:
         """End all grants of an identity whose key was revoked; return how many."""
         with self._database.transaction() as connection:
-            return connection.execute(
-                "UPDATE grants SET ended = 'revoked', ended_at = ? WHERE requester = ? AND ended = ''", (now, requester)
-            ).rowcount
+            rows = connection.execute(
+                "UPDATE grants SET ended = 'revoked', ended_at = ? WHERE requester = ? AND ended = '' RETURNING request",
+                (now, requester),
+            ).fetchall()
+            self._remember(rows)
+            return len(rows)
 
     def expire(self, now: float) -> int:
         """End all grants past their date; return how many."""

@@ -277,6 +277,15 @@ class Requests:
             self._remember(row["id"] for row in rows)
             return len(rows)
 
+    def expire_of(self, requester: str, now: float) -> None:
+        """End the open requests of an identity whose key was revoked."""
+        with self._database.transaction() as connection:
+            rows = connection.execute(
+                "UPDATE requests SET state = 'expired', decided_at = ? WHERE state = 'pending' AND requester = ? RETURNING id",
+                (now, requester),
+            ).fetchall()
+            self._remember(row["id"] for row in rows)
+
     def due(self, now: float) -> bool:
         """Whether there is an open request, or an approval in force, that is past its date."""
         row = self._database.row(
@@ -314,11 +323,12 @@ class Requests:
         owner: str | None = None,
         dataset: str | None = None,
         states: Iterable[str] = (),
+        since: float = 0.0,
         limit: int = 500,
     ) -> list[AccessRequest]:
         """Return requests, newest first; every argument given narrows the list."""
         wanted = tuple(states)
-        conditions, values = ["1"], list[str | int]()
+        conditions, values = ["created >= ?"], list[str | int | float]([since])
         if requester is not None:
             conditions.append("requester = ?")
             values.append(requester)

@@ -291,6 +291,15 @@ CREATE TABLE asked (
 CREATE INDEX asked_last ON asked (dataset, last);
 """
 
+_IDENTITIES = """
+-- the key that a name had when its holder last came; requests filed before are of those who had the name then
+CREATE TABLE identities (
+    name TEXT PRIMARY KEY,
+    verify_key BLOB NOT NULL,
+    since REAL NOT NULL
+) STRICT, WITHOUT ROWID;
+"""
+
 MIGRATIONS: tuple[str, ...] = (
-    _FIRST, _NO_NAMED_PLANS, _RESULTS, _HISTORIES, _LEDGER, _READINGS, _AUDIENCES, _OWNERS,
+    _FIRST, _NO_NAMED_PLANS, _RESULTS, _HISTORIES, _LEDGER, _READINGS, _AUDIENCES, _OWNERS, _IDENTITIES,
 )  # fmt: skip
