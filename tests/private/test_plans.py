@@ -40,6 +40,9 @@ def desk(max_rows: int = 2, epsilon: float = 1.0) -> Desk:
     return Desk({"t": Table(FRAME, policy, "pid"), "v": Table(visits, other, "pid"), "e": Table(visits, exact, "pid")})
 
 
+LONG = "é" * 300
+
+
 def why(query: Q, **changes: int) -> str:
     with pytest.raises(Refused) as refused:
         desk(**changes).priced(query)
@@ -79,6 +82,23 @@ REFUSED = {
     "floating keys": (Q("t").group_by("x").agg(b.len()), "private-key"),
     "reserved": (Q("t").with_columns(b.col("x").alias("#~u")).select(b.len()), "reserved-name"),
     "reserved behind": (Q("t").select(b.len().alias("#~v0")), "reserved-name"),
+    # one person's row shall not be a million times as long as others', nor take a million times as long
+    "texts put together": (
+        Q("t").with_columns((b.col("g") + b.col("g")).alias("w")).filter(b.col("w").str.len_bytes() >= 0).select(b.len()),
+        "private-function: Before noise is added, texts are not put together",
+    ),
+    "long text": (
+        Q("t").filter(b.when(b.col("x") > 1).then(b.lit(LONG)).otherwise(b.lit("")) != "a").select(b.len()),
+        "private-function: Before noise is added, texts in a query are of at most 256 characters",
+    ),
+    "long text in a list": (Q("t").filter(b.col("g").is_in(["a", LONG])).select(b.len()), "private-function"),
+    "long label": (
+        Q("t").join(inline({"g": ["a"], "w": [LONG]}), on="g").filter(b.col("w") != "a").select(b.len()), "private-function"
+    ),
+    "long filling": (Q("t").with_columns(b.col("g").fill_null(LONG)).filter(b.col("g") != "a").select(b.len()), "private-function"),
+    "pattern of a column": (
+        Q("t").filter(b.col("g").str.strip_chars(b.col("town")) == "").select(b.len()), "private-function"
+    ),
     "mixed": (Q("t").join(Q("e"), on="pid").select(b.len()), "mixed-zone"),
 }  # fmt: skip
 

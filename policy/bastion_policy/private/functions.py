@@ -2,10 +2,14 @@
 
 A function of one row is 1-stable, whatever it computes: a person's rows change, nobody else's do. What matters besides
 is that it gives a value for every row and never an error, for whether a query fails is an answer without noise. So the
-list names functions that are total (an impossible conversion is null, see guard_plans.lenient), need room in proportion
-to the row, and give the same bits for a row wherever it stands in the table.
+list names functions that are total (an impossible conversion is null, see guard_plans.lenient) and give the same bits for
+a row wherever it stands in the table.
 
-INVARIANT: a function that is not in TOTAL is refused before noise. tests/private/test_functions.py feeds each of them
+Nor may one person's row decide how long a query takes, or whether it runs out of memory: both tell of that row. So texts are not
+put together (doubled thirty times, a word is larger than any memory), those that are written down are short, and what is searched
+for in a text is written down.
+
+INVARIANT: a function that is not in TOTAL is refused before noise. tests/private/test_numbers.py feeds each of them
 with extreme values and lists those of the register that are left out.
 """
 
@@ -13,6 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from bastion_plan.dtypes import DType
 from bastion_plan.expressions import Alias, Call, Cast, Expr, Literal, Ternary
@@ -40,6 +45,7 @@ TOTAL: frozenset[str] = frozenset(_WORDS.split())
 #: types whose arithmetic cannot fail
 _PLAIN = frozenset("Int8 Int16 Int32 Int64 UInt8 UInt16 UInt32 UInt64 Float32 Float64 Boolean String Date".split())
 _MEETING = (_PLAIN - {"Date"}) | {"DynInt", "DynFloat", "Null", "Categorical", "Enum"}
+_NUMBERS = {"Boolean", "DynInt", "DynFloat", "Null"}
 CASTS = _PLAIN | {"Datetime", "Duration", "Time"}
 
 #: values of calendar parts, which are public: months exist whether or not anyone was born in one
@@ -59,6 +65,12 @@ _BITS = frozenset(
     "is_finite is_infinite pl.all_horizontal pl.any_horizontal str.starts_with str.ends_with dt.is_leap_year".split()
 )
 _LITERAL_ONLY = {"str.slice", "str.head", "str.tail"}
+_PATTERNS = frozenset(
+    "str.starts_with str.ends_with str.strip_chars str.strip_chars_start str.strip_chars_end str.strip_prefix "
+    "str.strip_suffix".split()
+)
+#: characters of a text that an asker writes down
+MAX_TEXT = 256
 
 
 def problem_of(expr: Call) -> str:
@@ -68,6 +80,28 @@ def problem_of(expr: Call) -> str:
         return f"{name.removeprefix('pl.')}() may fail, or sees other rows than one"
     if name in _LITERAL_ONLY and not all(isinstance(a, Literal) or number(a) is not None for a in expr.args[1:]):
         return f"{name}() takes numbers here, not columns"
+    if name in _PATTERNS and not all(isinstance(a, Literal) for a in expr.args[1:]):
+        return f"{name}() takes a text that is written down, not a column"
+    return ""
+
+
+def too_long(value: Any) -> bool:
+    """Whether something that an asker wrote down has a text that is longer than rows may have.
+
+    INVARIANT: a function of a row and of what is written down takes as good as no time, whatever the row is.
+    """
+    if isinstance(value, tuple | list):
+        return any(map(too_long, value))
+    return isinstance(value, str | bytes) and len(value) > MAX_TEXT
+
+
+def put_together(expr: Call, dtypes: Sequence[DType]) -> str:
+    """Return why a call may not make longer texts of texts, in words; empty if it does not.
+
+    INVARIANT: a row's size is bounded by what is stored of it and what is written down, whatever is done to it.
+    """
+    if expr.function == "add" and not all(d.is_numeric or d.is_temporal or d.kind in _NUMBERS for d in dtypes):
+        return "texts are not put together"
     return ""
 
 

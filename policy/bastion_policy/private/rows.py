@@ -30,7 +30,16 @@ from bastion_policy.facts import DatasetFacts
 from bastion_policy.flow_trees import output_name
 from bastion_policy.guard_plans import lenient, masked_scan
 from bastion_policy.lineage import OWN
-from bastion_policy.private.functions import Interval, castable, interval, problem_of, unlike
+from bastion_policy.private.functions import (
+    MAX_TEXT,
+    Interval,
+    castable,
+    interval,
+    problem_of,
+    put_together,
+    too_long,
+    unlike,
+)
 from bastion_policy.roles import RoleKind
 from bastion_policy.verdict import Finding
 
@@ -189,12 +198,15 @@ class RowTyping:
             case Column(name=name):
                 if name not in rows.columns:
                     raise Refused("reserved-name", f"There is no column {name!r} here.")
-            case Literal():
-                pass
+            case Literal(value=value):
+                _short(value)
             case Over():
                 raise Refused("private-window", "over() gives each row a number about other people's rows.", FIX_NODE)
             case Call():
-                why = problem_of(expr) or unlike([(a, self._dtype(a, rows)) for a in expr.args])
+                dtypes = [self._dtype(a, rows) for a in expr.args]
+                why = (
+                    problem_of(expr) or unlike(list(zip(expr.args, dtypes, strict=True))) or put_together(expr, dtypes)
+                )
                 if why:
                     raise Refused("private-function", f"Before noise is added, {why}.", "Use simpler functions.")
             case Cast(input=inner, dtype=dtype) if not castable(self._dtype(inner, rows), dtype):
@@ -306,6 +318,7 @@ class RowTyping:
             raise Refused(
                 "private-node", "A filling taken from other rows shows them.", "Fill with a value: fill_null(0)."
             )
+        _short(node.value.value)
         function = "fill_nan" if node.nans else "fill_null"
         exprs = tuple(
             Alias(call(function, Column(name), node.value), name)
@@ -337,6 +350,8 @@ class RowTyping:
         if node.how in ("inner", "left") and not _one_row_per_key(node):
             raise Refused("private-join", "A table joined in must have one row per key, written down in the query.",
                           "Use unique keys of text, whole numbers or dates.")  # fmt: skip
+        for column in node.right.columns if isinstance(node.right, n.Inline) else ():
+            _short(column.values)
         plan = msgspec.structs.replace(
             node,
             left=rows.plan,
@@ -466,6 +481,12 @@ def position(place: str, *within: str) -> AnyExpr:
 
 def _declared(lower: float | None, upper: float | None) -> Interval | None:
     return (lower, upper) if lower is not None and upper is not None else None
+
+
+def _short(value: Any) -> None:
+    if too_long(value):
+        reason = f"Before noise is added, texts in a query are of at most {MAX_TEXT} characters."
+        raise Refused("private-function", reason, "Write a shorter one.")
 
 
 def _one_row_per_key(node: n.Join) -> bool:
