@@ -88,8 +88,12 @@ class Noisy:
     most: float
 
 
-def membership(epsilon: float, worlds: int) -> Noisy:
-    """Return how well members are told after the panel has spent the budget; the insider sees `worlds` draws of noise."""
+def membership(epsilon: float, worlds: int, strangers: int | None = None) -> Noisy:
+    """Return how well members are told after the panel has spent the budget.
+
+    worlds: draws of noise that the insider sees. strangers: worlds of each kind that the stranger sees, a quarter of that
+    unless said; half of them are learnt from.
+    """
     panel = [(plan, keys, rows) for plan, keys, rows in member.panel()]
     first = desk(member.table(0, False), _ROLES, epsilon)
     budget = rho(first, panel[0][0], epsilon)
@@ -117,10 +121,11 @@ def membership(epsilon: float, worlds: int) -> Noisy:
         return rows, np.tile([0.0, 1.0], len(out))
 
     insider = told(*mixed([features(7, m, worlds) for m in (False, True)]))
-    strangers = [np.concatenate([features(d, m, 1) for d in range(worlds // 4)]) for m in (False, True)]
+    count = worlds // 4 if strangers is None else strangers
+    apart_from = [np.concatenate([features(d, m, 1) for d in range(count)]) for m in (False, True)]
     # one person is replaced by the target: one leaves and one comes, each moves a normal variable by sqrt(2 rho) at most
     apart = 2 * math.sqrt(2 * budget)
-    return Noisy(told(*mixed(strangers)), insider, NormalDist().cdf(apart / math.sqrt(2)))
+    return Noisy(told(*mixed(apart_from)), insider, NormalDist().cdf(apart / math.sqrt(2)))
 
 
 # -- reconstruction ----------------------------------------------------------------------------------------------------

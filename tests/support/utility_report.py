@@ -214,10 +214,18 @@ def averaging(worlds: int) -> str:
 
 def membership(worlds: int) -> str:
     """Return how well members are told."""
+    many = 8 * worlds
+
+    def area(found: float, tested: int) -> str:
+        # of so many unseen members and as many others (Hanley and McNeil 1982)
+        a = min(max(found, 1 - found), 1 - 1e-9)
+        spread = a * (1 - a) + (tested - 1) * (a / (2 - a) + 2 * a * a / (1 + a) - 2 * a * a)
+        return f"{found:.2f} ± {2 * (spread / tested**2) ** 0.5:.2f}"
+
     text = f"""## Membership
-Whether a known person is among 60, told by a logistic regression on the answers to 8 tables ({worlds} worlds of each kind, half of them to
-learn from): area under the curve, 0.5 is guessing. The stranger knows the person's record only; the insider knows everybody else's,
-too, against which exact answers do not help.
+Whether a known person is among 60, told by a logistic regression on the answers to 8 tables ({worlds} worlds of each kind under the
+exact policies, {many} with noise; half of them to learn from): area under the curve, 0.5 is guessing, with twice its standard error. The
+stranger knows the person's record only; the insider knows everybody else's, too, against which exact answers do not help.
 
 """
     rows: list[list[object]] = []
@@ -227,14 +235,14 @@ too, against which exact answers do not help.
         "strict": harness_membership.strict(),
     }.items():
         found = harness_membership.membership(policy, worlds)
-        rows.append([name, f"{found.stranger:.2f}", f"{found.insider:.2f}", ""])
+        rows.append([name, area(found.stranger, worlds // 2), f"{found.insider:.2f}", ""])
     for epsilon in (1.0, 5.0):
-        noisy = harness_private.membership(epsilon, 2 * worlds)
+        noisy = harness_private.membership(epsilon, many, strangers=many)
         rows.append(
             [
                 f"private, epsilon {epsilon:g} in all",
-                f"{noisy.stranger:.2f}",
-                f"{noisy.insider:.2f}",
+                area(noisy.stranger, many // 2),
+                area(noisy.insider, many // 2),
                 f"{noisy.most:.2f}",
             ]
         )
