@@ -7,9 +7,11 @@ from typing import Any
 from bastion.render.charts import Picture
 from bastion.render.charts_layout import Row, size, sizes
 from bastion.render.charts_parts import (
+    BEHIND,
     Spec,
     axis,
     color,
+    either,
     hatch,
     numbers,
     shades,
@@ -21,6 +23,7 @@ from bastion.render.charts_parts import (
 from bastion.render.palettes import FEW, FEW_LINE, INK
 
 MAX_TEXTS = 144
+WHISKER, EDGE = either("#6b7683", "#a9b3c0"), either("#4a5562", "#c3ccd8")
 
 
 def layers(picture: Picture, drawn: list[Row]) -> list[Spec]:
@@ -44,7 +47,7 @@ def _hist(picture: Picture, drawn: list[Row]) -> list[Spec]:
     if picture.x.kind == "bins":
         place = place | {"bin": "binned"}
     ways = sides(picture, place, number, end, {"field": "up"})
-    mark = {"type": "bar", "stroke": "white", "strokeWidth": 0.8, "opacity": style.opacity or 0.95}
+    mark = {"type": "bar", "stroke": BEHIND, "strokeWidth": 0.8, "opacity": style.opacity or 0.95}
     plain = {"filter": "!datum.few && !datum.rest"}
     out: list[Spec] = [
         {"transform": [plain], "mark": mark, "encoding": ways | {"color": color(picture), "tooltip": tips(picture)}}
@@ -78,9 +81,7 @@ def _bar(picture: Picture, drawn: list[Row]) -> list[Spec]:
                 "sort": [text(h) for h in picture.hues],
             }
         }
-    mark = {"type": "bar", "cornerRadiusEnd": 2, "opacity": style.opacity or 0.95} | (
-        {"stroke": "white"} if end else {}
-    )
+    mark = {"type": "bar", "cornerRadiusEnd": 2, "opacity": style.opacity or 0.95} | ({"stroke": BEHIND} if end else {})
     ways = sides(picture, place, number | {"field": "v", "stack": None}, end)
     few = sides(picture, place, number | {"field": "up", "stack": None}, end)
     # remainder rows are told, yet of no category of its own
@@ -145,11 +146,11 @@ def _box(picture: Picture, drawn: list[Row]) -> list[Spec]:
         "opacity": 1,
     }
     out = [
-        part({"type": "rule", "color": "#6b7683", "strokeWidth": 1.2}, "q0", "q4"),
-        part({"type": "tick", "size": box * 0.5, "color": "#6b7683", "thickness": 1.2}, "q0", None),
-        part({"type": "tick", "size": box * 0.5, "color": "#6b7683", "thickness": 1.2}, "q4", None),
+        part({"type": "rule", "color": WHISKER, "strokeWidth": 1.2}, "q0", "q4"),
+        part({"type": "tick", "size": box * 0.5, "color": WHISKER, "thickness": 1.2}, "q0", None),
+        part({"type": "tick", "size": box * 0.5, "color": WHISKER, "thickness": 1.2}, "q4", None),
         part(
-            {"type": "bar", "size": box, "stroke": "#4a5562", "strokeWidth": 0.8, "opacity": style.opacity or 1},
+            {"type": "bar", "size": box, "stroke": EDGE, "strokeWidth": 0.8, "opacity": style.opacity or 1},
             "q1",
             "q3",
             shade,
@@ -218,7 +219,7 @@ def _few_cells(picture: Picture, *, upwards: bool = False) -> list[Spec]:
     places = _cells(picture)
     if upwards and "sort" in places["y"]:
         places["y"]["sort"] = places["y"]["sort"][::-1]
-    mark = {"type": "rect", "color": hatch(5), "opacity": 0.5, "stroke": "white", "strokeWidth": 1}
+    mark = {"type": "rect", "color": hatch(5), "opacity": 0.5, "stroke": BEHIND, "strokeWidth": 1}
     return [{"transform": told(False), "mark": mark, "encoding": places | {"tooltip": tips(picture)}}]
 
 
@@ -232,14 +233,14 @@ def _bubbles(picture: Picture, drawn: list[Row]) -> list[Spec]:
         "field": "v", "type": "quantitative", "title": text(picture.value),
         "scale": {"range": [8, 420], "zero": True}, "legend": {"symbolType": "circle", "values": sizes(picture)} if style.legend else None,
     }  # fmt: skip
-    mark = {"type": "circle", "opacity": style.opacity or 0.75, "stroke": "white", "strokeWidth": 0.6}
+    mark = {"type": "circle", "opacity": style.opacity or 0.75, "stroke": BEHIND, "strokeWidth": 0.6}
     encoding = {"x": x, "y": y, "size": size, "color": color(picture), "tooltip": tips(picture)}
     few = [] if picture.hue else _few_cells(picture, upwards=True)
     return [*few, {"transform": told(), "mark": mark, "encoding": encoding}]
 
 
 def _heat(picture: Picture, drawn: list[Row]) -> list[Spec]:
-    mark = {"type": "rect", "stroke": "white", "strokeWidth": 1}
+    mark = {"type": "rect", "stroke": BEHIND, "strokeWidth": 1}
     encoding = _cells(picture) | {"color": shades(picture), "tooltip": tips(picture)}
     out = [*_few_cells(picture), {"transform": told(), "mark": mark, "encoding": encoding}]
     if picture.x.kind == picture.y.kind == "category" and len(drawn) <= MAX_TEXTS and picture.style.labels:
@@ -268,7 +269,7 @@ def _pie(picture: Picture, drawn: list[Row]) -> list[Spec]:
         shade = shade | {"scale": {"domain": [text(h) for h in picture.hues], "range": colors}}
     angle: Spec = {"field": "v", "type": "quantitative", "stack": True}
     by = {"field": "y", "type": "quantitative"}
-    arc = {"type": "arc", "outerRadius": radius, "stroke": "white", "strokeWidth": 1.5}
+    arc = {"type": "arc", "outerRadius": radius, "stroke": BEHIND, "strokeWidth": 1.5}
     lines = [*tips(picture), {"field": "pt", "type": "nominal", "title": "share"}]
     out = [
         {"transform": told(), "mark": arc, "encoding": {"theta": angle, "order": by, "color": shade, "tooltip": lines}}

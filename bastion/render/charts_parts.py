@@ -5,9 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from bastion.render.charts import Axis, Picture, axis_lines, label
-from bastion.render.palettes import DIVERGING, FEW, SCALES
+from bastion.render.palettes import DIVERGING, SCALES
 
 Spec = dict[str, Any]
+
+
+#: stripes on any page: greys that let it through
+STRIPE, BETWEEN = "rgba(134,145,160,0.45)", "rgba(134,145,160,0.07)"
 
 
 def text(value: str) -> str:
@@ -20,12 +24,24 @@ def told(kept: bool = True) -> list[Spec]:
     return [{"filter": "!datum.few" if kept else "datum.few"}]
 
 
+def either(light: str, dark: str) -> Spec:
+    """Return a colour for a light page and one for a dark page: JupyterLab draws with Vega's theme of its own one.
+
+    The expression is made of our own words alone.
+    """
+    return {"expr": f"luminance(background) < 0.4 ? '{dark}' : '{light}'"}
+
+
+#: what separates marks: the page behind them
+BEHIND: Spec = {"expr": "background"}
+
+
 def hatch(many: int = 9) -> Spec:
     """Return stripes: what is not told is never drawn in a plain colour."""
     stops = []
     for i in range(many):
-        stops += [{"offset": i / many, "color": FEW}, {"offset": (i + 0.5) / many, "color": FEW}]
-        stops += [{"offset": (i + 0.5) / many, "color": "#f7f8f9"}, {"offset": (i + 1) / many, "color": "#f7f8f9"}]
+        stops += [{"offset": i / many, "color": STRIPE}, {"offset": (i + 0.5) / many, "color": STRIPE}]
+        stops += [{"offset": (i + 0.5) / many, "color": BETWEEN}, {"offset": (i + 1) / many, "color": BETWEEN}]
     return {"gradient": "linear", "x1": 0, "y1": 0, "x2": 1, "y2": 1, "stops": stops}
 
 

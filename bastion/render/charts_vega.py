@@ -12,13 +12,12 @@ import textwrap
 from bastion.render.charts import MAX_LINES, MAX_TITLE, Picture
 from bastion.render.charts_layout import Row, rows, size
 from bastion.render.charts_marks import layers
-from bastion.render.charts_parts import Spec, text
+from bastion.render.charts_parts import Spec, either, text
 from bastion.render.palettes import INK, PALE
 from bastion.render.safe_text import safe_text
 
 SCHEMA = "https://vega.github.io/schema/vega-lite/v5.json"
 FONT = "system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif"
-MUTED = "#5b6673"
 _FIELDS = ("x", "x2", "xm", "xt", "y", "y2", "ym", "yt", "v", "vt", "lo", "up", "h", "r", "c", "few", "rest", "band", "q0", "q1", "q2", "q3", "q4", "share", "pt")  # fmt: skip
 
 
@@ -81,14 +80,21 @@ def _panel_field(field: str, title: str, order: tuple[str, ...]) -> Spec:
 
 
 def _config() -> Spec:
-    axis = {"domainColor": "#c4cad2", "tickColor": "#c4cad2", "gridColor": PALE, "labelColor": MUTED, "titleColor": INK}
+    """Return colours for a light page and a dark one. The background is Vega's own: of the theme that JupyterLab draws in."""
+    ink, muted, line, grid = (
+        either(INK, "#f2f4f7"),
+        either("#5b6673", "#c3cad4"),
+        either("#c4cad2", "#7d8794"),
+        either(PALE, "#4a4f57"),
+    )
+    axis = {"domainColor": line, "tickColor": line, "gridColor": grid, "labelColor": muted, "titleColor": ink}
     axis |= {"labelFontSize": 11, "titleFontSize": 12, "titleFontWeight": 500, "titlePadding": 8, "labelLimit": 160}
-    plain = {"labelColor": MUTED, "titleColor": INK, "labelFontSize": 11, "titleFontSize": 11, "titleFontWeight": 500}
+    plain = {"labelColor": muted, "titleColor": ink, "labelFontSize": 11, "titleFontSize": 11, "titleFontWeight": 500}
     return {
-        "background": "white", "font": FONT, "padding": 10, "view": {"stroke": None},
+        "font": FONT, "padding": 10, "view": {"stroke": None},
         "axis": axis, "legend": plain | {"symbolType": "square"}, "header": plain,
         "title": {
-            "anchor": "start", "color": INK, "fontSize": 14, "fontWeight": 600, "offset": 12, "subtitleColor": MUTED,
+            "anchor": "start", "color": ink, "fontSize": 14, "fontWeight": 600, "offset": 12, "subtitleColor": muted,
             "subtitleFontSize": 10.5, "subtitlePadding": 4,
         },
     }  # fmt: skip

@@ -31,6 +31,19 @@ HOSTILE = [
 ]
 
 
+#: words of a chart -> how they stand out from its ground; 4.5 is what readable means (WCAG 2.2, 1.4.3). Its ground is dark.
+CONTRASTS = """svg => {
+    const light = color => {
+        const [r, g, b] = color.match(/[\\d.]+/g).map(v => v / 255).map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b
+    }
+    const ground = light(getComputedStyle(svg).backgroundColor)
+    if (ground > 0.2) return {"the ground is light": 0}
+    const over = text => (Math.max(light(getComputedStyle(text).fill), ground) + 0.05) / (Math.min(light(getComputedStyle(text).fill), ground) + 0.05)
+    return Object.fromEntries([...svg.querySelectorAll("text")].map((text, at) => [`${text.textContent} ${at}`, over(text)]))
+}"""
+
+
 def test_plots_are_drawn(stage, opened):
     values = {EVIL: [EVIL, "b"] * 40, "image": ["https://evil.example/x.png"] * 80, "n": [1.0, 2.0] * 40}
     script = ["javascript:window.evil=1", "');window.evil=1;('\u202e\x1b[31m" + "long " * 2_000] * 40
@@ -63,3 +76,13 @@ def test_plots_are_drawn(stage, opened):
         assert cell.locator(".jp-RenderedText[data-mime-type*=error]").count() == 0, cell.inner_text()
     window.harmless()
     window.keep("plots.png")
+    try:
+        window.theme("Dark")
+        for number in (1, 5):  # a histogram with a legend, and panels
+            window.run(number)
+            window.idle()
+            words = window.cell(number).locator(".vega-embed svg.marks").evaluate(CONTRASTS)
+            assert len(words) > 15 and min(words.values()) >= 4.5, words
+        window.keep("plots-dark.png")
+    finally:
+        window.theme("Light")  # it is kept for all windows

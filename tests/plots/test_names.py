@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 
 import polars as pl
@@ -136,3 +137,10 @@ def test_long_titles_are_broken_into_lines(frame):
     narrow = good(frame("default").plot.facet(col="Sex").bar("Pclass", "Fare", ylabel=long))
     assert max(map(len, narrow["spec"]["layer"][0]["encoding"]["y"]["title"])) <= 20
     assert good(frame("default").plot.bar("Pclass", "Fare"))["title"]["text"] == "Mean of Fare by Pclass"
+
+
+def test_a_picture_is_on_white_whatever_the_page(frame):
+    image = pytest.importorskip("matplotlib.image")
+    picture = image.imread(io.BytesIO(frame("default").plot.bar("Sex").png()))
+    assert all((picture[row, column, :3] == 1).all() for row in (0, -1) for column in (0, -1))
+    assert picture.shape[2] == 3 or (picture[..., 3] == 1).all()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -32,8 +33,9 @@ def good(chart: Chart) -> dict[str, Any]:
     spec = json.loads(json.dumps(chart.spec, allow_nan=False))
     errors = sorted(validator().iter_errors(spec), key=lambda e: len(e.path))
     assert not errors, f"{list(errors[0].path)}: {errors[0].message[:300]}"
-    assert not any(key in DANGEROUS for key in keys(spec) if key != "format")
+    assert not any(key in DANGEROUS for key in keys(spec) if key not in ("format", "expr"))
     for key, value in pairs(spec):
+        assert key != "expr" or OF_A_PAGE.fullmatch(value), value
         assert key not in ("filter", "test") or value in TESTS or value.startswith("datum.v > "), value
         assert key != "format" or value == ",.4~g"
     assert repr(chart).strip()
@@ -42,6 +44,8 @@ def good(chart: Chart) -> dict[str, Any]:
     return dict(spec)
 
 
+#: the only expressions: a colour for a light page and one for a dark page, and the page's own
+OF_A_PAGE = re.compile(r"background|luminance\(background\) < 0\.4 \? '#[0-9a-f]{6}' : '#[0-9a-f]{6}'")
 TESTS = {
     "!datum.few", "datum.few", "!datum.few && !datum.rest", "datum.rest && !datum.few", "!datum.few && datum.rest", "datum.band",
     "datum.rest", "datum.share >= 0.04", "abs(datum.v) > 0.6",

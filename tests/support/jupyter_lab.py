@@ -196,6 +196,13 @@ class Window:
         self.page.keyboard.press("Control+A")
         self.page.keyboard.insert_text(code)
 
+    def theme(self, name: str) -> None:
+        """Change JupyterLab's theme: Light or Dark."""
+        change = "name => window.jupyterapp.commands.execute('apputils:change-theme', {theme: `JupyterLab ${name}`}).then(() => 1)"
+        self.page.evaluate(change, name)
+        light = str(name == "Light").lower()
+        self.page.wait_for_function(f"document.body.dataset.jpThemeLight === '{light}'")
+
     def end_kernel(self) -> None:
         """Shut the notebook's kernel down; the page stays."""
         self.page.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.shutdown().then(() => 1)")
