@@ -216,9 +216,12 @@ def test_nothing_of_the_server_is_visible(monkeypatch, tmp_path, pooling, probe)
             )
             who = await probe(lease, "import os; result = [os.getuid(), os.getgid(), os.sysconf('SC_OPEN_MAX')]")
             core = await probe(lease, "import resource; result = list(resource.getrlimit(resource.RLIMIT_CORE))")
-            return environment, held, who, core
+            tools = await probe(
+                lease, "import sys; result = [m for m in sys.modules if 'testing' in m or 'hypothesis' in m]"
+            )
+            return environment, held, who, core, tools
 
-    environment, held, who, core = asyncio.run(scenario())
+    environment, held, who, core, tools = asyncio.run(scenario())
     secret.close()
     # the last is the engine's own, set when it is imported
     assert environment == ["LANG", "OPENBLAS_NUM_THREADS", "POLARS_OOC_DISK_BUDGET_MB", "TZ", "_RJEM_MALLOC_CONF"]
@@ -227,6 +230,7 @@ def test_nothing_of_the_server_is_visible(monkeypatch, tmp_path, pooling, probe)
     assert len(held) <= 12
     assert 0 not in who[:2]
     assert core == [0, 0]
+    assert tools == [], "what tests are made with is no part of an engine"
 
 
 def test_held_descriptors_are_no_files(pooling, probe):

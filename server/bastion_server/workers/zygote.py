@@ -55,14 +55,18 @@ _SINGLE = [
 
 def preload() -> None:
     """Import all of the engine now: behind the walls no file can be opened, so nothing can be imported any more."""
-    names = list(_SINGLE)
-    for package in _WHOLE:
-        path = importlib.import_module(package).__path__
-        names += [m.name for m in pkgutil.walk_packages(path, f"{package}.") if not m.name.startswith(_NOT)]
-    for name in names:
-        # Polars' optional parts, for packages that are not installed
-        with contextlib.suppress(ImportError):
-            importlib.import_module(name)
+    for name in (*_SINGLE, *_WHOLE):
+        _import(name, whole=name in _WHOLE)
+
+
+def _import(name: str, *, whole: bool) -> None:
+    """Import a module; whole: and all below it but `_NOT` (which pkgutil.walk_packages would import to look into)."""
+    # Polars' optional parts, for packages that are not installed
+    with contextlib.suppress(ImportError):
+        path = getattr(importlib.import_module(name), "__path__", ())
+        for found in pkgutil.iter_modules(path if whole else (), f"{name}."):
+            if not found.name.startswith(_NOT):
+                _import(found.name, whole=True)
 
 
 def _reap(sock: socket.socket) -> None:
