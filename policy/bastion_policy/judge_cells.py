@@ -397,7 +397,7 @@ class BoundaryJudge:
         yield from memory.reserve(m, {o.dataset: self.facts[o.dataset].policy.reserved for o in self.frame.occurrences})
         memory.before = dict(self.history.pasts)
         plan, everybody = self.plan_digest, self.of_everybody or (not m.cut.keys and not self.frame.narrowed)
-        standing = memory.standing(asked, own, plan=plan, whole=everybody)
+        standing = memory.standing(asked, own, plan=plan, whole=everybody, one_edge=True)
         if self.makes_rows:
             standing = replace(standing, near=none, blocked=standing.blocked | standing.near)
         withheld = standing.blocked if stands else standing.blocked | whole

@@ -207,9 +207,18 @@ class Memory:
     # -- the snap rule
 
     def standing(
-        self, asked: Sequence[Sets], flags: Flags, channel: str = "", plan: bytes = b"", *, whole: bool = False
+        self,
+        asked: Sequence[Sets],
+        flags: Flags,
+        channel: str = "",
+        plan: bytes = b"",
+        *,
+        whole: bool = False,
+        one_edge: bool = False,
     ) -> Standing:
         """Compare populations with those that were released before. whole: they are whole tables, by what the plan says.
+
+        one_edge: a cell that does not stand counts as an edge, and one is enough: others are not looked for.
 
         INVARIANT: the very same population and one a few people apart have one outcome: both are answered as the stored one,
         in the same way. Only what the same plan asked for before is answered as itself again; that is known without data.
@@ -220,7 +229,7 @@ class Memory:
         count = flags.size
         near, blocked = np.zeros(count, bool), np.zeros(count, bool)
         part, stored = np.full(count, -1), np.full(count, -1)
-        edge = np.zeros(count, bool)
+        edge, apart = np.zeros(count, bool), []
         if self.snaps:
             for o, sets in zip(self.occurrences, asked, strict=True):
                 held = self.channel(o, channel)
@@ -241,8 +250,7 @@ class Memory:
                 again |= (found.state == NEAR) & people
                 near |= np.isin(found.state, (NEAR, SAME)) & ~again
                 edge |= found.closest < 2 * self.k * most
-                if self.searched and self.audits:
-                    edge |= self._nearly(o, sets, flags & (found.state == FAR) & ~edge, channel)
+                apart.append((o, sets, found.state == FAR))
                 blocked |= found.state == FULL
                 part, stored = found.part, found.stored
                 if rows is not None:
@@ -259,7 +267,12 @@ class Memory:
             blocked, near = blocked | near, np.zeros(count, bool)
         near &= flags & ~blocked
         blocked &= flags
-        return Standing(flags & ~near & ~blocked, near, blocked, part, stored, edge & flags)
+        far = flags & ~near & ~blocked
+        for o, sets, new in apart if self.searched and self.audits else ():
+            if one_edge and not (far & ~edge).all():
+                break
+            edge |= self._nearly(o, sets, flags & new & ~edge, channel, one=one_edge)
+        return Standing(far, near, blocked, part, stored, edge & flags)
 
     def _as_before(
         self, o: Occurrence, sets: Sets, flags: Flags, channel: str, k: int = 1, most: int = 1
@@ -290,8 +303,8 @@ class Memory:
         members = [items[~near[of]], *stored.values()]
         return Sets.of(sets.count, np.concatenate(cells), np.concatenate(members), held.labels.size)
 
-    def _nearly(self, o: Occurrence, sets: Sets, flags: Flags, channel: str) -> Flags:
-        """Return the cells whose numbers follow from what was told, but for fewer than 2k people.
+    def _nearly(self, o: Occurrence, sets: Sets, flags: Flags, channel: str, *, one: bool) -> Flags:
+        """Return the cells (one: the first) whose numbers follow from what was told, but for fewer than 2k people.
 
         INVARIANT: a search costs the same whichever way it goes. Of two groups and both together with one person more, chosen by a
         measure, the third follows where the person is not chosen, and is refused where they are: an edge, either way.
@@ -303,7 +316,12 @@ class Memory:
         state = audited(self.channel(o, channel), rules, self.history.draw(32), self._owner(o, channel))
         if state is None:
             return flags
-        return np.array([f and state.nearly(Row.of(sets.members(c))) for c, f in enumerate(flags.tolist())], bool)
+        found = np.zeros(flags.size, bool)
+        for cell in np.flatnonzero(flags):
+            found[cell] = state.nearly(Row.of(sets.members(int(cell))))
+            if one and found[cell]:
+                break
+        return found
 
     def echoes(self, standing: Standing, plan: bytes) -> Flags:
         """Return the cells that are near a population which the very same question was answered with before.

@@ -10,6 +10,7 @@ import polars
 import pytest
 from bastion_plan import nodes as n
 from bastion_plan.expressions import Column
+from bastion_policy.audit import AuditState, Row
 from bastion_policy.judge_history import EDGE_BUDGET
 from bastion_policy.model import Aggregation, Policy, Review, Suppress
 from bastion_policy.verdict import Outcome
@@ -334,3 +335,25 @@ def test_a_search_costs_the_same_whichever_way_it_goes(name: str) -> None:
                 break
             told += 1
         assert told <= steps if not weaken else told == steps
+
+
+def test_what_counts_anyway_is_not_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether a cell follows from earlier answers takes long; one that is hidden is a threshold already, and one is enough."""
+    looked: list[int] = []
+
+    def nearly(_: AuditState, row: Row) -> bool:
+        looked.append(row.units.size)
+        return True
+
+    monkeypatch.setattr(AuditState, "nearly", nearly)
+    fifth = polars.col("id") % 5
+    some = MANY.with_columns(k=fifth, few=polars.when(polars.col("id") < 5).then(9).otherwise(fifth))
+    for key in ("few", "k"):
+        looked.clear()
+        w = World(remembers=True).add(
+            "t", some, Policy(Aggregation(10), Suppress()), ROLES | {"k": "quasi", "few": "quasi"}, "id"
+        )
+        table = w.ask(T.filter(salary > 2e4).group_by(key).agg(pl.len()).plan).table
+        assert table is not None and table.height >= 5
+        assert len(looked) <= 1, "the remainder row, or the first of the others"
+        assert counted(w) == 1
