@@ -49,5 +49,6 @@ def read_table(file: Path) -> pl.DataFrame:
 
 def read_text(file: Path) -> pl.DataFrame:
     """Read CSV or, by its name, TSV, also gzipped, as `text_tables.read_text`."""
-    opener: Any = gzip.open if file.suffix == ".gz" else open
-    return text_tables.read_text(file.name, lambda: opener(file, "rb"), tabs=".tsv" in file.suffixes, path=file)
+    endings = [ending.lower() for ending in file.suffixes]
+    opener: Any = gzip.open if endings[-1:] == [".gz"] else open
+    return text_tables.read_text(file.name, lambda: opener(file, "rb"), tabs=".tsv" in endings, path=file)

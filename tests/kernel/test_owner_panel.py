@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import time
 from collections.abc import Iterator
@@ -330,8 +331,8 @@ def test_upload_roles_policy_access_and_deletion(panel, alice):
         given = data[half:] if seq else data[:half]
         panel.send_with("upload_part", [given], name="staff.csv", seq=seq, size=len(data), run=run)
 
-    def whole(given: bytes) -> None:
-        panel.send_with("upload_part", [given], name="odd.csv", seq=0, size=len(given), run="odd")
+    def whole(given: bytes, name: str = "odd.csv") -> None:
+        panel.send_with("upload_part", [given], name=name, seq=0, size=len(given), run=name)
 
     # a broken row is said by its line; semicolons are read, and what is odd is said before anything is sent
     whole(b"town,age\nx,1\ny\n")
@@ -340,6 +341,10 @@ def test_upload_roles_policy_access_and_deletion(panel, alice):
     panel.until(lambda: [c["name"] for c in panel["upload"].get("columns", ())] == ["town", "pay"])
     assert "most of its values are numbers" in panel["upload"]["doubts"][0]
     assert "choose it again" in panel["upload"]["doubts"][0]
+    panel.send("upload_cancel")
+    panel.until(lambda: not panel["upload"])
+    whole(gzip.compress(data), "packed.csv.gz")
+    panel.until(lambda: panel["upload"].get("rows") == 80)
     panel.send("upload_cancel")
     panel.until(lambda: not panel["upload"])
     # how far a file is, and no more of one that is not wanted any more

@@ -194,7 +194,7 @@ function trial(found) {
 function upload(panel) {
   const u = panel.get("upload"), drafts = panel.drafts;
   if (!u.name) {
-    return h("label", {}, "Upload a file: ", h("input", { type: "file", key: "file", accept: ".csv,.tsv,.parquet,.arrow,.feather,.arrows", onchange: (event) => read(panel, event.target.files[0]) }));
+    return h("label", {}, "Upload a file: ", h("input", { type: "file", key: "file", accept: ".csv,.tsv,.gz,.parquet,.arrow,.feather,.ipc,.arrows", onchange: (event) => read(panel, event.target.files[0]) }));
   }
   if (!u.columns) return h("p", {}, h("b", {}, u.name), " ", u.says, " ", button("Cancel", () => panel.send("upload_cancel")));
   const name = field("input", "up:name", drafts, { value: u.name.split(".")[0], "aria-label": "name of the dataset" });
