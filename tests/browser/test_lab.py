@@ -165,3 +165,26 @@ def test_the_safe_part_in_place_verdicts_and_the_pager(stage, opened):
     assert "Did you mean 'g'?" in window.cell(5).locator(".jp-OutputArea").inner_text()
     window.harmless()
     window.keep("part.png")
+    # a page that is loaded anew while a request waits: it still waits, and the decision comes in place
+    denied.locator("textarea").last.fill("For the sums of all groups.")
+    denied.get_by_role("button", name="Request access").click()
+    seen(denied, "Waiting for the owner").wait_for(timeout=60_000)
+    window.save_and_reload()
+    waiting = seen(window.cell(2), "Waiting for the owner")
+    waiting.wait_for(timeout=60_000)
+    assert waiting.count() == 1, "the widget says it, the static view does not"
+    assert window.cell(2).get_by_role("button", name="Withdraw").is_visible()
+    (request,) = [one for one in stage.owner.requests("pending") if one.reason == "For the sums of all groups."]
+    deciding = threading.Thread(target=stage.owner.approve, args=(request, "Since you need all."))
+    deciding.start()
+    seen(window.cell(2), "shape: (3, 3)").wait_for(timeout=60_000)
+    deciding.join()
+    assert seen(window.cell(2), "Since you need all.").count() == 1
+    assert seen(window.cell(2), "Waiting for the owner").count() == 0
+    # and anew with the decision on it, which the saved page has not
+    window.page.reload()
+    window.idle()
+    seen(window.cell(2), "shape: (3, 3)").wait_for(timeout=60_000)
+    assert seen(window.cell(2), "Since you need all.").count() == 1
+    assert seen(window.cell(2), "Waiting for the owner").count() == 0
+    window.keep("waited.png")
