@@ -274,7 +274,13 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
 
     def warnings(self) -> tuple[str, ...]:
         """Return what an owner should know before the table is served, one sentence each; empty if there is nothing."""
-        found = [WEAKENABLE[name] for name in self.weaken]
+        own = {RULE_NAMES.get(type(rule)) for rule in leaves(self.safe_zone)}
+        found = [
+            f"Of {name} the policy's own rule holds, and not what its profile asks for."
+            if name in own
+            else WEAKENABLE[name]
+            for name in self.weaken
+        ]
         if self.effective().open:
             found.append("Everything in this table is released to everyone who may see it, single rows included.")
         for rule in leaves(self.safe_zone):

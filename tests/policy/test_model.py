@@ -154,6 +154,8 @@ def test_weaken_switches_off_loudly():
     assert any("Dominance is off" in line for line in policy.warnings())
     own = Policy(AtLeastNOf(2, [Aggregation(10), Dominance(p=0.05)]), Reject(), weaken="dominance")
     assert own.effective().p == 0.05
+    (said, *_) = own.warnings()
+    assert said == "Of dominance the policy's own rule holds, and not what its profile asks for."
 
 
 @pytest.mark.parametrize(
