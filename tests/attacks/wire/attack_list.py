@@ -113,7 +113,7 @@ def by_family() -> Iterator[Attack]:
     yield from sorted(ATTACKS.values(), key=lambda a: (order[a.family], a.name))
 
 
-SHARE, SEED = 1 / 5, "bastionlab"
+SHARE, SEED = 1 / 10, "bastionlab"
 
 
 def sample() -> frozenset[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import pytest
 from attack_list import ATTACKS, FAMILIES, PROFILES, by_family, sample
-from wire_arena import Arena
+from wire_arena import HARMLESS, Arena
 from wire_worlds import N, unnamed
 
 import bastion.expressions as pl
@@ -39,7 +39,7 @@ def test_the_secret_is_obtained_without_the_rule(arena: Arena, name: str) -> Non
 @pytest.mark.parametrize("profile", PROFILES)
 def test_harmless_questions_are_answered(arena: Arena, profile: str) -> None:
     """A server that answers nothing would hold every attack."""
-    with arena.attacker(ATTACKS["plain_rows"], profile, 0) as scientist:
+    with arena.attacker(ATTACKS[HARMLESS], profile, 0) as scientist:
         people = scientist.value(scientist.T.select(pl.len()), who="b")
         mean = scientist.value(scientist.T.select(pl.col("salary").mean()), who="b")
     far = {"default": 1e-9, "strict": 0.02, "private": 0.5}[profile]

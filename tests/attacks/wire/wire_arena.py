@@ -26,6 +26,7 @@ from wire_worlds import EVERYBODY_ELSE, SECRETS, TABLES, role_of
 from bastion import Connection, Identity
 
 EPSILON = 0.5
+HARMLESS = "plain_rows"  #: the attack whose identities ask harmless questions, too
 #: tries of an attack without its defending rule: one success shows that it is one
 TRIES = 3
 ROUNDS = 8  #: how often in a row a guess must be right in both worlds where answers are noisy
