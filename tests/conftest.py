@@ -12,10 +12,13 @@ import sys
 from collections.abc import Generator
 from pathlib import Path
 
+import numpy  # noqa: F401 - its BLAS is to be limited
 import pytest
 from hypothesis import HealthCheck, settings
+from threadpoolctl import threadpool_limits
 
 os.environ.setdefault("BASTION_HISTORY", "0")  # kernels of tests write nothing into the history of who runs them
+threadpool_limits(1, user_api="blas")  # as in a server
 sys.path.insert(0, str(Path(__file__).parent / "support"))
 
 CASES = int(os.environ.get("BASTION_FUZZ_CASES", "25"))

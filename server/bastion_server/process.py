@@ -235,6 +235,8 @@ async def serve(
     Raises:
         InputError: the address. ServerError: the directory, its lock, the port, the workers.
     """
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
     from bastion_server.channel import Bootstrap, Channel
     from bastion_server.service.notify import load
     from bastion_server.service.server import Service
@@ -242,6 +244,8 @@ async def serve(
     from bastion_server.workers.messages import Limits
     from bastion_server.workers.pool import WorkerPool
 
+    # the judge multiplies many small matrices: threads of BLAS that wait for each other cost ten times what they save
+    threadpool_limits(1, user_api="blas")
     check_endpoint(endpoint)
     stop = stop or asyncio.Event()
     loop = asyncio.get_running_loop()

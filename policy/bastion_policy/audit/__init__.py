@@ -11,7 +11,8 @@ that is nonzero on few units tells about few people. The *support* of a vector i
 1. no vector of R has its support inside one atom of fewer than k units; so no single unit is isolated (e_t is not in R), nor
    the sum over an atom below k. This is complete: all such vectors are found, see `space`;
 2. no hidden (suppressed) cell's own vector is in R, unless it was so before the cell was hidden (`AuditVerdict.exposed`);
-3. no row of the reduced row echelon form has a support of fewer than k units;
+3. no row of the reduced row echelon form has a support of fewer than k units; where several units are one person's, of fewer
+   than k people, and no vector of R lives on the units of one person;
 4. with `pairs`: no combination of *two* rows of that form has a support of fewer than k units. This covers every vector whose
    support lies in one or two atoms and has fewer than k units: every pair of units, a person beside an insider's own row;
 5. with `leverage` tau: every unit's leverage is at most tau, hence every vector of R touches at least 1/tau units;

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bastion_policy.audit.primes import Floats
-from bastion_policy.audit.rows import Units
+from bastion_policy.audit.primes import Floats, independent
+from bastion_policy.audit.rows import Units, distinct
 from bastion_policy.audit.space import Space, touched
 
 MOST_PAIRS = 20_000  # pairs of rows that are compared exactly; beyond: no clearance
@@ -23,18 +23,81 @@ class Isolated:
     units: int
 
 
-def small_support(space: Space, sizes: Units, k: int) -> Isolated | None:
-    """Return a row of the echelon form with a support of fewer than k units, the smallest; complete for single atoms."""
-    mask, _ = _small_rows(space, sizes, k)
+def small_support(space: Space, sizes: Units, k: int, people: People | None = None) -> Isolated | None:
+    """Return a row of the echelon form with a support of fewer than k units, the smallest; complete for single atoms.
+
+    people: whose the units are, where several are one person's: then a support of too few people, complete for single people.
+    """
+    mask, chosen = _small_rows(space, sizes, k)
     if not mask.shape[0]:
         return None
-    support = mask @ _small_sizes(sizes, k)
-    worst = int(np.argmin(support))
-    if support[worst] >= k:
+    small, support = np.flatnonzero(sizes < k), mask @ _small_sizes(sizes, k)
+    for row in np.argsort(support):
+        if support[row] >= k:
+            break
+        found = isolated(small[mask[row] > 0], sizes, k, people)
+        if found is not None:
+            return found
+    return None if people is None else _of_one(space, people, chosen)
+
+
+def isolated(support: Units, sizes: Units, k: int, people: People | None = None) -> Isolated | None:
+    """Return what a vector is that is nonzero on some atoms; None: of k units (or of enough people), or zero."""
+    units = int(sizes[support].sum())
+    if not 0 < units < k:
         return None
-    atoms = int(mask[worst].sum())
-    units = int(support[worst])
-    return Isolated("unit" if units == 1 else "atom" if atoms == 1 else "support", units)
+    if people is not None:
+        units = people.of(support)
+        if units >= people.least:
+            return None
+    return Isolated("unit" if units == 1 else "atom" if support.size == 1 else "support", units)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class People:
+    """Whose the units of each atom are. atom, owner: all pairs that there are, once each. least: the smallest number of people."""
+
+    atom: Units
+    owner: Units
+    least: int
+
+    def of(self, atoms: Units) -> int:
+        """How many people have units in some atoms."""
+        chosen = np.zeros(int(self.atom.max(initial=-1)) + 1, bool)
+        chosen[atoms] = True
+        return int(distinct(self.owner[chosen[self.atom]]).size)
+
+    @property
+    def single(self) -> Units:
+        """By atom whose it is, -1 where it is of several people."""
+        count = np.bincount(self.atom)
+        found = np.full(count.size, -1, np.int64)
+        found[self.atom] = self.owner
+        return np.where(count == 1, found, -1)
+
+
+def _of_one(space: Space, people: People, chosen: Units) -> Isolated | None:
+    """Return whether some vector lives on the atoms of one person alone.
+
+    A vector is the sum of its pivot entries times the rows. One that lives on a person's atoms is a combination of the rows with
+    pivots there, and these must cancel on all other atoms; so there is none where they are independent on those. Independent modulo
+    one prime is independent. One row by itself was looked at before.
+
+    INVARIANT: complete for single people, as the rows of the form are for single units where each person has one.
+    """
+    whose = people.single
+    by_person: dict[int, list[int]] = {}
+    for row in chosen.tolist():
+        person = int(whose[space.pivots[row]])
+        if person >= 0:
+            by_person.setdefault(person, []).append(row)
+    for person, rows in by_person.items():
+        if len(rows) > 1:
+            outside = np.flatnonzero(whose != person)
+            some = space.rows[0][np.ix_(np.array(rows), outside)].astype(np.float64)
+            if not independent(some, space.primes[0]):
+                return Isolated("unit", 1)
+    return None
 
 
 def small_rows(space: Space, sizes: Units, k: int) -> int:

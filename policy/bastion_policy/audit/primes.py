@@ -95,6 +95,21 @@ def subtract_product(base: npt.NDArray[F], left: Floats, right: Residues, prime:
     return result
 
 
+def independent(rows: Floats, prime: int) -> bool:
+    """Return whether few residue vectors are independent modulo `prime`: then they are so over the rationals, too."""
+    left = np.array(rows, order="C")
+    for i in range(left.shape[0]):
+        at = np.flatnonzero(left[i])
+        if not at.size:
+            return False
+        below = left[i + 1 :]
+        factors = below[:, at[0]] * inverse(left[i, at[0]], prime)
+        left[i + 1 :] = subtract_product(
+            below, shrink(np.array(factors[:, None], order="C"), prime), left[i : i + 1], prime
+        )
+    return True
+
+
 def inverse(value: float, prime: int) -> float:
     """Return the inverse of a nonzero residue."""
     return float(pow(int(value) % prime, -1, prime))

@@ -183,11 +183,20 @@ class AuditState:
         found = distinct(atoms.labels[units].astype(np.int64) * owners + self.owner[units]) // owners
         return np.bincount(found, minlength=atoms.sizes.size)
 
+    def _whose(self, atoms: Atoms) -> checks.People | None:
+        """Return whose the units of atoms are, where several are one person's."""
+        if self.owner is None or self.rules.people is None:
+            return None
+        owners = int(self.owner.max(initial=0)) + 1
+        pairs = distinct(atoms.labels.astype(np.int64) * owners + self.owner)
+        return checks.People(pairs // owners, pairs % owners, self.rules.people)
+
     def sizes(self, atoms: Atoms) -> Units:
         """Return what an atom counts for in a support.
 
         INVARIANT: a support that touches an atom of k people is of k people at least; the others have at most M units of a
-        person, so k units (see `AuditRules.people`) prove it. Units of several small atoms may be one person's.
+        person, so k units (see `AuditRules.people`) prove it. Units of several small atoms may be one person's: where there are
+        fewer, people are counted.
         """
         rules = self.rules
         small = atoms.sizes < rules.k
@@ -266,7 +275,8 @@ class AuditState:
     def releasable(self, rows: Sequence[Row], hidden: Sequence[Row] = ()) -> Released:
         """Return which `rows` may be released, and the state with them in it.
 
-        Order: the batch as a whole; where it is refused, its first half and then, given what that took, its second half, down
+        Rows first of which each by itself, beside what was released, is what must not be: they are refused whatever else is.
+        Order of the others: the batch as a whole; where it is refused, its first half and then, given what that took, its second half, down
         to single rows. So earlier rows win, and the same rows, order and state give the same answer.
 
         The hidden cells enter first; if they alone do not fit, nothing is released.
@@ -277,9 +287,13 @@ class AuditState:
         state = self if alone is None or alone.state is None else alone.state
         accepted: list[int] = []
         refused: dict[int, AuditVerdict] = {}
-        waiting = [range(len(rows))]
+        if len(rows) > 1:
+            refused |= state._hopeless(rows)
+        waiting: list[Sequence[int]] = [[i for i in range(len(rows)) if i not in refused]]
         while waiting:
             part = waiting.pop()
+            if not part:
+                continue
             verdict = state.consider([rows[i] for i in part])
             if verdict.state is not None:
                 state = verdict.state
@@ -293,6 +307,34 @@ class AuditState:
                 half = len(part) // 2
                 waiting += [part[half:], part[:half]]
         return Released(tuple(sorted(accepted)), refused, alone.exposed if alone else (), self, state)
+
+    def _hopeless(self, rows: Sequence[Row]) -> dict[int, AuditVerdict]:
+        """Return the rows whose remainder has too small a support, so that no state with them in it is allowed.
+
+        A matter of time alone: of many rows most of which are refused, each would be asked again with every half it is in.
+        """
+        units = self.atoms.labels.size
+        fine = [i for i, r in enumerate(rows) if r.exact and r.units.size and r.units[-1] < units and self._enough(r)]
+        if not fine:
+            return {}
+        split = self.atoms.split([rows[i] for i in fine], self.rules.capacity.atoms)
+        if split is None:
+            return {}
+        atoms, parent = split
+        if (self.rank + CHUNK) * atoms.sizes.size > self.rules.capacity.entries:
+            return {}
+        sizes = self.sizes(atoms)
+        space = self.space.split(parent, sizes)
+        people = self._whose(atoms)
+        found: dict[int, AuditVerdict] = {}
+        for start in range(0, len(fine), CHUNK):
+            some = fine[start : start + CHUNK]
+            left = touched(space.remainder(np.stack([atoms.vector(rows[i]) for i in some])))
+            for i, support in zip(some, left, strict=True):
+                isolated = checks.isolated(np.flatnonzero(support), sizes, self.rules.k, people)
+                if isolated is not None:
+                    found[i] = self._refused(isolated.rule, i)
+        return found
 
     def knowing(self, rows: Sequence[Row], hidden: Sequence[Row] = ()) -> AuditState | None:
         """Return the state in which `rows` are released already, whatever the rules say of them; None: beyond capacity.
@@ -480,7 +522,7 @@ class AuditState:
             return Clearance.REFUSED, "saturation"
         if checks.suppressed(space):
             return Clearance.REFUSED, "suppressed"
-        found = checks.small_support(space, sizes, rules.k)
+        found = checks.small_support(space, sizes, rules.k, self._whose(self.atoms))
         if found is not None:
             return Clearance.REFUSED, found.rule
         if rules.pairs:
