@@ -18,8 +18,10 @@ since, and of columns that may say the same in other words, first all is suppose
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
+from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
 
 #: numbers that are audited together; where more have rows in common, what is new beside them is not told
 MOST_TOGETHER = 512
+#: ways in which the columns of a formula may be called in another version that are looked at; beyond it nothing is told of it
+MOST_COPIES = 64
 #: the columns of a number, in a version of a table: (table id, version, columns)
 Told = tuple[str, int, tuple[str, ...]]
 #: what a number was told of: the unknown of each row (see `_unknown`), and the rows
@@ -106,10 +110,13 @@ def _is_it(memory: Memory, o: Occurrence, copy: Copy, column: str) -> bool:
     return not lens.roster.several and not (here == MISSING).any() and not (there == MISSING).any()
 
 
-def cleared(memory: Memory, o: Occurrence, sets: Sets, flags: Flags, columns: Sequence[str]) -> Flags:
+def cleared(
+    memory: Memory, o: Occurrence, sets: Sets, flags: Flags, columns: Sequence[str], secrets: Collection[str]
+) -> Flags:
     """Return the populations of which a number may be told, after what was told of it in other versions and tables.
 
-    columns: that it is made of, in order: of a formula of several a value changes where any of theirs does.
+    columns: that it is made of, in order: of a formula of several a value changes where any of theirs does. secrets: of these, those
+    that are secret.
 
     INVARIANT: of numbers of one column, told of several versions or tables, no combination is about fewer than k people.
     """
@@ -117,7 +124,9 @@ def cleared(memory: Memory, o: Occurrence, sets: Sets, flags: Flags, columns: Se
     mine: Told = (lens.dataset, lens.version, tuple(columns))
     if not memory.snaps or not flags.any():
         return flags
-    others = _versions(memory, o, columns)
+    others = _versions(memory, o, columns, secrets)
+    if others is None:
+        return flags & False
     rows = {told: list(_populations(memory, o, told)) for told in (mine, *others)}
     first, ok = memory.as_first(o, sets).where(flags), flags.copy()
     for number in range(max((len(each) for other in others.values() for each in other), default=0)):
@@ -134,22 +143,34 @@ def cleared(memory: Memory, o: Occurrence, sets: Sets, flags: Flags, columns: Se
     return ok
 
 
-def _versions(memory: Memory, o: Occurrence, columns: Sequence[str]) -> dict[Told, list[list[Flags]]]:
+def _versions(
+    memory: Memory, o: Occurrence, columns: Sequence[str], secrets: Collection[str]
+) -> dict[Told, list[list[Flags]]] | None:
     """Return what columns are in other versions and tables; and of each of them in which rows it holds another value.
 
-    Of each as many times as there are ways to suppose what nobody knows.
+    Of each as many times as there are ways to suppose what nobody knows. None: there are too many.
+
+    INVARIANT: of a secret column only what is the column itself (another copy is `is_taken`); of the known columns of a formula
+    whatever may be it, for with a corrected one in its place the formula tells of the secret column.
     """
     lens = memory.lens(o)
-    found: dict[tuple[str, int], dict[str, tuple[str, list[Flags]]]] = {}
+    found: dict[tuple[str, int], dict[str, dict[str, list[Flags]]]] = {}
     for column in columns:
         for copy in lens.roster.copies((lens.dataset, lens.version), column):
-            if _is_it(memory, o, copy, column):
-                names = found.setdefault(copy.of, {})
-                names[column] = (copy.column, [*names.get(column, ("", []))[1], copy.agreement.other])
-    return {
-        (*of, tuple(names.get(c, (c, []))[0] for c in columns)): [others for _, others in names.values()]
-        for of, names in found.items()
-    }
+            if column not in secrets or _is_it(memory, o, copy, column):
+                called = found.setdefault(copy.of, {}).setdefault(column, {})
+                called.setdefault(copy.column, []).append(copy.agreement.other)
+    versions: dict[Told, list[list[Flags]]] = {}
+    for of, names in found.items():
+        of_each: list[list[tuple[str, list[Flags]]]] = [
+            list(names[column].items()) if column in names else [(column, [])] for column in columns
+        ]
+        if math.prod(map(len, of_each)) > MOST_COPIES:
+            return None
+        for some in product(*of_each):
+            told: Told = (*of, tuple(name for name, _ in some))
+            versions[told] = [others for _, others in some if others]
+    return versions
 
 
 def _audited(

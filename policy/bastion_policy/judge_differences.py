@@ -441,7 +441,7 @@ class Differences:
                 near |= asked & may_have_changed(self.memory, o, sets.where(asked), column)
                 near |= asked & self.memory.blurred(o, sets, column)
                 near |= near_known(self.memory, o, sets, asked & ~near, column)
-            near |= asked & ~cleared(self.memory, o, sets, asked & ~near, numbers)
+            near |= asked & ~cleared(self.memory, o, sets, asked & ~near, numbers, columns)
             if near.any():
                 judged.shown[i][near] = False
                 judged.failed.append((i, "history"))
