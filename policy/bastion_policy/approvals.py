@@ -9,14 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bastion_plan import nodes as n
-from bastion_plan.expressions import Alias, Call, Column, Expr, children
+from bastion_plan.expressions import Alias, Call, Column, Expr, Over, children
 from bastion_plan.functions.registry import find
 from bastion_plan.functions.spec import REDUCING, Flow
 from bastion_plan.nodes import Node
 
 from bastion_policy.flow_nodes import expressions
 from bastion_policy.flow_strict import secret
-from bastion_policy.lineage import Source, Typed, World
+from bastion_policy.lineage import OWN, Source, Typed, World
 from bastion_policy.roles import RoleKind
 
 #: functions that read one row, or give one number of all of them
@@ -44,10 +44,10 @@ class Shows:
 
 def of_rows(typed: Typed, root: Node, world: World) -> Shows:
     """Return what a plan that gives single rows shows of them."""
-    values = typed.frame.columns.values()
+    values = [value for name, value in typed.frame.columns.items() if not name.startswith(OWN)]
     made = frozenset(x for v in values for x in v.sources if not x.counted and _is_shown(x, world))
     plain = frozenset(v.plain for v in values if v.plain is not None)
-    return Shows(rows=True, sure=plain & made, maybe=made, mixed=_mixes(root))
+    return Shows(rows=True, sure=plain & made, maybe=made, mixed=mixes(root))
 
 
 def plainly(typed: Typed, step: Typed) -> bool:
@@ -70,7 +70,7 @@ def _bare(expr: Expr) -> Expr:
     return expr.input if isinstance(expr, Alias) else expr
 
 
-def _mixes(root: Node) -> bool:
+def mixes(root: Node) -> bool:
     """Whether some row of a plan may hold values of other rows, other than numbers of groups."""
     nodes: list[Node] = [root]
     while nodes:
@@ -91,6 +91,8 @@ def _reads_others(expr: Expr) -> bool:
     stack = [expr]
     while stack:
         item = stack.pop()
+        if isinstance(item, Over) and item.mapping != "group_to_rows":
+            return True
         if isinstance(item, Call):
             function = find(item.function)
             if function is None or function.flow not in _PLAIN:

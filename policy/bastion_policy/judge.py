@@ -12,10 +12,10 @@ from bastion_plan.dtypes import FLOAT64, UINT32
 from bastion_plan.errors import PolicyError
 from bastion_plan.expressions import Alias, AnyExpr, Call, Column, Expr
 from bastion_plan.inlining import with_inputs
-from bastion_plan.nodes import AnyNode, Node
+from bastion_plan.nodes import AnyNode, Node, inputs
 
 from bastion_policy.actions import Log, Reject, Review, Suppress
-from bastion_policy.approvals import Shows, of_rows, plainly
+from bastion_policy.approvals import Shows, mixes, of_rows, plainly
 from bastion_policy.boundary import Boundary, call
 from bastion_policy.derived import columns_of
 from bastion_policy.facts import DatasetFacts, PrivateFacts
@@ -39,7 +39,7 @@ from bastion_policy.judge_approved import completed
 from bastion_policy.judge_cells import BoundaryJudge
 from bastion_policy.judge_leaving import REMAINDER, Cells
 from bastion_policy.judge_strict import discreet
-from bastion_policy.lineage import Form, Source, Typed, World
+from bastion_policy.lineage import Form, Source, Typed, Value, World
 from bastion_policy.model import Effective, Policy
 from bastion_policy.products import LEAST
 from bastion_policy.repeatable import repeatable
@@ -117,27 +117,25 @@ def witness(
             boundary = node.boundary
             assert isinstance(boundary, Boundary)
             picks = [o for o in boundary.outputs if picking or any(f.rule in _PICKS for f in o.findings)]
-            # INVARIANT: whose rows are shown, or all values of a cell, is known; of a value that was picked nobody knows whose it is
-            lists = [o.name for o in picks if o.dtype.is_nested or o.dtype.kind == "String"]
+            # INVARIANT: whose rows are shown, or all values of a cell, is known; of a value that was picked nobody knows whose it is;
+            # and each output by itself: beside a list of beds a number is a number
+            lists = {o.name for o in picks if o.dtype.is_nested or o.dtype.kind == "String"}
             plain = not typed.frame.private and plainly(typed, node)
-            rows = bool(lists) and plain and all(_whole(node.node, name) for name in lists)
+            whole = {name for name in lists if plain and _whole(node.node, name)}
             unruled = [_made_from(node, o.name, world) for o in boundary.outputs if loose or o.findings]
-            unruled += [] if plain else [_made_from(node, name, world, every=True) for name in lists]
-            made = frozenset().union(*(_made_from(node, o.name, world, every=True) for o in boundary.outputs))
-            shown = (
-                frozenset().union(*(_made_from(node, name, world, every=True) for name in lists))
-                if rows
-                else made & frozenset()
-            )
+            unruled += [_made_from(node, name, world, every=True) for name in lists - whole]
+            made = [_made_from(node, o.name, world, every=True) for o in boundary.outputs]
+            shown = [_made_from(node, name, world, every=True) for name in whole]
             yield from judge.witness(
                 Shows(
-                    rows=rows,
-                    picks=0 if rows else len(picks),
-                    many=bool(lists),
-                    loose=frozenset().union(*unruled),
+                    rows=bool(whole),
+                    picks=len([o for o in picks if o.name not in whole]),
+                    many=bool(lists - whole),
+                    loose=frozenset().union(*unruled) - frozenset().union(*shown),
                     plainly=plain,
-                    sure=shown,
-                    maybe=made,
+                    sure=frozenset().union(*shown),
+                    maybe=frozenset().union(*made),
+                    mixed=any(mixes(below) for below in inputs(node.node)),
                 )
             )
         if nodes:
@@ -163,15 +161,25 @@ def _made_of(node: Node, name: str) -> Expr | None:
 def _made_from(node: Typed, name: str, world: World, *, every: bool = False) -> frozenset[Source]:
     """Return the secret columns that an output is made from; every: where it gives the value of one person, too."""
     made, columns = _made_of(node.node, name), node.inputs[0].frame.columns
-    if isinstance(made, Call) and made.function in _SINGLE and not every:
+    if not every and _is_value(made, columns):
         return frozenset()
     used = columns_of(made) if made is not None else columns
     sources = (x for column in used for x in columns[column].sources if not x.counted)
     return frozenset(x for x in sources if secret(frozenset({x}), world))
 
 
-#: functions that give the value of one person
+def _is_value(made: Expr | None, columns: Mapping[str, Value]) -> bool:
+    """Whether an output is the value of one person: of a plain column, in whatever order and under whatever condition."""
+    if not isinstance(made, Call) or made.function not in _SINGLE:
+        return False
+    while isinstance(made, Call) and made.function in _SINGLE | _CHOOSING:
+        made = made.args[0]
+    return isinstance(made, Column) and columns[made.name].plain is not None
+
+
+#: functions that give one of the values, and those that give some of them
 _SINGLE = frozenset({"first", "last", "get", "min", "max", "implode"})
+_CHOOSING = frozenset("sort sort_by filter drop_nulls drop_nans head tail slice reverse limit".split())
 #: findings about results that pick single rows
 _PICKS = frozenset({"row-level", "order-dependent"})
 
@@ -333,7 +341,6 @@ class _Judge:
         if release_findings(summarised, typing):
             return None
         return (yield from self._safe(summarised))
-
 
     def _has_copy(self, source: Source) -> bool:
         lens = self.history.lenses.get(source.dataset)

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from bastion_policy.approvals import Shows
 from bastion_policy.guard_cells import Flags, Indexes
@@ -96,38 +97,38 @@ def near_known(memory: Memory, o: Occurrence, sets: Sets, flags: Flags, column: 
     """Return the populations that come near nobody or a stored one, once those are left out whose values of a column are known.
 
     INVARIANT: known is what a person holds now if it was shown, row by row: not who was in a list without the column, nor what was
-    shown of another row or has changed since. What something shown is made of may be known, and may not: both are looked at.
+    shown of another row or has changed since. Of whom something was shown that is made of their values, or another row's value,
+    it may be known, and may not, of each by themselves: a population is cleared only if it is whichever of them are known.
     """
     near = flags & False
     past = memory.history.pasts[memory.history.domains[o.dataset]]
     if SHOWN_OF not in past.channels or not memory.snaps:
         return near
     roster = memory.lens(o).roster
-    first, unit = memory.as_first(o, sets).where(flags), roster.unit
-    held = memory.channel(o, FIRST if FIRST in past.channels else "")
+    first, held = memory.as_first(o, sets).where(flags), memory.channel(o, FIRST if FIRST in past.channels else "")
+    sure, most = (_known(memory, o, column, kinds) for kinds in ((Kind.VALUES,), (Kind.VALUES, Kind.MADE)))
+    if roster.several:
+        # a column may stay the same in a person's rows: who was shown in one may be known in all
+        theirs = np.zeros(int(roster.people.max(initial=-1)) + 1, bool)
+        theirs[roster.people[most]] = True
+        most = theirs[roster.people]
+    if not most.any():
+        return near
+
+    def left(known: Flags) -> tuple[Indexes, npt.NDArray[np.int8]]:
+        """How many people are left of each population, and how what is left of it lies to what is left of the stored ones."""
+        of, items = first.memberships
+        of, items = of[~known[items]], items[~known[items]]
+        rest = Sets.of(sets.count, of, items, held.labels.size)
+        people = np.unique(of.astype(np.int64) * roster.unit.size + roster.people[items]) // roster.unit.size
+        state = _without(held, known).distances(rest, memory.k, roster.most, roster.unit).state
+        return np.bincount(people, minlength=sets.count), state
+
+    (unknown, same), (fewest, state) = left(sure), left(most)
     of, items = first.memberships
-    views = {}
-    for kinds in ((Kind.VALUES,), (Kind.VALUES, Kind.MADE)):
-        known = _known(memory, o, column, kinds)
-        views[known.tobytes()] = known
-        if roster.several:
-            # a column may stay the same in a person's rows: who was shown in one may be known in all
-            theirs = np.zeros(int(roster.people.max(initial=-1)) + 1, bool)
-            theirs[roster.people[known]] = True
-            views[theirs[roster.people].tobytes()] = theirs[roster.people]
-    for known in views.values():
-        if not known.any():
-            continue
-        left = ~known[items]
-        rest = Sets.of(sets.count, of[left], items[left], held.labels.size)
-        people = (
-            np.unique(of[left].astype(np.int64) * unit.size + memory.lens(o).roster.people[items[left]]) // unit.size
-        )
-        few = np.bincount(people, minlength=sets.count)
-        some = np.bincount(of[~left], minlength=sets.count) > 0
-        state = _without(held, known).distances(rest, memory.k, roster.most, unit).state
-        near |= flags & (few > 0) & ((some & (few < memory.k)) | ((state != FAR) & (state != SAME)))
-    return near
+    some = np.bincount(of[most[items]], minlength=sets.count) > 0
+    # INVARIANT: whichever of those who may be known are, between the fewest and all unknown are left, of it and of differences
+    return np.asarray(flags & (unknown > 0) & ((some & (fewest < memory.k)) | ((state != FAR) & (same != SAME))))
 
 
 def _known(memory: Memory, o: Occurrence, column: str, kinds: Sequence[Kind]) -> Flags:

@@ -371,13 +371,12 @@ class BoundaryJudge:
         m = Measurer(cut, int(table["__height"]))
         yield from self.memory.wholes(m)
         # a list may hold all of a cell
-        picked = 0 if shows.rows else shows.picks * (int(floats(table[ROWS]).sum()) if shows.many else m.size)
+        picked = shows.picks * (int(floats(table[ROWS]).sum()) if shows.many else m.size)
         asked = yield from self.memory.cells(m)
         self.memory.approve(asked, shows, picked=picked)
-        if not shows.rows:
-            self.memory.blur(asked, shows.loose)
-            for s in (s for s in self.boundary.statistics if not s.population):
-                tell_approved(self.memory, s, asked, self.world)
+        self.memory.blur(asked, shows.loose)
+        for s in (s for s in self.boundary.statistics if not s.population):
+            tell_approved(self.memory, s, asked, self.world)
         yield from rules.witness(m)
 
     # -- what was released before
