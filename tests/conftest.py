@@ -30,20 +30,34 @@ settings.register_profile(
 settings.register_profile("explore", max_examples=CASES, deadline=None, suppress_health_check=_SLOW)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
-#: the files that take longest; begun first, they do not keep one worker busy when the others have ended
+#: the files that take longest; begun first, they do not keep one worker busy when the others have ended. While one worker
+#: plays the attacks, which is all computing, the other waits for browsers, all of them in one JupyterLab
 LONGEST = (
     "attacks/wire/test_wire_attacks.py",
+    "browser/test_owner.py",
+    "browser/test_hostile.py",
+    "browser/test_lab.py",
+    "browser/test_typing.py",
+    "browser/test_magics.py",
+    "browser/test_plots.py",
+    "browser/test_owner_forms.py",
+    "kernel/test_journeys.py",
+    "policy/test_differences.py",
     "oracle/test_row_oracle.py",
     "service/test_open_differential.py",
     "attacks/test_harness_trackers.py",
-    "kernel/test_journeys.py",
+    "policy/test_strict_worlds.py",
+    "policy/test_extreme_values.py",
+    "attacks/test_harness_membership.py",
     "attacks/test_harness_search.py",
     "engine/functions/test_dtypes.py",
-    "engine/functions/test_differential.py",
-    "workers/test_register.py",
-    "policy/test_strict_worlds.py",
-    "attacks/test_harness_membership.py",
     "attacks/test_harness_reconstruction.py",
+    "private/test_service.py",
+    "policy/test_decimals_and_times.py",
+    "engine/functions/test_differential.py",
+    "private/test_epsilon.py",
+    "workers/test_register.py",
+    "workers/test_pool.py",
     "cli/test_commands.py",
     "attacks/test_harness_private.py",
     "policy/test_merge.py",
