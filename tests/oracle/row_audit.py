@@ -18,7 +18,8 @@ Variable = tuple[str, int]  # a row of a dataset
 class Systems:
     """Released sums, one system of rows per source column; variables are the rows of the owner's tables.
 
-    whole: the rows of a dataset that are told of from the start, in a system, and how often: those with a value.
+    whole: the rows of a dataset that are told of from the start, in a system, and how often: those with a value. What may be told
+    is judged beside them; that something was told only by what was: a whole that would give somebody away is never told.
     """
 
     def __init__(
@@ -27,6 +28,7 @@ class Systems:
         self.units, self.whole = units, whole
         self.begun: set[tuple[Any, str]] = set()
         self.rows: dict[Any, list[dict[Variable, Any]]] = {}
+        self.assumed: dict[Any, list[dict[Variable, Any]]] = {}
         self.hidden: dict[Any, list[dict[Variable, Any]]] = {}
         self.changed: set[Any] = set()
 
@@ -35,6 +37,7 @@ class Systems:
         other = Systems(self.units, self.whole)
         other.begun = set(self.begun)
         other.rows = {system: list(rows) for system, rows in self.rows.items()}
+        other.assumed = {system: list(rows) for system, rows in self.assumed.items()}
         other.hidden = {system: list(rows) for system, rows in self.hidden.items()}
         other.changed = set(self.changed)
         return other
@@ -47,7 +50,7 @@ class Systems:
             for system, weights in option.vectors:
                 trial.add(system, weights)
             if not trial.isolated(k, any_support=True):
-                self.rows, self.begun = trial.rows, trial.begun
+                self.rows, self.begun, self.assumed = trial.rows, trial.begun, trial.assumed
                 return True
         return False
 
@@ -59,8 +62,8 @@ class Systems:
             if (system, dataset) not in self.begun:
                 self.begun.add((system, dataset))
                 everybody = {(dataset, i): w for i, w in self.whole(system, dataset).items()}
-                if everybody and everybody not in known:
-                    known.append(everybody)
+                if everybody:
+                    self.assumed.setdefault(system, []).append(everybody)
         if row and row not in known:
             known.append(row)
             self.changed.add(system)
@@ -69,7 +72,7 @@ class Systems:
         """Note a suppressed cell; what is determined already cannot be protected."""
         row = {variable: exact(w) for variable, w in weights.items() if w}
         known = self.hidden.setdefault(system, [])
-        if row and row not in known and not spanned(self.rows.get(system, []), row):
+        if row and row not in known and not spanned(self._beside(system), row):
             known.append(row)
 
     def isolated(self, k: int, *, any_support: bool = False) -> list[tuple[Any, list[Variable]]]:
@@ -79,15 +82,21 @@ class Systems:
         an atom of k of them, nor more variables than k - 1 units have (`AuditRules.people` of the audit's page).
         """
         found = []
+        told_of = self._beside if any_support else self.rows.__getitem__
         for system in self.changed:
             for dataset in {d for row in self.rows[system] for d, _ in row}:
-                rows = [{v: w for v, w in r.items() if v[0] == dataset} for r in self.rows[system]]
+                rows = [{v: w for v, w in r.items() if v[0] == dataset} for r in told_of(system)]
                 least = (k - 1) * self._most(system, dataset) + 1 if any_support else None
                 exposed = self._isolated(rows, k, least)
                 found += [(system, rows) for rows in exposed]
-            found += [(system, sorted(h)) for h in self.hidden.get(system, []) if spanned(self.rows[system], h)]
+            found += [(system, sorted(h)) for h in self.hidden.get(system, []) if spanned(told_of(system), h)]
         self.changed.clear()
         return found
+
+    def _beside(self, system: Any) -> list[dict[Variable, Any]]:
+        """What was told, and the whole tables."""
+        rows = self.rows.get(system, [])
+        return [*(w for w in self.assumed.get(system, []) if w not in rows), *rows]
 
     def _most(self, system: Any, dataset: str) -> int:
         """The most variables of a unit: rows of a table, or one where the unknowns are people."""

@@ -68,7 +68,8 @@ class Rules(Populations):
                 [self.datasets[dataset].rows[r][column] for o, r in x.origin if o == occurrence] for x in frame.rows
             ]
             if all(len(of) == 1 and (of[0] is None or isinstance(of[0], int | float)) for of in found):
-                values = [of[0] for of in found]
+                # where the column holds nothing, what stands in its place
+                values = [mine if of[0] is None else of[0] for of, mine in zip(found, values, strict=True)]
         return lambda i: values[i]
 
     def _declared(self, arg: Values) -> bool:
