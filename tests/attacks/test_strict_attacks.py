@@ -101,9 +101,9 @@ SICK = int(table()["sick"].sum())
 
 
 def copied(there: World) -> Any:
-    """Forty copies of the table are rounded as one."""
-    shown = ask_part(there, concat(*[T] * 40).select(x=debt.sum()))
-    return shown.item() / 40 if shown.shape == (1, 1) and shown.item() is not None else None
+    """Twenty copies of the table are rounded as one: to 5, a quarter of a person each."""
+    shown = ask_part(there, concat(*[T] * 20).select(x=debt.sum()))
+    return shown.item() / 20 if shown.shape == (1, 1) and shown.item() is not None else None
 
 
 def below(there: World) -> Any:
