@@ -47,7 +47,9 @@ def of_rows(typed: Typed, root: Node, world: World) -> Shows:
     values = [value for name, value in typed.frame.columns.items() if not name.startswith(OWN)]
     made = frozenset(x for v in values for x in v.sources if not x.counted and _is_shown(x, world))
     plain = frozenset(v.plain for v in values if v.plain is not None)
-    return Shows(rows=True, sure=plain & made, maybe=made, mixed=mixes(root))
+    # INVARIANT: of a list of values beside which nobody is named, whose value is whose may be known, and may not
+    named = any(v.plain is not None and _names(v.plain, world) for v in values)
+    return Shows(rows=True, sure=plain & made if named else plain & frozenset(), maybe=made, mixed=mixes(root))
 
 
 def plainly(typed: Typed, step: Typed) -> bool:
@@ -64,6 +66,11 @@ def plainly(typed: Typed, step: Typed) -> bool:
 def _is_shown(source: Source, world: World) -> bool:
     """Whether a column is secret to others, and not hidden: that one an approval does not show either."""
     return world.role(source).kind is not RoleKind.HIDDEN and secret(frozenset({source}), world)
+
+
+def _names(source: Source, world: World) -> bool:
+    """Whether a column says whose row it is."""
+    return world.is_unit(source) or world.role(source).kind is RoleKind.IDENTIFIER
 
 
 def _bare(expr: Expr) -> Expr:

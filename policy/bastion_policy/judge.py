@@ -117,8 +117,8 @@ def witness(
             boundary = node.boundary
             assert isinstance(boundary, Boundary)
             picks = [o for o in boundary.outputs if picking or any(f.rule in _PICKS for f in o.findings)]
-            # INVARIANT: whose rows are shown, or all values of a cell, is known; of a value that was picked nobody knows whose it is;
-            # and each output by itself: beside a list of beds a number is a number
+            # INVARIANT: of all values of a cell, any may be known; of a value that was picked nobody knows whose it is; and each
+            # output by itself: beside a list of beds a number is a number
             lists = {o.name for o in picks if o.dtype.is_nested or o.dtype.kind == "String"}
             plain = not typed.frame.private and plainly(typed, node)
             whole = {name for name in lists if plain and _whole(node.node, name)}
@@ -133,7 +133,6 @@ def witness(
                     many=bool(lists - whole),
                     loose=frozenset().union(*unruled) - frozenset().union(*shown),
                     plainly=plain,
-                    sure=frozenset().union(*shown),
                     maybe=frozenset().union(*made),
                     mixed=any(mixes(below) for below in inputs(node.node)),
                 )

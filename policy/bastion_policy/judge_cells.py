@@ -54,7 +54,7 @@ from bastion_policy.judge_homogeneity import least_differing
 from bastion_policy.judge_leaving import Answered, Cells, Leaving, Near
 from bastion_policy.judge_made import makes_rows, of_everybody
 from bastion_policy.judge_missing import filled, left_out
-from bastion_policy.judge_people import compared
+from bastion_policy.judge_people import PeopleOf, compared
 from bastion_policy.judge_repeats import Repeats, repeats
 from bastion_policy.judge_rules import Judged
 from bastion_policy.judge_values import ValueRules
@@ -206,7 +206,7 @@ class BoundaryJudge:
         small = ~own & ~whole & ~mixed & (rows > 0)
         if self.memory.exhausted(self.chosen_by):
             return self._for_the_owner(cut)
-        past = yield from self._remembered(m, rows, own, whole, small)
+        past = self._of_chosen((yield from self._remembered(m, rows, own, whole, small)))
         judged = yield from rules.judge(m, table, past.own)
         everybody = None
         if past.whole.any() or past.rest == "whole":
@@ -377,6 +377,8 @@ class BoundaryJudge:
         self.memory.blur(asked, shows.loose)
         for s in (s for s in self.boundary.statistics if not s.population):
             tell_approved(self.memory, s, asked, self.world)
+        for o, source in self._choosing():
+            self._people(o, source).approve(asked[self.memory.occurrences.index(o)])
         yield from rules.witness(m)
 
     # -- what was released before
@@ -436,6 +438,44 @@ class BoundaryJudge:
         if not memory.stacked(asked, own, plan):
             withheld, own, rule = withheld | own, none, memory.refusal
         return Past(own, whole, near, withheld, rest, members, rule, standing, asked)
+
+    def _of_chosen(self, past: Past) -> Past:
+        """Compare whom a column chose that may be the same in all of a person's rows, by people, whichever rows they are.
+
+        INVARIANT: how many of last month's rows are in a band of pay, and how many of this month's without one person, tells that
+        person's band; rows alone have nothing in common. What a condition inside a statistic picks is compared in the same way.
+        """
+        memory = self.memory
+        if not memory.snaps or past.asked is None:
+            return past
+        own, rest = past.own.copy(), past.rest
+        for o, source in self._choosing():
+            people, at = self._people(o, source), memory.occurrences.index(o)
+            if own.any():
+                own &= people.stand(past.asked[at], own, per_person=False).cleared
+            if isinstance(rest, Cut):
+                together = past.asked[at].union(past.members)
+                rest = rest if people.stand(together, np.ones(1, bool), per_person=False).cleared[0] else None
+        left = (past.own & ~own) | (self._in_rest_of(past) if rest is None and past.rest is not None else own & False)
+        if not left.any():
+            return past
+        return replace(past, own=own, rest=rest, withheld=past.withheld | left, rule="same-people")
+
+    def _choosing(self) -> list[tuple[Occurrence, Source]]:
+        """Return the columns that choose who is in the cells and whose numbers are of people, of tables with several rows of one."""
+        several = {o.index: o for o in self.memory.occurrences if self.memory.lens(o).roster.several}
+        conditions = [values_of(e, frame, self.world) for e, frame in conditions_below(self.below)]
+        values = [*conditions, *(value for _, _, value, _ in self.boundary.keys)] if several else []
+        sources = {x for value in values for x in value.sources}
+        return [(several[x.occurrence], x) for x in compared(sources, self.world) if x.occurrence in several]
+
+    def _people(self, o: Occurrence, source: Source) -> PeopleOf:
+        return PeopleOf(self.memory, o, source.column, self.facts[o.dataset].policy_version > 1)
+
+    @staticmethod
+    def _in_rest_of(past: Past) -> Flags:
+        """Return which cells are in the remainder."""
+        return np.isin(np.arange(past.own.size), past.members)
 
     @staticmethod
     def _in_rest(m: Measurer, rest: Cut | str | None, members: Indexes) -> Flags:

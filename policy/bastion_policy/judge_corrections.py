@@ -151,13 +151,15 @@ def _versions(
     Of each as many times as there are ways to suppose what nobody knows. None: there are too many.
 
     INVARIANT: of a secret column only what is the column itself (another copy is `is_taken`); of the known columns of a formula
-    whatever may be it, for with a corrected one in its place the formula tells of the secret column.
+    whatever may be it in another version, for with a corrected one in its place the formula tells of the secret column. (Of two
+    known columns of one version each is an equation of its own, for the linear audit.)
     """
     lens = memory.lens(o)
     found: dict[tuple[str, int], dict[str, dict[str, list[Flags]]]] = {}
     for column in columns:
         for copy in lens.roster.copies((lens.dataset, lens.version), column):
-            if column not in secrets or _is_it(memory, o, copy, column):
+            known = column not in secrets and copy.of != (lens.dataset, lens.version)
+            if known or _is_it(memory, o, copy, column):
                 called = found.setdefault(copy.of, {}).setdefault(column, {})
                 called.setdefault(copy.column, []).append(copy.agreement.other)
     versions: dict[Told, list[list[Flags]]] = {}
