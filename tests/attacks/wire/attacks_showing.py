@@ -97,3 +97,51 @@ def shown_before_the_value_changed(a: Attacker) -> Any:
     return minus(
         total(a, rows, THIRD & (bed < 30)), None if known is None else known - before[3 * SIZE + 30 : 4 * SIZE].sum()
     )
+
+
+@attack("approvals", OTHERS, OFF, PAYS, tolerance=NEAR, own=True)
+def cells_of_values_above_approved(a: Attacker) -> Any:
+    """Has one sum approved of the pays of nine others, which were put into rows twenty below, and asks for those nine and the target."""
+    rows = offered(a)
+    moved = rows.sort("ward", "bed").with_columns(above=pay.shift(20)).filter(FIFTH & (bed >= 20) & (bed < 29))
+    found = released(a, moved.select(x=pl.col("above").sum()))
+    return minus(total(a, rows, NINE | ONE), sum_of(found, "x"))
+
+
+@attack("approvals", OTHERS, OFF, PAYS, tolerance=NEAR, own=True)
+def exploded_windows_approved(a: Attacker) -> Any:
+    """Has rows approved into which a window puts the pays of others, and asks for those and the target."""
+    rows = offered(a)
+    moved = rows.filter(FIFTH & (bed < 18)).with_columns(
+        x=pay.sort_by("bed", descending=True).over("ward", mapping_strategy="explode")
+    )
+    found = released(a, moved.filter(bed >= 9).select("bed", "x"))
+    return minus(total(a, rows, NINE | ONE), sum_of(found, "x"))
+
+
+@attack("approvals", BEHIND, OFF, PAYS, tolerance=NEAR, own=True)
+def a_number_beside_an_approved_list(a: Attacker) -> Any:
+    """Has a list of beds approved with the sum of all but the last of a ward beside it."""
+    rows = placed(a)
+    lists = rows.filter(THIRD).sort("place").group_by("ward", maintain_order=True).agg(bed, x=pay.head(SIZE - 1).sum())
+    found = released(a, lists)
+    return minus(total(a, rows, THIRD), where(found, "ward", 3, "x"))
+
+
+@attack("approvals", BEHIND, OFF, PAYS, tolerance=NEAR, own=True)
+def the_largest_of_one_approved_number(a: Attacker) -> Any:
+    """Has the largest of one number approved, which is the sum of all but the last of a ward."""
+    rows = placed(a)
+    only = rows.sort("place").group_by("ward", maintain_order=True).agg(x=pay.head(SIZE - 1).sum().max())
+    found = released(a, only)
+    return minus(total(a, rows, THIRD), where(found, "ward", 3, "x"))
+
+
+@attack("approvals", WITHOUT, OFF, PAYS, tolerance=NEAR, own=True)
+def shown_by_a_condition(a: Attacker) -> Any:
+    """Has who of a ward earns more than 5,000 approved, and the pays of others; asks for nine of these and the target."""
+    rows = offered(a)
+    released(a, rows.filter(THIRD).select("bed", more=pay > 5000))
+    found = released(a, rows.filter(FIFTH).select("bed", "pay"))
+    known = found.filter(polars.col("bed") < 9) if found.height else found
+    return minus(total(a, rows, NINE | ONE), sum_of(known, "pay"))
