@@ -41,7 +41,7 @@ $(STAMP)-lab: $(STAMP)
 
 $(STAMP)-test: setup.cfg pyproject.toml | $(BIN)/python
 	@echo "· installing BastionLab and the test tools, with JupyterLab and Playwright (two minutes the first time)"
-	@$(PIP) -e '.[server,demo,test,docs,browser,plots]' || { echo "The installation failed. It needs a package index (PyPI or a mirror) that pip can reach."; exit 1; }
+	@$(PIP) -e '.[server,demo,test,docs,browser,plots,train]' || { echo "The installation failed. It needs a package index (PyPI or a mirror) that pip can reach."; exit 1; }
 	@touch $(STAMP) $@
 
 # Debian's browser, where apt may install it; without it the tests in JupyterLab are skipped

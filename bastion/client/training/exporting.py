@@ -1,0 +1,306 @@
+"""A torch module becomes a graph of a model and its weights, or a clear word on why not, with the layer it comes from."""
+
+from __future__ import annotations
+
+import copy
+import operator
+import sys
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from bastion_plan.errors import PlanError
+from bastion_plan.models.graph import Graph, Node, Ref, Tensor, check, encode
+from bastion_plan.models.ops import BY_EXPORT, DTYPES, OPS, Argument, Op
+
+if TYPE_CHECKING:
+    import torch
+
+#: what to use in place of what a graph cannot hold, by the export's name
+INSTEAD = {
+    "nonzero": "The shape of what it returns depends on the data. Multiply by a mask instead.",
+    "unique": "The shape of what it returns depends on the data.",
+    "_assert": "Leave checks of values out of the model.",
+    "einsum": "Use matmul and transpose.",
+}
+#: what the export writes for "up to the end"
+END = sys.maxsize
+_INTEGERS = {operator.mul: "times", operator.add: "plus", operator.sub: "minus", operator.floordiv: "over"}
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A model as it will be sent. weights: by the names of the graph; made_of: how often each operation is in it."""
+
+    graph: Graph
+    weights: dict[str, torch.Tensor]
+    made_of: dict[str, int]
+
+    @property
+    def report(self) -> str:
+        """What it is, in one line."""
+        size = sum(w.numel() * w.element_size() for w in self.weights.values())
+        ops = ", ".join(f"{name} {count}" for name, count in sorted(self.made_of.items(), key=lambda x: -x[1])[:6])
+        return (
+            f"{self.graph.parameters:,} trained numbers, {size / 1e6:.1f} MB of weights, "
+            f"{len(self.graph.nodes)} operations ({ops}), {len(encode(self.graph)):,} bytes as a graph"
+        )
+
+
+def export(module: torch.nn.Module, examples: Sequence[torch.Tensor], *, mode: str = "sample") -> Exported:
+    """Return a module as a graph.
+
+    Args:
+        module: with tensors of float32; how it behaves in training and when it is evaluated are in one graph.
+        examples: one row per input, without the dimension of the batch; their values do not matter.
+        mode: "sample" for training with noise, each row by itself; "batch" for training without.
+
+    Raises:
+        PlanError: `model.export`: torch cannot write it down; `model.op`: an operation that no graph may hold, with the layer
+            it comes from; `model.mixes`: it puts the rows of a batch together.
+    """
+    import torch
+    from torch.export import Dim
+
+    module = _ready(module, mode)
+    batch = 1 if mode == "sample" else 2
+    inputs = tuple(torch.stack([example] * batch) for example in examples)
+    shapes = None if mode == "sample" else tuple({0: Dim.AUTO} for _ in inputs)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            program = torch.export.export(module.train(), inputs, dynamic_shapes=shapes, strict=False)
+            program = program.run_decompositions(_decompositions())
+    except PlanError:
+        raise
+    except Exception as error:
+        msg = f"This model cannot be written down as a graph: {str(error).splitlines()[0][:300] if str(error) else type(error).__name__}"
+        step = "Leave out what depends on values (if, loops over data, .item()), and try module(example) first."
+        raise PlanError(msg, code="model.export", next_step=step) from error
+    return _Reader(program, [e.shape for e in examples], [e.dtype for e in examples], mode).read()
+
+
+def _decompositions() -> dict[Any, Any]:
+    """Recurrent layers become what they do in each step."""
+    import torch
+    from torch._decomp import decomposition_table
+
+    ops = torch.ops.aten
+    some = (ops.gru.input, ops.lstm.input, ops.rnn_tanh.input, ops.rnn_relu.input)
+    return {op: decomposition_table[op] for op in some}
+
+
+def _ready(module: torch.nn.Module, mode: str) -> torch.nn.Module:
+    """Return a copy in float32 on the CPU, with bags of embeddings written out."""
+    import torch
+
+    class Bag(torch.nn.Module):
+        def __init__(self, bag: torch.nn.EmbeddingBag) -> None:
+            super().__init__()
+            self.weight, self.mode, self.padding = bag.weight, bag.mode, bag.padding_idx
+
+        def forward(self, indices: torch.Tensor) -> torch.Tensor:
+            rows = torch.nn.functional.embedding(indices, self.weight)
+            if self.padding is None:
+                return rows.mean(-2) if self.mode == "mean" else rows.sum(-2)
+            there = (indices != self.padding).to(rows.dtype).unsqueeze(-1)
+            whole = (rows * there).sum(-2)
+            return whole / there.sum(-2).clamp(min=1.0) if self.mode == "mean" else whole
+
+    module = copy.deepcopy(module).cpu().float()
+    for name, child in module.named_modules():
+        if mode == "sample" and isinstance(child, torch.nn.modules.batchnorm._BatchNorm):
+            raise _mixing(name, type(child).__name__)
+    for parent in list(module.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, torch.nn.EmbeddingBag) and child.mode in ("mean", "sum") and child.max_norm is None:
+                setattr(parent, name, Bag(child))
+    return Bag(module) if isinstance(module, torch.nn.EmbeddingBag) else module
+
+
+class _Reader:
+    """Reads one exported program."""
+
+    def __init__(self, program: Any, shapes: Sequence[Any], dtypes: Sequence[Any], mode: str) -> None:
+        self.program, self.mode = program, mode
+        self.shapes, self.dtypes = shapes, dtypes
+        self.nodes: list[Node] = []
+        #: the value that a node of the export is; a tuple where one operation of ours returns what several of its do
+        self.values: dict[Any, int] = {}
+        self.passed: dict[Any, Any] = {}
+        self.start = 0
+
+    def read(self) -> Exported:
+        signature = self.program.graph_signature
+        nodes = list(self.program.graph.nodes)
+        names = {
+            **signature.inputs_to_parameters,
+            **signature.inputs_to_buffers,
+            **signature.inputs_to_lifted_tensor_constants,
+        }
+        user = [n for n in nodes if n.op == "placeholder" and n.name in signature.user_inputs]
+        used = self._used(nodes, signature)
+        held = [n for n in nodes if n.op == "placeholder" and n.name in names and n in used]
+        inputs = tuple(
+            Tensor(f"input{i}", tuple(map(int, shape)), _dtype(dtype), trained=False)
+            for i, (shape, dtype) in enumerate(zip(self.shapes, self.dtypes, strict=True))
+        )
+        state = {
+            **dict(self.program.named_parameters()),
+            **dict(self.program.named_buffers()),
+            **self.program.constants,
+        }
+        tensors = {names[n.name]: state[names[n.name]].detach().contiguous() for n in held}
+        weights = tuple(
+            Tensor(
+                names[n.name],
+                tuple(tensors[names[n.name]].shape),
+                _dtype(tensors[names[n.name]].dtype),
+                trained=n.name in signature.inputs_to_parameters and state[names[n.name]].requires_grad,
+            )
+            for n in held
+        )
+        for node in (*user, *held):
+            self.values[node] = len(self.values)
+        self.start = len(self.values)
+        for node in nodes:
+            if node.op == "call_function" and node in used:
+                self._node(node)
+        output = self._output(nodes, signature)
+        graph = Graph(self.mode, inputs, weights, tuple(self.nodes), self.values[output])
+        check(graph)
+        return Exported(graph, tensors, dict(Counter(node.op for node in graph.nodes)))
+
+    @staticmethod
+    def _output(nodes: list[Any], signature: Any) -> Any:
+        wanted = signature.user_outputs
+        if len(wanted) != 1:
+            msg = f"This model returns {len(wanted)} tensors; one is needed."
+            raise PlanError(msg, code="model.export", next_step="Return the prediction alone.")
+        return next(n for n in nodes if n.name == wanted[0])
+
+    def _used(self, nodes: list[Any], signature: Any) -> set[Any]:
+        """What the prediction is made of."""
+        found: set[Any] = set()
+        left = [self._output(nodes, signature)]
+        while left:
+            node = left.pop()
+            if node not in found:
+                found.add(node)
+                left += node.all_input_nodes
+        return found
+
+    def _put(self, node: Any, op: str, *args: Any) -> None:
+        self.nodes.append(Node(op, args))
+        self.values[node] = self.start + len(self.nodes) - 1
+
+    def _node(self, node: Any) -> None:
+        import torch
+
+        target, args = node.target, node.args
+        if target is operator.getitem:
+            source, index = args
+            if source in self.passed:
+                # of a dropout or a normalisation the first alone is what it returns
+                if index != 0:
+                    self._refuse(node, self.passed[source])
+                self.values[node] = self.values[source]
+                return
+            self._put(node, "item", Ref(self.values[source]), index)
+            return
+        if target in _INTEGERS:
+            self._put(node, _INTEGERS[target], *(self._value(a) for a in args))
+            return
+        name = str(target).removeprefix("aten.")
+        if target is torch.ops.aten.native_dropout.default:
+            self.passed[node] = name
+            self._put(node, "dropout", self._value(args[0]), float(args[1]))
+            return
+        if name.startswith("_native_batch_norm_legit"):
+            self._batch_norm(node, name)
+            return
+        op = BY_EXPORT.get(name)
+        if op is None:
+            self._refuse(node, name)
+        self._put(node, op.name, *self._arguments(node, op))
+
+    def _batch_norm(self, node: Any, name: str) -> None:
+        if self.mode == "sample":
+            raise _mixing(*self._layer(node))
+        if "functional" not in name or node.args[5] is not True:
+            self._refuse(node, name)
+        x, weight, bias, mean, var, _, momentum, eps = node.args
+        self.passed[node] = name
+        held = [self._value(a) for a in (x, weight, bias, mean, var)]
+        self._put(node, "batch_norm", *held, float(momentum), float(eps))
+
+    def _arguments(self, node: Any, op: Op) -> list[Any]:
+        """Return all arguments in the table's order, with the export's defaults."""
+        given = dict(zip((a.name for a in node.target._schema.arguments), node.args, strict=False)) | dict(node.kwargs)
+        schema = list(node.target._schema.arguments)
+        found = []
+        for position, argument in enumerate(op.arguments):
+            if argument.kind.startswith("D"):
+                value = given.get("dtype")
+                found.append(None if value is None else _dtype(value))
+                continue
+            if position >= len(schema):
+                found.append(argument.default)
+                continue
+            name = schema[position].name
+            value = given.get(name, schema[position].default_value if schema[position].has_default_value() else None)
+            found.append(self._literal(value, argument))
+        return found
+
+    def _literal(self, value: Any, argument: Argument) -> Any:
+        if value is None and not argument.kind.endswith("?"):
+            return argument.default
+        listed = argument.kind.removesuffix("?").endswith("[]")
+        if listed and value is not None and not isinstance(value, list | tuple):
+            value = (value,)
+        if isinstance(value, list | tuple):
+            return tuple(self._value(v) for v in value)
+        return self._value(value)
+
+    def _value(self, value: Any) -> Any:
+        if isinstance(value, int) and value >= END:
+            return None
+        return Ref(self.values[value]) if type(value).__name__ == "Node" and hasattr(value, "op") else value
+
+    @staticmethod
+    def _layer(node: Any) -> tuple[str, str]:
+        """Return the path and the kind of the layer that an operation comes from."""
+        stack = node.meta.get("nn_module_stack") or {}
+        path, kind = list(stack.values())[-1] if stack else ("", "")
+        kind = kind if isinstance(kind, str) else getattr(kind, "__name__", "")
+        return path, kind.rpartition(".")[2]
+
+    def _refuse(self, node: Any, name: str) -> NoReturn:
+        path, kind = self._layer(node)
+        where = f"Layer '{path}' ({kind})" if path else "The model"
+        step = next((words for begin, words in INSTEAD.items() if name.startswith(begin)), "")
+        msg = f"{where} uses '{name}', which a model that travels may not hold."
+        raise PlanError(msg, code="model.op", next_step=step or f"Write it with others: {_near(name)}.")
+
+
+def _mixing(path: str, kind: str) -> PlanError:
+    where = f"Layer '{path}' ({kind})" if path else "The model"
+    msg = f"{where} puts the rows of a batch together, so one person's row would be in the others' results."
+    return PlanError(msg, code="model.mixes", next_step="Use nn.GroupNorm or nn.LayerNorm in its place.")
+
+
+def _near(name: str) -> str:
+    import difflib
+
+    found = difflib.get_close_matches(name.partition(".")[0], OPS, n=3, cutoff=0.4)
+    return ", ".join(found or ("linear", "conv2d", "matmul", "relu"))
+
+
+def _dtype(dtype: Any) -> str:
+    name = str(dtype).removeprefix("torch.")
+    if name not in DTYPES:
+        msg = f"Tensors of {name} are not for models that travel."
+        raise PlanError(msg, code="model.op", next_step=f"Use one of {', '.join(DTYPES)}.")
+    return name

@@ -1,0 +1,123 @@
+"""A module, the graph that is sent of it, and what the server's interpreter makes of the graph: the same numbers."""
+
+from __future__ import annotations
+
+import copy
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from bastion_plan.errors import PlanError
+from bastion_plan.models.graph import decode, encode, graph_hash
+from torch import Tensor, nn
+
+sys.path.insert(0, str(Path(__file__).parent))
+from bastion_server.training.interpreter import Interpreter
+from models import MODELS, batch, made, without_randomness
+
+from bastion.client.training.exporting import Exported, export
+
+ROWS = 5
+
+
+def run(exported: Exported, rows: Tensor, *, training: bool) -> Tensor:
+    """As the server does: each row by itself, or the batch."""
+    graph = decode(encode(exported.graph))
+    interpreter, weights = Interpreter(graph), [exported.weights[w.name] for w in graph.weights]
+    if graph.mode == "batch":
+        return interpreter.run([rows], weights, training=training)
+    one = torch.vmap(lambda row: interpreter.run([row], weights, training=training), randomness="different")
+    return one(rows.unsqueeze(1)).squeeze(1)
+
+
+@pytest.mark.parametrize("training", [False, True], ids=["evaluated", "training"])
+@pytest.mark.parametrize("mode", ["sample", "batch"])
+@pytest.mark.parametrize("name", MODELS)
+def test_a_graph_gives_what_the_module_does(name: str, mode: str, training: bool) -> None:
+    module, row = made(name)
+    module = without_randomness(module) if training else module
+    rows = batch(row, ROWS)
+    found = run(export(module, [row], mode=mode), rows, training=training)
+    with torch.no_grad():
+        expected = copy.deepcopy(module).train(training)(rows)
+    assert torch.allclose(found, expected, atol=1e-5), (found - expected).abs().max()
+    assert found.shape == expected.shape
+
+
+def test_dropout_drops_in_training_alone_and_in_each_row_otherwise() -> None:
+    row = torch.ones(400)
+    exported = export(nn.Sequential(nn.Linear(400, 400), nn.Dropout(0.5)), [row])
+    rows = torch.ones(2, 400)
+    one, two = run(exported, rows, training=True) == 0
+    assert 100 < int(one.sum()) < 300
+    assert not torch.equal(one, two)
+    assert not (run(exported, rows, training=False) == 0).any()
+
+
+def test_statistics_of_a_batch_are_kept_where_a_model_may_have_them() -> None:
+    module = nn.Sequential(nn.Linear(6, 4), nn.BatchNorm1d(4), nn.Linear(4, 1))
+    row = torch.linspace(-1, 1, 6)
+    exported = export(module, [row], mode="batch")
+    rows = batch(row, 8)
+    again = copy.deepcopy(module).train()
+    assert torch.allclose(run(exported, rows, training=True), again(rows), atol=1e-5)
+    mean = exported.weights["1.running_mean"]
+    assert torch.allclose(mean, again[1].running_mean, atol=1e-5)
+    assert [w.name for w in exported.graph.weights if not w.trained] == ["1.running_mean", "1.running_var"]
+
+
+def test_what_is_sent_is_said_and_named() -> None:
+    module, row = made("mlp with dropout")
+    exported = export(module, [row])
+    assert exported.report.startswith("290 trained numbers, 0.0 MB of weights, 4 operations (linear 2, ")
+    assert [w.name for w in exported.graph.weights] == ["0.weight", "0.bias", "3.weight", "3.bias"]
+    assert graph_hash(exported.graph) == graph_hash(export(module, [row]).graph)
+
+
+class Branches(nn.Module):
+    """What it does depends on what it is given."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x if x.sum() > 0 else -x
+
+
+class Twice(nn.Module):
+    """More than a prediction."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(3, 1)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.layer(x), x
+
+
+class Inverse(nn.Module):
+    """Something that no graph may hold, inside a layer."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.linalg.inv(x)
+
+
+REFUSED = {
+    "a batch's statistics": (nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4)), (4,), "model.mixes", "Layer '1' (BatchNorm1d)"),
+    "a branch on values": (Branches(), (3,), "model.export", "cannot be written down"),
+    "two results": (Twice(), (3,), "model.export", "returns 2 tensors"),
+    "an operation": (nn.Sequential(nn.Identity(), Inverse()), (3, 3), "model.op", "Layer '1' (Inverse) uses 'linalg_inv"),
+    "half precision": (nn.Linear(3, 1).half(), (3,), None, ""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_travel_says_which_layer_and_what_instead(name: str) -> None:
+    module, shape, code, words = REFUSED[name]
+    if code is None:
+        # it is sent in single precision
+        assert {w.dtype for w in export(module, [torch.ones(shape)]).graph.weights} == {"float32"}
+        return
+    with pytest.raises(PlanError) as refused:
+        export(module, [torch.ones(shape)])
+    assert refused.value.code == code
+    assert words in str(refused.value)
+    assert refused.value.next_step
