@@ -173,7 +173,7 @@ def test_intersect_and_except(connection: Any) -> None:
 @pytest.mark.parametrize(
     "query",
     [
-        "select * from t where i not in (select j from t)", "select i from t except all select j from t",
+        "select i from t except all select j from t",
         "select split_part(s, ',', 0) from t", "select lpad(s, 4, 'ab') from t", "select lpad(s, i, 'a') from t",
         "select date_diff('hour', d, e) from t", "select strpos(s, g) from t", "select lag(i, 1, 0) over (order by i) from t",
         "select sum(i) over (order by i) from t", "select i from t intersect select i, j from t",
