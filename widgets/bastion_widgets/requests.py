@@ -9,6 +9,7 @@ import ipywidgets as w
 
 from bastion.client.connection import Released
 from bastion.client.denied import AccessRequest
+from bastion.render.denials import Course
 from bastion.render.safe_text import safe_html
 from bastion_widgets.access import AccessRequestWidget
 
@@ -22,7 +23,7 @@ class RequestRows(w.VBox):
     """A row for each request, the newest first: what it asks for, how it stands, what one can do; the result arrives there.
 
     Args:
-        requests: one's own. on_result, shelf: as `AccessRequestWidget` has them.
+        requests: one's own. on_result, shelf, keep: as `AccessRequestWidget` has them.
     """
 
     def __init__(
@@ -30,9 +31,10 @@ class RequestRows(w.VBox):
         requests: Sequence[AccessRequest],
         on_result: Callable[[Released], None] | None = None,
         shelf: Shelf | None = None,
+        keep: Callable[[Course], None] | None = None,
     ) -> None:
         newest = sorted(requests, key=lambda r: r.info.created, reverse=True)
-        self.rows = [AccessRequestWidget(request, on_result, shelf) for request in newest[:MAX_ROWS]]
+        self.rows = [AccessRequestWidget(request, on_result, shelf, keep) for request in newest[:MAX_ROWS]]
         parts: list[w.Widget] = []
         for request, row in zip(newest, self.rows, strict=False):
             parts += [w.HTML(value=_title(request), layout=row._layout), row]

@@ -156,10 +156,7 @@ def _denial(denied: Denied, screen: Screen) -> list[Bundle] | None:
 
 
 def _requests(value: list[Any], screen: Screen) -> list[Bundle] | None:
-    """A list of requests: as a static table; below it those of one's own that something may still come of, live.
-
-    One request alone is what `denied.request(…)` gives: the widget below its denial shows how it stands.
-    """
+    """A list of requests: as a static table, which follows; below it those of one's own that something may still come of."""
     if not value or not all(isinstance(request, AccessRequest) for request in value):
         return None
     own = [r for r in value if r.requester == r._connection.identity and may_resume(r)]
@@ -167,8 +164,19 @@ def _requests(value: list[Any], screen: Screen) -> list[Bundle] | None:
         return None
     from bastion_widgets.requests import RequestRows
 
-    rows = RequestRows(own, screen.arrived, screen.shelf())
-    return [bundle(value), rows._repr_mimebundle_()]
+    first, replace, display = bundle(value), screen.replace, uuid.uuid4().hex
+    seen = [first]  # what the front end has of the table
+    shown: list[Bundle] = []
+
+    def follow(_: Course) -> None:
+        now = bundle(value)
+        if replace is not None and shown and now != seen[-1]:
+            seen[:] = [now]
+            replace(now, display)
+
+    rows = RequestRows(own, screen.arrived, screen.shelf(), follow)
+    shown += [first if replace is None else Replaceable(first, display), rows._repr_mimebundle_()]
+    return shown
 
 
 for _kind in (Released, pl.DataFrame, pl.Series):
