@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 from bastion_plan.dtypes import DType
+from bastion_plan.models.fits import FitSpec
 from bastion_policy.facts import DatasetFacts
 from bastion_policy.private.budget import Budget
 from bastion_policy.private.pricing import ErrorBar
@@ -232,6 +233,95 @@ class AuditVerify(Body, frozen=True, tag="audit_verify"):
     """Check the whole chain now. Answered by Verified."""
 
 
+class ModelBegin(Body, frozen=True, tag="model_begin"):
+    """Announce a model: `graph` as bastion_plan.models.graph.encode writes it, and the bytes of its first weights (safetensors).
+
+    Answered by UploadReady; then UploadChunk with a data frame each, and UploadEnd, which is answered by Model. Unknown to
+    others; gone a day after its last use.
+    """
+
+    graph: bytes
+    size: int
+    sha256: bytes
+
+
+class Fit(Body, frozen=True, tag="fit"):
+    """Train a model (named by Model.model) on the rows of a plan. mode: "run", or "summarize" (nothing spent, nothing run).
+
+    Answered by Run as soon as it has begun, by Denial where an owner has to approve it, or by FitSummary. It goes on where
+    its session ends; Push of topic "run" tells how far it is. Sent again while the same fit runs, it is answered by that run.
+    """
+
+    plan: bytes
+    model: str
+    spec: FitSpec
+    mode: str = "run"
+
+
+class RequestFit(Body, frozen=True, tag="request_fit"):
+    """File an access request for a fit. Answered by Request."""
+
+    plan: bytes
+    model: str
+    spec: FitSpec
+    reason: str
+
+
+class ListRuns(Body, frozen=True, tag="list_runs"):
+    """One's own fits, and for owners those on their data. Answered by Runs."""
+
+
+class GetRun(Body, frozen=True, tag="get_run"):
+    """Answered by Run."""
+
+    run: str
+
+
+class StopRun(Body, frozen=True, tag="stop_run"):
+    """Stop a fit after the step it is at; what was done is kept and paid. Answered by Run."""
+
+    run: str
+
+
+class ResumeRun(Body, frozen=True, tag="resume_run"):
+    """Go on with a fit from its last checkpoint: the same model, rows and description, for `steps` more. Answered as Fit.
+
+    epsilon: of all its steps together, those before included (private).
+    """
+
+    run: str
+    steps: int
+    epsilon: float = 0.0
+
+
+class TestRun(Body, frozen=True, tag="test_run"):
+    """Measure a trained model on a part of its rows, "train" or "test", with noise and paid. Answered by Metric, or Denial.
+
+    epsilon: 0 for the default share. mode: "run", or "summarize". bound: to which a row's loss or error is clipped, 0 for the
+    fit's `loss_bound`.
+    """
+
+    __test__ = False
+    run: str
+    metric: str
+    part: str = "test"
+    epsilon: float = 0.0
+    bound: float = 0.0
+    mode: str = "run"
+
+
+class GetWeights(Body, frozen=True, tag="get_weights"):
+    """Take a trained model home: Weights with data frames (safetensors), or Denial."""
+
+    run: str
+
+
+class DeleteRun(Body, frozen=True, tag="delete_run"):
+    """Forget a fit and its checkpoints; what it cost stays spent. Answered by Done."""
+
+    run: str
+
+
 # ---- answers --------------------------------------------------------------------------------------------------------
 
 
@@ -381,6 +471,103 @@ class Budgets(Body, frozen=True, tag="budgets"):
     """One budget per population of people."""
 
     budgets: tuple[Budget, ...]
+
+
+class Model(Body, frozen=True, tag="model"):
+    """A model that came. model: its name for Fit, made of graph and weights. parameters: numbers that are trained."""
+
+    model: str
+    parameters: int = 0
+
+
+class RunInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A fit. state: queued, running, done, stopped (by hand, or the budget ended), failed.
+
+    step of steps: done. rate: steps a second. epsilon: asked for; spent: of the steps so far alone, by Renyi accounting;
+    tight: the same by PRV accounting, once it has ended (0: not known); delta: that both are with. noise: multiplier.
+    losses: one per epoch, with noise where it is private (None: not a number). metrics: that were measured and paid, by name.
+    problem: why it ended, in a sentence. words: what it is, for an owner. mine: whether one started it oneself.
+    """
+
+    id: str
+    state: str
+    requester: str
+    datasets: tuple[str, ...]
+    model: str
+    plan_hash: str
+    spec: FitSpec
+    created: float
+    step: int = 0
+    steps: int = 0
+    rate: float = 0.0
+    epsilon: float = 0.0
+    spent: float = 0.0
+    tight: float = 0.0
+    delta: float = 0.0
+    noise: float = 0.0
+    parameters: int = 0
+    losses: tuple[float | None, ...] = ()
+    metrics: dict[str, Any] = {}
+    ended: float = 0.0
+    code: str = ""
+    problem: str = ""
+    words: str = ""
+    approved: bool = False
+    mine: bool = True
+
+
+class Run(Body, frozen=True, tag="run"):
+    """One fit."""
+
+    info: RunInfo
+
+
+class Runs(Body, frozen=True, tag="runs"):
+    """Several, oldest first."""
+
+    runs: tuple[RunInfo, ...]
+
+
+class FitSummary(Body, frozen=True, tag="fit_summary"):
+    """What a fit, or a measurement of a model, would cost; from public facts only.
+
+    outcome: "private" (paid from the budget), "review" (an owner has to approve it) or "refuse", with reason and fix. epsilon: alone. noise:
+    multiplier of a fit, or deviation of a metric's counts. share: of the account's cap. affordable: whether that is left.
+    """
+
+    outcome: str
+    reason: str = ""
+    fix: str = ""
+    epsilon: float = 0.0
+    delta: float = 0.0
+    noise: float = 0.0
+    share: float = 0.0
+    steps: int = 0
+    parameters: int = 0
+    memory: int = 0
+    budget: tuple[Budget, ...] = ()
+    affordable: bool = False
+    notes: tuple[str, ...] = ()
+
+
+class Metric(Body, frozen=True, tag="metric"):
+    """A measured number (or a matrix), with noise. error: half the width of a bar that holds 95 times of 100, 0 if unknown."""
+
+    name: str
+    value: float | None
+    matrix: tuple[tuple[float, ...], ...] = ()
+    error: float = 0.0
+    epsilon: float = 0.0
+    part: str = "test"
+    noisy: bool = True
+
+
+class Weights(Body, frozen=True, tag="weights"):
+    """Trained weights; safetensors bytes follow as Chunk messages (small ones are the data frame of this message)."""
+
+    info: RunInfo
+    size: int
+    inline: bool = False
 
 
 class UploadReady(Body, frozen=True, tag="upload_ready"):
@@ -593,21 +780,24 @@ class Push(Body, frozen=True, tag="push"):
 
     topic: "decision" (to the requester: an owner decided, or it ended undecided), "request" (to the owners: filed, decided,
     withdrawn, ended, run), "datasets" (to those who may see a dataset that came, changed or went; which one is not said),
-    "revoked", "stopping".
+    "revoked", "stopping", "run" (to who started a fit: how far it is, or how it ended).
     """
 
     topic: str
     request: RequestInfo | None = None
     text: str = ""
+    run: RunInfo | None = None
 
 
 AnyRequest = (
     Hello | Ping | ListDatasets | GetDataset | Query | Cancel | Credit | Save | Delete | UploadBegin | UploadChunk | UploadEnd
     | SetPolicy | RequestAccess | ListRequests | GetRequest | Withdraw | Decide | AuditShow | AuditVerify | GetBudget | Exposure | TryPolicy
+    | ModelBegin | Fit | RequestFit | ListRuns | GetRun | StopRun | ResumeRun | TestRun | GetWeights | DeleteRun
 )
 AnyAnswer = (
     Failed | Done | Welcome | Dataset | Datasets | Progress | Table | Chunk | Denial | Explained | Summary | Budgets | UploadReady | Request
     | Requests | Records | Verified | Exposed | Tried | Push | Credit
+    | Model | Run | Runs | FitSummary | Metric | Weights
 )
 
 
