@@ -73,7 +73,8 @@ class FitSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     labels: one column, or for losses of numbers as many as the model predicts.
     private: with noise, each person's gradient bounded by `clip`; else plain training, which an owner has to approve.
     epsilon: of this fit alone, with the account's delta (private). rate: probability with which a person is in a batch
-    (private). batch: people per step where it is not private, and at most so many at once in memory in any case.
+    (private). expected: people per step, by which the noisy sum is divided; the client's guess, from a noisy count (private).
+    batch: people per step where it is not private, and at most so many at once in memory in any case.
     steps: of the optimiser. epoch: steps that are shown as an epoch. rows: of one person, that count.
     loss_bound: to which a person's loss is clipped where it is shown.
     """
@@ -89,6 +90,7 @@ class FitSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     private: bool = True
     epsilon: float = 0.0
     rate: float = 0.0
+    expected: float = 0.0
     clip: float = 1.0
     batch: int = 64
     epoch: int = 0
@@ -160,6 +162,8 @@ def check_spec(spec: FitSpec, graph: Graph) -> None:
             _refuse(
                 "privacy", "The probability of a person to be in a batch is above 0 and at most 1.", "Leave it out."
             )
+        if not (_finite(spec.expected) and 0 < spec.expected <= 1e9):
+            _refuse("privacy", "The expected number of people per step is above 0.", "Leave it out.")
         if not (_finite(spec.clip) and 1e-6 <= spec.clip <= 1e6):
             _refuse(
                 "privacy", "The largest norm of a person's gradient is a number above 0.", "Write max_grad_norm=1.0."
