@@ -700,18 +700,18 @@ class ExpressionTyping:
 
     def _fill(self, expr: Call, values: Sequence[Value]) -> Value | None:
         value, *fills = values
-        if value.form is Form.COLUMN and not value.makes_nulls and all(f.form is Form.CONSTANT for f in fills):
-            edges = [value, *fills]
-            known = all(v.low is not None and v.high is not None for v in edges)
-            low = min(v.low for v in edges if v.low is not None) if known else None
-            high = max(v.high for v in edges if v.high is not None) if known else None
-            # INVARIANT: fills are contributions that the scientist knows and takes off again: they would hide who dominates
-            if self._is_number(expr) and any((s.dataset, s.column) in self.world.nullable for s in value.sources):
-                return None
-            # shown as a value that k people hold, the filled ones among them; numbers are shown on a grid, which a fill moves
-            own = value.own_scale and not self._is_number(expr)
-            return value.derived(Form.COLUMN, low=low, high=high, own_scale=own, bit=value.bit)
-        return None
+        if value.form is not Form.COLUMN or value.makes_nulls or any(f.form is not Form.CONSTANT for f in fills):
+            return None
+        dtype = self._dtype(expr)
+        added = dtype is not None and (dtype.is_numeric or dtype.is_temporal)
+        # INVARIANT: fills are contributions that the scientist knows and takes off again: they would hide who dominates
+        if added and any((s.dataset, s.column) in self.world.nullable for s in value.sources):
+            return None
+        # INVARIANT: nor do they widen the bounds: of a column without missing values a fill is nobody's value, and as far from
+        # one beyond the bounds everybody is about as far as anybody
+        # shown as a value that k people hold, the filled ones among them; numbers are shown on a grid, which a fill moves
+        own = value.own_scale and not self._is_number(expr)
+        return value.derived(Form.COLUMN, low=value.low, high=value.high, own_scale=own, bit=value.bit)
 
 
 def writes(dtype: DType | None, pattern: object) -> bool:

@@ -507,6 +507,8 @@ class FlowTyping:
             low, high = value.low, value.high
             if counts:
                 low, high = 0.0, most
+            elif inner.function == "sum" and most == 1 and isinstance(inner.args[0], Column):
+                pass  # of one row each it is the column itself, whose bounds nobody shall widen by saying so
             elif inner.function == "sum" and most is not None and low is not None and high is not None:
                 low, high = most * min(low, 0.0), most * max(high, 0.0)
             elif inner.function in ("sum", "std", "var"):
