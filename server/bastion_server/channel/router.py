@@ -28,6 +28,7 @@ from bastion_wire.messages import (
     Done,
     Envelope,
     Hello,
+    ModelBegin,
     Push,
     UploadBegin,
     UploadChunk,
@@ -59,7 +60,7 @@ class Handler(Protocol):
         """
 
     async def begin(self, request: Incoming) -> UploadSink:
-        """Accept the upload that `request.body` (an UploadBegin) announces, or raise a BastionError."""
+        """Accept the upload that `request.body` (an UploadBegin or a ModelBegin) announces, or raise a BastionError."""
 
 
 _DOMAIN = "bastionlab"
@@ -374,7 +375,7 @@ class Channel:
             case Hello(enrol=str()):
                 msg = "This key is authorised already."
                 return NotAuthorised(msg, code="wire.auth.enrolled", next_step="Connect without the invitation.")
-            case UploadBegin(size=announced, sha256=digest):
+            case UploadBegin(size=announced, sha256=digest) | ModelBegin(size=announced, sha256=digest):
                 if len(session.uploads) >= limits.uploads:
                     return failures.busy("Too many uploads of this session are under way.")
                 if not 0 <= announced <= limits.upload_bytes or len(digest) != 32:
@@ -400,7 +401,7 @@ class Channel:
     async def _answer_request(self, session: Session, incoming: Incoming) -> None:
         error: BastionError | None = None
         try:
-            if isinstance(incoming.body, UploadBegin):
+            if isinstance(incoming.body, UploadBegin | ModelBegin):
                 await self._begin_upload(session, incoming, incoming.body)
                 return
             answer = await self._handler.handle(incoming)
@@ -415,7 +416,7 @@ class Channel:
         if error is not None:
             incoming.send_now(failed(error))
 
-    async def _begin_upload(self, session: Session, incoming: Incoming, begin: UploadBegin) -> None:
+    async def _begin_upload(self, session: Session, incoming: Incoming, begin: UploadBegin | ModelBegin) -> None:
         sink = await self._handler.begin(incoming)
         upload = Upload(session, incoming.id, begin, sink)
         if session.closed or incoming.cancelled or len(session.uploads) >= self.limits.uploads:

@@ -20,6 +20,7 @@ from bastion_wire.messages import (
     Envelope,
     Progress,
     Table,
+    Weights,
 )
 from bastion_wire.streams import Credits, chunk_count, chunks
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 
 class Stream:
-    """A table on its way to the peer."""
+    """A table, or weights, on their way to the peer."""
 
     def __init__(self) -> None:
         self.credits = Credits(WINDOW)
@@ -151,8 +152,8 @@ class Incoming:
         """Repeat the last progress, so that the peer knows we are there."""
         self.send_now(self._stage)
 
-    async def stream(self, table: Table, data: bytes | memoryview) -> None:
-        """Answer with a table: in one message if small, else in chunks as fast as the peer takes them.
+    async def stream(self, table: Table | Weights, data: bytes | memoryview) -> None:
+        """Answer with a table, or weights: in one message if small, else in chunks as fast as the peer takes them.
 
         `size` and `inline` of `table` are set here. `data` must not change meanwhile; no more than `limits.chunks` MiB
         of it are copied at a time.

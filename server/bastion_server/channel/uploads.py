@@ -1,4 +1,4 @@
-"""Receiving a table: chunks in order, counted, hashed, handed to the service's sink one at a time."""
+"""Receiving a table or a model: chunks in order, counted, hashed, handed to the service's sink one at a time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import zmq
 from bastion_plan.errors import WireError
-from bastion_wire.messages import WINDOW, AnyAnswer, Credit, UploadBegin, UploadReady
+from bastion_wire.messages import WINDOW, AnyAnswer, Credit, ModelBegin, UploadBegin, UploadReady
 from bastion_wire.streams import Receipt
 
 from bastion_server.channel.failures import log_incident
@@ -34,7 +34,7 @@ class UploadSink(Protocol):
 class Upload:
     """One upload in progress. `run` receives it, in the task given to `start`."""
 
-    def __init__(self, session: Session, stream: int, begin: UploadBegin, sink: UploadSink) -> None:
+    def __init__(self, session: Session, stream: int, begin: UploadBegin | ModelBegin, sink: UploadSink) -> None:
         self.key = secrets.token_hex(8)
         self.stream = stream
         self._session = session
@@ -54,7 +54,7 @@ class Upload:
         task.add_done_callback(lambda _: self._abort_soon())
 
     def ready(self) -> UploadReady:
-        """The answer to UploadBegin."""
+        """The answer to what announced it."""
         return UploadReady(self.key, WINDOW)
 
     def offer_chunk(self, seq: int, data: zmq.Frame) -> None:
@@ -114,7 +114,7 @@ class Upload:
 
     @property
     def answer_id(self) -> int:
-        """The request to answer if this fails: UploadEnd once it came, else UploadBegin."""
+        """The request to answer if this fails: UploadEnd once it came, else what announced it."""
         return self._answer_id
 
     async def _next(self) -> tuple[int, zmq.Frame] | int:
