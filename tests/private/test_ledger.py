@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from bastion_policy.private.accounting import Account, Cost
+from bastion_policy.private.subsampled import Mechanism, calibrate
 from bastion_server.store.database import Database
 from bastion_server.store.ledger import Charge, Ledger, NoisyAnswer, Overspent
 
@@ -148,3 +149,39 @@ def test_caps_of_real_accounts_fit_into_the_tables_integers(ledger):
     price = account.price(5.0)
     ledger.spend({"people": Charge(price, account.cap)}, epsilon=5.0, plan_hash="h", requester="a", now=1.0)
     assert ledger.standing("people").spent == price
+
+
+def test_steps_of_training_are_paid_beside_queries_at_the_accounts_order(ledger):
+    account = Account(3.0, 1e-5)
+    sigma = calibrate(2.0, account.reading, 0.05, 200)
+    spent = Cost(0, 0, (Mechanism(0.05, sigma, 50),))
+
+    def pay(cost: Cost, kind: str) -> bool:
+        try:
+            charge = Charge(cost, account.cap, account.order)
+            ledger.spend({"people": charge}, epsilon=2.0, plan_hash=kind, requester="alice", now=1.0)
+        except Overspent:
+            return False
+        return True
+
+    assert pay(account.price(0.5), "query")
+    assert all(pay(spent, "fit") for _ in range(4)), "in instalments"
+    standing = ledger.standing("people")
+    assert standing.spent == Cost(account.price(0.5).rho, account.price(0.5).delta, (Mechanism(0.05, sigma, 200),))
+    assert standing.answers == 2, "a query and a fit, however many instalments it was paid in"
+    assert account.epsilon_of(standing.spent) <= 3.0
+    assert sum(e.cost.rho for e in ledger.entries("people")) == account.price(0.5).rho
+    while pay(spent, "more"):
+        pass
+    assert account.epsilon_of(ledger.standing("people").spent) <= 3.0
+    assert not pay(account.price(2.0), "query")
+
+
+def test_steps_of_training_are_never_taken_back(tmp_path, ledger):
+    account, cost = Account(1.0, 1e-6), Cost(0, 0, (Mechanism(0.01, 2.0, 5),))
+    ledger.spend({"people": Charge(cost, account.cap, account.order)}, epsilon=1, plan_hash="f", requester="a", now=1.0)
+    with sqlite3.connect(tmp_path / "catalogue.db") as other:
+        for change in ("DELETE FROM ledger_steps", "UPDATE ledger_steps SET steps = 1"):
+            with pytest.raises(sqlite3.IntegrityError, match="append-only"):
+                other.execute(change)
+    assert ledger.standing("people").spent.steps == (Mechanism(0.01, 2.0, 5),)

@@ -161,7 +161,7 @@ class PrivateService:
 
     def _charges(self, subject: Subject, priced: Priced) -> dict[str, Charge]:
         accounts = self._accounts(priced.draft.datasets, subject)
-        return {domain: Charge(priced.cost, account.cap) for domain, account in accounts.items()}
+        return {domain: Charge(priced.cost, account.cap, account.order) for domain, account in accounts.items()}
 
     def _overspent(self, subject: Subject, priced: Priced, over: Overspent) -> Finding:
         account = self._accounts(priced.draft.datasets, subject)[over.domain]
@@ -268,7 +268,7 @@ class PrivateService:
 
     def _affordable(self, subject: Subject, priced: Priced) -> bool:
         charges = self._charges(subject, priced)
-        return all((self._ledger.standing(d).spent + c.cost).fits(c.cap) for d, c in charges.items())
+        return all(c.after(self._ledger.standing(d).spent) for d, c in charges.items())
 
     def _budgets(self, subject: Subject, who: str) -> tuple[Budget, ...]:
         return self._of_domains({r.facts.domain for r in subject.records.values()}, who)

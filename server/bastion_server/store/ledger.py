@@ -6,10 +6,12 @@ Costs are whole numbers (bastion_policy.private.accounting), so a cap is met exa
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sqlite3
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from bastion_policy.private.accounting import NOTHING, Cost
+from bastion_policy.private.subsampled import Mechanism
 
 from bastion_server.store.database import Database
 
@@ -37,10 +39,19 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """What an answer costs a unit domain, and all that may ever be spent there."""
+    """What an answer costs a unit domain, and all that may ever be spent there.
+
+    order: of the account, at which steps of training are added up: they are in no budget without it.
+    """
 
     cost: Cost
     cap: Cost
+    order: float = 0.0
+
+    def after(self, spent: Cost) -> bool:
+        """Whether it fits beside what was spent."""
+        whole = spent + self.cost
+        return (whole.at(self.order) if whole.steps else whole).fits(self.cap)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +72,23 @@ class Overspent(Exception):
         super().__init__("the budget is spent")
 
 
+#: what was spent but for steps of training, which are worked out anew at the order that the account has now
+_SPENT = (
+    "SELECT coalesce(sum(CASE WHEN steps IS NULL THEN rho ELSE 0 END), 0) AS rho, coalesce(sum(delta), 0) AS delta, "
+    "count(CASE WHEN steps IS NULL THEN 1 END) + count(DISTINCT CASE WHEN steps > 0 THEN plan_hash END) AS answers "
+    "FROM ledger LEFT JOIN ledger_steps USING (unit_domain, seq) WHERE unit_domain = ?"
+)
+_STEPS = "SELECT rate, sigma, sum(steps) AS steps FROM ledger_steps WHERE unit_domain = ? GROUP BY rate, sigma"
+
+
+def _mechanisms(rows: Sequence[sqlite3.Row]) -> tuple[Mechanism, ...]:
+    return tuple(Mechanism(row["rate"], row["sigma"], row["steps"]) for row in rows)
+
+
+def _cost(row: sqlite3.Row) -> Cost:
+    return Cost(row["rho"], row["delta"]) if row["steps"] is None else Cost(0, row["delta"], _mechanisms([row]))
+
+
 class Ledger:
     """Repository of spending. Append-only: nothing is ever paid back, whatever became of the answer."""
 
@@ -69,23 +97,23 @@ class Ledger:
 
     def standing(self, domain: str) -> Standing:
         """Return what was spent in a unit domain so far."""
-        row = self._database.row(
-            "SELECT coalesce(sum(rho), 0) AS rho, coalesce(sum(delta), 0) AS delta, count(*) AS answers FROM ledger "
-            "WHERE unit_domain = ?",
-            (domain,),
-        )
+        row = self._database.row(_SPENT, (domain,))
         assert row is not None
+        steps = self._database.rows(_STEPS, (domain,))
         void = self._database.row(
             "SELECT reason FROM ledger_void WHERE unit_domain = ? ORDER BY seq LIMIT 1", (domain,)
         )
-        return Standing(Cost(row["rho"], row["delta"]), row["answers"], "" if void is None else void["reason"])
+        spent = Cost(row["rho"], row["delta"], _mechanisms(steps))
+        return Standing(spent, row["answers"], "" if void is None else void["reason"])
 
     def entries(self, domain: str) -> tuple[Entry, ...]:
         """Return all spending in a unit domain, in order."""
-        rows = self._database.rows("SELECT * FROM ledger WHERE unit_domain = ? ORDER BY seq", (domain,))
+        rows = self._database.rows(
+            "SELECT * FROM ledger LEFT JOIN ledger_steps USING (unit_domain, seq) WHERE unit_domain = ? ORDER BY seq",
+            (domain,),
+        )
         return tuple(
-            Entry(r["seq"], Cost(r["rho"], r["delta"]), r["epsilon"], r["plan_hash"], r["requester"], r["created"])
-            for r in rows
+            Entry(r["seq"], _cost(r), r["epsilon"], r["plan_hash"], r["requester"], r["created"]) for r in rows
         )
 
     def spend(
@@ -103,17 +131,32 @@ class Ledger:
         """
         with self._database.transaction() as connection:
             for domain, charge in charges.items():
-                rho, delta, seq = connection.execute(
-                    "SELECT coalesce(sum(rho), 0), coalesce(sum(delta), 0), coalesce(max(seq), 0) FROM ledger "
-                    "WHERE unit_domain = ?",
-                    (domain,),
-                ).fetchone()
-                spent = Cost(rho, delta)
-                if not (spent + charge.cost).fits(charge.cap):
+                rho, delta, _ = connection.execute(_SPENT, (domain,)).fetchone()
+                steps = connection.execute(_STEPS, (domain,)).fetchall()
+                spent = Cost(rho, delta, tuple(Mechanism(*row) for row in steps))
+                if not charge.after(spent):
                     raise Overspent(domain, spent)
+                self._write(connection, domain, charge, (epsilon, plan_hash, requester, now))
+
+    @staticmethod
+    def _write(connection: sqlite3.Connection, domain: str, charge: Charge, rest: tuple[object, ...]) -> None:
+        """Write down what was paid; each kind of steps in a line of its own, as what it came to at the account's order."""
+        (seq,) = connection.execute(
+            "SELECT coalesce(max(seq), 0) FROM ledger WHERE unit_domain = ?", (domain,)
+        ).fetchone()
+        parts = [Cost(0, 0, (made,)) for made in charge.cost.steps]
+        plain = Cost(charge.cost.rho, charge.cost.delta)
+        if plain != NOTHING or not parts:
+            parts.insert(0, plain)
+        for number, part in enumerate(parts, seq + 1):
+            told = part.at(charge.order) if part.steps else part
+            connection.execute(
+                "INSERT INTO ledger VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (domain, number, told.rho, told.delta, *rest)
+            )
+            for made in part.steps:
                 connection.execute(
-                    "INSERT INTO ledger VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                    (domain, seq + 1, charge.cost.rho, charge.cost.delta, epsilon, plan_hash, requester, now),
+                    "INSERT INTO ledger_steps VALUES (?, ?, ?, ?, ?)",
+                    (domain, number, made.rate, made.sigma, made.steps),
                 )
 
     def void(self, domain: str, reason: str, now: float) -> None:

@@ -300,6 +300,22 @@ CREATE TABLE identities (
 ) STRICT, WITHOUT ROWID;
 """
 
+_STEPS = """
+-- of a line of the ledger that paid for steps of training: which, so that what they come to can be worked out at any order
+CREATE TABLE ledger_steps (
+    unit_domain TEXT NOT NULL,
+    seq INTEGER NOT NULL,
+    rate REAL NOT NULL,
+    sigma REAL NOT NULL,
+    steps INTEGER NOT NULL CHECK (steps > 0),
+    PRIMARY KEY (unit_domain, seq)
+) STRICT, WITHOUT ROWID;
+CREATE TRIGGER ledger_steps_are_history BEFORE UPDATE ON ledger_steps
+BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
+CREATE TRIGGER ledger_steps_stay BEFORE DELETE ON ledger_steps
+BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
+"""
+
 MIGRATIONS: tuple[str, ...] = (
-    _FIRST, _NO_NAMED_PLANS, _RESULTS, _HISTORIES, _LEDGER, _READINGS, _AUDIENCES, _OWNERS, _IDENTITIES,
+    _FIRST, _NO_NAMED_PLANS, _RESULTS, _HISTORIES, _LEDGER, _READINGS, _AUDIENCES, _OWNERS, _IDENTITIES, _STEPS,
 )  # fmt: skip
