@@ -38,6 +38,7 @@ from bastion_policy.history.coverage import covered
 from bastion_policy.judge_bits import Budget
 from bastion_policy.judge_corrections import tell_approved
 from bastion_policy.judge_differences import SUMMED, Differences
+from bastion_policy.judge_earlier import MOST_SNAPPED, as_earlier
 from bastion_policy.judge_edges import (
     conditions_below,
     conditions_on_measures,
@@ -49,7 +50,7 @@ from bastion_policy.judge_edges import (
     values_of,
     ways,
 )
-from bastion_policy.judge_history import EDGE_BUDGET, MOST_SNAPPED, Memory, Standing, digest
+from bastion_policy.judge_history import EDGE_BUDGET, Memory, Standing, digest
 from bastion_policy.judge_homogeneity import least_differing
 from bastion_policy.judge_leaving import Answered, Cells, Leaving, Near
 from bastion_policy.judge_made import makes_rows, of_everybody
@@ -401,6 +402,10 @@ class BoundaryJudge:
         standing = memory.standing(asked, own, plan=plan, whole=everybody, one_edge=True)
         if self.makes_rows:
             standing = replace(standing, near=none, blocked=standing.blocked | standing.near)
+        elif (standing.earlier >= 0).any():
+            # INVARIANT: cells of too few people are withheld before anything is told beside them
+            memory.enter(asked, none, hidden=small & (rows > 0), plan=plan)
+            standing = as_earlier(memory, standing)
         withheld = standing.blocked if stands else standing.blocked | whole
         whole = whole if stands else none
         # what was put together when this was asked before is so again, if it is then the same

@@ -44,8 +44,6 @@ EDGE_BUDGET = 8
 MOST_SETTLED = 4096
 #: rows of differences that are looked at beside one answer, of a column; what sums prove does not count
 MOST_LOOKED_AT = 2_000_000
-#: populations that one boundary may be answered as, besides its own
-MOST_SNAPPED = 256
 #: rows apart, as a multiple of k, up to which populations are judged by their difference though neither lies inside the other
 CLOSE = 32
 
@@ -57,7 +55,8 @@ class Standing:
     far: stand for themselves. near: are answered as the stored population `part`, `stored` of the only table.
     blocked: near a stored population that cannot be evaluated here, or the history is full. edge: so few are in the cell,
     or between it and a stored population or one that follows from stored ones, that fewer than k more or less would change what is
-    answered.
+    answered. earlier: (2 x cells) of those blocked ones that are the people of an earlier version, or nearly: (part, stored) of rows
+    as they were first, else -1; see `judge_earlier`.
     """
 
     far: Flags
@@ -66,6 +65,7 @@ class Standing:
     part: Indexes
     stored: Indexes
     edge: Flags
+    earlier: Indexes
 
 
 @dataclass
@@ -230,6 +230,7 @@ class Memory:
         near, blocked = np.zeros(count, bool), np.zeros(count, bool)
         part, stored = np.full(count, -1), np.full(count, -1)
         edge, apart = np.zeros(count, bool), []
+        earlier = np.full((2, count), -1)
         if self.snaps:
             for o, sets in zip(self.occurrences, asked, strict=True):
                 held = self.channel(o, channel)
@@ -253,18 +254,24 @@ class Memory:
                 apart.append((o, sets, found.state == FAR))
                 blocked |= found.state == FULL
                 part, stored = found.part, found.stored
+                before = np.zeros(count, bool)
                 if rows is not None:
                     # INVARIANT: a new version is no way around: with few people apart it is not another population
-                    blocked |= (rows.state != FAR) & ~people & ~near & ~again
+                    before = (rows.state != FAR) & ~people & ~near & ~again
+                    edge |= rows.closest < 2 * self.k * most
+                    earlier = np.where(before & flags, (rows.part, rows.stored), -1)
                 if APPROVED + channel in self.history.pasts[self.history.domains[o.dataset]].channels:
                     owners = self.channel(o, APPROVED + channel).distances(sets.where(flags), self.k, most, unit)
                     blocked |= (owners.state != FAR) & ~again
                 if judge_approved.shown_any(self, o, channel):
                     # INVARIANT: it is not known which numbers were told of a stored population: another one of it is a new one
                     told = self._answered(o, sets, found.state == NEAR, found, channel)
-                    blocked |= judge_approved.near_shown(self, o, told, flags, channel)
+                    blocked |= judge_approved.near_shown(self, o, told, flags, channel) & ~before
+                # what was told of an earlier version is another matter only if nothing else speaks against it
+                earlier = np.where(blocked, -1, earlier)
+                blocked |= before
         if len(self.occurrences) != 1:
-            blocked, near = blocked | near, np.zeros(count, bool)
+            blocked, near, earlier = blocked | near, np.zeros(count, bool), np.full((2, count), -1)
         near &= flags & ~blocked
         blocked &= flags
         far = flags & ~near & ~blocked
@@ -272,7 +279,7 @@ class Memory:
             if one_edge and not (far & ~edge).all():
                 break
             edge |= self._nearly(o, sets, flags & new & ~edge, channel, one=one_edge)
-        return Standing(far, near, blocked, part, stored, edge & flags)
+        return Standing(far, near, blocked, part, stored, edge & flags, earlier)
 
     def _as_before(
         self, o: Occurrence, sets: Sets, flags: Flags, channel: str, k: int = 1, most: int = 1
@@ -312,15 +319,17 @@ class Memory:
         if not flags.any():
             return flags
         most, _ = self.scale(o, channel)
-        rules = self._rules(most, 2 * self.k)
-        state = audited(self.channel(o, channel), rules, self.history.draw(32), self._owner(o, channel))
-        if state is None:
-            return flags
-        found = np.zeros(flags.size, bool)
-        for cell in np.flatnonzero(flags):
-            found[cell] = state.nearly(Row.of(sets.members(int(cell))))
-            if one and found[cell]:
-                break
+        rules, found = self._rules(most, 2 * self.k), np.zeros(flags.size, bool)
+        compared = [(channel, sets)]
+        if self.lens(o).roster.changed and not channel.startswith(OF_PEOPLE):
+            # INVARIANT: what was told of earlier versions refuses as well, so what follows from it is an edge, too
+            compared.append((FIRST + channel, self.as_first(o, sets)))
+        for name, asked in compared:
+            state = audited(self.channel(o, name), rules, self.history.draw(32), self._owner(o, name))
+            for cell in np.flatnonzero(flags & ~found):
+                found[cell] = state is not None and state.nearly(Row.of(asked.members(int(cell))))
+                if one and found[cell]:
+                    return found
         return found
 
     def echoes(self, standing: Standing, plan: bytes) -> Flags:

@@ -28,7 +28,8 @@ from bastion_policy.guard_plans import as_float, lenient
 from bastion_policy.history import Sets
 from bastion_policy.judge_channels import channel_of
 from bastion_policy.judge_corrections import tell_approved
-from bastion_policy.judge_history import MOST_SNAPPED, Memory, Standing
+from bastion_policy.judge_earlier import MOST_SNAPPED, as_earlier
+from bastion_policy.judge_history import Memory, Standing
 from bastion_policy.judge_people import PeopleOf, Stood, compared
 from bastion_policy.judge_repeats import Evenness, Repeats
 from bastion_policy.judge_rules import Judged, Rules
@@ -408,6 +409,7 @@ class ValueRules(Rules):
             or s.dtype.is_temporal
         ):
             return answered
+        standing = as_earlier(memory, standing, channel)
         populations: dict[tuple[int, int], Indexes] = {}
         places: list[tuple[int, tuple[int, int]]] = []
         for cell in np.flatnonzero(left)[:MOST_SNAPPED]:

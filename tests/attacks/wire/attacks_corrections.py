@@ -113,6 +113,53 @@ def halves_in_the_corrected_column(a: Attacker) -> Any:
     return minus(halves(a, rows, "paid"), total(a, rows, THIRD))
 
 
+# -- the same people in another form after the refresh
+
+
+def of_wards(a: Attacker, rows: Q) -> Any:
+    """Return the sum of the ward, asked of all wards at once."""
+    return where(a.ask(rows.group_by("ward").agg(pl.col("pay").sum())), "ward", 3, "pay")
+
+
+@attack("versions", RULE, OFF, PAYS, tolerance=NEAR, own=True)
+def another_form_after_a_correction(a: Attacker) -> Any:
+    """Asks for all wards before a value is corrected, and for the one alone afterwards."""
+    rows, name = given(a, table(pay=wrong(a.world), seen=BED % 3))
+    before = of_wards(a, rows)
+    again(a, name, table(pay=pays(a.world), seen=BED % 3 + 3))
+    return minus(total(a, rows, THIRD), before)
+
+
+@attack("versions", RULE, OFF, PAYS, tolerance=NEAR, own=True)
+def nearly_the_same_people_after_a_correction(a: Attacker) -> Any:
+    """The same of the ward without somebody else, whose pay is known; they are answered as the ward."""
+    rows, name = given(a, table(pay=wrong(a.world), seen=BED % 3))
+    before = of_wards(a, rows)
+    again(a, name, table(pay=pays(a.world), seen=BED % 3 + 3))
+    rest = total(a, rows, THIRD & (bed != 0))
+    return None if None in (rest, before) else rest + int(pays(a.world)[3 * SIZE]) - before
+
+
+@attack("differencing", "stored populations", OFF, PAYS, tolerance=NEAR, own=True)
+def a_ward_less_one_after_a_refresh(a: Attacker) -> Any:
+    """Asks for all wards, and for the ward without the target when every row has changed in another column."""
+    rows, name = given(a, table(pay=pays(a.world), seen=BED % 3))
+    before = of_wards(a, rows)
+    again(a, name, table(pay=pays(a.world), seen=BED % 3 + 3))
+    return minus(before, total(a, rows, THIRD & (bed != SOUGHT)))
+
+
+@attack("differencing", "stored populations", OFF, PAYS, tolerance=NEAR, own=True)
+def a_ward_that_somebody_left_in_a_refresh(a: Attacker) -> Any:
+    """Asks for all wards, and for the ward alone when the target is in another one."""
+    frame = table(pay=pays(a.world), seen=BED % 3)
+    rows, name = given(a, frame)
+    before = of_wards(a, rows)
+    moved = np.where(np.arange(WARD.size) == TARGET, 4, WARD)
+    again(a, name, frame.with_columns(seen=BED % 3 + 3, ward=moved))
+    return minus(before, total(a, rows, THIRD))
+
+
 # -- a sum that one person makes up, told in parts of several tables
 
 
