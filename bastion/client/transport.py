@@ -26,7 +26,10 @@ from bastion_wire.messages import (
     Denial,
     Explained,
     Failed,
+    GetWeights,
     Hello,
+    Model,
+    ModelBegin,
     Progress,
     Push,
     Query,
@@ -35,6 +38,7 @@ from bastion_wire.messages import (
     UploadChunk,
     UploadEnd,
     UploadReady,
+    Weights,
     Welcome,
 )
 from bastion_wire.streams import Credits, Receipt, chunks
@@ -58,7 +62,7 @@ class _Pending:
         self.answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self.on_progress = on_progress
         self.heard = time.monotonic()
-        self.table: Table | None = None
+        self.table: Table | Weights | None = None
         self.parts: list[zmq.Frame] = []
         self.receipt: Receipt | None = None
         self.credits: Credits | None = None  # of an upload
@@ -96,7 +100,7 @@ class _Pending:
 
     @property
     def data(self) -> bytes:
-        """What came with a table."""
+        """What came with a table, or with weights."""
         if len(self.parts) == 1:
             return self.parts[0].bytes
         return b"".join(part.buffer for part in self.parts)
@@ -181,10 +185,23 @@ class Session:
             return answer
         raise _surprise()
 
+    async def weights(self, run: str, on_progress: ProgressCallback | None = None) -> tuple[Weights, bytes] | Denial:
+        """Take the weights of a trained model home: safetensors bytes, whole and checked.
+
+        Raises:
+            BastionError: as `query`.
+        """
+        answer, data = await self._request(GetWeights(run), on_progress, SILENCE)
+        if isinstance(answer, Weights):
+            return answer, data
+        if isinstance(answer, Denial):
+            return answer
+        raise _surprise()
+
     async def upload(
-        self, begin: UploadBegin, data: bytes | memoryview, on_progress: ProgressCallback | None = None
-    ) -> Dataset:
-        """Send a table (Arrow IPC stream bytes) as fast as the server takes it; returns its card.
+        self, begin: UploadBegin | ModelBegin, data: bytes | memoryview, on_progress: ProgressCallback | None = None
+    ) -> Dataset | Model:
+        """Send a table (Arrow IPC stream bytes), or a model's weights, as fast as the server takes it; returns its card.
 
         `size`, and `sha256` where it is empty, are filled in; a signed upload has both already.
 
@@ -217,9 +234,9 @@ class Session:
             del self._pending[begin_id], self._pending[end_id]
             if not ended.answer.done() and begun.error is None:
                 link.send_now(encode_request(0, Cancel(begin_id)))
-        if not isinstance(answer, Dataset):
+        if not isinstance(answer, Model if isinstance(begin, ModelBegin) else Dataset):
             raise _surprise()
-        return answer
+        return answer  # type: ignore[no-any-return]
 
     def on_push(self, callback: Callable[[Push], Any]) -> None:
         """Call `callback(push)` for each push, on the session's loop; the connection is then kept up between requests."""
@@ -428,12 +445,12 @@ class Session:
                     pending.fail(error)
             case Chunk():
                 self._take_chunk(reply.id, pending, body, frames)
-            case Table():
+            case Table() | Weights():
                 self._take_table(pending, body, frames)
             case _:
                 pending.finish(body)
 
-    def _take_table(self, pending: _Pending, table: Table, frames: list[zmq.Frame]) -> None:
+    def _take_table(self, pending: _Pending, table: Table | Weights, frames: list[zmq.Frame]) -> None:
         if not table.inline:
             pending.table, pending.receipt = table, Receipt(table.size)
             return
