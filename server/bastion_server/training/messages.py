@@ -92,5 +92,14 @@ class Worked(Message, frozen=True, tag="worked"):
     value: float
 
 
+class Wrong(Message, frozen=True, tag="wrong"):
+    """It cannot be done, and why is no secret: of the model, the description, or (not private) of a column. The worker lives on."""
+
+    code: str
+    message: str
+    why: str = ""
+    next_step: str = ""
+
+
 ToTrainer = Load | Steps | Evaluate | Save | Tight
-FromTrainer = Loaded | Stepped | Evaluated | Worked
+FromTrainer = Loaded | Stepped | Evaluated | Worked | Wrong

@@ -10,6 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 from bastion_server.workers.framing import async_receive, async_send
 from bastion_server.workers.messages import FromChild, Limits, Message
@@ -36,6 +37,8 @@ class Handle:
         #: the memory file the running job may write, and how many bytes of memory the job may use beside the limit
         self.file = -1
         self.extra = 0
+        #: the messages it may answer with
+        self.answers: Any = FromChild
         self._pidfd = -1
         self._stderr = stderr
         self._users = 0
@@ -53,7 +56,7 @@ class Handle:
 
     async def listen(self) -> tuple[FromChild, bytes]:
         """Wait for one message and return (message, body); BrokenFrame where the child is gone or talks nonsense."""
-        message, body, _ = await async_receive(self.sock, FromChild)
+        message, body, _ = await async_receive(self.sock, self.answers)
         return message, body
 
     # ---------------------------------------------------------------------------------------------- limits and death

@@ -8,6 +8,7 @@ import logging
 import os
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import ClassVar, Self
 
 from bastion_plan.errors import BastionError
 
@@ -30,6 +31,9 @@ _log = logging.getLogger("bastion.workers")
 
 class WorkerPool:
     """Lends single-use, sandboxed worker processes to queries. Lives on one asyncio loop; make it with `start`."""
+
+    #: what is lent
+    lease_type: ClassVar[type[Lease]] = Lease
 
     def __init__(
         self,
@@ -72,7 +76,8 @@ class WorkerPool:
         concurrency: int | None = None,
         on_engine_text: Callable[[str, str], None] | None = None,
         command: Sequence[str] = ZYGOTE,
-    ) -> WorkerPool:
+        patience: float = 60.0,
+    ) -> Self:
         """Start the zygote and wait until the first worker is ready (about a second).
 
         Args:
@@ -80,7 +85,7 @@ class WorkerPool:
             spares: workers kept warm. concurrency: workers lent at the same time; default: two per CPU.
             on_engine_text: told (label of the lease, engine's own words). INVARIANT: for the owner's log only; the words
                 may hold values of the data. Default: dropped.
-            command: how to start the zygote.
+            command: how to start the zygote. patience: seconds until the first worker has to be ready.
 
         Raises:
             ServerError: no worker could be started.
@@ -95,7 +100,7 @@ class WorkerPool:
         pool._keeper = asyncio.create_task(pool._keep(), name="worker-keeper")
         pool._wake.set()
         try:
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(patience):
                 await pool._first
         except BaseException as error:
             await pool.close()
@@ -131,7 +136,7 @@ class WorkerPool:
             if isinstance(error, TimeoutError):
                 raise worker_error("busy") from None
             raise
-        return Lease(handle, self._watchdog, self._on_text, self._release, label)
+        return self.lease_type(handle, self._watchdog, self._on_text, self._release, label)
 
     async def close(self) -> None:
         """End every worker and the zygote, and wait until they are gone."""

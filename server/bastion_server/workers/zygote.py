@@ -16,6 +16,7 @@ import select
 import signal
 import socket
 import sys
+from collections.abc import Callable
 
 import msgspec
 
@@ -96,14 +97,14 @@ def _fork(kind: type[Child], sock: socket.socket, ticket: int, fds: list[int], l
     os.close(pidfd)
 
 
-def main(kind: type[Child] = Child) -> None:
-    """Serve fork requests until the server goes away."""
+def main(kind: type[Child] = Child, load: Callable[[], None] = preload) -> None:
+    """Serve fork requests until the server goes away. load: imports everything that a child needs."""
     server = os.getppid()
     sock = socket.socket(fileno=int(sys.argv[1]))
     limits = msgspec.json.decode(sys.argv[2], type=Limits)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    preload()
+    load()
     gc.collect()
     gc.freeze()
     asleep, wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
