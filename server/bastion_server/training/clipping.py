@@ -16,11 +16,12 @@ arithmetic, and all that follows is computed in float64, where a product of two 
   layer's gradient is the sum over positions s, t of (a_s . a_t)(g_s . g_t), whose terms are together at most B^2,
   B = sum_s |a_s| |g_s|. So norm^2 <= computed + e B^2 with e = (in + out + S^2 + 8) * 2**-52, which is what is used: huge values that
   cancel in the gradient cannot make it look smaller than it is;
-- the sum over people: each entry is off by at most e' of the sum of the sizes of its terms, at most sum_i c_i B_i. It is inside the
-  margin by which the sensitivity is larger than the bound (`Clipped.error`).
+- the sum over people: each entry is off by at most e' = (terms + 4) u of the sum of the sizes of its terms, so the sum is off by at
+  most e' sum_i c_i B_i as a norm. Each person's share of it, e' c_i B_i, is held to `margin` by making c_i smaller where it has to be:
+  by the person's own rows alone, which nobody else's part feels. The error of n people is then n margins, whoever they are.
 
-Not covered: a and g of a row may differ in their last bits with how many rows are computed beside it, as matrix products are cut
-into tiles. So the same number of rows is always given, those that are not there included.
+Not covered here: a and g of a row may differ in their last bits with where it stands in the batch, as matrix products are cut into
+tiles. So the same number of rows is always given, those that are not there included, at places drawn at random (loop.py).
 
 INVARIANT: a person's contribution to what leaves here has a norm of at most `bound`, whatever their rows are and whatever the weights:
 also where it overflows or is not a number, for then it is none at all.
@@ -44,6 +45,8 @@ from bastion_server.training.interpreter import Around, Interpreter, call
 #: the loss of one row: (prediction, label) -> a number
 Loss = Callable[[Tensor, Tensor], Tensor]
 _UNIT = 2.0**-52
+#: terms that are added up by one product
+_TOGETHER = 512
 
 
 @dataclass(frozen=True)
@@ -79,12 +82,14 @@ class Clipped:
     """Bounded gradients, added up. sums: by trained weight, float64. left_out: people whose gradient was no number.
 
     error: by how much the sums may be off in all, as a norm: what two neighbours' sums may differ by beside the bound is twice that.
+    losses: per person the mean of their rows', in float64; not finite where it is not, and 0 for who is not there.
     """
 
     sums: list[Tensor]
     error: float
     left_out: int
     clipped: int
+    losses: Tensor
 
 
 class Clipper:
@@ -108,13 +113,19 @@ class Clipper:
         assert len(self.tap_shapes) == len(self.tapped)
 
     def sums(
-        self, inputs: Sequence[Tensor], labels: Tensor, there: Tensor, weights: Sequence[Tensor], bound: float
+        self,
+        inputs: Sequence[Tensor],
+        labels: Tensor,
+        there: Tensor,
+        weights: Sequence[Tensor],
+        bound: float,
+        margin: float = math.inf,
     ) -> Clipped:
         """Return the sum of people's gradients, each of norm `bound` at most.
 
         Args:
             inputs: per input people x rows x shape. labels: people x rows x shape. there: people x rows, whether there is a row.
-            weights: all of the graph's. bound: the largest norm.
+            weights: all of the graph's. bound: the largest norm. margin: by how much one person may make the sums be off.
         """
         people, rows = there.shape
         flat = [x.reshape(people * rows, 1, *x.shape[2:]) for x in inputs]
@@ -150,7 +161,9 @@ class Clipper:
             back, given = (
                 [torch.where(_like(real, x), x, torch.zeros_like(x)) for x in some] for some in (back, given)
             )
-            return self._added(self._parts(given, back, people, rows), bound)
+            each = torch.where(real, losses, torch.zeros_like(losses)).detach().double().reshape(people, rows).sum(1)
+            each = each / there.sum(1).clamp(min=1)
+            return self._added(self._parts(given, back, people, rows), bound, margin, each)
 
     def _parts(self, given: list[Tensor], back: list[Tensor], people: int, rows: int) -> list[_Part]:
         parts: list[_Part] = []
@@ -168,23 +181,30 @@ class Clipper:
                 parts.append(_part(some[0], nodes, [given[i] for i in at], [back[i] for i in at], people, shape))
         return parts
 
-    def _added(self, parts: list[_Part], bound: float) -> Clipped:
+    def _added(self, parts: list[_Part], bound: float, margin: float, losses: Tensor) -> Clipped:
         squared = torch.stack([p.squared() for p in parts]).sum(0) * (1 + 2 * len(parts) * _UNIT)
         fine = torch.isfinite(squared)
         norms = torch.where(fine, squared, torch.ones_like(squared)).sqrt()
         # INVARIANT: rounded so that the product stays below
         factor = (bound / norms.clamp(min=bound)) * (1 - 8 * _UNIT)
+        off = torch.stack([p.off().square() for p in parts]).sum(0).sqrt() * (1 + 64 * _UNIT)
+        fine &= torch.isfinite(off)
+        # INVARIANT: what a person adds to the error depends on their rows alone, and is within the margin
+        if margin < math.inf:
+            factor = torch.minimum(factor, margin / off.clamp(min=1e-300))
         factor = torch.where(fine, factor, torch.zeros_like(factor))
-        sums, error = [], 0.0
-        for part in parts:
-            total, off = part.weighted(factor, fine)
-            sums.append(total)
-            error += off**2
-        return Clipped(sums, math.sqrt(error), int((~fine).sum()), int((norms[fine] > bound).sum()))
+        sums = [part.weighted(factor, fine) for part in parts]
+        error = float(torch.where(fine, factor * off, torch.zeros_like(off)).sum())
+        return Clipped(sums, error, int((~fine).sum()), int((norms[fine] > bound).sum()), losses)
 
 
 def _like(flags: Tensor, tensor: Tensor) -> Tensor:
     return flags.reshape(-1, *[1] * (tensor.dim() - 1))
+
+
+def _unit(terms: int) -> float:
+    """By how much a sum of so many terms may be off, in units of the sum of their sizes."""
+    return (terms + 4) * _UNIT
 
 
 class _Part(Protocol):
@@ -193,8 +213,11 @@ class _Part(Protocol):
     def squared(self) -> Tensor:
         """Return, per person, the squared norm, or a little more; not finite where it is not."""
 
-    def weighted(self, factor: Tensor, fine: Tensor) -> tuple[Tensor, float]:
-        """Return the sum over people, each times a factor, and by how much its norm may be off."""
+    def off(self) -> Tensor:
+        """Return, per person, by how much one time their gradient may make the norm of the sum be off."""
+
+    def weighted(self, factor: Tensor, fine: Tensor) -> Tensor:
+        """Return the sum over people, each times a factor."""
 
 
 @dataclass(frozen=True)
@@ -208,10 +231,12 @@ class _Whole:
         found: Tensor = self.each.square().sum(1) * (1 + (self.each.shape[1] + 2) * _UNIT)
         return found
 
-    def weighted(self, factor: Tensor, fine: Tensor) -> tuple[Tensor, float]:
+    def off(self) -> Tensor:
+        return _unit(self.each.shape[0]) * self.each.norm(dim=1)
+
+    def weighted(self, factor: Tensor, fine: Tensor) -> Tensor:
         each = torch.where(fine[:, None], self.each, torch.zeros_like(self.each))
-        off = each.shape[0] * _UNIT * float((factor * each.norm(dim=1)).sum())
-        return (factor @ each).reshape(self.shape), off
+        return (factor @ each).reshape(self.shape)
 
 
 @dataclass(frozen=True)
@@ -238,13 +263,22 @@ class _Positions:
             e += (into * out + positions) * _UNIT
         return found.clamp(min=0) + e * self._bound().square()
 
-    def weighted(self, factor: Tensor, fine: Tensor) -> tuple[Tensor, float]:
+    def off(self) -> Tensor:
+        terms = self.back.shape[0] * self.back.shape[1]
+        return _unit(terms if terms <= 2 * _TOGETHER else _TOGETHER + -(-terms // _TOGETHER)) * self._bound()
+
+    def weighted(self, factor: Tensor, fine: Tensor) -> Tensor:
         mask = fine[:, None, None]
         given, back = (torch.where(mask, x, torch.zeros_like(x)) for x in (self.given, self.back))
-        back = back * factor[:, None, None]
-        total = back.reshape(-1, back.shape[2]).mT @ given.reshape(-1, given.shape[2])
-        off = back.shape[0] * back.shape[1] * _UNIT * float((given.norm(dim=2) * back.norm(dim=2)).sum())
-        return total, off
+        back = (back * factor[:, None, None]).reshape(-1, back.shape[2])
+        given = given.reshape(-1, given.shape[2])
+        if len(back) <= 2 * _TOGETHER:
+            return back.mT @ given
+        # sums of sums: an entry goes through fewer additions
+        total = torch.zeros(self.shape, dtype=torch.float64)
+        for g, a in zip(back.split(_TOGETHER), given.split(_TOGETHER), strict=True):
+            total += g.mT @ a
+        return total
 
 
 @dataclass(frozen=True)
@@ -263,11 +297,13 @@ class _Words:
         more: Tensor = e * self.back.norm(dim=2).sum(1).square()
         return found.clamp(min=0) + more
 
-    def weighted(self, factor: Tensor, fine: Tensor) -> tuple[Tensor, float]:
+    def off(self) -> Tensor:
+        return _unit(self.back.shape[0] * self.back.shape[1]) * self.back.norm(dim=2).sum(1)
+
+    def weighted(self, factor: Tensor, fine: Tensor) -> Tensor:
         back = torch.where(fine[:, None, None], self.back, torch.zeros_like(self.back)) * factor[:, None, None]
         total = torch.zeros(self.shape, dtype=torch.float64)
-        total.index_add_(0, self.index.reshape(-1), back.reshape(-1, back.shape[2]))
-        return total, back.shape[0] * back.shape[1] * _UNIT * float(back.norm(dim=2).sum())
+        return total.index_add_(0, self.index.reshape(-1), back.reshape(-1, back.shape[2]))
 
 
 def _part(

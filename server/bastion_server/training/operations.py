@@ -49,6 +49,16 @@ def _batch_norm(
     return nnf.batch_norm(x, mean, var, weight, bias, training, momentum, eps)
 
 
+def _embedding(weight: Tensor, indices: Tensor, padding: int) -> Tensor:
+    # INVARIANT: whether it fails does not depend on a row: a number that names no line of the table names the nearest
+    return nnf.embedding(indices.clamp(0, weight.shape[0] - 1), weight, padding if padding >= 0 else None)
+
+
+def _index_select(x: Tensor, dim: int, index: Tensor) -> Tensor:
+    # INVARIANT: as above
+    return x.index_select(dim, index.clamp(0, x.shape[dim] - 1))
+
+
 #: operations that behave otherwise in training: they are told first whether it is
 MODAL: dict[str, Callable[..., Tensor]] = {
     "dropout": lambda training, x, p: nnf.dropout(x, p, training),
@@ -85,7 +95,7 @@ PLAIN: dict[str, Callable[..., Any]] = {
     "conv1d": nnf.conv1d,
     "conv2d": nnf.conv2d,
     "conv_transpose2d": nnf.conv_transpose2d,
-    "embedding": lambda weight, indices, padding: nnf.embedding(indices, weight, padding if padding >= 0 else None),
+    "embedding": _embedding,
     "layer_norm": lambda x, shape, w, b, eps: nnf.layer_norm(x, list(shape), w, b, eps),
     "group_norm": nnf.group_norm,
     "rms_norm": lambda x, shape, w, eps: nnf.rms_norm(x, list(shape), w, eps),
@@ -161,7 +171,7 @@ PLAIN: dict[str, Callable[..., Any]] = {
     "repeat": lambda x, times: x.repeat(times),
     "slice": torch.ops.aten.slice.Tensor,
     "select": torch.select,
-    "index_select": lambda x, dim, index: x.index_select(dim, index),
+    "index_select": _index_select,
     "cat": lambda xs, dim: torch.cat(list(xs), dim),
     "stack": lambda xs, dim: torch.stack(list(xs), dim),
     "split": torch.split,

@@ -1,0 +1,85 @@
+"""Gaussian noise for a sum of bounded gradients, added on a grid of whole numbers; the sensitivity it is measured by.
+
+**What is protected.** The sum over people of (gradient, loss) where a gradient has norm `clip` at most and a loss, clipped to
+[0, loss_bound], is shown as BETA * clip * loss / loss_bound. One person's part has norm sqrt(1 + BETA^2) * clip at most, so the loss
+curve is part of the same mechanism, and costs nothing of its own but noise that is a half per cent larger.
+
+**Sensitivity.** Of two neighbours (all rows of one person more or less) the exact sums differ by that part. What is noised is
+the computed sum, rounded to whole steps of a grid h = clip / (GRID * sqrt(d)) in d dimensions. It differs by at most
+
+    clip * (sqrt(1 + BETA^2) + 1 / GRID + 2 * ERROR)
+
+- rounding moves each of two vectors by at most h/2 per entry, h sqrt(d) in both: clip / GRID;
+- each computed sum is within ERROR * clip of the exact one: clipping.py holds each person's share of the error to MARGIN * clip, and
+  a step has at most PEOPLE people: PEOPLE * MARGIN = ERROR / 2. The other half is more than what is left: adding up the
+  parts of a step with compensation (loop.py), the loss's own sum, dividing by h.
+
+**Noise.** What is added is round(sigma * sensitivity / h * z) with z a normal deviate. For whole x, x + round(y) = round(x + y): the
+rounding is done to what the Gaussian mechanism gives for x, and costs nothing. All that leaves is whole numbers of h, so that the last
+bits of a float carry nothing (Mironov 2012). z is made by Box and Muller from the operating system's random numbers, 128 bits for the
+radius, so that it reaches to 13 deviations and its logarithm is exact at both ends; a deviate is within some 2**-50 of itself,
+far less than a step, so every whole number can come out, with its probability to about 1e-8 of itself.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from typing import Any
+
+import numpy as np
+
+Numbers = np.ndarray[Any, np.dtype[np.float64]]
+
+BETA = 0.1
+GRID = 4096
+#: people in one step, at most
+PEOPLE = 1 << 22
+#: by how much a computed sum may be off, and what of it is one person's, in units of the bound
+ERROR = 2.0**-10
+MARGIN = ERROR / 2 / PEOPLE
+_CHUNK = 1 << 19
+
+
+def sensitivity(clip: float) -> float:
+    """Return by how much one person moves what is noised, as a norm."""
+    return clip * (math.sqrt(1 + BETA**2) + 1 / GRID + 2 * ERROR)
+
+
+def noised(total: Numbers, clip: float, sigma: float) -> Numbers:
+    """Return a sum of people's parts with noise, on the grid.
+
+    Args:
+        total: the computed sum, gradient and loss. clip: a gradient's largest norm. sigma: deviation of the noise in units of
+            the sensitivity.
+
+    Raises:
+        ValueError: sigma is no number above 0.
+    """
+    # INVARIANT: nothing leaves without noise
+    if not (math.isfinite(sigma) and sigma > 0):
+        msg = "no noise"
+        raise ValueError(msg)
+    step = clip / (GRID * math.sqrt(len(total)))
+    scale = sigma * sensitivity(clip) / step
+    whole = np.rint(total / step).astype(np.int64)
+    for start in range(0, len(whole), _CHUNK):
+        some = whole[start : start + _CHUNK]
+        some += np.rint(normals(len(some)) * scale).astype(np.int64)
+    found: Numbers = whole.astype(np.float64) * step
+    return found
+
+
+def normals(count: int) -> Numbers:
+    """Return normal deviates, from the operating system's random numbers."""
+    pairs = (count + 1) // 2
+    high, low, angle = np.frombuffer(os.urandom(24 * pairs), dtype="<u8").reshape(3, pairs)
+    # u = (high + rest) / 2**64, in (0, 1); and 1 - u, both to the last bit of a float64 however small they are
+    rest = (low.astype(np.float64) + 0.5) * 2.0**-64
+    small = (high.astype(np.float64) + rest) * 2.0**-64
+    other = ((~high).astype(np.float64) + (1 - rest)) * 2.0**-64
+    near_one = high >= np.uint64(1 << 63)
+    size = np.where(near_one, -np.log1p(-np.where(near_one, other, 0.0)), -np.log(small))
+    radius = np.sqrt(2 * size)
+    turn = (angle.astype(np.float64) + 0.5) * (2 * math.pi * 2.0**-64)
+    return np.concatenate([radius * np.cos(turn), radius * np.sin(turn)])[:count]
