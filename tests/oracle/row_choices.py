@@ -34,12 +34,16 @@ class Choices(Ordered):
                 found += self.valued(Told(boundary.frame, leaf, target, limits, "stored", peers))
         if leaf.conditions:
             # the cell as it would be answered, and the condition within it
-            for target in self.target(boundary.frame, cell, limits, ()):
-                if (
-                    not isinstance(target, str)
-                    and self.people(boundary.frame, inside := selected(leaf, target)) >= limits.k
-                ):
-                    found += self.valued(Told(boundary.frame, leaf, inside, limits, "own", peers))
+            for stored in self.target(boundary.frame, cell, limits, ()):
+                if isinstance(stored, str):
+                    continue
+                inside = selected(leaf, stored)
+                # who meets the condition there is a population like any other, and may be near one that was told of
+                for target in self.target(boundary.frame, inside, limits, ()):
+                    if target == "own":
+                        found += self.valued(Told(boundary.frame, leaf, inside, limits, "own", peers))
+                    elif target != "nobody":
+                        found += self.valued(Told(boundary.frame, leaf, target, limits, "stored", peers))
             if self._leaves_few(boundary.frame, sorted(set(cell) - set(rows)), limits):
                 found += self.valued(Told(boundary.frame, leaf, cell, limits, "stored", peers))
         return found
@@ -147,6 +151,8 @@ class Choices(Ordered):
             return [Choice(value, kind, tuple(rows))] if self._held(frame, arg.values, full, limits.k) else []
         if not self._numbers(some):
             return []
+        if 0 < self.people(frame, self._unknown(frame, arg, full)) < limits.k:
+            return []  # fills are nobody's: it is a number of those who have a value
         if not split and not self._dominated(frame, leaf, full, limits, squares=name in ("var", "std")):
             return []
         if not all(self._dominated_by(frame, part, part.lineage.bounds, full, limits) for part in leaf.parts):

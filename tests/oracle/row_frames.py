@@ -337,6 +337,13 @@ class Reader:
             cautious |= {"condition over several columns"}
         if expr.function == "clip" and not at_bounds(args):
             lineage = one_column(lineage, allowed=False)
+        if (
+            expr.function == "fill_null"
+            and lineage.form is Form.FUNCTION
+            and not any(a.lineage.private for a in args[1:])
+        ):
+            # a fill is nobody's value: the bounds that the owner declared hold of what people have
+            lineage = replace(lineage, bounds=args[0].lineage.bounds)
         if not frame.rows:
             return Values([], lineage, forbidden, cautious)
         try:

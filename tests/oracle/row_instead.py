@@ -34,7 +34,8 @@ class Instead(Release):
         if not limits.audited or len(frame.occurrences) != 1 or boundary.forbidden:
             return None
         starts = [list(cell)]
-        starts += [selected(leaf, cell) for leaf in boundary.leaves.values() if leaf.conditions]
+        cells = self._answered_as(frame, cell, limits)
+        starts += [selected(leaf, rows) for leaf in boundary.leaves.values() if leaf.conditions for rows in cells]
         for start in starts:
             for rows in self._instead(boundary, start, told_now, limits):
                 found = self._all_on(boundary, rows, limits, values)
@@ -64,11 +65,12 @@ class Instead(Release):
             found = self._match(boundary, expr, cell, limits, values[name])
             inside = [leaf for c, leaf in boundary.leaves.items() if occurs(c, expr)]
             if isinstance(found, Finding):
+                told = [*told_now, *fine]  # the values before it in the row were told of as well
                 tried = itertools.chain.from_iterable(
-                    self._instead(boundary, start, told_now, limits, leaf if full else None)
+                    self._instead(boundary, start, told, limits, leaf if full else None)
                     for leaf in inside
                     for full in (False, True)
-                    for start in self._starts(boundary, leaf, cell, told_now, limits, full=full)
+                    for start in self._starts(boundary, leaf, cell, told, limits, full=full)
                 )
                 options = (self._on(boundary, expr, rows, limits, values[name], cell) for rows in tried)
                 found = next((o for o in options if o is not None), None)
@@ -86,9 +88,13 @@ class Instead(Release):
         """Populations to begin with: the cell, who meets the conditions, and who of these has a value, in the cell or in what
         is answered instead of it."""
         if not full:
-            return [list(cell), selected(leaf, cell)]
+            return [list(cell), *(selected(leaf, rows) for rows in self._answered_as(boundary.frame, cell, limits))]
         others = itertools.islice(self._instead(boundary, cell, told_now, limits), 60)
         return (known(leaf, rows) for rows in itertools.chain([cell], others))
+
+    def _answered_as(self, frame: Frame, cell: Sequence[int], limits: Limits) -> list[Sequence[int]]:
+        """A cell, and the populations near it as which it may be answered: a condition picks of either."""
+        return [cell, *(rows for rows in self.target(frame, cell, limits, ()) if not isinstance(rows, str))]
 
     def _instead(
         self, boundary: Boundary, start: Sequence[int], told_now: list[Choice], limits: Limits, leaf: Leaf | None = None
@@ -182,7 +188,8 @@ class Instead(Release):
         inside = [c for c in boundary.leaves if occurs(c, expr)]
         options = [
             self.choices(boundary, boundary.leaves[c], cell, limits)
-            + self.valued(Told(boundary.frame, boundary.leaves[c], rows, limits, "own"))
+            # of its own column: it stands for another one, in a history of its own
+            + self.valued(Told(boundary.frame, boundary.leaves[c], rows, limits, "stored"))
             for c in inside
         ]
         if any(o.accept is not None for few in options for o in few):
@@ -253,7 +260,9 @@ class Instead(Release):
         fitting = [o for o in options if o.fits(value)]
         if fitting:
             # of those that say the same: what was told before or is the cell, its own people, what was only asked for
-            return min(fitting, key=lambda o: 1 if o.kind == "own" else 0 if self._told(boundary.frame, o, cell) else 2)
+            best = min(fitting, key=lambda o: 1 if o.kind == "own" else 0 if self._told(boundary.frame, o, cell) else 2)
+            best.others = [o for o in fitting if o is not best]
+            return best
         reasons = set(boundary.forbidden)
         for c in boundary.leaves:
             if occurs(c, expr):

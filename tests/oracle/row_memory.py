@@ -7,6 +7,7 @@ from collections import Counter
 from typing import Any
 
 from bastion_plan.expressions import Expr
+from row_audit import PEOPLE
 from row_frames import Boundary, Form, Frame
 from row_instead import Instead
 from row_model import Choice, Explained, Finding, Limits, countable, flat
@@ -17,20 +18,51 @@ class Memory(Instead):
     """The history of one audience."""
 
     def _near(self, frame: Frame, chosen: list[Choice], limits: Limits, found: Explained) -> None:
-        """No two populations of one answer within k units, both as themselves."""
+        """No two populations of one answer within k units, both as themselves.
+
+        Of answers that read the same those are taken, in `chosen`, that stand beside each other, if there are such.
+        """
         if not limits.history:
             return
+        odd = self._too_near(frame, chosen, limits)
+        for at, choice in enumerate(chosen) if odd else ():
+            for other in choice.others:
+                other.output = choice.output
+                trial = [*chosen[:at], other, *chosen[at + 1 :]]
+                if len(left := self._too_near(frame, trial, limits)) < len(odd):
+                    chosen[at], odd = other, left
+        found.findings += odd
+
+    def _too_near(self, frame: Frame, chosen: list[Choice], limits: Limits) -> list[Finding]:
         own: dict[tuple[int, ...], Choice] = {}
         for c in flat(chosen):
             if c.kind == "own" and c.population:
                 own[c.population] = c
+        found = []
         for (a, one), (b, two) in itertools.combinations(own.items(), 2):
             left, right = self.base(frame, a), self.base(frame, b)
             for d in left:
                 distance = self.apart(d, left[d], right[d])
                 if 0 < distance < limits.k:
                     where = f"{len(a)} and {len(b)} rows of {d} differ by {distance} units"
-                    found.findings.append(Finding("near", where, (one.value, two.value), leak=True))
+                    found.append(Finding("near", where, (one.value, two.value), leak=True))
+        return found + self._sums_too_near(chosen, limits)
+
+    def _sums_too_near(self, chosen: list[Choice], limits: Limits) -> list[Finding]:
+        """The same of sums of one column, by those who have a value: a history of its own, also of what stands for another."""
+        found, sums = [], dict[Any, list[tuple[Choice, dict[tuple[str, int], Any]]]]()
+        for c in flat(chosen):
+            for system, weights in c.vectors if c.kind in ("own", "stored") else ():
+                if system != "ones" and not (isinstance(system, tuple) and system[-1] == PEOPLE):
+                    sums.setdefault(system, []).append((c, weights))
+        for system, told in sums.items():
+            for (one, a), (two, b) in itertools.combinations(told, 2):
+                apart = {v for v in {*a, *b} if a.get(v) != b.get(v)}
+                datasets = {d for d, _ in {*a, *b}}
+                if len(datasets) == 1 and 0 < self.units(*datasets, (row for _, row in apart)) < limits.k:
+                    where = f"{system}: sums of {len(a)} and {len(b)} rows differ by {len(apart)}"
+                    found.append(Finding("near", where, (one.value, two.value), leak=True))
+        return found
 
     def _remember_people(self, choice: Choice, limits: Limits, found: Explained) -> None:
         """Keep what was told of people with several rows; no two numbers about nearly the same people (rule `same-people`)."""

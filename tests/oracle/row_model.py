@@ -62,7 +62,7 @@ class Told:
 class Choice:
     """One permitted answer. value, or `accept` where several are. population: rows it tells about, if as itself.
 
-    numbers: columns it tells of that are one number per person.
+    numbers: columns it tells of that are one number per person. others: permitted answers that read the same.
     """
 
     value: Any
@@ -72,6 +72,7 @@ class Choice:
     vectors: list[Vector] = field(default_factory=list)
     output: int = -1
     numbers: list[Number] = field(default_factory=list)
+    others: list[Choice] = field(default_factory=list)
 
     def fits(self, value: Any) -> bool:
         """Whether a released value is this answer."""

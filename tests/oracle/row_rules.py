@@ -47,7 +47,12 @@ class Rules(Populations):
         values = arg.values
         if limits.p is None and not limits.shares:
             return True
-        observed = [x for x in values if x is not None and self._numbers([x])]
+        # what stands for a missing value is known, and taken off again: neither a contribution nor a bound
+        rows = self._unknown(frame, arg, rows)
+        held = (values[i] for i in self._unknown(frame, arg, range(len(frame.rows))))
+        observed = [x for x in held if x is not None and self._numbers([x])]
+        if not rows or not observed:
+            return True
         low, high = min(observed), max(observed)
         if bounds is not None:
             low, high = min(low, bounds[0]), max(high, bounds[1])
@@ -115,7 +120,9 @@ class Rules(Populations):
             for occurrence, row in frame.rows[i].origin:
                 often[occurrence][row] += 1
         even = {o: len(set(found.values())) <= 1 for o, found in often.items()}
-        sources = {o for a in leaf.args for o, _, _ in a.lineage.sources}
+        # which values are missing is public: a count of them is a number of rows
+        counted = leaf.function in ("count", "null_count")
+        sources = set() if counted else {o for a in leaf.args for o, _, _ in a.lineage.sources}
         return all(even[o] for o in sources) if sources else any(even.values())
 
     def _held(self, frame: Frame, values: Sequence[Any], rows: Iterable[int], k: int) -> bool:
