@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 from bastion_plan.errors import BastionError
 from bastion_policy.facts import DatasetFacts
-from bastion_wire.messages import Table
+from bastion_wire.messages import Table, Weights
 
 from bastion_server.channel.sessions import Incoming
 
@@ -54,10 +54,11 @@ class Paced(Incoming):
         await self.wait()
         await self._request.send(body, data)
 
-    async def stream(self, table: Table, data: bytes | memoryview) -> None:
+    async def stream(self, table: Table | Weights, data: bytes | memoryview) -> None:
         """Answer with a table at the next step, which is also the time that it says it took."""
         step = await self.wait()
-        await self._request.stream(msgspec.structs.replace(table, elapsed=step), data)
+        told = msgspec.structs.replace(table, elapsed=step) if isinstance(table, Table) else table
+        await self._request.stream(told, data)
 
     def progress(self, stage: str, done: int = 0, total: int = 0) -> None:
         """Keep to oneself how far it is: when the work passes from one stage to the next depends on the data."""

@@ -22,8 +22,10 @@ from bastion_server.store.identities import Identities
 from bastion_server.store.keys import ServerKeys, load_or_create
 from bastion_server.store.ledger import Charge, Ledger, NoisyAnswer, Overspent, Standing
 from bastion_server.store.lock import DirectoryLock
+from bastion_server.store.models import Models
 from bastion_server.store.requests import AccessRequest, Limits, RequestGroup, Requests, Shown
 from bastion_server.store.results import KeptResult, Results
+from bastion_server.store.runs import Runs
 from bastion_server.store.sealed import SealedFiles, SealedReader, SealedRef, SealedWriter
 from bastion_server.store.statements import Statements
 from bastion_server.store.verify import verify
@@ -43,6 +45,7 @@ __all__ = [
     "KeptResult",
     "Ledger",
     "Limits",
+    "Models",
     "NoisyAnswer",
     "Overspent",
     "PolicyChange",
@@ -51,6 +54,7 @@ __all__ = [
     "RequestGroup",
     "Requests",
     "Results",
+    "Runs",
     "SealedFiles",
     "SealedReader",
     "SealedRef",
@@ -82,6 +86,8 @@ class Store:
     statements: Statements
     ledger: Ledger
     asked: AskedPlans
+    models: Models
+    runs: Runs
     identities: Identities
     audit: AuditLog
     _lock: DirectoryLock
@@ -131,7 +137,10 @@ class Store:
                 histories.prune()
                 audiences = Audiences(database)
                 audiences.build(datasets)
-                sealed.sweep(datasets.files() | results.files() | histories.files())
+                models, runs = Models(database, sealed.remove), Runs(database, sealed.remove)
+                runs.recover(now)
+                models.prune(now)
+                sealed.sweep(datasets.files() | results.files() | histories.files() | models.files() | runs.files())
             except BaseException:
                 audit.close()
                 raise
@@ -157,6 +166,8 @@ class Store:
             Statements(database),
             Ledger(database),
             AskedPlans(database),
+            models,
+            runs,
             Identities(database, requests, grants),
             audit,
             lock,

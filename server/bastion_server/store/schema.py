@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bastion_server.store.schema_training import TRAINING
+
 _FIRST = """
 CREATE TABLE datasets (
     id TEXT PRIMARY KEY,
@@ -317,5 +319,5 @@ BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
 """
 
 MIGRATIONS: tuple[str, ...] = (
-    _FIRST, _NO_NAMED_PLANS, _RESULTS, _HISTORIES, _LEDGER, _READINGS, _AUDIENCES, _OWNERS, _IDENTITIES, _STEPS,
+    _FIRST, _NO_NAMED_PLANS, _RESULTS, _HISTORIES, _LEDGER, _READINGS, _AUDIENCES, _OWNERS, _IDENTITIES, _STEPS, TRAINING,
 )  # fmt: skip

@@ -1,0 +1,343 @@
+"""One fit while it runs: rows and model into a training worker, steps that were paid before, checkpoints, an end.
+
+What fails, and what that tells. What is wrong with a model or a description is told, and costs nothing. Everything else that
+happens once the rows are read may depend on them: by then steps are paid, and only the owner's log says what it was.
+
+INVARIANT: steps are on the ledger before a worker is asked for them, and nothing is paid back: not after a crash, not where the
+fit is stopped. Losses, progress and weights leave by `info` and `GetWeights` alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from bastion_plan.errors import BastionError, InputError
+from bastion_policy.private.subsampled import Mechanism, epsilon_of_fit
+from bastion_policy.verdict import ReleaseNote
+
+from bastion_server.channel.failures import log_incident
+from bastion_server.service.fits import Terms
+from bastion_server.service.latency import leaves_after, timed
+from bastion_server.service.queries import _measured
+from bastion_server.service.uploads import seal
+from bastion_server.store import Overspent
+from bastion_server.store.runs import DONE, FAILED, RESTARTED, STOPPED, Run
+from bastion_server.workers import memfd
+
+if TYPE_CHECKING:
+    from bastion_server.service.training import TrainingService
+    from bastion_server.training.lease import TrainingLease
+
+#: steps that are paid at once at least, where so many are left
+INSTALMENT = 50
+#: seconds that the steps of one message to the worker take, about; and between two checkpoints; and between two pushes
+CHUNK, CHECKPOINT, PUSH = 0.5, 30.0, 0.25
+#: losses that are shown of one fit
+MAX_LOSSES = 1000
+FAILED_PROBLEM = (
+    "The fit failed on the server. Why may depend on single people's rows, so only the owner's log says it. Use smaller "
+    "batches or a smaller model, or resume it from its last checkpoint."
+)
+
+
+@dataclass
+class Halted(Exception):
+    """A fit ends before its last step, with what was done kept."""
+
+    code: str
+    problem: str
+
+
+def open_words(error: BastionError) -> bool:
+    """Whether an error of a worker speaks of the model and the description alone."""
+    return error.code.partition(".")[0] in ("model", "fit", "train") or error.code == "server.worker.busy"
+
+
+class Running:
+    """One fit in progress. `stop` ends it at a safe point, `kill` at once."""
+
+    def __init__(self, service: TrainingService, run: Run, terms: Terms) -> None:
+        self._service, self._store = service, service.store
+        self.run, self.terms = run, terms
+        self.who = run.requester
+        self.rate = 0.0
+        self._ahead = run.credit  # steps that are paid and that no worker was asked for yet
+        self._losses = list(run.losses)
+        self._stop: Halted | None = None
+        self._lease: TrainingLease | None = None
+        self._pushed = 0.0
+        self._domains = service.fits.domains(terms.subject, _rows(terms)) if run.spec.private else ()
+        self.epoch = max(run.spec.epoch or run.spec.steps, -(-run.spec.steps // MAX_LOSSES))
+
+    def stop(self, code: str, problem: str) -> None:
+        """End after the steps it is at."""
+        self._stop = self._stop or Halted(code, problem)
+
+    def kill(self) -> None:
+        """End now; nothing is kept."""
+        self.stop("train.stopped", "The fit was stopped.")
+        if self._lease is not None:
+            self._lease.kill()
+
+    async def work(self) -> None:
+        """Run to an end, whatever it is; never raises but when cancelled."""
+        state, code, problem, red = DONE, "", "", False
+        try:
+            await self._service.journal.write(self._records("intent", f"fit {self.run.id}: {self.run.words}"))
+            await self._train()
+        except Halted as halted:
+            state, code, problem = STOPPED, halted.code, halted.problem
+        except asyncio.CancelledError:
+            told = self._stop or Halted(*RESTARTED)
+            state, code, problem = STOPPED, told.code, told.problem
+        except BastionError as error:
+            state, code, problem, red = self._failed(error)
+        except Exception:  # noqa: BLE001 - whatever it was, it must not be told
+            log_incident("a fit failed")
+            state, code, problem, red = FAILED, "train.failed", FAILED_PROBLEM, True
+        with suppress(
+            BastionError
+        ):  # a store that cannot be written says so to those who ask; a restart marks it as stopped
+            await asyncio.shield(asyncio.ensure_future(self._ended(state, code, problem, red)))
+
+    def _failed(self, error: BastionError) -> tuple[str, str, str, bool]:
+        if self._stop is not None and error.code.startswith("interrupted"):
+            return STOPPED, self._stop.code, self._stop.problem, False
+        if open_words(error):
+            words = " ".join(w for w in (error.message, error.reason, error.next_step) if w)
+            return FAILED, error.code, words, False
+        self._reason = error.code
+        return FAILED, "train.failed", FAILED_PROBLEM, True
+
+    async def _ended(self, state: str, code: str, problem: str, red: bool) -> None:
+        store, run = self._store, self.run.id
+        tight = getattr(self, "_tight", 0.0)
+        self.run = await asyncio.to_thread(
+            partial(
+                store.runs.end, run, state, time.time(), code=code, problem=problem, credit=self._ahead, tight=tight
+            )
+        )
+        reason = getattr(self, "_reason", code)
+        words = f"fit {run} {state}" + (f": {reason}" if reason else "")
+        details = {
+            "run": run, "steps": self.run.step, "paid": self.run.paid, "epsilon": self.run.spent, "of": self.run.spec.epsilon,
+            "columns": self._columns(),
+        }  # fmt: skip
+        await self._service.journal.write(self._records("outcome", words, red=red, details=details))
+        self._push(last=True)
+
+    # -- the way
+
+    async def _train(self) -> None:
+        label = f"fit {self.run.id} by {self.who}"
+        async with self._service.turn(self.who):
+            self._check()
+            async with await self._service.pool.acquire(self.who, label=label) as lease:
+                self._lease = lease
+                await asyncio.to_thread(self._store.runs.begin, self.run.id, self.run.step)
+                self.run = self._store.runs.get(self.run.id)
+                self._push(last=True)
+                step = await self._loaded(lease)
+                try:
+                    step, finite = await self._steps(lease, step)
+                except Halted:
+                    await self._kept(lease, self.run.step)
+                    raise
+                if not finite:
+                    raise InputError(
+                        "The weights are no numbers any more.", code="train.diverged", reason="The learning rate is too high.",
+                        next_step="Use a smaller learning rate, then fit again.",
+                    )  # fmt: skip
+                await self._kept(lease, step)
+
+    async def _loaded(self, lease: TrainingLease) -> int:
+        """Bring rows and model into the worker; returns the step it is at.
+
+        INVARIANT: a failure that may depend on the rows is told only once steps are paid.
+        """
+        run, store = self.run, self._store
+        try:
+            rows = await self._service.rows(self.terms, self.who, f"rows of fit {run.id} by {self.who}")
+            try:
+                file = store.runs.file(run.id, "checkpoint")
+                ref = file.sealed if file is not None else self.terms.model.sealed
+                weights = await asyncio.to_thread(store.sealed.load_into_memfd, ref, "weights")
+                try:
+                    loaded = await lease.load(
+                        run.graph, run.spec, self._service.split_key(self.terms), rows, weights,
+                        memory=self._service.settings.memory, checkpoint=file is not None,
+                    )  # fmt: skip
+                finally:
+                    os.close(weights)
+            finally:
+                os.close(rows)
+        except BastionError as error:
+            if run.spec.private and not open_words(error):
+                await self._pay(min(INSTALMENT, run.spec.steps))
+            raise
+        return loaded.step
+
+    async def _steps(self, lease: TrainingLease, step: int) -> tuple[int, bool]:
+        run, spec = self.run, self.run.spec
+        paced = timed_any(self.terms, self.who)
+        # an estimate from public facts alone decides how many steps the first message asks for
+        size, finite, saved = 1, True, time.monotonic()
+        while step < spec.steps and finite:
+            self._check()
+            if spec.private and not self._ahead:
+                await self._pay(min(spec.steps - step, max(INSTALMENT, round(self.rate))))
+            count = min(size, spec.steps - step, self.epoch - step % self.epoch)
+            if spec.private:
+                count = min(count, self._ahead)
+                self._ahead -= count
+            started = time.monotonic()
+            stepped = await lease.steps(count, run.sigma)
+            taken = time.monotonic() - started
+            if paced:  # how long a step takes depends on how many people are in it
+                due = leaves_after(taken)
+                await asyncio.sleep(max(0.0, due - taken))
+                taken = due
+            size = max(1, min(2 * size, round(count * CHUNK / max(taken, 1e-3))))
+            self.rate = count / max(taken, 1e-3)
+            self._lost(step, count, stepped.loss)
+            step, finite = stepped.step, stepped.finite
+            await asyncio.to_thread(self._store.runs.advance, run.id, step, self._losses)
+            self.run = self._store.runs.get(run.id)
+            self._push()
+            if finite and step < spec.steps and (step % self.epoch == 0 or time.monotonic() - saved > CHECKPOINT):
+                await self._save(lease, "checkpoint", step)
+                saved = time.monotonic()
+        return step, finite
+
+    def _lost(self, step: int, count: int, loss: float | None) -> None:
+        """Add the mean loss of some steps to that of their epoch."""
+        epoch = step // self.epoch
+        del self._losses[epoch + 1 :]
+        if epoch < len(self._losses) and step % self.epoch == 0:
+            del self._losses[epoch]  # run once more after a resume
+        if epoch >= len(self._losses):
+            self._losses.append((loss, count))
+            return
+        before, of = self._losses[epoch]
+        mean = None if loss is None or before is None else (before * of + loss * count) / (of + count)
+        self._losses[epoch] = (mean, of + count)
+
+    def _check(self) -> None:
+        """Raise where it may not go on."""
+        if self._stop is not None:
+            raise self._stop
+        if not self._service.known(self.who):
+            raise Halted("train.stopped", "The key that started this fit was revoked.")
+        try:
+            self._service.queries.catalogue.check_unchanged(self.terms.subject, self.who)
+        except InputError:
+            raise Halted("train.changed", "The data of this fit, or its policy, was changed. Fit again.") from None
+        if self.run.grant and not self._service.holds(self.run):
+            raise Halted("train.grant", "The owner's approval has ended. Ask again.")
+
+    async def _pay(self, steps: int) -> None:
+        """Charge steps, before anybody is asked for them."""
+        run, spec, store = self.run, self.run.spec, self._store
+        mechanism = Mechanism(spec.rate, run.sigma, steps)
+
+        def pay() -> None:
+            with store.transaction():
+                charges = self._service.fits.charges_of(self._domains, mechanism)
+                paid = store.runs.get(run.id).paid + steps
+                alone = epsilon_of_fit(spec.rate, run.sigma, paid, run.delta)
+                share = alone - epsilon_of_fit(spec.rate, run.sigma, paid - steps, run.delta)
+                store.ledger.spend(charges, epsilon=share, plan_hash=run.fit_hash, requester=self.who, now=time.time())
+                store.runs.pay(run.id, steps, self._domains, alone)
+
+        try:
+            # shielded: what is on the ledger must be counted here, too
+            await asyncio.shield(asyncio.ensure_future(asyncio.to_thread(pay)))
+        except Overspent:
+            raise Halted(
+                "train.budget", "The privacy budget of this data has run out. What was trained until then is kept."
+            ) from None
+        self._ahead += steps
+        self.run = store.runs.get(run.id)
+
+    # -- files
+
+    async def _kept(self, lease: TrainingLease, step: int) -> None:
+        """Keep where a fit ended: a checkpoint to go on from, and its weights."""
+        if step == 0:
+            return
+        for kind in ("checkpoint", "weights"):
+            await self._save(lease, kind, step)
+        spec = self.run.spec
+        if spec.private:
+            with suppress(BastionError):  # a further word on what was spent, no more
+                self._tight = await lease.tight(spec.rate, self.run.sigma, self.run.paid, self.run.delta)
+
+    async def _save(self, lease: TrainingLease, kind: str, step: int) -> None:
+        fd = await lease.save(kind == "checkpoint")
+
+        def keep() -> None:
+            ref = seal(self._store, fd, os.fstat(fd).st_size)
+            try:
+                self._store.runs.keep(self.run.id, kind, ref, step, time.time())
+            except BaseException:
+                self._store.sealed.remove(ref.name)
+                raise
+
+        keeping = asyncio.ensure_future(asyncio.to_thread(keep))
+        try:
+            await asyncio.shield(keeping)
+        finally:
+            await asyncio.wait([keeping])
+            os.close(fd)
+
+    # -- telling
+
+    def _push(self, *, last: bool = False) -> None:
+        now = time.monotonic()
+        if last or now - self._pushed >= PUSH:
+            self._pushed = now
+            self._service.tell(self.run, self.rate)
+
+    def _columns(self) -> list[str]:
+        names = self.terms.subject.names
+        parts = (label.partition(".") for label in _rows(self.terms).columns)
+        return [f"{names.get(d, d)}.{c}" for d, _, c in parts]
+
+    def _records(self, kind: str, summary: str, *, red: bool = False, details: dict[str, Any] | None = None) -> Any:
+        return self._service.queries._records(
+            self.terms.subject, kind, self.who, summary, now=time.time(), red=red, details=details
+        )
+
+
+def _rows(terms: Terms) -> Any:
+    assert terms.rows is not None
+    return terms.rows
+
+
+def timed_any(terms: Terms, who: str) -> bool:
+    """Whether the time that steps take is kept to steps."""
+    return any(timed(facts, who) for facts in terms.subject.facts.values())
+
+
+async def rows_file(service: TrainingService, terms: Terms, who: str, label: str) -> int:
+    """Return the descriptor of a sealed memory file with the rows of a fit; the caller closes it."""
+    queries, plan = service.queries, _rows(terms).plan
+    if terms.spec.private:
+        async with queries.lease(terms.subject, who, label) as lease:
+            answer, fd = await lease.run_to_file(plan)
+            return fd if fd >= 0 else memfd.sealed(answer, "rows")
+    # what an owner lets leave without noise enters the history of who gets it
+    async with queries.histories.turn(terms.subject, who), queries.lease(terms.subject, who, label) as lease:
+        history = await queries.histories.of(terms.subject, who, partial(_measured, lease))
+        await queries._witness(lease, terms.subject, who, history)
+        result = await queries._kept(history, lease, plan, ReleaseNote())
+        if result.fd < 0:
+            return memfd.sealed(result.answer, "rows")
+        fd, result.fd = result.fd, -1
+        return fd
