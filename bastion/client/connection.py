@@ -37,6 +37,8 @@ from bastion.client.release_facts import ReleaseFacts, release_facts
 from bastion.client.spending import Estimate, budget_table
 from bastion.client.sql_method import placeholders
 from bastion.client.terminal import followed
+from bastion.client.training.runs import RunBook, TrainingMethods
+from bastion.client.training.torch_client import TorchClient
 
 if TYPE_CHECKING:
     from bastion.client.transport import Session
@@ -70,7 +72,7 @@ _READING = "/reading"
 HEARD = 0.1
 
 
-class Connection(OwnerMethods):
+class Connection(OwnerMethods, TrainingMethods):
     """A session with a server, as one identity. Use it as a context manager.
 
     Args:
@@ -140,6 +142,8 @@ class Connection(OwnerMethods):
         self._progress = on_progress
         #: the last table that was released to this connection, with its note
         self.last: Released | None = None
+        #: what was last heard of one's fits
+        self._book = RunBook(self)
         self.client = Client(self)
 
     # ---- running -----------------------------------------------------------------------------------------------------
@@ -259,6 +263,8 @@ class Connection(OwnerMethods):
     def _pushed(self, push: m.Push) -> None:
         if push.request is not None:
             self._heard(push.request)
+        if push.run is not None:
+            self._book.heard(push.run)
         if push.topic == "datasets":
             self._outdated()
         self._call(push.topic, push)
@@ -300,7 +306,7 @@ class Connection(OwnerMethods):
                     future.set_result(info)
 
     def on_push(self, callback: Callable[[m.Push], Any], topic: str = "*") -> Callable[[], None]:
-        """Call `callback(push)` for every push of a topic ("decision", "request", "revoked", "datasets"; "*": all).
+        """Call `callback(push)` for every push of a topic ("decision", "request", "revoked", "datasets", "run"; "*": all).
 
         What was decided or filed while the connection was lost is told as such a push once it is back. Callbacks run on the
         connection's loop: they must not block. Returns a function that takes the callback off again.
@@ -405,12 +411,14 @@ class Connection(OwnerMethods):
             # pushes that were missed are made up for: facts anew, and states that somebody waits for
             self._outdated()
             self._spawn(self._catch_up())
+            self._spawn(self._book.catch_up())
         elif state == "ended":
             self._give_up(_revoked())
         self._call(_STATE, state)
 
     def _give_up(self, error: BastionError) -> None:
-        """End all waiting for decisions."""
+        """End all waiting for decisions, and for fits."""
+        self._book.give_up(error)
         for futures in self._waiting.values():
             for future in futures:
                 if not future.done():
@@ -819,6 +827,7 @@ class Client:
 
     def __init__(self, connection: Connection) -> None:
         self.polars = PolarsClient(connection)
+        self.torch = TorchClient(connection)
 
     def upload_df(self, df: Any, policy: Any = None, sanitized_columns: Iterable[str] = (), **options: Any) -> Any:
         """Upload a table; return its frame. The same as `polars.send_df`, which see for the arguments."""

@@ -25,6 +25,7 @@ from bastion.client.scaling import Scaling
 from bastion.client.shortcuts import Shortcuts
 from bastion.client.spending import checked_epsilon
 from bastion.client.sql_method import SqlMethod
+from bastion.client.training.on_frames import Learning
 from bastion.client.verbs import Verbs
 from bastion.expr.core import NotAValue, no_member, refuse_python
 from bastion.expr.dtypes import polars_schema, to_dtype
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from bastion.client.connection import Connection, Released
 
 
-class RemoteLazyFrame(Verbs, Joins, Reshape, Shortcuts, Scaling, OldNames, PlotNames):
+class RemoteLazyFrame(Verbs, Joins, Reshape, Shortcuts, Scaling, Learning, OldNames, PlotNames):
     """A frame on the server: immutable, made of a plan. Methods are Polars' LazyFrame methods.
 
     Each step is validated at once against the public schema; nothing runs before `fetch()`.

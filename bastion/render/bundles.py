@@ -19,7 +19,9 @@ from bastion.client.explaining import Explanation
 from bastion.client.frames import RemoteLazyFrame
 from bastion.client.preview import FakeFrame
 from bastion.client.spending import NO_BUDGETS, no_budgets
-from bastion.render import cards, denials, previews, released, tables
+from bastion.client.training.models import ModelCard, TrainedModel
+from bastion.client.training.runs import RemoteRun, RunList
+from bastion.render import cards, denials, previews, released, runs, tables
 from bastion.render.banners import connection_lines
 from bastion.render.charts import Chart
 from bastion.render.safe_text import safe_html, safe_text
@@ -128,3 +130,7 @@ register(list, _list)
 register(Chart, Chart.mimebundle)
 register(Explanation, words)
 register(FakeFrame, lambda value: both(previews.preview_html(value), previews.preview_text(value)))
+register(RemoteRun, lambda value: both(runs.run_html(value.info), runs.run_text(value.info)))
+register(RunList, lambda value: both(*(show([r.info for r in value]) for show in (runs.runs_html, runs.runs_text))))
+register(ModelCard, lambda value: both(runs.card_html(value.lines), runs.card_text(value.lines)))
+register(TrainedModel, lambda value: bundle(value.card))

@@ -5,7 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from bastion_wire.messages import Progress
+from bastion_wire.messages import Progress, RunInfo
+
+
+class FitProgress(Progress, frozen=True, tag="fit_progress"):
+    """How far a fit is, for who shows progress. It never travels."""
+
+    run: RunInfo | None = None
+
 
 STAGES = {
     "queued": "waiting for its turn",
@@ -61,6 +68,10 @@ class ProgressText:
         heard = self._heard
         if instead or heard is None:
             return " · ".join([instead or "working", _seconds(self.seconds)])
+        if isinstance(heard, FitProgress) and heard.run is not None:
+            from bastion.render.runs import progress_line
+
+            return " · ".join([*progress_line(heard.run), _seconds(self.seconds)])
         parts = [STAGES.get(heard.stage, "working")]
         if self.share is not None:
             parts[0] += f" {self.share:.0%}"

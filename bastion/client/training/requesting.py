@@ -1,0 +1,86 @@
+"""Fits that an owner has to approve: the same denial, request and waiting as for queries; what comes of it is a fit."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from bastion_plan.canonical import encode
+from bastion_plan.errors import InputError
+from bastion_plan.models.fits import FitSpec
+from bastion_plan.nodes import Node
+from bastion_wire import messages as m
+
+from bastion.client.denied import AccessRequest, Denied, NotApproved
+
+if TYPE_CHECKING:
+    from bastion.client.connection import Connection
+    from bastion.client.training.runs import RemoteRun
+
+
+class FitDenied(Denied):
+    """This fit does not run by itself. `denied.request("why")` asks the owner; `denied.wait()` gives the run."""
+
+    def __init__(self, denial: m.Denial, plan: Node, connection: Connection, model: str, spec: FitSpec) -> None:
+        super().__init__(denial, plan, connection)
+        self.model, self.spec = model, spec
+        if denial.request is not None:
+            self._request = FitRequest(denial.request, connection, plan, model, spec)
+
+    async def _file(self, reason: str) -> AccessRequest:
+        if not isinstance(reason, str) or not reason.strip():
+            msg = "A request needs a reason."
+            raise InputError(msg, code="input.reason", next_step="Say in a sentence what you need it for.")
+        if self.outcome == "refuse":
+            raise self
+        connection = self._connection
+        body = m.RequestFit(encode(self.plan), self.model, self.spec, reason.strip())
+        info = (await connection._ask(body)).info
+        connection._states.setdefault(info.id, info)
+        self._request = FitRequest(info, connection, self.plan, self.model, self.spec)
+        return self._request
+
+    async def _safe_part(self) -> Any:
+        msg = "A fit has no safe part."
+        raise InputError(msg, code="fit.safe-part", next_step='Ask the owner: denied.request("why").')
+
+
+class FitRequest(AccessRequest):
+    """A request for a fit. Once it is approved, `wait()` and `fetch()` run it and give the run."""
+
+    def __init__(self, info: m.RequestInfo, connection: Connection, plan: Node, model: str, spec: FitSpec) -> None:
+        super().__init__(info, connection, plan)
+        self.model, self.spec = model, spec
+
+    async def _wait(self, timeout: float | None) -> Any:
+        self.info = await self._connection._decision(self.info, timeout)
+        if self.info.state != "approved" or self.info.ended == "revoked":
+            raise NotApproved(self.info, self._query(), self._connection)
+        return await self._fetch()
+
+    async def _fetch(self) -> RemoteRun:
+        from bastion.client.training.runs import begin
+
+        run = await begin(self._connection, self._query(), self.model, self.spec)
+        return await run._watched(None)
+
+
+class RunDenied(Denied):
+    """What a trained model says, or its weights, is not given."""
+
+    def __init__(self, denial: m.Denial, run: RemoteRun) -> None:
+        from bastion_plan.nodes import Inline
+
+        super().__init__(denial, Inline(()), run._connection)
+        self.run = run
+
+    async def _file(self, reason: str) -> AccessRequest:
+        del reason
+        msg = "The owner decides on the whole fit."
+        step = (
+            "Ask with the fit: it says what would leave. An owner who approved that it runs may let you read it later."
+        )
+        raise InputError(msg, code="fit.request", next_step=step)
+
+    async def _safe_part(self) -> Any:
+        msg = "A model has no safe part."
+        raise InputError(msg, code="fit.safe-part")
