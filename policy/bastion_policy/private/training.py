@@ -36,7 +36,7 @@ class FitRows:
     datasets: tuple[str, ...]
     columns: tuple[str, ...]
     by_person: bool
-    notes: tuple[str, ...] = (LEFT_OUT,)
+    notes: tuple[str, ...] = ()
 
 
 def rows_for(bound: BoundPlan, facts: Mapping[str, DatasetFacts], max_rows: int, spec: FitSpec) -> FitRows:
@@ -66,13 +66,13 @@ def rows_for(bound: BoundPlan, facts: Mapping[str, DatasetFacts], max_rows: int,
     if not rows.single:
         some = "1 row" if spec.rows == 1 else f"{spec.rows} rows"
         notes.append(f"Of one person at most {some} count.")
-    return FitRows(_whole(rows.plan, bound.schema, spec), rows.datasets, _labels(columns), True, tuple(notes))
+    return FitRows(_complete(rows.plan, bound.schema, spec), rows.datasets, _labels(columns), True, tuple(notes))
 
 
 def exact_rows(bound: BoundPlan, facts: Mapping[str, DatasetFacts], spec: FitSpec) -> FitRows:
     """Return the rows of a fit that an owner approved: any plan, hidden columns masked.
 
-    People are kept together where the plan lets it be told whose row each is; else every row stands for itself.
+    Missing numbers are not left out: the worker names the column that they are in. People are kept together where the plan lets it be told whose row each is; else every row stands for itself.
 
     Raises:
         InputError: fit.columns, fit.dtype; input.request.nobody: it reads no dataset.
@@ -90,10 +90,10 @@ def exact_rows(bound: BoundPlan, facts: Mapping[str, DatasetFacts], spec: FitSpe
             pass
         else:
             sources = {s for name in spec.columns for s in rows.columns[name].sources} | typing.used
-            return FitRows(_whole(rows.plan, bound.schema, spec), names, _labels(sources), True)
+            return FitRows(_needed(rows.plan, spec), names, _labels(sources), True)
     numbered = n.WithRowIndex(approved_plan(bound, facts), PLACE)  # type: ignore[arg-type]
     plan = n.WithColumns(numbered, (Alias(Column(PLACE), UNIT),))
-    return FitRows(_whole(plan, bound.schema, spec), names, everything, False)
+    return FitRows(_needed(plan, spec), names, everything, False)
 
 
 def check_columns(schema: Schema, spec: FitSpec) -> None:
@@ -152,13 +152,17 @@ def _refuse_unit(name: str, rows: Rows, facts: Mapping[str, DatasetFacts]) -> No
         )  # fmt: skip
 
 
-def _whole(plan: AnyNode, schema: Schema, spec: FitSpec) -> AnyNode:
+def _needed(plan: AnyNode, spec: FitSpec) -> AnyNode:
+    return n.Select(plan, (*(Column(name) for name in spec.columns), Column(UNIT), Column(PLACE)))
+
+
+def _complete(plan: AnyNode, schema: Schema, spec: FitSpec) -> AnyNode:
     """Return the plan of rows that have all their numbers.
 
     INVARIANT: a missing number takes its row out and nothing else; it never decides whether a fit fails.
     """
     columns: tuple[AnyExpr, ...] = tuple(Column(name) for name in spec.columns)
-    plan = n.DropNulls(n.Select(plan, (*columns, Column(UNIT), Column(PLACE))), columns)
+    plan = n.DropNulls(_needed(plan, spec), columns)
     floats: tuple[AnyExpr, ...] = tuple(Column(name) for name in spec.columns if schema[name].is_float)
     return n.DropNulls(plan, floats, nans=True) if floats else plan
 
