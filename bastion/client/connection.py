@@ -692,8 +692,8 @@ class Connection(OwnerMethods, TrainingMethods):
     def _known_state(self, info: m.RequestInfo) -> m.RequestInfo:
         return self._states.get(info.id, info)
 
-    async def _get_request(self, request: str) -> m.RequestInfo:
-        info: m.RequestInfo = (await self._ask(m.GetRequest(request))).info
+    async def _get_request(self, request: str, *, look: bool = True) -> m.RequestInfo:
+        info: m.RequestInfo = (await self._ask(m.GetRequest(request, look))).info
         self._heard(info)
         return info
 

@@ -35,7 +35,7 @@ class OwnerMethods:
         async def _ask(self, body: m.Body, on_progress: Any = None) -> Any: ...
         async def _get(self, ref: str) -> Any: ...
         async def _delete(self, dataset: str) -> None: ...
-        async def _get_request(self, request: str) -> m.RequestInfo: ...
+        async def _get_request(self, request: str, *, look: bool = True) -> m.RequestInfo: ...
 
     # ---- decisions ---------------------------------------------------------------------------------------------------
 
@@ -86,7 +86,7 @@ class OwnerMethods:
     async def _decide(
         self, request: AccessRequest | str, decision: str, reason: str, until: float, may_run: bool, may_read: bool
     ) -> AccessRequest:
-        info = request.info if isinstance(request, AccessRequest) else await self._get_request(request)
+        info = request.info if isinstance(request, AccessRequest) else await self._get_request(request, look=False)
         statement = {
             "action": "decide", "request": info.id, "decision": decision, "plan_hash": info.plan_hash, "reason": reason,
             "until": float(until), "may_run": bool(may_run), "may_read": bool(may_read),

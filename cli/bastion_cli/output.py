@@ -51,6 +51,7 @@ NEXT_STEPS = {
     "`bastion invite`: --connect INVITATION.",
     "missing.request": "See which there are: bastion requests.",
     "input.request.decided": "See how: bastion requests show ID. An approval in force is taken back with bastion revoke ID.",
+    "input.request.changed": "Read it as it stands: bastion requests show ID. Then deny it, or approve it once more.",
     "input.dataset.name-taken": "Choose another name (--name NAME); a new version of your own table is uploaded with --replace.",
 }
 

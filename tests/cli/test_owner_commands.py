@@ -121,6 +121,21 @@ def test_an_approval_is_revoked_and_a_decision_becomes_a_line(desk, tmp_path):
     assert "enough" in desk.run("requests", "show", request)
 
 
+def test_what_follows_since_a_request_was_filed_is_said_before_it_is_approved(desk):
+    staff, men = desk.user.dataset("staff"), pl.col("sex") == "m"
+    with pytest.raises(Denied) as caught:
+        staff.filter(men).select("age").fetch()
+    request = caught.value.request("all of them").id
+    others = (pl.col("sex") == "f") & (pl.col("age") == 21)
+    staff.filter((men & (pl.col("age") < 40)) | others).select(pl.len()).fetch()
+    said = desk.run("approve", request, code=1)
+    assert "it shows all of a group but" in said
+    assert "approve it once more" in said
+    assert "input.request.changed" in said
+    assert "WARNING: it shows all of a group but" in desk.run("requests", "show", request)
+    assert desk.json("approve", request)["state"] == "approved"
+
+
 def test_the_log_with_filters_and_budgets(desk):
     decisions = desk.json("audit", "show", "--kind", "decision")
     assert {r["kind"] for r in decisions} == {"decision"}

@@ -96,6 +96,26 @@ def test_a_request_arrives_and_is_approved(panel, alice):
     panel.until(lambda: panel["request"]["answer"] == "Fine.")
 
 
+def test_what_follows_since_a_request_was_filed_is_said_before_it_is_approved(panel, alice):
+    titanic, queenstown = alice.dataset("titanic"), pl.col("Embarked") == "Q"
+    with pytest.raises(Denied) as caught:
+        titanic.filter(queenstown).select("Age").fetch()
+    request = caught.value.request("all of them").id
+    panel.until(lambda: panel.row(request).get("state") == "pending")
+    panel.send("open_request", request=request)
+    panel.until(lambda: panel["request"].get("id") == request)
+    assert "WARNING" not in str(panel["request"])
+    others = (pl.col("Embarked") == "C") & (pl.col("Pclass") == 2) & (pl.col("Sex") == "female")
+    titanic.filter((queenstown & (pl.col("Sex") == "male")) | others).select(pl.len()).fetch()
+    panel.send("decide", request=request, how="approve", reason="")
+    panel.until(lambda: panel["said"].get("code") == "input.request.changed")
+    assert "it shows all of a group but" in panel["said"]["text"]
+    panel.until(lambda: "WARNING: it shows all of a group but" in str(panel["request"]))
+    assert panel.row(request)["state"] == "pending"
+    panel.send("decide", request=request, how="approve", reason="")
+    panel.until(lambda: panel.row(request)["state"] == "approved")
+
+
 def test_a_denial_needs_a_reason_and_reaches_the_requester(panel, alice):
     denied = asked(alice, 22)
     request = denied._request.id

@@ -73,6 +73,67 @@ def test_the_owner_is_warned_of_whom_an_approval_gives_away_more_than_it_shows(w
     assert not mine.figures
 
 
+WARD_B = pl.col("ward") == "b"
+
+
+def ward_b(data):
+    return data.filter(WARD_B).select("age", "pay")
+
+
+def ask_with_five_others(data):
+    """Ask about some of the ward and five people of another one."""
+    some, five = WARD_B & (pl.col("age") < 40), (pl.col("ward") == "a") & (pl.col("age") == 20)
+    assert data.filter(some | five).select(pl.col("age").mean()).fetch().height == 1
+
+
+def changed(approve) -> InputError:
+    with pytest.raises(InputError) as caught:
+        approve()
+    assert caught.value.code == "input.request.changed"
+    return caught.value
+
+
+def test_what_is_asked_while_a_request_waits_is_said_before_it_is_approved(world):
+    data = uploaded(world, "filed-first")
+    request = filed(world, ward_b(data))
+    assert "completed" not in world.owner.request(request.id).figures
+    ask_with_five_others(data)
+    told = threading.Event()
+    remove = world.owner.on_request(lambda r: told.set() if r.figures.get("completed") else None)
+    error = changed(lambda: world.owner.approve(request.id))
+    assert "all of a group but 5 people" in error.reason
+    assert error.details == {"completed": 5}
+    assert "once more" in error.next_step
+    assert told.wait(60)
+    remove()
+    assert world.user.request(request.id).state == "pending"
+    # the list says it from then on
+    (listed,) = [r for r in world.owner.requests() if r.id == request.id]
+    assert any("WARNING" in line and "5 people" in line for line in listed.findings)
+    assert world.owner.approve(request.id).state == "approved"
+    assert ward_b(data).fetch().height == 50
+
+
+def test_an_owner_who_has_read_it_is_not_told_again(world):
+    data = uploaded(world, "read-since")
+    request = filed(world, ward_b(data))
+    ask_with_five_others(data)
+    info = world.owner.request(request.id).info
+    assert info.figures["completed"] == 5
+    assert sum("WARNING" in line for line in info.findings_private) == 1
+    mine = world.user.request(request.id).info
+    assert not mine.figures
+    assert not mine.findings_private
+    assert world.owner.approve(request.id).state == "approved"
+
+
+def test_a_request_may_be_denied_whatever_was_asked_since(world):
+    data = uploaded(world, "denied-since")
+    request = filed(world, ward_b(data))
+    ask_with_five_others(data)
+    assert world.owner.deny(request.id, "no").state == "denied"
+
+
 def test_failing_cells_are_counted(world):
     data = uploaded(world, "cells")
     request = filed(world, data.group_by("ward").agg(pl.col("pay").sum()))

@@ -161,9 +161,10 @@ class ListRequests(Body, frozen=True, tag="list_requests"):
 
 
 class GetRequest(Body, frozen=True, tag="get_request"):
-    """Answered by Request."""
+    """Answered by Request. look: to read it: an owner is shown what an approval would tell as of now, which counts as seen."""
 
     request: str
+    look: bool = True
 
 
 class Withdraw(Body, frozen=True, tag="withdraw"):

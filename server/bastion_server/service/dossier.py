@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import msgspec
 from bastion_policy.code import plan_code
 from bastion_policy.plan_words import expressions_words
 from bastion_policy.uses import PEOPLE, column_uses
@@ -63,6 +64,24 @@ def shown(
     )
 
 
+def as_of_now(shown: Shown, completed: float) -> Shown:
+    """Return what is shown of a request whose approval would tell something else now. completed: see `QueryService.approval`."""
+    figures = {name: figure for name, figure in shown.figures.items() if name != "completed"}
+    figures |= {"completed": completed} if completed else {}
+    words, others = set(_sentences(shown.figures)), shown.findings_private
+    private = (*(line for line in others if line not in words), *_sentences(figures))
+    return msgspec.structs.replace(shown, findings_private=private, figures=figures)
+
+
+def follows(completed: float) -> str:
+    """Return in words that something follows of people whom an approval does not show."""
+    who = "1 person" if completed == 1 else f"{completed:.0f} people"
+    return (
+        f"it shows all of a group but {who}, and the requester has asked about that group: with a number"
+        " they were told of it, what is not shown follows."
+    )
+
+
 def _figures(subject: Subject, verdict: Verdict | None, approval: Mapping[str, float]) -> dict[str, float]:
     found = {"people": max((p.units for p in subject.private.values()), default=0), **approval}
     if verdict is not None:
@@ -83,11 +102,7 @@ def _sentences(figures: Mapping[str, float]) -> list[str]:
             f"{_smallest(figures.get('smallest_cell', 0))}."
         )
     if count := figures.get("completed"):
-        who = "1 person" if count == 1 else f"{count:.0f} people"
-        said.append(
-            f"WARNING: it shows all of a group but {who}, and the requester has asked about that group: with a number"
-            " they were told of it, what is not shown follows."
-        )
+        said.append(f"WARNING: {follows(count)}")
     return said
 
 

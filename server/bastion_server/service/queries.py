@@ -378,9 +378,19 @@ class QueryService:
         label = f"rows of a request by {who}"
         async with self.histories.turn(subject, who), self.lease(subject, who, label) as lease:
             answer = await lease.run(approved_plan(subject.bound, subject.facts), None, ())
-            history = await self.histories.of(subject, who, partial(_measured, lease))
-            verdict = await self._witness(lease, subject, who, history)
-        return {"rows": answer.height} | {name: figure for name, figure in verdict.facts.items() if figure}
+            told = await self._would_tell(lease, subject, who)
+        return {"rows": answer.height} | told
+
+    async def follows(self, subject: Subject, who: str) -> float:
+        """Return of how many people something would follow from an approval as of now; nothing is kept. See `approval`."""
+        label = f"what follows from a request by {who}"
+        async with self.histories.turn(subject, who), self.lease(subject, who, label) as lease:
+            return (await self._would_tell(lease, subject, who)).get("completed", 0.0)
+
+    async def _would_tell(self, lease: Lease, subject: Subject, who: str) -> dict[str, float]:
+        history = await self.histories.of(subject, who, partial(_measured, lease))
+        verdict = await self._witness(lease, subject, who, history)
+        return {name: float(figure) for name, figure in verdict.facts.items() if figure}
 
     async def _preview(self, request: Incoming, request_id: str) -> None:
         """Show an owner the first rows of what a request is about; once it was approved, what is or will be handed out."""

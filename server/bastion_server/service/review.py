@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from bastion_server.service.queries import QueryService
 
 MAX_REASON = 2000
+#: seconds that an owner waits at most for what an approval would tell as of now
+LOOK = 10.0
 
 
 class ReviewService:
@@ -36,6 +38,8 @@ class ReviewService:
         self.store, self.catalogue, self.journal, self.push = store, catalogue, journal, push
         self.notifier = Notifier(None)
         self._using: dict[str, tuple[asyncio.Lock, int]] = {}  # by grant: its lock, and who holds or awaits it
+        #: by open request, then by owner: of how many people they were shown that something follows, since it was filed; "": the last
+        self._seen: dict[str, dict[str, float]] = {}
 
     def decides(self, request: str, who: str) -> bool:
         """Whether `who` is an owner who has a say in this request."""
@@ -145,7 +149,50 @@ class ReviewService:
             approval = await queries.approval(subject, who)
         return await asyncio.to_thread(dossier.shown, subject, findings, verdict, approval)
 
-    async def decide(self, body: Decide, principal: Principal) -> RequestInfo:
+    async def _follows(self, filed: AccessRequest, who: str, queries: QueryService) -> float:
+        """Return of how many people something would follow from an approval as of now; `who`, an owner, is shown that.
+
+        Raises:
+            BastionError: it cannot be measured now, and could be when the request was filed.
+        """
+        before = filed.shown.figures.get("completed", 0.0)
+        if filed.state != "pending" or all(owner.owner != who for owner in filed.owners):
+            return before
+        try:
+            subject, _ = await queries.subject(filed.plan, filed.requester)
+        except BastionError:
+            return before  # the data has changed: nobody can approve it
+        if (subject.versions, subject.policy_versions) != (filed.versions, filed.policy_versions):
+            return before
+        try:
+            found = await queries.follows(subject, filed.requester)
+        except BastionError:
+            if "rows" in filed.shown.figures:
+                raise
+            return before  # as when it was filed: the owner decides without
+        seen = self._seen.setdefault(filed.id, {})
+        seen[who] = seen[""] = found
+        return found
+
+    async def _check_seen(self, filed: AccessRequest, who: str, queries: QueryService) -> None:
+        """Check that an owner who approves was shown what follows from it as of now.
+
+        INVARIANT: what the requester asks while the request waits counts: an owner decides about what holds now.
+
+        Raises:
+            InputError: input.request.changed.
+        """
+        seen = self._seen.get(filed.id, {}).get(who, filed.shown.figures.get("completed", 0.0))
+        found = await self._follows(filed, who, queries)
+        if found > seen:
+            self.told(filed)
+            msg = "More follows from this approval than you were shown: the requester has asked something since."
+            raise InputError(
+                msg, code="input.request.changed", reason=f"As of now {dossier.follows(found)}",
+                next_step="Deny it, or approve it once more, now that you know.", details={"completed": found},
+            )  # fmt: skip
+
+    async def decide(self, body: Decide, principal: Principal, queries: QueryService) -> RequestInfo:
         """Record an owner's signed decision and tell the requester."""
         now = time.time()
         if body.decision not in ("approve", "deny", "read", "withhold", "revoke"):
@@ -175,6 +222,8 @@ class ReviewService:
             self._check_reading(filed, principal.name)
         if revoking:
             self._check_revoking(filed, principal.name)
+        if approve:
+            await self._check_seen(filed, principal.name, queries)
 
         def change() -> tuple[AccessRequest | BastionError, list[Record]]:
             check_signed(self.store, principal, body.signed, expected, now)
@@ -291,9 +340,13 @@ class ReviewService:
             found |= {r.id: r for r in self.store.requests.list(owner=who, states=body.states)}
         return tuple(self.info(r, who) for r in sorted(found.values(), key=lambda r: (r.created, r.id)))
 
-    async def whole(self, request: str, who: str) -> RequestInfo:
-        """Return a request with all that `who` may see of it."""
+    async def whole(self, request: str, who: str, queries: QueryService | None = None) -> RequestInfo:
+        """Return a request with all that `who` may see of it. queries: they read it, and see what an approval would tell as of now."""
         filed = self.get(request, who)
+        if queries is not None:
+            with suppress(BastionError, TimeoutError):  # measured again before it is approved
+                async with asyncio.timeout(LOOK):
+                    await self._follows(filed, who, queries)
         past = await asyncio.to_thread(dossier.past, self.store, filed)
         return self.info(filed, who, past)
 
@@ -304,6 +357,7 @@ class ReviewService:
 
     def changed(self, filed: AccessRequest, text: str = "") -> None:
         """Tell a requester and the owners how a request stands now: decided, ended, its approval used."""
+        self._seen.pop(filed.id, None)
         self.push(filed.requester, Push("decision", self.info(filed, filed.requester)))
         self.told(filed, text)
 
@@ -329,7 +383,9 @@ class ReviewService:
         INVARIANT: figures, private findings and the past are for owners only.
         """
         decides = any(owner.owner == who for owner in filed.owners)
-        grant = filed.grant
+        grant, shown = filed.grant, filed.shown
+        if decides and filed.id in self._seen:
+            shown = dossier.as_of_now(shown, self._seen[filed.id][""])
         kept = self.store.results.get(grant.id) if grant is not None and not grant.ended else None
         answers = self._later_words(grant) if grant is not None else ()
         return RequestInfo(
@@ -344,7 +400,7 @@ class ReviewService:
             words=filed.shown.words,
             columns=filed.shown.columns,
             findings=filed.shown.findings,
-            findings_private=filed.shown.findings_private if decides else (),
+            findings_private=shown.findings_private if decides else (),
             decided_by=filed.decided_by,
             decided_at=filed.decided_at,
             answer=answers[-1] if answers else filed.answer,
@@ -354,7 +410,7 @@ class ReviewService:
             expressions=filed.shown.expressions,
             roles=filed.shown.roles,
             uses=filed.shown.uses,
-            figures=filed.shown.figures if decides else {},
+            figures=shown.figures if decides else {},
             past=past if decides else (),
             may_run=grant.may_run if grant is not None else True,
             may_read=grant.may_read if grant is not None else True,

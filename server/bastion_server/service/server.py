@@ -116,12 +116,12 @@ class Service:
                 await request.send(m.Request(await self.review.file(request, self.queries)))
             case m.ListRequests():
                 await request.send(m.Requests(self.review.list(body, principal)))
-            case m.GetRequest(request=ref):
-                await request.send(m.Request(await self.review.whole(ref, who)))
+            case m.GetRequest(request=ref, look=look):
+                await request.send(m.Request(await self.review.whole(ref, who, self.queries if look else None)))
             case m.Withdraw(request=ref):
                 await request.send(m.Request(await self.review.withdraw(ref, who)))
             case m.Decide():
-                decided = await self.review.decide(body, principal)
+                decided = await self.review.decide(body, principal, self.queries)
                 await self.queries.approved.prune()
                 await request.send(m.Request(decided))
             case m.AuditShow():

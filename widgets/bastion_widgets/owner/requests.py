@@ -84,7 +84,7 @@ class RequestsTab(t.HasTraits):
     async def do_preview(self, request: str) -> None:
         """Show the owner the first rows of what a request is about, or the sealed result."""
         self.said = shown.said("Looking …", "busy")
-        asked = AccessRequest(await self._connection._get_request(request), self._connection)
+        asked = AccessRequest(await self._connection._get_request(request, look=False), self._connection)
         frame = await asked._fetch()
         note = self._connection.last.note.notes if self._connection.last is not None else ()
         if self.request.get("id") == request:
