@@ -33,6 +33,7 @@ COMMANDS = {
     "preview": "%bastion preview NAME [ROWS]: made-up rows in the shape of a dataset, to write code with",
     "budget": "%bastion budget: what is left of the privacy budgets",
     "requests": "%bastion requests [STATE]: access requests and their states",
+    "runs": "%bastion runs: what was trained, with its settings and its cost",
     "exposure": "%bastion exposure NAME: for owners, what has been released of a dataset so far",
     "help": "%bastion help: this list",
     "audit": "%bastion audit [DATASET]: for owners, the last records of the audit log",
@@ -146,6 +147,8 @@ class BastionMagics(Magics):
                 self._show(found) if found else self._publish(both(*request_list(found)))
             case "budget":
                 self._show(self.session.run(env.budget()))
+            case "runs":
+                self._show(self.session.run(env.runs()))
             case "exposure" if arguments:
                 self._show(self.session.run(env.require_connection().exposure(arguments[0])))
             case "audit":

@@ -126,5 +126,10 @@ def kind_name(value: Any) -> str:
         return "data type"
     if isinstance(value, str):
         return "text"
-    names = {"NoneType": "None", "int": "whole number", "float": "number", "bool": "True or False"}
+    own = {
+        "RemoteDataset": "dataset", "RemoteTensor": "tensor", "RemoteArray": "array", "RemoteLearner": "learner", "RemoteRun": "fit",
+        "Layer": "layer", "Measured": "measured number", "TrainedModel": "trained model", "ModelCard": "model card",
+        "Optimizer": "optimiser", "Schedule": "schedule", "FitEstimate": "estimate",
+    }  # fmt: skip
+    names = own | {"NoneType": "None", "int": "whole number", "float": "number", "bool": "True or False"}
     return names.get(type(value).__name__, type(value).__name__)

@@ -84,15 +84,18 @@ _IMPORTS = {
     "datetime": ("datetime",),
     "bastion": ("bastion",),
     "bastion.expressions": ("pl",),
+    "torch.nn": ("nn",),
+    "torch.optim": ("optim",),
 }
 IMPORT_FROM = {
     "datetime": {"date", "datetime", "time", "timedelta"},
     "polars": None,
     "polars.selectors": None,
     "bastion": {"pl", "selectors", "concat"},
+    "torch": {"nn", "optim"},
 }
 #: names bound at start that an import may bind again
-_REIMPORTED = {"pl", "cs", "concat", "date", "datetime", "timedelta"}
+_REIMPORTED = {"pl", "cs", "concat", "date", "datetime", "timedelta", "nn", "optim"}
 _SAFE_IMPORTS = "Polars (import polars as pl), datetime and selectors are accepted; nothing else can be imported."
 _OWN_PLOTS = 'Plots are verbs of a frame: frame.plot.hist("Age"), .bar, .line … In an ordinary notebook %%bastion --as NAME brings a table to draw.'
 

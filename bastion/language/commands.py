@@ -95,6 +95,11 @@ async def _requests(env: Environment, argument: str) -> str:
     return "\n".join(lines) or "There are no requests."
 
 
+async def _runs(env: Environment, argument: str) -> str:
+    del argument
+    return repr(await env.runs())
+
+
 async def _history(env: Environment, argument: str) -> str:
     if argument and not argument.isdecimal():
         words = argument.lower()
@@ -112,6 +117,7 @@ COMMANDS: dict[str, tuple[Callable[[Environment, str], Awaitable[str]], str]] = 
     "connect": (_connect, "%connect TOKEN, or %connect ENDPOINT: connect to a server"),
     "whoami": (_whoami, "%whoami: as whom one is connected, and where"),
     "requests": (_requests, "%requests [STATE]: access requests and their states"),
+    "runs": (_runs, "%runs: what was trained, with its settings and its cost"),
     "history": (_history, "%history [N | WORDS]: the last cells, or earlier ones with these words in them"),
 }
 

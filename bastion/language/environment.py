@@ -8,11 +8,15 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from bastion_plan.errors import InputError, did_you_mean
+from bastion_plan.models import layers
 
 from bastion import expressions
 from bastion.client.connection import AsyncConnection, Connection
 from bastion.client.endpoints import INVITATION, keys_directory, passphrase_prompt, remember_first
 from bastion.client.frames import RemoteLazyFrame, concat
+from bastion.client.training.datasets import RemoteDataset
+from bastion.client.training.optimizers import OPTIMIZERS, SCHEDULES
+from bastion.client.training.tensors import train_test_split
 from bastion.expr import selectors
 from bastion.expr.core import PYTHON_METHODS, refuse_python
 from bastion.language.builtins import builtins, constructors
@@ -132,6 +136,12 @@ class Environment:
         return {
             "pl": polars_module(),
             "cs": selectors_module(),
+            "nn": layers_module(),
+            "optim": optimizers_module(),
+            "RemoteLearner": SafeFunction("RemoteLearner", self.learner),
+            "RemoteDataset": SafeFunction("RemoteDataset", made_dataset),
+            "train_test_split": SafeFunction("train_test_split", train_test_split),
+            "runs": SafeFunction("runs", self.runs),
             **builtins(),
             **{name: types[name] for name in ("date", "datetime", "timedelta")},
             "connection": None,
@@ -226,6 +236,40 @@ class Environment:
         """Privacy budgets of the datasets one may see: what was spent of them and what is left."""
         return await self.require_connection().budget()
 
+    async def runs(self) -> Any:
+        """What was trained: each fit with its settings and what it cost."""
+        return await self.require_connection().runs()
+
+    def learner(
+        self,
+        model: Any,
+        dataset: Any,
+        loss: str = "cross_entropy",
+        optimizer: Any = None,
+        scheduler: Any = None,
+        max_batch_size: int = 64,
+        max_grad_norm: float = 1.0,
+        metric: str | None = None,
+        rows_per_unit: int = 1,
+        seed: int | None = None,
+        device: str = "cpu",
+        loss_bound: float = 10.0,
+    ) -> Any:
+        """A model that learns beside the data: `fit` trains, `test` measures, `get_model` takes home.
+
+        Args:
+            model: layers, as nn.Sequential(nn.Linear(6, 32), nn.ReLU(), nn.Linear(32, 2)).
+            dataset: frame.to_dataset(inputs=["a", "b"], label="y").split(test=0.2).train
+            loss: cross_entropy, bce, l2 or l1. optimizer: optim.Adam(lr=0.001), optim.AdamW, optim.SGD.
+            scheduler: optim.StepLR, optim.CosineLR … max_batch_size: people in a step.
+            max_grad_norm: to which each person's gradient is bounded. metric: that `test` measures.
+            rows_per_unit: of one person, so many rows count. seed: of the first weights.
+        """
+        return self.require_connection().client.torch.RemoteLearner(
+            model, dataset, loss, optimizer, scheduler=scheduler, max_batch_size=max_batch_size, max_grad_norm=max_grad_norm,
+            metric=metric, rows_per_unit=rows_per_unit, seed=seed, device=device, loss_bound=loss_bound,
+        )  # fmt: skip
+
     async def summarize(self, frame: Any, epsilon: float | None = None) -> Any:
         """What the answer to a query would cost with noise, and how exact it would be; nothing is spent."""
         if not isinstance(frame, RemoteLazyFrame):
@@ -295,6 +339,32 @@ def selectors_module() -> Module:
     """Return the `cs` of cells."""
     entries = {name: SafeFunction(f"cs.{name}", getattr(selectors, name)) for name in selectors.NAMES}
     return Module("cs", entries, doc="Columns by name, type or pattern.")
+
+
+def layers_module() -> Module:
+    """Return the `nn` of cells: layers, from their table."""
+    entries = {name: SafeFunction(f"nn.{name}", layers.maker(kind)) for name, kind in layers.LAYERS.items()}
+    return Module("nn", entries, doc="Layers of models, as torch has them.", absent=layers.absent)
+
+
+def optimizers_module() -> Module:
+    """Return the `optim` of cells: optimisers and schedules."""
+    entries = {name: SafeFunction(f"optim.{name}", call) for name, call in {**OPTIMIZERS, **SCHEDULES}.items()}
+    return Module("optim", entries, doc="Optimisers and schedules of learning rates, as torch has them.")
+
+
+def made_dataset(inputs: Any, labels: Any) -> RemoteDataset:
+    """A dataset of remote tensors, as BastionLab made it; `frame.to_dataset` is shorter.
+
+    Args:
+        inputs: tensors, one per input of the model. labels: a tensor.
+    """
+    return RemoteDataset(inputs, labels)
+
+
+def torch_module() -> Module:
+    """Return the `torch` of `from torch import nn, optim`."""
+    return Module("torch", {"nn": layers_module(), "optim": optimizers_module()})
 
 
 def datetime_module() -> Module:

@@ -26,7 +26,16 @@ from bastion.language.builtins import iterate
 from bastion.language.callables import Member, Module, SafeFunction, not_callable
 from bastion.language.check import IMPORT_FROM, at, check, parse
 from bastion.language.commands import Command, run_command, without_commands
-from bastion.language.environment import Environment, bastion_module, datetime_module, polars_module, selectors_module
+from bastion.language.environment import (
+    Environment,
+    bastion_module,
+    datetime_module,
+    layers_module,
+    optimizers_module,
+    polars_module,
+    selectors_module,
+    torch_module,
+)
 from bastion.language.limits import Meter
 from bastion.language.outputs import OutputMeter
 from bastion.language.places import count_characters, mark
@@ -514,4 +523,7 @@ def _module(name: str) -> Module:
         "bastion.expressions": polars_module,
         "datetime": datetime_module,
         "bastion": bastion_module,
+        "torch": torch_module,
+        "torch.nn": layers_module,
+        "torch.optim": optimizers_module,
     }[name]()

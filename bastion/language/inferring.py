@@ -14,6 +14,7 @@ from typing import Any
 
 import polars as pl
 from bastion_plan.errors import BastionError
+from bastion_plan.models.layers import Layer
 
 from bastion.client.connection import Connection
 from bastion.client.denied import AccessRequest, Denied
@@ -23,6 +24,12 @@ from bastion.client.grouping import DynamicGroupBy, RemoteGroupBy, RollingGroupB
 from bastion.client.plotting import PLOT_NAMES, PLOTS, PlotAccessor, Plots
 from bastion.client.preview import FakeFrame
 from bastion.client.spending import Estimate
+from bastion.client.training.datasets import RemoteDataset
+from bastion.client.training.learner import RemoteLearner
+from bastion.client.training.models import ModelCard, TrainedModel
+from bastion.client.training.runs import FitEstimate, Measured, RemoteRun
+from bastion.client.training.tensors import RemoteArray, RemoteTensor
+from bastion.client.training.torch_client import TorchClient
 from bastion.expr.core import Expr
 from bastion.expr.methods import NAMESPACES, Namespace
 from bastion.expr.toplevel import Then, When
@@ -51,6 +58,8 @@ _TABLE = Kind(pl.DataFrame)
 FUNCTIONS: dict[str, Kind] = {
     "dataset": Kind(FetchableLazyFrame), "datasets": _FRAMES, "sql": Kind(RemoteLazyFrame), "upload": Kind(FetchableLazyFrame),
     "concat": Kind(RemoteLazyFrame), "pl.concat": Kind(RemoteLazyFrame), "requests": _REQUESTS, "budget": _TABLE,
+    "RemoteLearner": Kind(RemoteLearner), "RemoteDataset": Kind(RemoteDataset), "runs": Kind(list, Kind(RemoteRun)),
+    "train_test_split": Kind(list, Kind(RemoteDataset)),
     "connect": Kind(Connection), "summarize": Kind(Estimate), "pl.when": Kind(When), "str": Kind(str), "list": Kind(list),
     "dict": Kind(dict), "len": Kind(int), "int": Kind(int), "float": Kind(float), "round": Kind(float), "tuple": Kind(tuple),
 }  # fmt: skip
@@ -64,9 +73,26 @@ METHODS: dict[type, dict[str, Kind | None]] = {
         "group_by": Kind(RemoteGroupBy), "groupby": Kind(RemoteGroupBy), "group_by_dynamic": Kind(DynamicGroupBy),
         "groupby_dynamic": Kind(DynamicGroupBy), "rolling": Kind(RollingGroupBy), "groupby_rolling": Kind(RollingGroupBy),
         "exposure": Kind(Exposure), "id": Kind(str), "name": Kind(str), "identifier": Kind(str), "plot": Kind(PlotAccessor),
+        "to_dataset": Kind(RemoteDataset), "to_array": Kind(RemoteArray), "to_tensor": Kind(RemoteTensor),
         **dict.fromkeys(PLOT_NAMES, Kind(Chart)), "facet": Kind(Plots),
     },
+    RemoteDataset: {
+        **dict.fromkeys(["split", "train", "test", "standardise", "scale_by_bounds", "one_hot"], Kind(RemoteDataset)),
+        "inputs": Kind(list), "labels": _TEXTS, "columns": _TEXTS, "part": Kind(str),
+    },
+    RemoteTensor: {"to": Kind(RemoteTensor), "to_tensor": Kind(RemoteTensor), "columns": _TEXTS, "dtype": Kind(str)},
+    RemoteLearner: {
+        **dict.fromkeys(["fit", "resume", "run"], Kind(RemoteRun)), "summarize": Kind(FitEstimate), "test": Kind(Measured),
+        "get_model": Kind(TrainedModel), "model_card": Kind(ModelCard), "plot": Kind(Chart), "loss": Kind(str), "model": Kind(Layer),
+    },
+    RemoteRun: {
+        **dict.fromkeys(["wait", "stop", "refresh"], Kind(RemoteRun)), "test": Kind(Measured), "get_model": Kind(TrainedModel),
+        "plot": Kind(Chart), "losses": Kind(list), "metrics": Kind(dict), "delete": None, "id": Kind(str), "state": Kind(str),
+    },
+    TrainedModel: {"card": Kind(ModelCard), "predict": _TABLE},
+    TorchClient: {"RemoteLearner": Kind(RemoteLearner), "list": _FRAMES, "delete": None},
     Connection: {
+        "runs": Kind(list, Kind(RemoteRun)), "run": Kind(RemoteRun),
         "dataset": Kind(FetchableLazyFrame), "datasets": _FRAMES, "sql": Kind(RemoteLazyFrame), "frame": Kind(RemoteLazyFrame),
         "requests": _REQUESTS, "request": Kind(AccessRequest), "approve": Kind(AccessRequest), "deny": Kind(AccessRequest),
         "approve_reading": Kind(AccessRequest), "deny_reading": Kind(AccessRequest), "budget": _TABLE, "exposure": Kind(Exposure),
@@ -197,6 +223,8 @@ def _called(env: Environment, function: ast.expr) -> Any:
     if isinstance(callable_, SafeFunction):
         if callable_.name in FUNCTIONS:
             return FUNCTIONS[callable_.name]
+        if callable_.name.startswith("nn."):
+            return Kind(Layer)
         return Kind(Expr) if callable_.name.startswith(("pl.", "cs.")) else None
     return Kind(callable_) if isinstance(callable_, type) else None
 

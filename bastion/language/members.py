@@ -12,6 +12,8 @@ from typing import Any
 
 import polars as pl
 from bastion_plan.functions import registry
+from bastion_plan.models.fits import Optimizer, Schedule
+from bastion_plan.models.layers import Layer
 
 from bastion.client.connection import Connection
 from bastion.client.denied import AccessRequest, Denied
@@ -21,6 +23,12 @@ from bastion.client.grouping import DynamicGroupBy, RemoteGroupBy, RollingGroupB
 from bastion.client.plotting import PLOT_NAMES, PLOTS, PlotAccessor, Plots
 from bastion.client.preview import FakeFrame
 from bastion.client.spending import Estimate
+from bastion.client.training.datasets import RemoteDataset
+from bastion.client.training.learner import RemoteLearner
+from bastion.client.training.models import ModelCard, TrainedModel
+from bastion.client.training.runs import FitEstimate, Measured, RemoteRun
+from bastion.client.training.tensors import RemoteArray, RemoteTensor
+from bastion.client.training.torch_client import TorchClient
 from bastion.expr.core import Expr
 from bastion.expr.methods import NAMESPACES, SPECIAL, SPECIAL_IN, Namespace
 from bastion.expr.selectors import Columns, SelectorExpr
@@ -159,6 +167,9 @@ FRAME = [
     "plan_hash",
     "plot",
     "facet",
+    "to_dataset",
+    "to_array",
+    "to_tensor",
     *PLOT_NAMES,
 ]
 GROUPS = [
@@ -216,6 +227,8 @@ MEMBERS: dict[type, Table] = {
             "connected",
             "client",
             "ping",
+            "runs",
+            "run",
         ]
     ),
     PlotAccessor: _table([*PLOTS, *PLOT_NAMES, "facet"]),
@@ -267,6 +280,52 @@ MEMBERS: dict[type, Table] = {
             "plan_hash",
         ]
     ),
+    RemoteDataset: _table(
+        [
+            "inputs",
+            "labels",
+            "columns",
+            "part",
+            "private",
+            "split",
+            "train",
+            "test",
+            "standardise",
+            "scale_by_bounds",
+            "one_hot",
+        ]
+    ),
+    RemoteTensor: _table(["columns", "dtype", "shape", "to"]),
+    RemoteArray: _table(["columns", "dtype", "shape", "to", "to_tensor"]),
+    RemoteLearner: _table(["fit", "summarize", "test", "resume", "get_model", "model_card", "plot", "run", "loss"])
+    | {"model": _reader("model")},
+    RemoteRun: _table(
+        [
+            "id",
+            "state",
+            "active",
+            "step",
+            "steps",
+            "epsilon",
+            "spent",
+            "losses",
+            "metrics",
+            "wait",
+            "stop",
+            "refresh",
+            "delete",
+            "plot",
+            "test",
+            "get_model",
+        ]
+    ),
+    Measured: _table(["name", "value", "error", "epsilon", "matrix"]),
+    FitEstimate: _table(["outcome", "epsilon", "steps", "noise", "affordable", "people", "epochs"]),
+    TrainedModel: _table(["card", "parameters", "predict"]),
+    ModelCard: _table(["to_dict"]),
+    Layer: {},
+    Optimizer: {},
+    Schedule: {},
     Estimate: _table(["noisy", "epsilon", "cost", "left", "affordable", "bars"]),
     pl.DataFrame: _table(["columns", "width", "height", "shape", "head", "tail", "item", "row", "get_column"])
     | {
@@ -308,7 +367,8 @@ for _label, _class in NAMESPACES.items():
 def _client_tables() -> None:
     from bastion.client.connection import Client, PolarsClient
 
-    MEMBERS[Client] = _table(["polars"])
+    MEMBERS[Client] = _table(["polars", "torch"])
+    MEMBERS[TorchClient] = _table(["RemoteLearner", "list", "delete"])
     MEMBERS[PolarsClient] = _table(["list_dfs", "get_df", "delete_df"])
 
 
@@ -341,5 +401,16 @@ def is_own(value: Any) -> bool:
         | AccessRequest
         | FakeFrame
         | Plots
-        | Chart,
+        | Chart
+        | RemoteDataset
+        | RemoteTensor
+        | RemoteLearner
+        | RemoteRun
+        | Measured
+        | FitEstimate
+        | TrainedModel
+        | ModelCard
+        | Layer
+        | Optimizer
+        | Schedule,
     )

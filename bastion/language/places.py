@@ -45,7 +45,8 @@ def _culprit(error: BastionError, node: ast.expr, source: str) -> ast.AST | _Spa
         return node
     given = [*node.args, *(keyword.value for keyword in node.keywords)]
     for keyword in node.keywords:
-        if keyword.arg is not None and repr(keyword.arg) in error.message and error.code == "language.call":
+        named = error.code in ("language.call", "model.layer") and repr(keyword.arg) in error.message
+        if keyword.arg is not None and named:
             end = keyword.col_offset + len(keyword.arg)
             return _Span(keyword.lineno, keyword.col_offset, keyword.lineno, end)
     if error.code == "plan.bind.duplicate" and (second := _second(error, node)) is not None:

@@ -155,7 +155,13 @@ def _curve(info: RunInfo) -> str:
 
 
 def _metrics(info: RunInfo) -> str:
-    return ", ".join(f"{name} {value:.3g}" for name, value in info.metrics.items() if isinstance(value, int | float))
+    """Return what was measured in short. Metrics travel as plain dicts of what `Metric` holds."""
+    found = []
+    for name, one in info.metrics.items():
+        value, error = (one.get("value"), one.get("error")) if isinstance(one, dict) else (None, None)
+        if isinstance(value, int | float):
+            found.append(f"{name} {value:.3g}" + (f" ± {error:.1g}" if error else ""))
+    return ", ".join(found)
 
 
 # ---- what is measured, what it would cost -------------------------------------------------------------------------

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from bastion.client.frames import RemoteLazyFrame
 
 #: what is asked of each column to be put on one scale
+#: what a model takes as a number; decimals are cast first
+_NUMBERS = frozenset("Int8 Int16 Int32 Int64 UInt8 UInt16 UInt32 UInt64 Float32 Float64 Boolean".split())
 _STATISTICS = ("mean", "std")
 MAX_DOMAIN = 1_000
 WHOLE = Split()
@@ -308,7 +310,7 @@ def input_of(frame: RemoteLazyFrame, columns: Sequence[str], shape: Any = None, 
     given = _shape(shape)
     if len(names) == 1 and schema[names[0]].kind in ("List", "Array"):
         inner, sizes = _nested(schema[names[0]])
-        if not (inner.is_numeric or inner.kind == "Boolean"):
+        if inner.kind not in _NUMBERS:
             raise _no_number(names[0], schema[names[0]], None)
         if given and sizes is not None and math.prod(sizes) != math.prod(given):
             msg = f"{names[0]!r} holds {math.prod(sizes):,} numbers a row, which do not make {given}."
@@ -388,7 +390,7 @@ def _usual(frame: RemoteLazyFrame, labels: tuple[str, ...]) -> list[str]:
             out |= {facts[dataset].unit or ""}
             out |= {c.name for c in facts[dataset].columns if c.role.kind in ("identifier", "hidden")}
     schema = frame.plan_schema
-    found = [n for n, t in schema.items() if n not in out and (t.is_numeric or t.kind == "Boolean")]
+    found = [n for n, t in schema.items() if n not in out and t.kind in _NUMBERS]
     if not found:
         msg = "There is no column of numbers to learn from."
         raise InputError(msg, code="fit.columns", next_step='Name them: to_dataset(inputs=["a", "b"], label="y").')
@@ -413,7 +415,7 @@ def _there(frame: RemoteLazyFrame, name: str) -> None:
 def _number(frame: RemoteLazyFrame, name: str, *, label: bool = False) -> None:
     _there(frame, name)
     dtype = frame.plan_schema[name]
-    if not (dtype.is_numeric or dtype.kind == "Boolean"):
+    if dtype.kind not in _NUMBERS:
         declared = RemoteDataset._of(Rows(frame, (), ()))._declared().get(name)
         raise _no_number(name, dtype, declared.domain if declared is not None else None, label=label)
 
@@ -422,6 +424,8 @@ def _no_number(name: str, dtype: DType, domain: Any, *, label: bool = False) -> 
     msg = f"The column {name!r} is {dtype}, and a model takes numbers."
     if label:
         step = f'Make numbers of it: with_columns((pl.col("{name}") == "yes").alias("{name}")), for example.'
+    elif dtype.is_numeric:
+        step = f'Cast it: pl.col("{name}").cast(pl.Float64).'
     elif dtype.is_temporal:
         step = f'Take a number of it: pl.col("{name}").dt.year(), for example.'
     elif domain:

@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from bastion_plan.canonical import encode
 from bastion_plan.errors import InputError, NotFound, PlanError
 from bastion_plan.models import graph as graphs
@@ -327,8 +328,6 @@ class RemoteLearner:
         if max_grad_norm is not None:
             self._settings["clip"] = max_grad_norm
         if lr is not None:
-            import msgspec
-
             self._settings["optimizer"] = msgspec.structs.replace(self._settings["optimizer"], lr=float(lr))
 
         async def work() -> RemoteRun:
@@ -350,21 +349,21 @@ class RemoteLearner:
         """Go on from where the last fit stands, for further epochs; return the run.
 
         Args:
-            nb_epochs: further ones. eps: of all steps together, those before included.
+            nb_epochs: further ones. eps: of all steps together, those before included; None for that of the fit, where it was
+                stopped before its end.
         """
         before = self._fitted()
 
         async def work() -> RemoteRun:
             info = before.info
-            epsilon = checked_epsilon(eps)
-            if info.spec.private and not epsilon:
-                msg = "Going on costs further epsilon."
-                step = f"Say what all steps together may cost, above {info.spent:.3g}: resume(nb_epochs=1, eps=…)."
-                raise InputError(msg, code="fit.privacy", next_step=step)
+            epsilon = checked_epsilon(eps) if info.spec.private else 0.0
             steps = max(1, math.ceil(nb_epochs * max(1, info.spec.epoch)))
             answer = await self._connection._ask(m.ResumeRun(info.id, steps, epsilon))
             if isinstance(answer, m.Denial):
-                raise FitDenied(answer, self.dataset.frame.plan, self._connection, info.model, info.spec)
+                spec = msgspec.structs.replace(
+                    info.spec, steps=info.step + steps, epsilon=epsilon if info.spec.private else 0.0
+                )
+                raise FitDenied(answer, self.dataset.frame.plan, self._connection, info.model, spec)
             self.run = RemoteRun(answer.info, self._connection)
             return self.run if not wait else await self.run._watched(on_progress)
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from bastion_plan.canonical import encode
 from bastion_plan.errors import BastionError, InputError, Interrupted, ServerError
 from bastion_plan.nodes import Node
@@ -149,8 +150,8 @@ class RemoteRun:
 
     @property
     def metrics(self) -> dict[str, Any]:
-        """What was measured and paid for."""
-        return dict(self.info.metrics)
+        """What was measured and paid for: `Measured` numbers by name."""
+        return {name: Measured(msgspec.convert(one, m.Metric)) for name, one in self.info.metrics.items()}
 
     def wait(self, on_progress: Heard | None = None) -> Any:
         """Wait until it has ended; return it. Stopping to wait does not stop it.
