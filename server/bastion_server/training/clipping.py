@@ -232,7 +232,8 @@ class _Whole:
         return found
 
     def off(self) -> Tensor:
-        return _unit(self.each.shape[0]) * self.each.norm(dim=1)
+        found: Tensor = _unit(self.each.shape[0]) * self.each.norm(dim=1)
+        return found
 
     def weighted(self, factor: Tensor, fine: Tensor) -> Tensor:
         each = torch.where(fine[:, None], self.each, torch.zeros_like(self.each))
@@ -276,7 +277,7 @@ class _Positions:
             return back.mT @ given
         # sums of sums: an entry goes through fewer additions
         total = torch.zeros(self.shape, dtype=torch.float64)
-        for g, a in zip(back.split(_TOGETHER), given.split(_TOGETHER), strict=True):
+        for g, a in zip(torch.split(back, _TOGETHER), torch.split(given, _TOGETHER), strict=True):
             total += g.mT @ a
         return total
 
@@ -298,7 +299,8 @@ class _Words:
         return found.clamp(min=0) + more
 
     def off(self) -> Tensor:
-        return _unit(self.back.shape[0] * self.back.shape[1]) * self.back.norm(dim=2).sum(1)
+        found: Tensor = _unit(self.back.shape[0] * self.back.shape[1]) * self.back.norm(dim=2).sum(1)
+        return found
 
     def weighted(self, factor: Tensor, fine: Tensor) -> Tensor:
         back = torch.where(fine[:, None, None], self.back, torch.zeros_like(self.back)) * factor[:, None, None]

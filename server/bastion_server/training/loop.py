@@ -1,0 +1,309 @@
+"""One fit: a model, its rows, and the steps of its optimiser, with noise (`_private`) or without (`_exact`).
+
+**A private step.** Who is in it is drawn from the operating system, each person by themselves (sampling.py). They are put at places
+drawn at random among a fixed number of places: `passes` times `width`, enough for `expected` people and three deviations. Each pass
+runs all of its places, empty ones included, so its shape is always the same. What a row gives may differ in the last bit with its
+place (vectors of a processor have ends), and a model may be made to magnify that; with one person more or less, the others' places are
+distributed as they were, so the mechanism's neighbours differ in that person's part alone. Left over: where more people are drawn
+than there are places (one step in 700 where `expected` is right), one pass is added, and whoever compares exactly that edge finds
+places in other proportions. Nothing but last bits can follow from it.
+
+The sums of passes are added up with compensation (Neumaier): they are off by a last bit of the result, however many passes. Noise is
+added (noise.py), and all that follows (optimiser, weights, loss) is made of what is noised.
+
+How long a step takes tells of the number of people in it to the pass: of the drawn batch's size, not of who is in it.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import torch
+from bastion_plan.errors import InputError, PlanError, ServerError
+from bastion_plan.models.fits import LOSSES, FitSpec, check_spec
+from bastion_plan.models.graph import Graph
+from torch import Tensor
+
+from bastion_server.training import losses, noise
+from bastion_server.training.checkpoints import read_weights
+from bastion_server.training.clipping import Clipper
+from bastion_server.training.data import Rows
+from bastion_server.training.dry_run import Measured, measure
+from bastion_server.training.interpreter import Interpreter
+from bastion_server.training.metrics import Counter
+from bastion_server.training.optimizers import Update, rate_at
+from bastion_server.training.sampling import Indices, places, poisson
+
+_STEP, _ORDER = "#step", "#order"
+
+
+class Fit:
+    """A model that is trained."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        spec: FitSpec,
+        rows: str,
+        weights: bytes,
+        split_key: bytes,
+        memory: int,
+        *,
+        checkpoint: bool = False,
+        order: int | None = None,
+    ) -> None:
+        """Check everything, and stand ready.
+
+        Args:
+            rows: path of the Arrow file. weights: safetensors, or a checkpoint. memory: bytes of one pass.
+            order: for tests: what decides the order of rows (not private); None: drawn.
+
+        Raises:
+            PlanError, InputError: model.*, fit.*.
+        """
+        check_spec(spec, graph)
+        self.graph, self.spec, self.memory = graph, spec, memory
+        if graph.parameters * 64 > memory:
+            _too_large(f"{graph.parameters:,} trained numbers", memory)
+        if sum(w.count for w in graph.weights) * 8 > memory:
+            _too_large("its weights", memory)
+        self.measured = measure(graph, most=memory // 6)
+        self.outputs = _outputs(graph, spec, self.measured)
+        self.weights, state = read_weights(weights, graph, checkpoint=checkpoint)
+        self.trained = [i for i, w in enumerate(graph.weights) if w.trained]
+        if not self.trained:
+            msg = "The model has no weights that are trained."
+            raise PlanError(msg, code="model.weights", next_step="Leave requires_grad as it is for some of them.")
+        self.update = Update(spec.optimizer, [self.weights[i] for i in self.trained])
+        self.done = 0
+        self.order = int.from_bytes(os.urandom(7), "big") if order is None else order
+        if checkpoint:
+            self._go_on(state)
+        self.loss = losses.BY_NAME[spec.loss]
+        self.rows = Rows(rows, spec, graph, self.outputs, split_key, memory // 4)
+        self.people = self.rows.people(spec.part)
+        self.all_rows = self.rows.rows_of(self.people)
+        self.interpreter = Interpreter(graph)
+        self.clipper = Clipper(graph, self.measured, self.loss) if spec.private else None
+        if self.clipper is not None:
+            wanted = math.ceil(spec.expected + 3 * math.sqrt(spec.expected) + 1)
+            most = min(spec.batch, self._most(self.clipper))
+            self.passes = -(-wanted // most)
+            self.width = -(-wanted // self.passes)
+        else:
+            self.width = self._most(None)
+        torch.manual_seed(int.from_bytes(os.urandom(8), "big", signed=True))
+
+    # ------------------------------------------------------------------------------------------------------- steps
+
+    def steps(self, count: int, sigma: float) -> float | None:
+        """Do steps; return the mean of their losses, None where it is no number.
+
+        Raises:
+            ServerError: `train.noise`: a private fit without noise; `train.steps`: more than the fit has.
+        """
+        if self.spec.private and not (math.isfinite(sigma) and sigma > 0):
+            # INVARIANT: a private fit does no step without noise, whoever asks
+            msg = "A private fit was asked for a step without noise."
+            raise ServerError(msg, code="train.noise")
+        if not 1 <= count <= self.spec.steps - self.done:
+            msg = "A fit was asked for more steps than it has."
+            raise ServerError(msg, code="train.steps")
+        found = [self._private(sigma) if self.spec.private else self._exact() for _ in range(count)]
+        mean = sum(found) / count
+        return mean if math.isfinite(mean) else None
+
+    def finite(self) -> bool:
+        """Whether all weights are numbers."""
+        return all(bool(torch.isfinite(w).all()) for w in self.weights if w.is_floating_point())
+
+    def _rate(self) -> float:
+        return rate_at(self.spec.schedule, self.spec.optimizer.lr, self.done, self.spec.steps)
+
+    def _changed(self, gradients: list[Tensor]) -> None:
+        rate = self._rate()
+        self.done += 1
+        self.update.step(gradients, self.done, rate)
+
+    def _private(self, sigma: float) -> float:
+        spec, clipper = self.spec, self.clipper
+        assert clipper is not None
+        total = _Sum(self.graph.parameters + 1)
+        drawn = self.people[poisson(len(self.people), spec.rate)]
+        shown = noise.BETA * spec.clip / spec.loss_bound
+        for people in self._passes(drawn):
+            inputs, labels, there = self.rows.people_tensors(people)
+            clipped = clipper.sums(inputs, labels, there, self.weights, spec.clip, spec.clip * noise.MARGIN)
+            # INVARIANT: a loss is within [0, loss_bound], and a loss that is no number is the largest
+            each = clipped.losses.nan_to_num(spec.loss_bound).clamp(0, spec.loss_bound)
+            total.add(torch.cat([*(s.reshape(-1) for s in clipped.sums), each.sum().reshape(1) * shown]))
+        found = torch.from_numpy(noise.noised(total.value().numpy(), spec.clip, sigma)) / spec.expected
+        sizes = [self.graph.weights[i].count for i in self.trained]
+        parts = torch.split(found[:-1].float(), sizes)
+        shapes = [self.graph.weights[i].shape for i in self.trained]
+        self._changed([p.reshape(s) for p, s in zip(parts, shapes, strict=True)])
+        return float(found[-1]) / shown
+
+    def _passes(self, people: Indices) -> Iterator[Indices]:
+        """Put people at places drawn at random, -1 where there is nobody."""
+        count = max(self.passes, -(-len(people) // self.width))
+        slots = np.full(count * self.width, -1, dtype=np.int64)
+        slots[places(len(people), len(slots))] = people
+        return iter(slots.reshape(count, self.width))
+
+    def _exact(self) -> float:
+        rows = self._next_rows()
+        torch.manual_seed(_mixed(self.order, self.done))
+        trained = [self.weights[i].requires_grad_() for i in self.trained]
+        gradients, loss = [torch.zeros_like(w) for w in trained], 0.0
+        try:
+            for some in np.array_split(rows, -(-len(rows) // self.width)) if len(rows) else []:
+                inputs, labels = self.rows.tensors(some)
+                out = self._predicted(inputs, training=True)
+                each = torch.vmap(self.loss)(out, labels)
+                for total, part in zip(
+                    gradients, torch.autograd.grad(each.sum(), trained, allow_unused=True), strict=True
+                ):
+                    if part is not None:
+                        total.add_(part, alpha=1 / len(rows))
+                loss += float(each.detach().sum()) / len(rows)
+        finally:
+            for w in trained:
+                w.requires_grad_(False)
+        self._changed(gradients)
+        return loss
+
+    def _next_rows(self) -> Indices:
+        """Return the rows of the next batch: all of them once per epoch, in an order that the fit's own number decides."""
+        count, size = len(self.all_rows), self.spec.batch
+        # statistics of a batch need more than one row
+        per_epoch = max(1, count // size if self.graph.mode == "batch" and count % size == 1 else -(-count // size))
+        epoch, at = divmod(self.done, per_epoch)
+        order = np.random.default_rng([self.order, epoch]).permutation(count)
+        return self.all_rows[order[at * size : (at + 1) * size]]
+
+    def _predicted(self, inputs: list[Tensor], *, training: bool) -> Tensor:
+        """Return rows x prediction."""
+        if self.graph.mode == "batch":
+            return self.interpreter.run(inputs, self.weights, training=training)
+
+        def one(*row: Tensor) -> Tensor:
+            return self.interpreter.run([x.unsqueeze(0) for x in row], self.weights, training=training).squeeze(0)
+
+        return torch.vmap(one, randomness="different")(*inputs)
+
+    # ----------------------------------------------------------------------------------------------------- measures
+
+    def evaluate(self, metric: str, part: str, bound: float) -> tuple[Tensor, float]:
+        """Return what a metric is made of, and how far one person moves it, as a norm."""
+        counter = Counter(metric, self.spec.loss, self.outputs, bound)
+        most = self.spec.rows if self.spec.private else 0
+        rows = self.rows.rows_of(self.rows.people(part))
+        width = max(1, min(self.width if self.graph.mode == "batch" else 4 * self.width, max(1, len(rows)), 4096))
+        # places drawn at random in passes of one size, as in a step
+        slots = np.full(-(-len(rows) // width) * width, -1, dtype=np.int64)
+        slots[places(len(rows), len(slots))] = rows
+        with torch.no_grad():
+            for some in slots.reshape(-1, width):
+                real = torch.from_numpy(some >= 0)
+                inputs, labels = self.rows.tensors(np.where(some >= 0, some, rows[0]))
+                out = self._predicted(inputs, training=False)
+                counter.add(out[real], labels[real])
+        return counter.counts, most * counter.row_norm
+
+    # -------------------------------------------------------------------------------------------------- checkpoints
+
+    def state(self, *, checkpoint: bool) -> dict[str, Tensor]:
+        """Return the weights by name; or all that is needed to go on, under names of their own."""
+        named = {w.name: t.detach() for w, t in zip(self.graph.weights, self.weights, strict=True)}
+        if not checkpoint:
+            return named
+        kept = {f"w:{name}": t for name, t in named.items()}
+        kept |= {f"o:{name}": t for name, t in self.update.put().items()}
+        return kept | {_STEP: torch.tensor(self.done), _ORDER: torch.tensor(self.order)}
+
+    def _go_on(self, state: Mapping[str, Tensor]) -> None:
+        try:
+            self.update.take({n[2:]: t for n, t in state.items() if n.startswith("o:")})
+            self.done, self.order = int(state[_STEP]), int(state[_ORDER])
+        except (KeyError, RuntimeError) as error:
+            msg = "This checkpoint is of another fit."
+            raise PlanError(msg, code="model.weights", next_step="Resume the run that it was made by.") from error
+
+    def _most(self, clipper: Clipper | None) -> int:
+        """Return how many people (or rows, without noise) one pass can take."""
+        row = self.measured.bytes + 64
+        if clipper is None:
+            each = 4 * row
+        else:
+            weights = self.graph.weights
+            filters = [
+                u
+                for w, some in clipper.kept.items()
+                for u in some
+                if u.op.startswith("conv") and len(weights[w].shape) > 1
+            ]
+            shapes = self.measured.shapes
+            patches = sum(
+                math.prod(shapes[u.node] or ()) // weights[w].shape[0] * (weights[w].count // weights[w].shape[0]) * 8
+                for w, some in clipper.kept.items()
+                for u in some
+                if u in filters
+            )
+            own = sum(weights[w].count * 12 for w in clipper.copied)
+            made = sum(weights[w].count * 20 for w, some in clipper.kept.items() if any(u in filters for u in some))
+            each = self.spec.rows * (6 * row + patches + own) + made
+        most = (self.memory // 2) // each
+        if most < 1 or (self.graph.mode == "batch" and most < self.spec.batch):
+            _too_large(f"{each >> 20:,} MB for each row of a batch", self.memory)
+        return min(most, self.spec.batch)
+
+
+class _Sum:
+    """A sum of float64 vectors, off by a last bit however many they are (Neumaier 1974)."""
+
+    def __init__(self, length: int) -> None:
+        self._high = torch.zeros(length, dtype=torch.float64)
+        self._low = torch.zeros(length, dtype=torch.float64)
+
+    def add(self, part: Tensor) -> None:
+        high = self._high
+        total = high + part
+        larger = high.abs() >= part.abs()
+        self._low += torch.where(larger, (high - total) + part, (part - total) + high)
+        self._high = total
+
+    def value(self) -> Tensor:
+        return self._high + self._low
+
+
+def _mixed(order: int, step: int) -> int:
+    return int(np.random.default_rng([order, step, 1]).integers(1 << 62))
+
+
+def _too_large(what: str, memory: int) -> None:
+    msg = f"The model is too large for this server: {what}, and one pass may take {memory >> 20:,} MB."
+    raise PlanError(msg, code="model.memory", next_step="Make it smaller, or train with a smaller max_batch_size.")
+
+
+def _outputs(graph: Graph, spec: FitSpec, measured: Measured) -> tuple[int, ...]:
+    """Return the shape of one prediction."""
+    found = measured.output[1:]
+    kind = LOSSES[spec.loss]
+    if measured.output[:1] != (1,) or math.prod(found) < 1:
+        _shape("The model does not give one prediction per row.")
+    if kind == "class" and (len(found) != 1 or found[0] < 2):
+        _shape(
+            f"This loss takes one number per class, and the model gives {'x'.join(map(str, found)) or 'one number'}."
+        )
+    if kind != "class" and len(spec.labels) > 1 and len(spec.labels) != math.prod(found):
+        what = f"The model gives {math.prod(found)} numbers per row, and {len(spec.labels)} labels are named."
+        raise InputError(what, code="fit.columns", next_step="Name as many labels as the model gives.")
+    return found
+
+
+def _shape(message: str) -> None:
+    raise PlanError(message, code="model.shapes", next_step="Look at the shape of the last layer's output.")
