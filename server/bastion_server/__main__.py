@@ -22,8 +22,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--bootstrap")
     parser.add_argument("--memory", type=float, default=2 << 30)
     parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--max-parameters", type=float)
+    parser.add_argument("--training-memory", type=float)
     parser.add_argument("--parent", action="store_true")
     options = parser.parse_args(argv)
+    given = {"max_parameters": options.max_parameters, "worker": options.training_memory}
+    training = {name: int(value) for name, value in given.items() if value is not None}
 
     def ready(facts: dict[str, Any]) -> None:
         sys.stdout.write(READY + json.dumps(facts) + "\n")
@@ -43,7 +47,7 @@ def main(argv: list[str] | None = None) -> int:
         try:
             await serve(
                 options.directory, options.endpoint, bootstrap=options.bootstrap, memory=int(options.memory),
-                seconds=options.seconds, ready=ready, stop=stop,
+                seconds=options.seconds, training=training, ready=ready, stop=stop,
             )  # fmt: skip
         finally:
             if options.parent:

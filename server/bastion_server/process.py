@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -104,7 +104,8 @@ def start(
         endpoint: where it listens; "*" as port takes a free one.
         owners, users, auditors: identities to authorise (those of the directory stay).
         bootstrap: endpoint of the socket that tells the server's key; None for none.
-        limits: `memory` (bytes of one worker), `seconds` (wall clock of one query).
+        limits: `memory` (bytes of one worker), `seconds` (wall clock of one query), `max_parameters` (of a model that is trained),
+            `training_memory` (bytes of one training worker).
 
     Returns:
         A handle with `.endpoint`, `.server_key`, `.stop()`.
@@ -120,7 +121,7 @@ def start(
     if bootstrap:
         command += ["--bootstrap", bootstrap]
     for name, value in limits.items():
-        command += [f"--{name}", str(value)]
+        command += [f"--{name.replace('_', '-')}", str(value)]
     log = path / "server.log"
     before = log.stat().st_size if log.exists() else 0
     with os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as errors:
@@ -225,11 +226,13 @@ async def serve(
     bootstrap: str | None = None,
     memory: int = 2 << 30,
     seconds: float = 60.0,
+    training: Mapping[str, int] | None = None,
     ready: Any = None,
     stop: asyncio.Event | None = None,
 ) -> None:
     """Run a server until `stop` is set or SIGTERM or SIGINT comes; a second signal ends it at once.
 
+    training: fields of bastion_server.service.models.TrainingSettings that are not the default.
     ready: called with a dict of facts once it listens.
 
     Raises:
@@ -238,6 +241,7 @@ async def serve(
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     from bastion_server.channel import Bootstrap, Channel
+    from bastion_server.service.models import TrainingSettings
     from bastion_server.service.notify import load
     from bastion_server.service.server import Service
     from bastion_server.store import Record, Store
@@ -262,12 +266,14 @@ async def serve(
         notify = load(directory)
         store = Store.open(directory, time.time())
     try:
-        pool = await WorkerPool.start(Limits(memory=memory, seconds=seconds), on_engine_text=_engine_log(directory))
+        engine_log = _engine_log(directory)
+        pool = await WorkerPool.start(Limits(memory=memory, seconds=seconds), on_engine_text=engine_log)
         try:
             warnings = pool.sandbox_report.warnings if pool.sandbox_report is not None else ()
             service = Service(
                 store, pool, lambda name, push: channel.push(name, push), notices=warnings, known=lambda name: channel.keys.knows(name),
                 present=lambda: [name for _, name in channel.sessions()], notify=notify,
+                training=TrainingSettings(**(training or {})), on_engine_text=engine_log,
             )  # fmt: skip
             channel = Channel(service, directory / "keys", store.keys.curve_secret, endpoint)
             async with contextlib.AsyncExitStack() as stack:

@@ -25,12 +25,14 @@ from bastion_server.service.audiences import settle
 from bastion_server.service.catalogue import Catalogue, MemoryFiles, Subject
 from bastion_server.service.exposure import ExposureService
 from bastion_server.service.journal import Journal, about
+from bastion_server.service.models import ModelSink, TrainingSettings
 from bastion_server.service.news import News
 from bastion_server.service.notify import Config, Notifier
 from bastion_server.service.proposal import proposed
 from bastion_server.service.queries import QueryService
 from bastion_server.service.review import ReviewService
 from bastion_server.service.statements import check_signed
+from bastion_server.service.training import TrainingService
 from bastion_server.service.trial import TrialService
 from bastion_server.service.uploads import (
     MAX_HELD,
@@ -61,11 +63,14 @@ class Service:
         known: Callable[[str], bool] = lambda name: True,
         present: Callable[[], Iterable[str]] = tuple,
         notify: Config | None = None,
+        training: TrainingSettings | None = None,
+        on_engine_text: Callable[[str, str], None] | None = None,
     ) -> None:
         """Take what it works with.
 
         push: sends a message to all live sessions of a name. known: whether a name has a key or an invitation. present:
-        names of those who have a session now. notify: how owners hear of new requests while they are away.
+        names of those who have a session now. notify: how owners hear of new requests while they are away. training: what
+        fits may take. on_engine_text: told (label, the engine's own words) of training workers, for the owner's log only.
         """
         self.store, self.pool, self.push, self.notices, self.known = store, pool, push, notices, known
         self.catalogue = Catalogue(store, known)
@@ -74,14 +79,17 @@ class Service:
         self.review = ReviewService(store, self.catalogue, self.journal, push)
         self.review.notifier = Notifier(notify)
         self.queries = QueryService(store, pool, self.files, self.catalogue, self.journal, self.review)
+        self.training = TrainingService(store, self.queries, self.journal, push, known, training, on_engine_text)
         self.exposure = ExposureService(store)
         self.activity = ActivityService(store, self.catalogue)
         self.trial = TrialService(store, self.catalogue, known)
         self.news = News(push, present)
         self.uploads = UploadService(store, pool, self.files, self.catalogue, self.journal, known, self._changed)
 
-    async def begin(self, request: Incoming) -> Sink:
+    async def begin(self, request: Incoming) -> Sink | ModelSink:
         """Accept an upload, or raise."""
+        if isinstance(request.body, m.ModelBegin):
+            return await self.training.models.begin(request)
         return await self.uploads.begin(request)
 
     async def handle(self, request: Incoming) -> None:
@@ -132,12 +140,18 @@ class Service:
                 await request.send(await self.trial.of(self._own(ref, principal), body))
             case m.AuditVerify():
                 await request.send(await self._verify(principal))
+            case (
+                m.Fit() | m.RequestFit() | m.ListRuns() | m.GetRun() | m.StopRun() | m.ResumeRun() | m.TestRun() | m.GetWeights()
+                | m.DeleteRun()
+            ):  # fmt: skip
+                await self.training.handle(request)
             case _:
                 msg = f"The server does not answer {type(body).__name__} here."
                 raise InputError(msg, code="wire.unexpected")
 
     async def close(self) -> None:
         """Finish what is being written to disk, then let go of the datasets in memory."""
+        await self.training.close()
         await self.uploads.finish()
         await self.review.notifier.close()
         with suppress(ServerError):
@@ -154,6 +168,7 @@ class Service:
                         await asyncio.to_thread(self.store.identities.gone, name, time.time())
                 await self.review.tell_ended()
                 await asyncio.to_thread(self.store.asked.flush)
+                await self.training.models.sweep()
             except Exception:  # noqa: BLE001 - one look that failed must not be the last
                 log_incident("what ended could not be told")
 

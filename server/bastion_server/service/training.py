@@ -14,20 +14,22 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from bastion_plan.errors import InputError, NotFound, ServerError
-from bastion_plan.models.fits import MAX_STEPS, FitSpec, fit_hash
+from bastion_plan.models.fits import MAX_STEPS, FitSpec
 from bastion_policy.private.budget import shown
 from bastion_policy.private.subsampled import Mechanism, epsilon_of_fit
 from bastion_policy.verdict import Finding, Outcome, ReleaseNote, StaticVerdict
 from bastion_wire import messages as m
 
 from bastion_server.channel.sessions import Incoming
+from bastion_server.service.fit_requests import file_fit
 from bastion_server.service.fits import SPENT, Fits, Terms, outcome_of, steps_within
 from bastion_server.service.journal import Journal, about
+from bastion_server.service.measuring import MeasuringService
 from bastion_server.service.models import ModelService, TrainingSettings
 from bastion_server.service.running import Running, rows_file
 from bastion_server.store import Grant, Store
 from bastion_server.store.binding import binding
-from bastion_server.store.runs import STOPPED, Run, missing
+from bastion_server.store.runs import Run, missing
 
 if TYPE_CHECKING:
     from bastion_server.service.queries import QueryService
@@ -55,6 +57,7 @@ class TrainingService:
         self.store, self.queries, self.journal, self.push, self.known = store, queries, journal, push, known
         self.models = ModelService(store, self.settings)
         self.fits = Fits(store, queries, self.models)
+        self.measuring = MeasuringService(self)
         self._on_text = on_engine_text
         self._pool: TrainingPool | None = None
         self._slots = asyncio.Semaphore(self.settings.fits)
@@ -90,6 +93,10 @@ class TrainingService:
                 await self._resume(request, body)
             case m.GetWeights(run=ref):
                 await self._weights(request, self._mine(ref, who))
+            case m.RequestFit():
+                await request.send(m.Request(await file_fit(self, request, body)))
+            case m.TestRun(run=ref):
+                await self.measuring.handle(request, self._mine(ref, who))
             case m.DeleteRun(run=ref):
                 await self._delete(self._mine(ref, who))
                 await request.send(m.Done())
@@ -471,7 +478,7 @@ class TrainingService:
         grant = None
         if not run.spec.private:
             if not self.readable(run, now=True):
-                await self._sealed(request, run)
+                await self.sealed(request, run)
                 return
             grant = self.grant(run)
             subject, _ = await self.queries.subject(run.plan, who)
@@ -495,7 +502,7 @@ class TrainingService:
                 filed = self.store.requests.get(grant.request)
                 self.queries.review.changed(filed, f"{who} has taken the weights: the approval is used")
 
-    async def _sealed(self, request: Incoming, run: Run) -> None:
+    async def sealed(self, request: Incoming, run: Run) -> None:
         """Say that weights wait for the owner, or that the approval has ended."""
         grant = self.grant(run)
         waits = grant is not None and not grant.ended and not grant.may_read
@@ -522,6 +529,3 @@ def fit_words(terms: Terms) -> str:
     how = f"epsilon {shown(spec.epsilon)}" if spec.private else "without noise"
     label = ", ".join(spec.labels[:3])
     return f"{terms.graph.parameters:,} numbers to tell {label}, {spec.steps:,} steps of {optimizer}, {how}"
-
-
-__all__ = ["STOPPED", "TrainingService", "fit_hash", "fit_words"]

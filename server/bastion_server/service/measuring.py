@@ -1,0 +1,237 @@
+"""Measuring a trained model: counts beside the data, paid noise on them, and what is made of the noisy counts.
+
+INVARIANT: payment is on the disk before anything is counted, and a count that fails is one of nobody: how it failed is in the owner's
+log alone. Noise is drawn once for these weights, this metric, part and bound: asked again, it is the same answer for nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import time
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+from bastion_plan.errors import BastionError, InputError
+from bastion_plan.models.fits import METRICS, PARTS
+from bastion_policy.private.accounting import MIN_RHO, Account, Cost
+from bastion_policy.private.budget import shown
+from bastion_policy.private.metrics import BINS, length_of, row_norm, value_of
+from bastion_policy.private.pricing import SMALLEST, gaussian_scale
+from bastion_policy.verdict import Finding, ReleaseNote
+from bastion_wire import messages as m
+
+from bastion_server.channel.sessions import Incoming
+from bastion_server.service.fits import SPENT, Terms
+from bastion_server.service.journal import about
+from bastion_server.service.latency import paced
+from bastion_server.service.running import open_words
+from bastion_server.store import Charge, Overspent
+from bastion_server.store.runs import Run, RunFile
+
+if TYPE_CHECKING:
+    from bastion_server.service.training import TrainingService
+
+#: numbers of a metric at most: a confusion matrix of the most classes
+_MOST = 512 * 512
+
+
+class MeasuringService:
+    """Answers TestRun."""
+
+    def __init__(self, training: TrainingService) -> None:
+        self._training, self._store = training, training.store
+        self._locks: dict[tuple[str, str, str, float], asyncio.Lock] = {}
+
+    async def handle(self, request: Incoming, run: Run) -> None:
+        """Answer with a Metric, a FitSummary or a Denial."""
+        body, who = request.body, request.principal.name
+        assert isinstance(body, m.TestRun)
+        weights, bound = self._check(body, run)
+        terms = await self._training.fits.terms(run.plan, run.model, run.spec, who, run)
+        if (terms.subject.versions, terms.subject.policy_versions) != (run.versions, run.policy_versions):
+            raise InputError(
+                "The data of this fit, or its policy, has changed since.", code="input.dataset.changed",
+                next_step="Begin a new fit.",
+            )  # fmt: skip
+        if not run.spec.private and not self._training.readable(run, now=True):
+            await self._training.sealed(request, run)
+            return
+        if body.mode == "summarize":
+            await request.send(self._summary(terms, body, who))
+            return
+        key = (run.id, body.metric, body.part, bound)
+        lock = self._locks.setdefault(key, asyncio.Lock())
+        try:
+            async with paced(request, terms.subject.facts, time.monotonic()) as timed, lock:
+                await self._answer(timed, run, terms, weights, body, bound)
+        finally:
+            if not lock.locked():
+                self._locks.pop(key, None)
+
+    def _check(self, body: m.TestRun, run: Run) -> tuple[RunFile, float]:
+        """Return the weights that are measured, and the bound of a row's loss."""
+        spec, bound = run.spec, body.bound or run.spec.loss_bound
+        if body.mode not in ("run", "summarize"):
+            msg = f"There is no mode {body.mode[:40]!r} of a measurement."
+            raise InputError(msg, code="input.mode", next_step='Use "run" or "summarize".')
+        if spec.loss not in METRICS.get(body.metric, ()):
+            fit = ", ".join(name for name, some in METRICS.items() if spec.loss in some)
+            msg = f"There is no metric {body.metric[:40]!r} of a model with the loss {spec.loss}."
+            raise InputError(msg, code="fit.metric", next_step=f"Use one of {fit}.")
+        if body.part not in PARTS or (body.part == "test" and not spec.split.test):
+            msg = f"There is no part {body.part[:40]!r} of this fit's rows."
+            raise InputError(msg, code="fit.split", next_step="Use split(test=0.2) before training, or part='train'.")
+        if not (math.isfinite(bound) and 0 < bound <= 1e6):
+            raise InputError("The bound of a loss is a number above 0.", code="fit.loss", next_step="Leave it out.")
+        weights = self._store.runs.file(run.id, "weights")
+        if run.active or weights is None:
+            raise InputError(
+                "There are no trained weights of this fit yet.", code="train.running" if run.active else "train.nothing",
+                next_step="Wait until it has ended." if run.active else "Resume it, or fit again.",
+            )  # fmt: skip
+        return weights, bound
+
+    def _epsilon(self, account: Account, body: m.TestRun) -> float:
+        wanted = body.epsilon or account.default
+        if not (math.isfinite(wanted) and account.epsilon / SMALLEST <= wanted <= account.epsilon * (1 + 1e-9)):
+            raise InputError(
+                f"A measurement costs from {account.epsilon / SMALLEST:.3g} to {account.epsilon:.3g}.", code="input.epsilon",
+                next_step=f"Use {account.default:.3g}, say.",
+            )  # fmt: skip
+        if account.price(wanted).rho_value < MIN_RHO:
+            raise InputError(
+                "With so small an epsilon the measurement would be noise alone.", code="input.epsilon",
+                next_step=f"Use {account.default:.3g}, say.",
+            )  # fmt: skip
+        return wanted
+
+    def _charges(self, terms: Terms, epsilon: float) -> tuple[dict[str, Charge], float]:
+        """Return what a measurement is charged, and its rho."""
+        assert terms.account is not None and terms.rows is not None
+        rho = terms.account.price(epsilon).rho
+        accounts = self._training.fits.accounts(self._training.fits.domains(terms.subject, terms.rows))
+        return {d: Charge(Cost(rho), a.cap, a.order) for d, a in accounts.items()}, Cost(rho).rho_value
+
+    def _summary(self, terms: Terms, body: m.TestRun, who: str) -> m.FitSummary:
+        if terms.account is None:
+            return m.FitSummary("review", "It is measured without noise, as its owner has approved.", affordable=True)
+        epsilon = self._epsilon(terms.account, body)
+        charges, rho = self._charges(terms, epsilon)
+        return m.FitSummary(
+            "private", epsilon=epsilon, delta=terms.delta, share=max(c.cost.rho / c.cap.rho for c in charges.values()),
+            noise=gaussian_scale(row_norm(body.metric, 2) * terms.spec.rows, rho), affordable=self._training.fits.affordable(charges),
+            budget=self._training.queries.private._of_domains(set(charges), who),
+        )  # fmt: skip
+
+    async def _answer(
+        self, request: Incoming, run: Run, terms: Terms, weights: RunFile, body: m.TestRun, bound: float
+    ) -> None:
+        store, who = self._store, request.principal.name
+        wanted = (body.epsilon or None) if terms.account is not None else 0.0
+        place = (run.id, body.metric, body.part, bound, weights.step)
+        kept = await asyncio.to_thread(store.runs.metric, *place, wanted)
+        if kept is None:
+            try:
+                metric = await self._measure(run, terms, weights, body, bound, who)
+            except Overspent:
+                await self._training.deny(request, terms, self._overspent(terms))
+                return
+            data = msgspec.msgpack.encode(metric)
+            kept = await asyncio.to_thread(store.runs.measured, *place, metric.epsilon, data, time.time())
+        metric = msgspec.msgpack.decode(kept, type=m.Metric)
+        how = f"epsilon {shown(metric.epsilon)}" if metric.noisy else "by approval"
+        if not metric.noisy:
+            await self._training.queries.private.exact(terms.subject, ReleaseNote(approved=True))
+        await self._training.journal.write(
+            about(
+                run.versions, now=time.time(), kind="outcome", who=who, plan_hash=run.plan_hash,
+                summary=f"{body.metric} of fit {run.id} on {body.part} rows ({how})", details={"run": run.id, "of": metric.epsilon},
+            )
+        )  # fmt: skip
+        self._training.queries.catalogue.check_unchanged(terms.subject, who)
+        await request.send(metric)
+
+    def _overspent(self, terms: Terms) -> Finding:
+        assert terms.account is not None and terms.rows is not None
+        accounts = self._training.fits.accounts(self._training.fits.domains(terms.subject, terms.rows))
+        left = min(a.left(self._store.ledger.standing(d).spent) for d, a in accounts.items())
+        reason = (
+            f"The privacy budget does not suffice: epsilon {shown(left)} is left of {shown(terms.account.epsilon)}."
+        )
+        return Finding(SPENT, reason, "Measure at a smaller cost, or what was measured before, which costs nothing.")
+
+    async def _measure(
+        self, run: Run, terms: Terms, weights: RunFile, body: m.TestRun, bound: float, who: str
+    ) -> m.Metric:
+        """Pay, count, draw.
+
+        Raises:
+            Overspent: nothing was paid, nothing counted.
+        """
+        training, store = self._training, self._store
+        noisy = terms.account is not None
+        epsilon = self._epsilon(terms.account, body) if terms.account is not None else 0.0
+        now, label = time.time(), f"{body.metric} of fit {run.id} by {who}"
+        summary = f"{body.metric} of fit {run.id} on {body.part} rows" + (
+            f", epsilon {shown(epsilon)}" if noisy else ""
+        )
+        await training.journal.write(
+            about(run.versions, now=now, kind="intent", who=who, summary=summary, plan_hash=run.plan_hash)
+        )
+        rho = 0.0
+        # a worker first: that none is free says nothing of the data, and costs nothing
+        async with training.turn(who), await training.pool.acquire(who, label=label) as lease:
+            if noisy:
+                charges, rho = self._charges(terms, epsilon)
+                await asyncio.to_thread(
+                    store.ledger.spend, charges, epsilon=epsilon, plan_hash=run.fit_hash, requester=who, now=now
+                )
+            rows = fd = -1
+            try:
+                rows = await training.rows(terms, who, f"rows of {label}")
+                fd = await asyncio.to_thread(store.sealed.load_into_memfd, weights.sealed, "weights")
+                await lease.load(
+                    run.graph, run.spec, training.split_key(terms), rows, fd, memory=training.settings.memory
+                )
+                counts = (await lease.evaluate(body.metric, body.part, bound)).counts
+            except BastionError as error:
+                if open_words(error) or not noisy:
+                    raise
+                await training.journal.write(
+                    about(
+                        run.versions, now=time.time(), kind="note", who=who, plan_hash=run.plan_hash, red=True,
+                        summary=f"failed: {error.code}; {body.metric} of fit {run.id} answered with noise as if nobody were there",
+                    )
+                )  # fmt: skip
+                counts = (0,) * length_of(body.metric, 2)
+            finally:
+                for file in (rows, fd):
+                    if file >= 0:
+                        os.close(file)
+        return await asyncio.to_thread(_drawn, counts, terms, body, bound, epsilon, rho)
+
+
+def _drawn(
+    counts: tuple[int, ...], terms: Terms, body: m.TestRun, bound: float, epsilon: float, rho: float
+) -> m.Metric:
+    """INVARIANT: how far a person moves the counts is worked out here, from how many there are, not taken from a worker."""
+    if not 0 < len(counts) <= _MOST:
+        counts = (0,) * length_of(body.metric, 2)
+    scale, told = 0.0, counts
+    if terms.account is not None:
+        from bastion_server.private.mechanisms import gaussian
+
+        classes = max(1, len(counts) // (2 * BINS)) if body.metric == "auc" else 2
+        norm = row_norm(body.metric, 2 if classes == 1 else classes) * terms.spec.rows
+        scale = gaussian_scale(norm, rho)
+        exact = np.array(counts, dtype=np.int64)
+        told = tuple(int(v) for v in gaussian(exact, scale, norm, rho))
+    found = value_of(body.metric, told, scale=scale, bound=bound)
+    matrix = tuple(tuple(float(v) for v in row) for row in found.matrix)
+    return m.Metric(
+        body.metric, found.value, matrix if body.metric == "confusion" else (), found.error, epsilon, body.part,
+        noisy=terms.account is not None,
+    )  # fmt: skip
