@@ -44,6 +44,8 @@ EDGE_BUDGET = 8
 MOST_SETTLED = 4096
 #: rows of differences that are looked at beside one answer, of a column; what sums prove does not count
 MOST_LOOKED_AT = 2_000_000
+#: begins what is kept of a whole table that a stored population stands in for
+NEAR_WHOLE = "near "
 #: rows apart, as a multiple of k, up to which populations are judged by their difference though neither lies inside the other
 CLOSE = 32
 
@@ -642,10 +644,14 @@ class Memory:
 
     # -- the whole tables
 
-    def wholes(self, m: Measurer, sources: frozenset[Source] = frozenset()) -> Steps:
+    def wholes(self, m: Measurer, sources: frozenset[Source] = frozenset(), *, near: bool = False) -> Steps:
         """Enter the whole tables (of a channel: those who have values) unless they are; returns whether each stands.
 
-        INVARIANT: the whole table counts as released from the start, in every channel.
+        near: or whether a stored population stands in for it, because they differ in fewer than k people.
+
+        INVARIANT: the whole table counts as released from the start, in every channel. Where few people came since an earlier version
+        the whole of that one was, and this one is never told as itself: whoever asks for it, or for all but a few of it, is answered
+        as the stored one, or, k people away from that and from all others, as themselves.
         """
         channel, stands = channel_of(sources), True
         if not self.on:
@@ -663,12 +669,16 @@ class Memory:
                 asked = Sets.one(items, lens.roster.size)
                 alone = self.alone(o)
                 one = np.ones(1, bool)
-                fits = bool(alone.standing([asked], one, channel, whole=True).far[0])
-                fits = fits and bool(alone.enter([asked], one, channel)[0])
+                standing = alone.standing([asked], one, channel, whole=True)
+                fits = bool(standing.far[0]) and bool(alone.enter([asked], one, channel)[0])
+                found = {key: fits}
+                if standing.near[0] or standing.earlier[0, 0] >= 0:
+                    found[lens.dataset, lens.version, NEAR_WHOLE + channel] = True
                 domain = self.history.domains[o.dataset]
                 past = self.history.pasts[domain]
-                self.history.pasts[domain] = past = replace(past, wholes={**past.wholes, key: fits})
-            stands &= past.wholes[key]
+                self.history.pasts[domain] = past = replace(past, wholes={**past.wholes, **found})
+            instead = past.wholes.get((lens.dataset, lens.version, NEAR_WHOLE + channel), False)
+            stands &= past.wholes[key] or (near and instead)
         return stands
 
     def reserve(self, m: Measurer, tables: Mapping[str, tuple[tuple[str, ...], ...]]) -> Steps:

@@ -348,7 +348,8 @@ class ValueRules(Rules):
                 (source,) = sources
                 valued = yield from memory.valued(m, first, source)
                 asked = [sets.among(valued) for sets in asked]
-        whole = yield from memory.wholes(m, sources)
+        # INVARIANT (strict): what is not the very same is not told there, so the groups that are would tell where somebody came
+        whole = yield from memory.wholes(m, sources, near=self.effective.profile != "strict")
         channel = channel_of(sources)
         far, cleared = none, none
         if whole:

@@ -170,3 +170,41 @@ def test_what_follows_from_an_earlier_version_is_an_edge(c: int) -> None:
     those = ward.is_in([0, 1]) | ((ward == 7) & (bed == 12))
     w.ask(T.filter(those).filter(pay > c).select(z=pl.len()).plan)
     assert len(w.pasts["people", "alice"].edges) == 1
+
+
+NONE_HAS = polars.col("bed") % 5 == 2
+
+
+def missing(frame: polars.DataFrame) -> polars.DataFrame:
+    return frame.with_columns(pay=polars.when(NONE_HAS).then(None).otherwise("pay"))
+
+
+def with_newcomers(frame: polars.DataFrame, few: int) -> polars.DataFrame:
+    """Return the table with a few people more in the seventh ward."""
+    more = (
+        frame.filter(SEVENTH)
+        .head(few)
+        .with_columns(id=polars.col("id") + 10_000, pay=polars.lit(6666), bed=polars.lit(99))
+    )
+    return polars.concat([frame, more], how="vertical_relaxed")
+
+
+@pytest.mark.parametrize("refreshed", [FRAME, REFRESHED], ids=["as it was", "refreshed"])
+@pytest.mark.parametrize("few", [1, 9])
+def test_columns_with_missing_values_are_told_where_few_came(few: int, refreshed: polars.DataFrame) -> None:
+    """Nothing is told of the newcomers: whoever asks for those whom they are among is told of the others."""
+    before = missing(FRAME)
+    then = with_newcomers(missing(refreshed), few)
+    w = put(World(remembers=True), before)
+    first, all_of_them = FORMS["all wards"](pay.sum()), T.select(z=pay.sum())
+    told = w.ask(first.plan).released.sort("ward")
+    whole = w.ask(all_of_them.plan).released.item()
+    put(w, then, 2)
+    again = w.ask(first.plan).released.sort("ward")
+    assert again["z"].to_list() == told["z"].to_list()
+    assert w.ask(all_of_them.plan).released.item() == whole
+    assert asked(w, FORMS["a filter"](pay.sum()))[1] == truth(before)
+    # two wards and the newcomers would be these less the two
+    both = w.ask(T.filter(ward.is_in([7, 8])).select(z=pay.sum()).plan).table
+    two = before.filter(polars.col("ward").is_in([7, 8]))["pay"].sum()
+    assert both is None or not both.height or both.item() in (None, two)

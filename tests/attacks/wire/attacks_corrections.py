@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import polars
 from attack_list import attack
 from attacks_versions import (
     BED,
@@ -158,6 +159,17 @@ def a_ward_that_somebody_left_in_a_refresh(a: Attacker) -> Any:
     moved = np.where(np.arange(WARD.size) == TARGET, 4, WARD)
     again(a, name, frame.with_columns(seen=BED % 3 + 3, ward=moved))
     return minus(before, total(a, rows, THIRD))
+
+
+@attack("versions", "linear audit", OFF, PAYS, tolerance=NEAR, own=True)
+def somebody_who_came_where_values_are_missing(a: Attacker) -> Any:
+    """Asks for the sum of a column with missing values before the target is in the table, and for two halves of it afterwards."""
+    values = [None if b % 5 == 3 else int(v) for v, b in zip(pays(a.world), BED, strict=True)]
+    frame = table(pay=values)
+    rows, name = given(a, frame.filter(polars.col("id") != TARGET))
+    before = a.value(rows.select(pl.col("pay").sum()))
+    again(a, name, frame)
+    return minus(plus(total(a, rows, ward < 30), total(a, rows, ward >= 30)), before)
 
 
 # -- a sum that one person makes up, told in parts of several tables
