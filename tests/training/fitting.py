@@ -20,6 +20,7 @@ from torch import nn
 
 from bastion.client.training.exporting import export
 
+torch.set_num_threads(1)
 KEY = bytes(range(32))
 GB = 1 << 30
 

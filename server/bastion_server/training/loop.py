@@ -129,23 +129,33 @@ class Fit:
         self.update.step(gradients, self.done, rate)
 
     def _private(self, sigma: float) -> float:
-        spec, clipper = self.spec, self.clipper
-        assert clipper is not None
-        total = _Sum(self.graph.parameters + 1)
-        drawn = self.people[poisson(len(self.people), spec.rate)]
-        shown = noise.BETA * spec.clip / spec.loss_bound
-        for people in self._passes(drawn):
-            inputs, labels, there = self.rows.people_tensors(people)
-            clipped = clipper.sums(inputs, labels, there, self.weights, spec.clip, spec.clip * noise.MARGIN)
-            # INVARIANT: a loss is within [0, loss_bound], and a loss that is no number is the largest
-            each = clipped.losses.nan_to_num(spec.loss_bound).clamp(0, spec.loss_bound)
-            total.add(torch.cat([*(s.reshape(-1) for s in clipped.sums), each.sum().reshape(1) * shown]))
-        found = torch.from_numpy(noise.noised(total.value().numpy(), spec.clip, sigma)) / spec.expected
+        spec = self.spec
+        total = self.summed(self.people[poisson(len(self.people), spec.rate)])
+        found = torch.from_numpy(noise.noised(total.numpy(), spec.clip, sigma)) / spec.expected
         sizes = [self.graph.weights[i].count for i in self.trained]
         parts = torch.split(found[:-1].float(), sizes)
         shapes = [self.graph.weights[i].shape for i in self.trained]
         self._changed([p.reshape(s) for p, s in zip(parts, shapes, strict=True)])
-        return float(found[-1]) / shown
+        return float(found[-1]) / self._shown
+
+    @property
+    def _shown(self) -> float:
+        """What a loss of 1 adds to the coordinate it is shown in."""
+        return noise.BETA * self.spec.clip / self.spec.loss_bound
+
+    def summed(self, people: Indices) -> Tensor:
+        """Return the sum of people's bounded gradients and losses, without noise."""
+        spec, clipper = self.spec, self.clipper
+        assert clipper is not None
+        total = _Sum(self.graph.parameters + 1)
+        for some in self._passes(people):
+            inputs, labels, there = self.rows.people_tensors(some)
+            clipped = clipper.sums(inputs, labels, there, self.weights, spec.clip, spec.clip * noise.MARGIN)
+            # INVARIANT: a loss is within [0, loss_bound], and a loss that is no number is the largest
+            each = clipped.losses.nan_to_num(spec.loss_bound).clamp(0, spec.loss_bound)
+            each = torch.where(there.any(1), each, torch.zeros_like(each))
+            total.add(torch.cat([*(s.reshape(-1) for s in clipped.sums), each.sum().reshape(1) * self._shown]))
+        return total.value()
 
     def _passes(self, people: Indices) -> Iterator[Indices]:
         """Put people at places drawn at random, -1 where there is nobody."""

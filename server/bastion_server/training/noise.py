@@ -60,14 +60,23 @@ def noised(total: Numbers, clip: float, sigma: float) -> Numbers:
     if not (math.isfinite(sigma) and sigma > 0):
         msg = "no noise"
         raise ValueError(msg)
-    step = clip / (GRID * math.sqrt(len(total)))
+    whole, step = on_grid(total, clip), grid(clip, len(total))
     scale = sigma * sensitivity(clip) / step
-    whole = np.rint(total / step).astype(np.int64)
     for start in range(0, len(whole), _CHUNK):
         some = whole[start : start + _CHUNK]
         some += np.rint(normals(len(some)) * scale).astype(np.int64)
     found: Numbers = whole.astype(np.float64) * step
     return found
+
+
+def grid(clip: float, dimensions: int) -> float:
+    """Return the step of the grid."""
+    return clip / (GRID * math.sqrt(dimensions))
+
+
+def on_grid(total: Numbers, clip: float) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Return a sum in whole steps of the grid."""
+    return np.rint(total / grid(clip, len(total))).astype(np.int64)
 
 
 def normals(count: int) -> Numbers:
