@@ -31,16 +31,16 @@ from bastion_policy.judge_channels import (
 from bastion_policy.lineage import Occurrence
 
 if TYPE_CHECKING:
-    from bastion_policy.judge_history import Memory
+    from bastion_policy.judge_memory import MemoryBase
 
 
-def shown_any(memory: Memory, o: Occurrence, channel: str) -> bool:
+def shown_any(memory: MemoryBase, o: Occurrence, channel: str) -> bool:
     """Whether an owner showed anything of a table's people."""
     past = memory.history.pasts[memory.history.domains[o.dataset]]
     return bool(past.picked) or SHOWN in past.channels or APPROVED + channel in past.channels
 
 
-def near_shown(memory: Memory, o: Occurrence, sets: Sets, flags: Flags, channel: str) -> Flags:
+def near_shown(memory: MemoryBase, o: Occurrence, sets: Sets, flags: Flags, channel: str) -> Flags:
     """Return the cells that come near others once those are taken out of them whom an owner showed."""
     held, (most, unit), near = memory.channel(o, channel), memory.scale(o, channel), flags & False
 
@@ -73,27 +73,27 @@ class Kind(StrEnum):
     NUMBERS = "!"  # some number
 
 
-def told(memory: Memory, o: Occurrence, sets: Sets, shows: Shows) -> None:
+def told(memory: MemoryBase, o: Occurrence, sets: Sets, shows: Shows) -> None:
     """Keep of which columns an owner released something."""
     for source in shows.maybe | shows.loose:
         if source.occurrence == o.index:
             _keep(memory, o, sets, Kind.NUMBERS, source.column)
 
 
-def shown(memory: Memory, o: Occurrence, sets: Sets, shows: Shows) -> None:
+def shown(memory: MemoryBase, o: Occurrence, sets: Sets, shows: Shows) -> None:
     """Keep whose values of which columns an owner showed, or something that is made of them."""
     for source in shows.maybe:
         if source.occurrence == o.index:
             _keep(memory, o, sets, Kind.VALUES if source in shows.sure else Kind.MADE, source.column)
 
 
-def _keep(memory: Memory, o: Occurrence, sets: Sets, kind: Kind, column: str) -> None:
+def _keep(memory: MemoryBase, o: Occurrence, sets: Sets, kind: Kind, column: str) -> None:
     lens = memory.lens(o)
     held, first = memory.channel(o, SHOWN_OF), memory.as_first(o, sets)
     memory.put(o, SHOWN_OF, held.released(first, plan_of(lens.dataset, lens.version, column, kind)))
 
 
-def near_known(memory: Memory, o: Occurrence, sets: Sets, flags: Flags, column: str) -> Flags:
+def near_known(memory: MemoryBase, o: Occurrence, sets: Sets, flags: Flags, column: str) -> Flags:
     """Return the populations that come near nobody or a stored one, once those are left out whose values of a column are known.
 
     INVARIANT: known is what a person holds now if it was shown, row by row: not who was in a list without the column, nor what was
@@ -131,7 +131,7 @@ def near_known(memory: Memory, o: Occurrence, sets: Sets, flags: Flags, column: 
     return np.asarray(flags & (unknown > 0) & ((some & (fewest < memory.k)) | ((state != FAR) & (same != SAME))))
 
 
-def _known(memory: Memory, o: Occurrence, column: str, kinds: Sequence[Kind]) -> Flags:
+def _known(memory: MemoryBase, o: Occurrence, column: str, kinds: Sequence[Kind]) -> Flags:
     """Return the rows, as they were first, of which what was shown of a column is what it holds now."""
     lens = memory.lens(o)
     held = memory.channel(o, SHOWN_OF)
@@ -149,7 +149,7 @@ def _known(memory: Memory, o: Occurrence, column: str, kinds: Sequence[Kind]) ->
     return found
 
 
-def among(memory: Memory, o: Occurrence, name: str, sets: Sets, channel: str) -> Flags:
+def among(memory: MemoryBase, o: Occurrence, name: str, sets: Sets, channel: str) -> Flags:
     """Return the cells that hold somebody who is in a channel of people."""
     of, items = sets.memberships
     among = np.zeros(sets.count, bool)
@@ -157,7 +157,7 @@ def among(memory: Memory, o: Occurrence, name: str, sets: Sets, channel: str) ->
     return among
 
 
-def _people_in(memory: Memory, o: Occurrence, sets: Sets, channel: str) -> Indexes:
+def _people_in(memory: MemoryBase, o: Occurrence, sets: Sets, channel: str) -> Indexes:
     """Return how many people are in each population."""
     cells, items = sets.memberships
     if not channel.startswith(WEIGHED):
@@ -167,7 +167,7 @@ def _people_in(memory: Memory, o: Occurrence, sets: Sets, channel: str) -> Index
     return np.bincount(cells, minlength=sets.count)
 
 
-def _people_of(memory: Memory, o: Occurrence, name: str) -> Flags:
+def _people_of(memory: MemoryBase, o: Occurrence, name: str) -> Flags:
     """Return which people are in some population of a channel, whichever of their rows is."""
     return members(memory.history.pasts[memory.history.domains[o.dataset]], name, memory.lens(o).roster.people)
 
@@ -181,12 +181,12 @@ def members(past: Past, name: str, people: Indexes) -> Flags:
     return found
 
 
-def _theirs(memory: Memory, o: Occurrence, name: str, items: Items, channel: str) -> Flags:
+def _theirs(memory: MemoryBase, o: Occurrence, name: str, items: Items, channel: str) -> Flags:
     """Return which items (of `channel`) are of people who are in the channel `name`."""
     return _people_of(memory, o, name)[items if channel.startswith(WEIGHED) else memory.lens(o).roster.people[items]]
 
 
-def besides(memory: Memory, o: Occurrence, sets: Sets, channel: str = "") -> Sets | None:
+def besides(memory: MemoryBase, o: Occurrence, sets: Sets, channel: str = "") -> Sets | None:
     """Return what is left of populations without the people whom an owner showed; None: nobody was shown.
 
     They are taken out by person, whichever of their rows was shown in whatever version, and those in cells of too few people as if
@@ -200,7 +200,7 @@ def besides(memory: Memory, o: Occurrence, sets: Sets, channel: str = "") -> Set
     return Sets.of(sets.count, of[left], items[left], memory.channel(o, channel).labels.size)
 
 
-def unknown(memory: Memory, o: Occurrence, held: Channel) -> Channel:
+def unknown(memory: MemoryBase, o: Occurrence, held: Channel) -> Channel:
     """Return a channel of what is left of its populations without the people whom an owner showed."""
     shown = _people_of(memory, o, SHOWN)
     return _without(held, shown[memory.lens(o).roster.people[: held.labels.size]])
@@ -214,7 +214,7 @@ def _without(held: Channel, known: Flags) -> Channel:
     return Channel(labels, sizes, parts, held.plans, cells=Cells.of(parts, sizes))
 
 
-def _without_cells(memory: Memory, o: Occurrence, sets: Sets, channel: str) -> Sets | None:
+def _without_cells(memory: MemoryBase, o: Occurrence, sets: Sets, channel: str) -> Sets | None:
     """Return what is left of populations without the cells that an owner released and that lie inside; None: all of all.
 
     Of whom a cell was released with too few others, not each is known.

@@ -50,14 +50,16 @@ from bastion_policy.judge_edges import (
     values_of,
     ways,
 )
-from bastion_policy.judge_history import EDGE_BUDGET, Memory, Standing, digest
+from bastion_policy.judge_history import Memory, digest
 from bastion_policy.judge_homogeneity import least_differing
 from bastion_policy.judge_leaving import Answered, Cells, Leaving, Near
 from bastion_policy.judge_made import makes_rows, of_everybody
+from bastion_policy.judge_memory import EDGE_BUDGET
 from bastion_policy.judge_missing import filled, left_out
 from bastion_policy.judge_people import PeopleOf, compared
 from bastion_policy.judge_repeats import Repeats, repeats
 from bastion_policy.judge_rules import Judged
+from bastion_policy.judge_snap import Standing
 from bastion_policy.judge_values import ValueRules
 from bastion_policy.judge_watch import Part, Watcher
 from bastion_policy.judge_whole import Wholes

@@ -29,7 +29,8 @@ from bastion_policy.history.sets import Items, packs
 from bastion_policy.judge_channels import FIRST
 
 if TYPE_CHECKING:
-    from bastion_policy.judge_history import Memory, Standing
+    from bastion_policy.judge_history import Memory
+    from bastion_policy.judge_snap import Standing
 
 #: populations that one boundary may be answered as, besides its own
 MOST_SNAPPED = 256

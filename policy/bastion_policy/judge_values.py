@@ -29,10 +29,11 @@ from bastion_policy.history import Sets
 from bastion_policy.judge_channels import channel_of
 from bastion_policy.judge_corrections import tell_approved
 from bastion_policy.judge_earlier import MOST_SNAPPED, as_earlier
-from bastion_policy.judge_history import Memory, Standing
+from bastion_policy.judge_history import Memory
 from bastion_policy.judge_people import PeopleOf, Stood, compared
 from bastion_policy.judge_repeats import Evenness, Repeats
 from bastion_policy.judge_rules import Judged, Rules
+from bastion_policy.judge_snap import Standing
 from bastion_policy.judge_strict import JUDGED, ColumnVerdicts, guard_columns
 from bastion_policy.lineage import OWN, Occurrence, Source
 from bastion_policy.verdict import Measured

@@ -11,7 +11,7 @@ import pytest
 from bastion_plan import nodes as n
 from bastion_plan.expressions import Column
 from bastion_policy.audit import AuditState, Row
-from bastion_policy.judge_history import EDGE_BUDGET
+from bastion_policy.judge_memory import EDGE_BUDGET
 from bastion_policy.model import Aggregation, Policy, Review, Suppress
 from bastion_policy.verdict import Outcome
 from drive import World

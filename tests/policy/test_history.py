@@ -11,7 +11,7 @@ import polars
 import pytest
 from bastion_policy.history import FAR, NEAR, SAME, Channel, Past, Roster, Sets, past
 from bastion_policy.history.encoding import pack_past, pack_roster, unpack_past, unpack_roster
-from bastion_policy.judge_history import EDGE_BUDGET
+from bastion_policy.judge_memory import EDGE_BUDGET
 from bastion_policy.model import Aggregation, AtLeastNOf, LinearAudit, Policy, Review, Role, RoleKind, Suppress
 from bastion_policy.verdict import Outcome
 from drive import World

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 from bastion_policy.audit import Capacity
-from bastion_policy.judge_history import EDGE_BUDGET
+from bastion_policy.judge_memory import EDGE_BUDGET
 from bastion_policy.policy import Policy
 from bastion_server.service.earlier import HISTORY as JUDGES
 from fake_session import facts_of
