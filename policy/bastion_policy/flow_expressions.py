@@ -711,7 +711,8 @@ class ExpressionTyping:
         # one beyond the bounds everybody is about as far as anybody
         # shown as a value that k people hold, the filled ones among them; numbers are shown on a grid, which a fill moves
         own = value.own_scale and not self._is_number(expr)
-        return value.derived(Form.COLUMN, low=value.low, high=value.high, own_scale=own, bit=value.bit)
+        kept = {"coarse": value.coarse, "per_row": value.per_row}
+        return value.derived(Form.COLUMN, low=value.low, high=value.high, own_scale=own, bit=value.bit, **kept)
 
 
 def writes(dtype: DType | None, pattern: object) -> bool:

@@ -505,9 +505,16 @@ class FlowTyping:
                 # INVARIANT: of x and w below each other it is x + w, whose variance is a covariance with all its digits
                 return Value(sources, Form.MIX, reason="it puts several columns of a unit together")
             low, high = value.low, value.high
+            summed = inner.function == "sum" and not counts
+            single = summed and most == 1 and isinstance(inner.args[0], Column)
+            per_row = strict.line_of(inner.args[0], frame) if summed and known and not single else None
+            if value.per_row is not None and (
+                summed or (frame.per_unit and not frame.fanned and inner.function in WITHIN)
+            ):
+                per_row = value.per_row  # a sum of sums, or what one row of each holds
             if counts:
                 low, high = 0.0, most
-            elif inner.function == "sum" and most == 1 and isinstance(inner.args[0], Column):
+            elif single:
                 pass  # of one row each it is the column itself, whose bounds nobody shall widen by saying so
             elif inner.function == "sum" and most is not None and low is not None and high is not None:
                 low, high = most * min(low, 0.0), most * max(high, 0.0)
@@ -519,7 +526,13 @@ class FlowTyping:
             # what many rows of a person come to at least is far below what anybody's do: who deviates most would not stand out
             within = value.plain if inner.function in WITHIN else None
             return replace(
-                made, picked=picked, within=within, coarse=inner.function == "sum" and low is not None and low < 0
+                made,
+                picked=picked,
+                within=within,
+                coarse=value.coarse
+                or (value.per_row is not None and per_row is None)
+                or (summed and not single and ((low is not None and low < 0) or per_row is None)),
+                per_row=per_row,
             )
         return Value(sources, Form.MIX, reason="it mixes several columns of a unit")
 

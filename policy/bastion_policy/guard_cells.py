@@ -234,13 +234,15 @@ class Measurer:
         exact = yield from self.fewest(np.flatnonzero(open_cells), condition)
         return found | (open_cells & (exact >= k))
 
-    def contributions(self, occurrence: Occurrence, only: Indexes, expr: AnyExpr, *, signed: bool = False) -> Steps:
+    def contributions(
+        self, occurrence: Occurrence, only: Indexes, expr: AnyExpr, *, signed: bool = False, weighed: bool = False
+    ) -> Steps:
         """Return (total, largest, second largest) contribution per cell, summed per unit.
 
         expr: the contribution of a row, at least 0; may use the number of the cell. signed: it may be below 0, and what a unit's
-        rows come to counts by its size.
+        rows come to counts by its size. weighed: it reads how many rows of the table a row stands for.
         """
-        alone = self.cut.rows_per_unit == 1 and len(self.cut.occurrences) == 1
+        alone = self.cut.rows_per_unit == 1 and len(self.cut.occurrences) == 1 and not weighed
         plan, tables = self.cut.located(not alone, only)
         rows: AnyNode = n.WithColumns(plan, (Alias(call("abs", expr) if signed and alone else expr, X),))
         if not alone:

@@ -239,6 +239,31 @@ class Rules:
             ends = (x, Literal(FLOAT64, float(edge) if np.isfinite(edge) else 0.0))
             contribution = x if end == "nought" else call("sub", *(ends if end == "low" else ends[::-1]))
             ok &= (yield from self._exact(m, rest, contribution, proven, signed=end == "nought")) | ~shown
+        return ok & (yield from self._per_row_rule(m, term, x, shown & ok))
+
+    def _per_row_rule(self, m: Measurer, term: Term, x: AnyExpr, shown: Flags) -> Steps:
+        """Dominance of sums of a person's rows, seen from the bounds of their rows.
+
+        INVARIANT: added up person by person a column's sum is the same number, of which as much stands out: a person with n rows
+        deviates from n times the bound, not from what the most rows that anybody has would come to.
+        """
+        ok = np.ones(m.size, bool)
+        if term.value.per_row is None:
+            return ok
+        source, factor, shift = term.value.per_row
+        weight = next((o.weight for o in self.cut.occurrences if o.index == source.occurrence), None)
+        if weight is None:
+            return ~shown  # not known how many rows they are
+        low, high = self.world.widest(source)
+        for bound, upper in ((low, False), (high if declared(term.value, self.world) else None, True)):
+            rest = np.flatnonzero(shown & ok)
+            if bound is None or not np.isfinite(bound) or not rest.size:
+                continue
+            rows = Cast(Column(weight), FLOAT64)
+            all_at = call("mul", rows, Literal(FLOAT64, factor * float(bound) + shift))
+            above = upper == (factor >= 0)
+            contribution = call("sub", all_at, x) if above else call("sub", x, all_at)
+            ok &= (yield from self._exact(m, rest, contribution, ~shown, weighed=True)) | ~shown
         return ok
 
     def _square_rule(
@@ -290,11 +315,21 @@ class Rules:
                 ok &= count * top <= share * total
         return ok
 
-    def _exact(self, m: Measurer, rest: np.ndarray, contribution: AnyExpr, ok: Flags, *, signed: bool = False) -> Steps:
+    def _exact(
+        self,
+        m: Measurer,
+        rest: np.ndarray,
+        contribution: AnyExpr,
+        ok: Flags,
+        *,
+        signed: bool = False,
+        weighed: bool = False,
+    ) -> Steps:
         passed = ok.copy()
         passed[rest] = True
         for occurrence in self.cut.occurrences:
-            total, one, two = yield from m.contributions(occurrence, rest, contribution, signed=signed)
+            found = m.contributions(occurrence, rest, contribution, signed=signed, weighed=weighed)
+            total, one, two = yield from found
             with np.errstate(invalid="ignore", over="ignore"):
                 good = np.isfinite(total)
                 if self.effective.p is not None:

@@ -125,6 +125,7 @@ class Value:
         several.
     within: of a number per person, the column between whose smallest and largest value of that person it lies.
     coarse: its bounds are wider than its column's, so that the rules about values do not look at them.
+    per_row: (x, a, b) of a sum of a person's rows that hold a * x + b each.
     reason: why it is a MIX, or where it comes from.
     """
 
@@ -144,6 +145,7 @@ class Value:
     picked: bool = False
     within: Source | None = None
     coarse: bool = False
+    per_row: tuple[Source, float, float] | None = None
     reason: str = ""
 
     @property
@@ -160,6 +162,8 @@ class Value:
     def derived(self, form: Form, **changes: object) -> Value:
         """Return a value of the same sources in another form."""
         fresh = Value(sources=self.sources, form=form, makes_nulls=self.makes_nulls, picked=self.picked)
+        if self.coarse or self.per_row is not None:
+            fresh = replace(fresh, coarse=True)  # what a person's rows come to at least and at most is not known of it
         return replace(fresh, **changes)  # type: ignore[arg-type]
 
 

@@ -47,6 +47,7 @@ class Lineage:
     """What a column derives from. plain: an unchanged copy. bounds: where the owner gave them.
 
     each: one number per person, made of a person's rows. picked: such a number, which one of several rows may give.
+    summed: of a sum of a person's rows, the bounds of each row.
     """
 
     form: Form = Form.CONSTANT
@@ -55,6 +56,7 @@ class Lineage:
     bounds: tuple[float, float] | None = None
     each: bool = False
     picked: bool = False
+    summed: tuple[float, float] | None = None
 
     @property
     def columns(self) -> frozenset[tuple[str, str]]:
@@ -648,7 +650,9 @@ class Reader:
             else:
                 bounds = per_unit_bounds(leaves[strip(e)], most) if strip(e) in leaves else None
                 picked = self.several(frame) and strip(e) in leaves and leaves[strip(e)].function not in OF_ALL_ROWS
-                columns[name_of(e)] = replace(widest(inside), plain=False, bounds=bounds, each=True, picked=picked)
+                found_of = replace(widest(inside), plain=False, bounds=bounds, each=True, picked=picked)
+                of_rows = row_bounds(leaves[strip(e)]) if strip(e) in leaves else None
+                columns[name_of(e)] = replace(found_of, summed=of_rows)
         rows = []
         everything = grouped(frame, parts, range(len(frame.rows)))
         for key, members in everything.items():
@@ -799,7 +803,7 @@ def shifted(x: Lineage, name: str, args: Sequence[Values]) -> Lineage:
     if x.bounds is not None and args[0].values:
         ends = [v.apply(name, [b if a.lineage.private else a.values[0] for a in args], {}) for b in x.bounds]
         moved = None if None in ends else (min(ends), max(ends))
-    return replace(x, plain=False, bounds=moved, each=False)
+    return replace(x, plain=False, bounds=moved, each=False, summed=None)
 
 
 def combined(name: str, args: Sequence[Values], *, bits: bool) -> Lineage:
@@ -841,6 +845,14 @@ def per_unit_bounds(leaf: Leaf, most: int) -> tuple[float, float] | None:
         case "count" | "len":
             return (0, most)
     return None
+
+
+def row_bounds(leaf: Leaf) -> tuple[float, float] | None:
+    """Bounds of the rows that a sum is of."""
+    if leaf.function != "sum" or leaf.conditions or leaf.args[0].lineage.form is not Form.COLUMN:
+        return None
+    some = [x for x in leaf.args[0].values if isinstance(x, int | float)]
+    return leaf.args[0].lineage.bounds or ((min(some), max(some)) if some else None)
 
 
 def shifts_by_one(call: Call) -> bool:

@@ -60,6 +60,13 @@ class Rules(Populations):
         if self._declared(arg):
             sides.append(lambda i: high - values[i])
         sides.append(self._from_nought(frame, arg))
+        if arg.lineage.summed is not None:
+            # person by person it is the same sum, of which a person's rows deviate from the bounds of as many
+            (least, most), of = arg.lineage.summed, {o for o, _, _ in arg.lineage.sources}
+            count = [sum(o in of for o, _ in row.origin) for row in frame.rows]
+            sides.append(lambda i: values[i] - least * count[i])
+            if self._declared(arg):
+                sides.append(lambda i: most * count[i] - values[i])
         if squares:
             mean = total([values[i] for i in rows]) / len(rows)
             sides.append(lambda i: (values[i] - mean) ** 2)

@@ -196,6 +196,16 @@ def test_fills_neither_hide_who_dominates_nor_how_few_there_are(missing: int) ->
             assert w.rules(T.select(x=q.sum()), [{"x": float(frame["pay"].fill_null(fill).sum())}]) == {"value"}
 
 
+@pytest.mark.parametrize("pays", [[20.0] * 59 + [90.0], [100.0] * 59 + [10.0]])
+def test_sums_by_person_do_not_hide_who_dominates(pays: list[float]) -> None:
+    people = [i for i in range(60) for _ in range(1 + i % 3)]
+    frame = polars.DataFrame({"id": people, "pay": [pays[i] for i in people]})
+    w = Watched(world(3, frame, bounds=(20 if 20 in pays else 0, 100)))
+    q = T.group_by("id").agg(z=pay.sum()).select(x=pl.col("z").sum())
+    assert w.ask(q) in ([], [{"x": None}])
+    assert w.rules(q, [{"x": float(frame["pay"].sum())}]) == {"value"}
+
+
 def test_a_fill_is_seen_from_the_declared_bounds() -> None:
     """From the smallest of all the one who has 12 would have nothing."""
     pays = [12.45, 39.56, 52.56] + [11.0 + i for i in range(57)]

@@ -70,3 +70,36 @@ def test_filled_dates_do_not_hide_who_dominates() -> None:
     assert mean_of_dates(filled=True) is None
     assert mean_of_dates(filled=False) is None
     assert mean_of_dates(False, "dominance") is not None
+
+
+#: sums of everybody's rows, of whom some have up to three
+SUMMED = {
+    "by person": T.group_by("id").agg(z=pay.sum()),
+    "of two columns": T.group_by("id").agg(z=pay.sum(), rows=pl.len()).filter(pl.col("rows") > 0),
+    "a multiple": T.group_by("id").agg(z=(pay * -2 + 1).sum()),
+    "a multiple before": T.with_columns(y=pay * 2).group_by("id").agg(z=pl.col("y").sum()),
+    "cast": T.group_by("id").agg(y=pay.sum()).select(z=pl.col("y").cast(polars.Float64)),
+    "filled": T.group_by("id").agg(y=pay.sum()).select(z=pl.col("y").fill_null(-9000.0).cast(polars.Float64)),
+    "summed again": T.group_by("id").agg(y=pay.sum()).group_by("id").agg(z=pl.col("y").sum()),
+    "a mean of one": T.group_by("id").agg(y=pay.sum()).group_by("id").agg(z=pl.col("y").mean()),
+}
+
+
+def by_person(q: Q, pays: list[float], bounds: tuple[float, float] | None, *weaken: str, uneven: bool) -> Any:
+    ids = [i for i in range(12) for _ in range(1 + i % 3 if uneven else 2)]
+    frame = polars.DataFrame({"id": ids, "pay": [pays[i] for i in ids]})
+    roles: dict[str, Any] = {"id": "identifier", "pay": "measure" if bounds is None else measure(*bounds)}
+    policy = Policy(Aggregation(3), Suppress(), weaken=weaken)
+    table = World(remembers=True).add("t", frame, policy, roles, "id").ask(q.select(pl.col("z").sum()).plan).table
+    return None if table is None or not table.height else table.item()
+
+
+@pytest.mark.parametrize("uneven", [False, True])
+@pytest.mark.parametrize("end", ["low", "high", "undeclared"])
+@pytest.mark.parametrize("name", SUMMED)
+def test_nor_do_sums_person_by_person(name: str, end: str, uneven: bool) -> None:
+    """Each person's rows deviate from the bounds of as many rows, not from what the most rows would come to."""
+    bounds = BOUNDS.get(end)
+    assert by_person(SUMMED[name], PAYS.get(end, PAYS["low"]), bounds, uneven=uneven) is None
+    assert by_person(SUMMED[name], PAYS.get(end, PAYS["low"]), bounds, "dominance", uneven=uneven) is not None
+    assert by_person(SUMMED[name], [30.0 + 3 * i for i in range(12)], (0, 100), uneven=uneven) is not None
