@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import copy
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bastion_plan.errors import BastionError, InputError
@@ -279,6 +281,12 @@ class AccessRequest:
         info = self._connection._known_state(self.info)
         return info.state == "approved" and not info.may_read and not info.ended
 
+    def _now(self, info: RequestInfo) -> AccessRequest:
+        """Return this request as it stands now."""
+        made = copy.copy(self)
+        made.info = info
+        return made
+
     def refresh(self) -> Any:
         """Ask the server for its state; return this request."""
         return self._connection._run(self._refresh())
@@ -313,13 +321,22 @@ class AccessRequest:
         return self._connection._run(self._fetch())
 
     async def _fetch(self) -> Any:
-        return (await self._connection._run_plan(self._query(), "run", request=self.id)).frame
+        return (await self._result()).frame
+
+    async def _result(self, on_progress: Callable[[Any], None] | None = None) -> Any:
+        """Return all that the approval gives: the released table with what comes with it."""
+        return await self._connection._run_plan(self._query(), "run", request=self.id, on_progress=on_progress)
 
     def _query(self) -> Node:
         if self._plan is None:
-            from bastion_plan.canonical import decode
+            from bastion_plan.canonical import decode, plan_hash
 
             self._plan = decode(self.info.plan)
+            if plan_hash(self.info.plan) != self.info.plan_hash:
+                self._plan = None
+                msg = "This request is for a fit."
+                step = "Once it is approved, learner.fit(…) with the same model and settings runs it."
+                raise InputError(msg, code="fit.request", next_step=step)
         return self._plan
 
     def withdraw(self) -> Any:

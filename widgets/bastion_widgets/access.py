@@ -13,7 +13,7 @@ from bastion_plan.errors import BastionError, InputError
 
 from bastion.client.connection import Released
 from bastion.client.denied import AccessRequest, Denied
-from bastion.render.bundles import clipped_table
+from bastion.render.bundles import bundle, clipped_table
 from bastion.render.denials import AGAIN, Course, error_html, standing_request
 from bastion.render.progress import ProgressText
 from bastion.render.released import released_html, released_text
@@ -217,7 +217,7 @@ class AccessRequestWidget(w.VBox):
         if self._request is None or filed is None or filed.id != self._request.id or not filed.ended:
             self._html("result", error_html(denied))
             return
-        self._request = AccessRequest(filed, self._connection, self._request._plan)
+        self._request = self._request._now(filed)
         self._release()
 
     async def _ask_again(self) -> None:
@@ -249,7 +249,8 @@ class AccessRequestWidget(w.VBox):
 
     async def _show_safe(self) -> None:
         assert self._denied is not None
-        self._deliver(await self._run(self._denied.plan, "safe_part"))
+        plan = self._denied.plan
+        self._deliver(await self._run(lambda tell: self._connection._run_plan(plan, "safe_part", on_progress=tell)))
 
     # ---- decisions -----------------------------------------------------------------------------------------------
 
@@ -275,8 +276,7 @@ class AccessRequestWidget(w.VBox):
         self.refresh()
         if self._request is None or request.id != self._request.id:
             return
-        plan = self._denied.plan if self._denied is not None else self._request._plan
-        self._request = AccessRequest(request.info, self._connection, plan)
+        self._request = self._request._now(request.info)
         info = request.info
         if info.ended or info.state not in ("pending", "approved"):
             self._release()
@@ -303,16 +303,14 @@ class AccessRequestWidget(w.VBox):
 
     async def _fetching(self) -> None:
         assert self._request is not None
-        released = await self._run(self._request._query(), "run", self._request.id)
+        found = await self._run(self._request._result)
         self._shown = True
-        self._deliver(released)
+        self._deliver(found)
 
-    async def _run(self, plan: Any, mode: str, request: str | None = None) -> Released:
+    async def _run(self, begin: Callable[[Callable[[Any], None]], Coroutine[Any, Any, Any]]) -> Any:
         """Run it, with how far it is and a button to stop it once that takes long."""
         text = ProgressText()
-        work = asyncio.ensure_future(
-            self._connection._run_plan(plan, mode, request=request, on_progress=lambda p: text.heard(p))
-        )
+        work = asyncio.ensure_future(begin(text.heard))
         try:
             while not work.done():
                 await asyncio.wait([work], timeout=EVERY)
@@ -339,8 +337,11 @@ class AccessRequestWidget(w.VBox):
         else:
             loop.call_soon_threadsafe(work.cancel)
 
-    def _deliver(self, released: Released) -> None:
+    def _deliver(self, released: Any) -> None:
         self._pages = None
+        if not isinstance(released, Released):  # a fit
+            self._html("result", bundle(released).get("text/html", ""))
+            return
         twin = ""
         if self._shelf is not None and clipped_table(released) is not None:
             self._pages = self._shelf.add(released)

@@ -293,7 +293,9 @@ class RemoteLearner:
             ask = self._connection._ask
             answer = await self._with_model(spec.private, lambda model: ask(m.Fit(plan, model, spec, "summarize")))
             if isinstance(answer, m.Denial):
-                raise FitDenied(answer, self.dataset.frame.plan, self._connection, self._sent[spec.private], spec)
+                raise FitDenied(
+                    answer, self.dataset.frame.plan, self._connection, self._sent[spec.private], spec, self._began
+                )
             return FitEstimate(answer, there, nb_epochs)
 
         return self._connection._run(work())
@@ -333,8 +335,10 @@ class RemoteLearner:
         async def work() -> RemoteRun:
             spec, _ = await self._spec(nb_epochs, eps, batch_size, people, private)
             plan = self.dataset.frame.plan
-            self.run = await self._with_model(spec.private, lambda model: begin(self._connection, plan, model, spec))
-            return self.run if not wait else await self.run._watched(on_progress)
+            run = await self._with_model(
+                spec.private, lambda model: begin(self._connection, plan, model, spec, self._began)
+            )
+            return run if not wait else await run._watched(on_progress)
 
         return self._interruptible(work())
 
@@ -363,11 +367,14 @@ class RemoteLearner:
                 spec = msgspec.structs.replace(
                     info.spec, steps=info.step + steps, epsilon=epsilon if info.spec.private else 0.0
                 )
-                raise FitDenied(answer, self.dataset.frame.plan, self._connection, info.model, spec)
+                raise FitDenied(answer, self.dataset.frame.plan, self._connection, info.model, spec, self._began)
             self.run = RemoteRun(answer.info, self._connection)
             return self.run if not wait else await self.run._watched(on_progress)
 
         return self._interruptible(work())
+
+    def _began(self, run: RemoteRun) -> None:
+        self.run = run
 
     def _interruptible(self, work: Any) -> Any:
         """Run, and after a Ctrl-C say how far it came."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from bastion_plan.canonical import encode
@@ -20,11 +21,19 @@ if TYPE_CHECKING:
 class FitDenied(Denied):
     """This fit does not run by itself. `denied.request("why")` asks the owner; `denied.wait()` gives the run."""
 
-    def __init__(self, denial: m.Denial, plan: Node, connection: Connection, model: str, spec: FitSpec) -> None:
+    def __init__(
+        self,
+        denial: m.Denial,
+        plan: Node,
+        connection: Connection,
+        model: str,
+        spec: FitSpec,
+        began: Callable[[RemoteRun], None] | None = None,
+    ) -> None:
         super().__init__(denial, plan, connection)
-        self.model, self.spec = model, spec
+        self.model, self.spec, self._began = model, spec, began
         if denial.request is not None:
-            self._request = FitRequest(denial.request, connection, plan, model, spec)
+            self._request = FitRequest(denial.request, connection, plan, model, spec, began)
 
     async def _file(self, reason: str) -> AccessRequest:
         if not isinstance(reason, str) or not reason.strip():
@@ -36,7 +45,7 @@ class FitDenied(Denied):
         body = m.RequestFit(encode(self.plan), self.model, self.spec, reason.strip())
         info = (await connection._ask(body)).info
         connection._states.setdefault(info.id, info)
-        self._request = FitRequest(info, connection, self.plan, self.model, self.spec)
+        self._request = FitRequest(info, connection, self.plan, self.model, self.spec, self._began)
         return self._request
 
     async def _safe_part(self) -> Any:
@@ -47,9 +56,17 @@ class FitDenied(Denied):
 class FitRequest(AccessRequest):
     """A request for a fit. Once it is approved, `wait()` and `fetch()` run it and give the run."""
 
-    def __init__(self, info: m.RequestInfo, connection: Connection, plan: Node, model: str, spec: FitSpec) -> None:
+    def __init__(
+        self,
+        info: m.RequestInfo,
+        connection: Connection,
+        plan: Node,
+        model: str,
+        spec: FitSpec,
+        began: Callable[[RemoteRun], None] | None = None,
+    ) -> None:
         super().__init__(info, connection, plan)
-        self.model, self.spec = model, spec
+        self.model, self.spec, self._began = model, spec, began
 
     async def _wait(self, timeout: float | None) -> Any:
         self.info = await self._connection._decision(self.info, timeout)
@@ -58,10 +75,13 @@ class FitRequest(AccessRequest):
         return await self._fetch()
 
     async def _fetch(self) -> RemoteRun:
-        from bastion.client.training.runs import begin
+        return await self._result()
 
-        run = await begin(self._connection, self._query(), self.model, self.spec)
-        return await run._watched(None)
+    async def _result(self, on_progress: Callable[[Any], None] | None = None) -> RemoteRun:
+        from bastion.client.training.runs import begin, progress_of
+
+        run = await begin(self._connection, self._query(), self.model, self.spec, self._began)
+        return await run._watched(None if on_progress is None else lambda info: on_progress(progress_of(info)))
 
 
 class RunDenied(Denied):

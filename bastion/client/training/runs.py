@@ -169,7 +169,7 @@ class RemoteRun:
                 if on_progress is not None:
                     on_progress(info)
                 elif tell is not None:
-                    tell(FitProgress("training", info.step, info.steps, run=info))
+                    tell(progress_of(info))
 
             return heard
 
@@ -404,8 +404,15 @@ class TrainingMethods:
         return self._run(work())
 
 
-async def begin(connection: Connection, plan: Node, model: str, spec: Any) -> RemoteRun:
-    """Start a fit; return it as soon as it has begun.
+def progress_of(info: m.RunInfo) -> FitProgress:
+    """Return how far a fit is, as who shows progress takes it."""
+    return FitProgress("training", info.step, info.steps, run=info)
+
+
+async def begin(
+    connection: Connection, plan: Node, model: str, spec: Any, began: Callable[[RemoteRun], None] | None = None
+) -> RemoteRun:
+    """Start a fit; return it as soon as it has begun. began: is told of it, also where an owner has to approve it first.
 
     Raises:
         FitDenied: an owner has to approve it, or it is refused.
@@ -414,5 +421,8 @@ async def begin(connection: Connection, plan: Node, model: str, spec: Any) -> Re
     if isinstance(answer, m.Denial):
         if answer.request is not None:
             connection._heard(answer.request)
-        raise FitDenied(answer, plan, connection, model, spec)
-    return RemoteRun(answer.info, connection)
+        raise FitDenied(answer, plan, connection, model, spec, began)
+    run = RemoteRun(answer.info, connection)
+    if began is not None:
+        began(run)
+    return run
