@@ -105,10 +105,11 @@ class Rows:
 
     def people_tensors(self, people: Indices) -> tuple[list[Tensor], Tensor, Tensor]:
         """Return (inputs, labels, there) of people x rows; people: their numbers, -1 for nobody."""
-        most = self.spec.rows
-        at = np.arange(most)[None, :]
-        there = (people >= 0)[:, None] & (at < np.where(people >= 0, self.counts[people], 0)[:, None])
-        rows = self.flat[np.where(there, self.starts[people][:, None] + at, 0)[there]]
+        at, real = np.arange(self.spec.rows)[None, :], people >= 0
+        counts, starts = np.zeros_like(people), np.zeros_like(people)
+        counts[real], starts[real] = self.counts[people[real]], self.starts[people[real]]
+        there = at < counts[:, None]
+        rows = self.flat[(starts[:, None] + at)[there]]
         flags = torch.from_numpy(there)
         inputs, labels = self.tensors(rows)
 

@@ -70,7 +70,9 @@ class Fit:
             _too_large(f"{graph.parameters:,} trained numbers", memory)
         if sum(w.count for w in graph.weights) * 8 > memory:
             _too_large("its weights", memory)
-        self.measured = measure(graph, most=memory // 6)
+        # statistics of a batch need more than one row
+        self._rows = 1 if graph.mode == "sample" else 2
+        self.measured = measure(graph, most=memory // 6, rows=self._rows)
         self.outputs = _outputs(graph, spec, self.measured)
         self.weights, state = read_weights(weights, graph, checkpoint=checkpoint)
         self.trained = [i for i, w in enumerate(graph.weights) if w.trained]
@@ -245,7 +247,7 @@ class Fit:
 
     def _most(self, clipper: Clipper | None) -> int:
         """Return how many people (or rows, without noise) one pass can take."""
-        row = self.measured.bytes + 64
+        row = self.measured.bytes // self._rows + 64
         if clipper is None:
             each = 4 * row
         else:
@@ -303,7 +305,7 @@ def _outputs(graph: Graph, spec: FitSpec, measured: Measured) -> tuple[int, ...]
     """Return the shape of one prediction."""
     found = measured.output[1:]
     kind = LOSSES[spec.loss]
-    if measured.output[:1] != (1,) or math.prod(found) < 1:
+    if measured.output[:1] != (1 if graph.mode == "sample" else 2,) or math.prod(found) < 1:
         _shape("The model does not give one prediction per row.")
     if kind == "class" and (len(found) != 1 or found[0] < 2):
         _shape(
