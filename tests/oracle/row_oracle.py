@@ -29,6 +29,9 @@ Where the promise leaves room the oracle decides for the data subjects:
   differ in fewer than k people one is told; of the very same people k have changed, or none; and the audit has one unknown
   per person, of whom there are as many as they have rows. What a condition picks is such a population.
 - a number of a person that one of their rows may give is not added up where people have several rows.
+- a sum of sums by person is seen from the bounds of each person's rows, and a filled sum from those who have a value alone.
+- who meets a condition in a population that stands for a cell is a population like any other.
+- of explanations that read the same those count that stand beside each other; sums of one column also by who has a value.
 - of rows that a join repeats, what is told is of those that are in it equally often, as far as there is a history.
 - an order statistic is of a column as it is stored, or of one number per person; a changed column would move the grid.
 
