@@ -144,6 +144,17 @@ def test_a_model_that_needs_too_much_is_refused_before_it_is_run() -> None:
     with pytest.raises(PlanError) as refused:
         measure(bomb, most=1 << 30)
     assert refused.value.code == "model.memory"
+    # also where it is inside of an operation
+    long = Graph(
+        "sample",
+        (Spec("x", (1 << 17, 2), trained=False),),
+        (),
+        (Node("attention", (Ref(0),) * 3 + (None, 0.0, False, None, False)),),
+        1,
+    )
+    with pytest.raises(PlanError) as refused:
+        measure(long, most=1 << 30)
+    assert refused.value.code == "model.memory"
     wrong = Graph(
         "sample", (Spec("x", (3,), trained=False),), (Spec("w", (2, 4)),), (Node("linear", (Ref(0), Ref(1), None)),), 2
     )
