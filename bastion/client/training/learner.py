@@ -260,7 +260,7 @@ class RemoteLearner:
         there = await self._people(people)
         rate = min(1.0, size / there)
         epoch = max(1, round(1 / rate))
-        steps = max(1, math.ceil(epochs / rate - 1e-9))
+        steps = max(1, math.ceil(epochs * epoch - 1e-9))
         given = {**settings, "batch": min(size, settings["batch"]) if noisy else size}
         spec = FitSpec(
             tuple(one.columns for one in rows.inputs), rows.labels, self.loss, steps, split=rows.split, part=rows.part, private=noisy,
@@ -368,6 +368,7 @@ class RemoteLearner:
                     info.spec, steps=info.step + steps, epsilon=epsilon if info.spec.private else 0.0
                 )
                 raise FitDenied(answer, self.dataset.frame.plan, self._connection, info.model, spec, self._began)
+            self._connection._book.heard(answer.info, anew=True)
             self.run = RemoteRun(answer.info, self._connection)
             return self.run if not wait else await self.run._watched(on_progress)
 

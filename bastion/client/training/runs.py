@@ -38,12 +38,16 @@ class RunBook:
         self._listeners: dict[str, list[Heard]] = {}
         self._waiting: dict[str, list[asyncio.Future[m.RunInfo]]] = {}
 
-    def heard(self, info: m.RunInfo) -> m.RunInfo:
-        """Take what came; return what is known now. An older message does not take the place of a newer one."""
+    def heard(self, info: m.RunInfo, *, anew: bool = False) -> m.RunInfo:
+        """Take what came; return what is known now. An older message does not take the place of a newer one.
+
+        anew: a fit that had ended goes on, from a checkpoint.
+        """
         known = self.known.get(info.id)
-        ended = known is not None and known.state not in ACTIVE and info.state in ACTIVE
-        if known is not None and (info.step < known.step or (ended and info.steps <= known.steps)):
-            return known
+        if known is not None and known.spec == info.spec and not anew:
+            ended = known.state not in ACTIVE and info.state in ACTIVE
+            if ended or info.step < known.step:
+                return known
         self.known[info.id] = info
         for listener in list(self._listeners.get(info.id, ())):
             with suppress(Exception):  # of a callback: its trouble is its own
@@ -189,6 +193,8 @@ class RemoteRun:
             stopping = asyncio.ensure_future(self._stopped())
             with suppress(BastionError, TimeoutError, asyncio.CancelledError):
                 await asyncio.wait_for(asyncio.shield(stopping), STOPPING)
+            if not self._connection._eager:  # whoever waits is gone; `RemoteLearner` says how far it came
+                raise
             raise self.interrupted() from None
         if self.state == "failed":
             info = self.info

@@ -147,7 +147,7 @@ def check_spec(spec: FitSpec, graph: Graph) -> None:
         _refuse("batch", f"A batch has 1 to {MAX_BATCH:,} rows.", "Write max_batch_size=64.")
     if not 1 <= spec.rows <= MAX_ROWS:
         _refuse("batch", f"Of one person 1 to {MAX_ROWS:,} rows count.", "Write rows_per_unit=1.")
-    if not 1 <= spec.steps <= MAX_STEPS or not 0 <= spec.epoch <= spec.steps:
+    if not 1 <= spec.steps <= MAX_STEPS or not 0 <= spec.epoch <= MAX_STEPS:
         _refuse("steps", f"A fit has 1 to {MAX_STEPS:,} steps.", "Use fewer epochs, or larger batches.")
     if not (_finite(spec.loss_bound) and 0 < spec.loss_bound <= 1e6):
         _refuse("loss", "The bound of a loss that is shown is a number above 0.", "Leave loss_bound out.")
