@@ -14,7 +14,7 @@ from bastion_plan.bind import BoundPlan
 from bastion_plan.dtypes import DType, Schema
 from bastion_plan.errors import InputError, did_you_mean
 from bastion_plan.expressions import Alias, AnyExpr, Column
-from bastion_plan.models.fits import FitSpec
+from bastion_plan.models.fits import LOSSES, FitSpec
 from bastion_plan.nodes import AnyNode, Node
 
 from bastion_policy.facts import DatasetFacts
@@ -115,9 +115,9 @@ def check_columns(schema: Schema, spec: FitSpec) -> None:
                 next_step=_instead(schema[name]),
             )  # fmt: skip
     for label in spec.labels:
-        if schema[label].is_nested:
+        if schema[label].is_nested and (len(spec.labels) > 1 or LOSSES[spec.loss] == "class"):
             raise InputError(
-                f"The label {label[:80]!r} holds {schema[label]}, and a label is one number.", code="fit.dtype",
+                f"The label {label[:80]!r} holds {schema[label]}, and this label is one number.", code="fit.dtype",
                 next_step="Name several columns as labels instead.",
             )  # fmt: skip
     for columns in spec.inputs:

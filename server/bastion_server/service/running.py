@@ -13,7 +13,7 @@ import asyncio
 import os
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -36,8 +36,10 @@ if TYPE_CHECKING:
 
 #: steps that are paid at once at least, where so many are left
 INSTALMENT = 50
-#: seconds that the steps of one message to the worker take, about; and between two checkpoints; and between two pushes
-CHUNK, CHECKPOINT, PUSH = 0.5, 30.0, 0.25
+#: seconds that the steps of one message to the worker take, about; and between two pushes
+CHUNK, PUSH = 0.5, 0.25
+#: seconds after which a checkpoint is kept at the end of an epoch, and anywhere
+EPOCH_CHECKPOINT, CHECKPOINT = 5.0, 30.0
 #: losses that are shown of one fit
 MAX_LOSSES = 1000
 FAILED_PROBLEM = (
@@ -118,6 +120,7 @@ class Running:
     async def _ended(self, state: str, code: str, problem: str, red: bool) -> None:
         store, run = self._store, self.run.id
         tight = getattr(self, "_tight", 0.0)
+        await self._noted()
         self.run = await asyncio.to_thread(
             partial(
                 store.runs.end, run, state, time.time(), code=code, problem=problem, credit=self._ahead, tight=tight
@@ -187,7 +190,8 @@ class Running:
         run, spec = self.run, self.run.spec
         paced = timed_any(self.terms, self.who)
         # an estimate from public facts alone decides how many steps the first message asks for
-        size, finite, saved = 1, True, time.monotonic()
+        size, finite, saved = 1, True, float("-inf")
+        began = time.monotonic()
         while step < spec.steps and finite:
             self._check()
             if spec.private and not self._ahead:
@@ -200,20 +204,26 @@ class Running:
             stepped = await lease.steps(count, run.sigma)
             taken = time.monotonic() - started
             if paced:  # how long a step takes depends on how many people are in it
-                due = leaves_after(taken)
-                await asyncio.sleep(max(0.0, due - taken))
-                taken = due
+                told = leaves_after(taken)
+                await asyncio.sleep(told - taken)
+                taken = told
             size = max(1, min(2 * size, round(count * CHUNK / max(taken, 1e-3))))
             self.rate = count / max(taken, 1e-3)
             self._lost(step, count, stepped.loss)
             step, finite = stepped.step, stepped.finite
-            await asyncio.to_thread(self._store.runs.advance, run.id, step, self._losses)
-            self.run = self._store.runs.get(run.id)
+            self.run = replace(self.run, step=step, losses=tuple(self._losses))
             self._push()
-            if finite and step < spec.steps and (step % self.epoch == 0 or time.monotonic() - saved > CHECKPOINT):
+            now = time.monotonic()
+            due = now - saved > EPOCH_CHECKPOINT if step % self.epoch == 0 else now - max(saved, began) > CHECKPOINT
+            if finite and step < spec.steps and due:
                 await self._save(lease, "checkpoint", step)
+                await self._noted()
                 saved = time.monotonic()
         return step, finite
+
+    async def _noted(self) -> None:
+        """Write down how far it is."""
+        await asyncio.to_thread(self._store.runs.advance, self.run.id, self.run.step, self._losses)
 
     def _lost(self, step: int, count: int, loss: float | None) -> None:
         """Add the mean loss of some steps to that of their epoch."""
@@ -263,7 +273,8 @@ class Running:
                 "train.budget", "The privacy budget of this data has run out. What was trained until then is kept."
             ) from None
         self._ahead += steps
-        self.run = store.runs.get(run.id)
+        paid = store.runs.get(run.id)
+        self.run = replace(self.run, paid=paid.paid, spent=paid.spent)
 
     # -- files
 

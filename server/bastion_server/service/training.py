@@ -29,7 +29,7 @@ from bastion_server.service.models import ModelService, TrainingSettings
 from bastion_server.service.running import Running, rows_file
 from bastion_server.store import Grant, Store
 from bastion_server.store.binding import binding
-from bastion_server.store.runs import Run, missing
+from bastion_server.store.runs import Run, RunFile, missing
 
 if TYPE_CHECKING:
     from bastion_server.service.queries import QueryService
@@ -174,6 +174,8 @@ class TrainingService:
     def info(self, run: Run, who: str, rate: float | None = None) -> m.RunInfo:
         """Return a fit as `who` may see it. INVARIANT: losses and metrics of an exact one are for whom it was approved to read."""
         live = self._live.get(run.id)
+        if live is not None and run.active:  # what is on the disk is a little behind
+            run = replace(live.run, state=run.state)
         read, spec = self.readable(run), run.spec
         return m.RunInfo(
             id=run.id, state=run.state, requester=run.requester, datasets=tuple(self._name(d) for d in run.versions),
@@ -377,7 +379,7 @@ class TrainingService:
         live.stop("train.stopped", "It was stopped by hand." if mine else "It was stopped by the owner of the data.")
         if run.state == "queued":
             task.cancel()
-        await asyncio.wait([task], timeout=60)
+        await asyncio.wait([task], timeout=20)
         return self.store.runs.get(run.id)
 
     async def _resume(self, request: Incoming, body: m.ResumeRun) -> None:
@@ -475,20 +477,33 @@ class TrainingService:
                 "The data of this fit was deleted, or is no longer open to you.", code="input.dataset.changed",
                 next_step="Ask its owner.",
             )  # fmt: skip
-        grant = None
-        if not run.spec.private:
+        if run.spec.private:
+            await self._hand_out(request, run, kept, f"paid, epsilon {shown(run.spent)}", "outcome")
+            return
+        grant = self.grant(run)
+        if grant is None:
+            await self.sealed(request, run)
+            return
+        async with self.queries.review.using(grant):
             if not self.readable(run, now=True):
                 await self.sealed(request, run)
                 return
-            grant = self.grant(run)
             subject, _ = await self.queries.subject(run.plan, who)
             await self.queries.private.exact(subject, ReleaseNote(approved=True))
-        how = "by approval" if grant is not None else f"paid, epsilon {shown(run.spent)}"
-        await self.journal.write(about(
-            run.versions, now=time.time(), kind="grant_used" if grant is not None else "outcome", who=who,
-            summary=f"weights of fit {run.id} taken ({how})", plan_hash=run.plan_hash,
-            details={"run": run.id, "numbers": run.parameters, "words": run.words},
-        ))  # fmt: skip
+            await self._hand_out(request, run, kept, "by approval", "grant_used")
+            used = await asyncio.shield(asyncio.to_thread(self.store.grants.use, grant.id, time.time()))
+        if used.ended:
+            filed = self.store.requests.get(grant.request)
+            self.queries.review.changed(filed, f"{who} has taken the weights: the approval is used")
+
+    async def _hand_out(self, request: Incoming, run: Run, kept: RunFile, how: str, kind: str) -> None:
+        who = request.principal.name
+        await self.journal.write(
+            about(
+                run.versions, now=time.time(), kind=kind, who=who, summary=f"weights of fit {run.id} taken ({how})",
+                plan_hash=run.plan_hash, details={"run": run.id, "numbers": run.parameters, "words": run.words},
+            )
+        )  # fmt: skip
         fd = await asyncio.to_thread(self.store.sealed.load_into_memfd, kept.sealed, "weights")
         try:
             size = os.fstat(fd).st_size
@@ -496,11 +511,6 @@ class TrainingService:
                 await request.stream(m.Weights(self.info(run, who), size), view)
         finally:
             os.close(fd)
-        if grant is not None:
-            used = await asyncio.shield(asyncio.to_thread(self.store.grants.use, grant.id, time.time()))
-            if used.ended:
-                filed = self.store.requests.get(grant.request)
-                self.queries.review.changed(filed, f"{who} has taken the weights: the approval is used")
 
     async def sealed(self, request: Incoming, run: Run) -> None:
         """Say that weights wait for the owner, or that the approval has ended."""

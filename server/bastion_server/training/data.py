@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import numpy as np
 import polars as pl
 import torch
-from bastion_plan.errors import InputError
+from bastion_plan.errors import InputError, ServerError
 from bastion_plan.models.fits import LOSSES, FitSpec
 from bastion_plan.models.graph import Graph
 from torch import Tensor
@@ -41,7 +41,8 @@ class Rows:
             path: of an uncompressed Arrow IPC file. outputs: shape of one prediction. memory: bytes that all rows may be kept in, as tensors.
 
         Raises:
-            InputError: `fit.columns`: a column is missing, or of no use; `fit.nulls`, `fit.labels` (not private); `fit.rows`: too many.
+            InputError: `fit.columns`: a column is missing, or of no use; `fit.nulls`, `fit.labels` (not private).
+            ServerError: too many people; for the owner's log alone.
         """
         self.spec = spec
         self.table = pl.scan_ipc(path, glob=False, hive_partitioning=False)
@@ -79,7 +80,8 @@ class Rows:
         row = pl.col("i").head(spec.rows) if spec.private else pl.col("i")
         each = who.group_by("u", maintain_order=True).agg(row.alias("rows"))
         if each.height > PEOPLE:
-            _refuse("rows", f"A fit is of {PEOPLE:,} people at most.", "Filter the table first.")
+            # it tells of the rows, so its code is none of those that are told
+            raise ServerError(f"A fit is of {PEOPLE:,} people at most.", code="server.worker.refused")
         counts = each["rows"].list.len().to_numpy().astype(np.int64)
         self.flat = each["rows"].explode().to_numpy().astype(np.int64) if each.height else np.arange(0)
         self.starts, self.counts = np.cumsum(counts) - counts, counts
@@ -176,6 +178,10 @@ class Rows:
             if shape is not None and not dtype.is_nested() and math.prod(shape) != 1:
                 wanted = "x".join(map(str, shape))
                 _refuse("columns", f"The model takes {wanted} numbers, and {name!r} is one.", "Name more columns.")
+        labels, said = self.spec.labels, math.prod(self.outputs)
+        if self.kind != "class" and not self.schema[labels[0]].is_nested() and len(labels) != said:
+            what = f"The model predicts {said:,} numbers, and {len(labels):,} columns are named as labels."
+            _refuse("columns", what, "Name as many labels, or let the last layer give as many numbers.")
 
     def _check_values(self, frame: pl.DataFrame) -> None:
         """Refuse what has no number (a fit that an owner has approved)."""

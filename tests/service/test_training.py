@@ -1,0 +1,326 @@
+"""Fits on a real server by wire: begun, paid, told of, stopped, resumed, approved, forgotten."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import zmq
+from bastion_plan.models import graph as graphs
+from bastion_plan.models.fits import Optimizer, Split
+from bastion_policy.model import Aggregation, Policy, Review
+from bastion_server import start
+from bastion_server.process import Handle
+from bastion_wire import messages as m
+from fit_line import FitLine, exact, linear, numbers, people, rows, spec
+
+from bastion import Connection, Identity
+
+pytestmark = [
+    pytest.mark.timeout(400),
+    pytest.mark.skipif(find_spec("torch") is None, reason="training is the extra `train`"),
+]
+LONG = 20_000
+
+
+@dataclass
+class Place:
+    """One server, its owner, two scientists."""
+
+    folder: Path
+    olga: Identity
+    alice: Identity
+    bob: Identity
+    server: Handle = field(init=False)
+    owner: Connection = field(init=False)
+    context: zmq.Context[Any] = field(default_factory=zmq.Context)
+    lines: list[FitLine] = field(default_factory=list)
+    count: int = 0
+
+    def up(self) -> None:
+        self.server = start(self.folder, owners=[self.olga], users=[self.alice, self.bob])
+        self.owner = Connection(self.server.endpoint, identity=self.olga, server_key=self.server.server_key)
+
+    def down(self, how: str = "stop") -> None:
+        for line in self.lines:
+            line.close()
+        self.lines.clear()
+        self.owner.close()
+        self.server.kill() if how == "kill" else self.server.stop()
+
+    def line(self, who: Identity | None = None) -> FitLine:
+        self.lines.append(FitLine(self.context, self.server, who or self.alice))
+        return self.lines[-1]
+
+    def table(self, policy: Policy | None = None, **changes: Any) -> tuple[bytes, str]:
+        """A fresh table: the plan of all its rows, and its name."""
+        self.count += 1
+        name = f"table{self.count}"
+        policy = policy or Policy.private(epsilon=changes.pop("epsilon", 8.0), unit="id")
+        policy = msgspec.structs.replace(policy, **changes)
+        sent = self.owner.client.polars.send_df(people(), policy, name=name)
+        return rows(sent.dataset_id), name
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    found = Place(tmp_path_factory.mktemp("training"), *(Identity.create(n) for n in ("olga", "alice", "bob")))
+    found.up()
+    yield found
+    found.down()
+    found.context.destroy(linger=0)
+
+
+@pytest.fixture
+def line(place: Place) -> FitLine:
+    return place.line()
+
+
+def guarded() -> Policy:
+    return Policy(Aggregation(10), Review(), unit="id")
+
+
+def test_a_fit_is_paid_told_of_measured_and_taken_home(place: Place, line: FitLine) -> None:
+    plan, table = place.table()
+    model = line.model()
+    before = line.ask(m.Fit(plan, model, spec(), "summarize"))
+    assert (before.outcome, before.affordable, before.steps, before.parameters) == ("private", True, 30, 8)
+    assert line.budget(table).spent == 0
+    run = line.done(plan, spec(), model)
+    assert (run.state, run.step, run.code) == ("done", 30, ""), run
+    assert run.spent == pytest.approx(before.epsilon) and 0 < run.tight <= run.spent <= 2.0
+    assert len(run.losses) == 3 and run.noise == before.noise
+    assert line.budget(table).spent == pytest.approx(before.epsilon, rel=0.3)
+    assert {p.state for p in line.pushed} >= {"running"} and all(p.id == run.id for p in line.pushed)
+    paid = line.budget(table)
+    cost = line.ask(m.TestRun(run.id, "accuracy", epsilon=0.5, mode="summarize"))
+    assert cost.epsilon == 0.5 and line.budget(table) == paid
+    metric = line.ask(m.TestRun(run.id, "accuracy", epsilon=0.5))
+    assert metric.noisy and metric.value > 0.5 and metric.error > 0
+    spent = line.budget(table).spent
+    assert spent > paid.spent
+    assert line.ask(m.TestRun(run.id, "accuracy", epsilon=0.4)) == metric
+    assert line.ask(m.TestRun(run.id, "accuracy")) == metric
+    assert line.budget(table).spent == spent
+    body, data = line.both(m.GetWeights(run.id))
+    assert body.info.id == run.id and body.info.metrics["accuracy"]["value"] == metric.value
+    found = numbers(data)
+    assert found["w"].shape == (2, 3) and abs(found["w"]).max() > 0
+    # somebody else has no such model or fit, and the owner sees what was done with the data
+    other = place.line(place.bob)
+    assert other.fit(plan, spec(), model).code == "missing.model"
+    for ask in (m.GetRun(run.id), m.StopRun(run.id), m.DeleteRun(run.id), m.GetWeights(run.id)):
+        assert other.ask(ask).code == "missing.run"
+    assert other.ask(m.ResumeRun(run.id, 5, 8.0)).code == "missing.run"
+    owner = place.line(place.olga)
+    assert not owner.get(run.id).mine and owner.ask(m.GetWeights(run.id)).code == "missing.run"
+    said = [r.summary for r in place.owner.audit(dataset=table) if run.id in r.summary]
+    assert any("done" in s for s in said) and any(s.startswith("weights of fit") for s in said)
+    # forgotten: what it cost stays spent
+    assert isinstance(line.ask(m.DeleteRun(run.id)), m.Done)
+    assert line.ask(m.GetRun(run.id)).code == "missing.run"
+    assert line.budget(table).spent == spent
+
+
+def test_a_fit_is_one_while_it_runs_and_can_be_stopped_and_resumed(place: Place, line: FitLine) -> None:
+    plan, table = place.table()
+    long = spec(steps=LONG, epoch=0, rate=0.01, epsilon=4.0)
+    model = line.model()
+    first, again = line.fit(plan, long, model), line.fit(plan, long, model)
+    assert first.info.id == again.info.id
+    run = first.info.id
+    assert line.ask(m.GetWeights(run)).code == "train.running"
+    line.until(run, step=5)
+    line.close()  # it goes on without anybody
+    line = place.line()
+    going = line.get(run)
+    assert line.until(run, step=going.step + 1).state == "running"
+    stopped = line.ask(m.StopRun(run)).info
+    assert (stopped.state, stopped.code) == ("stopped", "train.stopped")
+    assert 0 < stopped.step < LONG and stopped.spent < 4.0
+    assert numbers(line.both(m.GetWeights(run))[1])
+    spent = line.budget(table).spent
+    refused = line.ask(m.ResumeRun(run, LONG * 4, 4.0))
+    assert refused.code == "fit.resume" and "more steps are possible" in refused.message
+    assert line.ask(m.ResumeRun(run, 10, 1.0)).code == "fit.resume"
+    assert line.ask(m.ResumeRun(run, 0, 4.0)).code == "fit.steps"
+    assert line.budget(table).spent == spent
+    resumed = line.ask(m.ResumeRun(run, 120, 4.0))
+    assert resumed.info.id == run and resumed.info.noise == stopped.noise
+    after = line.until(run)
+    assert (after.state, after.step) == ("done", stopped.step + 120), after
+    assert stopped.spent < after.spent <= 4.0 and line.budget(table).spent > spent
+
+
+def test_a_worker_that_is_killed_leaves_ledger_and_checkpoint_as_they_were(place: Place, line: FitLine) -> None:
+    plan, table = place.table()
+    run = line.fit(plan, spec(steps=LONG, epoch=20, rate=0.01, epsilon=4.0)).info.id
+    line.until(run, step=45)
+    for pid in trainers(place.server.pid):
+        os.kill(pid, signal.SIGKILL)
+    failed = line.until(run)
+    assert (failed.state, failed.code) == ("failed", "train.failed"), failed
+    assert "owner's log" in failed.problem and "killed" not in failed.problem
+    spent = line.budget(table).spent
+    assert spent > 0
+    assert line.ask(m.GetWeights(run)).code == "train.nothing"
+    assert isinstance(line.ask(m.ResumeRun(run, 10, 4.0)), m.Run)
+    after = line.until(run)
+    assert after.state == "done" and after.step % 20 == 10 and after.step < failed.step + 10, after
+    assert line.budget(table).spent >= spent
+    red = [r for r in place.owner.audit(dataset=table) if r.red]
+    assert any("server.worker.crashed" in r.summary for r in red)
+
+
+def trainers(server: int) -> list[int]:
+    """Processes forked by the zygote of training workers of a server."""
+    parents: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            parents.setdefault(int(fields[1]), []).append(int(entry.name))
+    below = [p for child in parents.get(server, []) for p in (child, *parents.get(child, []))]
+    zygotes = [p for p in below if "bastion_server.training.zygote" in Path(f"/proc/{p}/cmdline").read_text()]
+    return [p for z in zygotes for p in parents.get(z, [])] or zygotes
+
+
+def test_two_fits_race_for_one_budget_and_it_is_never_overspent(place: Place, line: FitLine) -> None:
+    plan, table = place.table(epsilon=1.0)
+    assert line.fit(plan, spec(epsilon=1.1)).code == "fit.privacy"
+    assert line.fit(plan, spec(epsilon=0.001)).code == "fit.privacy"
+    other = place.line(place.bob)
+    settings = {"steps": 200, "rate": 0.05, "epsilon": 0.9, "epoch": 100}
+    runs = [(one, one.fit(plan, spec(split=Split(0.2, i), **settings)).info.id) for i, one in enumerate((line, other))]
+    ended = [one.until(run) for one, run in runs]
+    assert any(r.code == "train.budget" for r in ended), ended
+    assert all(r.code in ("", "train.budget") for r in ended)
+    budget = line.budget(table)
+    assert budget.spent <= 1.0 and budget.left < 0.9
+    denied = line.fit(plan, spec(**settings))
+    assert isinstance(denied, m.Denial) and denied.rule == "guard.budget.spent" and denied.outcome == "refuse"
+    assert line.budget(table).spent == budget.spent
+    assert not line.ask(m.Fit(plan, line.model(), spec(**settings), "summarize")).affordable
+
+
+def test_a_fit_ends_where_its_data_changes(place: Place, line: FitLine) -> None:
+    plan, table = place.table()
+    run = line.fit(plan, spec(steps=LONG, rate=0.01)).info.id
+    line.until(run, step=2)
+    place.owner.client.polars.send_df(people(seed=1), name=table, replace=True)
+    ended = line.until(run)
+    assert (ended.state, ended.code) == ("stopped", "train.changed")
+    assert line.ask(m.ResumeRun(run, 5)).code == "input.dataset.changed"
+    assert line.ask(m.TestRun(run, "accuracy")).code == "input.dataset.changed"
+    # what was paid for is one's own
+    assert numbers(line.both(m.GetWeights(run))[1])
+
+
+def test_an_exact_fit_is_approved_as_it_is_and_its_weights_wait(place: Place, line: FitLine) -> None:
+    plan, _ = place.table(guarded())
+    refused = line.fit(plan, spec())
+    assert isinstance(refused, m.Denial) and refused.rule == "training-no-budget"
+    made, model = exact(optimizer=Optimizer("sgd", 0.25)), line.model()
+    denied = line.fit(plan, made, model)
+    assert isinstance(denied, m.Denial) and (denied.outcome, denied.rule) == ("review", "training-exact")
+    filed = line.ask(m.RequestFit(plan, model, made, "for the study")).info
+    assert filed.plan_hash == denied.plan_hash
+    text = "\n".join((filed.code, filed.words, *filed.expressions))
+    for word in (
+        "linear 1",
+        "8 numbers",
+        "learning rate 0.25",
+        "30 steps",
+        "3 epochs",
+        "64",
+        "y",
+        "exact",
+        "Train a model",
+    ):
+        assert word in text, word
+    assert line.ask(m.RequestFit(plan, model, made, "once more")).info.id == filed.id
+    place.owner.approve(filed.id, may_read=False)
+    # the approval is of this very fit
+    for other in (exact(optimizer=Optimizer("sgd", 0.3)), exact(), msgspec.structs.replace(made, steps=31), spec()):
+        assert isinstance(line.fit(plan, other, model), m.Denial)
+    assert isinstance(line.fit(plan, made, line.model(linear(mode="batch"))), m.Denial)
+    assert isinstance(place.line(place.bob).fit(plan, made), m.Denial)
+    run = line.done(plan, made, model)
+    assert (run.state, run.approved, run.losses, run.metrics) == ("done", True, (), {}), run
+    for ask in (m.GetWeights(run.id), m.TestRun(run.id, "accuracy")):
+        assert line.ask(ask).rule == "owner-grant"
+    assert line.fit(plan, made, model).info.id == run.id  # one approval, one model
+    place.owner.approve_reading(filed.id)
+    assert len(line.get(run.id).losses) == 3
+    metric = line.ask(m.TestRun(run.id, "accuracy"))
+    assert not metric.noisy and metric.value > 0.8
+    assert abs(numbers(line.both(m.GetWeights(run.id))[1])["w"]).max() > 0
+    assert line.ask(m.GetWeights(run.id)).rule == "owner-grant"  # it was for once
+    assert isinstance(line.ask(m.ResumeRun(run.id, 5)), m.Denial)  # another fit
+
+
+def test_what_is_no_number_or_nobody_s_business_is_not_trained_on(place: Place, line: FitLine) -> None:
+    plan, _ = place.table()
+    one = linear(features=1)
+    model = line.model(one)
+    for column, code in (("name", "fit.dtype"), ("nothing", "fit.columns")):
+        answer = line.fit(plan, spec(inputs=((column,),)), model)
+        assert answer.code == code and column in answer.message
+    assert "One-hot" in line.fit(plan, spec(inputs=(("name",),)), model).next_step
+    assert line.fit(plan, spec(rows=3, inputs=(("a",),)), model).code == "fit.rows"
+    assert line.fit(b"", spec(), model).code.startswith("plan.")
+    # a model that does not fit the description is told so, and costs nothing
+    wrong = line.done(plan, spec(inputs=(("a",),), loss="l2"), model)
+    assert wrong.state == "failed" and wrong.code.partition(".")[0] in ("model", "fit") and wrong.spent == 0, wrong
+
+
+def test_models_are_checked_as_they_come(place: Place, line: FitLine) -> None:
+    graph, weights = linear()
+    data = graphs.encode(graph)
+    assert line.begin(data, weights, b"\0" * 32).code.startswith("wire.")
+    assert line.begin(data, weights + b"\0" * 100_000).code == "model.size"
+    assert line.begin(data, b"").code == "model.size"
+    assert line.begin(b"\x80\x04pickle", weights).code == "model.graph"
+    frozen = msgspec.structs.replace(
+        graph, weights=tuple(msgspec.structs.replace(w, trained=False) for w in graph.weights)
+    )
+    assert line.begin(graphs.encode(frozen), weights).code == "model.size"
+    huge = msgspec.structs.replace(graph, weights=(graphs.Tensor("w", (1 << 20, 1 << 20)), graph.weights[1]))
+    assert line.begin(graphs.encode(huge), weights).code == "model.size"
+    assert line.model() == line.model()
+    # an upload that ends half way leaves nothing
+    before = len(list((place.folder / "sealed").iterdir()))
+    cut = place.line()
+    cut.ask(m.ModelBegin(data, len(weights), b"\0" * 32))
+    cut.close()
+    line.model()
+    assert len([p for p in (place.folder / "sealed").iterdir() if p.suffix == ".sealed"]) <= before
+
+
+@pytest.mark.parametrize("how", ["kill", pytest.param("stop", marks=pytest.mark.slow)])
+def test_a_fit_survives_the_server(place: Place, how: str) -> None:
+    plan, table = place.table()
+    line = place.line()
+    run = line.fit(plan, spec(steps=LONG, epoch=20, rate=0.01, epsilon=4.0)).info.id
+    line.until(run, step=45)
+    place.down(how)
+    place.up()
+    line = place.line()
+    found = line.get(run)
+    assert (found.state, found.code) == ("stopped", "train.restarted")
+    spent = line.budget(table).spent
+    assert spent > 0 and found.spent > 0
+    assert isinstance(line.ask(m.ResumeRun(run, 10, 4.0)), m.Run)
+    after = line.until(run)
+    assert after.state == "done" and after.step >= 30
+    if how == "kill":  # what was paid and may have run is paid again
+        assert after.step % 20 == 10 and line.budget(table).spent > spent
