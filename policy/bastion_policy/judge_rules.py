@@ -259,9 +259,10 @@ class Rules:
             rest = np.flatnonzero(shown & ok)
             if bound is None or not np.isfinite(bound) or not rest.size:
                 continue
-            rows = Cast(Column(weight), FLOAT64)
-            all_at = call("mul", rows, Literal(FLOAT64, factor * float(bound) + shift))
-            above = upper == (factor >= 0)
+            above, edge = upper == (factor >= 0), factor * float(bound) + shift
+            if not above and edge == 0 == term.value.low:
+                continue  # the sums were seen from there
+            all_at = call("mul", Cast(Column(weight), FLOAT64), Literal(FLOAT64, edge))
             contribution = call("sub", all_at, x) if above else call("sub", x, all_at)
             ok &= (yield from self._exact(m, rest, contribution, ~shown, weighed=True)) | ~shown
         return ok
