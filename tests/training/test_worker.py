@@ -9,12 +9,14 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 import pytest_asyncio
 from bastion_plan.errors import BastionError
 from bastion_plan.models.graph import Graph, Node, Ref, encode
 from bastion_plan.models.graph import Tensor as Spec
 from safetensors.torch import load
+from safetensors.torch import save as to_bytes
 
 sys.path.insert(0, str(Path(__file__).parent))
 from bastion_server.training import lease as leases
@@ -22,6 +24,9 @@ from bastion_server.training.lease import TrainingLease, TrainingPool
 from bastion_server.workers import memfd
 from bastion_server.workers.messages import Limits
 from fitting import GB, KEY, arrow, mlp, sent, spec, table
+from models import MODELS, batch, made
+
+from bastion.client.training.exporting import export
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 
@@ -37,10 +42,10 @@ async def pool() -> AsyncIterator[TrainingPool]:
     await pool.close()
 
 
-async def begin(worker: TrainingLease, made: Any, graph: bytes, weights: bytes, frame: Any = None, **more: Any) -> Any:
+async def begin(worker: TrainingLease, how: Any, graph: bytes, weights: bytes, frame: Any = None, **more: Any) -> Any:
     rows, numbers = memfd.sealed(arrow(table() if frame is None else frame)), memfd.sealed(weights)
     try:
-        return await worker.load(graph, made, KEY, rows, numbers, **({"memory": GB} | more))
+        return await worker.load(graph, how, KEY, rows, numbers, **({"memory": GB} | more))
     finally:
         os.close(rows)
         os.close(numbers)
@@ -58,8 +63,8 @@ async def test_a_fit_behind_the_walls_from_the_first_step_to_the_weights(pool: T
     async with await pool.acquire() as worker:
         report = pool.sandbox_report
         assert report is not None and report.seccomp and report.landlock
-        made = spec(steps=12)
-        loaded = await begin(worker, made, encode(graph), weights)
+        how = spec(steps=12)
+        loaded = await begin(worker, how, encode(graph), weights)
         assert (loaded.people, loaded.rows, loaded.step) == (200, 200, 0)
         done = await worker.steps(5, 1.0)
         assert done.step == 5 and done.finite and done.loss is not None
@@ -74,7 +79,7 @@ async def test_a_fit_behind_the_walls_from_the_first_step_to_the_weights(pool: T
         # and it goes on in another worker, from the checkpoint
         assert await worker.tight(0.2, 1.0, 5, 1e-5) == pytest.approx(3.891, rel=1e-3)
     async with await pool.acquire() as worker:
-        loaded = await begin(worker, made, encode(graph), state, checkpoint=True)
+        loaded = await begin(worker, how, encode(graph), state, checkpoint=True)
         assert loaded.step == 5
         assert (await worker.steps(7, 1.0)).step == 12
         # without noise, on data that an owner gave free
@@ -83,6 +88,25 @@ async def test_a_fit_behind_the_walls_from_the_first_step_to_the_weights(pool: T
         assert (await worker.steps(60)).finite
         wrong, right = (await worker.evaluate("accuracy", "train", 1.0)).counts
         assert right / (wrong + right) > 0.9
+
+
+@pytest.mark.parametrize("private", [True, False])
+async def test_models_of_every_kind_are_trained_behind_the_walls(pool: TrainingPool, private: bool) -> None:
+    """Nothing is left that torch would import, open or compile on the way."""
+    async with await pool.acquire() as worker:
+        for name in MODELS:
+            module, row = made(name)
+            one = not name.endswith("regression")
+            exported = export(module, [row])
+            weights = to_bytes({w.name: exported.weights[w.name].contiguous() for w in exported.graph.weights})
+            rows = batch(row, 6).reshape(6, -1).tolist()
+            frame = table(6, 1).with_columns(x0=pl.Series(rows), y=pl.Series([0, 1] * 3))
+            how = spec(
+                1, private=private, loss="cross_entropy" if one else "l2", rate=0.5, expected=3.0, steps=2, batch=3
+            )
+            await begin(worker, how, encode(exported.graph), weights, frame)
+            assert (await worker.steps(2, 1.0 if private else 0.0)).finite, name
+            assert sum((await worker.evaluate("loss", "train", 5.0)).counts) == 6 * 4096, name
 
 
 async def test_what_is_refused_says_why_and_the_worker_lives_on(pool: TrainingPool) -> None:
@@ -100,7 +124,7 @@ async def test_what_is_refused_says_why_and_the_worker_lives_on(pool: TrainingPo
     )
     other = sent(mlp(wide=9))[1]
     nulls = table().with_columns(x1=None)
-    for code, made, with_graph, with_weights, frame in (
+    for code, how, with_graph, with_weights, frame in (
         ("model.memory", spec(), bomb, weights, None),
         ("model.weights", spec(), graph, other, None),
         ("model.weights", spec(), graph, b"\x80\x04cposix\nsystem\n.", None),
@@ -112,7 +136,7 @@ async def test_what_is_refused_says_why_and_the_worker_lives_on(pool: TrainingPo
     ):
         async with await pool.acquire() as worker:
             with pytest.raises(BastionError) as refused:
-                await begin(worker, made, encode(with_graph), with_weights, frame)
+                await begin(worker, how, encode(with_graph), with_weights, frame)
             assert refused.value.code == code, refused.value
             assert refused.value.next_step
             await begin(worker, spec(), encode(graph), weights)

@@ -91,8 +91,8 @@ class Fit:
         self.interpreter = Interpreter(graph)
         self.clipper = Clipper(graph, self.measured, self.loss) if spec.private else None
         if self.clipper is not None:
-            wanted = math.ceil(spec.expected + 3 * math.sqrt(spec.expected) + 1)
-            most = min(spec.batch, self._most(self.clipper))
+            wanted = _places(spec.expected)
+            most = min(_places(spec.batch), self._most(self.clipper))
             self.passes = -(-wanted // most)
             self.width = -(-wanted // self.passes)
         else:
@@ -271,7 +271,7 @@ class Fit:
         most = (self.memory // 2) // each
         if most < 1 or (self.graph.mode == "batch" and most < self.spec.batch):
             _too_large(f"{each >> 20:,} MB for each row of a batch", self.memory)
-        return min(most, self.spec.batch)
+        return most if clipper else min(most, self.spec.batch)
 
 
 class _Sum:
@@ -290,6 +290,11 @@ class _Sum:
 
     def value(self) -> Tensor:
         return self._high + self._low
+
+
+def _places(people: float) -> int:
+    """Return how many places so many expected people need: three deviations of their number more."""
+    return math.ceil(people + 3 * math.sqrt(people) + 1)
 
 
 def _mixed(order: int, step: int) -> int:
