@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import clinics
+import learning
 import numpy as np
 import polars as pl
 
@@ -251,12 +252,21 @@ def policies() -> dict[str, Policy]:
         "fraud": from_toml(FRAUD_POLICY),
         "voyage": from_toml(VOYAGE_POLICY),
         **dict.fromkeys(clinics.tables(), clinics.policy()),
+        **learning.policies(),
     }
 
 
 def tables() -> dict[str, pl.DataFrame]:
     """Return the tables of the notebooks, by name."""
-    return {"passengers": titanic(), "cabins": cabins(), "covid": covid(), "fraud": fraud(), "voyage": titanic(), **clinics.tables()}
+    return {
+        "passengers": titanic(),
+        "cabins": cabins(),
+        "covid": covid(),
+        "fraud": fraud(),
+        "voyage": titanic(),
+        **clinics.tables(),
+        **learning.tables(),
+    }
 
 
 def send_all(owner: Connection) -> None:

@@ -12,7 +12,7 @@ from bastion_plan.dtypes import DType
 from bastion_plan.errors import InputError, did_you_mean
 from bastion_plan.models.fits import Split
 from bastion_plan.models.ops import DTYPES
-from bastion_plan.nodes import Node, Scan, Select, inputs
+from bastion_plan.nodes import Node, Scan, Select, WithColumns, inputs
 
 from bastion.client.spending import checked_epsilon
 from bastion.render.safe_text import safe_text
@@ -378,6 +378,13 @@ def bare(plan: Node) -> Node:
     """Return a plan without the steps at its end that only choose columns."""
     while isinstance(plan, Select) and all(isinstance(e, px.Column) for e in plan.exprs):
         plan = plan.input
+    return plan
+
+
+def same_rows(plan: Node) -> Node:
+    """Return a plan without the steps at its end that neither take rows out nor add any."""
+    while isinstance(plan, WithColumns) or plan is not bare(plan):
+        plan = plan.input if isinstance(plan, WithColumns) else bare(plan)
     return plan
 
 

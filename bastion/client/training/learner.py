@@ -20,7 +20,7 @@ from bastion.client.base import NOTES
 from bastion.client.denied import Denied
 from bastion.client.spending import checked_epsilon
 from bastion.client.terminal import followed
-from bastion.client.training.datasets import RemoteDataset, examples, scans
+from bastion.client.training.datasets import RemoteDataset, examples, same_rows, scans
 from bastion.client.training.exprs import pl_col
 from bastion.client.training.needs import needs_torch
 from bastion.client.training.optimizers import Adam
@@ -212,6 +212,8 @@ class RemoteLearner:
 
     async def _count(self) -> float:
         frame, connection = self.dataset.frame, self._connection
+        # the same question for all datasets that are prepared of the same rows: it is paid once
+        frame = frame._then(same_rows(frame.plan)) if same_rows(frame.plan) != frame.plan else frame
         facts = [connection.facts[key] for key in scans(frame.plan) if key in connection.facts]
         unit = facts[0].unit if facts else None
         unknown = "How many people there are has to be known, to say how many steps an epoch has."
