@@ -59,6 +59,8 @@ class MeasuringService:
         if not run.spec.private and not self._training.readable(run, now=True):
             await self._training.sealed(request, run)
             return
+        if terms.account is not None:
+            self._epsilon(terms.account, body)
         if body.mode == "summarize":
             await request.send(self._summary(terms, body, who))
             return

@@ -26,7 +26,7 @@ from bastion_server.service.fits import SPENT, Fits, Terms, outcome_of, steps_wi
 from bastion_server.service.journal import Journal, about
 from bastion_server.service.measuring import MeasuringService
 from bastion_server.service.models import ModelService, TrainingSettings
-from bastion_server.service.running import Running, rows_file
+from bastion_server.service.running import FAILED_PROBLEM, Running, rows_file
 from bastion_server.store import Grant, Store
 from bastion_server.store.binding import binding
 from bastion_server.store.runs import Run, RunFile, missing
@@ -177,6 +177,8 @@ class TrainingService:
         if live is not None and run.active:  # what is on the disk is a little behind
             run = replace(live.run, state=run.state)
         read, spec = self.readable(run), run.spec
+        if not read and run.state == "failed":  # how an exact fit fails may tell of a row, as what it learned does
+            run = replace(run, code="train.failed", problem=FAILED_PROBLEM)
         return m.RunInfo(
             id=run.id, state=run.state, requester=run.requester, datasets=tuple(self._name(d) for d in run.versions),
             model=run.model, plan_hash=run.plan_hash, spec=spec, created=run.created, step=run.step, steps=spec.steps,
