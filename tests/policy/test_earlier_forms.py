@@ -208,3 +208,24 @@ def test_columns_with_missing_values_are_told_where_few_came(few: int, refreshed
     both = w.ask(T.filter(ward.is_in([7, 8])).select(z=pay.sum()).plan).table
     two = before.filter(polars.col("ward").is_in([7, 8]))["pay"].sum()
     assert both is None or not both.height or both.item() in (None, two)
+
+
+@pytest.mark.parametrize("less", [1, 6])
+def test_rows_that_another_table_changed_are_the_same_ones_in_the_next_version(less: int) -> None:
+    """Two tables of the same people: the second is corrected, then the first gets a column; a ward less a few is the ward."""
+    w = put(World(remembers=True), FRAME)
+
+    def second(frame: polars.DataFrame, version: int) -> None:
+        w.add("u", frame, Policy(Aggregation(10), Suppress()), {"id": "identifier", "pay": measure(0, 10_000)}, "id")
+        w.facts["u"] = msgspec.structs.replace(w.facts["u"], version=version, unit_domain="people")
+        w.history("alice", ["u"])
+
+    w.history("alice", ["t"])
+    second(FRAME, 1)
+    _, ward_before = asked(w, FORMS["a filter"](pay.sum()))
+    second(FRAME.with_columns(pay=polars.when(polars.col("bed") % 2 == 0).then(6001).otherwise("pay")), 2)
+    put(w, FRAME.with_columns(more=polars.lit(1)), 2)
+    roster = w.history("alice", ["t"]).lenses["t"].roster
+    assert (roster.first[roster.versions["t", 2]] == roster.versions["t", 1]).all()
+    _, rest = asked(w, T.filter((ward == 7) & (bed >= less)).select(z=pay.sum()))
+    assert rest in (None, ward_before)

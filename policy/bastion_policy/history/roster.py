@@ -198,9 +198,10 @@ class Roster:
         if not same.any():
             return key
         of_item = np.zeros(self.size, np.uint64)
-        of_item[self.order] = self.keys
+        # INVARIANT: a row whose content another table has changed since is found by what it was first: it is nobody else's
+        of_item[self.first[self.order]] = self.keys
         chosen = key.copy()
-        chosen[same] = of_item[items[before[same]]]
+        chosen[same] = of_item[self.first[items[before[same]]]]
         # the others take what is left of their person's places, in order
         free, rest = np.flatnonzero(~_looked_up(np.sort(chosen[same]), key)[0]), np.flatnonzero(~same)
         place, wanted = _of_content(unit[free]), _of_content(unit[rest])
