@@ -162,3 +162,17 @@ def test_a_model_that_needs_too_much_is_refused_before_it_is_run() -> None:
         measure(wrong, most=1 << 30)
     assert refused.value.code == "model.shapes"
     assert "linear" in str(refused.value)
+
+
+@pytest.mark.parametrize("word", [-1, 4, 2**40, -(2**62)])
+def test_a_number_beyond_a_table_of_words_is_its_nearest_line_and_fails_nowhere(word):
+    """Whether a step fails would tell of a row; and two names of one line must not look like two lines."""
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Embedding(4, 2), nn.Flatten())
+    row = torch.tensor([word, word + (1 if word > 0 else -1)])
+    nearest = torch.full((2,), 3 if word > 0 else 0)
+    labels, there = torch.ones(1, 1, 4), torch.ones(1, 1, dtype=torch.bool)
+    beyond, _ = ours(module, torch.zeros(2, dtype=torch.long), 0.1, row.reshape(1, 1, 2), labels, there)
+    inside, _ = ours(module, torch.zeros(2, dtype=torch.long), 0.1, nearest.reshape(1, 1, 2), labels, there)
+    assert torch.equal(beyond.sums[0], inside.sums[0])
+    assert float(beyond.sums[0].norm()) <= 0.1

@@ -139,7 +139,8 @@ class Clipper:
 
             def around(number: int, node: Node, args: list[Any]) -> Any:
                 at = self.tapped.index(number)
-                given[at] = args[1] if node.op == "embedding" else args[0]
+                # INVARIANT: what is kept of words is what was looked up: a number beyond the table is its nearest line here as there
+                given[at] = args[1].clamp(0, len(args[0]) - 1) if node.op == "embedding" else args[0]
                 return call(node.op, args, training=True) + tap[at]
 
             mine = [w.detach() for w in weights]
@@ -156,14 +157,16 @@ class Clipper:
         grads = torch.autograd.grad(losses.sum(), wanted, allow_unused=True) if wanted else ()
         back = [g if g is not None else torch.zeros_like(t) for g, t in zip(grads, wanted, strict=True)]
         with torch.no_grad():
-            # INVARIANT: a row that is not there adds nothing, also where 0 times what it gives is not a number
             real = there.reshape(-1)
-            back, given = (
-                [torch.where(_like(real, x), x, torch.zeros_like(x)) for x in some] for some in (back, given)
-            )
+            if rows > 1:
+                # INVARIANT: a row that is not there adds nothing, also where 0 times what it gives is not a number;
+                # of people of one row `_added` sees to it
+                back, given = (
+                    [torch.where(_like(real, x), x, torch.zeros_like(x)) for x in some] for some in (back, given)
+                )
             each = torch.where(real, losses, torch.zeros_like(losses)).detach().double().reshape(people, rows).sum(1)
             each = each / there.sum(1).clamp(min=1)
-            return self._added(self._parts(given, back, people, rows), bound, margin, each)
+            return self._added(self._parts(given, back, people, rows), bound, margin, each, there.any(1))
 
     def _parts(self, given: list[Tensor], back: list[Tensor], people: int, rows: int) -> list[_Part]:
         parts: list[_Part] = []
@@ -181,21 +184,29 @@ class Clipper:
                 parts.append(_part(some[0], nodes, [given[i] for i in at], [back[i] for i in at], people, shape))
         return parts
 
-    def _added(self, parts: list[_Part], bound: float, margin: float, losses: Tensor) -> Clipped:
-        squared = torch.stack([p.squared() for p in parts]).sum(0) * (1 + 2 * len(parts) * _UNIT)
-        fine = torch.isfinite(squared)
+    def _added(self, parts: list[_Part], bound: float, margin: float, losses: Tensor, there: Tensor) -> Clipped:
+        sizes = [p.sizes() for p in parts]
+        squared = torch.stack([squared for squared, _ in sizes]).sum(0) * (1 + 2 * len(parts) * _UNIT)
+        off = torch.stack([off.square() for _, off in sizes]).sum(0).sqrt() * (1 + 64 * _UNIT)
+        fine = torch.isfinite(squared) & torch.isfinite(off)
         norms = torch.where(fine, squared, torch.ones_like(squared)).sqrt()
         # INVARIANT: rounded so that the product stays below
         factor = (bound / norms.clamp(min=bound)) * (1 - 8 * _UNIT)
-        off = torch.stack([p.off().square() for p in parts]).sum(0).sqrt() * (1 + 64 * _UNIT)
-        fine &= torch.isfinite(off)
         # INVARIANT: what a person adds to the error depends on their rows alone, and is within the margin
         if margin < math.inf:
             factor = torch.minimum(factor, margin / off.clamp(min=1e-300))
-        factor = torch.where(fine, factor, torch.zeros_like(factor))
-        sums = [part.weighted(factor, fine) for part in parts]
+        # INVARIANT: who is not there, or is no number, adds nothing: 0 times what they give, or 0 in its place
+        factor = torch.where(fine & there, factor, torch.zeros_like(factor))
+        mask = None if bool(fine.all()) else fine
+        sums = [part.weighted(factor, mask) for part in parts]
         error = float(torch.where(fine, factor * off, torch.zeros_like(off)).sum())
-        return Clipped(sums, error, int((~fine).sum()), int((norms[fine] > bound).sum()), losses)
+        left_out, clipped = int((~fine & there).sum()), int((fine & there & (norms > bound)).sum())
+        return Clipped(sums, error, left_out, clipped, losses)
+
+
+def _kept(each: Tensor, fine: Tensor | None) -> Tensor:
+    """Return people's numbers, 0 for those that are no numbers. fine: who has numbers; None: all."""
+    return each if fine is None else torch.where(_like(fine, each), each, torch.zeros_like(each))
 
 
 def _like(flags: Tensor, tensor: Tensor) -> Tensor:
@@ -210,14 +221,14 @@ def _unit(terms: int) -> float:
 class _Part(Protocol):
     """Each person's gradient by one weight."""
 
-    def squared(self) -> Tensor:
-        """Return, per person, the squared norm, or a little more; not finite where it is not."""
+    def sizes(self) -> tuple[Tensor, Tensor]:
+        """Return, per person, the squared norm, or a little more, and by how much one time it may make the sum's norm be off.
 
-    def off(self) -> Tensor:
-        """Return, per person, by how much one time their gradient may make the norm of the sum be off."""
+        Not finite where the gradient is not.
+        """
 
-    def weighted(self, factor: Tensor, fine: Tensor) -> Tensor:
-        """Return the sum over people, each times a factor."""
+    def weighted(self, factor: Tensor, fine: Tensor | None) -> Tensor:
+        """Return the sum over people, each times a factor. fine: as in `_kept`."""
 
 
 @dataclass(frozen=True)
@@ -227,17 +238,12 @@ class _Whole:
     each: Tensor
     shape: tuple[int, ...]
 
-    def squared(self) -> Tensor:
-        found: Tensor = self.each.square().sum(1) * (1 + (self.each.shape[1] + 2) * _UNIT)
-        return found
+    def sizes(self) -> tuple[Tensor, Tensor]:
+        squared = torch.linalg.vecdot(self.each, self.each) * (1 + (self.each.shape[1] + 2) * _UNIT)
+        return squared, _unit(self.each.shape[0]) * squared.sqrt()
 
-    def off(self) -> Tensor:
-        found: Tensor = _unit(self.each.shape[0]) * self.each.norm(dim=1)
-        return found
-
-    def weighted(self, factor: Tensor, fine: Tensor) -> Tensor:
-        each = torch.where(fine[:, None], self.each, torch.zeros_like(self.each))
-        return (factor @ each).reshape(self.shape)
+    def weighted(self, factor: Tensor, fine: Tensor | None) -> Tensor:
+        return (factor @ _kept(self.each, fine)).reshape(self.shape)
 
 
 @dataclass(frozen=True)
@@ -248,31 +254,27 @@ class _Positions:
     back: Tensor
     shape: tuple[int, ...]
 
-    def _bound(self) -> Tensor:
-        found: Tensor = (self.given.norm(dim=2) * self.back.norm(dim=2)).sum(1)
-        return found
-
-    def squared(self) -> Tensor:
+    def sizes(self) -> tuple[Tensor, Tensor]:
         positions, (out, into) = self.given.shape[1], self.shape
         e = (into + out + positions**2 + 8) * _UNIT
+        terms = self.back.shape[0] * positions
+        unit = _unit(terms if terms <= 2 * _TOGETHER else _TOGETHER + -(-terms // _TOGETHER))
+        # of each position, the squared norm of its part
+        apart = torch.linalg.vecdot(self.given, self.given) * torch.linalg.vecdot(self.back, self.back)
         if positions == 1:
-            found = self.given.square().sum((1, 2)) * self.back.square().sum((1, 2))
-        elif positions * (into + out) <= into * out:
+            found = apart.squeeze(1)
+            return found * (1 + e), unit * found.sqrt()
+        if positions * (into + out) <= into * out:
             found = ((self.given @ self.given.mT) * (self.back @ self.back.mT)).sum((1, 2))
         else:
             found = (self.back.mT @ self.given).square().sum((1, 2))
             e += (into * out + positions) * _UNIT
-        return found.clamp(min=0) + e * self._bound().square()
+        bound = apart.sqrt().sum(1)
+        return found.clamp(min=0) + e * bound.square(), unit * bound
 
-    def off(self) -> Tensor:
-        terms = self.back.shape[0] * self.back.shape[1]
-        return _unit(terms if terms <= 2 * _TOGETHER else _TOGETHER + -(-terms // _TOGETHER)) * self._bound()
-
-    def weighted(self, factor: Tensor, fine: Tensor) -> Tensor:
-        mask = fine[:, None, None]
-        given, back = (torch.where(mask, x, torch.zeros_like(x)) for x in (self.given, self.back))
-        back = (back * factor[:, None, None]).reshape(-1, back.shape[2])
-        given = given.reshape(-1, given.shape[2])
+    def weighted(self, factor: Tensor, fine: Tensor | None) -> Tensor:
+        back = (_kept(self.back, fine) * factor[:, None, None]).reshape(-1, self.back.shape[2])
+        given = _kept(self.given, fine).reshape(-1, self.given.shape[2])
         if len(back) <= 2 * _TOGETHER:
             return back.mT @ given
         # sums of sums: an entry goes through fewer additions
@@ -290,20 +292,16 @@ class _Words:
     back: Tensor
     shape: tuple[int, ...]
 
-    def squared(self) -> Tensor:
+    def sizes(self) -> tuple[Tensor, Tensor]:
         same = self.index[:, :, None] == self.index[:, None, :]
         gram = self.back @ self.back.mT
         found = torch.where(same, gram, torch.zeros_like(gram)).sum((1, 2))
         e = (self.shape[1] + self.index.shape[1] ** 2 + 8) * _UNIT
-        more: Tensor = e * self.back.norm(dim=2).sum(1).square()
-        return found.clamp(min=0) + more
+        bound = self.back.norm(dim=2).sum(1)
+        return found.clamp(min=0) + e * bound.square(), _unit(self.back.shape[0] * self.back.shape[1]) * bound
 
-    def off(self) -> Tensor:
-        found: Tensor = _unit(self.back.shape[0] * self.back.shape[1]) * self.back.norm(dim=2).sum(1)
-        return found
-
-    def weighted(self, factor: Tensor, fine: Tensor) -> Tensor:
-        back = torch.where(fine[:, None, None], self.back, torch.zeros_like(self.back)) * factor[:, None, None]
+    def weighted(self, factor: Tensor, fine: Tensor | None) -> Tensor:
+        back = _kept(self.back, fine) * factor[:, None, None]
         total = torch.zeros(self.shape, dtype=torch.float64)
         return total.index_add_(0, self.index.reshape(-1), back.reshape(-1, back.shape[2]))
 
