@@ -106,12 +106,13 @@ class ModelService:
         return kept
 
     async def sweep(self) -> None:
-        """Forget models that nobody used for a day, once in a while."""
+        """Forget models that nobody used for a day, and what ended approvals gave, once in a while."""
         now = time.time()
         if now - self._swept > 60:
             self._swept = now
             with suppress(ServerError):
                 await asyncio.to_thread(self.store.models.prune, now)
+                await asyncio.to_thread(self.store.runs.prune)
 
     def gone(self, who: str, size: int) -> None:
         """An upload ended."""

@@ -403,7 +403,8 @@ class QueryService:
         await self.journal.write(
             self._records(subject, "note", who, f"preview of request {request_id}", now=time.time())
         )
-        if filed.grant is not None:
+        # an approved fit gives a model, and no table of its rows
+        if filed.grant is not None and filed.plan_hash == subject.plan_hash:
             async with self.review.using(filed.grant) as holds:
                 if holds:
                     with await self.approved.of(

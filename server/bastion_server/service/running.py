@@ -40,8 +40,8 @@ INSTALMENT = 50
 CHUNK, PUSH = 0.5, 0.25
 #: seconds after which a checkpoint is kept at the end of an epoch, and anywhere
 EPOCH_CHECKPOINT, CHECKPOINT = 5.0, 30.0
-#: losses that are shown of one fit
-MAX_LOSSES = 1000
+#: losses that are shown of one fit, and columns that the log names
+MAX_LOSSES, MAX_COLUMNS = 1000, 200
 FAILED_PROBLEM = (
     "The fit failed on the server. Why may depend on single people's rows, so only the owner's log says it. Use smaller "
     "batches or a smaller model, or resume it from its last checkpoint."
@@ -195,7 +195,7 @@ class Running:
         while step < spec.steps and finite:
             self._check()
             if spec.private and not self._ahead:
-                await self._pay(min(spec.steps - step, max(INSTALMENT, round(self.rate))))
+                await self._pay_most(min(spec.steps - step, max(INSTALMENT, round(self.rate))))
             count = min(size, spec.steps - step, self.epoch - step % self.epoch)
             if spec.private:
                 count = min(count, self._ahead)
@@ -250,6 +250,16 @@ class Running:
             raise Halted("train.changed", "The data of this fit, or its policy, was changed. Fit again.") from None
         if self.run.grant and not self._service.holds(self.run):
             raise Halted("train.grant", "The owner's approval has ended. Ask again.")
+
+    async def _pay_most(self, steps: int) -> None:
+        """Charge so many steps, or half of them, and so on: what is left of a budget is used up."""
+        while True:
+            try:
+                return await self._pay(steps)
+            except Halted:
+                if steps == 1:
+                    raise
+                steps //= 2
 
     async def _pay(self, steps: int) -> None:
         """Charge steps, before anybody is asked for them."""
@@ -318,7 +328,7 @@ class Running:
     def _columns(self) -> list[str]:
         names = self.terms.subject.names
         parts = (label.partition(".") for label in _rows(self.terms).columns)
-        return [f"{names.get(d, d)}.{c}" for d, _, c in parts]
+        return [f"{names.get(d, d)}.{c}" for d, _, c in parts][:MAX_COLUMNS]
 
     def _records(self, kind: str, summary: str, *, red: bool = False, details: dict[str, Any] | None = None) -> Any:
         return self._service.queries._records(

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 #: seconds that fits have to come to a safe point when the server stops
 STOPPING = 6.0
+#: bytes of a list of fits
+LISTED = m.MAX_HEADER * 3 // 4
 
 
 class TrainingService:
@@ -84,7 +86,7 @@ class TrainingService:
             case m.Fit():
                 await self._fit(request, body)
             case m.ListRuns():
-                await request.send(m.Runs(tuple(self.info(run, who) for run in self._seen(who))))
+                await request.send(self._list(who))
             case m.GetRun(run=ref):
                 await request.send(m.Run(self.info(self._find(ref, who), who)))
             case m.StopRun(run=ref):
@@ -121,6 +123,18 @@ class TrainingService:
             await self._pool.close()
 
     # -- who may see what
+
+    def _list(self, who: str) -> m.Runs:
+        """Return as many fits as fit into a message, the latest ones, oldest first."""
+        found: list[m.RunInfo] = []
+        size = 0
+        for run in reversed(self._seen(who)):
+            info = self.info(run, who)
+            size += len(msgspec.msgpack.encode(info))
+            if size > LISTED:
+                break
+            found.append(info)
+        return m.Runs(tuple(reversed(found)))
 
     def _seen(self, who: str) -> list[Run]:
         own = [r.facts.id for r in self.store.datasets.list() if r.facts.owner == who]
@@ -539,5 +553,5 @@ def fit_words(terms: Terms) -> str:
     spec = terms.spec
     optimizer = f"{spec.optimizer.kind} with a learning rate of {spec.optimizer.lr:g}"
     how = f"epsilon {shown(spec.epsilon)}" if spec.private else "without noise"
-    label = ", ".join(spec.labels[:3])
+    label = ", ".join(name[:80] for name in spec.labels[:3])
     return f"{terms.graph.parameters:,} numbers to tell {label}, {spec.steps:,} steps of {optimizer}, {how}"

@@ -140,6 +140,7 @@ class Store:
                 models, runs = Models(database, sealed.remove), Runs(database, sealed.remove)
                 runs.recover(now)
                 models.prune(now)
+                runs.prune()
                 sealed.sweep(datasets.files() | results.files() | histories.files() | models.files() | runs.files())
             except BaseException:
                 audit.close()

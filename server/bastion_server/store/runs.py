@@ -253,6 +253,16 @@ class Runs:
             connection.execute("DELETE FROM runs WHERE id = ?", (run,))
         self._remove(files)
 
+    def prune(self) -> int:
+        """Forget what fits without noise learned whose approval has ended; return how many files."""
+        with self._database.transaction() as connection:
+            gone = connection.execute(
+                "DELETE FROM run_files WHERE run IN (SELECT runs.id FROM runs JOIN grants ON grants.id = runs.grant_id"
+                " WHERE grants.ended <> '' AND runs.state NOT IN ('queued', 'running')) RETURNING file"
+            ).fetchall()
+        self._remove(gone)
+        return len(gone)
+
     def _remove(self, rows: Iterable[sqlite3.Row]) -> None:
         for row in rows:
             with contextlib.suppress(OSError):  # its key is gone with the row; swept away at the next start
