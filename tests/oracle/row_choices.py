@@ -34,7 +34,9 @@ class Choices(Ordered):
                 found += self.valued(Told(boundary.frame, leaf, target, limits, "stored", peers))
         if leaf.conditions:
             # the cell as it would be answered, and the condition within it
-            for stored in self.target(boundary.frame, cell, limits, ()):
+            near = self.target(boundary.frame, cell, limits, ())
+            direct, found = found, []
+            for stored in near:
                 if isinstance(stored, str):
                     continue
                 inside = selected(leaf, stored)
@@ -44,6 +46,8 @@ class Choices(Ordered):
                         found += self.valued(Told(boundary.frame, leaf, inside, limits, "own", peers))
                     elif target != "nobody":
                         found += self.valued(Told(boundary.frame, leaf, target, limits, "stored", peers))
+            # a cell that may not be told as itself is not what the condition picks from: that explanation comes first
+            found = direct + found if "own" in near else found + direct
             if self._leaves_few(boundary.frame, sorted(set(cell) - set(rows)), limits):
                 found += self.valued(Told(boundary.frame, leaf, cell, limits, "stored", peers))
         return found

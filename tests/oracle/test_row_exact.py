@@ -158,6 +158,14 @@ def test_what_the_audit_gives_instead_is_of_the_whole_as_well() -> None:
     assert w.rules(q, [{"a": sum(range(21, 60)), "b": sum(range(19))}]) == {"audit"}
 
 
+def test_who_meets_a_condition_of_the_whole_is_remembered() -> None:
+    """Those without a value do not show in the number, and are in the population."""
+    w = Watched(world(9, table()))
+    some = pl.col("town").is_in(pl.lit(["a"]))
+    w.ask(T.drop_nulls("debt").select(debt.filter(some).std()))
+    assert w.ask(T.filter(some).select(x=n)) == [{"x": 30}]
+
+
 # -- rows that a join repeats
 
 
