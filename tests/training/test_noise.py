@@ -31,14 +31,19 @@ def test_deviates_are_normal_in_the_middle_and_in_the_tails() -> None:
 
 
 def test_the_radius_is_exact_at_both_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    for high, low, expected in (
-        (0, 0, math.sqrt(2 * 129 * math.log(2))),
-        (2**64 - 1, 2**64 - 1, 2.0**-64),
-        (2**63, 0, math.sqrt(2 * math.log(2))),
-    ):
-        raw = np.array([high, low, 0], dtype="<u8").tobytes()
-        monkeypatch.setattr(noise.os, "urandom", lambda size, raw=raw: raw)
-        assert float(noise.normals(1)[0]) == pytest.approx(expected, rel=1e-12)
+    def drawn(high: int, low: int) -> float:
+        raw = {16: [high, 0], 8: [low]}
+        monkeypatch.setattr(noise.os, "urandom", lambda size: np.array(raw[size], dtype="<u8").tobytes())
+        return float(noise.normals(1)[0])
+
+    assert drawn(0, 0) == pytest.approx(math.sqrt(2 * 129 * math.log(2)), rel=1e-12)
+    assert drawn(2**64 - 1, 2**64 - 1) == pytest.approx(2.0**-64, rel=1e-12)
+    assert drawn(2**63, 0) == pytest.approx(math.sqrt(2 * math.log(2)), rel=1e-12)
+    # where the next bits begin to count, the two ways meet
+    for high in (2**54, 2**64 - 2**54):
+        one, two = drawn(high - 1, 2**63), drawn(high, 2**63)
+        assert one == pytest.approx(two, rel=1e-9)
+        assert one != 0
 
 
 def test_what_leaves_is_whole_steps_of_the_grid_with_the_deviation_that_was_asked_for() -> None:

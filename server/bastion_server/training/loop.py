@@ -65,6 +65,10 @@ class Fit:
             PlanError, InputError: model.*, fit.*.
         """
         check_spec(spec, graph)
+        if spec.device != "cpu":
+            # a graphics processor is reached by opening files and by calls to a driver, which the walls of a worker refuse
+            msg = f"This server trains on its processors, not on {spec.device!r}."
+            raise InputError(msg, code="fit.device", next_step='Leave device out, or write device="cpu".')
         self.graph, self.spec, self.memory = graph, spec, memory
         if graph.parameters * 64 > memory:
             _too_large(f"{graph.parameters:,} trained numbers", memory)
@@ -278,18 +282,22 @@ class _Sum:
     """A sum of float64 vectors, off by a last bit however many they are (Neumaier 1974)."""
 
     def __init__(self, length: int) -> None:
-        self._high = torch.zeros(length, dtype=torch.float64)
-        self._low = torch.zeros(length, dtype=torch.float64)
+        self._length = length
+        self._high: Tensor | None = None
+        self._low = torch.zeros(1, dtype=torch.float64)
 
     def add(self, part: Tensor) -> None:
         high = self._high
+        if high is None:
+            self._high = part
+            return
         total = high + part
         larger = high.abs() >= part.abs()
-        self._low += torch.where(larger, (high - total) + part, (part - total) + high)
+        self._low = self._low + torch.where(larger, (high - total) + part, (part - total) + high)
         self._high = total
 
     def value(self) -> Tensor:
-        return self._high + self._low
+        return torch.zeros(self._length, dtype=torch.float64) if self._high is None else self._high + self._low
 
 
 def _places(people: float) -> int:

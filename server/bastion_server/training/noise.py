@@ -17,8 +17,7 @@ the computed sum, rounded to whole steps of a grid h = clip / (GRID * sqrt(d)) i
 **Noise.** What is added is round(sigma * sensitivity / h * z) with z a normal deviate. For whole x, x + round(y) = round(x + y): the
 rounding is done to what the Gaussian mechanism gives for x, and costs nothing. All that leaves is whole numbers of h, so that the last
 bits of a float carry nothing (Mironov 2012). z is made by Box and Muller from the operating system's random numbers, 128 bits for the
-radius, so that it reaches to 13 deviations and its logarithm is exact at both ends; a deviate is within some 2**-50 of itself,
-far less than a step, so every whole number can come out, with its probability to about 1e-8 of itself.
+radius where it is large or small, so that it reaches to 13 deviations; a deviate is off by some 2**-43 of itself at most, far less than a step, so every whole number can come out, with its probability to about 1e-8 of itself.
 """
 
 from __future__ import annotations
@@ -28,6 +27,7 @@ import os
 from typing import Any
 
 import numpy as np
+import torch
 
 Numbers = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -39,6 +39,8 @@ PEOPLE = 1 << 22
 ERROR = 2.0**-10
 MARGIN = ERROR / 2 / PEOPLE
 _CHUNK = 1 << 19
+#: how near to 0 and to 1 (2**64) the first 64 bits of a uniform number need the next 64
+_END = np.uint64(1 << 54)
 
 
 def sensitivity(clip: float) -> float:
@@ -82,13 +84,29 @@ def on_grid(total: Numbers, clip: float) -> np.ndarray[Any, np.dtype[np.int64]]:
 def normals(count: int) -> Numbers:
     """Return normal deviates, from the operating system's random numbers."""
     pairs = (count + 1) // 2
-    high, low, angle = np.frombuffer(os.urandom(24 * pairs), dtype="<u8").reshape(3, pairs)
-    # u = (high + rest) / 2**64, in (0, 1); and 1 - u, both to the last bit of a float64 however small they are
-    rest = (low.astype(np.float64) + 0.5) * 2.0**-64
+    high, angle = np.frombuffer(os.urandom(16 * pairs), dtype="<u8").reshape(2, pairs)
+    # u in (0, 1): 53 of its bits are enough where it is near neither end
+    size = _log(((high >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53)
+    ends = np.flatnonzero((high + _END) < 2 * _END)
+    if len(ends):
+        size[ends] = _log_at_the_ends(high[ends])
+    radius = torch.from_numpy(size).mul_(-2).sqrt_()
+    turn = torch.from_numpy(((angle >> np.uint64(11)).astype(np.float64) + 0.5) * (2 * math.pi * 2.0**-53))
+    found: Numbers = torch.cat([radius * turn.cos(), radius * turn.sin()])[:count].numpy()
+    return found
+
+
+def _log(numbers: Numbers) -> Numbers:
+    found: Numbers = torch.from_numpy(numbers).log_().numpy()
+    return found
+
+
+def _log_at_the_ends(high: np.ndarray[Any, np.dtype[np.uint64]]) -> Numbers:
+    """Return log(u) for u of 128 bits, which begin with `high`: to the last bit of a float64 however near u is to 0 or 1."""
+    rest = (np.frombuffer(os.urandom(8 * len(high)), dtype="<u8").astype(np.float64) + 0.5) * 2.0**-64
     small = (high.astype(np.float64) + rest) * 2.0**-64
+    # 1 - u
     other = ((~high).astype(np.float64) + (1 - rest)) * 2.0**-64
     near_one = high >= np.uint64(1 << 63)
-    size = np.where(near_one, -np.log1p(-np.where(near_one, other, 0.0)), -np.log(small))
-    radius = np.sqrt(2 * size)
-    turn = (angle.astype(np.float64) + 0.5) * (2 * math.pi * 2.0**-64)
-    return np.concatenate([radius * np.cos(turn), radius * np.sin(turn)])[:count]
+    found: Numbers = np.where(near_one, np.log1p(-np.where(near_one, other, 0.0)), np.log(small))
+    return found
