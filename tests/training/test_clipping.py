@@ -111,6 +111,10 @@ def test_values_that_cancel_do_not_make_a_gradient_look_small() -> None:
     weights = [exported.weights[w.name] for w in exported.graph.weights]
     found = clipper.sums([row[None, None]], torch.ones(1, 1, 1), torch.ones(1, 1, dtype=torch.bool), weights, 0.5)
     assert float(found.sums[0].norm()) <= 0.5
+    # where a person's numbers cancel so far that their sum is not exact enough, they count for less
+    held = clipper.sums([row[None, None]], torch.ones(1, 1, 1), torch.ones(1, 1, dtype=torch.bool), weights, 0.5, 1e-12)
+    assert found.error > 1e-12 >= held.error > 0
+    assert 0 < float(held.sums[0].norm()) < 0.5
     # the gradient is (0, 1, 0, 0) three times: its norm is the root of three, found to nine digits
     free = clipper.sums([row[None, None]], torch.ones(1, 1, 1), torch.ones(1, 1, dtype=torch.bool), weights, 1e9)
     assert float(free.sums[0].norm()) == pytest.approx(3**0.5)

@@ -131,6 +131,7 @@ async def test_what_is_refused_says_why_and_the_worker_lives_on(pool: TrainingPo
         ("fit.columns", spec(labels=("name",)), graph, weights, None),
         ("fit.columns", spec(), graph, weights, table().with_columns(y=table()["y"].cast(str))),
         ("fit.nulls", spec(private=False), graph, weights, nulls.cast({"x1": float})),
+        ("fit.device", spec(device="cuda"), graph, weights, None),
         ("fit.loss", spec(loss="__import__"), graph, weights, None),
         ("fit.privacy", spec(clip=float("nan")), graph, weights, None),
     ):
