@@ -226,9 +226,10 @@ def test_a_fit_ends_where_its_data_changes(place: Place, line: FitLine) -> None:
 
 
 def test_an_exact_fit_is_approved_as_it_is_and_its_weights_wait(place: Place, line: FitLine) -> None:
-    plan, _ = place.table(guarded())
-    refused = line.fit(plan, spec())
+    refused = line.fit(place.table(guarded())[0], spec())
     assert isinstance(refused, m.Denial) and refused.rule == "training-no-budget"
+    plan, table = place.table(Policy(Policy.private(epsilon=1.0).safe_zone, Review(), unit="id"))
+    assert line.ask(m.RequestFit(plan, line.model(), spec(epsilon=0.5), "please")).code == "input.request.not-needed"
     made, model = exact(optimizer=Optimizer("sgd", 0.25)), line.model()
     denied = line.fit(plan, made, model)
     assert isinstance(denied, m.Denial) and (denied.outcome, denied.rule) == ("review", "training-exact")
@@ -250,7 +251,7 @@ def test_an_exact_fit_is_approved_as_it_is_and_its_weights_wait(place: Place, li
     assert line.ask(m.RequestFit(plan, model, made, "once more")).info.id == filed.id
     place.owner.approve(filed.id, may_read=False)
     # the approval is of this very fit
-    for other in (exact(optimizer=Optimizer("sgd", 0.3)), exact(), msgspec.structs.replace(made, steps=31), spec()):
+    for other in (exact(optimizer=Optimizer("sgd", 0.3)), exact(), msgspec.structs.replace(made, steps=31)):
         assert isinstance(line.fit(plan, other, model), m.Denial)
     assert isinstance(line.fit(plan, made, line.model(linear(mode="batch"))), m.Denial)
     assert isinstance(place.line(place.bob).fit(plan, made), m.Denial)
@@ -259,8 +260,10 @@ def test_an_exact_fit_is_approved_as_it_is_and_its_weights_wait(place: Place, li
     for ask in (m.GetWeights(run.id), m.TestRun(run.id, "accuracy")):
         assert line.ask(ask).rule == "owner-grant"
     assert line.fit(plan, made, model).info.id == run.id  # one approval, one model
+    assert not line.budget(table).void
     place.owner.approve_reading(filed.id)
     assert len(line.get(run.id).losses) == 3
+    assert "without noise" in line.budget(table).void  # before the first number of it was told
     metric = line.ask(m.TestRun(run.id, "accuracy"))
     assert not metric.noisy and metric.value > 0.8
     assert abs(numbers(line.both(m.GetWeights(run.id))[1])["w"]).max() > 0

@@ -73,6 +73,7 @@ class Fits:
 
     def __init__(self, store: Store, queries: QueryService, models: ModelService) -> None:
         self.store, self.queries, self.models = store, queries, models
+        self._reading = asyncio.Semaphore(2)
 
     async def terms(self, plan: bytes, model: str, spec: FitSpec, who: str, run: Run | None = None) -> Terms:
         """Return what a fit comes to. run: that it continues, whose model and noise it has.
@@ -82,7 +83,9 @@ class Fits:
         """
         kept = _own_model(run) if run is not None else self.models.find(model, who, time.time())
         subject, _ = await self.queries.subject(plan, who)
-        return await asyncio.to_thread(self._terms, subject, kept, spec, who, run)
+        # graphs are large and noise takes a search: two at a time, so that queries are not kept waiting
+        async with self._reading:
+            return await asyncio.to_thread(self._terms, subject, kept, spec, who, run)
 
     def _terms(self, subject: Subject, kept: KeptModel, spec: FitSpec, who: str, run: Run | None) -> Terms:
         graph = decode(kept.graph)

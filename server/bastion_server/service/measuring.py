@@ -20,7 +20,7 @@ from bastion_policy.private.accounting import MIN_RHO, Account, Cost
 from bastion_policy.private.budget import shown
 from bastion_policy.private.metrics import BINS, length_of, row_norm, value_of
 from bastion_policy.private.pricing import SMALLEST, gaussian_scale
-from bastion_policy.verdict import Finding, ReleaseNote
+from bastion_policy.verdict import Finding
 from bastion_wire import messages as m
 
 from bastion_server.channel.sessions import Incoming
@@ -146,7 +146,7 @@ class MeasuringService:
         metric = msgspec.msgpack.decode(kept, type=m.Metric)
         how = f"epsilon {shown(metric.epsilon)}" if metric.noisy else "by approval"
         if not metric.noisy:
-            await self._training.queries.private.exact(terms.subject, ReleaseNote(approved=True))
+            await self._training.leaves(run)
         await self._training.journal.write(
             about(
                 run.versions, now=time.time(), kind="outcome", who=who, plan_hash=run.plan_hash,

@@ -212,6 +212,7 @@ class Running:
             self._lost(step, count, stepped.loss)
             step, finite = stepped.step, stepped.finite
             self.run = replace(self.run, step=step, losses=tuple(self._losses))
+            await self._service.leaves(self.run)
             self._push()
             now = time.monotonic()
             due = now - saved > EPOCH_CHECKPOINT if step % self.epoch == 0 else now - max(saved, began) > CHECKPOINT
@@ -242,7 +243,7 @@ class Running:
         """Raise where it may not go on."""
         if self._stop is not None:
             raise self._stop
-        if not self._service.known(self.who):
+        if not (self._service.known(self.who) and self._service.is_mine(self.run, self.who)):
             raise Halted("train.stopped", "The key that started this fit was revoked.")
         try:
             self._service.queries.catalogue.check_unchanged(self.terms.subject, self.who)

@@ -17,7 +17,7 @@ from bastion_plan.errors import InputError, NotFound, ServerError
 from bastion_plan.models.fits import MAX_STEPS, FitSpec
 from bastion_policy.private.budget import shown
 from bastion_policy.private.subsampled import Mechanism, epsilon_of_fit
-from bastion_policy.verdict import Finding, Outcome, ReleaseNote, StaticVerdict
+from bastion_policy.verdict import Finding, Outcome, StaticVerdict
 from bastion_wire import messages as m
 
 from bastion_server.channel.sessions import Incoming
@@ -67,6 +67,9 @@ class TrainingService:
         self._live: dict[str, Running] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._beginning: dict[tuple[str, str, bytes], asyncio.Lock] = {}
+        #: exact fits of which it is on record that something left
+        self._told: set[str] = set()
+        self._resuming: dict[str, asyncio.Lock] = {}
         self._closing = False
 
     @property
@@ -86,9 +89,11 @@ class TrainingService:
             case m.Fit():
                 await self._fit(request, body)
             case m.ListRuns():
-                await request.send(self._list(who))
+                await request.send(await self._list(who))
             case m.GetRun(run=ref):
-                await request.send(m.Run(self.info(self._find(ref, who), who)))
+                run = self._find(ref, who)
+                await self.leaves(run)
+                await request.send(m.Run(self.info(run, who)))
             case m.StopRun(run=ref):
                 await request.send(m.Run(self.info(await self._stop(ref, who), who)))
             case m.ResumeRun():
@@ -124,11 +129,12 @@ class TrainingService:
 
     # -- who may see what
 
-    def _list(self, who: str) -> m.Runs:
+    async def _list(self, who: str) -> m.Runs:
         """Return as many fits as fit into a message, the latest ones, oldest first."""
         found: list[m.RunInfo] = []
         size = 0
         for run in reversed(self._seen(who)):
+            await self.leaves(run)
             info = self.info(run, who)
             size += len(msgspec.msgpack.encode(info))
             if size > LISTED:
@@ -140,7 +146,8 @@ class TrainingService:
         own = [r.facts.id for r in self.store.datasets.list() if r.facts.owner == who]
         return self.store.runs.list(requester=who, datasets=own, since=self.store.identities.since(who))
 
-    def _is_mine(self, run: Run, who: str) -> bool:
+    def is_mine(self, run: Run, who: str) -> bool:
+        """Whether who has the name now began a fit, not one who had it before."""
         return run.requester == who and run.created >= self.store.identities.since(who)
 
     def _owns(self, run: Run, who: str) -> bool:
@@ -150,13 +157,13 @@ class TrainingService:
     def _find(self, ref: str, who: str) -> Run:
         """Return a fit that one began, or that is on one's data. INVARIANT: others' are answered as what does not exist."""
         run = self._get(ref)
-        if run is None or not (self._is_mine(run, who) or self._owns(run, who)):
+        if run is None or not (self.is_mine(run, who) or self._owns(run, who)):
             raise missing(ref)
         return run
 
     def _mine(self, ref: str, who: str) -> Run:
         run = self._get(ref)
-        if run is None or not self._is_mine(run, who):
+        if run is None or not self.is_mine(run, who):
             raise missing(ref)
         return run
 
@@ -185,6 +192,16 @@ class TrainingService:
             return False
         return self.holds(run) if now else grant.ended in ("", "used")
 
+    async def leaves(self, run: Run) -> None:
+        """Before losses, metrics or weights without noise leave: where these people were promised noise, their budget says so."""
+        if run.spec.private or run.id in self._told or not self.readable(run):
+            return
+        records = [self.store.datasets.find(name) for name in run.versions]
+        reason = f"what a model learned without noise left by approval on {time.strftime('%Y-%m-%d', time.gmtime())}."
+        for domain in {r.facts.domain for r in records if r is not None}:
+            await asyncio.to_thread(self.store.ledger.void, domain, reason, time.time())
+        self._told.add(run.id)
+
     def info(self, run: Run, who: str, rate: float | None = None) -> m.RunInfo:
         """Return a fit as `who` may see it. INVARIANT: losses and metrics of an exact one are for whom it was approved to read."""
         live = self._live.get(run.id)
@@ -200,7 +217,7 @@ class TrainingService:
             tight=run.tight, delta=run.delta, noise=run.sigma, parameters=run.parameters,
             losses=tuple(loss for loss, _ in run.losses) if read else (),
             metrics=self._metrics(run) if read else {}, ended=run.ended, code=run.code, problem=run.problem, words=run.words,
-            approved=bool(run.grant), mine=self._is_mine(run, who),
+            approved=bool(run.grant), mine=self.is_mine(run, who),
         )  # fmt: skip
 
     def _metrics(self, run: Run) -> dict[str, Any]:
@@ -216,7 +233,8 @@ class TrainingService:
 
     def tell(self, run: Run, rate: float) -> None:
         """Tell who began a fit how far it is."""
-        self.push(run.requester, m.Push("run", run=self.info(run, run.requester, rate)))
+        if self.is_mine(run, run.requester):
+            self.push(run.requester, m.Push("run", run=self.info(run, run.requester, rate)))
 
     # -- beginning
 
@@ -253,8 +271,6 @@ class TrainingService:
             earlier = await asyncio.to_thread(self.store.runs.of_grant, grant.id)
             if earlier is not None and earlier.state == "done":
                 return earlier  # INVARIANT: an approval gives one trained model
-            if grant.may_read:
-                await self.queries.private.exact(terms.subject, ReleaseNote(approved=True))
         words = fit_words(terms)
         run = await asyncio.to_thread(
             lambda: self.store.runs.add(
@@ -391,7 +407,7 @@ class TrainingService:
         live, task = self._live.get(run.id), self._tasks.get(run.id)
         if live is None or task is None:
             return run
-        mine = self._is_mine(run, who)
+        mine = self.is_mine(run, who)
         live.stop("train.stopped", "It was stopped by hand." if mine else "It was stopped by the owner of the data.")
         if run.state == "queued":
             task.cancel()
@@ -399,7 +415,16 @@ class TrainingService:
         return self.store.runs.get(run.id)
 
     async def _resume(self, request: Incoming, body: m.ResumeRun) -> None:
-        who = request.principal.name
+        run = self._mine(body.run, request.principal.name)
+        lock = self._resuming.setdefault(run.id, asyncio.Lock())
+        try:
+            async with lock:
+                await self._resumed(request, body, request.principal.name)
+        finally:
+            if not lock.locked():
+                self._resuming.pop(run.id, None)
+
+    async def _resumed(self, request: Incoming, body: m.ResumeRun, who: str) -> None:
         run = self._mine(body.run, who)
         if run.active:
             await request.send(m.Run(self.info(run, who)))
@@ -432,8 +457,6 @@ class TrainingService:
         if run.id in self._tasks:
             await asyncio.wait([self._tasks[run.id]])
         grant = terms.grant
-        if grant is not None and grant.may_read and not spec.private:
-            await self.queries.private.exact(terms.subject, ReleaseNote(approved=True))
         await asyncio.to_thread(self.store.runs.resume, run.id, spec, grant.id if grant is not None else "")
         run = self.store.runs.get(run.id)
         self._start(replace(run, step=start), terms)
@@ -504,8 +527,7 @@ class TrainingService:
             if not self.readable(run, now=True):
                 await self.sealed(request, run)
                 return
-            subject, _ = await self.queries.subject(run.plan, who)
-            await self.queries.private.exact(subject, ReleaseNote(approved=True))
+            await self.leaves(run)
             await self._hand_out(request, run, kept, "by approval", "grant_used")
             used = await asyncio.shield(asyncio.to_thread(self.store.grants.use, grant.id, time.time()))
         if used.ended:
