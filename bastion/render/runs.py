@@ -40,7 +40,7 @@ def epoch_of(info: RunInfo) -> str:
 def progress_line(info: RunInfo) -> list[str]:
     """Return the parts of the line that says how far a fit is."""
     if info.state == "queued":
-        return ["waiting for its turn to train"]
+        return ["waiting to begin training"]
     share = f" {info.step / info.steps:.0%}" if info.steps else ""
     parts = [f"training{share}", epoch_of(info), f"step {info.step:,} of {info.steps:,}"]
     if info.rate > 0:

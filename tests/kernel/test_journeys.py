@@ -54,7 +54,7 @@ class Hall:
 @pytest.fixture(scope="module")
 def hall(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hall]:
     folder = tmp_path_factory.mktemp("hall")
-    names = ("olga", "tess", "saul", "clara", "covina", "frieda", "cora", "nora", "vito", "max")
+    names = ("olga", "tess", "saul", "clara", "covina", "frieda", "cora", "nora", "vito", "max", "tina", "theo", "cleo")
     olga, *users = (Identity.create(name, folder / "keys") for name in names)
     with start(folder / "server", owners=[olga], users=users) as server:
         profiles = {name: folder / f"{name}.toml" for name in names}
@@ -515,3 +515,44 @@ def test_visualisation_under_the_strict_profile(hall, monkeypatch):
     for cell in drawn - {"plot-axis", "plot-numbers"}:
         assert said[cell], f"nothing is drawn in {cell}"
     assert said["plot-axis"] == ""
+
+
+# ---- models -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("jupyter")
+def test_conversion(hall, monkeypatch):
+    hall.enter("tina", monkeypatch)
+    said = execute("06-conversion.ipynb", kernel="python3").text
+    assert "RemoteArray(shape=(None, 3), dtype=float64): stays on the server" in said["conv-tensor"]
+    assert said["conv-dtypes"].split("\n")[:2] == [
+        "int64 int64",
+        "fit.dtype - The column 'clinic' is String, and a model takes numbers.",
+    ]
+    assert "20% of the people for testing (seed 7), the part 'train'" in said["conv-split"]
+    assert "clinic=north" in said["conv-dataset"]
+    assert "0.0" in said["conv-budget"]
+    assert "patients" in said["conv-means"]
+
+
+@pytest.mark.usefixtures("jupyter")
+@pytest.mark.parametrize("name", ["17-credit.ipynb", pytest.param("13-text.ipynb", marks=pytest.mark.slow)])
+def test_a_model_is_trained_in_cells(hall, monkeypatch, name):
+    who, prefix = {"17-credit.ipynb": ("cleo", "credit"), "13-text.ipynb": ("theo", "text")}[name]
+    hall.enter(who, monkeypatch)
+    run = execute(name)
+    said = {cell.removeprefix(f"{prefix}-"): text for cell, text in run.text.items()}
+    assert "nothing has been spent for it yet" in said["model"]
+    assert ": done, " in said["fit"]
+    assert "differential privacy of a person" in said["get" if prefix == "credit" else "card2"]
+    accuracy = float(said["test"].split()[1])
+    if prefix == "text":
+        assert accuracy > 0.85
+        assert [row["prediction"] for row in run.tables["text-predict"].rows] == ["0", "1"]
+        return
+    assert accuracy > 0.6
+    assert "said 1" in said["confusion"]
+    assert ": done, " in said["resume"]
+    assert "credit-plot" in run.pictures
+    assert "adam, lr 0.05" in said["runs"]
+    assert run.tables["credit-predict"].columns == ["prediction", "output_0", "output_1"]

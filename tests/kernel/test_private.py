@@ -60,3 +60,47 @@ def test_a_cell_that_cannot_be_paid_for_says_what_is_left(kernel, voyage):
 def test_rows_are_refused_with_a_reason(kernel, voyage):
     reply = kernel.run('dataset("voyage").head(3)')
     assert "single people" in str(reply.messages) or "first or last rows" in str(reply.messages)
+
+
+def test_a_fit_shows_how_far_it_is_and_is_stopped_by_an_interrupt(kernel, voyage):
+    made = kernel.run(
+        'voyage = dataset("voyage")\nds = voyage.to_dataset(inputs=["Fare"], label="Survived").scale_by_bounds().split(0.2)\n'
+        "learner = RemoteLearner(nn.Sequential(nn.Linear(1, 4), nn.ReLU(), nn.Linear(4, 2)), ds.train, max_batch_size=100)\nlearner"
+    )
+    assert "RemoteLearner: loss cross_entropy" in made.result["text/plain"]
+    cell = kernel.send("learner.fit(nb_epochs=5_000, eps=2.0, people=700)", stop_on_error=False)
+    said, heard = "", 0
+    while "steps/s" not in said:  # the line beside the button
+        heard += 1
+        kernel.hear(cell, "comm_msg", heard, timeout=90)
+        said = str([m["content"] for m in kernel._early if m["msg_type"] == "comm_msg"])
+    assert " of 5000 ·" in said
+    assert "of 2 spent" in said
+    kernel.manager.interrupt_kernel()
+    (reply,) = kernel.collect([cell])
+    assert reply.status == "error"
+    assert "The fit was stopped at step" in reply.error
+    assert "learner.resume" in reply.error
+    assert kernel.run("learner.run.state").result["text/plain"] == "'stopped'"
+    listed = kernel.run("runs()").result
+    assert "stopped" in listed["text/plain"]
+    assert "<table>" in listed["text/html"]
+
+
+def test_a_fit_without_noise_is_asked_for_below_its_cell(kernel, stage):
+    made = (
+        'ds = dataset("titanic").fill_null(0).to_dataset(inputs=["Pclass", "Fare"], label="Survived")\n'
+        "exact = RemoteLearner(nn.Linear(2, 2), ds)\nexact.fit(people=800, nb_epochs=1)"
+    )
+    reply = kernel.run(made)
+    assert reply.status == "error"
+    shown = str(reply.shown)
+    assert "single rows" in shown
+    assert "Request access" in str(reply.messages)
+    assert "pending" in kernel.run('denied.request("to compare")').result["text/plain"]
+    (asked,) = [r for r in stage.owner.requests("pending") if r.reason == "to compare"]
+    assert "without noise" in asked.words
+    stage.owner.approve(asked, "Fine.")
+    done = kernel.run("denied.wait()")
+    assert ": done, " in done.result["text/plain"]
+    assert "the owner approved it" in kernel.run("exact.get_model()").result["text/plain"]

@@ -174,7 +174,9 @@ class _Hashed(RemoteTokenizer):
         return int(pl.Series([word]).hash(1).item()) % self.buckets + 1
 
     def _numbers(self, word: Any) -> Any:
-        return word.hash(1) % self.buckets + 1
+        from bastion.expr.toplevel import when
+
+        return when(word.is_null()).then(None).otherwise(word.hash(1) % self.buckets + 1)
 
     def __repr__(self) -> str:
         return f"RemoteTokenizer: words in {self.buckets:,} buckets"
