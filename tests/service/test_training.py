@@ -221,8 +221,23 @@ def test_a_fit_ends_where_its_data_changes(place: Place, line: FitLine) -> None:
     assert (ended.state, ended.code) == ("stopped", "train.changed")
     assert line.ask(m.ResumeRun(run, 5)).code == "input.dataset.changed"
     assert line.ask(m.TestRun(run, "accuracy")).code == "input.dataset.changed"
-    # what was paid for is one's own
+    # what was paid for is one's own, as long as the data is open to one
     assert numbers(line.both(m.GetWeights(run))[1])
+    place.owner.client.polars.delete_df(table)
+    assert line.ask(m.GetWeights(run)).code == "input.dataset.changed"
+
+
+def test_a_fit_is_forgotten_while_it_runs(place: Place, line: FitLine) -> None:
+    plan, table = place.table()
+    run = line.fit(plan, spec(steps=LONG, rate=0.01)).info.id
+    line.until(run, step=2)
+    assert isinstance(line.ask(m.DeleteRun(run)), m.Done)
+    assert line.ask(m.GetRun(run)).code == "missing.run"
+    assert line.budget(table).spent > 0
+    # the next one is not kept waiting by what is left of it, and nothing of either stays open
+    assert line.done(plan, spec(epsilon=1.0)).state == "done"
+    links = [os.readlink(link) for link in Path(f"/proc/{place.server.pid}/fd").iterdir() if link.is_symlink()]
+    assert not [link for link in links if any(name in link for name in ("memfd:rows", "memfd:weights", "memfd:answer"))]
 
 
 def test_an_exact_fit_is_approved_as_it_is_and_its_weights_wait(place: Place, line: FitLine) -> None:

@@ -38,6 +38,19 @@ class TrainingSettings:
     runs: int = 500
 
 
+def able() -> None:
+    """Check that this server can train at all.
+
+    Raises:
+        ServerError: train.missing.
+    """
+    from bastion_server.training.lease import missing
+
+    error = missing()
+    if error is not None:
+        raise error
+
+
 class ModelService:
     """Models by sender. Implements the channel's uploads of models."""
 
@@ -45,16 +58,20 @@ class ModelService:
         self.store, self.settings = store, settings
         self._coming: dict[str, list[int]] = {}  # announced sizes under way, by identity
         self._swept = 0.0
+        self._reading = asyncio.Semaphore(1)
 
     async def begin(self, request: Incoming) -> ModelSink:
         """Check a model's graph and the room for its weights.
 
         Raises:
-            PlanError: model.graph, model.mixes. InputError: model.size, model.room.
+            PlanError: model.graph, model.mixes. InputError: model.size, model.room. ServerError: train.missing.
         """
         body, who = request.body, request.principal.name
         assert isinstance(body, ModelBegin)
-        graph = await asyncio.to_thread(decode, body.graph)
+        able()
+        # INVARIANT: one at a time: hostile bytes may take fifty times their length while they are read
+        async with self._reading:
+            graph = await asyncio.to_thread(decode, body.graph)
         self._check_size(graph, body.size)
         await self.sweep()
         count, held = await asyncio.to_thread(self.store.models.room, who)

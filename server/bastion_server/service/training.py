@@ -25,7 +25,7 @@ from bastion_server.service.fit_requests import file_fit
 from bastion_server.service.fits import SPENT, Fits, Terms, outcome_of, steps_within
 from bastion_server.service.journal import Journal, about
 from bastion_server.service.measuring import MeasuringService
-from bastion_server.service.models import ModelService, TrainingSettings
+from bastion_server.service.models import ModelService, TrainingSettings, able
 from bastion_server.service.running import FAILED_PROBLEM, Running, rows_file
 from bastion_server.store import Grant, Store
 from bastion_server.store.binding import binding
@@ -243,6 +243,7 @@ class TrainingService:
         if body.mode not in ("run", "summarize"):
             msg = f"There is no mode {body.mode[:40]!r} of a fit."
             raise InputError(msg, code="input.mode", next_step='Use "run" or "summarize".')
+        able()
         terms = await self.fits.terms(body.plan, body.model, body.spec, who)
         if body.mode == "summarize":
             await request.send(self.summary(terms, who))
@@ -294,11 +295,7 @@ class TrainingService:
         task.add_done_callback(ended)
 
     def _check_able(self) -> None:
-        from bastion_server.training.lease import missing as torch_missing
-
-        error = torch_missing()
-        if error is not None:
-            raise error
+        able()
         if self._closing:
             raise ServerError(
                 "The server is shutting down.", code="server.worker.closed", next_step="Try again when it is back."
