@@ -11,6 +11,7 @@ from bastion_plan.errors import InputError
 
 from bastion.client import connection as own
 from bastion.client.endpoints import DEFAULT_PORT
+from bastion.client.training.torch_client import TorchClient
 from bastion.compat.frames import FetchableLazyFrame, RemoteLazyFrame
 from bastion.compat.identities import Identity
 
@@ -59,13 +60,18 @@ class Client(own.Client):
 
     def __init__(self, connection: Connection) -> None:
         self.polars = BastionLabPolars(connection)
+        self.torch = TorchClient(connection)
 
     def __getattr__(self, name: str) -> NoReturn:
-        if name in ("torch", "linfa", "tokenizers", "converter", "_converter"):
-            msg = f"client.{name} is about training, which is not part of this version."
-            raise InputError(
-                msg, code="input.training", next_step="Aggregate and fetch; models are trained on what you fetched."
-            )
+        steps = {
+            "linfa": 'Write the model in torch: client.torch.RemoteLearner(nn.Linear(6, 1), ds, loss="l2").',
+            "tokenizers": 'Write RemoteTokenizer.from_file("tokenizer.json"), from bastionlab.tokenizers.',
+            "converter": "Write frame.to_array(), or array.to_tensor().",
+            "_converter": "Write frame.to_array(), or array.to_tensor().",
+        }
+        if name in steps:
+            msg = f"client.{name} is not part of this version of training."
+            raise InputError(msg, code="input.training", next_step=steps[name])
         raise AttributeError(name)
 
 

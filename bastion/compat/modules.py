@@ -18,14 +18,25 @@ NAMES = {
     "bastionlab.polars.policy": "bastion.compat.policy",
     "bastionlab.polars.client": "bastion.compat.polars",
     "bastionlab.polars.remote_polars": "bastion.compat.polars",
+    **dict.fromkeys(
+        (
+            "bastionlab.torch",
+            "bastionlab.torch.data",
+            "bastionlab.torch.learner",
+            "bastionlab.torch.optimizer_config",
+            "bastionlab.torch.remote_torch",
+            "bastionlab.torch.client",
+            "bastionlab.converter",
+            "bastionlab.tokenizers",
+        ),
+        "bastion.compat.torch",
+    ),
     # of another room: taken by name only, where it is installed
     "bastionlab_server": "bastion_server.bastionlab",
 }
 #: modules that there were, and why they are not here
 _ABSENT = {
-    "torch": "Training is not part of this version.",
-    "linfa": "Training is not part of this version.",
-    "tokenizers": "Training is not part of this version.",
+    "linfa": "Its models are not part of this version; layers of torch are (bastionlab.torch).",
     "config": "Settings are arguments of Connection, and the saved profile.",
 }
 
@@ -43,7 +54,9 @@ class _Alias(Loader):
 class _Finder(MetaPathFinder):
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
         if name in NAMES:
-            return ModuleSpec(name, _Alias(), is_package=name in ("bastionlab", "bastionlab.polars"))
+            return ModuleSpec(
+                name, _Alias(), is_package=name in ("bastionlab", "bastionlab.polars", "bastionlab.torch")
+            )
         if name.startswith("bastionlab."):
             why = _ABSENT.get(name.split(".")[1], "This part of BastionLab is not here.")
             msg = f"There is no {name!r}. {why}"

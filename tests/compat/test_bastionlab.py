@@ -120,6 +120,10 @@ def rates(frame: Any) -> Any:
             "bastionlab.polars.policy",
             "Policy Aggregation AtLeastNof UserId TrueRule FalseRule Rule Log Review Reject DEFAULT_POLICY",
         ),
+        ("bastionlab.torch", "RemoteDataset RemoteLearner RemoteTensor"),
+        ("bastionlab.torch.optimizer_config", "Adam SGD"),
+        ("bastionlab.converter", "RemoteArray"),
+        ("bastionlab.tokenizers", "RemoteTokenizer"),
         ("bastionlab_server", "start stop BastionLabServer"),
     ],
 )
@@ -129,8 +133,8 @@ def test_modules(module: str, names: str) -> None:
 
 
 def test_parts_that_are_not_here_say_so() -> None:
-    with pytest.raises(ModuleNotFoundError, match="Training is not part"):
-        importlib.import_module("bastionlab.torch")
+    with pytest.raises(ModuleNotFoundError, match="layers of torch are"):
+        importlib.import_module("bastionlab.linfa")
     with pytest.raises(ModuleNotFoundError, match="not here"):
         importlib.import_module("bastionlab.nonsense")
 
@@ -182,8 +186,17 @@ def test_an_identity_that_is_not_known(server: Any, port: int) -> None:
         Connection("localhost", port, identity=Identity.create("fake_scientist"))
 
 
-def test_training_is_not_here(connection: Any) -> None:
-    for name in ("torch", "_converter"):
+def test_arrays_tensors_and_datasets_as_they_were(connection: Any) -> None:
+    from bastionlab.polars import train_test_split
+    from bastionlab.torch import RemoteDataset
+
+    frame = send(connection)
+    x, y = frame.select(["Age", "Fare"]).to_array(), frame.select("Survived").to_array()
+    train_x, test_x, train_y, test_y = train_test_split(x, y, test_size=0.2, shuffle=True, random_state=1)
+    assert (train_x.to_tensor().to("float32").dtype, test_x.shape, test_y.shape) == ("float32", (None, 2), (None, 1))
+    made = RemoteDataset(inputs=[train_x.to_tensor()], labels=train_y.to_tensor(), name="titanic")
+    assert (made.name, made.inputs, made.labels) == ("titanic", [["Age", "Fare"]], ["Survived"])
+    for name in ("tokenizers", "_converter", "linfa"):
         with pytest.raises(BastionError, match="training"):
             getattr(connection.client, name)
 
