@@ -14,7 +14,7 @@ import msgspec
 import pytest
 import zmq
 from bastion_plan.models import graph as graphs
-from bastion_plan.models.fits import Optimizer, Split
+from bastion_plan.models.fits import Optimizer, Schedule, Split
 from bastion_policy.model import Aggregation, Policy, Review
 from bastion_server import start
 from bastion_server.process import Handle
@@ -245,7 +245,8 @@ def test_an_exact_fit_is_approved_as_it_is_and_its_weights_wait(place: Place, li
     assert isinstance(refused, m.Denial) and refused.rule == "training-no-budget"
     plan, table = place.table(Policy(Policy.private(epsilon=1.0).safe_zone, Review(), unit="id"))
     assert line.ask(m.RequestFit(plan, line.model(), spec(epsilon=0.5), "please")).code == "input.request.not-needed"
-    made, model = exact(optimizer=Optimizer("sgd", 0.25)), line.model()
+    made = exact(optimizer=Optimizer("sgd", 0.25, momentum=0.5), schedule=Schedule("step", period=20, gamma=0.5))
+    model = line.model()
     denied = line.fit(plan, made, model)
     assert isinstance(denied, m.Denial) and (denied.outcome, denied.rule) == ("review", "training-exact")
     filed = line.ask(m.RequestFit(plan, model, made, "for the study")).info
@@ -254,7 +255,8 @@ def test_an_exact_fit_is_approved_as_it_is_and_its_weights_wait(place: Place, li
     for word in (
         "linear 1",
         "8 numbers",
-        "learning rate 0.25",
+        "learning rate 0.25, momentum 0.5",
+        "step, period 20, gamma 0.5",
         "30 steps",
         "3 epochs",
         "64",

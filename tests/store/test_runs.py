@@ -70,6 +70,17 @@ def test_paying_and_charging_are_one(store: Store) -> None:
     assert store.ledger.standing("d-1").answers == 0
 
 
+def test_a_thousand_tiny_fits_cost_as_much_as_one_of_as_many_steps(store: Store) -> None:
+    one, cap = Mechanism(0.1, 2.0, 1), Cost(10**12)
+    with store.transaction():
+        for i in range(1000):
+            charge = {"d-1": Charge(Cost(0, 0, (one,)), cap, 4.0)}
+            store.ledger.spend(charge, epsilon=0.0, plan_hash=f"f{i}", requester="alice", now=1.0)
+    spent = store.ledger.standing("d-1").spent
+    assert spent.steps == (Mechanism(0.1, 2.0, 1000),)
+    assert spent.at(4.0).rho >= Mechanism(0.1, 2.0, 1000).divergence(4.0) / 4.0 / 1e-12
+
+
 def test_a_fit_is_bound_and_only_grows(store: Store) -> None:
     run = add(store)
     store.runs.pay(run.id, 50, ("d-1",), 0.5)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 from bastion_plan.errors import BastionError, InputError
+from bastion_plan.models.fits import Optimizer, Schedule
 from bastion_policy.code import plan_code
 from bastion_policy.verdict import Finding
 from bastion_policy.words import plan_words
@@ -110,13 +111,8 @@ def lines_of(terms: Terms) -> tuple[str, ...]:
     counts = Counter(node.op for node in graph.nodes)
     ops = ", ".join(f"{name} {count}" for name, count in counts.most_common(_NAMED))
     frozen = sum(w.count for w in graph.weights if not w.trained)
-    optimizer = f"optimiser: {made.kind}, learning rate {made.lr:g}"
-    if made.kind == "sgd" and made.momentum:
-        optimizer += f", momentum {made.momentum:g}"
-    if made.weight_decay:
-        optimizer += f", weight decay {made.weight_decay:g}"
-    schedule = spec.schedule
-    optimizer += f"; schedule: {schedule.kind}" + (f", {schedule.warmup} steps of warm-up" if schedule.warmup else "")
+    schedule = f"{spec.schedule.kind}{_changed(spec.schedule)}"
+    optimizer = f"optimiser: {made.kind}, learning rate {made.lr:g}{_changed(made, 'lr')}; schedule: {schedule}"
     epochs = f"{spec.steps:,} steps"
     if spec.epoch:
         epochs += f", {spec.steps / spec.epoch:.3g} epochs of {spec.epoch:,}"
@@ -144,6 +140,14 @@ def lines_of(terms: Terms) -> tuple[str, ...]:
         else "rows: by person",
         leaving,
     )
+
+
+def _changed(made: Optimizer | Schedule, *shown: str) -> str:
+    """Return what else is not as it is by itself."""
+    usual = type(made)()
+    names = [name for name in made.__struct_fields__ if name not in ("kind", *shown)]
+    parts = [f", {name} {getattr(made, name)}" for name in names if getattr(made, name) != getattr(usual, name)]
+    return "".join(parts)
 
 
 def _some(names: tuple[str, ...]) -> str:

@@ -321,7 +321,7 @@ class TrainingService:
             return None
         if terms.finding is not None or terms.account is None or terms.rows is None:
             return terms.finding
-        steps = terms.spec.steps - (run.step - run.credit if run is not None else 0)
+        steps = terms.spec.steps - (run.step + run.credit if run is not None else 0)
         mechanism = Mechanism(terms.spec.rate, terms.sigma, max(1, steps))
         domains = self.fits.domains(terms.subject, terms.rows)
         if self.fits.affordable(self.fits.charges_of(domains, mechanism)):

@@ -424,6 +424,17 @@ def test_memory_is_counted_before_any_is_taken(court: Court, node: Node) -> None
     assert court.spent == before
 
 
+def test_a_little_memory_is_there_for_the_same_operations(court: Court) -> None:
+    """The same graph with a hundred numbers where there was a terabyte: it is trained."""
+    nodes = (
+        Node("zeros", ((100,), None)), Node("sum", (Ref(2), None, False)), Node("mul", (Ref(3), 0.0)),
+        Node("linear", (Ref(0), Ref(1), None)), Node("add", (Ref(5), Ref(4), 1)),
+    )  # fmt: skip
+    made = Graph("sample", (Tensor("x", (1,)),), (Tensor("w", (1, 1)),), nodes, 6)
+    run, _ = court.private(everybody, fit(), (made, safetensors({"w": np.zeros((1, 1))})))
+    assert run.state == "done", run
+
+
 def test_uploads_are_as_announced_and_have_their_room(court: Court) -> None:
     """Announces a terabyte, sends more or less than it said, and something else than it said."""
     graph, weights = linear()
