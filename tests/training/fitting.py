@@ -6,6 +6,7 @@ import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -55,6 +56,11 @@ def sent(module: nn.Module, features: int = 4, mode: str = "sample") -> tuple[Gr
     return exported.graph, to_bytes({w.name: exported.weights[w.name].contiguous() for w in exported.graph.weights})
 
 
+@lru_cache
+def _usual(features: int, mode: str) -> tuple[Graph, bytes]:
+    return sent(mlp(features), features, mode)
+
+
 def spec(features: int = 4, **changed: Any) -> FitSpec:
     """A private fit by cross entropy."""
     settings: dict[str, Any] = {
@@ -85,6 +91,6 @@ def fit(
 ) -> Fit:
     """A fit in this process, without walls."""
     width = len(made.inputs[0])
-    graph, weights = sent(module or mlp(width), width, mode)
+    graph, weights = sent(module, width, mode) if module else _usual(width, mode)
     with opened(frame) as path:
         return Fit(graph, made, path, more.pop("weights", weights), KEY, memory, **more)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import sys
+from functools import lru_cache
 from pathlib import Path
 
 import pytest
@@ -36,10 +37,15 @@ def data(row: Tensor, width: int) -> tuple[Tensor, Tensor, Tensor]:
 def ours(
     module: nn.Module, row: Tensor, bound: float, rows: Tensor, labels: Tensor, there: Tensor
 ) -> tuple[Clipped, list[str]]:
+    clipper, weights = prepared(module, row)
+    return clipper.sums([rows], labels, there, weights, bound), [w.name for w in clipper.graph.weights if w.trained]
+
+
+@lru_cache(maxsize=1)
+def prepared(module: nn.Module, row: Tensor) -> tuple[Clipper, list[Tensor]]:
     exported = export(module, [row])
     clipper = Clipper(exported.graph, measure(exported.graph, most=1 << 30), loss)
-    weights = [exported.weights[w.name] for w in exported.graph.weights]
-    return clipper.sums([rows], labels, there, weights, bound), [w.name for w in exported.graph.weights if w.trained]
+    return clipper, [exported.weights[w.name] for w in exported.graph.weights]
 
 
 def one_by_one(module: nn.Module, rows: Tensor, labels: Tensor, there: Tensor) -> list[dict[str, Tensor]]:
