@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from bastion_magics.status import StatusLine
 
 T = TypeVar("T")
+STOPPING = 6.0  #: seconds that what was stopped may take to end
 EVERY = 0.25  #: seconds after which a cell that waits shows how far it is, and looks whether the connection was lost or is back
 
 
@@ -72,7 +73,17 @@ class Session:
         Raises:
             Interrupted: it was stopped.
         """
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        begun: list[asyncio.Task[Any]] = []
+
+        async def watched() -> T:
+            begun.append(asyncio.current_task())  # type: ignore[arg-type]
+            return await work
+
+        def stop() -> None:
+            """Cancel the work itself: what it says on its way out is heard, as of a fit how far it came."""
+            self._loop.call_soon_threadsafe(lambda: begun[0].cancel() if begun else future.cancel())
+
+        future = asyncio.run_coroutine_threadsafe(watched(), self._loop)
         try:
             while True:
                 try:
@@ -82,8 +93,11 @@ class Session:
                         raise
                     self.say_news()
                     if self.status is not None:
-                        self.status.tick(future.cancel)
+                        self.status.tick(stop)
         except (KeyboardInterrupt, CancelledError):
+            stop()
+            with suppress(CancelledError, TimeoutError):
+                return future.result(STOPPING)
             future.cancel()
             msg = "The cell was stopped."
             raise Interrupted(msg, code="interrupted.cell") from None
