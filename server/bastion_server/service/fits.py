@@ -33,6 +33,8 @@ from bastion_server.store.sealed import SealedRef
 if TYPE_CHECKING:
     from bastion_server.service.queries import QueryService
 
+#: bytes that the rows of a fit may come to, and rows
+MAX_SIZE, MAX_PEOPLE = 1 << 30, 1 << 25
 EXACT = "training-exact"
 SPENT = "guard.budget.spent"
 _FIX = "Ask the owner for this very fit, with request_access: model, optimiser, batches and columns are shown."
@@ -116,6 +118,7 @@ class Fits:
             rows = rows_for(terms.subject.bound, terms.subject.facts, rule.max_rows, terms.spec)
         except Refused as refused:
             return replace(terms, outcome="refuse", finding=refused.finding)
+        _check_size(terms, rule.max_rows)
         account = Account(rule.epsilon, rule.delta)
         sigma = run.sigma if run is not None else self._sigma(terms.spec, account)
         return replace(terms, rows=rows, account=account, sigma=sigma)
@@ -221,6 +224,33 @@ def steps_within(epsilon: float, spec: FitSpec, run: Run, most: int) -> int:
         else:
             high = middle - 1
     return low
+
+
+def _check_size(terms: Terms, max_rows: int) -> None:
+    """Check that the rows of a fit fit into a worker, however many of them its filters leave.
+
+    INVARIANT: whether a fit runs does not depend on whom its plan chooses. What is looked at is how large its tables are, to a
+    power of two, so that no plan finds out more than that.
+
+    Raises:
+        InputError: fit.size.
+    """
+    subject, schema = terms.subject, terms.subject.bound.schema
+    records = [r for r in subject.records.values() if r.private is not None and r.sealed is not None]
+    grown = max_rows ** max(0, len(records) - 1)
+    rows = grown * max((_power(r.private.rows) for r in records if r.private is not None), default=1)
+    held = grown * max((_power(r.sealed.size) for r in records if r.sealed is not None), default=1)
+    size = sum(held if schema[name].is_nested else 8 * rows for name in terms.spec.columns) + 48 * rows
+    if size > MAX_SIZE or rows > MAX_PEOPLE:
+        raise InputError(
+            "The rows of this fit are more than this server trains on.", code="fit.size",
+            reason=f"They may come to {size >> 20:,} MB; {MAX_SIZE >> 20:,} MB are allowed.",
+            next_step="Use fewer columns, or ask the owner for a smaller table.",
+        )  # fmt: skip
+
+
+def _power(number: int) -> int:
+    return 1 << max(0, number - 1).bit_length()
 
 
 def _noise_rule(policy: Policy, who: str) -> DifferentialPrivacy | None:

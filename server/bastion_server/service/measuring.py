@@ -27,7 +27,7 @@ from bastion_server.channel.sessions import Incoming
 from bastion_server.service.fits import SPENT, Terms
 from bastion_server.service.journal import about
 from bastion_server.service.latency import paced
-from bastion_server.service.running import open_words
+from bastion_server.service.running import nobody, open_words
 from bastion_server.store import Charge, Overspent
 from bastion_server.store.runs import Run, RunFile
 
@@ -208,12 +208,33 @@ class MeasuringService:
                         summary=f"failed: {error.code}; {body.metric} of fit {run.id} answered with noise as if nobody were there",
                     )
                 )  # fmt: skip
-                counts = (0,) * length_of(body.metric, 2)
+                counts = ()
             finally:
                 for file in (rows, fd):
                     if file >= 0:
                         os.close(file)
+        if not counts:
+            counts = await self._of_nobody(run, terms, weights, body, bound, who)
         return await asyncio.to_thread(_drawn, counts, terms, body, bound, epsilon, rho)
+
+    async def _of_nobody(
+        self, run: Run, terms: Terms, weights: RunFile, body: m.TestRun, bound: float, who: str
+    ) -> tuple[int, ...]:
+        """Return the counts that a table without anybody has: as many as with somebody."""
+        training = self._training
+        async with training.turn(who), await training.pool.acquire(who, label=f"{body.metric} of nobody") as lease:
+            rows, fd = nobody(terms), -1
+            try:
+                fd = await asyncio.to_thread(self._store.sealed.load_into_memfd, weights.sealed, "weights")
+                key = training.split_key(terms)
+                await lease.load(run.graph, run.spec, key, rows, fd, memory=training.settings.memory)
+                return (await lease.evaluate(body.metric, body.part, bound)).counts
+            except BastionError:
+                return (0,) * length_of(body.metric, 2)
+            finally:
+                for file in (rows, fd):
+                    if file >= 0:
+                        os.close(file)
 
 
 def _drawn(

@@ -1,7 +1,10 @@
 """One fit while it runs: rows and model into a training worker, steps that were paid before, checkpoints, an end.
 
 What fails, and what that tells. What is wrong with a model or a description is told, and costs nothing. Everything else that
-happens once the rows are read may depend on them: by then steps are paid, and only the owner's log says what it was.
+happens once the rows are read may depend on them, and whether it happened would tell of them without noise. So a private fit that
+fails (memory, time, a worker that died) goes on as if nobody were in the table: the same steps, the same price, noise alone. Nothing
+says so to who began it; the owner finds a red line in the log. As for queries (private.py), this is what is left of a risk, not
+a way of working: what rows hold is not to make a fit fail in the first place (data.py, clipping.py), and how many there are neither (fits.py).
 
 INVARIANT: steps are on the ledger before a worker is asked for them, and nothing is paid back: not after a crash, not where the
 fit is stopped. Losses, progress and weights leave by `info` and `GetWeights` alone.
@@ -10,18 +13,23 @@ fit is stopped. Losses, progress and weights leave by `info` and `GetWeights` al
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import time
+from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import polars as pl
 from bastion_plan.errors import BastionError, InputError
+from bastion_policy.private.rows import PLACE, UNIT
 from bastion_policy.private.subsampled import Mechanism, epsilon_of_fit
 from bastion_policy.verdict import ReleaseNote
 
 from bastion_server.channel.failures import log_incident
+from bastion_server.engine.dtypes import to_polars
 from bastion_server.service.fits import Terms
 from bastion_server.service.latency import leaves_after, timed
 from bastion_server.service.queries import _measured
@@ -33,6 +41,7 @@ from bastion_server.workers import memfd
 if TYPE_CHECKING:
     from bastion_server.service.training import TrainingService
     from bastion_server.training.lease import TrainingLease
+    from bastion_server.training.messages import Stepped
 
 #: steps that are paid at once at least, where so many are left
 INSTALMENT = 50
@@ -40,6 +49,8 @@ INSTALMENT = 50
 CHUNK, PUSH = 0.5, 0.25
 #: seconds after which a checkpoint is kept at the end of an epoch, and anywhere
 EPOCH_CHECKPOINT, CHECKPOINT = 5.0, 30.0
+#: seconds between two looks at whether a fit may go on while its worker is at a step, and that a step has to come to an end by then
+WATCH, GRACE = 1.0, 15.0
 #: losses that are shown of one fit, and columns that the log names
 MAX_LOSSES, MAX_COLUMNS = 1000, 200
 FAILED_PROBLEM = (
@@ -73,6 +84,7 @@ class Running:
         self._losses = list(run.losses)
         self._stop: Halted | None = None
         self._lease: TrainingLease | None = None
+        self._nobody = False
         self._pushed = 0.0
         self._domains = service.fits.domains(terms.subject, _rows(terms)) if run.spec.private else ()
         self.epoch = max(run.spec.epoch or run.spec.steps, -(-run.spec.steps // MAX_LOSSES))
@@ -138,52 +150,60 @@ class Running:
     # -- the way
 
     async def _train(self) -> None:
-        label = f"fit {self.run.id} by {self.who}"
         async with self._service.turn(self.who):
             self._check()
-            async with await self._service.pool.acquire(self.who, label=label) as lease:
-                self._lease = lease
-                await asyncio.to_thread(self._store.runs.begin, self.run.id, self.run.step)
-                self.run = self._store.runs.get(self.run.id)
-                self._push(last=True)
-                step = await self._loaded(lease)
-                try:
-                    step, finite = await self._steps(lease, step)
-                except Halted:
-                    await self._kept(lease, self.run.step)
+            try:
+                await self._attempt()
+            except BastionError as error:
+                if not self.run.spec.private or open_words(error) or self._stop is not None:
                     raise
-                if not finite:
-                    raise InputError(
-                        "The weights are no numbers any more.", code="train.diverged", reason="The learning rate is too high.",
-                        next_step="Use a smaller learning rate, then fit again.",
-                    )  # fmt: skip
-                await self._kept(lease, step)
+                # INVARIANT: whether a private fit fails is no answer: it goes on, and looks the same
+                words = f"failed: {error.code}; fit {self.run.id} goes on with noise as if nobody were there"
+                await self._service.journal.write(self._records("note", words, red=True))
+                self._nobody = True
+                await self._attempt()
+
+    async def _attempt(self) -> None:
+        label = f"fit {self.run.id} by {self.who}"
+        async with await self._service.pool.acquire(self.who, label=label) as lease:
+            self._lease = lease
+            await asyncio.to_thread(self._store.runs.begin, self.run.id, self.run.step)
+            self.run = self._store.runs.get(self.run.id)
+            self._push(last=True)
+            step = await self._loaded(lease)
+            if self._nobody and step < self.run.step:
+                # without anybody's rows: steps that tell nothing, and that were paid when they were done before
+                step = (await lease.steps(self.run.step - step, self.run.sigma)).step
+            try:
+                step, finite = await self._steps(lease, step)
+            except Halted:
+                await self._kept(lease, self.run.step)
+                raise
+            if not finite:
+                raise InputError(
+                    "The weights are no numbers any more.", code="train.diverged", reason="The learning rate is too high.",
+                    next_step="Use a smaller learning rate, then fit again.",
+                )  # fmt: skip
+            await self._kept(lease, step)
 
     async def _loaded(self, lease: TrainingLease) -> int:
-        """Bring rows and model into the worker; returns the step it is at.
-
-        INVARIANT: a failure that may depend on the rows is told only once steps are paid.
-        """
+        """Bring rows and model into the worker; returns the step it is at."""
         run, store = self.run, self._store
+        label = f"rows of fit {run.id} by {self.who}"
+        rows = nobody(self.terms) if self._nobody else await self._service.rows(self.terms, self.who, label)
         try:
-            rows = await self._service.rows(self.terms, self.who, f"rows of fit {run.id} by {self.who}")
+            file = store.runs.file(run.id, "checkpoint")
+            ref = file.sealed if file is not None else self.terms.model.sealed
+            weights = await asyncio.to_thread(store.sealed.load_into_memfd, ref, "weights")
             try:
-                file = store.runs.file(run.id, "checkpoint")
-                ref = file.sealed if file is not None else self.terms.model.sealed
-                weights = await asyncio.to_thread(store.sealed.load_into_memfd, ref, "weights")
-                try:
-                    loaded = await lease.load(
-                        run.graph, run.spec, self._service.split_key(self.terms), rows, weights,
-                        memory=self._service.settings.memory, checkpoint=file is not None,
-                    )  # fmt: skip
-                finally:
-                    os.close(weights)
+                loaded = await lease.load(
+                    run.graph, run.spec, self._service.split_key(self.terms), rows, weights,
+                    memory=self._service.settings.memory, checkpoint=file is not None,
+                )  # fmt: skip
             finally:
-                os.close(rows)
-        except BastionError as error:
-            if run.spec.private and not open_words(error):
-                await self._pay(min(INSTALMENT, run.spec.steps))
-            raise
+                os.close(weights)
+        finally:
+            os.close(rows)
         return loaded.step
 
     async def _steps(self, lease: TrainingLease, step: int) -> tuple[int, bool]:
@@ -201,7 +221,7 @@ class Running:
                 count = min(count, self._ahead)
                 self._ahead -= count
             started = time.monotonic()
-            stepped = await lease.steps(count, run.sigma)
+            stepped = await self._watched(lease.steps(count, run.sigma), lease)
             taken = time.monotonic() - started
             if paced:  # how long a step takes depends on how many people are in it
                 told = leaves_after(taken)
@@ -221,6 +241,24 @@ class Running:
                 await self._noted()
                 saved = time.monotonic()
         return step, finite
+
+    async def _watched(self, work: Coroutine[Any, Any, Stepped], lease: TrainingLease) -> Stepped:
+        """Wait for steps, and end the worker where they do not come to an end and the fit may not go on."""
+        task, late = asyncio.ensure_future(work), 0.0
+        try:
+            while not (await asyncio.wait([task], timeout=WATCH))[0]:
+                try:
+                    self._check()
+                except Halted as halted:
+                    self._stop = halted
+                    late += WATCH
+                    if late > GRACE:
+                        lease.kill()
+            return task.result()
+        finally:
+            if not task.done():
+                task.cancel()
+                await asyncio.wait([task])
 
     async def _noted(self) -> None:
         """Write down how far it is."""
@@ -345,6 +383,14 @@ def _rows(terms: Terms) -> Any:
 def timed_any(terms: Terms, who: str) -> bool:
     """Whether the time that steps take is kept to steps."""
     return any(timed(facts, who) for facts in terms.subject.facts.values())
+
+
+def nobody(terms: Terms) -> int:
+    """Return the descriptor of a sealed memory file with the columns of a fit and nobody's rows; the caller closes it."""
+    kinds = {name: to_polars(terms.subject.bound.schema[name]) for name in terms.spec.columns}
+    buffer = io.BytesIO()
+    pl.DataFrame(schema={**kinds, UNIT: pl.Int64(), PLACE: pl.Int64()}).write_ipc(buffer, compression="uncompressed")
+    return memfd.sealed(buffer.getvalue(), "rows")
 
 
 async def rows_file(service: TrainingService, terms: Terms, who: str, label: str) -> int:

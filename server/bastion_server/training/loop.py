@@ -37,6 +37,8 @@ from bastion_server.training.metrics import Counter
 from bastion_server.training.optimizers import Update, rate_at
 from bastion_server.training.sampling import Indices, places, poisson
 
+#: passes of one step, at most: a step is the least that a worker does before it listens again
+PASSES = 4096
 _STEP, _ORDER = "#step", "#order"
 
 
@@ -98,6 +100,11 @@ class Fit:
             wanted = _places(spec.expected)
             most = min(_places(spec.batch), self._most(self.clipper))
             self.passes = -(-wanted // most)
+            if self.passes > PASSES:
+                msg = f"A step would take {self.passes:,} passes of {most:,} people each; {PASSES:,} are allowed."
+                raise InputError(
+                    msg, code="fit.batch", next_step="Use a larger max_batch_size, or a smaller batch_size."
+                )
             self.width = -(-wanted // self.passes)
         else:
             self.width = self._most(None)
@@ -251,7 +258,9 @@ class Fit:
 
     def _most(self, clipper: Clipper | None) -> int:
         """Return how many people (or rows, without noise) one pass can take."""
-        row = self.measured.bytes // self._rows + 64
+        # a row's inputs, too: as they are read (8 bytes a number), as tensors, and spread over a pass
+        given = sum(math.prod(t.shape) * 24 for t in self.graph.inputs)
+        row = self.measured.bytes // self._rows + given + 64
         if clipper is None:
             each = 4 * row
         else:

@@ -34,9 +34,9 @@ Numbers = np.ndarray[Any, np.dtype[np.float64]]
 BETA = 0.1
 GRID = 4096
 #: people in one step, at most
-PEOPLE = 1 << 22
+PEOPLE = 1 << 25
 #: by how much a computed sum may be off, and what of it is one person's, in units of the bound
-ERROR = 2.0**-10
+ERROR = 2.0**-7
 MARGIN = ERROR / 2 / PEOPLE
 _CHUNK = 1 << 19
 #: how near to 0 and to 1 (2**64) the first 64 bits of a uniform number need the next 64
