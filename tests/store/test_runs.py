@@ -71,7 +71,7 @@ def test_paying_and_charging_are_one(store: Store) -> None:
 
 
 def test_a_thousand_tiny_fits_cost_as_much_as_one_of_as_many_steps(store: Store) -> None:
-    one, cap = Mechanism(0.1, 2.0, 1), Cost(10**12)
+    one, cap = Mechanism(0.1, 2.0, 1), Cost(10**13)
     with store.transaction():
         for i in range(1000):
             charge = {"d-1": Charge(Cost(0, 0, (one,)), cap, 4.0)}
