@@ -6,6 +6,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from widget_page import Page
 
 from bastion.policy import Policy, measure, quasi
 
@@ -92,15 +93,18 @@ def test_a_fit_without_noise_is_asked_for_below_its_cell(kernel, stage):
         'ds = dataset("titanic").fill_null(0).to_dataset(inputs=["Pclass", "Fare"], label="Survived")\n'
         "exact = RemoteLearner(nn.Linear(2, 2), ds)\nexact.fit(people=800, nb_epochs=1)"
     )
-    reply = kernel.run(made)
+    page = Page(kernel)
+    reply = page.run(made)
     assert reply.status == "error"
-    shown = str(reply.shown)
-    assert "single rows" in shown
-    assert "Request access" in str(reply.messages)
-    assert "pending" in kernel.run('denied.request("to compare")').result["text/plain"]
+    assert "single rows" in str(reply.shown)
+    page.root = reply.shown[1]["application/vnd.jupyter.widget-view+json"]["model_id"]
+    assert page.buttons() == {"Request access"}
+    page.type("to compare")
+    page.click("Request access")
+    page.until(lambda: "Withdraw" in page.buttons())
     (asked,) = [r for r in stage.owner.requests("pending") if r.reason == "to compare"]
     assert "without noise" in asked.words
     stage.owner.approve(asked, "Fine.")
-    done = kernel.run("denied.wait()")
-    assert ": done, " in done.result["text/plain"]
+    page.until(lambda: ": done, " in page.html())
+    assert kernel.run("exact.run.state").result["text/plain"] == "'done'"
     assert "the owner approved it" in kernel.run("exact.get_model()").result["text/plain"]
