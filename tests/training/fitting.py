@@ -90,7 +90,7 @@ def fit(
     **more: Any,
 ) -> Fit:
     """A fit in this process, without walls."""
-    width = len(made.inputs[0])
+    width = more.pop("shape", len(made.inputs[0]))
     graph, weights = sent(module, width, mode) if module else _usual(width, mode)
     with opened(frame) as path:
         return Fit(graph, made, path, more.pop("weights", weights), KEY, memory, **more)

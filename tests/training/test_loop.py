@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import polars as pl
 import pytest
 import torch
 from torch import Tensor, nn
@@ -179,6 +180,10 @@ def test_a_small_memory_makes_small_passes_and_too_small_a_one_is_refused() -> N
     assert fit(table(), spec(expected=100.0, batch=200), wide).passes == 1
     same = [f.summed(np.arange(3)).numpy()[-1] for f in (made, fit(table(), spec(expected=100.0, batch=200), wide))]
     assert same[0] == pytest.approx(same[1], rel=0.2)
+    # what a model is given counts too
+    long = table().with_columns(x0=pl.Series([[0.0]] * 200))
+    given = fit(long, spec(1, expected=40.0), nn.Linear(20_000, 2), memory=64 << 20, shape=20_000)
+    assert given.width * 20_000 * 12 < 64 << 20
     with pytest.raises(BastionError) as refused:
         fit(table(), spec(), wide, memory=1 << 19)
     assert refused.value.code == "model.memory"

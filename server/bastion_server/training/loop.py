@@ -34,6 +34,7 @@ from bastion_server.training.data import Rows
 from bastion_server.training.dry_run import Measured, measure
 from bastion_server.training.interpreter import Interpreter
 from bastion_server.training.metrics import Counter
+from bastion_server.training.operations import DTYPES
 from bastion_server.training.optimizers import Update, rate_at
 from bastion_server.training.sampling import Indices, places, poisson
 
@@ -258,33 +259,32 @@ class Fit:
 
     def _most(self, clipper: Clipper | None) -> int:
         """Return how many people (or rows, without noise) one pass can take."""
-        # a row's inputs, too: as they are read (8 bytes a number), as tensors, and spread over a pass
-        given = sum(math.prod(t.shape) * 24 for t in self.graph.inputs)
+        given = sum(t.count * DTYPES[t.dtype].itemsize for t in self.graph.inputs)
         row = self.measured.bytes // self._rows + given + 64
-        if clipper is None:
-            each = 4 * row
-        else:
-            weights = self.graph.weights
-            filters = [
-                u
-                for w, some in clipper.kept.items()
-                for u in some
-                if u.op.startswith("conv") and len(weights[w].shape) > 1
-            ]
-            shapes = self.measured.shapes
-            patches = sum(
-                math.prod(shapes[u.node] or ()) // weights[w].shape[0] * (weights[w].count // weights[w].shape[0]) * 8
-                for w, some in clipper.kept.items()
-                for u in some
-                if u in filters
-            )
-            own = sum(weights[w].count * 12 for w in clipper.copied)
-            made = sum(weights[w].count * 20 for w, some in clipper.kept.items() if any(u in filters for u in some))
-            each = self.spec.rows * (6 * row + patches + own) + made
+        each = 4 * row if clipper is None else self.spec.rows * 6 * row + self._gradients(clipper)
         most = (self.memory // 2) // each
         if most < 1 or (self.graph.mode == "batch" and most < self.spec.batch):
             _too_large(f"{each >> 20:,} MB for each row of a batch", self.memory)
         return most if clipper else min(most, self.spec.batch)
+
+    def _gradients(self, clipper: Clipper) -> int:
+        """Return how many bytes of a person's gradient, and of what its norm is made of, stand in memory at once."""
+        weights, rows = self.graph.weights, self.spec.rows
+        found = sum(weights[w].count * (12 * rows + 16) for w in clipper.copied)
+        for w, some in clipper.kept.items():
+            shape, count = weights[w].shape, weights[w].count
+            sizes = sum(math.prod(self.measured.shapes[u.node] or ()) for u in some)
+            if some[0].op == "embedding":
+                found += 25 * (rows * sizes // shape[1]) ** 2
+            elif len(shape) == 1:
+                found += 16 * count
+            elif some[0].op == "linear":
+                positions = rows * sizes // shape[0]
+                found += 24 * min(positions**2, count) + 16 * positions * sum(shape)
+            else:
+                # a filter's patches, and its gradient
+                found += rows * sizes // shape[0] * (count // shape[0]) * 8 + 20 * count
+        return found
 
 
 class _Sum:
