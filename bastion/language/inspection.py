@@ -88,6 +88,8 @@ START = (
     ('t.group_by("a").agg(pl.col("b").mean())', "as a last line it runs, and shows its table"),
     ("q = t.filter(…)", "does not run yet; q.explain() says its verdict"),
     ('t.plot.hist("a", width=10)', "a plot, of numbers about groups"),
+    ('ds = t.to_dataset(["a"], "y")', "what a model learns from; nn. has its layers"),
+    ("RemoteLearner(nn.Linear(1, 2), ds)", "then .summarize(…), .fit(…), .get_model()"),
     ("requests()", "what you asked owners for, and how it stands"),
 )
 WIDTH = 88

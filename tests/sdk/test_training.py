@@ -257,6 +257,25 @@ def test_without_noise_the_owner_decides(place):
     assert "the owner approved it" in learner.get_model().model_card.to_dict()["privacy"]
 
 
+def test_tensors_are_sent_listed_and_deleted(place):
+    from torch.utils.data import TensorDataset
+
+    client = place.owner.client.torch
+    rows = TensorDataset(torch.randn(40, 3), torch.arange(40) % 2)
+    small = client.send_dataset(rows, name="tensors", unit="row")
+    assert (small.inputs, small.labels) == ([["input0_0", "input0_1", "input0_2"]], ["label"])
+    pictures = client.send_dataset(
+        [(torch.zeros(1, 9, 9), 1.0) for _ in range(12)], name="pictures", policy=Policy.default(), unit="row"
+    )
+    assert [one.shape for one in pictures._rows.inputs] == [(1, 9, 9)]
+    assert {"tensors", "pictures"} <= {frame.name for frame in client.list()}
+    for sent in (small, pictures):
+        client.delete(sent)
+    assert not {"tensors", "pictures"} & {frame.name for frame in client.list()}
+    with pytest.raises(InputError, match="an input and a label"):
+        client.send_dataset([1, 2])
+
+
 def test_nothing_of_torch_is_loaded_before_a_model_is():
     code = "import bastion, bastion.language, bastion.render.bundles, bastion_widgets.show, sys; from bastion import Connection; print('torch' in sys.modules)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
