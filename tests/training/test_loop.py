@@ -60,7 +60,7 @@ def test_one_person_moves_what_is_noised_by_the_sensitivity_at_most(name: str, m
     monkeypatch.setattr(loop, "places", lambda count, slots: np.arange(count))
     module = MODELS[name]()
     without_randomness(module)
-    made = fit(table(20, rows=2), spec(rows=2, expected=6.0, batch=2), module)
+    made = fit(table(20, rows=2), spec(rows=2, expected=20.0, batch=2), module)
     assert made.passes > 1 and made.rows.kept is not None
     others, rows, moved = np.arange(12), made.rows.rows_of(np.array([19])), []
     for clip in (1e-3, 1.0):

@@ -310,8 +310,8 @@ class _Sum:
 
 
 def _places(people: float) -> int:
-    """Return how many places so many expected people need: three deviations of their number more."""
-    return math.ceil(people + 3 * math.sqrt(people) + 1)
+    """Return how many places so many expected people need: three deviations of their number more, and some at least."""
+    return max(16, math.ceil(people + 3 * math.sqrt(people)))
 
 
 def _mixed(order: int, step: int) -> int:
