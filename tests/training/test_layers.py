@@ -162,3 +162,13 @@ def test_trees_are_data_and_bounded() -> None:
         deep = c.Sequential(deep)
     with pytest.raises(InputError, match="too many layers"):
         c.Sequential(deep)
+
+
+def test_where_torch_is_missing_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    from bastion.client.training import needs
+
+    monkeypatch.setattr(needs, "PARTS", ("torch", "no_such_part"))
+    with pytest.raises(InputError, match="no_such_part") as refused:
+        build(c.Linear(2, 2))
+    assert refused.value.code == "train.missing"
+    assert "bastionlab[train]" in refused.value.next_step
