@@ -96,14 +96,15 @@ def test_a_cell_of_sql():
 @pytest.mark.usefixtures("owner")
 def test_commands():
     outputs = run("%bastion", "%bastion whoami", "%bastion datasets", "%bastion policy titanic", "%bastion requests",
-                  "%bastion budget", "%bastion preview titanic 2", "%bastion help")  # fmt: skip
-    usage, who, datasets, policy, requests, budget, preview, usage_again = map(shown, outputs)
+                  "%bastion budget", "%bastion preview titanic 2", "%bastion runs", "%bastion help")  # fmt: skip
+    usage, who, datasets, policy, requests, budget, preview, runs, usage_again = map(shown, outputs)
     assert "%%bastion [--as NAME]" in usage
     assert usage_again == usage
     assert "alice (user)" in who
     assert "titanic" in datasets
     assert "at least 10 people" in policy
     assert "There are no access requests." in requests
+    assert runs == "Nothing was trained yet."
     assert budget == "No policy adds noise to the answers, so there are no budgets.", "Titanic is answered exactly"
     assert all(line.startswith("FAKE") for line in preview.split("\n"))
 
