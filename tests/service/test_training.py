@@ -18,7 +18,6 @@ from bastion_plan.models.fits import Optimizer, Schedule, Split
 from bastion_policy.model import Aggregation, Policy, Review
 from bastion_server import start
 from bastion_server.process import Handle
-from bastion_policy.private.subsampled import epsilon_of_fit
 from bastion_wire import messages as m
 from fit_line import FitLine, exact, linear, numbers, people, rows, spec
 

@@ -98,9 +98,11 @@ def decode(data: bytes) -> Graph:
         raise _error(f"The model's graph has {len(data):,} bytes; {MAX_BYTES:,} are allowed.")
     try:
         graph = _decoder.decode(data)
+        graph = msgspec.structs.replace(graph, nodes=tuple(_node(i, node) for i, node in enumerate(graph.nodes)))
+    except PlanError:
+        raise
     except (msgspec.DecodeError, RecursionError, ValueError) as error:
         raise _error("These bytes are no graph of a model.") from error
-    graph = msgspec.structs.replace(graph, nodes=tuple(_node(i, node) for i, node in enumerate(graph.nodes)))
     check(graph)
     return graph
 

@@ -10,6 +10,7 @@ import asyncio
 import math
 import os
 import time
+import weakref
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -43,7 +44,9 @@ class MeasuringService:
 
     def __init__(self, training: TrainingService) -> None:
         self._training, self._store = training, training.store
-        self._locks: dict[tuple[str, str, str, float], asyncio.Lock] = {}
+        self._locks: weakref.WeakValueDictionary[tuple[str, str, str, float], asyncio.Lock] = (
+            weakref.WeakValueDictionary()
+        )
 
     async def handle(self, request: Incoming, run: Run) -> None:
         """Answer with a Metric, a FitSummary or a Denial."""
@@ -66,12 +69,8 @@ class MeasuringService:
             return
         key = (run.id, body.metric, body.part, bound)
         lock = self._locks.setdefault(key, asyncio.Lock())
-        try:
-            async with paced(request, terms.subject.facts, time.monotonic()) as timed, lock:
-                await self._answer(timed, run, terms, weights, body, bound)
-        finally:
-            if not lock.locked():
-                self._locks.pop(key, None)
+        async with paced(request, terms.subject.facts, time.monotonic()) as timed, lock:
+            await self._answer(timed, run, terms, weights, body, bound)
 
     def _check(self, body: m.TestRun, run: Run) -> tuple[RunFile, float]:
         """Return the weights that are measured, and the bound of a row's loss."""

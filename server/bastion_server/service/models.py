@@ -24,7 +24,7 @@ class TrainingSettings:
 
     max_parameters: numbers that are trained. model: largest model, its weights that are not trained included. room, models:
     of one identity's models together. memory: of one pass of a model. worker: of a training worker in all. fits: at once;
-    queued: of one identity, the one that runs included; runs: of one identity that are remembered.
+    queued: of one identity, the one that runs included; runs: of one identity that are remembered; disk: of their weights and checkpoints.
     """
 
     max_parameters: int = 50_000_000
@@ -36,6 +36,7 @@ class TrainingSettings:
     fits: int = 2
     queued: int = 8
     runs: int = 500
+    disk: int = 20 << 30
 
 
 def able() -> None:

@@ -51,6 +51,8 @@ CHUNK, PUSH = 0.5, 0.25
 EPOCH_CHECKPOINT, CHECKPOINT = 5.0, 30.0
 #: seconds between two looks at whether a fit may go on while its worker is at a step, and that a step has to come to an end by then
 WATCH, GRACE = 1.0, 15.0
+#: workers that a fit may use up
+ATTEMPTS = 5
 #: losses that are shown of one fit, and columns that the log names
 MAX_LOSSES, MAX_COLUMNS = 1000, 200
 FAILED_PROBLEM = (
@@ -84,6 +86,7 @@ class Running:
         self._losses = list(run.losses)
         self._stop: Halted | None = None
         self._lease: TrainingLease | None = None
+        self._asked = 0  # paid steps that a worker is at
         self._nobody = False
         self._pushed = 0.0
         self._domains = service.fits.domains(terms.subject, _rows(terms)) if run.spec.private else ()
@@ -152,16 +155,20 @@ class Running:
     async def _train(self) -> None:
         async with self._service.turn(self.who):
             self._check()
-            try:
-                await self._attempt()
-            except BastionError as error:
-                if not self.run.spec.private or open_words(error) or self._stop is not None:
-                    raise
-                # INVARIANT: whether a private fit fails is no answer: it goes on, and looks the same
-                words = f"failed: {error.code}; fit {self.run.id} goes on with noise as if nobody were there"
-                await self._service.journal.write(self._records("note", words, red=True))
+            for attempt in range(ATTEMPTS):
+                try:
+                    await self._attempt()
+                    return
+                except BastionError as error:
+                    last = attempt + 1 == ATTEMPTS
+                    if last or not self.run.spec.private or open_words(error) or self._stop is not None:
+                        raise
+                    # INVARIANT: whether a private fit fails is no answer: it goes on, and looks the same
+                    words = f"failed: {error.code}; fit {self.run.id} goes on with noise as if nobody were there"
+                    await self._service.journal.write(self._records("note", words, red=True))
+                # what was paid for steps that came to nothing pays for as many of nobody's: the price is the same as well
+                self._ahead, self._asked = self._ahead + self._asked, 0
                 self._nobody = True
-                await self._attempt()
 
     async def _attempt(self) -> None:
         label = f"fit {self.run.id} by {self.who}"
@@ -173,7 +180,7 @@ class Running:
             step = await self._loaded(lease)
             if self._nobody and step < self.run.step:
                 # without anybody's rows: steps that tell nothing, and that were paid when they were done before
-                step = (await lease.steps(self.run.step - step, self.run.sigma)).step
+                step = (await self._watched(lease.steps(self.run.step - step, self.run.sigma), lease)).step
             try:
                 step, finite = await self._steps(lease, step)
             except Halted:
@@ -219,9 +226,10 @@ class Running:
             count = min(size, spec.steps - step, self.epoch - step % self.epoch)
             if spec.private:
                 count = min(count, self._ahead)
-                self._ahead -= count
+                self._ahead, self._asked = self._ahead - count, count
             started = time.monotonic()
             stepped = await self._watched(lease.steps(count, run.sigma), lease)
+            self._asked = 0
             taken = time.monotonic() - started
             if paced:  # how long a step takes depends on how many people are in it
                 told = leaves_after(taken)

@@ -7,6 +7,7 @@ import hashlib
 import mmap
 import os
 import time
+import weakref
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -66,10 +67,12 @@ class TrainingService:
         self._turns: dict[str, tuple[asyncio.Lock, int]] = {}
         self._live: dict[str, Running] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._beginning: dict[tuple[str, str, bytes], asyncio.Lock] = {}
+        self._beginning: weakref.WeakValueDictionary[tuple[str, str, bytes], asyncio.Lock] = (
+            weakref.WeakValueDictionary()
+        )
         #: exact fits of which it is on record that something left
         self._told: set[str] = set()
-        self._resuming: dict[str, asyncio.Lock] = {}
+        self._resuming: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
         self._closing = False
 
     @property
@@ -251,18 +254,14 @@ class TrainingService:
         self._check_able()
         key = (who, terms.fit, binding(terms.subject.versions, terms.subject.policy_versions))
         lock = self._beginning.setdefault(key, asyncio.Lock())
-        try:
-            async with lock:
-                run = await asyncio.to_thread(self.store.runs.same, *key)
-                if run is None:
-                    finding = self._stands_against(terms, None)
-                    if finding is not None:
-                        await self.deny(request, terms, finding)
-                        return
-                    run = await self._begin(terms, body, who)
-        finally:
-            if not lock.locked():
-                self._beginning.pop(key, None)
+        async with lock:
+            run = await asyncio.to_thread(self.store.runs.same, *key)
+            if run is None:
+                finding = self._stands_against(terms, None)
+                if finding is not None:
+                    await self.deny(request, terms, finding)
+                    return
+                run = await self._begin(terms, body, who)
         await request.send(m.Run(self.info(run, who)))
 
     async def _begin(self, terms: Terms, body: m.Fit, who: str) -> Run:
@@ -309,6 +308,11 @@ class TrainingService:
                 code="fit.queue",
                 next_step="Wait for one, or stop one.",
             )
+        if self.store.runs.held(who) >= self.settings.disk:
+            raise InputError(
+                f"Your fits hold {self.settings.disk >> 30} GB of weights and checkpoints on the server, as much as one person's may.",
+                code="fit.room", next_step="Delete some that you do not need: runs()[0].delete().",
+            )  # fmt: skip
         if self.store.runs.count(who) >= self.settings.runs:
             raise InputError(
                 f"The server remembers {self.settings.runs} fits of one person at most.", code="fit.room",
@@ -414,12 +418,8 @@ class TrainingService:
     async def _resume(self, request: Incoming, body: m.ResumeRun) -> None:
         run = self._mine(body.run, request.principal.name)
         lock = self._resuming.setdefault(run.id, asyncio.Lock())
-        try:
-            async with lock:
-                await self._resumed(request, body, request.principal.name)
-        finally:
-            if not lock.locked():
-                self._resuming.pop(run.id, None)
+        async with lock:
+            await self._resumed(request, body, request.principal.name)
 
     async def _resumed(self, request: Incoming, body: m.ResumeRun, who: str) -> None:
         run = self._mine(body.run, who)
@@ -454,9 +454,10 @@ class TrainingService:
         if run.id in self._tasks:
             await asyncio.wait([self._tasks[run.id]])
         grant = terms.grant
-        await asyncio.to_thread(self.store.runs.resume, run.id, spec, grant.id if grant is not None else "")
+        taken = await asyncio.to_thread(self.store.runs.resume, run.id, spec, grant.id if grant is not None else "")
+        if taken is not None:
+            self._start(replace(taken, step=start), terms)
         run = self.store.runs.get(run.id)
-        self._start(replace(run, step=start), terms)
         await request.send(m.Run(self.info(run, who)))
 
     def _check_epsilon(self, run: Run, spec: FitSpec, body: m.ResumeRun) -> None:

@@ -6,7 +6,7 @@ import contextlib
 import secrets
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import msgspec
 from bastion_plan.errors import NotFound
@@ -193,19 +193,24 @@ class Runs:
         self._set(run, state=state, ended=now, code=code, problem=problem, credit=credit, tight=tight)
         return self.get(run)
 
-    def resume(self, run: str, spec: FitSpec, grant: str) -> Run:
-        """Let it go on: `spec` is its own, with more steps, and a larger epsilon of all of them."""
+    def resume(self, run: str, spec: FitSpec, grant: str) -> Run | None:
+        """Let it go on: `spec` is its own, with more steps, and a larger epsilon of all of them. None where it goes on already.
+
+        INVARIANT: the steps that were paid and not asked for are taken out as it goes on, so nobody takes them twice.
+        """
         with self._database.transaction():
             before = self.get(run)
             fixed = msgspec.structs.replace(spec, steps=before.spec.steps, epsilon=before.spec.epsilon)
             if fixed != before.spec:
                 msg = "only steps and epsilon of a fit may grow"
                 raise ValueError(msg)
+            if before.active:
+                return None
             fit = fit_hash(before.plan_hash, before.model, spec)
             self._set(
-                run, state=QUEUED, spec=encode_spec(spec), fit_hash=fit, grant_id=grant, code="", problem="", ended=0.0, tight=0.0
+                run, state=QUEUED, spec=encode_spec(spec), fit_hash=fit, grant_id=grant, code="", problem="", ended=0.0, tight=0.0, credit=0
             )  # fmt: skip
-        return self.get(run)
+            return replace(self.get(run), credit=before.credit)
 
     def recover(self, now: float) -> int:
         """After a restart: what ran has stopped, and everything that was paid counts as used; return how many."""
@@ -245,6 +250,15 @@ class Runs:
     def files(self) -> set[str]:
         """Return the sealed files of all fits."""
         return {row["file"] for row in self._database.rows("SELECT file FROM run_files")}
+
+    def held(self, requester: str) -> int:
+        """Return how many bytes the files of somebody's fits have."""
+        row = self._database.row(
+            "SELECT coalesce(sum(size), 0) AS size FROM run_files JOIN runs ON runs.id = run_files.run WHERE requester = ?",
+            (requester,),
+        )
+        assert row is not None
+        return int(row["size"])
 
     def delete(self, run: str) -> None:
         """Forget a fit with its files; what it cost stays in the ledger."""
