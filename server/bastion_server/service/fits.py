@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 MAX_SIZE, MAX_PEOPLE = 1 << 30, 1 << 25
 EXACT = "training-exact"
 SPENT = "guard.budget.spent"
-_FIX = "Ask the owner for this very fit, with request_access: model, optimiser, batches and columns are shown."
+_FIX = "Ask the owner for this very fit, with denied.request(\"why\"): they see model, optimiser, batches and columns."
 
 
 @dataclass(frozen=True)
