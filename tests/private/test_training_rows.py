@@ -88,7 +88,6 @@ def test_one_person_less_takes_that_person_s_rows_and_no_others() -> None:
         (Q("t").with_columns(m=b.col("x").rank()), spec(("m",)), "private-function"),
         (Q("t").with_columns(m=b.col("x") - b.col("x").mean()), spec(("m",)), "private-function"),
     ],
-    ids=str,
 )
 def test_what_may_not_stand_before_noise(query: Q, made: FitSpec, rule: str) -> None:
     with pytest.raises(Refused) as refused:
