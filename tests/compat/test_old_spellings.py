@@ -198,7 +198,7 @@ def test_every_method_of_polars_frames_works_or_says_why_not(people: Any) -> Non
         assert ABSENT.get(name) or "Python" in str(caught.value), name
 
 
-@pytest.mark.parametrize("name", ["sink_csv", "height", "set_sorted", "with_context", "to_array", "gather", "show"])
+@pytest.mark.parametrize("name", ["sink_csv", "height", "set_sorted", "with_context", "gather", "show"])
 def test_the_kernel_says_why_not(people: Any, name: str) -> None:
     from bastion.language.reading import read_member
 

@@ -9,17 +9,21 @@ import tracemalloc
 import msgpack
 import pytest
 from bastion_plan.errors import BastionError, NotAuthorised, NotFound, WireError
+from bastion_plan.models.fits import FitSpec, Optimizer
 from bastion_wire import messages as m
 from bastion_wire.codec import decode_reply, decode_request, encode_reply, encode_request, failed, raise_failed
 from hypothesis import given
 from hypothesis import strategies as st
 
+SPEC = FitSpec((("a", "b"), ("z",)), ("y",), "bce", 7, Optimizer("adam", 0.5), epsilon=1.5, rate=0.25, expected=4.5)
 REQUESTS = [
     m.Hello("x"), m.Ping(), m.ListDatasets(), m.GetDataset("a"), m.Query(b"\0\1", "run", "r"), m.Cancel(3), m.Credit(3, 2),
     m.Save(b"p", "n"), m.Delete("d", b"s"), m.UploadBegin("n", 3, b"d" * 32, hidden=("a", "b")), m.UploadChunk("u", 4),
     m.UploadEnd("u"), m.SetPolicy("d", roles={"a": "b"}, allow=("x",)), m.RequestAccess(b"p", "why"), m.ListRequests(("pending",)),
     m.GetRequest("r"), m.Withdraw("r"), m.Decide("r", "approve", until=1.5), m.AuditShow(None, 7), m.AuditVerify(), m.Exposure("d"),
-    m.GetBudget(), m.TryPolicy("d", "unit = \"a\"", {"a": "quasi"}, 20),
+    m.GetBudget(), m.TryPolicy("d", "unit = \"a\"", {"a": "quasi"}, 20), m.ModelBegin(b"g", 3, b"d" * 32), m.Fit(b"p", "m", SPEC, "summarize"),
+    m.RequestFit(b"p", "m", SPEC, "why"), m.ListRuns(), m.GetRun("f"), m.StopRun("f"), m.ResumeRun("f", 5, 1.5),
+    m.TestRun("f", "auc", "train", 0.5, 2.5), m.GetWeights("f"), m.DeleteRun("f"),
 ]  # fmt: skip
 
 
