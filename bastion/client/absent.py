@@ -35,7 +35,5 @@ ABSENT: dict[str, str] = {
     "clear": "There is nothing to empty. Write .head(0), or .schema for names and types.",
     "match_to_schema": "Write .select(…) and .cast({…}).",
     "with_context": "Columns of frames of unequal height have no rows in common. Join, or hstack frames of equal height.",
-    "to_array": "Arrays and tensors for training are not part of this version. Aggregate, fetch, then .to_numpy().",
-    "to_tensor": "Arrays and tensors for training are not part of this version. Aggregate, fetch, then .to_torch().",
     "composite_plan": "Write .explain() for the query as text, .plan_hash for what names it.",
 }  # fmt: skip
