@@ -114,3 +114,17 @@ def test_each_operation_of_the_export_is_one_of_ours() -> None:
         assert [a.name for a in op.arguments if a.required] == [a.name for a in op.arguments][
             : sum(a.required for a in op.arguments)
         ]
+
+
+@pytest.mark.parametrize("depth", [100, 900, 3000])
+def test_lists_in_lists_are_no_graph(depth: int) -> None:
+    """However deep, it is said as anything else that is no graph: never an error of the server's own."""
+    value = b"\x01"
+    for _ in range(depth):
+        value = b"\x91" + value
+    data = (
+        b"\x85\xa4mode\xa6sample\xa6inputs\x90\xa7weights\x90\xa5nodes\x91\x92\xa4relu\x91" + value + b"\xa6output\x00"
+    )
+    with pytest.raises(PlanError) as caught:
+        decode(data)
+    assert caught.value.code == "model.graph"
