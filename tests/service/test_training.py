@@ -6,7 +6,6 @@ import os
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +22,7 @@ from fit_line import FitLine, exact, linear, numbers, people, rows, spec
 
 from bastion import Connection, Identity
 
-pytestmark = [
-    pytest.mark.timeout(400),
-    pytest.mark.skipif(find_spec("torch") is None, reason="training is the extra `train`"),
-]
+pytestmark = pytest.mark.timeout(400)
 LONG = 20_000
 
 

@@ -12,7 +12,6 @@ import math
 import pickle
 import struct
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +35,7 @@ from query import Q
 import bastion.expressions as pl
 from bastion import Connection, Identity
 
-pytestmark = [
-    pytest.mark.timeout(400),
-    pytest.mark.skipif(find_spec("torch") is None, reason="training is the extra `train`"),
-]
+pytestmark = pytest.mark.timeout(400)
 N, TARGET, SECRET = 60, 7, 0.8125
 NEAR = 1e-3  #: how near a guess counts as having it
 EPSILON = 0.4
