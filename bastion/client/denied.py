@@ -137,8 +137,11 @@ class Denied(BastionError):
             raise InputError(msg, code="input.reason", next_step="Say in a sentence what you need it for.")
         if self.outcome == "refuse":
             raise self
-        self._request = await self._connection._file_request(self.plan, reason.strip())
+        self._request = await self._filed(reason.strip())
         return self._request
+
+    async def _filed(self, reason: str) -> AccessRequest:
+        return await self._connection._file_request(self.plan, reason)
 
     def wait(self, timeout: float | None = None) -> Any:
         """Wait for the owner's decision; return the table when it is approved.

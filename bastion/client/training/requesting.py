@@ -35,18 +35,11 @@ class FitDenied(Denied):
         if denial.request is not None:
             self._request = FitRequest(denial.request, connection, plan, model, spec, began)
 
-    async def _file(self, reason: str) -> AccessRequest:
-        if not isinstance(reason, str) or not reason.strip():
-            msg = "A request needs a reason."
-            raise InputError(msg, code="input.reason", next_step="Say in a sentence what you need it for.")
-        if self.outcome == "refuse":
-            raise self
+    async def _filed(self, reason: str) -> AccessRequest:
         connection = self._connection
-        body = m.RequestFit(encode(self.plan), self.model, self.spec, reason.strip())
-        info = (await connection._ask(body)).info
+        info = (await connection._ask(m.RequestFit(encode(self.plan), self.model, self.spec, reason))).info
         connection._states.setdefault(info.id, info)
-        self._request = FitRequest(info, connection, self.plan, self.model, self.spec, self._began)
-        return self._request
+        return FitRequest(info, connection, self.plan, self.model, self.spec, self._began)
 
     async def _safe_part(self) -> Any:
         msg = "A fit has no safe part."
