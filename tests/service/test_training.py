@@ -96,13 +96,13 @@ def test_a_fit_is_paid_told_of_measured_and_taken_home(place: Place, line: FitLi
     assert line.budget(table).spent == pytest.approx(before.epsilon, rel=0.3)
     assert {p.state for p in line.pushed} >= {"running"} and all(p.id == run.id for p in line.pushed)
     paid = line.budget(table)
-    cost = line.ask(m.TestRun(run.id, "accuracy", epsilon=0.5, mode="summarize"))
-    assert cost.epsilon == 0.5 and line.budget(table) == paid
-    metric = line.ask(m.TestRun(run.id, "accuracy", epsilon=0.5))
+    cost = line.ask(m.TestRun(run.id, "accuracy", epsilon=1.5, mode="summarize"))
+    assert cost.epsilon == 1.5 and line.budget(table) == paid
+    metric = line.ask(m.TestRun(run.id, "accuracy", epsilon=1.5))
     assert metric.noisy and metric.value > 0.5 and metric.error > 0
     spent = line.budget(table).spent
     assert spent > paid.spent
-    assert line.ask(m.TestRun(run.id, "accuracy", epsilon=0.4)) == metric
+    assert line.ask(m.TestRun(run.id, "accuracy", epsilon=1.4)) == metric
     assert line.ask(m.TestRun(run.id, "accuracy")) == metric
     assert line.budget(table).spent == spent
     body, data = line.both(m.GetWeights(run.id))

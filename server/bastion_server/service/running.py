@@ -32,7 +32,7 @@ from bastion_server.channel.failures import log_incident
 from bastion_server.engine.dtypes import to_polars
 from bastion_server.service.fits import Terms
 from bastion_server.service.latency import leaves_after, timed
-from bastion_server.service.queries import _measured
+from bastion_server.service.queries import _DATA_DEPENDENT, _measured
 from bastion_server.service.uploads import seal
 from bastion_server.store import Overspent
 from bastion_server.store.runs import DONE, FAILED, RESTARTED, STOPPED, Run
@@ -161,7 +161,9 @@ class Running:
                     return
                 except BastionError as error:
                     last = attempt + 1 == ATTEMPTS
-                    if last or not self.run.spec.private or open_words(error) or self._stop is not None:
+                    # a disk that cannot be written, say, tells of nobody: that is an ordinary failure
+                    telling = self.run.spec.private and error.code in _DATA_DEPENDENT
+                    if last or not telling or self._stop is not None:
                         raise
                     # INVARIANT: whether a private fit fails is no answer: it goes on, and looks the same
                     words = f"failed: {error.code}; fit {self.run.id} goes on with noise as if nobody were there"
