@@ -198,7 +198,7 @@ def summary_text(summary: FitSummary, people: float, epochs: float) -> str:
     if summary.share:
         lines.append(f"  that is {summary.share:.0%} of the budget")
     if summary.memory:
-        lines.append(f"  memory of a step: {summary.memory / 1e6:,.0f} MB")
+        lines.append(f"  memory of a pass on the server: {max(1, round(summary.memory / 1e6)):,} MB")
     return "\n".join(
         safe_text(line) for line in [*lines, *summary.notes, *(b.sentence for b in summary.budget)] if line
     )

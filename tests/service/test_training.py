@@ -88,6 +88,7 @@ def test_a_fit_is_paid_told_of_measured_and_taken_home(place: Place, line: FitLi
     model = line.model()
     before = line.ask(m.Fit(plan, model, spec(), "summarize"))
     assert (before.outcome, before.affordable, before.steps, before.parameters) == ("private", True, 30, 8)
+    assert 10_000 < before.memory < 10_000_000
     assert line.budget(table).spent == 0
     run = line.done(plan, spec(), model)
     assert (run.state, run.step, run.code) == ("done", 30, ""), run
@@ -245,6 +246,8 @@ def test_an_exact_fit_is_approved_as_it_is_and_its_weights_wait(place: Place, li
     assert line.ask(m.RequestFit(plan, line.model(), spec(epsilon=0.5), "please")).code == "input.request.not-needed"
     made = exact(optimizer=Optimizer("sgd", 0.25, momentum=0.5), schedule=Schedule("step", period=20, gamma=0.5))
     model = line.model()
+    estimate = line.ask(m.Fit(plan, model, made, "summarize"))
+    assert estimate.outcome == "review" and estimate.memory > 0
     denied = line.fit(plan, made, model)
     assert isinstance(denied, m.Denial) and (denied.outcome, denied.rule) == ("review", "training-exact")
     filed = line.ask(m.RequestFit(plan, model, made, "for the study")).info
@@ -297,7 +300,9 @@ def test_what_is_no_number_or_nobody_s_business_is_not_trained_on(place: Place, 
     assert line.fit(plan, spec(rows=3, inputs=(("a",),)), model).code == "fit.rows"
     assert line.fit(b"", spec(), model).code.startswith("plan.")
     # a model that does not fit the description is told so, and costs nothing
-    wrong = line.done(plan, spec(inputs=(("a",),), loss="l2"), model)
+    made = spec(inputs=(("a",),), loss="l2")
+    assert line.ask(m.Fit(plan, model, made, "summarize")).code.partition(".")[0] in ("model", "fit")
+    wrong = line.done(plan, made, model)
     assert wrong.state == "failed" and wrong.code.partition(".")[0] in ("model", "fit") and wrong.spent == 0, wrong
 
 

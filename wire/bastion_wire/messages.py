@@ -534,6 +534,7 @@ class FitSummary(Body, frozen=True, tag="fit_summary"):
 
     outcome: "private" (paid from the budget), "review" (an owner has to approve it) or "refuse", with reason and fix. epsilon: alone. noise:
     multiplier of a fit, or deviation of a metric's counts. share: of the account's cap. affordable: whether that is left.
+    memory: bytes that a pass of a fit's step is planned to take on the server; 0 where it was too busy to find out.
     """
 
     outcome: str

@@ -27,6 +27,7 @@ from bastion_server.service.fits import SPENT, Fits, Terms, outcome_of, steps_wi
 from bastion_server.service.journal import Journal, about
 from bastion_server.service.measuring import MeasuringService
 from bastion_server.service.models import ModelService, TrainingSettings, able
+from bastion_server.service.planned import memory_of
 from bastion_server.service.running import FAILED_PROBLEM, Running, rows_file
 from bastion_server.store import Grant, Store
 from bastion_server.store.binding import binding
@@ -249,7 +250,8 @@ class TrainingService:
         able()
         terms = await self.fits.terms(body.plan, body.model, body.spec, who)
         if body.mode == "summarize":
-            await request.send(self.summary(terms, who))
+            memory = await memory_of(self, terms, who) if terms.outcome != "refuse" else 0
+            await request.send(msgspec.structs.replace(self.summary(terms, who), memory=memory))
             return
         self._check_able()
         key = (who, terms.fit, binding(terms.subject.versions, terms.subject.policy_versions))

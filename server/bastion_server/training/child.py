@@ -106,7 +106,7 @@ class TrainingChild(Child):
             message.memory,
             checkpoint=message.checkpoint,
         )
-        return Loaded(len(fit.people), len(fit.all_rows), fit.done)
+        return Loaded(len(fit.people), len(fit.all_rows), fit.done, fit.pass_memory)
 
     def _save(self, fd: int, checkpoint: bool) -> Done:
         try:

@@ -257,11 +257,20 @@ class Fit:
             msg = "This checkpoint is of another fit."
             raise PlanError(msg, code="model.weights", next_step="Resume the run that it was made by.") from error
 
-    def _most(self, clipper: Clipper | None) -> int:
-        """Return how many people (or rows, without noise) one pass can take."""
+    @property
+    def pass_memory(self) -> int:
+        """Bytes that a pass of a step is planned to take, its weights included; of public facts alone."""
+        return self.width * self._each(self.clipper) + 64 * self.graph.parameters
+
+    def _each(self, clipper: Clipper | None) -> int:
+        """Return how many bytes of a pass each person (or row, without noise) is planned to take."""
         given = sum(t.count * DTYPES[t.dtype].itemsize for t in self.graph.inputs)
         row = self.measured.bytes // self._rows + given + 64
-        each = 4 * row if clipper is None else self.spec.rows * 6 * row + self._gradients(clipper)
+        return 4 * row if clipper is None else self.spec.rows * 6 * row + self._gradients(clipper)
+
+    def _most(self, clipper: Clipper | None) -> int:
+        """Return how many people (or rows, without noise) one pass can take."""
+        each = self._each(clipper)
         most = (self.memory // 2) // each
         if most < 1 or (self.graph.mode == "batch" and most < self.spec.batch):
             _too_large(f"{each >> 20:,} MB for each row of a batch", self.memory)

@@ -61,11 +61,15 @@ class Tight(Message, frozen=True, tag="tight"):
 
 
 class Loaded(Message, frozen=True, tag="loaded"):
-    """The model stands. people, rows: of the part that is trained on; for the server alone where it is private."""
+    """The model stands. people, rows: of the part that is trained on; for the server alone where it is private.
+
+    memory: bytes that a pass of a step is planned to take; of model and description alone.
+    """
 
     people: int
     rows: int
     step: int = 0
+    memory: int = 0
 
 
 class Stepped(Message, frozen=True, tag="stepped"):
