@@ -52,7 +52,7 @@ browser:
 
 check: $(STAMP)-test  ## ruff, mypy --strict, import rules
 	$(BIN)/ruff check .
-	$(BIN)/mypy -p bastion_plan -p bastion_policy -p bastion_wire -p bastion_server
+	$(BIN)/mypy -p bastion_plan -p bastion_policy -p bastion_wire -p bastion_tee -p bastion_server
 	$(BIN)/lint-imports
 
 test: check browser  ## everything a change must pass (fixed-seed samples of the long suites)
