@@ -122,7 +122,7 @@ class Verdict:
         return tuple(f.code for f in self.failures)
 
 
-class Refused(Exception):  # noqa: N818 - it is a finding, no error of the program
+class Refused(Exception):
     """Raised within a verifier at a check after which no other can be made; becomes a `Failure`."""
 
     def __init__(self, code: str, detail: str = "") -> None:
