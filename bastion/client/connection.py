@@ -30,7 +30,7 @@ from bastion_wire import messages as m
 from bastion_wire.identity import Identity
 
 from bastion.client import endpoints
-from bastion.client.denied import AccessRequest, Denied
+from bastion.client.denied import AccessRequest, Denied, request_of
 from bastion.client.frames import FetchableLazyFrame, RemoteLazyFrame, inline_table
 from bastion.client.owning import OwnerMethods, line_of_text, policy_text
 from bastion.client.release_facts import ReleaseFacts, release_facts
@@ -338,15 +338,11 @@ class Connection(OwnerMethods, TrainingMethods):
 
     def on_decision(self, callback: Callable[[AccessRequest], Any]) -> Callable[[], None]:
         """Call `callback(request)` when one of one's own requests is decided, ends, or its approval is used."""
-        return self.on_push(
-            lambda push: callback(AccessRequest(push.request, self)) if push.request else None, "decision"
-        )
+        return self.on_push(lambda push: callback(request_of(push.request, self)) if push.request else None, "decision")
 
     def on_request(self, callback: Callable[[AccessRequest], Any]) -> Callable[[], None]:
         """Owner: call `callback(request)` when someone files a request for one's data."""
-        return self.on_push(
-            lambda push: callback(AccessRequest(push.request, self)) if push.request else None, "request"
-        )
+        return self.on_push(lambda push: callback(request_of(push.request, self)) if push.request else None, "request")
 
     @property
     def polars(self) -> PolarsClient:
@@ -700,7 +696,7 @@ class Connection(OwnerMethods, TrainingMethods):
     async def _withdraw(self, request: str) -> AccessRequest:
         info = (await self._ask(m.Withdraw(request))).info
         self._heard(info)
-        return AccessRequest(info, self)
+        return request_of(info, self)
 
     async def _decision(self, info: m.RequestInfo, timeout: float | None) -> m.RequestInfo:
         """Wait for the push of a decision (the state is asked for once, after listening has begun: nothing slips by)."""
@@ -755,7 +751,7 @@ class Connection(OwnerMethods, TrainingMethods):
             answer = await self._ask(m.ListRequests(tuple(states)))
             for info in answer.requests:
                 self._heard(info)
-            return [AccessRequest(info, self) for info in answer.requests]
+            return [request_of(info, self) for info in answer.requests]
 
         return self._run(work())
 
@@ -763,7 +759,7 @@ class Connection(OwnerMethods, TrainingMethods):
         """Return one access request."""
 
         async def work() -> AccessRequest:
-            return AccessRequest(await self._get_request(request_id), self)
+            return request_of(await self._get_request(request_id), self)
 
         return self._run(work())
 

@@ -39,7 +39,7 @@ class Denied(BastionError):
         self.plan = plan
         self._connection = connection
         self._request: AccessRequest | None = (
-            AccessRequest(denial.request, connection, plan) if denial.request is not None else None
+            request_of(denial.request, connection, plan) if denial.request is not None else None
         )
         asked = denial.outcome == "review"
         steps = [self.fix]
@@ -337,10 +337,14 @@ class AccessRequest:
             self._plan = decode(self.info.plan)
             if plan_hash(self.info.plan) != self.info.plan_hash:
                 self._plan = None
-                msg = "This request is for a fit."
-                step = "Once it is approved, learner.fit(…) with the same model and settings runs it."
+                msg = "This request is for a fit: there are no rows of it to look at."
+                step = "Once it is approved, who asked runs it: request.wait()."
                 raise InputError(msg, code="fit.request", next_step=step)
         return self._plan
+
+    async def _again(self, reason: str) -> AccessRequest:
+        """Ask the same once more."""
+        return await self._connection._file_request(self._query(), reason)
 
     def withdraw(self) -> Any:
         """Take the request back."""
@@ -368,3 +372,12 @@ class AccessRequest:
 
     def __repr__(self) -> str:
         return safe_text(f"AccessRequest({self.id!r}, {self.state}, {self.requester}: {self.reason!r})")
+
+
+def request_of(info: RequestInfo, connection: Connection, plan: Node | None = None) -> AccessRequest:
+    """Return a request that was filed, as what it is: for a query, or for a fit of one's own."""
+    if info.spec is None or info.requester != connection.identity:
+        return AccessRequest(info, connection, plan)
+    from bastion.client.training.requesting import FitRequest
+
+    return FitRequest(info, connection, plan)

@@ -108,3 +108,12 @@ def test_a_fit_without_noise_is_asked_for_below_its_cell(kernel, stage):
     page.until(lambda: ": done, " in page.html())
     assert kernel.run("exact.run.state").result["text/plain"] == "'done'"
     assert "the owner approved it" in kernel.run("exact.get_model()").result["text/plain"]
+    # one that was filed before, in another kernel say, goes on below the list of requests
+    kernel.run(made.replace("nb_epochs=1", "nb_epochs=2"))
+    kernel.run('denied.request("filed before")')
+    page = Page(kernel)
+    page.run("requests()")
+    assert "filed before" in str(page.states)
+    (asked,) = [r for r in stage.owner.requests("pending") if r.reason == "filed before"]
+    stage.owner.approve(asked)
+    page.until(lambda: any(": done, " in str(s.get("value", "")) for s in page.states.values()))

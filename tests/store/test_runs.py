@@ -11,7 +11,7 @@ import pytest
 from bastion_plan.errors import NotFound
 from bastion_policy.private.accounting import Cost
 from bastion_policy.private.subsampled import Mechanism
-from bastion_server.store import Charge, Overspent, Store
+from bastion_server.store import Charge, Overspent, Shown, Store
 from bastion_server.store.models import KEPT, KeptModel, model_name
 from bastion_server.store.runs import Run
 from fit_line import spec
@@ -156,7 +156,18 @@ def test_models_are_their_sender_s_and_go_when_nobody_uses_them(store: Store) ->
     run = add(store, model=model.name)
     assert store.models.prune(3000.0 + KEPT) == 0  # a fit waits for it
     store.runs.end(run.id, "done", 1.0)
-    assert store.models.prune(3000.0 + KEPT) == 1 and not store.sealed.names()
+    # and so does a request for one, until it is decided and taken home
+    store.datasets.add(facts(), PRIVATE, sealed=seal(store.sealed, b"x"), now=1.0)
+    asked, _ = store.requests.file(
+        plan_hash="p", plan=b"plan", versions={"d-1": 1}, policy_versions={"d-1": 1}, requester="alice", owners=("olga",),
+        reason="why", now=3000.0, shown=Shown(model=model.name, spec=SPEC),
+    )  # fmt: skip
+    later = 3000.0 + 3 * KEPT
+    assert store.requests.models(later) == {("alice", model.name)}
+    assert store.models.prune(later, store.requests.models(later)) == 0
+    store.requests.withdraw(asked.id, requester="alice", now=3001.0)
+    assert not store.requests.models(later)
+    assert store.models.prune(later + 2 * KEPT) == 1 and len(store.sealed.names()) == 1
     assert model_name(b"a" * 32, b"b" * 32) != model_name(b"a" * 31, b"a" + b"b" * 32)
 
 

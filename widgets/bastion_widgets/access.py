@@ -233,7 +233,7 @@ class AccessRequestWidget(w.VBox):
                 if not reason.strip():
                     msg = "A request needs a reason."
                     raise InputError(msg, code="input.reason", next_step="Say in a sentence what you need it for.")
-                self._request = await self._connection._file_request(self._request._query(), reason.strip())
+                self._request = await self._request._again(reason.strip())
             self._own = self._claim()
             self._shown = self._asking = False
             self._arrived = None

@@ -36,12 +36,16 @@ class Hello(Body, frozen=True, tag="hello"):
     enrol: only over the one-time key of an invitation, answered by Done: a statement signed by the new identity
     (identity.sign_statement of action "enrol", its name and curve_key, for the server's key; base64url), together with
     its name and verify_key.
+
+    nonce: 32 fresh bytes; a server that can prove what it is answers with evidence about them (Welcome.shown). It may be sent
+    again at any time, for new evidence.
     """
 
     client: str = ""
     enrol: str | None = None
     name: str | None = None
     verify_key: bytes | None = None
+    nonce: bytes = b""
 
 
 class Ping(Body, frozen=True, tag="ping"):
@@ -354,8 +358,22 @@ class Done(Body, frozen=True, tag="done"):
     """Nothing more to say."""
 
 
+class Shown(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a server shows of itself. evidence: bytes of a bastion_tee Evidence, about all the rest here and the audit key of Welcome.
+
+    nonce: the client's. curve_key: the server's. exchange_key: X25519, for dataset keys. config: facts of the server by name, "boot"
+    among them, which changes whenever the server is started.
+    """
+
+    evidence: bytes
+    nonce: bytes
+    curve_key: str
+    exchange_key: bytes
+    config: dict[str, str]
+
+
 class Welcome(Body, frozen=True, tag="welcome"):
-    """Answer to Hello. roles: of this identity ("owner", "user", "admin", "auditor"). attested: False until tee/ exists."""
+    """Answer to Hello. roles: of this identity ("owner", "user", "admin", "auditor"). shown: evidence about the nonce."""
 
     server: str
     version: str
@@ -363,7 +381,7 @@ class Welcome(Body, frozen=True, tag="welcome"):
     roles: tuple[str, ...]
     verify_key: bytes
     checkpoint: Checkpoint | None = None
-    attested: bool = False
+    shown: Shown | None = None
     dev: bool = False
     notices: tuple[str, ...] = ()
 
@@ -602,7 +620,7 @@ class RequestInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
     newest first; left out of lists.
     may_run, may_read: of an approval: whether the query may run, and its result be read. ran: when it ran, 0 if it has not.
     ended: how the approval ended ("used", "expired", "revoked"), empty while it holds. expires: when a pending request ends
-    undecided, seconds since 1970.
+    undecided, seconds since 1970. model, spec: of a fit; with the plan all that is needed to run it once it is approved.
     """
 
     id: str
@@ -633,6 +651,8 @@ class RequestInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
     ran: float = 0.0
     ended: str = ""
     expires: float = 0.0
+    model: str = ""
+    spec: FitSpec | None = None
 
 
 class Request(Body, frozen=True, tag="request"):

@@ -101,8 +101,9 @@ def fit_shown(terms: Terms, figures: dict[str, float]) -> Shown:
     code = plan_code(subject.bound.root, subject.names) + "\n# then trained without noise:\n"
     code += "\n".join(f"# {line}" for line in lines)
     return msgspec.structs.replace(
-        shown, code=code, words=words, uses=uses, expressions=(*lines, *shown.expressions)[: dossier.MAX_LINES]
-    )
+        shown, code=code, words=words, uses=uses, expressions=(*lines, *shown.expressions)[: dossier.MAX_LINES],
+        model=terms.model.name, spec=spec,
+    )  # fmt: skip
 
 
 def lines_of(terms: Terms) -> tuple[str, ...]:

@@ -129,7 +129,7 @@ class ModelService:
         if now - self._swept > 60:
             self._swept = now
             with suppress(ServerError):
-                await asyncio.to_thread(self.store.models.prune, now)
+                await asyncio.to_thread(lambda: self.store.models.prune(now, self.store.requests.models(now)))
                 await asyncio.to_thread(self.store.runs.prune)
 
     def gone(self, who: str, size: int) -> None:

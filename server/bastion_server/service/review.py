@@ -417,6 +417,8 @@ class ReviewService:
             ran=kept.created if kept is not None else 0.0,
             ended=grant.ended if grant is not None else "",
             expires=filed.expires if filed.state == "pending" else 0.0,
+            model=filed.shown.model,
+            spec=filed.shown.spec,
         )
 
     def _later_words(self, grant: Grant) -> tuple[str, ...]:

@@ -1,11 +1,11 @@
-"""Models that scientists sent: graph in the catalogue, weights sealed, gone a day after their last use."""
+"""Models that scientists sent: graph in the catalogue, weights sealed, gone a day after their last use, or their request's end."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from bastion_server.store.database import Database
@@ -83,9 +83,14 @@ class Models:
         assert row is not None
         return row["n"], row["b"]
 
-    def prune(self, now: float) -> int:
-        """Forget models not used for a day, but for those that a fit waits for; return how many."""
+    def prune(self, now: float, waited: Iterable[tuple[str, str]] = ()) -> int:
+        """Forget models not used for a day, but for those that a fit waits for; return how many.
+
+        waited: (identity, model) that a request for a fit stands for.
+        """
         with self._database.transaction() as connection:
+            for identity, name in waited:
+                self._use(connection, name, identity, now)
             gone = connection.execute(
                 "DELETE FROM models WHERE used < ? AND NOT EXISTS (SELECT 1 FROM runs WHERE runs.model = models.name"
                 " AND runs.requester = models.identity AND runs.state IN ('queued', 'running')) RETURNING file",

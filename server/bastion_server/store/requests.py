@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 from bastion_plan.errors import InputError, NotFound
+from bastion_plan.models.fits import FitSpec
 
 from bastion_server.store.binding import binding, parts
 from bastion_server.store.database import Database
@@ -39,7 +40,7 @@ class Shown(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What owner and requester are shown of a request.
 
     roles, uses: of the columns, by "dataset.column". expressions: in plain words, one by one.
-    findings_private, figures (cells, people): owner only.
+    findings_private, figures (cells, people): owner only. model, spec: of a request for a fit.
     """
 
     code: str = ""
@@ -51,6 +52,8 @@ class Shown(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     uses: dict[str, tuple[str, ...]] = {}
     expressions: tuple[str, ...] = ()
     figures: dict[str, float] = {}
+    model: str = ""
+    spec: FitSpec | None = None
 
 
 class OwnerDecision(msgspec.Struct, frozen=True):
@@ -346,6 +349,16 @@ class Requests:
             (*values, limit),
         )
         return [self._record(row) for row in rows]
+
+    def models(self, now: float) -> set[tuple[str, str]]:
+        """Return (requester, model) of the fits that are asked for, or approved and not taken home yet."""
+        rows = self._database.rows(
+            "SELECT requester, shown FROM requests WHERE state = 'pending' OR (state = 'approved' AND EXISTS"
+            " (SELECT 1 FROM grants g WHERE g.request = requests.id AND g.ended = '' AND g.until > ?))",
+            (now,),
+        )
+        shown = ((row["requester"], msgspec.msgpack.decode(row["shown"], type=Shown).model) for row in rows)
+        return {(who, model) for who, model in shown if model}
 
     def groups(self, owner: str) -> Sequence[RequestGroup]:
         """Return the open requests an owner has yet to decide, one group per requester and set of datasets."""
