@@ -30,6 +30,7 @@ from bastion_wire import messages as m
 from bastion_wire.identity import Identity
 
 from bastion.client import endpoints
+from bastion.client.attestation import Attestation, Checker, policy_of
 from bastion.client.denied import AccessRequest, Denied, request_of
 from bastion.client.frames import FetchableLazyFrame, RemoteLazyFrame, inline_table
 from bastion.client.owning import OwnerMethods, line_of_text, policy_text
@@ -86,9 +87,12 @@ class Connection(OwnerMethods, TrainingMethods):
         timeout: seconds to wait for the server.
         on_progress: called with every `Progress` message of long queries and uploads; without it a terminal shows them in a
             line of standard error (unless BASTION_PROGRESS=0).
+        attestation: an attestation policy that the server must prove to meet before anything is sent, or the path of its
+            TOML; None for BASTION_ATTESTATION, or none: then the server is UNATTESTED, and every result says so.
 
     Raises:
         WireError: the server cannot be reached, shows another key, or does not know this identity.
+        AttestationError: the server did not prove what the policy asks.
     """
 
     def __init__(
@@ -100,8 +104,9 @@ class Connection(OwnerMethods, TrainingMethods):
         server_key: str | None = None,
         timeout: float = 10.0,
         on_progress: ProgressCallback | None = None,
+        attestation: Any = None,
     ) -> None:
-        self._prepare(on_progress)
+        self._prepare(on_progress, attestation)
         self._loop: asyncio.AbstractEventLoop | None = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="bastion-connection", daemon=True)
         self._thread.start()
@@ -119,8 +124,9 @@ class Connection(OwnerMethods, TrainingMethods):
     _frame_type: type[RemoteLazyFrame] = RemoteLazyFrame
     _fetchable_type: type[FetchableLazyFrame] = FetchableLazyFrame
 
-    def _prepare(self, on_progress: ProgressCallback | None) -> None:
+    def _prepare(self, on_progress: ProgressCallback | None, attestation: Any = None) -> None:
         self._session: Session | None = None
+        self._policy_given = attestation
         self._identity: Identity | None = None
         self._server_key = ""
         self._endpoint = ""
@@ -211,6 +217,7 @@ class Connection(OwnerMethods, TrainingMethods):
     ) -> None:
         from bastion.client.transport import Session
 
+        policy = policy_of(self._policy_given)
         given = {"identity": identity, "server_key": server_key, "passphrase": passphrase, "ask": self._asks}
         if passphrase is None:
             target = endpoints.resolve(endpoint, port, **given)
@@ -218,8 +225,9 @@ class Connection(OwnerMethods, TrainingMethods):
             target = await asyncio.to_thread(endpoints.resolve, endpoint, port, **given)
         self._identity, self._server_key, self._endpoint = target.identity, target.server_key, target.endpoint
         self._session = await Session.open(
-            target.endpoint, target.identity, target.server_key, enrol=target.enrol, timeout=timeout
-        )
+            target.endpoint, target.identity, target.server_key, enrol=target.enrol, timeout=timeout,
+            checker=Checker(policy, target.endpoint),
+        )  # fmt: skip
         own = weakref.ref(self)
 
         def pushed(push: m.Push) -> None:
@@ -357,8 +365,21 @@ class Connection(OwnerMethods, TrainingMethods):
         return self._open_session.welcome  # type: ignore[no-any-return]
 
     @property
+    def attestation(self) -> Attestation:
+        """Whether the server has proved what it is: `.attested`, `.light`, `.sentence`, and the raw claims by `.to_dict()`."""
+        return self._session.attestation if self._session is not None else Attestation()
+
+    def attest(self) -> Any:
+        """Ask the server for new evidence now; returns `connection.attestation`.
+
+        Raises:
+            AttestationError: it did not prove what the policy asks; the connection is closed.
+        """
+        return self._run(self._open_session.attest())
+
+    @property
     def _attested(self) -> bool:
-        return self._session is not None and bool(self.welcome.attested)
+        return self.attestation.attested
 
     @property
     def identity(self) -> str:
@@ -789,6 +810,7 @@ class AsyncConnection(Connection):
         timeout: float = 10.0,
         on_progress: ProgressCallback | None = None,
         passphrase: str | None = None,
+        attestation: Any = None,
     ) -> Self:
         """Open a connection on the running loop; arguments as of `Connection`, and the passphrase of a sealed key file.
 
@@ -796,7 +818,7 @@ class AsyncConnection(Connection):
             InputError: input.passphrase, the key file is sealed and no passphrase is given.
         """
         connection = cls()
-        connection._progress = on_progress
+        connection._progress, connection._policy_given = on_progress, attestation
         await connection._open(endpoint, port, identity, server_key, timeout, passphrase)
         return connection
 

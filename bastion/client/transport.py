@@ -13,7 +13,7 @@ from typing import Any, Self
 
 import msgspec
 import zmq
-from bastion_plan.errors import BastionError, NotAuthorised, WireError
+from bastion_plan.errors import AttestationError, BastionError, NotAuthorised, WireError
 from bastion_wire.codec import MalformedError, decode_reply, encode_request, raise_failed
 from bastion_wire.identity import Identity
 from bastion_wire.invitation import Invitation, public_half
@@ -43,6 +43,7 @@ from bastion_wire.messages import (
 )
 from bastion_wire.streams import Credits, Receipt, chunks
 
+from bastion.client.attestation import Attestation, Checker
 from bastion.client.link import Link
 
 log = logging.getLogger("bastion.session")
@@ -114,8 +115,11 @@ class Session:
 
     welcome: Welcome
 
-    def __init__(self, endpoint: str, identity: Identity, server_key: str, timeout: float) -> None:
+    def __init__(
+        self, endpoint: str, identity: Identity, server_key: str, timeout: float, checker: Checker | None = None
+    ) -> None:
         self.endpoint, self.server_key = endpoint, server_key
+        self._checker = checker or Checker(None, endpoint)
         self._identity, self._timeout = identity, timeout
         self._link: Link | None = None
         self._opening = asyncio.Lock()
@@ -136,6 +140,7 @@ class Session:
         server_key: str,
         enrol: Invitation | str | None = None,
         timeout: float = 10.0,
+        checker: Checker | None = None,
     ) -> Self:
         """Connect, and enrol first if there is an invitation.
 
@@ -145,11 +150,13 @@ class Session:
             server_key: the server's CURVE key, 40 Z85 characters.
             enrol: an invitation (or its one-time secret); one that this identity has used already does no harm.
             timeout: seconds for connecting.
+            checker: compares what the server shows of itself with a policy.
 
         Raises:
             WireError: wire.unreachable, wire.server-key, wire.timeout, wire.auth.unknown-key.
+            AttestationError: tee.*, the server did not prove what the policy asks.
         """
-        session = cls(endpoint, identity, server_key, timeout)
+        session = cls(endpoint, identity, server_key, timeout, checker)
         try:
             if enrol is not None:
                 await session._enrol(enrol.secret if isinstance(enrol, Invitation) else enrol)
@@ -250,6 +257,22 @@ class Session:
         self._state_callbacks.append(callback)
 
     @property
+    def attestation(self) -> Attestation:
+        """What the last greeting came to."""
+        return self._checker.now
+
+    async def attest(self) -> Attestation:
+        """Ask for new evidence now.
+
+        Raises:
+            AttestationError: tee.*, it is refused; the connection is closed.
+        """
+        link = await self._connected()
+        async with self._opening:
+            await self._greet(link, again=True)
+        return self._checker.now
+
+    @property
     def open_now(self) -> bool:
         """Whether the connection stands, as far as is known."""
         return self._link is not None and self._link.open_now
@@ -272,27 +295,40 @@ class Session:
         """Return an open link with a greeted server."""
         if self._link is not None:
             self._link.check()
-        if self._link is not None and self._link.open_now:
+        if self._link is not None and self._link.open_now and not self._checker.due:
             return self._link
         async with self._opening:
             if self._link is not None and self._link.open_now:
+                if self._checker.due:
+                    await self._greet(self._link, again=True)
                 return self._link
             if self._closed:
                 raise WireError("The session was closed.", code="wire.closed", next_step="Open a new one.")
             identity = self._identity
             link = await self._open_link(identity.curve_key, identity.curve_secret)
-            try:
-                welcome = await self._exchange(link, Hello(client="bastion"))
-            except BaseException:
-                link.close()
-                raise
-            if not isinstance(welcome, Welcome):
-                link.close()
-                raise _surprise()
-            self.welcome = welcome
+            await self._greet(link)
             self._link = link
             self._tell_state("back")
             return link
+
+    async def _greet(self, link: Link, *, again: bool = False) -> None:
+        """Say hello, and look at what the server shows of itself; a link that is refused is closed.
+
+        INVARIANT: nothing is sent over a link before this returned.
+        """
+        nonce = self._checker.nonce()
+        try:
+            welcome = await self._exchange(link, Hello(client="bastion", nonce=nonce))
+            if not isinstance(welcome, Welcome):
+                raise _surprise()
+            await self._checker.check(welcome, nonce, self.server_key, again=again)
+        except BaseException as error:
+            if self._link is link and isinstance(error, Exception):
+                self._link = None
+                self._tell_state("lost")
+            link.close()
+            raise
+        self.welcome = welcome
 
     async def _open_link(self, public: str, secret: str) -> Link:
         link = Link(self._on_message, lambda error: self._on_end(link, error))
@@ -360,7 +396,7 @@ class Session:
             await asyncio.sleep(delay)
             try:
                 await self._connected()
-            except NotAuthorised:
+            except (NotAuthorised, AttestationError):
                 self._tell_state("ended")
                 return
             except BastionError:

@@ -52,7 +52,7 @@ def connection_lines(connection: Connection, datasets: str = "datasets()") -> li
     datasets: what lists them all, as one writes it here.
     """
     welcome = connection.welcome
-    attested = "attested" if welcome.attested else "not attested: whoever runs the server's machine could read the data"
+    attested = connection.attestation.sentence
     cards = sorted((d.facts for d in connection._datasets.values()), key=lambda facts: facts.name)
     count = len(cards)
     lines = [

@@ -16,6 +16,7 @@ that programs may test for. Codes are dotted, the first part names the branch:
     ├── ServerError          server.*    the server could not do its work (worker killed, store, audit)
     ├── NotFound             missing.*   no such dataset, request, key (or not one you may see)
     ├── InputError           input.*     data or arguments that cannot be used
+    ├── AttestationError     tee.*       a server did not prove what it is, or a key was not released to it
     └── Interrupted          interrupted.*  stopped by the user
 
 INVARIANT: an error that reaches a client is made of fixed sentences and of names the client itself sent or may see;
@@ -114,6 +115,12 @@ class ServerError(BastionError):
     """The server could not do its work."""
 
     default_code = "server"
+
+
+class AttestationError(BastionError):
+    """A server did not prove what it is, or a dataset's key was not released to it."""
+
+    default_code = "tee"
 
 
 class NotFound(BastionError):

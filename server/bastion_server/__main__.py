@@ -24,10 +24,16 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--max-parameters", type=float)
     parser.add_argument("--training-memory", type=float)
+    parser.add_argument("--training-disk", type=float)
+    parser.add_argument("--training-grace", type=float)
+    parser.add_argument("--attest")
+    parser.add_argument("--tsm-root", type=Path)
     parser.add_argument("--parent", action="store_true")
     options = parser.parse_args(argv)
-    given = {"max_parameters": options.max_parameters, "worker": options.training_memory}
-    training = {name: int(value) for name, value in given.items() if value is not None}
+    sizes = {"max_parameters": options.max_parameters, "worker": options.training_memory, "disk": options.training_disk}
+    training: dict[str, float] = {name: int(value) for name, value in sizes.items() if value is not None}
+    if options.training_grace is not None:
+        training["grace"] = options.training_grace
 
     def ready(facts: dict[str, Any]) -> None:
         sys.stdout.write(READY + json.dumps(facts) + "\n")
@@ -47,7 +53,7 @@ def main(argv: list[str] | None = None) -> int:
         try:
             await serve(
                 options.directory, options.endpoint, bootstrap=options.bootstrap, memory=int(options.memory),
-                seconds=options.seconds, training=training, ready=ready, stop=stop,
+                seconds=options.seconds, training=training, attest=options.attest, tsm_root=options.tsm_root, ready=ready, stop=stop,
             )  # fmt: skip
         finally:
             if options.parent:

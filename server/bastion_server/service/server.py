@@ -21,6 +21,7 @@ from bastion_server.channel.failures import log_incident
 from bastion_server.channel.keys import Principal
 from bastion_server.channel.sessions import Incoming
 from bastion_server.service.activity import ActivityService
+from bastion_server.service.attestation import Attestation, Provider
 from bastion_server.service.audiences import settle
 from bastion_server.service.catalogue import Catalogue, MemoryFiles, Subject
 from bastion_server.service.exposure import ExposureService
@@ -65,14 +66,17 @@ class Service:
         notify: Config | None = None,
         training: TrainingSettings | None = None,
         on_engine_text: Callable[[str, str], None] | None = None,
+        evidence: Provider | None = None,
     ) -> None:
         """Take what it works with.
 
         push: sends a message to all live sessions of a name. known: whether a name has a key or an invitation. present:
         names of those who have a session now. notify: how owners hear of new requests while they are away. training: what
         fits may take. on_engine_text: told (label, the engine's own words) of training workers, for the owner's log only.
+        evidence: where evidence comes from of what this server is.
         """
         self.store, self.pool, self.push, self.notices, self.known = store, pool, push, notices, known
+        self.attestation = Attestation(store, evidence)
         self.catalogue = Catalogue(store, known)
         self.files = MemoryFiles(store, memory)
         self.journal = Journal(store)
@@ -99,7 +103,8 @@ class Service:
         self.store.identities.came(who, principal.verify_key, time.time())
         match body:
             case m.Hello():
-                await request.send(self._welcome(principal))
+                shown = await self.attestation.shown(body.nonce)
+                await request.send(self._welcome(principal, shown))
             case m.Ping():
                 await request.send(m.Done())
             case m.ListDatasets():
@@ -180,7 +185,7 @@ class Service:
 
     # ---- answers -----------------------------------------------------------------------------------------------------
 
-    def _welcome(self, principal: Principal) -> m.Welcome:
+    def _welcome(self, principal: Principal, shown: m.Shown | None) -> m.Welcome:
         return m.Welcome(
             server="BastionLab",
             version=__version__,
@@ -188,6 +193,7 @@ class Service:
             roles=principal.roles,
             verify_key=self.store.keys.verify_key,
             checkpoint=self.store.audit.checkpoint(time.time()),
+            shown=shown,
             notices=self.notices,
         )
 

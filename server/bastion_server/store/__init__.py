@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bastion_plan.errors import ServerError
+from nacl.public import PrivateKey
 
 from bastion_server.store.asked import Asked, AskedPlans
 from bastion_server.store.audiences import Audiences
@@ -94,7 +95,13 @@ class Store:
 
     @classmethod
     def open(
-        cls, directory: str | os.PathLike[str], now: float, *, limits: Limits | None = None, files: Files = DISK
+        cls,
+        directory: str | os.PathLike[str],
+        now: float,
+        *,
+        limits: Limits | None = None,
+        files: Files = DISK,
+        fresh_channel: bool = False,
     ) -> Store:
         """Open the store in `directory`, made if it is not there; leftovers of a crash are cleared away.
 
@@ -103,6 +110,7 @@ class Store:
             now: seconds since 1970.
             limits: of access requests.
             files: the disk; another in tests.
+            fresh_channel: take a CURVE key of this process' memory alone, for evidence about a key that nobody finds on the disk.
 
         Raises:
             ServerError: server.store.locked, server.store.newer, server.store.damaged, server.store.catalogue-missing,
@@ -116,6 +124,8 @@ class Store:
             catalogue = path / "catalogue.db"
             used = catalogue.exists() or (path / "audit.log").exists()
             keys = load_or_create(path, may_create=not used, files=files)
+            if fresh_channel:
+                keys = replace(keys, curve=PrivateKey.generate())
             sealed = SealedFiles(path / "sealed", keys, files=files)
             if not catalogue.exists() and sealed.names():
                 # INVARIANT: what nothing refers to is swept away; a lost catalogue must not look like that
