@@ -95,6 +95,8 @@ def start(
     users: Iterable[Identity | PublicIdentity] = (),
     auditors: Iterable[Identity | PublicIdentity] = (),
     bootstrap: str | None = None,
+    attest: str | None = None,
+    tsm_root: str | os.PathLike[str] | None = None,
     **limits: float,
 ) -> Handle:
     """Start a real server process and wait until it answers.
@@ -104,8 +106,11 @@ def start(
         endpoint: where it listens; "*" as port takes a free one.
         owners, users, auditors: identities to authorise (those of the directory stay).
         bootstrap: endpoint of the socket that tells the server's key; None for none.
+        attest: where evidence comes from of what the server is ("auto", "tsm", "sev-guest", "nitro", "simulated"); None: there is none.
+        tsm_root: of configfs-tsm, where it is not the kernel's own.
         limits: `memory` (bytes of one worker), `seconds` (wall clock of one query), `max_parameters` (of a model that is trained),
-            `training_memory` (bytes of one training worker).
+            `training_memory` (bytes of one training worker), `training_disk` (bytes of one identity's weights and checkpoints),
+            `training_grace` (seconds that a step has to end once its fit was stopped).
 
     Returns:
         A handle with `.endpoint`, `.server_key`, `.stop()`.
@@ -120,6 +125,10 @@ def start(
     command = [sys.executable, "-m", "bastion_server", "--directory", str(path), "--endpoint", endpoint, "--parent"]
     if bootstrap:
         command += ["--bootstrap", bootstrap]
+    if attest:
+        command += ["--attest", attest]
+    if tsm_root:
+        command += ["--tsm-root", str(tsm_root)]
     for name, value in limits.items():
         command += [f"--{name.replace('_', '-')}", str(value)]
     log = path / "server.log"
@@ -226,13 +235,17 @@ async def serve(
     bootstrap: str | None = None,
     memory: int = 2 << 30,
     seconds: float = 60.0,
-    training: Mapping[str, int] | None = None,
+    training: Mapping[str, float] | None = None,
+    attest: str | None = None,
+    tsm_root: Path | None = None,
     ready: Any = None,
     stop: asyncio.Event | None = None,
 ) -> None:
     """Run a server until `stop` is set or SIGTERM or SIGINT comes; a second signal ends it at once.
 
     training: fields of bastion_server.service.models.TrainingSettings that are not the default.
+    attest, tsm_root: where evidence comes from of what this server is; None: there is none. With evidence the channel's key is a
+    fresh one at each start: clients know the server by what it proves.
     ready: called with a dict of facts once it listens.
 
     Raises:
@@ -262,9 +275,14 @@ async def serve(
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, hear)
+    evidence = None
+    if attest is not None:
+        from bastion_tee.providers import find
+
+        evidence = find(attest, tsm_root=tsm_root)
     with writable(directory):
         notify = load(directory)
-        store = Store.open(directory, time.time())
+        store = Store.open(directory, time.time(), fresh_channel=evidence is not None)
     try:
         engine_log = _engine_log(directory)
         pool = await WorkerPool.start(Limits(memory=memory, seconds=seconds), on_engine_text=engine_log)
@@ -273,7 +291,8 @@ async def serve(
             service = Service(
                 store, pool, lambda name, push: channel.push(name, push), notices=warnings, known=lambda name: channel.keys.knows(name),
                 present=lambda: [name for _, name in channel.sessions()], notify=notify,
-                training=TrainingSettings(**(training or {})), on_engine_text=engine_log,
+                training=TrainingSettings(**(training or {})),  # type: ignore[arg-type]
+                on_engine_text=engine_log, evidence=evidence,
             )  # fmt: skip
             channel = Channel(service, directory / "keys", store.keys.curve_secret, endpoint)
             async with contextlib.AsyncExitStack() as stack:
