@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,8 @@ from bastion import Connection, Identity
 
 pytestmark = pytest.mark.timeout(400)
 LONG = 20_000
+#: bytes of one person's files; seconds that a step has once its fit was stopped
+DISK, GRACE = 1 << 20, 4.0
 
 
 @dataclass
@@ -41,7 +44,9 @@ class Place:
     count: int = 0
 
     def up(self) -> None:
-        self.server = start(self.folder, owners=[self.olga], users=[self.alice, self.bob])
+        self.server = start(
+            self.folder, owners=[self.olga], users=[self.alice, self.bob], training_disk=DISK, training_grace=GRACE
+        )
         self.owner = Connection(self.server.endpoint, identity=self.olga, server_key=self.server.server_key)
 
     def down(self, how: str = "stop") -> None:
@@ -190,6 +195,44 @@ def trainers(server: int) -> list[int]:
     below = [p for child in parents.get(server, []) for p in (child, *parents.get(child, []))]
     zygotes = [p for p in below if "bastion_server.training.zygote" in Path(f"/proc/{p}/cmdline").read_text()]
     return [p for z in zygotes for p in parents.get(z, [])] or zygotes
+
+
+def test_a_step_that_takes_long_is_ended_with_its_worker_when_the_owner_stops_it(place: Place, line: FitLine) -> None:
+    plan, table = place.table()
+    # thousands of places for people who are not there: a step of half a minute
+    slow = spec(steps=3, expected=60_000.0, rate=0.5, batch=16, epoch=0)
+    run = line.fit(plan, slow).info.id
+    owner, deadline = place.line(place.olga), time.monotonic() + 60
+    while not line.get(run).spent:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    workers = set(trainers(place.server.pid))
+    began = time.monotonic()
+    stopped = owner.ask(m.StopRun(run)).info
+    taken = time.monotonic() - began
+    assert (stopped.state, stopped.code, stopped.step) == ("stopped", "train.stopped", 0), stopped
+    assert "by the owner" in stopped.problem and GRACE < taken < 15
+    assert workers - set(trainers(place.server.pid))
+    assert line.ask(m.GetWeights(run)).code == "train.nothing"
+    # what was paid for it is spent, and the scientist goes on
+    assert line.budget(table).spent > 0 and stopped.spent > 0
+    assert line.done(plan, spec(epsilon=1.0)).state == "done"
+
+
+def test_files_of_one_person_have_their_bounds(place: Place) -> None:
+    plan, _ = place.table()
+    line = place.line(place.bob)
+    large = line.model(linear(classes=60_000))
+    run = line.done(plan, spec(steps=1, epsilon=1.0), large)
+    assert run.state == "done", run
+    full = line.fit(plan, spec(epsilon=1.0))
+    assert full.code == "fit.room" and "1 MB" in full.message
+    assert line.ask(m.ResumeRun(run.id, 1, 2.0)).code == "fit.room"
+    # another's room is another's
+    other = place.line()
+    assert other.done(plan, spec(steps=2, epsilon=1.0)).state == "done"
+    assert isinstance(line.ask(m.DeleteRun(run.id)), m.Done)
+    assert line.done(plan, spec(epsilon=1.0)).state == "done"
 
 
 def test_two_fits_race_for_one_budget_and_it_is_never_overspent(place: Place, line: FitLine) -> None:

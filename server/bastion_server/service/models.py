@@ -25,6 +25,7 @@ class TrainingSettings:
     max_parameters: numbers that are trained. model: largest model, its weights that are not trained included. room, models:
     of one identity's models together. memory: of one pass of a model. worker: of a training worker in all. fits: at once;
     queued: of one identity, the one that runs included; runs: of one identity that are remembered; disk: of their weights and checkpoints.
+    grace: seconds that a step has to come to an end once its fit may not go on; then the worker is killed.
     """
 
     max_parameters: int = 50_000_000
@@ -37,6 +38,7 @@ class TrainingSettings:
     queued: int = 8
     runs: int = 500
     disk: int = 20 << 30
+    grace: float = 15.0
 
 
 def able() -> None:

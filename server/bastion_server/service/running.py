@@ -49,8 +49,8 @@ INSTALMENT = 50
 CHUNK, PUSH = 0.5, 0.25
 #: seconds after which a checkpoint is kept at the end of an epoch, and anywhere
 EPOCH_CHECKPOINT, CHECKPOINT = 5.0, 30.0
-#: seconds between two looks at whether a fit may go on while its worker is at a step, and that a step has to come to an end by then
-WATCH, GRACE = 1.0, 15.0
+#: seconds between two looks at whether a fit may go on while its worker is at a step
+WATCH = 1.0
 #: workers that a fit may use up
 ATTEMPTS = 5
 #: losses that are shown of one fit, and columns that the log names
@@ -262,7 +262,7 @@ class Running:
                 except Halted as halted:
                     self._stop = halted
                     late += WATCH
-                    if late > GRACE:
+                    if late > self._service.settings.grace:
                         lease.kill()
             return task.result()
         finally:

@@ -312,7 +312,7 @@ class TrainingService:
             )
         if self.store.runs.held(who) >= self.settings.disk:
             raise InputError(
-                f"Your fits hold {self.settings.disk >> 30} GB of weights and checkpoints on the server, as much as one person's may.",
+                f"Your fits hold {self.settings.disk >> 20:,} MB of weights and checkpoints on the server, as much as one person's may.",
                 code="fit.room", next_step="Delete some that you do not need: runs()[0].delete().",
             )  # fmt: skip
         if self.store.runs.count(who) >= self.settings.runs:
