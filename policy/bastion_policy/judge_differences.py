@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from bastion_plan.expressions import Expr
@@ -49,6 +50,8 @@ from bastion_policy.statistics import chooses, declared
 SUMMED = (Guard.SUM, Guard.SQUARES, Guard.PRODUCTS)
 #: ways in which columns of several versions may be each other, beyond which a number is withheld
 MOST_SUPPOSED = 64
+#: values among which one amid them is sought
+MOST_AMID = 1 << 14
 #: what rounding may take off a sum that proves something, relative to the numbers it is the difference of
 _ROUNDING = 1e-9
 
@@ -83,9 +86,10 @@ class Numbers:
 
     @cached_property
     def middle(self) -> float:
-        """A number amid the values, from which squares are measured."""
-        known = self.value[np.isfinite(self.value)]
-        return float(np.median(known)) if known.size else 0.0
+        """A number amid the values, from which squares are measured: so that rounding takes little off them."""
+        some = self.value[:: max(1, self.value.size // MOST_AMID)]
+        known = some[np.isfinite(some)]
+        return float(np.partition(known, known.size // 2)[known.size // 2]) if known.size else 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,17 +132,27 @@ class Judge:
         return max([0.0 if p is None else 2 + p, *(n / share for n, share in self.effective.shares)])
 
     @cached_property
-    def features(self) -> Floats:
-        """Return what is added up of each item: (features x items)."""
-        found = []
+    def features(self) -> list[Floats | Flags | None]:
+        """Return what is added up of each item, six per argument, as `proven` reads them.
+
+        Flags are counted; None: it is not read for this statistic.
+        """
+        found: list[Floats | Flags | None] = []
         known = np.logical_and.reduce([self.then & ~np.isnan(x.value) for x in self.numbers])
+        every = bool(known.all())
         for x in self.numbers:
-            value = np.where(known, x.value, 0.0)
+            value = x.value if every else np.where(known, x.value, 0.0)
+            apart = squares = ones = sizes = None
             with np.errstate(over="ignore", invalid="ignore"):
-                apart = np.where(known, x.value - x.middle, 0.0)
-                ones = known & (value > (x.two[0] / 2 + x.two[1] / 2 if x.two is not None else np.inf))
-                found += [known, value, apart, apart * apart, ones, np.abs(value)]
-        return np.array(found, np.float64)
+                if self.guard in (Guard.SQUARES, Guard.PRODUCTS) or (x.least and x.two is None):
+                    apart = x.value - x.middle if every else np.where(known, x.value - x.middle, 0.0)
+                    squares = apart * apart
+                if x.least and x.two is not None:
+                    ones = known & (value > x.two[0] / 2 + x.two[1] / 2)
+                if x.reach and self.most == 1:
+                    sizes = np.abs(value)
+            found += [known, value, apart, squares, ones, sizes]
+        return found
 
     def proven(self, sums: Floats, size: Floats) -> Flags:
         """Return the nested pairs that pass. sums: (features x pairs) of the differences. size: of what they are made of."""
@@ -179,10 +193,10 @@ class Judge:
         return int(np.bincount(self.people[self.here]).max(initial=0)) <= 1
 
     @cached_property
-    def forgotten(self) -> Floats:
-        """Return (features x items): who is here of whom nobody knows what they held then, and who holds something else now."""
+    def forgotten(self) -> list[Floats | Flags | None]:
+        """Return, per item: who is here of whom nobody knows what they held then, and who holds something else now."""
         changed = self.agree.other if self.agree is not None else self.here & False
-        return np.array([self.here & ~(self.then | self.nothing), self.here & changed], np.float64)
+        return [self.here & ~(self.then | self.nothing), self.here & changed]
 
     def hidden_by_changes(self, mine: Floats, rest: Floats) -> Flags:
         """Return the cells inside told populations of which `failing` finds nothing, since so much has changed.
@@ -366,19 +380,40 @@ class Looked:
             proven[at] |= (found.nested[at] < 0) & judge.hidden_by_changes(mine, theirs - mine)
         return proven
 
-    def _added_up(self, features: Floats, found: Beside, at: Indexes) -> tuple[Floats, Floats]:
+    def _added_up(self, features: Sequence[Floats | Flags | None], found: Beside, at: Indexes) -> tuple[Floats, Floats]:
         """Return (features x pairs) what comes together in the cells, and in the stored populations, of some pairs."""
         held, cells = self.held, self.sets
-        cell, item = cells.memberships
-        theirs = np.zeros((features.shape[0], at.size))
-        mine = np.array([np.bincount(cell, f[item], cells.count) for f in features])[:, found.cell[at]]
-        atoms = np.array([np.bincount(held.labels, f[: held.labels.size], held.sizes.size) for f in features])
+        theirs = np.zeros((len(features), at.size))
+        if cells.disjoint:
+            # one pass over the items: what comes together where cells and atoms meet
+            met = cells.crossed(held.labels, held.sizes.size)
+            both = _sums(features, met.at, met.atom.size)
+            mine = np.array([np.bincount(met.cell + 1, f, cells.count + 1)[1:] for f in both])
+            atoms = np.array([np.bincount(met.atom, f, held.sizes.size) for f in both])
+        else:
+            cell, item = cells.memberships
+            mine = _sums([None if f is None else f[item] for f in features], cell, cells.count)
+            atoms = _sums(features, held.labels, held.sizes.size)
         for part in np.unique(found.part[at]).tolist():
             row, of = held.parts[part], found.part[at] == part
             inside, count = row >= 0, int(row.max(initial=-1)) + 1
             sums = np.array([np.bincount(row[inside], f[inside], count) for f in atoms])
             theirs[:, of] = sums[:, found.stored[at][of]]
-        return mine, theirs
+        return mine[:, found.cell[at]], theirs
+
+
+def _sums(features: Sequence[Floats | Flags | None], place: np.ndarray[Any, Any], count: int) -> Floats:
+    """Return (features x places) what comes together in each place; where there are flags, how many are flagged."""
+    found, there = np.zeros((len(features), count)), place.astype(np.intp)
+    for row, feature in zip(found, features, strict=True):
+        if feature is None:
+            continue
+        some = feature[: there.size]
+        if some.dtype != np.bool_:
+            row[:] = np.bincount(there, some, count)
+        else:
+            row[:] = np.bincount(there if some.all() else there[some], minlength=count)
+    return found
 
 
 @dataclass(eq=False)
@@ -611,9 +646,18 @@ def _numbers(
     """Return what items hold, with the bounds that there are. least: as in `Numbers`."""
     if low is None:
         low = float(np.nanmin(value, initial=np.inf))
-    values = np.unique(value[~np.isnan(value)]) if least else np.zeros(3)
-    two = (float(values[0]), float(values[-1])) if 0 < values.size <= 2 else None
-    if values.size == 1:
+    two = _two(value) if least else None
+    if two is not None and two[0] == two[1]:
         # a count: what everybody has tells nothing of those in between
         least = 0
     return Numbers(value, here, low if np.isfinite(low) else 0.0, high, two, least, frozenset(columns))
+
+
+def _two(value: Floats) -> tuple[float, float] | None:
+    """Return the least and the largest of values of which there are no more than those; None: there are, or none."""
+    known = value[~np.isnan(value)]
+    ends = (float(known.min()), float(known.max())) if known.size else (0.0, 0.0)
+    some = known[:MOST_AMID]
+    if not known.size or ((some != ends[0]) & (some != ends[1])).any():
+        return None
+    return ends if bool(((known == ends[0]) | (known == ends[1])).all()) else None

@@ -208,6 +208,8 @@ class MemoryBase:
     def as_first(self, o: Occurrence, sets: Sets) -> Sets:
         """Return populations as rows that keep their number when their content changes."""
         roster = self.lens(o).roster
+        if not roster.changed:
+            return sets
         cells, items = sets.memberships
         return Sets.of(sets.count, cells, roster.first[items], roster.size)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from bastion_policy.boundary import Guard
-from bastion_policy.judge_differences import Judge, Numbers, _numbers
+from bastion_policy.judge_differences import Judge, Numbers, _numbers, _sums
 from bastion_policy.policy import Effective
 from hypothesis import assume, event, given
 from hypothesis import strategies as st
@@ -78,7 +78,10 @@ def test_what_sums_prove_no_row_denies(case: Case) -> None:
 
 
 def proves(judge: Judge, more: Any, less: Any) -> bool:
-    mine, theirs = (judge.features[:, items].sum(axis=1)[:, None] for items in (more, less))
+    mine, theirs = (
+        _sums([None if f is None else f[items] for f in judge.features], np.zeros(items.size), 1)
+        for items in (more, less)
+    )
     return bool(judge.proven(mine - theirs, np.abs(mine) + np.abs(theirs))[0])
 
 

@@ -59,6 +59,8 @@ class Lens:
     @cached_property
     def rows(self) -> npt.NDArray[np.int64]:
         """Per item as it was first, its row in this version; -1: it has none."""
+        if self.in_order and self.items.size == self.roster.size and not self.roster.changed:
+            return np.arange(self.items.size)
         rows = np.full(self.roster.size, -1, np.int64)
         rows[self.roster.first[self.items]] = np.arange(self.items.size)
         return rows

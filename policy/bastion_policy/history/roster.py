@@ -63,6 +63,9 @@ class Roster:
     @cached_property
     def people(self) -> npt.NDArray[np.int64]:
         """Whose each item is, as small whole numbers that stay the same."""
+        if self.most == 1:
+            # nobody has two items
+            return np.arange(self.size)
         _, first, at = np.unique(self.unit, return_index=True, return_inverse=True)
         number = np.empty(first.size, np.int64)
         number[np.argsort(first)] = np.arange(first.size)

@@ -69,7 +69,8 @@ class Sets:
             return cls(count, np.full(size, -1, np.int32), every)
         place = np.full(max(size, int(items.max()) + 1), -1, np.int32)
         place[items] = cells
-        if bool((place[items] == cells).all()):
+        # ascending items are each there once
+        if bool((items[1:] > items[:-1]).all()) or bool((place[items] == cells).all()):
             return cls(count, place, every)
         top = place.size
         code = np.sort(cells.astype(np.int64) * top + items)
