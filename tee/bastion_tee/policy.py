@@ -37,7 +37,7 @@ REGISTERS: dict[str, tuple[str, ...]] = {
 }
 PARTS: dict[str, tuple[str, ...]] = {
     "sev-snp": ("fmc", "boot_loader", "tee", "snp", "microcode"),
-    "tdx": ("tee_tcb_svn",), "sgx": ("isv_svn", "isv_prod_id"), "nitro": (), "simulated": (),
+    "tdx": ("tee_tcb_svn", "pce_svn", "evaluation"), "sgx": ("isv_svn", "isv_prod_id", "pce_svn", "evaluation"), "nitro": (), "simulated": (),
 }  # fmt: skip
 PRODUCTS = ("Milan", "Genoa", "Turin")
 #: Intel's words for the state of a platform
