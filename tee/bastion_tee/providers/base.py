@@ -1,0 +1,121 @@
+"""What every source of evidence has in common: the protocol, its errors, and the boot id."""
+
+from __future__ import annotations
+
+import errno
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from bastion_plan.errors import ServerError
+
+from bastion_tee.evidence import Evidence
+
+#: bytes that evidence is asked to be about (`binding.Binding.report_data`)
+REPORT_DATA = 64
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+#: answers of a kernel that has something else to do just now
+PASSING = frozenset({errno.EBUSY, errno.EAGAIN, errno.EINTR, errno.ETIMEDOUT})
+#: seconds to wait before each further try: 6.3 in all
+PAUSES = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
+
+Sleep = Callable[[float], None]
+
+
+class Provider(Protocol):
+    """A source of evidence. May be used by several threads at once; may block for seconds, so not on an event loop.
+
+    Attributes:
+        name: of the source: "configfs-tsm", "sev-guest", "nsm", "simulated".
+        platform: of what it gives, one of `verdict.PLATFORMS`.
+    """
+
+    @property
+    def name(self) -> str:
+        """Name of the source."""
+        ...
+
+    @property
+    def platform(self) -> str:
+        """Platform of its evidence."""
+        ...
+
+    def evidence(self, report_data: bytes) -> Evidence:
+        """Return evidence about 64 bytes.
+
+        Raises:
+            ServerError: server.evidence.* (see `failed`).
+        """
+        ...
+
+
+_SENTENCES = {
+    "none": ("This machine has no source of evidence.", "Start the server in a confidential virtual machine, or without attestation."),
+    "missing": ("The source of evidence is gone.", "Look whether the guest driver is still loaded."),
+    "rights": ("The server may not ask for evidence.", "Run it as root, or give its user the right to the source (tee/deploy/bastionlab.service)."),
+    "busy": ("The platform was too busy to give evidence.", "Try again in a moment."),
+    "raced": ("Something else wrote to the report while it was made.", "Find out what else on this machine asks for reports."),
+    "unknown": ("The platform is one that this version does not know.", "Update BastionLab."),
+    "failed": ("The platform gave no evidence.", "Look at the kernel's log. A guest whose key to the firmware is gone must be restarted."),
+    "format": ("What the platform gave is no evidence.", "Look at the kernel's log."),
+    "other": ("The evidence is about something else than what was asked for.", "Find out what else on this machine asks for reports."),
+    "asked": ("Evidence is about 64 bytes.", "Give 64 bytes."),
+}  # fmt: skip
+
+
+def failed(kind: str, source: str, reason: str = "") -> ServerError:
+    """Return the error of a kind, with the code server.evidence.KIND.
+
+    Args:
+        kind: none, missing, rights, busy, raced, unknown, failed, format, other, asked.
+        source: name of the provider.
+        reason: why, in words of ours: names and numbers of errors, never bytes of a report.
+    """
+    sentence, step = _SENTENCES[kind]
+    return ServerError(
+        sentence, code=f"server.evidence.{kind}", reason=reason, next_step=step, details={"provider": source}
+    )
+
+
+def refused(error: OSError, source: str) -> ServerError:
+    """Return what an error of the operating system comes to."""
+    name = errno.errorcode.get(error.errno or 0, "an error without a number")
+    if error.errno in PASSING:
+        kind = "busy"
+    elif error.errno in (errno.EACCES, errno.EPERM):
+        kind = "rights"
+    elif error.errno in (errno.ENOENT, errno.ENXIO, errno.ENODEV):
+        kind = "missing"
+    else:
+        kind = "failed"
+    return failed(kind, source, f"The kernel answered {name}.")
+
+
+def check_asked(report_data: bytes, source: str) -> None:
+    """Refuse report data of another length: a platform would fill it up or cut it off."""
+    if len(report_data) != REPORT_DATA:
+        raise failed("asked", source, f"{len(report_data)} bytes were given.")
+
+
+def check_about(report: bytes, report_data: bytes, source: str) -> None:
+    """Refuse a report that does not hold what was asked for.
+
+    A client would refuse it, too (`tee.policy.report-data`); here it says which machine is to be mended.
+    """
+    if report_data not in report:
+        raise failed("other", source)
+
+
+def boot_id(path: Path = BOOT_ID) -> str:
+    """Return the kernel's boot id, or "" where it has none to read."""
+    try:
+        return path.read_text("ascii").strip()[:64]
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def sleep(seconds: float) -> None:
+    """Wait."""
+    time.sleep(seconds)
