@@ -7,9 +7,8 @@ before noise nothing may take longer because of one text, so texts are not cut t
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 from bastion_plan.errors import InputError
@@ -17,6 +16,9 @@ from bastion_plan.errors import InputError
 from bastion.client.training.datasets import zone_of
 from bastion.client.training.exprs import pl_col
 from bastion.render.safe_text import safe_text
+
+if TYPE_CHECKING:
+    from bastion.client.training.wordpieces import Ids
 
 #: how texts are cut, by the name that tokenizer files have for it
 _CUTS = {"WhitespaceSplit": r"\S+", "Whitespace": r"\w+|[^\w\s]+"}
@@ -26,7 +28,7 @@ MAX_FILE = 64 << 20
 
 
 class RemoteTokenizer:
-    """Makes numbers of words, place by place.
+    """Makes numbers of words, or of their pieces, place by place.
 
     Numbers are those of the vocabulary. A word that is not in it is `unknown`, and where a text has ended is `padding`.
 
@@ -48,45 +50,27 @@ class RemoteTokenizer:
         self._lower, self._cut = lower, cut
 
     @classmethod
-    def from_file(cls, path: str | Path) -> Self:
-        """Read a tokenizer file (tokenizer.json) of whole words.
+    def from_file(cls, path: str | Path) -> RemoteTokenizer:
+        """Read a tokenizer file (tokenizer.json), of whole words (WordLevel) or of pieces (WordPiece, BPE, Unigram).
+
+        Pieces are for one's own tables, before the upload: no expression of the server cuts words into pieces. They are cut by
+        the package `tokenizers` (pip install 'bastionlab[tokenizers]'); WordPiece files as BERT's are read without it, too.
 
         Raises:
-            InputError: train.tokenizer: no such file, or one that cuts words into pieces, which no expression does.
+            InputError: train.tokenizer: no such file; one that needs the package, which is not installed.
         """
         try:
             text = Path(path).read_text(encoding="utf-8") if Path(path).stat().st_size <= MAX_FILE else ""
             found = json.loads(text)
-            model = found["model"]
-            kind = str(model.get("type"))
-            words = dict(model["vocab"]) if isinstance(model["vocab"], dict) else {}
+            whole = _whole_words(found)
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             msg = "This is no tokenizer file."
-            raise InputError(
-                msg, code="train.tokenizer", next_step="Give the tokenizer.json of a word-level tokenizer."
-            ) from None
-        if kind != "WordLevel":
-            msg = f"A {safe_text(kind, 30)} tokenizer cuts words into pieces, which no expression of the server does."
-            step = (
-                "Use a word-level tokenizer; RemoteTokenizer.hashed(5000), which needs no vocabulary; or upload columns of "
-                "token numbers, made by the data's owner."
-            )
-            raise InputError(msg, code="train.tokenizer", next_step=step)
-        cut = (found.get("pre_tokenizer") or {}).get("type", "WhitespaceSplit")
-        normal = found.get("normalizer") or {}
-        kinds = {normal.get("type"), *(one.get("type") for one in normal.get("normalizers", ()))} - {None, "Sequence"}
-        if cut not in _CUTS or kinds - {"Lowercase"}:
-            msg = "This tokenizer prepares texts in a way that no expression of the server does."
-            step = "It may put texts into small letters (Lowercase), and cut them at white space or between words and signs."
-            raise InputError(
-                msg,
-                code="train.tokenizer",
-                reason=safe_text(f"It has {cut}, {', '.join(sorted(kinds))}."),
-                next_step=step,
-            )
-        unknown = words.get(model.get("unk_token") or "[UNK]", 1)
-        padding = words.get((found.get("padding") or {}).get("pad_token") or "[PAD]", 0)
-        return cls(words, unknown=unknown, padding=padding, lower="Lowercase" in kinds, cut=_CUTS[cut])
+            raise InputError(msg, code="train.tokenizer", next_step="Give a tokenizer.json.") from None
+        if whole is not None:
+            return cls(**whole)
+        from bastion.client.training.wordpieces import reader
+
+        return _Pieces(str(found["model"]["type"]), *reader(text, found))
 
     @classmethod
     def hashed(cls, buckets: int = 5_000, *, lower: bool = True) -> RemoteTokenizer:
@@ -119,8 +103,9 @@ class RemoteTokenizer:
             msg = "The length of a text is a whole number from 1 to 1,024."
             raise InputError(msg, code="train.tokenizer", next_step='Write encode(frame, "text", max_length=32).')
         if isinstance(frame, pl.DataFrame):
-            rows = [self.numbers(text, max_length) for text in frame[column]]
+            rows = self._rows(frame[column], max_length)
             return frame.with_columns(pl.Series(name, rows, dtype=pl.Array(pl.Int64, max_length)))
+        self._check_expressions()
         if zone_of(frame) == "private":
             msg = "Texts of data that is answered with noise are not cut into words beside the data."
             reason = "How long that takes would depend on a single person's text."
@@ -141,8 +126,20 @@ class RemoteTokenizer:
 
     def numbers(self, text: str | None, max_length: int = 32) -> list[int]:
         """Return the numbers of the words of one text of one's own."""
-        found = re.findall(self._cut, (text or "").lower() if self._lower else text or "")[:max_length]
-        return [self._number(word) for word in found] + [self.padding] * (max_length - len(found))
+        return self._rows(pl.Series([text], dtype=pl.String), max_length)[0]
+
+    def _rows(self, texts: pl.Series, max_length: int) -> list[list[int]]:
+        """Return the numbers of each text, cut by the engine that cuts texts on a server."""
+        lower = texts.str.to_lowercase() if self._lower else texts
+        known: dict[str, int] = {}
+        rows = []
+        for words in lower.str.extract_all(self._cut).to_list():
+            row = [known[w] if w in known else known.setdefault(w, self._number(w)) for w in (words or [])[:max_length]]
+            rows.append(row + [self.padding] * (max_length - len(row)))
+        return rows
+
+    def _check_expressions(self) -> None:
+        """Check that expressions can do what this does."""
 
     def _number(self, word: str) -> int:
         return self.vocabulary.get(word, self.unknown)
@@ -180,3 +177,46 @@ class _Hashed(RemoteTokenizer):
 
     def __repr__(self) -> str:
         return f"RemoteTokenizer: words in {self.buckets:,} buckets"
+
+
+class _Pieces(RemoteTokenizer):
+    """Pieces of words, by a file."""
+
+    def __init__(self, kind: str, ids: Ids, size: int, padding: int) -> None:
+        self._kind, self._ids, self._size, self.padding = kind, ids, size, padding
+
+    @property
+    def size(self) -> int:
+        """How many numbers there are."""
+        return self._size
+
+    def _rows(self, texts: pl.Series, max_length: int) -> list[list[int]]:
+        rows = [self._ids(text or "", max_length) for text in texts]
+        return [row + [self.padding] * (max_length - len(row)) for row in rows]
+
+    def _check_expressions(self) -> None:
+        msg = f"A {safe_text(self._kind, 30)} tokenizer cuts words into pieces, which no expression of the server does."
+        step = (
+            'Ask the owner for a column of token numbers: tokenizer.encode(table, "text") makes one before the upload. Or use a '
+            "tokenizer of whole words, or RemoteTokenizer.hashed(5000)."
+        )
+        raise InputError(msg, code="train.tokenizer", next_step=step)
+
+    def __repr__(self) -> str:
+        return f"RemoteTokenizer: {self._size:,} pieces of words ({safe_text(self._kind, 30)})"
+
+
+def _whole_words(found: dict[str, Any]) -> dict[str, Any] | None:
+    """Return what a file of whole words comes to, None where it does more than expressions can do."""
+    model = found["model"]
+    cut = (found.get("pre_tokenizer") or {}).get("type", "WhitespaceSplit")
+    normal = found.get("normalizer") or {}
+    kinds = {normal.get("type"), *(one.get("type") for one in normal.get("normalizers", ()))} - {None, "Sequence"}
+    if model["type"] != "WordLevel" or cut not in _CUTS or kinds - {"Lowercase"} or found.get("post_processor"):
+        return None
+    words = dict(model["vocab"])
+    return {
+        "vocabulary": words, "unknown": words.get(model.get("unk_token") or "[UNK]", 1),
+        "padding": words.get((found.get("padding") or {}).get("pad_token") or "[PAD]", 0), "lower": "Lowercase" in kinds,
+        "cut": _CUTS[cut],
+    }  # fmt: skip
