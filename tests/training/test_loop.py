@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,7 @@ def test_one_person_moves_what_is_noised_by_the_sensitivity_at_most(name: str, m
     module = MODELS[name]()
     without_randomness(module)
     made = fit(table(20, rows=2), spec(rows=2, expected=20.0, batch=2), module)
-    assert made.passes > 1 and made.rows.kept is not None
+    assert made.room.passes > 1 and made.rows.kept is not None
     others, rows, moved = np.arange(12), made.rows.rows_of(np.array([19])), []
     for clip in (1e-3, 1.0):
         made.spec = msgspec.structs.replace(made.spec, clip=clip)
@@ -70,8 +71,9 @@ def test_one_person_moves_what_is_noised_by_the_sensitivity_at_most(name: str, m
             whole = [noise.on_grid(made.summed(people).numpy(), clip) for people in (others, np.append(others, 19))]
             step = noise.grid(clip, len(whole[0]))
             apart = float(np.linalg.norm((whole[1] - whole[0]).astype(np.float64))) * step
-            assert apart <= noise.sensitivity(clip), (clip, value)
-            moved.append(apart / noise.sensitivity(clip))
+            # and one person is one more in the number of people
+            assert math.hypot(apart, 0.25 * clip) <= noise.sensitivity(clip, 0.25), (clip, value)
+            moved.append(apart / (noise.MOVED * clip))
     assert max(moved) > 0.9
 
 
@@ -176,14 +178,14 @@ def test_a_checkpoint_of_another_fit_is_refused(name: str) -> None:
 def test_a_small_memory_makes_small_passes_and_too_small_a_one_is_refused() -> None:
     wide = mlp(wide=2000)
     made = fit(table(), spec(expected=100.0, batch=100), wide, memory=8 << 20)
-    assert made.passes > 3
-    assert fit(table(), spec(expected=100.0, batch=200), wide).passes == 1
+    assert made.room.passes > 3
+    assert fit(table(), spec(expected=100.0, batch=200), wide).room.passes == 1
     same = [f.summed(np.arange(3)).numpy()[-1] for f in (made, fit(table(), spec(expected=100.0, batch=200), wide))]
     assert same[0] == pytest.approx(same[1], rel=0.2)
     # what a model is given counts too
     long = table().with_columns(x0=pl.Series([[0.0]] * 200))
     given = fit(long, spec(1, expected=40.0), nn.Linear(20_000, 2), memory=64 << 20, shape=20_000)
-    assert given.width * 20_000 * 12 < 64 << 20
+    assert given.room.width * 20_000 * 12 < 64 << 20
     with pytest.raises(BastionError) as refused:
         fit(table(), spec(), wide, memory=1 << 19)
     assert refused.value.code == "model.memory"

@@ -30,7 +30,7 @@ def scored(classes: int, rows: int = 3000) -> tuple[Tensor, Tensor]:
 def counted(metric: str, loss: str, out: Tensor, labels: Tensor, bound: float = 4.0) -> list[int]:
     counter = Counter(metric, loss, tuple(out.shape[1:]), bound)
     for some in torch.arange(len(out)).split(700):  # type: ignore[no-untyped-call]
-        counter.add(out[some], labels[some])
+        counter.add(out[some], labels[some], torch.ones(len(some), dtype=torch.bool))
     return counter.counts.tolist()
 
 

@@ -48,19 +48,19 @@ def test_the_radius_is_exact_at_both_ends(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_what_leaves_is_whole_steps_of_the_grid_with_the_deviation_that_was_asked_for() -> None:
     total = np.linspace(-3, 3, 50_000)
-    found = noise.noised(total, 0.7, 1.5)
+    found = noise.noised(total, 0.7, 1.5, 0.25)
     steps = found / noise.grid(0.7, len(total))
     assert np.abs(steps - np.rint(steps)).max() < 1e-6
     moved = found - total
-    assert moved.std() == pytest.approx(1.5 * noise.sensitivity(0.7), rel=0.02)
-    assert 1.0 < noise.sensitivity(1.0) < 1.025
-    assert noise.sensitivity(0.7) == pytest.approx(0.7 * noise.sensitivity(1.0))
+    assert moved.std() == pytest.approx(1.5 * noise.sensitivity(0.7, 0.25), rel=0.02)
+    assert 1.0 < noise.sensitivity(1.0, 0.0) < 1.025
+    assert noise.sensitivity(0.7, 0.5) == pytest.approx(0.7 * math.hypot(noise.sensitivity(1.0, 0.0), 0.5))
 
 
 @pytest.mark.parametrize("sigma", [0.0, -1.0, math.nan, math.inf])
 def test_no_step_is_done_without_noise(sigma: float) -> None:
     with pytest.raises(ValueError, match="no noise"):
-        noise.noised(np.zeros(3), 1.0, sigma)
+        noise.noised(np.zeros(3), 1.0, sigma, 0.25)
     with pytest.raises(BastionError) as refused:
         fit(table(20), spec()).steps(1, sigma)
     assert refused.value.code == "train.noise"

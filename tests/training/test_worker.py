@@ -68,7 +68,7 @@ async def test_a_fit_behind_the_walls_from_the_first_step_to_the_weights(pool: T
         assert (loaded.people, loaded.rows, loaded.step) == (200, 200, 0)
         done = await worker.steps(5, 1.0)
         assert done.step == 5 and done.finite and done.loss is not None
-        counted = await worker.evaluate("confusion", "train", 10.0)
+        counted = await worker.evaluate("confusion", "train", 10.0, 20.0)
         assert sum(counted.counts) == 200 and counted.sensitivity == 1.0
         state = taken(await worker.save(checkpoint=True))
         plain = load(taken(await worker.save(checkpoint=False)))
@@ -86,7 +86,7 @@ async def test_a_fit_behind_the_walls_from_the_first_step_to_the_weights(pool: T
         exact = spec(private=False, steps=60, batch=50)
         await begin(worker, exact, encode(graph), weights)
         assert (await worker.steps(60)).finite
-        wrong, right = (await worker.evaluate("accuracy", "train", 1.0)).counts
+        wrong, right = (await worker.evaluate("accuracy", "train", 1.0, 0.0)).counts
         assert right / (wrong + right) > 0.9
 
 
@@ -106,7 +106,7 @@ async def test_models_of_every_kind_are_trained_behind_the_walls(pool: TrainingP
             )
             await begin(worker, how, encode(exported.graph), weights, frame)
             assert (await worker.steps(2, 1.0 if private else 0.0)).finite, name
-            assert sum((await worker.evaluate("loss", "train", 5.0)).counts) == 6 * 4096, name
+            assert sum((await worker.evaluate("loss", "train", 5.0, 0.0)).counts) == 6 * 4096, name
 
 
 async def test_what_is_refused_says_why_and_the_worker_lives_on(pool: TrainingPool) -> None:

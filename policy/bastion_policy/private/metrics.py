@@ -8,6 +8,8 @@ A training worker counts, the server adds noise to the counts and sends them, or
 - loss, mae: q to the first and ONE - q to the second number, where q is the loss or error, clipped to its bound, in ONE steps.
 
 So a row moves accuracy, confusion and f1 by 1, auc by the root of its classes, loss and mae by ONE, as a norm.
+
+How long it takes to count tells how many rows there are, so that is one number more that is noised and paid with the others (padding.py).
 """
 
 from __future__ import annotations
@@ -15,6 +17,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+from bastion_policy.private.padding import deviation, share
+from bastion_policy.private.pricing import gaussian_scale
 
 #: cells a score may fall in, and the steps of a loss or error between 0 and its bound
 BINS = 64
@@ -55,6 +60,34 @@ def row_norm(metric: str, classes: int) -> float:
         case "loss" | "mae":
             return float(ONE)
     return 1.0
+
+
+@dataclass(frozen=True)
+class MetricNoise:
+    """The noise of a metric. norm: by how much one person moves its numbers. scale: deviation of the noise of each. rho: that this costs.
+
+    rows: deviation of the noise on how many rows there are, which costs the rest of what is paid.
+    """
+
+    norm: float
+    scale: float
+    rho: float
+    rows: float
+
+
+def noise_of(metric: str, classes: int, rho: float, rows: int, people: float) -> MetricNoise:
+    """Return the noise with which a metric, and the number of rows that is told by the clock, cost rho together.
+
+    Of the mechanism's sensitivity norm * sqrt(1 + gamma^2), a person's rows in the metric are norm, and their number is gamma * norm.
+
+    Args:
+        rows: of one person, that count. people: how many there are, as who asks has written it.
+    """
+    norm, sigma = row_norm(metric, classes) * rows, 1 / math.sqrt(2 * rho)
+    gamma = share(sigma, people)
+    # rounded up by what gaussian_scale rounds
+    aside = rows * deviation(sigma, gamma) * (1 + 1e-9)
+    return MetricNoise(norm, gaussian_scale(norm * math.hypot(1, gamma), rho), rho / (1 + gamma**2), aside)
 
 
 def value_of(metric: str, noisy: Sequence[int], *, scale: float = 0.0, bound: float = 1.0) -> Value:

@@ -37,14 +37,14 @@ if TYPE_CHECKING:
 MAX_SIZE, MAX_PEOPLE = 1 << 30, 1 << 25
 EXACT = "training-exact"
 SPENT = "guard.budget.spent"
-_FIX = "Ask the owner for this very fit, with denied.request(\"why\"): they see model, optimiser, batches and columns."
+_FIX = 'Ask the owner for this very fit, with denied.request("why"): they see model, optimiser, batches and columns.'
 
 
 @dataclass(frozen=True)
 class Terms:
     """A fit that was read and checked. account: that pays, None for one without noise. finding: why it may not run as it is.
 
-    outcome: "private", "review" or "refuse". grant: in force for an exact one.
+    outcome: "private", "review" or "refuse". grant: in force for an exact one. most_rows: that one with noise may have, a public number.
     """
 
     subject: Subject
@@ -58,6 +58,7 @@ class Terms:
     sigma: float = 0.0
     finding: Finding | None = None
     grant: Grant | None = None
+    most_rows: int = 0
 
     @property
     def delta(self) -> float:
@@ -118,10 +119,10 @@ class Fits:
             rows = rows_for(terms.subject.bound, terms.subject.facts, rule.max_rows, terms.spec)
         except Refused as refused:
             return replace(terms, outcome="refuse", finding=refused.finding)
-        _check_size(terms, rule.max_rows)
+        most_rows = _check_size(terms, rule.max_rows)
         account = Account(rule.epsilon, rule.delta)
         sigma = run.sigma if run is not None else self._sigma(terms.spec, account)
-        return replace(terms, rows=rows, account=account, sigma=sigma)
+        return replace(terms, rows=rows, account=account, sigma=sigma, most_rows=most_rows)
 
     @staticmethod
     def _sigma(spec: FitSpec, account: Account) -> float:
@@ -226,8 +227,8 @@ def steps_within(epsilon: float, spec: FitSpec, run: Run, most: int) -> int:
     return low
 
 
-def _check_size(terms: Terms, max_rows: int) -> None:
-    """Check that the rows of a fit fit into a worker, however many of them its filters leave.
+def _check_size(terms: Terms, max_rows: int) -> int:
+    """Check that the rows of a fit fit into a worker, however many of them its filters leave; return how many there may be.
 
     INVARIANT: whether a fit runs does not depend on whom its plan chooses. What is looked at is how large its tables are, to a
     power of two, so that no plan finds out more than that.
@@ -237,7 +238,7 @@ def _check_size(terms: Terms, max_rows: int) -> None:
     """
     subject, schema = terms.subject, terms.subject.bound.schema
     records = [r for r in subject.records.values() if r.private is not None and r.sealed is not None]
-    grown = max_rows ** max(0, len(records) - 1)
+    grown = int(max_rows ** max(0, len(records) - 1))
     rows = grown * max((_power(r.private.rows) for r in records if r.private is not None), default=1)
     held = grown * max((_power(r.sealed.size) for r in records if r.sealed is not None), default=1)
     size = sum(held if schema[name].is_nested else 8 * rows for name in terms.spec.columns) + 48 * rows
@@ -247,6 +248,7 @@ def _check_size(terms: Terms, max_rows: int) -> None:
             reason=f"They may come to {size >> 20:,} MB; {MAX_SIZE >> 20:,} MB are allowed.",
             next_step="Use fewer columns, or ask the owner for a smaller table.",
         )  # fmt: skip
+    return rows
 
 
 def _power(number: int) -> int:

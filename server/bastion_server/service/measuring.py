@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 from bastion_plan.errors import BastionError, InputError
-from bastion_plan.models.fits import METRICS, PARTS
+from bastion_plan.models.fits import METRICS, PARTS, FitSpec
 from bastion_policy.private.accounting import MIN_RHO, Account, Cost
 from bastion_policy.private.budget import shown
-from bastion_policy.private.metrics import BINS, length_of, row_norm, value_of
-from bastion_policy.private.pricing import SMALLEST, gaussian_scale
+from bastion_policy.private.metrics import BINS, MetricNoise, length_of, noise_of, value_of
+from bastion_policy.private.pricing import SMALLEST
 from bastion_policy.verdict import Finding
 from bastion_wire import messages as m
 
@@ -123,7 +123,7 @@ class MeasuringService:
         charges, rho = self._charges(terms, epsilon)
         return m.FitSummary(
             "private", epsilon=epsilon, delta=terms.delta, share=max(c.cost.rho / c.cap.rho for c in charges.values()),
-            noise=gaussian_scale(row_norm(body.metric, 2) * terms.spec.rows, rho), affordable=self._training.fits.affordable(charges),
+            noise=_noise(terms.spec, body.metric, 2, rho).scale, affordable=self._training.fits.affordable(charges),
             budget=self._training.queries.private._of_domains(set(charges), who),
         )  # fmt: skip
 
@@ -195,9 +195,11 @@ class MeasuringService:
                 rows = await training.rows(terms, who, f"rows of {label}")
                 fd = await asyncio.to_thread(store.sealed.load_into_memfd, weights.sealed, "weights")
                 await lease.load(
-                    run.graph, run.spec, training.split_key(terms), rows, fd, memory=training.settings.memory
-                )
-                counts = (await lease.evaluate(body.metric, body.part, bound)).counts
+                    run.graph, run.spec, training.split_key(terms), rows, fd, memory=training.settings.memory,
+                    most_rows=terms.most_rows,
+                )  # fmt: skip
+                aside = _aside(terms.spec, body.metric, rho)
+                counts = (await lease.evaluate(body.metric, body.part, bound, aside)).counts
             except BastionError as error:
                 if open_words(error) or not noisy:
                     raise
@@ -213,11 +215,11 @@ class MeasuringService:
                     if file >= 0:
                         os.close(file)
         if not counts:
-            counts = await self._of_nobody(run, terms, weights, body, bound, who)
+            counts = await self._of_nobody(run, terms, weights, body, bound, rho, who)
         return await asyncio.to_thread(_drawn, counts, terms, body, bound, epsilon, rho)
 
     async def _of_nobody(
-        self, run: Run, terms: Terms, weights: RunFile, body: m.TestRun, bound: float, who: str
+        self, run: Run, terms: Terms, weights: RunFile, body: m.TestRun, bound: float, rho: float, who: str
     ) -> tuple[int, ...]:
         """Return the counts that a table without anybody has: as many as with somebody."""
         training = self._training
@@ -226,14 +228,26 @@ class MeasuringService:
             try:
                 fd = await asyncio.to_thread(self._store.sealed.load_into_memfd, weights.sealed, "weights")
                 key = training.split_key(terms)
-                await lease.load(run.graph, run.spec, key, rows, fd, memory=training.settings.memory)
-                return (await lease.evaluate(body.metric, body.part, bound)).counts
+                memory, most = training.settings.memory, terms.most_rows
+                await lease.load(run.graph, run.spec, key, rows, fd, memory=memory, most_rows=most)
+                return (
+                    await lease.evaluate(body.metric, body.part, bound, _aside(terms.spec, body.metric, rho))
+                ).counts
             except BastionError:
                 return (0,) * length_of(body.metric, 2)
             finally:
                 for file in (rows, fd):
                     if file >= 0:
                         os.close(file)
+
+
+def _noise(spec: FitSpec, metric: str, classes: int, rho: float) -> MetricNoise:
+    return noise_of(metric, classes, rho, spec.rows, spec.expected / spec.rate)
+
+
+def _aside(spec: FitSpec, metric: str, rho: float) -> float:
+    """Return the deviation of the noise on how many rows are counted, 0 where it is not private. INVARIANT: it is paid with the metric."""
+    return _noise(spec, metric, 2, rho).rows if spec.private else 0.0
 
 
 def _drawn(
@@ -247,10 +261,10 @@ def _drawn(
         from bastion_server.private.mechanisms import gaussian
 
         classes = max(1, len(counts) // (2 * BINS)) if body.metric == "auc" else 2
-        norm = row_norm(body.metric, 2 if classes == 1 else classes) * terms.spec.rows
-        scale = gaussian_scale(norm, rho)
+        noise = _noise(terms.spec, body.metric, 2 if classes == 1 else classes, rho)
+        scale = noise.scale
         exact = np.array(counts, dtype=np.int64)
-        told = tuple(int(v) for v in gaussian(exact, scale, norm, rho))
+        told = tuple(int(v) for v in gaussian(exact, scale, noise.norm, noise.rho))
     found = value_of(body.metric, told, scale=scale, bound=bound)
     matrix = tuple(tuple(float(v) for v in row) for row in found.matrix)
     return m.Metric(

@@ -39,7 +39,9 @@ async def memory_of(training: TrainingService, terms: Terms, who: str) -> int:
             weights = await asyncio.to_thread(training.store.sealed.load_into_memfd, terms.model.sealed, "weights")
             try:
                 memory = training.settings.memory
-                loaded = await lease.load(terms.model.graph, terms.spec, bytes(32), rows, weights, memory=memory)
+                loaded = await lease.load(
+                    terms.model.graph, terms.spec, bytes(32), rows, weights, memory=memory, sigma=terms.sigma, most_rows=terms.most_rows
+                )  # fmt: skip
             finally:
                 os.close(weights)
         finally:

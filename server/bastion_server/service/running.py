@@ -89,6 +89,7 @@ class Running:
         self._asked = 0  # paid steps that a worker is at
         self._nobody = False
         self._pushed = 0.0
+        self._reason, self._tight = "", 0.0  # of a failure, for the log alone; epsilon by numerical composition
         self._domains = service.fits.domains(terms.subject, _rows(terms)) if run.spec.private else ()
         self.epoch = max(run.spec.epoch or run.spec.steps, -(-run.spec.steps // MAX_LOSSES))
 
@@ -134,14 +135,20 @@ class Running:
 
     async def _ended(self, state: str, code: str, problem: str, red: bool) -> None:
         store, run = self._store, self.run.id
-        tight = getattr(self, "_tight", 0.0)
         await self._noted()
         self.run = await asyncio.to_thread(
             partial(
-                store.runs.end, run, state, time.time(), code=code, problem=problem, credit=self._ahead, tight=tight
+                store.runs.end,
+                run,
+                state,
+                time.time(),
+                code=code,
+                problem=problem,
+                credit=self._ahead,
+                tight=self._tight,
             )
         )
-        reason = getattr(self, "_reason", code)
+        reason = self._reason or code
         words = f"fit {run} {state}" + (f": {reason}" if reason else "")
         details = {
             "run": run, "steps": self.run.step, "paid": self.run.paid, "epsilon": self.run.spent, "of": self.run.spec.epsilon,
@@ -207,7 +214,7 @@ class Running:
             try:
                 loaded = await lease.load(
                     run.graph, run.spec, self._service.split_key(self.terms), rows, weights,
-                    memory=self._service.settings.memory, checkpoint=file is not None,
+                    memory=self._service.settings.memory, checkpoint=file is not None, sigma=run.sigma, most_rows=self.terms.most_rows,
                 )  # fmt: skip
             finally:
                 os.close(weights)

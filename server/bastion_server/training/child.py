@@ -76,8 +76,8 @@ class TrainingChild(Child):
                 fit = self._fit()
                 loss = fit.steps(count, sigma)
                 return Stepped(fit.done, loss, fit.finite()), b""
-            case Evaluate(metric=metric, part=part, bound=bound):
-                counts, sensitivity = self._fit().evaluate(metric, part, bound)
+            case Evaluate(metric=metric, part=part, bound=bound, deviation=deviation):
+                counts, sensitivity = self._fit().evaluate(metric, part, bound, deviation)
                 return Evaluated(tuple(counts.tolist()), sensitivity), b""
             case Save(checkpoint=checkpoint):
                 return self._save(fds[0], checkpoint), b""
@@ -105,6 +105,8 @@ class TrainingChild(Child):
             message.split_key,
             message.memory,
             checkpoint=message.checkpoint,
+            sigma=message.sigma,
+            most_rows=message.most_rows,
         )
         return Loaded(len(fit.people), len(fit.all_rows), fit.done, fit.pass_memory)
 

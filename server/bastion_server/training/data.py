@@ -33,12 +33,20 @@ class Rows:
     """All rows of a fit, and which of them are whose."""
 
     def __init__(
-        self, path: str, spec: FitSpec, graph: Graph, outputs: tuple[int, ...], split_key: bytes, memory: int
+        self,
+        path: str,
+        spec: FitSpec,
+        graph: Graph,
+        outputs: tuple[int, ...],
+        split_key: bytes,
+        memory: int,
+        most: int = 0,
     ) -> None:
         """Read who is who; values are read when they are needed.
 
         Args:
             path: of an uncompressed Arrow IPC file. outputs: shape of one prediction. memory: bytes that all rows may be kept in, as tensors.
+            most: rows that there may be, a public number; 0: as many as there are.
 
         Raises:
             InputError: `fit.columns`: a column is missing, or of no use; `fit.nulls`, `fit.labels` (not private).
@@ -59,9 +67,13 @@ class Rows:
         if not spec.private:
             for _, frame in self._blocks():
                 self._check_values(frame)
+        self._drawn = np.random.default_rng()
         self.kept: tuple[list[Tensor], Tensor] | None = None
-        if self.height * row <= memory:
-            self.kept = self.tensors(np.arange(self.height))
+        # INVARIANT: how rows are read, which takes one time or another, follows from public numbers where the fit is private
+        if (most if most and spec.private else self.height) * row <= memory:
+            inputs, labels = self.tensors(np.arange(self.height))
+            # and a row of nobody, for where there is none
+            self.kept = [_and_zeros(x) for x in inputs], _and_zeros(labels)
 
     def _blocks(self, wanted: Indices | None = None) -> Iterator[tuple[int, pl.DataFrame]]:
         """Read the table piece by piece: (number of its first row, rows). wanted: only pieces with one of these rows."""
@@ -84,6 +96,8 @@ class Rows:
             raise ServerError(f"A fit is of {PEOPLE:,} people at most.", code="server.worker.refused")
         counts = each["rows"].list.len().to_numpy().astype(np.int64)
         self.flat = each["rows"].explode().to_numpy().astype(np.int64) if each.height else np.arange(0)
+        # one more, to look at where nobody stands
+        self.flat = np.append(self.flat, 0)
         self.starts, self.counts = np.cumsum(counts) - counts, counts
         if spec.split.test > 0:
             self.testing = for_testing(_texts(each["u"]), split_key, spec.split.test, spec.split.seed)
@@ -106,21 +120,28 @@ class Rows:
     # ------------------------------------------------------------------------------------------------------ values
 
     def people_tensors(self, people: Indices) -> tuple[list[Tensor], Tensor, Tensor]:
-        """Return (inputs, labels, there) of people x rows; people: their numbers, -1 for nobody."""
+        """Return (inputs, labels, there) of people x rows; people: their numbers, -1 for nobody.
+
+        INVARIANT: as many rows are read, and as much is done with each, whoever is there: where nobody is, any row is read, and zeros
+        are made of it.
+        """
         at, real = np.arange(self.spec.rows)[None, :], people >= 0
         counts, starts = np.zeros_like(people), np.zeros_like(people)
         counts[real], starts[real] = self.counts[people[real]], self.starts[people[real]]
         there = at < counts[:, None]
-        rows = self.flat[(starts[:, None] + at)[there]]
+        rows = np.where(there, self.flat[np.where(there, starts[:, None] + at, -1)], self.whoever(there.shape))
         flags = torch.from_numpy(there)
-        inputs, labels = self.tensors(rows)
+        inputs, labels = self.tensors(rows.reshape(-1))
 
         def spread(values: Tensor) -> Tensor:
-            whole = torch.zeros(*there.shape, *values.shape[1:], dtype=values.dtype)
-            whole[flags] = values
-            return whole
+            whole = values.reshape(*there.shape, *values.shape[1:])
+            return whole.masked_fill_(~flags.reshape(*there.shape, *[1] * (values.dim() - 1)), 0)
 
         return [spread(x) for x in inputs], spread(labels), flags
+
+    def whoever(self, shape: int | tuple[int, ...]) -> Indices:
+        """Return numbers of any rows: to be read where nobody is. Whose they are does not matter, as nothing is made of them."""
+        return self._drawn.integers(0, max(1, self.height), shape)
 
     def tensors(self, rows: Indices) -> tuple[list[Tensor], Tensor]:
         """Return (inputs, labels) of some rows."""
@@ -210,6 +231,10 @@ class Rows:
 
 def _refuse(what: str, message: str, next_step: str) -> NoReturn:
     raise InputError(message, code=f"fit.{what}", next_step=next_step)
+
+
+def _and_zeros(values: Tensor) -> Tensor:
+    return torch.cat([values, values.new_zeros(1, *values.shape[1:])])
 
 
 def _texts(units: pl.Series) -> list[str | None]:

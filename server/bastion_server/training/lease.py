@@ -75,6 +75,8 @@ class TrainingLease(Lease):
         *,
         memory: int,
         checkpoint: bool = False,
+        sigma: float = 0.0,
+        most_rows: int = 0,
     ) -> Loaded:
         """Give it a model and its rows.
 
@@ -82,22 +84,26 @@ class TrainingLease(Lease):
             graph: as bastion_plan.models.graph.encode. split_key: 32 bytes. memory: bytes that one pass may take.
             rows_fd: sealed memory file, an uncompressed Arrow IPC file with `#~u`, `#~o` and the spec's columns.
             weights_fd: sealed memory file, safetensors. checkpoint: whether it is what `save(True)` wrote.
+            sigma: of the noise of its steps. most_rows: that there may be, a public number.
         """
         for fd in (rows_fd, weights_fd):
             # INVARIANT: a worker cannot change what others read
             if not memfd.is_sealed(fd):
                 raise worker_error("unsealed")
             self._handle.bound += os.fstat(fd).st_size
-        message = Load(graph, spec, split_key, memory, checkpoint)
+        message = Load(graph, spec, split_key, memory, checkpoint, sigma, most_rows)
         return await self._asked(message, Loaded, fds=(rows_fd, weights_fd))
 
     async def steps(self, count: int, sigma: float = 0.0) -> Stepped:
         """Do steps of the optimiser. sigma: deviation of the noise in units of the sensitivity; 0 where it is not private."""
         return await self._asked(Steps(count, sigma), Stepped)
 
-    async def evaluate(self, metric: str, part: str, bound: float) -> Evaluated:
-        """Measure a part of the rows: exact whole numbers, which must not leave the server without noise."""
-        return await self._asked(Evaluate(metric, part, bound), Evaluated)
+    async def evaluate(self, metric: str, part: str, bound: float, deviation: float) -> Evaluated:
+        """Measure a part of the rows: exact whole numbers, which must not leave the server without noise.
+
+        deviation: of the noise on how many rows there are, as the time that it takes tells of them; 0 where it is not private.
+        """
+        return await self._asked(Evaluate(metric, part, bound, deviation), Evaluated)
 
     async def save(self, checkpoint: bool) -> int:
         """Return the descriptor of a sealed memory file with the weights (safetensors), or a checkpoint; the caller closes it."""

@@ -1,17 +1,18 @@
 """One fit: a model, its rows, and the steps of its optimiser, with noise (`_private`) or without (`_exact`).
 
 **A private step.** Who is in it is drawn from the operating system, each person by themselves (sampling.py). They are put at places
-drawn at random among a fixed number of places: `passes` times `width`, enough for `expected` people and three deviations. Each pass
-runs all of its places, empty ones included, so its shape is always the same. What a row gives may differ in the last bit with its
-place (vectors of a processor have ends), and a model may be made to magnify that; with one person more or less, the others' places are
-distributed as they were, so the mechanism's neighbours differ in that person's part alone. Left over: where more people are drawn
-than there are places (one step in 700 where `expected` is right), one pass is added, and whoever compares exactly that edge finds
-places in other proportions. Nothing but last bits can follow from it.
+drawn at random in passes of a fixed width. Each pass runs all of its places, and does the same at an empty one as at a person's: reads a
+row (any, and makes zeros of it), runs the model on it, and takes it 0 times.
+
+**How many passes** there are is told by the clock. INVARIANT: it is a function of the number of people *with noise*, which is a coordinate of
+the step's own mechanism (noise.py, bastion_policy.private.padding), and of public numbers: sigma, and what the description says.
+So `_passes` is the one place that knows how many were drawn, and what is left of that is in slots, not in loops: reading, running and
+adding up go over places. Given the noisy number, the number of places is what it is, and with one person more or less the others' are
+distributed as they were. What a row gives may differ in the last bit with its place (vectors of a processor have ends), and a model may be
+made to magnify that; so the mechanism's neighbours differ in that person's part alone.
 
 The sums of passes are added up with compensation (Neumaier): they are off by a last bit of the result, however many passes. Noise is
 added (noise.py), and all that follows (optimiser, weights, loss) is made of what is noised.
-
-How long a step takes tells of the number of people in it to the pass: of the drawn batch's size, not of who is in it.
 """
 
 from __future__ import annotations
@@ -19,12 +20,14 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from bastion_plan.errors import InputError, PlanError, ServerError
 from bastion_plan.models.fits import LOSSES, FitSpec, check_spec
 from bastion_plan.models.graph import Graph
+from bastion_policy.private import padding
 from torch import Tensor
 
 from bastion_server.training import losses, noise
@@ -43,6 +46,20 @@ PASSES = 4096
 _STEP, _ORDER = "#step", "#order"
 
 
+@dataclass(frozen=True)
+class Room:
+    """Where the people of a step stand, from public numbers alone.
+
+    width: places of a pass. passes: of a step, at least. gamma: what a person adds to the number of people, in units of a gradient's
+    largest norm. deviation: of the noise on that number.
+    """
+
+    width: int
+    passes: int
+    gamma: float = 0.0
+    deviation: float = 0.0
+
+
 class Fit:
     """A model that is trained."""
 
@@ -56,12 +73,15 @@ class Fit:
         memory: int,
         *,
         checkpoint: bool = False,
+        sigma: float = 0.0,
+        most_rows: int = 0,
         order: int | None = None,
     ) -> None:
         """Check everything, and stand ready.
 
         Args:
             rows: path of the Arrow file. weights: safetensors, or a checkpoint. memory: bytes of one pass.
+            sigma: of the noise of its steps, where there will be some. most_rows: that there may be, a public number; 0: as many as there are.
             order: for tests: what decides the order of rows (not private); None: drawn.
 
         Raises:
@@ -92,23 +112,13 @@ class Fit:
         if checkpoint:
             self._go_on(state)
         self.loss = losses.BY_NAME[spec.loss]
-        self.rows = Rows(rows, spec, graph, self.outputs, split_key, memory // 4)
+        self.rows = Rows(rows, spec, graph, self.outputs, split_key, memory // 4, most_rows)
         self.people = self.rows.people(spec.part)
         self.all_rows = self.rows.rows_of(self.people)
         self.interpreter = Interpreter(graph)
         self.clipper = Clipper(graph, self.measured, self.loss) if spec.private else None
-        if self.clipper is not None:
-            wanted = _places(spec.expected)
-            most = min(_places(spec.batch), self._most(self.clipper))
-            self.passes = -(-wanted // most)
-            if self.passes > PASSES:
-                msg = f"A step would take {self.passes:,} passes of {most:,} people each; {PASSES:,} are allowed."
-                raise InputError(
-                    msg, code="fit.batch", next_step="Use a larger max_batch_size, or a smaller batch_size."
-                )
-            self.width = -(-wanted // self.passes)
-        else:
-            self.width = self._most(None)
+        self.room = Room(self._most(None), 1) if self.clipper is None else self._room(self.clipper, sigma)
+        self.sigma = sigma
         torch.manual_seed(int.from_bytes(os.urandom(8), "big", signed=True))
 
     # ------------------------------------------------------------------------------------------------------- steps
@@ -123,6 +133,8 @@ class Fit:
             # INVARIANT: a private fit does no step without noise, whoever asks
             msg = "A private fit was asked for a step without noise."
             raise ServerError(msg, code="train.noise")
+        if self.clipper is not None and sigma != self.sigma:
+            self.room, self.sigma = self._room(self.clipper, sigma), sigma
         if not 1 <= count <= self.spec.steps - self.done:
             msg = "A fit was asked for more steps than it has."
             raise ServerError(msg, code="train.steps")
@@ -145,7 +157,7 @@ class Fit:
     def _private(self, sigma: float) -> float:
         spec = self.spec
         total = self.summed(self.people[poisson(len(self.people), spec.rate)])
-        found = torch.from_numpy(noise.noised(total.numpy(), spec.clip, sigma)) / spec.expected
+        found = torch.from_numpy(noise.noised(total.numpy(), spec.clip, sigma, self.room.gamma)) / spec.expected
         sizes = [self.graph.weights[i].count for i in self.trained]
         parts = torch.split(found[:-1].float(), sizes)
         shapes = [self.graph.weights[i].shape for i in self.trained]
@@ -172,11 +184,15 @@ class Fit:
         return total.value()
 
     def _passes(self, people: Indices) -> Iterator[Indices]:
-        """Put people at places drawn at random, -1 where there is nobody."""
-        count = max(self.passes, -(-len(people) // self.width))
-        slots = np.full(count * self.width, -1, dtype=np.int64)
+        """Put people at places drawn at random, -1 where there is nobody.
+
+        INVARIANT: how many passes there are is a function of how many people there are with noise, and of public numbers.
+        """
+        room = self.room
+        count = max(room.passes, -(-(len(people) + noise.empty_places(room.deviation)) // room.width))
+        slots = np.full(count * room.width, -1, dtype=np.int64)
         slots[places(len(people), len(slots))] = people
-        return iter(slots.reshape(count, self.width))
+        return iter(slots.reshape(count, room.width))
 
     def _exact(self) -> float:
         rows = self._next_rows()
@@ -184,7 +200,7 @@ class Fit:
         trained = [self.weights[i].requires_grad_() for i in self.trained]
         gradients, loss = [torch.zeros_like(w) for w in trained], 0.0
         try:
-            for some in np.array_split(rows, -(-len(rows) // self.width)) if len(rows) else []:
+            for some in np.array_split(rows, -(-len(rows) // self.room.width)) if len(rows) else []:
                 inputs, labels = self.rows.tensors(some)
                 out = self._predicted(inputs, training=True)
                 each = torch.vmap(self.loss)(out, labels)
@@ -221,21 +237,29 @@ class Fit:
 
     # ----------------------------------------------------------------------------------------------------- measures
 
-    def evaluate(self, metric: str, part: str, bound: float) -> tuple[Tensor, float]:
-        """Return what a metric is made of, and how far one person moves it, as a norm."""
+    def evaluate(self, metric: str, part: str, bound: float, deviation: float = 0.0) -> tuple[Tensor, float]:
+        """Return what a metric is made of, and how far one person moves it, as a norm.
+
+        INVARIANT: as in a step, how many passes there are is a function of how many rows there are with noise, and of public numbers.
+
+        Args:
+            deviation: of the noise on the number of rows, which is paid together with the metric; 0: not private, or nobody sees a clock.
+        """
         counter = Counter(metric, self.spec.loss, self.outputs, bound)
         most = self.spec.rows if self.spec.private else 0
         rows = self.rows.rows_of(self.rows.people(part))
-        width = max(1, min(self.width if self.graph.mode == "batch" else 4 * self.width, max(1, len(rows)), 4096))
+        width = min(self.room.width if self.graph.mode == "batch" else 4 * self.room.width, 4096)
+        if not self.spec.private:
+            width = min(width, max(1, len(rows)))
         # places drawn at random in passes of one size, as in a step
-        slots = np.full(-(-len(rows) // width) * width, -1, dtype=np.int64)
+        count = -(-(len(rows) + noise.empty_places(deviation)) // width)
+        slots = np.full(count * width, -1, dtype=np.int64)
         slots[places(len(rows), len(slots))] = rows
         with torch.no_grad():
             for some in slots.reshape(-1, width):
-                real = torch.from_numpy(some >= 0)
-                inputs, labels = self.rows.tensors(np.where(some >= 0, some, rows[0]))
+                inputs, labels = self.rows.tensors(np.where(some >= 0, some, self.rows.whoever(width)))
                 out = self._predicted(inputs, training=False)
-                counter.add(out[real], labels[real])
+                counter.add(out, labels, torch.from_numpy(some >= 0))
         return counter.counts, most * counter.row_norm
 
     # -------------------------------------------------------------------------------------------------- checkpoints
@@ -260,7 +284,27 @@ class Fit:
     @property
     def pass_memory(self) -> int:
         """Bytes that a pass of a step is planned to take, its weights included; of public facts alone."""
-        return self.width * self._each(self.clipper) + 64 * self.graph.parameters
+        return self.room.width * self._each(self.clipper) + 64 * self.graph.parameters
+
+    def _room(self, clipper: Clipper, sigma: float) -> Room:
+        """Return where the people of a step stand. INVARIANT: from public numbers alone.
+
+        Raises:
+            InputError: `fit.batch`: in too many passes.
+        """
+        spec = self.spec
+        gamma = padding.share(sigma, spec.expected)
+        deviation = padding.deviation(sigma, gamma, noise.MOVED)
+        wanted = _places(spec.expected, deviation)
+        most = min(_places(spec.batch, deviation), self._most(clipper))
+        passes = -(-wanted // most)
+        if passes > PASSES:
+            msg = f"A step would take {passes:,} passes of {most:,} people each; {PASSES:,} are allowed."
+            reason = "The more noise, the more empty places hide how many people are in a step."
+            fix = "Use a larger max_batch_size or eps, or a smaller batch_size."
+            raise InputError(msg, code="fit.batch", reason=reason, next_step=fix)
+        width = -(-wanted // passes)
+        return Room(width, -(-_places(spec.expected) // width), gamma, deviation)
 
     def _each(self, clipper: Clipper | None) -> int:
         """Return how many bytes of a pass each person (or row, without noise) is planned to take."""
@@ -318,9 +362,9 @@ class _Sum:
         return torch.zeros(self._length, dtype=torch.float64) if self._high is None else self._high + self._low
 
 
-def _places(people: float) -> int:
-    """Return how many places so many expected people need: three deviations of their number more, and some at least."""
-    return max(16, math.ceil(people + 3 * math.sqrt(people)))
+def _places(people: float, deviation: float = 0.0) -> int:
+    """Return how many places so many expected people need, and the empty ones: three deviations of their number more, and some at least."""
+    return max(16, math.ceil(people + padding.middle(deviation) + 3 * math.sqrt(people + deviation**2)))
 
 
 def _mixed(order: int, step: int) -> int:

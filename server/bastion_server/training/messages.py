@@ -18,6 +18,7 @@ class Load(Message, frozen=True, tag="load"):
     graph: bytes. The rows have a column `#~u` (whose row it is, any type), `#~o` (its place), and those of the spec.
     split_key: 32 bytes; who is for testing is a keyed hash of whose row it is, the share and the seed.
     memory: bytes that one pass may take. checkpoint: whether the weights are a checkpoint, with the optimiser's state and the step.
+    sigma: of the noise of its steps, 0 where there will be none. most_rows: that there may be, a public number; 0: nobody has said.
     """
 
     graph: bytes
@@ -25,6 +26,8 @@ class Load(Message, frozen=True, tag="load"):
     split_key: bytes
     memory: int
     checkpoint: bool = False
+    sigma: float = 0.0
+    most_rows: int = 0
 
 
 class Steps(Message, frozen=True, tag="steps"):
@@ -35,11 +38,15 @@ class Steps(Message, frozen=True, tag="steps"):
 
 
 class Evaluate(Message, frozen=True, tag="evaluate"):
-    """Measure a part of the rows. bound: to which a row's loss or error is clipped."""
+    """Measure a part of the rows. bound: to which a row's loss or error is clipped.
+
+    deviation: of the noise on how many rows there are, which decides how long it takes; 0 where it is not private.
+    """
 
     metric: str
     part: str
     bound: float
+    deviation: float
 
 
 class Save(Message, frozen=True, tag="save"):

@@ -38,10 +38,10 @@ class Counter:
         self.row_norm = row_norm(metric, self.classes)
         self.counts = torch.zeros(length_of(metric, self.classes), dtype=torch.int64)
 
-    def add(self, out: Tensor, labels: Tensor) -> None:
-        """Add rows. out: rows x prediction. labels: rows x their shape."""
+    def add(self, out: Tensor, labels: Tensor, there: Tensor) -> None:
+        """Add rows. out: rows x prediction. labels: rows x their shape. there: which of them count; all are worked on alike."""
         if self.metric in ("loss", "mae"):
-            self._errors(out, labels)
+            self._errors(out, labels, there)
             return
         if self.bits:
             out = out.reshape(-1)
@@ -49,31 +49,33 @@ class Counter:
         else:
             said, label = out.argmax(1), labels
         if self.metric == "accuracy":
-            self._at((said == label).long())
+            self._at((said == label).long(), there)
         elif self.metric == "auc":
-            self._scores(out, label)
+            self._scores(out, label, there)
         else:
-            self._at(label * self.classes + said)
+            self._at(label * self.classes + said, there)
 
-    def _at(self, cells: Tensor) -> None:
-        self.counts += torch.bincount(cells, minlength=len(self.counts))
+    def _at(self, cells: Tensor, there: Tensor) -> None:
+        # one cell more, for rows that do not count
+        nowhere = len(self.counts)
+        self.counts += torch.bincount(torch.where(there, cells, nowhere), minlength=nowhere + 1)[:nowhere]
 
-    def _scores(self, out: Tensor, label: Tensor) -> None:
+    def _scores(self, out: Tensor, label: Tensor, there: Tensor) -> None:
         if self.bits:
-            self._at(label * BINS + _bin(out))
+            self._at(label * BINS + _bin(out), there)
         elif self.classes == 2:
-            self._at(label * BINS + _bin(out[:, 1] - out[:, 0]))
+            self._at(label * BINS + _bin(out[:, 1] - out[:, 0]), there)
         else:
             for c in range(self.classes):
                 others = torch.cat([out[:, :c], out[:, c + 1 :]], 1)
                 cell = _bin(out[:, c] - torch.logsumexp(others, 1))
-                self._at((2 * c + (label == c).long()) * BINS + cell)
+                self._at((2 * c + (label == c).long()) * BINS + cell, there)
 
-    def _errors(self, out: Tensor, labels: Tensor) -> None:
+    def _errors(self, out: Tensor, labels: Tensor, there: Tensor) -> None:
         loss = "l1" if self.metric == "mae" else self.loss
         each = torch.vmap(BY_NAME[loss])(out, labels).double().nan_to_num(self.bound).clamp(0, self.bound)
         steps = (each / self.bound * ONE).round().long().clamp(0, ONE)
-        self.counts += torch.stack([steps.sum(), (ONE - steps).sum()])
+        self.counts += torch.stack([(steps * there).sum(), ((ONE - steps) * there).sum()])
 
 
 def _bin(logits: Tensor) -> Tensor:

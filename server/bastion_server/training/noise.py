@@ -1,13 +1,16 @@
 """Gaussian noise for a sum of bounded gradients, added on a grid of whole numbers; the sensitivity it is measured by.
 
-**What is protected.** The sum over people of (gradient, loss) where a gradient has norm `clip` at most and a loss, clipped to
-[0, loss_bound], is shown as BETA * clip * loss / loss_bound. One person's part has norm sqrt(1 + BETA^2) * clip at most, so the loss
-curve is part of the same mechanism, and costs nothing of its own but noise that is a half per cent larger.
+**What is protected.** The sum over people of (gradient, loss, 1) where a gradient has norm `clip` at most and a loss, clipped to
+[0, loss_bound], is shown as BETA * clip * loss / loss_bound. The 1 counts people, and stands as gamma * clip. One person's part has norm
+sqrt(1 + BETA^2 + gamma^2) * clip at most, so the loss curve and the number of people in a step, which the clock tells, are part of the same
+mechanism, and cost nothing of their own but noise that is larger by a half per cent and by gamma^2 / 2.
 
 **Sensitivity.** Of two neighbours (all rows of one person more or less) the exact sums differ by that part. What is noised is
-the computed sum, rounded to whole steps of a grid h = clip / (GRID * sqrt(d)) in d dimensions. It differs by at most
+the computed sum, rounded to whole steps of a grid h = clip / (GRID * sqrt(d)) in d dimensions. Gradient and loss differ by at most
 
-    clip * (sqrt(1 + BETA^2) + 1 / GRID + 2 * ERROR)
+    M = clip * (sqrt(1 + BETA^2) + 1 / GRID + 2 * ERROR)
+
+and, as the number of people is exact and whole, everything by at most sqrt(M^2 + gamma^2 * clip^2), where
 
 - rounding moves each of two vectors by at most h/2 per entry, h sqrt(d) in both: clip / GRID;
 - each computed sum is within ERROR * clip of the exact one: clipping.py holds each person's share of the error to MARGIN * clip, and
@@ -18,6 +21,10 @@ the computed sum, rounded to whole steps of a grid h = clip / (GRID * sqrt(d)) i
 rounding is done to what the Gaussian mechanism gives for x, and costs nothing. All that leaves is whole numbers of h, so that the last
 bits of a float carry nothing (Mironov 2012). z is made by Box and Muller from the operating system's random numbers, 128 bits for the
 radius where it is large or small, so that it reaches to 13 deviations; a deviate is off by some 2**-43 of itself at most, far less than a step, so every whole number can come out, with its probability to about 1e-8 of itself.
+
+**The number of people** is noised before a step's passes, and never shown: as many empty places stand beside the people
+(bastion_policy.private.padding says why that is the same noise, and how gamma is chosen). Its noise and that of the other coordinates are
+drawn each by themselves, so it does not matter that one is drawn first.
 """
 
 from __future__ import annotations
@@ -28,6 +35,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from bastion_policy.private import padding
 
 Numbers = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -43,17 +51,26 @@ _CHUNK = 1 << 19
 _END = np.uint64(1 << 54)
 
 
-def sensitivity(clip: float) -> float:
-    """Return by how much one person moves what is noised, as a norm."""
-    return clip * (math.sqrt(1 + BETA**2) + 1 / GRID + 2 * ERROR)
+#: by how much one person moves gradient and loss, as a norm, in units of a gradient's largest
+MOVED = math.sqrt(1 + BETA**2) + 1 / GRID + 2 * ERROR
 
 
-def noised(total: Numbers, clip: float, sigma: float) -> Numbers:
+def sensitivity(clip: float, gamma: float) -> float:
+    """Return by how much one person moves what is noised, the number of people included, as a norm."""
+    return clip * math.hypot(MOVED, gamma)
+
+
+def empty_places(deviation: float) -> int:
+    """Return how many empty places stand beside people. deviation: of the noise on their number; 0: none, as nothing is to be hidden."""
+    return padding.count(deviation, float(normals(1)[0]))
+
+
+def noised(total: Numbers, clip: float, sigma: float, gamma: float) -> Numbers:
     """Return a sum of people's parts with noise, on the grid.
 
     Args:
         total: the computed sum, gradient and loss. clip: a gradient's largest norm. sigma: deviation of the noise in units of
-            the sensitivity.
+            the sensitivity. gamma: what a person adds to the number of people, in units of `clip`.
 
     Raises:
         ValueError: sigma is no number above 0.
@@ -63,7 +80,7 @@ def noised(total: Numbers, clip: float, sigma: float) -> Numbers:
         msg = "no noise"
         raise ValueError(msg)
     whole, step = on_grid(total, clip), grid(clip, len(total))
-    scale = sigma * sensitivity(clip) / step
+    scale = sigma * sensitivity(clip, gamma) / step
     for start in range(0, len(whole), _CHUNK):
         some = whole[start : start + _CHUNK]
         some += np.rint(normals(len(some)) * scale).astype(np.int64)
