@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import errno
-import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from bastion_plan.errors import ServerError
 
@@ -22,6 +21,7 @@ PASSING = frozenset({errno.EBUSY, errno.EAGAIN, errno.EINTR, errno.ETIMEDOUT})
 PAUSES = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
 
 Sleep = Callable[[float], None]
+_T = TypeVar("_T")
 
 
 class Provider(Protocol):
@@ -93,6 +93,24 @@ def refused(error: OSError, source: str) -> ServerError:
     return failed(kind, source, f"The kernel answered {name}.")
 
 
+def attempt(once: Callable[[], _T], source: str, pauses: tuple[float, ...], sleep: Sleep) -> _T:
+    """Do something; again after each pause, where the kernel was busy or somebody else came between.
+
+    Raises:
+        ServerError: of the last try, or of the first that another would not help.
+    """
+    try:
+        return once()
+    except OSError as error:
+        problem = refused(error, source)
+    except ServerError as error:
+        problem = error
+    if not pauses or problem.code not in ("server.evidence.busy", "server.evidence.raced"):
+        raise problem from None
+    sleep(pauses[0])
+    return attempt(once, source, pauses[1:], sleep)
+
+
 def check_asked(report_data: bytes, source: str) -> None:
     """Refuse report data of another length: a platform would fill it up or cut it off."""
     if len(report_data) != REPORT_DATA:
@@ -114,8 +132,3 @@ def boot_id(path: Path = BOOT_ID) -> str:
         return path.read_text("ascii").strip()[:64]
     except (OSError, UnicodeDecodeError):
         return ""
-
-
-def sleep(seconds: float) -> None:
-    """Wait."""
-    time.sleep(seconds)

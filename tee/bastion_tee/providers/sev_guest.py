@@ -11,6 +11,7 @@ import errno
 import fcntl
 import os
 import struct
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,15 +19,14 @@ from typing import Any
 from bastion_tee.evidence import Evidence
 from bastion_tee.providers.base import (
     BOOT_ID,
-    PASSING,
     PAUSES,
     Sleep,
+    attempt,
     boot_id,
     check_about,
     check_asked,
     failed,
     refused,
-    sleep,
 )
 
 DEVICE = Path("/dev/sev-guest")
@@ -93,7 +93,7 @@ class SevGuestProvider:
         *,
         vmpl: int = 0,
         pauses: tuple[float, ...] = PAUSES,
-        sleep: Sleep = sleep,
+        sleep: Sleep = time.sleep,
         ioctl: Ioctl = fcntl.ioctl,
         boot: Path = BOOT_ID,
     ) -> None:
@@ -107,14 +107,7 @@ class SevGuestProvider:
     def evidence(self, report_data: bytes) -> Evidence:
         """Return evidence about 64 bytes. See `base.Provider`."""
         check_asked(report_data, SOURCE)
-        for pause in (*self._pauses, None):
-            try:
-                report, table = self._ask(report_data)
-                break
-            except OSError as error:
-                if error.errno not in PASSING or pause is None:
-                    raise refused(error, SOURCE) from None
-            self._sleep(pause)
+        report, table = attempt(lambda: self._ask(report_data), SOURCE, self._pauses, self._sleep)
         check_about(report, report_data, SOURCE)
         return Evidence("sev-snp", report, (table,) if table else (), boot=boot_id(self._boot))
 

@@ -8,7 +8,7 @@ import struct
 from collections.abc import Iterable
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from nacl.signing import SigningKey
 
 from bastion_tee import simulated
 from bastion_tee.evidence import Evidence
@@ -34,12 +34,12 @@ class SimulatedProvider:
     name = platform = SOURCE
 
     def __init__(
-        self, key: Ed25519PrivateKey | None = None, measurement: bytes | None = None, *, boot: Path = BOOT_ID
+        self, key: SigningKey | None = None, measurement: bytes | None = None, *, boot: Path = BOOT_ID
     ) -> None:
-        self._key = key or Ed25519PrivateKey.generate()
+        self._key = key or SigningKey.generate()
         self._measurement = code_measurement() if measurement is None else measurement
         self._boot = boot
-        self.public_key = self._key.public_key().public_bytes_raw()
+        self.public_key = bytes(self._key.verify_key)
 
     def evidence(self, report_data: bytes) -> Evidence:
         """Return evidence about 64 bytes. See `base.Provider`."""

@@ -16,24 +16,21 @@ import errno
 import os
 import re
 import secrets
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
-from bastion_plan.errors import ServerError
-
 from bastion_tee.evidence import Evidence
 from bastion_tee.providers.base import (
     BOOT_ID,
-    PASSING,
     PAUSES,
     Sleep,
+    attempt,
     boot_id,
     check_about,
     check_asked,
     failed,
-    refused,
-    sleep,
 )
 
 ROOT = Path("/sys/kernel/config/tsm/report")
@@ -68,7 +65,7 @@ class TsmProvider:
         *,
         privlevel: int | None = None,
         pauses: tuple[float, ...] = PAUSES,
-        sleep: Sleep = sleep,
+        sleep: Sleep = time.sleep,
         boot: Path = BOOT_ID,
     ) -> None:
         self._root, self._privlevel, self._pauses, self._sleep, self._boot = root, privlevel, pauses, sleep, boot
@@ -139,18 +136,7 @@ class TsmProvider:
     # ---- around it -------------------------------------------------------------------------------------------------
 
     def _try(self, once: Callable[[], _T]) -> _T:
-        """Do something again, a bounded number of times, where the kernel was busy or somebody came between."""
-        for pause in (*self._pauses, None):
-            try:
-                return once()
-            except OSError as error:
-                if error.errno not in PASSING or pause is None:
-                    raise refused(error, SOURCE) from None
-            except ServerError as error:
-                if error.code != "server.evidence.raced" or pause is None:
-                    raise
-            self._sleep(pause)
-        raise AssertionError  # the last try returns or raises
+        return attempt(once, SOURCE, self._pauses, self._sleep)
 
     def _tidy(self) -> None:
         """Remove the reports of servers that died without doing so. Others' reports, and living servers', stay."""
