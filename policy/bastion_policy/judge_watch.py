@@ -398,22 +398,24 @@ def watch(memory: Memory, o: Occurrence, name: str, parts: Sequence[Told], faili
         return False
     order = _largest(parts)
     many = len(order) > MOST_RANK // 2
-    rows = [row for part, cell in order[: MOST_RANK // 4 if many else None] for row in part.sets.rows([cell])]
-    if many:
-        # the largest, and what all are together
-        every = np.zeros(lens.roster.size, bool)
-        for part in parts:
-            every[part.sets.where(part.shown).memberships[1]] = True
-        rows.append(Row(np.flatnonzero(every)))
+    # of many the largest, and what all are together
+    largest = order[: MOST_RANK // 4 if many else None]
+    every = (
+        np.logical_or.reduce([part.sets.where(part.shown).covered(lens.roster.size) for part in parts])
+        if many
+        else None
+    )
     refused: list[int] = []
     # INVARIANT: where weighted sums were told, any sum may complete a combination about a few people
     if withheld or held.hidden or name.startswith(WEIGHTS):
+        rows = [row for part, cell in largest for row in part.sets.rows([cell])]
+        rows += [Row(np.flatnonzero(every))] if every is not None else []
         found = state.releasable(rows, withheld)
         if any(v.clearance is Clearance.BEYOND_CAPACITY for v in found.refused.values()):
             return False
         refused, following = list(found.refused), state.commit(found)
     else:
-        known = state.knowing(rows)
+        known = _known(state, parts, largest, every)
         if known is None:
             return False
         following = known
@@ -426,6 +428,22 @@ def watch(memory: Memory, o: Occurrence, name: str, parts: Sequence[Told], faili
     hidden = tuple(row.units.astype(np.int32) for row in withheld)
     memory.put(o, channel, replace(held, hidden=held.hiding(hidden), audit=following))
     return bool(refused)
+
+
+def _known(
+    state: AuditState, parts: Sequence[Told], cells: Sequence[tuple[Told, int]], every: Flags | None
+) -> AuditState | None:
+    """Return the state in which some cells, and what all are together, are known; None: beyond capacity."""
+    known: AuditState | None = state
+    for part in parts:
+        mine = np.array([cell for one, cell in cells if one is part], np.int64)
+        if known is None or not mine.size:
+            continue
+        place = part.sets.place
+        known = known.knowing(part.sets.rows(mine)) if place is None else known.knowing_cells(place, mine)
+    if known is None or every is None:
+        return known
+    return known.knowing_cells(np.where(every, np.int32(0), np.int32(-1)), np.zeros(1, np.int64))
 
 
 def implied(memory: Memory, o: Occurrence, name: str) -> list[Items]:

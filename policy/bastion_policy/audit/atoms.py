@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,45 @@ from bastion_policy.audit.primes import Floats
 from bastion_policy.audit.rows import Row, Units
 
 Labels = npt.NDArray[np.int32]
+
+
+#: codes that are counted in a table rather than sorted: entries of the table per item
+MOST_SPREAD = 8
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Met:
+    """How atoms and cells meet: `size[i]` units are in atom `atom[i]` and cell `cell[i]` (-1: in none).
+
+    Ordered by atom and cell, each pair that occurs once. at: of each unit, which pair it is in.
+    """
+
+    atom: Units
+    cell: Units
+    size: Units
+    at: Labels
+
+    @classmethod
+    def of(cls, labels: Labels, atoms: int, place: Labels, count: int) -> Met:
+        """Return how they meet. labels: the atom of each unit, of so many. place: its cell, -1 for none, of so many."""
+        width, pairs = count + 1, atoms * (count + 1)
+        if atoms == 1:
+            code: npt.NDArray[Any] = place + np.int32(1)
+        else:
+            code = np.multiply(labels, width, dtype=np.int32 if pairs < 1 << 31 else np.int64)
+            np.add(code, place, out=code)
+            np.add(code, 1, out=code)
+        if pairs > MOST_SPREAD * max(labels.size, 1024):
+            codes, at, counts = np.unique(code, return_inverse=True, return_counts=True)
+            codes = codes.astype(np.int64)
+            return cls(codes // width, codes % width - 1, counts, at.astype(np.int32))
+        counts = np.bincount(code, minlength=pairs)
+        codes = np.flatnonzero(counts)
+        if codes.size == pairs:
+            return cls(codes // width, codes % width - 1, counts, code.astype(np.int32, copy=False))
+        number = np.zeros(pairs, np.int32)
+        number[codes] = np.arange(codes.size, dtype=np.int32)
+        return cls(codes // width, codes % width - 1, counts[codes], number[code])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,6 +110,21 @@ class Atoms:
             if sizes.size > most:
                 return None
         return Atoms(labels, sizes), parent
+
+    def cut(self, place: npt.NDArray[Any], cells: Units, most: int) -> tuple[Atoms, Units, Units] | None:
+        """Return the atoms that disjoint rows leave, with the old atom of each and the row that it is in, -1 for none.
+
+        place: of each unit, the cell that it is in, -1 for none. cells: those that are rows. None: there would be more than `most`.
+        """
+        count = max(int(place.max(initial=-1)), int(cells.max(initial=-1))) + 1
+        row = np.full(count + 1, -1, np.int32)
+        row[cells] = np.arange(cells.size)
+        met = Met.of(self.labels, self.sizes.size, row[place], cells.size)
+        if met.atom.size > most:
+            return None
+        if met.atom.size == self.sizes.size and bool((met.atom == np.arange(met.atom.size)).all()):
+            return self, met.atom, met.cell
+        return Atoms(met.at, met.size), met.atom, met.cell
 
     def vector(self, row: Row) -> Floats:
         """Return the row's weight per atom; the atoms must be split by it."""

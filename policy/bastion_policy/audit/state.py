@@ -11,7 +11,7 @@ import numpy.typing as npt
 from bastion_plan.errors import InputError, ServerError
 
 from bastion_policy.audit import checks
-from bastion_policy.audit.atoms import Atoms
+from bastion_policy.audit.atoms import Atoms, Labels
 from bastion_policy.audit.primes import Floats, draw, inverse, shrink
 from bastion_policy.audit.rows import Row, Units, distinct
 from bastion_policy.audit.space import CHUNK, Space, touched
@@ -357,6 +357,33 @@ class AuditState:
                 return None
             state = entered
         return state._conceal(hidden)[0]
+
+    def knowing_cells(self, place: Labels, cells: Units) -> AuditState | None:
+        """As `knowing`, of disjoint rows: cells of which place[u] is the one that unit u is in (-1: in none)."""
+        units = self.atoms.labels.size
+        if place.size > units and bool(np.isin(place[units:], cells).any()):
+            return None
+        if not self.atoms.sizes.all():
+            # an atom of nobody leaves no part
+            return self.knowing([Row(np.flatnonzero(place == cell)) for cell in cells])
+        here = place[:units] if place.size >= units else np.append(place, np.full(units - place.size, -1, place.dtype))
+        cut = self.atoms.cut(here, cells, self.rules.capacity.atoms)
+        if cut is None:
+            return None
+        atoms, parent, row = cut
+        sizes = self.sizes(atoms)
+        space = self.space.split(parent, sizes).settled(sizes, self.rules.k)
+        if space is None:
+            return None
+        released, concealed = self._over(parent)
+        state = AuditState(self.rules, self.seed, atoms, space, released, concealed, self.owner)
+        for start in range(0, cells.size, CHUNK):
+            some = np.arange(start, min(start + CHUNK, cells.size))
+            entered = state.entered((row[None, :] == some[:, None]).astype(np.float64))
+            if isinstance(entered, tuple):
+                return None
+            state = entered
+        return state
 
     def follows(self, row: Row) -> Units | None:
         """Return the units of a population that differs from `row` by fewer than k and whose number follows already.

@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from bastion_policy.history.columns import Columns
 from bastion_policy.history.numbering import numbering_plan
 from bastion_policy.history.past import FAR, FULL, NEAR, SAME, Channel, Distances, Past, audited
 from bastion_policy.history.roster import Roster
@@ -20,6 +21,7 @@ __all__ = [
     "NEAR",
     "SAME",
     "Channel",
+    "Columns",
     "Distances",
     "History",
     "Lens",
@@ -73,7 +75,7 @@ class History:
     Without arguments: nothing is remembered (every query stands alone; tests of single rules).
 
     lenses: by dataset id. domains: the unit domain of each dataset. pasts: by unit domain. draw: secret random bytes. numbers:
-    of the pasts, as their keeper counts them.
+    of the pasts, as their keeper counts them. columns: numbers that earlier questions measured.
     """
 
     lenses: Mapping[str, Lens] = field(default_factory=dict)
@@ -81,6 +83,7 @@ class History:
     pasts: dict[str, Past] = field(default_factory=dict)
     draw: Callable[[int], bytes] = bytes
     numbers: dict[str, int] = field(default_factory=dict)
+    columns: Columns = field(default_factory=Columns)
 
     def __post_init__(self) -> None:
         self.before = dict(self.pasts)

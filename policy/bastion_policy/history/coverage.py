@@ -54,8 +54,7 @@ def covered(lens: Lens, told: Sets) -> float:
     items = lens.roster.versions[lens.dataset, lens.version]
     if lens.roster.most == 1 and told.disjoint:
         return min(1.0, int(told.sizes.sum()) / items.size) if items.size else 0.0
-    inside = np.zeros(lens.roster.size, bool)
-    inside[told.memberships[1]] = True
+    inside = told.covered(lens.roster.size)
     unit = lens.roster.unit[items]
     everybody = distinct(unit).size
     return distinct(unit[inside[items]]).size / everybody if everybody else 0.0

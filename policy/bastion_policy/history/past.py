@@ -360,8 +360,7 @@ def audited(channel: Channel, rules: AuditRules, seed: bytes, owner: Ints | None
         told = np.bincount(channel.parts[p] + 1, channel.sizes)[1:]
         if state is None or np.count_nonzero(told) > rules.capacity.rank:
             return None
-        stored = Sets(told.size, channel.parts[p][channel.labels], told > 0)
-        state = state.knowing(stored.rows(np.flatnonzero(told)))
+        state = state.knowing_cells(channel.parts[p][channel.labels], np.flatnonzero(told))
     return state if state is None else state.knowing((), [Row.of(items) for items in channel.hidden])
 
 

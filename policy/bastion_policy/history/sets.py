@@ -5,20 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from bastion_policy.audit import Row
+from bastion_policy.audit.atoms import MOST_SPREAD, Met
 
 Ints = npt.NDArray[np.int64]
 Items = npt.NDArray[np.int32]
 Flags = npt.NDArray[np.bool_]
 #: sets without an item in common, into which cells that share items are put, and cells that are put there
 MOST_PACKS, MOST_PACKED = 256, 4096
-#: codes that are counted in a table rather than sorted: entries of the table per item
-MOST_SPREAD = 8
 
 
 def numbered(code: Ints, top: int) -> tuple[Ints, Ints]:
@@ -34,19 +32,6 @@ def numbered(code: Ints, top: int) -> tuple[Ints, Ints]:
 
 
 @dataclass(frozen=True, eq=False)
-class Crossed:
-    """How atoms and cells meet: `size[i]` items are in atom `atom[i]` and cell `cell[i]` (-1: in none).
-
-    Ordered by atom and cell, each pair that occurs once. at: of each item, which pair it is in.
-    """
-
-    atom: Ints
-    cell: Ints
-    size: Ints
-    at: Items
-
-
-@dataclass(frozen=True, eq=False)
 class Sets:
     """Populations 0 to count - 1.
 
@@ -58,7 +43,7 @@ class Sets:
     place: Items | None
     kept: Flags
     pairs: tuple[Ints, Items] | None = None
-    _crossed: list[tuple[Items, Crossed]] = field(default_factory=list, repr=False)
+    _crossed: list[tuple[Items, Met]] = field(default_factory=list, repr=False)
 
     @classmethod
     def of(cls, count: int, cell: npt.ArrayLike, item: npt.ArrayLike, size: int = 0) -> Sets:
@@ -147,35 +132,31 @@ class Sets:
             return self
         return Sets(self.count, self.place, self.kept & flags, self.pairs, self._crossed)
 
+    def covered(self, size: int) -> Flags:
+        """Return which of so many items are in a cell that is looked at."""
+        found = np.zeros(size, bool)
+        if self.place is None:
+            found[self.memberships[1]] = True
+        else:
+            found[: self.place.size] = np.append(self.kept, False)[self.place]
+        return found
+
     def among(self, items: npt.ArrayLike) -> Sets:
         """Return the sets with none but some items in them."""
         cells, mine = self.memberships
         inside = np.isin(mine, np.asarray(items))
         return Sets.of(self.count, cells[inside], mine[inside], self.place.size if self.place is not None else 0)
 
-    def crossed(self, labels: Items, atoms: int) -> Crossed:
+    def crossed(self, labels: Items, atoms: int) -> Met:
         """Return how all cells meet atoms, whether they are looked at or not; of disjoint sets. labels: the atom of each item."""
         assert self.place is not None
         for known, found in self._crossed:
             if known is labels:
                 return found
-        place, width = self.place, self.count + 1
+        place = self.place
         if place.size < labels.size:
             place = np.append(place, np.full(labels.size - place.size, -1, np.int32))
-        pairs = atoms * width
-        code: npt.NDArray[Any] = np.multiply(labels, width, dtype=np.int32 if pairs < 1 << 31 else np.int64)
-        np.add(code, place, out=code)
-        np.add(code, 1, out=code)
-        if pairs <= MOST_SPREAD * max(labels.size, 1024):
-            counts = np.bincount(code, minlength=pairs)
-            codes = np.flatnonzero(counts)
-            number = np.zeros(pairs, np.int32)
-            number[codes] = np.arange(codes.size, dtype=np.int32)
-            found = Crossed(codes // width, codes % width - 1, counts[codes], number[code])
-        else:
-            codes, at, counts = np.unique(code, return_inverse=True, return_counts=True)
-            codes = codes.astype(np.int64)
-            found = Crossed(codes // width, codes % width - 1, counts, at.astype(np.int32))
+        found = Met.of(labels, atoms, place, self.count)
         self._crossed[:] = [*self._crossed[-1:], (labels, found)]
         return found
 

@@ -14,10 +14,12 @@ from bastion_plan.errors import InputError, NotFound, ServerError
 from bastion_plan.nodes import Node, scans
 from bastion_policy.checks import alike, strangers, too_few
 from bastion_policy.facts import DatasetFacts, PrivateFacts
+from bastion_policy.history import Columns
 from bastion_policy.model import Policy
 from bastion_wire.messages import Dataset
 
 from bastion_server.channel.keys import Principal
+from bastion_server.service.opened import check_open
 from bastion_server.store import DatasetRecord, SealedRef, Store
 from bastion_server.store.datasets import EVERYONE
 
@@ -118,11 +120,12 @@ class Catalogue:
         """Bind a plan against what this identity may see.
 
         Raises:
-            BindError: names or types that do not fit.
+            BindError: names or types that do not fit. ServerError: server.locked. AttestationError: tee.release.decided.
         """
         visible = _Visible(self._store, who)
         bound = bind(plan, visible)
         used = {key: visible.records[key] for key in scans(bound.root)}
+        check_open(self._store, used.values())
         return Subject(plan, plan_hash, bound, used, scans(plan))
 
     def check_unchanged(self, subject: Subject, who: str) -> None:
@@ -132,7 +135,7 @@ class Catalogue:
         moment is not over.
 
         Raises:
-            InputError: input.dataset.changed.
+            InputError: input.dataset.changed. ServerError: server.locked, its owner took the key back.
         """
         for key in dict.fromkeys((*subject.records, *subject.named)):
             now, then = self._store.datasets.find(key), subject.records.get(key)
@@ -144,6 +147,8 @@ class Catalogue:
                     or (now.facts.version, now.facts.policy_version) == (then.facts.version, then.facts.policy_version)
                 )
             )
+            if now is not None:
+                check_open(self._store, (now,))
             if not same:
                 msg = "A dataset of this query was changed while it ran."
                 raise InputError(
@@ -164,7 +169,13 @@ class Catalogue:
             mine=mine,
             warnings=self.warnings(record) if mine else (),
             allow=record.allow if mine else (),
+            sealed=self._sealed(record),
         )
+
+    def _sealed(self, record: DatasetRecord) -> str:
+        if not record.owner_sealed:
+            return ""
+        return "locked" if self._store.ring.held(record.facts.id) is None else "open"
 
     def warnings(self, record: DatasetRecord) -> tuple[str, ...]:
         """Return what the owner should look at, one sentence each."""
@@ -196,6 +207,10 @@ def _without_names(facts: DatasetFacts, who: str) -> DatasetFacts:
     return msgspec.structs.replace(facts, policy=policy)
 
 
+#: bytes of columns that are held for the judge
+COLUMNS = 256 << 20
+
+
 class MemoryFiles:
     """Decrypted datasets as sealed memory files, the least recently used ones dropped above `capacity` bytes."""
 
@@ -205,6 +220,8 @@ class MemoryFiles:
         self._open: OrderedDict[tuple[str, int], int] = OrderedDict()
         self._loading: dict[tuple[str, int], asyncio.Task[None]] = {}
         self._closed = False
+        #: what the judge measured of stored columns
+        self.columns = Columns(COLUMNS)
 
     async def descriptors(self, records: Iterable[DatasetRecord]) -> dict[str, int]:
         """Return id -> a fresh descriptor per table, which the caller closes (whatever is dropped meanwhile).
@@ -283,6 +300,7 @@ class MemoryFiles:
     def _drop_dataset(self, dataset: str) -> None:
         for key in [key for key in self._open if key[0] == dataset]:
             os.close(self._open.pop(key))
+        self.columns.forget(dataset)
 
 
 def _no_rows() -> ServerError:

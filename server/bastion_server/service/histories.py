@@ -14,7 +14,7 @@ from typing import TypeVar
 import numpy as np
 from bastion_plan.nodes import Node
 from bastion_policy.facts import DatasetFacts
-from bastion_policy.history import History, Lens, Past, Roster, numbering_plan
+from bastion_policy.history import Columns, History, Lens, Past, Roster, numbering_plan
 from bastion_policy.history.encoding import pack_past, pack_roster, unpack_past, unpack_roster
 from bastion_policy.history.numbering import CONTENT, UNIT, marks, returned
 from bastion_policy.verdict import Measured
@@ -46,8 +46,8 @@ class HistoryService:
     released before it, and what a release adds is on the disk before the answer leaves.
     """
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, store: Store, columns: Columns | None = None) -> None:
+        self._store, self._columns = store, columns or Columns()
         self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
         self._rosters: OrderedDict[str, tuple[int, Roster]] = OrderedDict()
         self._pasts: OrderedDict[str, tuple[int, Past]] = OrderedDict()
@@ -82,7 +82,7 @@ class HistoryService:
             numbers[key], pasts[key] = await self._past(key)
         # INVARIANT: all tables of a domain are seen in one roster, in which each of them is
         lenses = {d: Lens(rosters[facts.domain], d, facts.version) for d, facts in tables.items()}
-        return Remembered(lenses, domains, pasts, secrets.token_bytes, numbers, who=who)
+        return Remembered(lenses, domains, pasts, secrets.token_bytes, numbers, self._columns, who=who)
 
     async def keep(self, history: Remembered) -> None:
         """Keep what a release adds, in its turn, before it leaves; whoever is cancelled meanwhile waits until it is done.

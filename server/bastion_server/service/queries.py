@@ -62,7 +62,7 @@ class QueryService:
         self.store, self.pool, self.files = store, pool, files
         self.catalogue, self.journal, self.review = catalogue, journal, review
         self.approved = ApprovedResults(store)
-        self.histories = HistoryService(store)
+        self.histories = HistoryService(store, files.columns)
         self.private = PrivateService(self)
         self._reading = asyncio.Semaphore(2)
 
