@@ -49,8 +49,10 @@ def check(
     """
     library, quote = _library(), evidence.report
     parsed = _parse(library, quote)
-    if _TEE.get(parsed.header.tee_type) != evidence.platform:
-        raise Refused("tee.dcap.kind", _TEE.get(parsed.header.tee_type, "neither"))
+    # version 5 says twice what it is of: before the report, and with the report
+    body = "sgx" if hasattr(parsed.report, "mr_enclave") else "tdx"
+    if (_TEE.get(parsed.header.tee_type), body) != (evidence.platform, evidence.platform):
+        raise Refused("tee.dcap.kind", body)
     _no_more(parsed, quote)
     # it is not known yet who says so, but none that says so could pass
     if _debug(evidence.platform, parsed.report):
@@ -61,7 +63,7 @@ def check(
         raise Refused("tee.dcap.root")
     # INVARIANT: all of it holds now; what has expired may have been revoked since. The dates of the certificates are looked at before
     # their signatures are, which is as good: a date that was changed breaks the signature
-    if not (math.isfinite(now) and read.window.not_before <= now <= read.window.not_after):
+    if not (math.isfinite(now) and read.window.not_before <= now < read.window.not_after):
         raise Refused("tee.dcap.dates", _span(read.window))
     found, failures = _verify(library, quote, read.json, asked, int(now), roots.intel_der)
     if hashlib.sha384(read.root_point).digest() != bytes(found["platform"]["root_key_id"]):

@@ -21,6 +21,7 @@ from bastion_tee.verdict import Refused
 MAX_COLLATERAL = 1 << 19
 #: certificates of a chain: Intel's have two or three
 MAX_CHAIN = 4
+_UNREADABLE = (ValueError, TypeError, OverflowError, RecursionError, x509.InvalidVersion, UnsupportedAlgorithm)
 
 
 class _Wire(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
@@ -47,7 +48,7 @@ class _Dated(msgspec.Struct, rename="camel"):
 
 @dataclass(frozen=True)
 class Window:
-    """Seconds since 1970 between which something holds."""
+    """Seconds since 1970 between which something holds; the end is outside."""
 
     not_before: float = 0.0
     not_after: float = float("inf")
@@ -117,7 +118,7 @@ def read(data: bytes, quote_chain: bytes | None) -> Read:
         wire.tcb_info_issuer_chain, wire.qe_identity_issuer_chain = _text(tcb), _text(identity)
         wire.pck_crl_issuer_chain = _text(lists)
         text = msgspec.json.encode(wire).decode()
-    except (ValueError, TypeError, OverflowError, RecursionError, x509.InvalidVersion, UnsupportedAlgorithm):
+    except (*_UNREADABLE, Warning):  # of what will be an error some day
         raise Refused("tee.dcap.collateral", "unreadable") from None
     return Read(text, window, frozenset(chain[-1].key for chain in chains), pck[-1].point)
 
