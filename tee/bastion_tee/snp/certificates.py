@@ -224,7 +224,7 @@ def _common_name(subject: bytes) -> str:
 def _printable(value: bytes) -> str:
     """Return a short text that can be shown: it goes into what a client is told, also where nobody has signed it."""
     text = value.decode("ascii")
-    if len(text) > 64 or not text.isprintable():
+    if len(text) > 128 or not text.isprintable():
         raise DerError
     return text
 

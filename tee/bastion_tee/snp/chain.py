@@ -63,14 +63,15 @@ def build(sources: Iterable[bytes], report: Report, roots: Roots) -> Chain:
     pinned = [one for one in candidates if hashlib.sha256(one.spki).hexdigest() == roots.amd[line].lower()]
     if not pinned:
         raise Refused("tee.snp.root")
+    # from the root downwards: no key is used before the one above it has signed it
     root = pinned[0]
-    _signed(root, root)
+    if not _signed(root, root):
+        raise Refused("tee.snp.chain", root.name)
+    signed = [one for one in authorities if _signed(one, root)]
     # AMD may have renewed it: the one that signed this leaf
-    authority = next(
-        (one for one in authorities if signed_by(one.rsa_key(), leaf.signed, leaf.signature)), authorities[0]
-    )
-    _signed(leaf, authority)
-    _signed(authority, root)
+    authority = next((one for one in signed if _signed(leaf, one)), None)
+    if authority is None:
+        raise Refused("tee.snp.chain", leaf.name if signed else authorities[0].name)
     says = leaf.endorsement(line)
     # a VCEK is of a chip, a VLEK of a provider: a certificate of both, or of neither, is none that AMD gives
     if (says.hwid is None) != (report.signer == VLEK) or (says.provider is None) == (report.signer == VLEK):
@@ -100,7 +101,6 @@ def _fits(leaf: Certificate, report: Report) -> bool:
     )
 
 
-def _signed(one: Certificate, above: Certificate) -> None:
-    """Refuse a certificate that is not signed by the one above it."""
-    if one.issuer != above.subject or not signed_by(above.rsa_key(), one.signed, one.signature):
-        raise Refused("tee.snp.chain", one.name)
+def _signed(one: Certificate, above: Certificate) -> bool:
+    """Return whether a certificate is signed by the one above it."""
+    return one.issuer == above.subject and signed_by(above.rsa_key(), one.signed, one.signature)
