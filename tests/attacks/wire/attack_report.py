@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from xml.etree import ElementTree
 
 import msgspec
 
@@ -16,6 +18,7 @@ sys.path[:0] = [str(HERE), str(HERE.parents[1] / "support")]
 
 import attack_suite  # noqa: E402, F401 - registers the attacks
 from attack_list import ATTACKS, FAMILIES, PROFILES, SWITCHES, Attack, by_family  # noqa: E402
+from training_list import ROOT, TRAINING  # noqa: E402
 from wire_arena import EPSILON, ROUNDS, Arena, Played  # noqa: E402
 
 Results = Mapping[str, Mapping[str, Played]]
@@ -132,10 +135,53 @@ def limits(results: Results) -> Iterator[str]:
     )
 
 
-def write(path: Path, results: Results) -> None:
+MARK = "\n## Training\n"
+TRAINING_INTRODUCTION = """\
+Models, weights and descriptions that are made to carry a person's secret out, or to harm the server, against a live server (two of
+them against a training worker's own code). Nothing of it depends on a profile: with noise a fit is paid, without it an owner
+approved it. Where what holds an attack can be taken away, the same test sees what it gives then.
+"""
+
+
+def play_training() -> dict[str, tuple[int, int]]:
+    """Play the attacks on training; return how many forms of each there are, and how many got something."""
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "found.xml"
+        tests = [f"{each.file}::{each.test}" for each in TRAINING]
+        command = [sys.executable, "-m", "pytest", "-q", f"--junitxml={report}", *tests]
+        subprocess.run(command, cwd=ROOT, check=False, stdout=subprocess.DEVNULL)
+        cases = ElementTree.parse(report).getroot().iter("testcase")
+        found: dict[str, tuple[int, int]] = {}
+        for case in cases:
+            name = str(case.get("name")).partition("[")[0]
+            forms, bad = found.get(name, (0, 0))
+            found[name] = forms + 1, bad + any(part.tag in ("failure", "error", "skipped") for part in case)
+    return found
+
+
+def training(played: Mapping[str, tuple[int, int]]) -> Iterator[str]:
+    """Yield the lines about training."""
+    yield f"{MARK}\n{TRAINING_INTRODUCTION}"
+    yield "| attack | what it does | held by | outcome | without it |"
+    yield "|---|---|---|---|---|"
+    for each in TRAINING:
+        forms, bad = played.get(each.test, (0, 1))
+        outcome = "**OBTAINED**" if bad else f"stopped ({forms} forms)" if forms > 1 else "stopped"
+        name = each.test.removeprefix("test_")
+        yield "| " + " | ".join(map(cell, (f"`{name}`", each.what, each.rule, outcome, each.off or "-"))) + " |"
+
+
+def write_training(path: Path, played: Mapping[str, tuple[int, int]]) -> None:
+    """Write the part about training anew, and nothing else."""
+    before = path.read_text().partition(MARK)[0].rstrip("\n")
+    path.write_text("\n".join([before, *training(played)]) + "\n")
+
+
+def write(path: Path, results: Results, played: Mapping[str, tuple[int, int]]) -> None:
     """Write the report."""
     lines = [
         INTRODUCTION.format(epsilon=EPSILON, rounds=ROUNDS), *summary(results), *limits(results), *tables(results),
+        *training(played),
     ]  # fmt: skip
     path.write_text("\n".join(lines) + "\n")
 
@@ -143,12 +189,17 @@ def write(path: Path, results: Results) -> None:
 def main(target: str, kept: str | None = None) -> int:
     """Play, write, and say whether something got out that should not."""
     started = time.monotonic()
+    played = play_training()
+    lost = sum(played.get(each.test, (0, 1))[1] > 0 for each in TRAINING)
+    if kept == "training":  # that part alone
+        write_training(Path(target), played)
+        return 1 if lost else 0
     with tempfile.TemporaryDirectory() as folder, Arena(Path(folder)) as arena:
         results = play_all(arena, Path(kept) if kept else None)
-    write(Path(target), results)
-    worse = sum(not expected(a, s, results[a.name][s]) for a in by_family() for s in (*PROFILES, a.off))
+    write(Path(target), results, played)
+    worse = lost + sum(not expected(a, s, results[a.name][s]) for a in by_family() for s in (*PROFILES, a.off))
     print(
-        f"{len(ATTACKS)} attacks in {time.monotonic() - started:.0f} s; written to {target}; {worse} not as expected."
+        f"{len(ATTACKS)} attacks, and {len(TRAINING)} on training, in {time.monotonic() - started:.0f} s; written to {target}; {worse} not as expected."
     )
     return 1 if worse else 0
 
