@@ -201,12 +201,31 @@ def refused(attestation: Attestation) -> AttestationError:
     )  # fmt: skip
 
 
-def policy_of(given: Any) -> AttestationPolicy | None:
-    """Return the attestation policy one means: a policy, the path of its TOML, or None for BASTION_ATTESTATION or none.
+@dataclass(frozen=True)
+class Pinned:
+    """What one compares servers with.
+
+    Attributes:
+        policy: None for none.
+        collateral: certificates and revocation lists that one has.
+        roots: of the vendors, for tests; None: those that are pinned in the product. There is no other way to change them.
+    """
+
+    policy: AttestationPolicy | None = None
+    collateral: Collateral | None = None
+    roots: Roots | None = None
+
+
+def pinned_of(given: Any) -> Pinned:
+    """Return what one means by `attestation=…`: a policy, the path of its TOML, or None for BASTION_ATTESTATION or none.
 
     Raises:
         InputError: input.attestation, the file cannot be read. PolicyError: policy.attestation.
     """
+    return given if isinstance(given, Pinned) else Pinned(_policy_of(given))
+
+
+def _policy_of(given: Any) -> AttestationPolicy | None:
     from bastion_tee import AttestationPolicy
 
     if given is None:

@@ -30,7 +30,7 @@ from bastion_wire import messages as m
 from bastion_wire.identity import Identity
 
 from bastion.client import endpoints
-from bastion.client.attestation import Attestation, Checker, policy_of
+from bastion.client.attestation import Attestation, Checker, pinned_of
 from bastion.client.denied import AccessRequest, Denied, request_of
 from bastion.client.frames import FetchableLazyFrame, RemoteLazyFrame, inline_table
 from bastion.client.owning import OwnerMethods, line_of_text, policy_text
@@ -87,7 +87,7 @@ class Connection(OwnerMethods, TrainingMethods):
         timeout: seconds to wait for the server.
         on_progress: called with every `Progress` message of long queries and uploads; without it a terminal shows them in a
             line of standard error (unless BASTION_PROGRESS=0).
-        attestation: an attestation policy that the server must prove to meet before anything is sent, or the path of its
+        attestation: an attestation policy (or `Pinned`, with collateral) that the server must prove to meet before anything is sent, or the path of its
             TOML; None for BASTION_ATTESTATION, or none: then the server is UNATTESTED, and every result says so.
 
     Raises:
@@ -217,7 +217,7 @@ class Connection(OwnerMethods, TrainingMethods):
     ) -> None:
         from bastion.client.transport import Session
 
-        policy = policy_of(self._policy_given)
+        pinned = pinned_of(self._policy_given)
         given = {"identity": identity, "server_key": server_key, "passphrase": passphrase, "ask": self._asks}
         if passphrase is None:
             target = endpoints.resolve(endpoint, port, **given)
@@ -226,7 +226,7 @@ class Connection(OwnerMethods, TrainingMethods):
         self._identity, self._server_key, self._endpoint = target.identity, target.server_key, target.endpoint
         self._session = await Session.open(
             target.endpoint, target.identity, target.server_key, enrol=target.enrol, timeout=timeout,
-            checker=Checker(policy, target.endpoint),
+            checker=Checker(pinned.policy, target.endpoint, collateral=pinned.collateral, roots=pinned.roots),
         )  # fmt: skip
         own = weakref.ref(self)
 
@@ -612,6 +612,7 @@ class Connection(OwnerMethods, TrainingMethods):
         unit: str | None,
         replace: bool,
         on_progress: ProgressCallback | None,
+        sealed: bool = False,
     ) -> FetchableLazyFrame:
         data = await asyncio.to_thread(table_bytes, df)
         digest = hashlib.sha256(data).digest()
@@ -624,11 +625,16 @@ class Connection(OwnerMethods, TrainingMethods):
             "unit": unit,
             "replace": bool(replace),
         }
-        signed = self._sign({"action": "upload", **terms, "hidden": list(terms["hidden"])})  # type: ignore[call-overload]
-        begin = m.UploadBegin(**terms, signed=signed)  # type: ignore[arg-type]
+        statement: dict[str, Any] = {"action": "upload", **terms, "hidden": list(terms["hidden"])}  # type: ignore[call-overload]
+        kept, box = (None, b"") if not sealed else await self._sealed(str(terms["name"]), replace=bool(replace))
+        if kept is not None:
+            statement["sealed"] = hashlib.sha256(box).digest()
+        begin = m.UploadBegin(**terms, signed=self._sign(statement), sealed=box)  # type: ignore[arg-type]
         with line_of_text(policy):
             async with followed(on_progress or self._progress, wanted=not self._eager) as tell:
                 answer = await self._open_session.upload(begin, memoryview(data), tell)
+        if kept is not None:
+            self._keep(kept, answer)
         return self._frame_of(answer)
 
     async def _save(self, plan: Node, name: str | None) -> FetchableLazyFrame:
@@ -868,6 +874,7 @@ class PolarsClient:
         unit: str | None = None,
         replace: bool = False,
         on_progress: ProgressCallback | None = None,
+        sealed: bool = False,
     ) -> Any:
         """Upload a table; return its frame.
 
@@ -879,11 +886,13 @@ class PolarsClient:
             unit: the column that says whom a row is about; "row" where every row is someone of their own.
             replace: whether a dataset of this name becomes a new version.
             on_progress: called with `Progress` messages (bytes sent).
+            sealed: keep the key of the table oneself: only this attested server has it, until it stops or `revoke_key`. It is kept
+                in `sealed_directory()`; a table whose key is lost is lost.
 
         Raises:
-            InputError: no table. PolicyError: a policy that means nothing.
+            InputError: no table; input.sealed.unattested, the server has not proved what it is. PolicyError: a policy that means nothing.
         """
-        work = self._connection._upload(df, policy, sanitized_columns, name, unit, replace, on_progress)
+        work = self._connection._upload(df, policy, sanitized_columns, name, unit, replace, on_progress, sealed)
         return self._connection._run(work)
 
     def list_dfs(self) -> Any:

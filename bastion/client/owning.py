@@ -14,6 +14,7 @@ from bastion_wire import messages as m
 
 from bastion.client.denied import AccessRequest
 from bastion.client.exposure import Exposure
+from bastion.client.sealed import SealedMethods, read_key
 from bastion.client.trial import Trial
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from bastion.client.frames import RemoteLazyFrame
 
 
-class OwnerMethods:
+class OwnerMethods(SealedMethods):
     """The owner's part of a connection. Each method is there once, as a coroutine; the public one runs it."""
 
     if TYPE_CHECKING:
@@ -126,6 +127,8 @@ class OwnerMethods:
         body = m.SetPolicy(key, text, None if roles is None else dict(roles), people, self._sign(statement))
         with line_of_text(policy):
             answer: m.Dataset = await self._ask(body)
+        if answer.sealed:
+            self._keep(read_key(answer.facts.id), answer)
         self._know({**self._datasets, answer.facts.id: answer})
         return answer
 

@@ -16,11 +16,14 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from bastion_plan.errors import InputError, ServerError
 from bastion_wire.files import replace
 from bastion_wire.identity import Identity, PublicIdentity
+
+if TYPE_CHECKING:
+    from bastion_tee.providers.base import Provider
 
 READY = "bastion-server-ready "
 START_SECONDS = 60.0
@@ -277,9 +280,7 @@ async def serve(
         loop.add_signal_handler(number, hear)
     evidence = None
     if attest is not None:
-        from bastion_tee.providers import find
-
-        evidence = find(attest, tsm_root=tsm_root)
+        evidence = _evidence(attest, tsm_root)
     with writable(directory):
         notify = load(directory)
         store = Store.open(directory, time.time(), fresh_channel=evidence is not None)
@@ -324,6 +325,32 @@ async def serve(
             await pool.close()
     finally:
         store.close(time.time())
+
+
+def _evidence(attest: str, tsm_root: Path | None) -> Provider:
+    """Return where evidence comes from.
+
+    Raises:
+        InputError: input.attest. ServerError: server.evidence.*, this machine has none.
+    """
+    from bastion_tee.providers import detect, sev_guest, simulated, tsm
+
+    root = tsm_root or tsm.ROOT
+    match attest:
+        case "auto":
+            return detect.detect(root).required()
+        case "tsm":
+            return tsm.TsmProvider(root)
+        case "sev-guest":
+            return sev_guest.SevGuestProvider()
+        case "nitro":
+            from bastion_tee.providers import nitro
+
+            return nitro.NitroProvider()
+        case "simulated":
+            return simulated.SimulatedProvider()
+    msg = f"{attest!r} is no source of evidence."
+    raise InputError(msg, code="input.attest", next_step="There are auto, tsm, sev-guest, nitro and simulated.")
 
 
 def _unforeseen(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

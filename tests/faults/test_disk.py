@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from bastion_plan.errors import BastionError, ServerError
-from bastion_server.store import AuditLog, Record, SealedFiles, Store, load_or_create, verify
+from bastion_server.store import AuditLog, KeyRing, Record, SealedFiles, Store, load_or_create, verify
 from faulty_files import FaultyFiles
 from store_facts import seal
 
@@ -110,10 +110,10 @@ def test_a_failed_seal_leaves_nothing(tmp_path: Path, code: int, torn: bool) -> 
     keys = load_or_create(tmp_path)
     data = bytes(range(256)) * 9000  # three chunks
     counting = FaultyFiles()
-    kept = seal(SealedFiles(tmp_path / "sealed", keys, files=counting), data)
+    kept = seal(SealedFiles(tmp_path / "sealed", KeyRing(keys), files=counting), data)
     assert set(counting.calls) == {"write", "fsync", "replace"}
     for fail_at in range(len(counting.calls)):
-        failing = SealedFiles(tmp_path / "sealed", keys, files=FaultyFiles(fail_at, code, torn=torn))
+        failing = SealedFiles(tmp_path / "sealed", KeyRing(keys), files=FaultyFiles(fail_at, code, torn=torn))
         with pytest.raises(ServerError) as caught:
             seal(failing, data)
         assert caught.value.code == "server.sealed.write"

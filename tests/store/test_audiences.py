@@ -122,6 +122,7 @@ def earlier(folder: Path, make: Callable[[Store], None]) -> Store:
         fits = ("run_datasets", "run_charges", "run_files", "run_metrics", "runs", "models", "split_keys", "ledger_steps")
         for table in ("audiences", "grant_revocations", "asked", "identities", *fits):  # this one, and those of later releases
             connection.execute(f"DROP TABLE {table}")
+        connection.execute("ALTER TABLE datasets DROP COLUMN owner_sealed")
         connection.execute("PRAGMA user_version=6")
     store.close()
     return Store.open(folder, 2000.0)

@@ -8,7 +8,7 @@ from bastion_plan.dtypes import INT64, STRING
 from bastion_policy.facts import ColumnFacts, ColumnMeasures, DatasetFacts, PrivateFacts
 from bastion_policy.model import Policy
 from bastion_policy.roles import measure, quasi
-from bastion_server.store import SealedFiles, SealedRef, load_or_create
+from bastion_server.store import KeyRing, SealedFiles, SealedRef, load_or_create
 
 COLUMNS = (ColumnFacts("age", INT64, measure(0, 120)), ColumnFacts("ward", STRING, quasi(), domain=("a", "b")))
 PRIVATE = PrivateFacts(100, 90, 3, {"age": ColumnMeasures(1, 50, 0.0, 99.0), "ward": ColumnMeasures(0, 2)})
@@ -38,4 +38,4 @@ def seal(sealed: SealedFiles, data: bytes) -> SealedRef:
 def sealed_in(directory: Path) -> SealedFiles:
     """Return sealed files in a directory of their own."""
     directory.mkdir(parents=True, exist_ok=True)
-    return SealedFiles(directory / "sealed", load_or_create(directory))
+    return SealedFiles(directory / "sealed", KeyRing(load_or_create(directory)))

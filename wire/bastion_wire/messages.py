@@ -113,6 +113,7 @@ class UploadBegin(Body, frozen=True, tag="upload_begin"):
     """Announce a table as Arrow IPC stream bytes. Answered by UploadReady; then UploadChunk with a data frame each.
 
     policy: TOML text; empty for the default. signed: owner's signature over the terms (see identity.sign_statement).
+    sealed: a bastion_tee Release of the dataset's key to this server, for a table whose key its owner keeps.
     """
 
     name: str
@@ -122,6 +123,22 @@ class UploadBegin(Body, frozen=True, tag="upload_begin"):
     hidden: tuple[str, ...] = ()
     unit: str | None = None
     replace: bool = False
+    signed: bytes = b""
+    sealed: bytes = b""
+
+
+class ReleaseKey(Body, frozen=True, tag="release_key"):
+    """Owner: let the server have the key of a sealed dataset. Answered by Dataset. sealed: a bastion_tee Release; signed."""
+
+    dataset: str
+    sealed: bytes
+    signed: bytes = b""
+
+
+class RevokeKey(Body, frozen=True, tag="revoke_key"):
+    """Owner: take the key of a sealed dataset back. Answered by Dataset. Signed."""
+
+    dataset: str
     signed: bytes = b""
 
 
@@ -395,6 +412,7 @@ class Dataset(Body, frozen=True, tag="dataset"):
     mine: bool = False
     warnings: tuple[str, ...] = ()
     allow: tuple[str, ...] = ()  # owner only
+    sealed: str = ""  # where its owner keeps the key: "open" or "locked"
 
 
 class Datasets(Body, frozen=True, tag="datasets"):
@@ -814,7 +832,7 @@ class Push(Body, frozen=True, tag="push"):
 AnyRequest = (
     Hello | Ping | ListDatasets | GetDataset | Query | Cancel | Credit | Save | Delete | UploadBegin | UploadChunk | UploadEnd
     | SetPolicy | RequestAccess | ListRequests | GetRequest | Withdraw | Decide | AuditShow | AuditVerify | GetBudget | Exposure | TryPolicy
-    | ModelBegin | Fit | RequestFit | ListRuns | GetRun | StopRun | ResumeRun | TestRun | GetWeights | DeleteRun
+    | ReleaseKey | RevokeKey | ModelBegin | Fit | RequestFit | ListRuns | GetRun | StopRun | ResumeRun | TestRun | GetWeights | DeleteRun
 )
 AnyAnswer = (
     Failed | Done | Welcome | Dataset | Datasets | Progress | Table | Chunk | Denial | Explained | Summary | Budgets | UploadReady | Request

@@ -33,7 +33,7 @@ class ApprovedResults:
             return Result(Answer(b"", kept.height), fd)
         result = await run()
         try:
-            await asyncio.to_thread(self._keep, grant.id, result)
+            await asyncio.to_thread(self._keep, grant, result)
         except BaseException:
             result.__exit__()
             raise
@@ -44,13 +44,14 @@ class ApprovedResults:
         with suppress(ServerError):  # tried again at the next one, and at the start
             await asyncio.to_thread(self._store.results.prune)
 
-    def _keep(self, grant: str, result: Result) -> None:
-        with result.opened() as data, self._store.sealed.writer() as writer:
+    def _keep(self, grant: Grant, result: Result) -> None:
+        under = self._store.datasets.owner_sealed(grant.versions)
+        with result.opened() as data, self._store.sealed.writer(under) as writer:
             for start in range(0, len(data), 8 << 20):
                 with data[start : start + (8 << 20)] as part:
                     writer.write(part)
             ref = writer.commit()
-        self._put(grant, KeptResult(ref, result.answer.height), ref)
+        self._put(grant.id, KeptResult(ref, result.answer.height), ref)
 
     def _put(self, grant: str, kept: KeptResult, ref: SealedRef) -> None:
         try:

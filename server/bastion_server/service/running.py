@@ -23,7 +23,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
-from bastion_plan.errors import BastionError, InputError
+from bastion_plan.errors import AttestationError, BastionError, InputError, ServerError
 from bastion_policy.private.rows import PLACE, UNIT
 from bastion_policy.private.subsampled import Mechanism, epsilon_of_fit
 from bastion_policy.verdict import ReleaseNote
@@ -192,8 +192,9 @@ class Running:
                 step = (await self._watched(lease.steps(self.run.step - step, self.run.sigma), lease)).step
             try:
                 step, finite = await self._steps(lease, step)
-            except Halted:
-                await self._kept(lease, self.run.step)
+            except Halted as halted:
+                if halted.code != "train.locked":  # without the key nothing can be kept
+                    await self._kept(lease, self.run.step)
                 raise
             if not finite:
                 raise InputError(
@@ -304,6 +305,11 @@ class Running:
             self._service.queries.catalogue.check_unchanged(self.terms.subject, self.who)
         except InputError:
             raise Halted("train.changed", "The data of this fit, or its policy, was changed. Fit again.") from None
+        except (ServerError, AttestationError):
+            words = (
+                "The owner took back the key of this fit's data. What was trained since its last checkpoint is gone."
+            )
+            raise Halted("train.locked", words) from None
         if self.run.grant and not self._service.holds(self.run):
             raise Halted("train.grant", "The owner's approval has ended. Ask again.")
 
@@ -359,7 +365,8 @@ class Running:
         fd = await lease.save(kind == "checkpoint")
 
         def keep() -> None:
-            ref = seal(self._store, fd, os.fstat(fd).st_size)
+            under = self._store.datasets.owner_sealed(self.run.versions)
+            ref = seal(self._store, fd, os.fstat(fd).st_size, under)
             try:
                 self._store.runs.keep(self.run.id, kind, ref, step, time.time())
             except BaseException:

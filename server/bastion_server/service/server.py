@@ -7,6 +7,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from dataclasses import replace
 
 from bastion_plan.canonical import encode
 from bastion_plan.errors import InputError, NotAuthorised, PolicyError, ServerError
@@ -29,8 +30,10 @@ from bastion_server.service.journal import Journal, about
 from bastion_server.service.models import ModelSink, TrainingSettings
 from bastion_server.service.news import News
 from bastion_server.service.notify import Config, Notifier
+from bastion_server.service.opened import check_open, check_owner
 from bastion_server.service.proposal import proposed
 from bastion_server.service.queries import QueryService
+from bastion_server.service.releases import Releases
 from bastion_server.service.review import ReviewService
 from bastion_server.service.statements import check_signed
 from bastion_server.service.training import TrainingService
@@ -88,7 +91,10 @@ class Service:
         self.activity = ActivityService(store, self.catalogue)
         self.trial = TrialService(store, self.catalogue, known)
         self.news = News(push, present)
-        self.uploads = UploadService(store, pool, self.files, self.catalogue, self.journal, known, self._changed)
+        self.releases = Releases(store, self.attestation, self.catalogue, self.files, self.journal, self._changed)
+        self.uploads = UploadService(
+            store, pool, self.files, self.catalogue, self.journal, known, self._changed, self.releases
+        )
 
     async def begin(self, request: Incoming) -> Sink | ModelSink:
         """Accept an upload, or raise."""
@@ -125,6 +131,10 @@ class Service:
                 card = await self._set_policy(body, principal)
                 await self.queries.approved.prune()
                 await request.send(card)
+            case m.ReleaseKey():
+                await request.send(self.catalogue.card(await self.releases.release(body, principal), principal))
+            case m.RevokeKey():
+                await request.send(self.catalogue.card(await self.releases.revoke(body, principal), principal))
             case m.RequestAccess():
                 await request.send(m.Request(await self.review.file(request, self.queries)))
             case m.ListRequests():
@@ -248,6 +258,7 @@ class Service:
         now = time.time()
         record = self.catalogue.find(body.dataset, principal.name)
         self._must_own(record, principal)
+        check_open(self.store, (record,))
         if body.policy is None and not body.roles and body.allow is None:
             msg = "There is nothing to change: no policy, no roles and no access list."
             raise InputError(msg, code="input.policy.nothing")
@@ -278,6 +289,9 @@ class Service:
             return changed, records
 
         changed = await self.journal.change(change)
+        held = self.store.ring.held(facts.id)
+        if held is not None:
+            self.store.ring.take(facts.id, replace(held, decided=changed.decided))
         await self._changed(record, changed)
         return self.catalogue.card(changed, principal)
 
@@ -296,8 +310,8 @@ class Service:
         self._must_own(record, principal)
         return record
 
-    @staticmethod
-    def _must_own(record: DatasetRecord, principal: Principal) -> None:
+    def _must_own(self, record: DatasetRecord, principal: Principal) -> None:
+        check_owner(self.store, record, principal)
         if record.facts.owner != principal.name:
             msg = f"The dataset {record.facts.name!r} is not yours."
             raise NotAuthorised(msg, code="wire.auth.owner", next_step="Ask its owner.")

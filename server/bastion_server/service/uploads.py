@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import mmap
 import os
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -17,6 +18,7 @@ from bastion_policy.facts import DatasetFacts, column_facts
 from bastion_policy.model import Policy, from_toml
 from bastion_policy.toml import with_line
 from bastion_policy.toml_lines import line_of
+from bastion_tee.release import Release
 from bastion_wire.identity import check_name
 from bastion_wire.messages import AnyAnswer, UploadBegin
 
@@ -25,8 +27,10 @@ from bastion_server.channel.sessions import Incoming
 from bastion_server.service.audiences import settle
 from bastion_server.service.catalogue import Catalogue, MemoryFiles
 from bastion_server.service.journal import Journal, about
+from bastion_server.service.opened import check_open, check_owner
+from bastion_server.service.releases import Releases
 from bastion_server.service.statements import check_signed
-from bastion_server.store import DatasetRecord, Datasets, Record, SealedRef, Store
+from bastion_server.store import DatasetRecord, Datasets, Held, Record, SealedRef, Store
 from bastion_server.store.datasets import EVERYONE
 from bastion_server.workers import memfd
 from bastion_server.workers.lease import Registration
@@ -51,8 +55,10 @@ class UploadService:
         journal: Journal,
         known: Callable[[str], bool],
         changed: Callable[[DatasetRecord | None, DatasetRecord], Awaitable[None]],
+        releases: Releases,
     ) -> None:
         """Take what it works with. changed: awaited with the record before (None for a new table) and the new one."""
+        self.releases = releases
         self.store, self.pool, self.files, self.catalogue, self.journal = store, pool, files, catalogue, journal
         self.known, self.changed = known, changed
         self.held: dict[str, int] = {}  #: announced bytes under way, by owner
@@ -102,9 +108,36 @@ class UploadService:
             "action": "upload", "name": body.name, "size": body.size, "sha256": body.sha256, "policy": body.policy,
             "hidden": list(body.hidden), "unit": body.unit, "replace": body.replace,
         }  # fmt: skip
+        if body.sealed:
+            terms["sealed"] = hashlib.sha256(body.sealed).digest()
         await asyncio.to_thread(check_signed, self.store, principal, body.signed, terms, now)
         self._check_room(principal.name, body.size)
-        return Sink(self, body, principal, policy, old)
+        return Sink(self, body, principal, policy, old, self._release(body, principal, old, now))
+
+    def _release(
+        self, body: UploadBegin, principal: Principal, old: DatasetRecord | None, now: float
+    ) -> Release | None:
+        """Return the key that comes with a table.
+
+        Raises:
+            InputError: input.sealed.*. AttestationError: tee.release.*
+        """
+        if old is not None:
+            check_open(self.store, (old,))
+            check_owner(self.store, old, principal)
+            if old.owner_sealed != bool(body.sealed):
+                msg = f"The dataset {body.name!r} {'is' if old.owner_sealed else 'is not'} sealed, and its new rows are to be the other."
+                raise InputError(
+                    msg, code="input.sealed.kind", next_step="Upload them in the same way, or under another name."
+                )
+        if not body.sealed:
+            return None
+        release = self.releases.opened(body.sealed, principal, body.name, now)
+        held = None if old is None else self.store.ring.held(old.facts.id)
+        if held is not None and held.key != release.key:
+            msg = "New rows of a sealed dataset come with its key."
+            raise InputError(msg, code="input.sealed.key", next_step="Use the key that was kept when it was uploaded.")
+        return release
 
     def _old(self, body: UploadBegin, principal: Principal) -> DatasetRecord | None:
         old = self.store.datasets.find(body.name, visible_to=principal.name)
@@ -124,10 +157,16 @@ class Sink:
     """Where the bytes of one upload go: a memory file, until all have come."""
 
     def __init__(
-        self, service: UploadService, body: UploadBegin, principal: Principal, policy: Policy, old: DatasetRecord | None
+        self,
+        service: UploadService,
+        body: UploadBegin,
+        principal: Principal,
+        policy: Policy,
+        old: DatasetRecord | None,
+        release: Release | None = None,
     ) -> None:
         self._service, self._body, self._principal = service, body, principal
-        self._policy, self._old = policy, old
+        self._policy, self._old, self._key = policy, old, release
         self._fd = memfd.empty("upload")
         self._abandoned = False
         service.held[principal.name] = service.held.get(principal.name, 0) + body.size
@@ -202,7 +241,9 @@ class Sink:
     def _register(self, facts: DatasetFacts, registration: Registration) -> DatasetRecord:
         """Seal to disk, write down, register; runs in a thread."""
         service, store, now = self._service, self._service.store, time.time()
-        sealed = seal(store, registration.file, registration.size)
+        if self._key is not None and self._old is None:
+            store.ring.take(facts.id, Held(self._key.key, self._key.owner, b""))
+        sealed = seal(store, registration.file, registration.size, (facts.id,) if self._key is not None else ())
 
         def change() -> tuple[DatasetRecord, list[Record]]:
             if self._abandoned:
@@ -218,7 +259,8 @@ class Sink:
                 )
                 if self._old is not None
                 else store.datasets.add(
-                    facts, registration.facts, now=now, sealed=sealed, allow=(EVERYONE,), signed=self._body.signed
+                    facts, registration.facts, now=now, sealed=sealed, allow=(EVERYONE,), signed=self._body.signed,
+                    owner_sealed=self._key is not None,
                 )
             )
             details = {
@@ -234,7 +276,11 @@ class Sink:
             record = service.journal.change_blocking(change)
         except BaseException:
             store.sealed.remove(sealed.name)
+            if self._key is not None and self._old is None:
+                store.ring.drop(facts.id)
             raise
+        if self._key is not None:
+            store.ring.take(facts.id, Held(self._key.key, self._key.owner, record.decided))
         with suppress(ServerError):  # tried again at the next change, and at the start
             store.results.prune()
         return record
@@ -392,12 +438,12 @@ def enforceable(policy: Policy, text: str | None = None) -> Policy:
     return policy
 
 
-def seal(store: Store, fd: int, size: int) -> SealedRef:
-    """Write a memory file to the sealed directory."""
+def seal(store: Store, fd: int, size: int, under: Iterable[str] = ()) -> SealedRef:
+    """Write a memory file to the sealed directory. under: owner-sealed datasets of which it holds anything."""
     with (
         mmap.mmap(fd, size, prot=mmap.PROT_READ) as mapped,
         memoryview(mapped) as view,
-        store.sealed.writer() as writer,
+        store.sealed.writer(under) as writer,
     ):
         for start in range(0, size, 8 << 20):
             with view[start : start + (8 << 20)] as part:

@@ -20,6 +20,7 @@ from bastion_server.store.files import DISK, Files
 from bastion_server.store.grants import Grant, Grants, Reading
 from bastion_server.store.histories import Histories
 from bastion_server.store.identities import Identities
+from bastion_server.store.keyring import Held, KeyRing
 from bastion_server.store.keys import ServerKeys, load_or_create
 from bastion_server.store.ledger import Charge, Ledger, NoisyAnswer, Overspent, Standing
 from bastion_server.store.lock import DirectoryLock
@@ -42,8 +43,10 @@ __all__ = [
     "Datasets",
     "Grant",
     "Grants",
+    "Held",
     "Histories",
     "KeptResult",
+    "KeyRing",
     "Ledger",
     "Limits",
     "Models",
@@ -76,6 +79,7 @@ class Store:
 
     directory: Path
     keys: ServerKeys
+    ring: KeyRing
     sealed: SealedFiles
     database: Database
     datasets: Datasets
@@ -126,7 +130,8 @@ class Store:
             keys = load_or_create(path, may_create=not used, files=files)
             if fresh_channel:
                 keys = replace(keys, curve=PrivateKey.generate())
-            sealed = SealedFiles(path / "sealed", keys, files=files)
+            ring = KeyRing(keys)
+            sealed = SealedFiles(path / "sealed", ring, files=files)
             if not catalogue.exists() and sealed.names():
                 # INVARIANT: what nothing refers to is swept away; a lost catalogue must not look like that
                 msg = "The store has sealed datasets but no catalogue."
@@ -136,7 +141,7 @@ class Store:
             audit = AuditLog(path, keys, now, may_create=not catalogue.exists(), files=files)
             try:
                 database = Database(catalogue)
-                datasets = Datasets(database, sealed.remove)
+                datasets = Datasets(database, sealed.remove, ring)
                 grants = Grants(database)
                 requests = Requests(database, grants, limits)
                 requests.expire(now)
@@ -166,6 +171,7 @@ class Store:
         return cls(
             path,
             keys,
+            ring,
             sealed,
             database,
             datasets,

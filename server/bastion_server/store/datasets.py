@@ -11,8 +11,10 @@ from dataclasses import asdict, dataclass
 import msgspec
 from bastion_plan.errors import InputError, NotFound, ServerError
 from bastion_policy.facts import DatasetFacts, PrivateFacts
+from bastion_wire.deciding import decided
 
 from bastion_server.store.database import Database
+from bastion_server.store.keyring import KeyRing
 from bastion_server.store.sealed import SealedRef
 
 EVERYONE = "*"  #: in an access list: every known identity
@@ -27,7 +29,7 @@ class DatasetRecord:
 
     facts: public facts, policy and roles. private: measured ones, None for a saved frame. kind: "table" or "saved".
     sealed: where its rows are, None for a saved frame. plan: canonical bytes of a saved frame's plan. allow: who may
-    see it besides the owner.
+    see it besides the owner. owner_sealed: whether the owner keeps its key; while that is not held here, `private` is None.
     """
 
     facts: DatasetFacts
@@ -37,6 +39,12 @@ class DatasetRecord:
     sealed: SealedRef | None = None
     plan: bytes | None = None
     allow: tuple[str, ...] = ()
+    owner_sealed: bool = False
+
+    @property
+    def decided(self) -> bytes:
+        """SHA-256 of what its owner decided, as both ends work it out."""
+        return decided(self.facts, self.allow)
 
     def visible_to(self, identity: str) -> bool:
         """Whether this identity may know that the dataset exists."""
@@ -56,9 +64,10 @@ class PolicyChange:
 class Datasets:
     """Repository of datasets."""
 
-    def __init__(self, database: Database, remove_file: Callable[[str], None]) -> None:
+    def __init__(self, database: Database, remove_file: Callable[[str], None], ring: KeyRing) -> None:
         self._database = database
         self._remove_file = remove_file
+        self._ring = ring
 
     @staticmethod
     def new_id() -> str:
@@ -75,6 +84,7 @@ class Datasets:
         plan: bytes | None = None,
         allow: Iterable[str] = (),
         signed: bytes = b"",
+        owner_sealed: bool = False,
     ) -> DatasetRecord:
         """Add a dataset: a table with `sealed`, or a saved frame with `plan`.
 
@@ -85,7 +95,7 @@ class Datasets:
         with self._database.transaction() as connection:
             try:
                 connection.execute(
-                    "INSERT INTO datasets VALUES (?, ?, ?, ?, ?, ?, ?, ?, NULL)",
+                    "INSERT INTO datasets VALUES (?, ?, ?, ?, ?, ?, ?, ?, NULL, ?)",
                     (
                         facts.id,
                         facts.name,
@@ -95,6 +105,7 @@ class Datasets:
                         facts.version,
                         facts.policy_version,
                         now,
+                        owner_sealed,
                     ),
                 )
             except sqlite3.IntegrityError:
@@ -102,7 +113,7 @@ class Datasets:
                 raise InputError(
                     msg, code="input.dataset.name-taken", next_step="Choose another name, or replace that one."
                 ) from None
-            self._insert_version(connection, facts, private, sealed, plan, now)
+            self._insert_version(connection, facts, private, sealed, plan, now, owner_sealed=owner_sealed)
             self._insert_policy(connection, facts, facts.owner, now, signed)
             self._write_allow(connection, facts.id, allow)
             return self.get(facts.id)
@@ -132,7 +143,7 @@ class Datasets:
             self._check_next(old.facts, facts)
             connection.execute("UPDATE datasets SET version = ? WHERE id = ?", (facts.version, facts.id))
             self._forget_rows(connection, old)
-            self._insert_version(connection, facts, private, sealed, None, now)
+            self._insert_version(connection, facts, private, sealed, None, now, owner_sealed=old.owner_sealed)
             self._insert_policy(connection, facts, by, now, signed)
             return self.get(facts.id)
 
@@ -208,6 +219,14 @@ class Datasets:
             rows = self._database.rows(_SELECT + _VISIBLE, (visible_to, visible_to, EVERYONE))
         return [self._record(row) for row in rows]
 
+    def owner_sealed(self, datasets: Iterable[str]) -> tuple[str, ...]:
+        """Return those of some datasets (by id) whose owner keeps the key: what is made of them is sealed under it as well."""
+        return tuple(
+            row["id"]
+            for dataset in datasets
+            for row in self._database.rows("SELECT id FROM datasets WHERE id = ? AND owner_sealed", (dataset,))
+        )
+
     def history(self, dataset: str) -> Sequence[PolicyChange]:
         """Return all policies a dataset (live or deleted, by id) ever had, oldest first."""
         rows = self._database.rows("SELECT * FROM policies WHERE dataset = ? ORDER BY policy_version", (dataset,))
@@ -230,16 +249,20 @@ class Datasets:
             msg = "A dataset keeps its name and owner."
             raise InputError(msg, code="input.dataset.renamed")
 
-    @staticmethod
     def _insert_version(
+        self,
         connection: sqlite3.Connection,
         facts: DatasetFacts,
         private: PrivateFacts | None,
         sealed: SealedRef | None,
         plan: bytes | None,
         now: float,
+        *,
+        owner_sealed: bool,
     ) -> None:
         encoded = None if private is None else msgspec.msgpack.encode(asdict(private))
+        if encoded is not None and owner_sealed:
+            encoded = self._ring.hide(facts.id, encoded)
         place = (None,) * 4 if sealed is None else (sealed.name, sealed.wrapped_key, sealed.size, sealed.sha256)
         connection.execute(
             "INSERT INTO dataset_versions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -285,7 +308,10 @@ class Datasets:
         sealed = None
         if row["file"] is not None:
             sealed = SealedRef(row["file"], row["wrapped_key"], row["size"], row["sha256"])
-        private = None if row["private"] is None else _private_decoder.decode(row["private"])
+        measured, owner_sealed = row["private"], bool(row["owner_sealed"])
+        if measured is not None and owner_sealed:
+            measured = self._ring.show(row["id"], measured)
+        private = None if measured is None else _private_decoder.decode(measured)
         return DatasetRecord(
             facts=_decode_facts(row["facts"]),
             kind=row["kind"],
@@ -294,11 +320,12 @@ class Datasets:
             sealed=sealed,
             plan=row["plan"],
             allow=tuple(a["identity"] for a in allow),
+            owner_sealed=owner_sealed,
         )
 
 
 _SELECT = """
-SELECT d.id, d.kind, d.created, p.facts, v.private, v.plan, v.file, v.wrapped_key, v.size, v.sha256
+SELECT d.id, d.kind, d.created, d.owner_sealed, p.facts, v.private, v.plan, v.file, v.wrapped_key, v.size, v.sha256
 FROM datasets d
 JOIN policies p ON p.dataset = d.id AND p.policy_version = d.policy_version
 JOIN dataset_versions v ON v.dataset = d.id AND v.version = d.version

@@ -318,6 +318,12 @@ CREATE TRIGGER ledger_steps_stay BEFORE DELETE ON ledger_steps
 BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
 """
 
+_OWNER_SEALED = """
+-- whether its owner keeps the key: rows and measured facts are then encrypted by it
+ALTER TABLE datasets ADD COLUMN owner_sealed INTEGER NOT NULL DEFAULT 0;
+"""
+
 MIGRATIONS: tuple[str, ...] = (
     _FIRST, _NO_NAMED_PLANS, _RESULTS, _HISTORIES, _LEDGER, _READINGS, _AUDIENCES, _OWNERS, _IDENTITIES, _STEPS, TRAINING,
+    _OWNER_SEALED,
 )  # fmt: skip

@@ -26,7 +26,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from bastion_server.store.files import DISK, Files
-from bastion_server.store.keys import ServerKeys
+from bastion_server.store.keyring import KeyRing
 
 CHUNK = 1 << 20  #: bytes of plaintext in a full chunk
 TAG = 16
@@ -54,21 +54,25 @@ class SealedRef:
 class SealedFiles:
     """The directory of sealed files. Any thread may use it; one writer or reader belongs to one thread at a time."""
 
-    def __init__(self, directory: Path, keys: ServerKeys, *, files: Files = DISK) -> None:
+    def __init__(self, directory: Path, keys: KeyRing, *, files: Files = DISK) -> None:
         self.directory = directory
         self._keys = keys
         self._files = files
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
 
-    def writer(self) -> SealedWriter:
-        """Begin a new file."""
-        return SealedWriter(self.directory, self._keys, self._files)
+    def writer(self, under: Iterable[str] = ()) -> SealedWriter:
+        """Begin a new file. under: owner-sealed datasets of which it holds anything.
+
+        Raises:
+            ServerError: server.locked, the key of one of them is not held.
+        """
+        return SealedWriter(self.directory, self._keys, self._files, under)
 
     def reader(self, ref: SealedRef) -> SealedReader:
         """Open a file for reading at any place.
 
         Raises:
-            ServerError: server.sealed.missing, server.sealed.damaged.
+            ServerError: server.sealed.missing, server.sealed.damaged, server.locked.
         """
         return SealedReader(self._path(ref.name), self._keys.unwrap(ref.wrapped_key), ref.size)
 
@@ -121,13 +125,13 @@ class SealedWriter:
     As a context manager it aborts when left without `commit`.
     """
 
-    def __init__(self, directory: Path, keys: ServerKeys, files: Files) -> None:
+    def __init__(self, directory: Path, keys: KeyRing, files: Files, under: Iterable[str] = ()) -> None:
         identifier = secrets.token_bytes(16)
         self._name = identifier.hex() + _SUFFIX
         self._directory, self._files = directory, files
         self._partial = directory / (self._name + _PARTIAL)
         key = AESGCM.generate_key(bit_length=256)
-        self._wrapped = keys.wrap(key)
+        self._wrapped = keys.wrap(key, under)
         self._cipher = AESGCM(key)
         header = _HEADER.pack(_MAGIC, _VERSION, _AES_256_GCM, CHUNK, identifier)
         self._digest = hashlib.sha256(header).digest()

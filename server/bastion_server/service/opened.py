@@ -1,0 +1,43 @@
+"""Whether a sealed dataset may be worked on now, and by whom it may be changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from bastion_plan.errors import AttestationError, NotAuthorised
+from bastion_tee.codes import CHECKS
+
+from bastion_server.channel.keys import Principal
+from bastion_server.store import DatasetRecord, Store
+from bastion_server.store.keyring import locked
+
+
+def check_open(store: Store, records: Iterable[DatasetRecord]) -> None:
+    """Refuse work on sealed datasets whose key is not here, or of which the catalogue says other than their owner decided.
+
+    Raises:
+        ServerError: server.locked. AttestationError: tee.release.decided.
+    """
+    for record in records:
+        if not record.owner_sealed:
+            continue
+        held = store.ring.held(record.facts.id)
+        if held is None:
+            raise locked(record.facts.name)
+        if held.decided != record.decided:
+            check = CHECKS["tee.release.decided"]
+            raise AttestationError(check.sentence, code="tee.release.decided", next_step=check.next_step)
+
+
+def check_owner(store: Store, record: DatasetRecord, principal: Principal) -> None:
+    """Refuse whoever comes under the owner's name with another key than the one that released the dataset's.
+
+    Raises:
+        NotAuthorised: wire.auth.owner.
+    """
+    held = store.ring.held(record.facts.id) if record.owner_sealed else None
+    if held is not None and held.owner != principal.verify_key:
+        raise NotAuthorised(
+            f"The key of {record.facts.name!r} was released by somebody else of this name.", code="wire.auth.owner",
+            next_step="Its owner can take the key back.",
+        )  # fmt: skip

@@ -1,0 +1,130 @@
+"""The keys of datasets that their owners keep: in this process' memory, for as long as the owner lets it have them.
+
+A sealed file has a key of its own, wrapped for this server. The key of a file that holds anything of an owner-sealed dataset (its rows, what
+was computed of them, what is remembered of answers) is wrapped by the keys of all those datasets as well.
+
+INVARIANT: no such key is ever written anywhere. So whoever has the disk and the server's own keys, but not the owners', can open none of
+these files; and a server that was started anew can open them only after each owner has released the key again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import msgspec
+from bastion_plan.errors import ServerError
+from nacl.exceptions import CryptoError
+from nacl.secret import SecretBox
+
+from bastion_server.store.keys import ServerKeys
+
+_PLAIN = 80  #: bytes of a file's key that is wrapped for the server alone
+_FILE, _FACTS = b"bastionlab.file-key.1", b"bastionlab.facts.1"
+
+
+@dataclass(frozen=True)
+class Held:
+    """A key that was released. owner: Ed25519 key of whose word counts. decided: digest of what that owner decided."""
+
+    key: bytes = field(repr=False)
+    owner: bytes
+    decided: bytes
+
+
+class _Wrapped(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    under: tuple[str, ...]
+    key: bytes
+
+
+class KeyRing:
+    """Wraps and unwraps keys of files. Any thread may use it."""
+
+    def __init__(self, keys: ServerKeys) -> None:
+        self._keys = keys
+        self._held: dict[str, Held] = {}
+        self._lock = threading.Lock()
+
+    def take(self, dataset: str, held: Held) -> None:
+        """Hold the key of a dataset."""
+        with self._lock:
+            self._held[dataset] = held
+
+    def drop(self, dataset: str) -> bool:
+        """Forget the key of a dataset; return whether it was held."""
+        with self._lock:
+            return self._held.pop(dataset, None) is not None
+
+    def held(self, dataset: str) -> Held | None:
+        """Return what is held of a dataset, or None."""
+        return self._held.get(dataset)
+
+    def wrap(self, key: bytes, under: Iterable[str] = ()) -> bytes:
+        """Encrypt a file's key for this server, and by the keys of datasets.
+
+        Raises:
+            ServerError: server.locked, the key of one of them is not held.
+        """
+        wrapped, names = self._keys.wrap(key), tuple(sorted(set(under)))
+        for dataset in names:
+            wrapped = bytes(self._box(dataset, _FILE).encrypt(wrapped))
+        return msgspec.msgpack.encode(_Wrapped(names, wrapped)) if names else wrapped
+
+    def unwrap(self, wrapped: bytes) -> bytes:
+        """Return the key that `wrap` was given.
+
+        Raises:
+            ServerError: server.locked; server.keys.unwrap.
+        """
+        if len(wrapped) == _PLAIN:
+            return self._keys.unwrap(wrapped)
+        try:
+            found = msgspec.msgpack.decode(wrapped, type=_Wrapped)
+            inner = found.key
+            for dataset in reversed(found.under):
+                inner = self._box(dataset, _FILE).decrypt(inner)
+        except (msgspec.MsgspecError, CryptoError, ValueError):
+            return self._keys.unwrap(b"")
+        return self._keys.unwrap(inner)
+
+    def hide(self, dataset: str, facts: bytes) -> bytes:
+        """Encrypt measured facts of a dataset by its key.
+
+        Raises:
+            ServerError: server.locked.
+        """
+        return bytes(self._box(dataset, _FACTS).encrypt(facts))
+
+    def show(self, dataset: str, hidden: bytes) -> bytes | None:
+        """Return facts that `hide` was given; None while the key is not held.
+
+        Raises:
+            ServerError: server.sealed.damaged.
+        """
+        if self.held(dataset) is None:
+            return None
+        try:
+            return self._box(dataset, _FACTS).decrypt(hidden)
+        except (CryptoError, ValueError):
+            msg = "What the catalogue says of a dataset is damaged."
+            raise ServerError(
+                msg, code="server.sealed.damaged", next_step="The owner can upload the dataset again."
+            ) from None
+
+    def _box(self, dataset: str, purpose: bytes) -> SecretBox:
+        held = self.held(dataset)
+        if held is None:
+            raise locked()
+        return SecretBox(hashlib.blake2b(purpose, key=held.key, digest_size=SecretBox.KEY_SIZE).digest())
+
+
+def locked(name: str = "") -> ServerError:
+    """Return the error of a dataset whose key its owner has not released. name: that one may know."""
+    what = f"The dataset {name!r}" if name else "A dataset of this query"
+    return ServerError(
+        f"{what} is sealed, and its owner has not released its key to this server.",
+        code="server.locked", reason="The key is in nobody's hands but the owner's since the server was started, or the owner took it back.",
+        next_step="Its owner opens it with connection.release_key(dataset).",
+    )  # fmt: skip

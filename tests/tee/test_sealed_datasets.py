@@ -1,0 +1,214 @@
+"""A table whose key its owner keeps, on a real server with simulated evidence: sealed, released, queried, taken back, survived."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import sqlite3
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import nacl.exceptions
+import numpy as np
+import polars as pl
+import pytest
+from bastion_plan.errors import AttestationError, BastionError, InputError
+from bastion_policy.model import Aggregation, Policy, Review
+from bastion_server import start
+from bastion_server.process import Handle
+from bastion_tee import AttestationPolicy
+from nacl.public import PrivateKey, SealedBox
+
+from bastion import Connection, Denied, Identity
+
+pytestmark = pytest.mark.timeout(300)
+ALLOWED = AttestationPolicy(unattested=True)
+#: a word that stands in the rows alone
+MARK = "Zyxwhollyunseen"
+
+
+def people(count: int = 200) -> pl.DataFrame:
+    rng = np.random.default_rng(5)
+    return pl.DataFrame(
+        {
+            "id": [f"{MARK}{i}" for i in range(count)],
+            "town": rng.choice(["a", "b"], count),
+            "pay": rng.integers(1_000, 9_000, count).astype(float),
+        }
+    )
+
+
+def guarded() -> Policy:
+    return Policy(Aggregation(10), Review(), unit="id", unit_domain="staff")
+
+
+@dataclass
+class Place:
+    """One server that shows evidence, its owner and a scientist, who come anew after each start."""
+
+    folder: Path
+    olga: Identity
+    alice: Identity
+    server: Handle = field(init=False)
+    owner: Connection = field(init=False)
+    user: Connection = field(init=False)
+
+    def up(self) -> None:
+        self.server = start(self.folder, owners=[self.olga], users=[self.alice], attest="simulated")
+        self.owner, self.user = self.connect(self.olga), self.connect(self.alice)
+
+    def connect(self, who: Identity, attestation: AttestationPolicy | None = ALLOWED) -> Connection:
+        return Connection(
+            self.server.endpoint, identity=who, server_key=self.server.server_key, attestation=attestation
+        )
+
+    def down(self) -> None:
+        self.owner.close()
+        self.user.close()
+        self.server.stop()
+
+    def mean(self) -> pl.DataFrame:
+        return self.user.client.polars.get_df("staff").group_by("town").agg(pl.col("pay").mean()).sort("town").collect().fetch()
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    folder = tmp_path_factory.mktemp("sealed")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BASTION_SEALED", str(folder / "keys"))
+        found = Place(folder / "server", Identity.create("olga"), Identity.create("alice"))
+        found.up()
+        found.owner.client.polars.send_df(people(), guarded(), name="staff", sealed=True)
+        yield found
+        found.down()
+
+
+def code_of(work: object) -> str:
+    with pytest.raises(BastionError) as caught:
+        work()  # type: ignore[operator]
+    return caught.value.code
+
+
+def test_a_sealed_table_is_queried_as_another(place: Place) -> None:
+    truth = people().group_by("town").agg(pl.col("pay").mean()).sort("town")
+    assert place.mean()["pay"].to_list() == pytest.approx(truth["pay"].to_list())
+    card = next(d for d in place.owner._datasets.values() if d.facts.name == "staff")
+    assert card.sealed == "open"
+
+
+def test_nothing_on_the_disk_opens_without_the_key(place: Place) -> None:
+    """What the operator has: every file of the server, its own keys among them."""
+    place.mean()
+    folder = place.folder
+    assert not [path for path in folder.rglob("*") if path.is_file() and MARK.encode() in path.read_bytes()]
+    keys = json.loads((folder / "server.key").read_text())
+    box = SealedBox(PrivateKey(base64.b64decode(keys["box"])))
+    with sqlite3.connect(f"file:{folder / 'catalogue.db'}?mode=ro", uri=True) as database:
+        wrapped = [key for (key,) in database.execute("SELECT wrapped_key FROM dataset_versions WHERE file IS NOT NULL")]
+        wrapped += [key for (key,) in database.execute("SELECT wrapped_key FROM histories")]
+        (measured,) = database.execute("SELECT private FROM dataset_versions WHERE private IS NOT NULL").fetchone()
+    assert len(wrapped) >= 2  # the table, and what is remembered of its answers
+    for key in wrapped:
+        with pytest.raises((nacl.exceptions.CryptoError, ValueError)):
+            box.decrypt(key)
+    assert b"pay" not in measured
+    secret = next((folder.parent / "keys").glob("*.datakey")).read_text().split('key = "')[1][:64]
+    held = [p for p in folder.rglob("*") if p.is_file() and (secret.encode() in (d := p.read_bytes()) or bytes.fromhex(secret) in d)]
+    assert not held
+
+
+def test_it_survives_a_restart_only_through_a_new_release(place: Place) -> None:
+    before = place.mean()
+    place.down()
+    place.up()
+    assert place.user.client.polars.get_df("staff").columns == ["id", "town", "pay"]
+    assert code_of(place.mean) == "server.locked"
+    assert code_of(lambda: place.owner.set_policy("staff", Policy.open())) == "server.locked"
+    card = place.owner.release_key("staff")
+    assert card.sealed == "open"
+    assert place.mean().equals(before)
+
+
+def test_it_can_be_taken_back(place: Place) -> None:
+    place.mean()
+    assert place.owner.revoke_key("staff").sealed == "locked"
+    assert code_of(place.mean) == "server.locked"
+    place.owner.release_key("staff")
+    place.mean()
+
+
+def test_who_changes_the_catalogue_opens_nothing(place: Place) -> None:
+    """The operator writes another policy, or another reader, into the server's database."""
+    database = sqlite3.connect(place.folder / "catalogue.db")
+    identifier = place.owner.client.polars.get_df("staff").plan.dataset
+    try:
+        with database:
+            database.execute("INSERT INTO dataset_allow VALUES (?, 'mallory')", (identifier,))
+        assert code_of(place.mean) == "tee.release.decided"
+        place.owner.revoke_key("staff")
+        assert code_of(lambda: place.owner.release_key("staff")) == "tee.release.decided"
+    finally:
+        with database:
+            database.execute("DELETE FROM dataset_allow WHERE identity = 'mallory'")
+        database.close()
+    place.owner.release_key("staff")
+    place.mean()
+
+
+def test_a_changed_policy_is_remembered_by_its_owner(place: Place) -> None:
+    place.owner.set_policy("staff", guarded(), allow=["alice"])
+    place.mean()
+    place.down()
+    place.up()
+    place.owner.release_key("staff")
+    place.mean()
+    place.owner.set_policy("staff", allow=["*"])
+
+
+def test_what_was_approved_is_sealed_as_well(place: Place) -> None:
+    frame = place.user.client.polars.get_df("staff").select("pay").head(3)
+    with pytest.raises(Denied) as caught:
+        frame.collect().fetch()
+    request = caught.value.request("to look")
+    place.owner.approve(request.id, until=time.time() + 3600)
+    shown = request.wait(30)
+    assert shown.height == 3
+    with sqlite3.connect(f"file:{place.folder / 'catalogue.db'}?mode=ro", uri=True) as database:
+        (wrapped,) = database.execute("SELECT wrapped_key FROM results").fetchone()
+    keys = json.loads((place.folder / "server.key").read_text())
+    with pytest.raises((nacl.exceptions.CryptoError, ValueError)):
+        SealedBox(PrivateKey(base64.b64decode(keys["box"]))).decrypt(wrapped)
+    place.down()
+    place.up()
+    again = place.user.client.polars.get_df("staff").select("pay").head(3)
+    assert code_of(lambda: again.collect().fetch()) == "server.locked"
+    place.owner.release_key("staff")
+    assert again.collect().fetch().equals(shown)
+
+
+def test_no_key_goes_to_a_server_that_proves_nothing(place: Place, tmp_path: Path) -> None:
+    with start(tmp_path / "plain", owners=[place.olga]) as plain:
+        bare = Connection(plain.endpoint, identity=place.olga, server_key=plain.server_key, attestation=ALLOWED)
+        try:
+            with pytest.raises(AttestationError) as caught:
+                bare.client.polars.send_df(people(20), guarded(), name="staff", sealed=True)
+            assert caught.value.code == "tee.release.unattested"
+            assert not bare.client.polars.list_dfs()
+        finally:
+            bare.close()
+    unpinned = place.connect(place.olga, None)
+    try:
+        assert code_of(lambda: unpinned.release_key("staff")) == "tee.release.unattested"
+    finally:
+        unpinned.close()
+
+
+def test_a_key_that_is_not_here_cannot_be_released(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BASTION_SEALED", str(tmp_path))
+    with pytest.raises(InputError) as caught:
+        place.owner.release_key("staff")
+    assert caught.value.code == "input.sealed.file"
+    assert not os.listdir(tmp_path)
