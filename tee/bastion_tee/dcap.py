@@ -142,7 +142,8 @@ def _verify(
         else:
             library.verify(quote, given, now)
     except ValueError as error:
-        raise Refused(dcap_reasons.refusal(str(error))) from None
+        # with RUST_BACKTRACE set, names of functions follow
+        raise Refused(dcap_reasons.refusal(str(error).partition("Stack backtrace")[0])) from None
     raise Refused("tee.dcap.unforeseen")
 
 
