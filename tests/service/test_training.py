@@ -340,6 +340,12 @@ def test_what_is_no_number_or_nobody_s_business_is_not_trained_on(place: Place, 
         answer = line.fit(plan, spec(inputs=((column,),)), model)
         assert answer.code == code and column in answer.message
     assert "One-hot" in line.fit(plan, spec(inputs=(("name",),)), model).next_step
+    for ask in (
+        m.Fit(plan, model, spec(device="cuda")), m.Fit(plan, model, spec(device="cuda"), "summarize"),
+        m.RequestFit(plan, model, exact(device="cuda"), "please"),
+    ):  # fmt: skip
+        refused = line.ask(ask)
+        assert refused.code == "fit.device" and "driver" in refused.reason and 'device="cpu"' in refused.next_step
     assert line.fit(plan, spec(rows=3, inputs=(("a",),)), model).code == "fit.rows"
     assert line.fit(b"", spec(), model).code.startswith("plan.")
     # a model that does not fit the description is told so, and costs nothing

@@ -65,7 +65,7 @@ class RemoteLearner:
         optimizer: Adam(lr=…), AdamW(…), SGD(…). scheduler: StepLR(…), CosineLR(…) …
         max_batch_size: people in a step. max_grad_norm: to which each person's gradient is bounded, where there is noise.
         metric: that `test` measures. rows_per_unit: of one person, so many rows count. seed: of the first weights of layers.
-        device: "cpu", or "cuda" where the server has one. loss_bound: to which a person's loss is clipped where it is shown.
+        device: "cpu"; servers train on no other (`fit.device`). loss_bound: to which a person's loss is clipped where it is shown.
 
     Raises:
         InputError: fit.*; train.missing.

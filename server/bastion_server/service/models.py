@@ -54,6 +54,20 @@ def able() -> None:
         raise error
 
 
+def check_device(name: str) -> None:
+    """Check that a fit is for a device that this server trains on.
+
+    Raises:
+        InputError: fit.device.
+    """
+    if name != "cpu":
+        raise InputError(
+            f"This server trains on its processors, not on {name[:40]!r}.", code="fit.device",
+            reason="A graphics processor is reached through its driver, which the walls around a training worker keep out.",
+            next_step='Leave device out, or write device="cpu".',
+        )  # fmt: skip
+
+
 class ModelService:
     """Models by sender. Implements the channel's uploads of models."""
 

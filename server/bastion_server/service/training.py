@@ -26,7 +26,7 @@ from bastion_server.service.fit_requests import file_fit
 from bastion_server.service.fits import SPENT, Fits, Terms, outcome_of, steps_within
 from bastion_server.service.journal import Journal, about
 from bastion_server.service.measuring import MeasuringService
-from bastion_server.service.models import ModelService, TrainingSettings, able
+from bastion_server.service.models import ModelService, TrainingSettings, able, check_device
 from bastion_server.service.planned import memory_of
 from bastion_server.service.running import FAILED_PROBLEM, Running, rows_file
 from bastion_server.store import Grant, Store
@@ -248,6 +248,7 @@ class TrainingService:
             msg = f"There is no mode {body.mode[:40]!r} of a fit."
             raise InputError(msg, code="input.mode", next_step='Use "run" or "summarize".')
         able()
+        check_device(body.spec.device)
         terms = await self.fits.terms(body.plan, body.model, body.spec, who)
         if body.mode == "summarize":
             memory = await memory_of(self, terms, who) if terms.outcome != "refuse" else 0
