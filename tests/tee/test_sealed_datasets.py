@@ -71,7 +71,14 @@ class Place:
         self.server.stop()
 
     def mean(self) -> pl.DataFrame:
-        return self.user.client.polars.get_df("staff").group_by("town").agg(pl.col("pay").mean()).sort("town").collect().fetch()
+        return (
+            self.user.client.polars.get_df("staff")
+            .group_by("town")
+            .agg(pl.col("pay").mean())
+            .sort("town")
+            .collect()
+            .fetch()
+        )
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +114,9 @@ def test_nothing_on_the_disk_opens_without_the_key(place: Place) -> None:
     keys = json.loads((folder / "server.key").read_text())
     box = SealedBox(PrivateKey(base64.b64decode(keys["box"])))
     with sqlite3.connect(f"file:{folder / 'catalogue.db'}?mode=ro", uri=True) as database:
-        wrapped = [key for (key,) in database.execute("SELECT wrapped_key FROM dataset_versions WHERE file IS NOT NULL")]
+        wrapped = [
+            key for (key,) in database.execute("SELECT wrapped_key FROM dataset_versions WHERE file IS NOT NULL")
+        ]
         wrapped += [key for (key,) in database.execute("SELECT wrapped_key FROM histories")]
         (measured,) = database.execute("SELECT private FROM dataset_versions WHERE private IS NOT NULL").fetchone()
     assert len(wrapped) >= 2  # the table, and what is remembered of its answers
@@ -116,7 +125,11 @@ def test_nothing_on_the_disk_opens_without_the_key(place: Place) -> None:
             box.decrypt(key)
     assert b"pay" not in measured
     secret = next((folder.parent / "keys").glob("*.datakey")).read_text().split('key = "')[1][:64]
-    held = [p for p in folder.rglob("*") if p.is_file() and (secret.encode() in (d := p.read_bytes()) or bytes.fromhex(secret) in d)]
+    held = [
+        p
+        for p in folder.rglob("*")
+        if p.is_file() and (secret.encode() in (d := p.read_bytes()) or bytes.fromhex(secret) in d)
+    ]
     assert not held
 
 
@@ -206,7 +219,9 @@ def test_no_key_goes_to_a_server_that_proves_nothing(place: Place, tmp_path: Pat
         unpinned.close()
 
 
-def test_a_key_that_is_not_here_cannot_be_released(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_that_is_not_here_cannot_be_released(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("BASTION_SEALED", str(tmp_path))
     with pytest.raises(InputError) as caught:
         place.owner.release_key("staff")
