@@ -387,7 +387,7 @@ class Looked:
         if cells.disjoint:
             # one pass over the items: what comes together where cells and atoms meet
             met = cells.crossed(held.labels, held.sizes.size)
-            both = _sums(features, met.at, met.atom.size)
+            both = _sums(features, met.at, met.atom.size, met.size)
             mine = np.array([np.bincount(met.cell + 1, f, cells.count + 1)[1:] for f in both])
             atoms = np.array([np.bincount(met.atom, f, held.sizes.size) for f in both])
         else:
@@ -402,8 +402,13 @@ class Looked:
         return mine[:, found.cell[at]], theirs
 
 
-def _sums(features: Sequence[Floats | Flags | None], place: np.ndarray[Any, Any], count: int) -> Floats:
-    """Return (features x places) what comes together in each place; where there are flags, how many are flagged."""
+def _sums(
+    features: Sequence[Floats | Flags | None], place: np.ndarray[Any, Any], count: int, sizes: Indexes | None = None
+) -> Floats:
+    """Return (features x places) what comes together in each place; where there are flags, how many are flagged.
+
+    sizes: how many there are in each place, if that is known.
+    """
     found, there = np.zeros((len(features), count)), place.astype(np.intp)
     for row, feature in zip(found, features, strict=True):
         if feature is None:
@@ -411,8 +416,10 @@ def _sums(features: Sequence[Floats | Flags | None], place: np.ndarray[Any, Any]
         some = feature[: there.size]
         if some.dtype != np.bool_:
             row[:] = np.bincount(there, some, count)
+        elif sizes is not None and some.size == there.size and some.all():
+            row[:] = sizes
         else:
-            row[:] = np.bincount(there if some.all() else there[some], minlength=count)
+            row[:] = np.bincount(there[some], minlength=count)
     return found
 
 

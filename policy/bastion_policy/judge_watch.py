@@ -224,10 +224,14 @@ class Watcher:
         watch(memory, o, name, told)
         lens, here, left = memory.lens(o), [], MOST_DIFFERING
         following = implied(memory, o, name)
-        for items in following:
+        for some in following:
+            left -= some.size
+            if left < 0:
+                # the others are no smaller
+                break
+            items = some.items
             rows = lens.rows[items]
-            left -= rows.size
-            if bool((rows >= 0).all()) and left >= 0:
+            if bool((rows >= 0).all()):
                 here.append((items, rows))
         if len(following) > MOST_IMPLIED:
             # INVARIANT: more populations follow than are looked at: nothing of it is told
@@ -439,15 +443,29 @@ def _known(
         mine = np.array([cell for one, cell in cells if one is part], np.int64)
         if known is None or not mine.size:
             continue
-        place = part.sets.place
-        known = known.knowing(part.sets.rows(mine)) if place is None else known.knowing_cells(place, mine)
-    if known is None or every is None:
-        return known
-    return known.knowing_cells(np.where(every, np.int32(0), np.int32(-1)), np.zeros(1, np.int64))
+        if part.sets.disjoint:
+            known = known.knowing_cells(part.sets.crossed(known.atoms.labels, known.atoms.sizes.size), mine)
+        else:
+            known = known.knowing(part.sets.rows(mine))
+    return known if known is None or every is None else known.knowing([Row(np.flatnonzero(every))])
 
 
-def implied(memory: Memory, o: Occurrence, name: str) -> list[Items]:
-    """Return populations whose numbers follow from what was told, though they were neither told nor judged."""
+@dataclass(frozen=True, eq=False)
+class Following:
+    """A population whose number follows from what was told, made of whole atoms. size: items in it."""
+
+    atoms: Flags
+    size: int
+    labels: Items
+
+    @property
+    def items(self) -> Items:
+        """Its items, ascending."""
+        return np.flatnonzero(self.atoms[self.labels]).astype(np.int32)
+
+
+def implied(memory: Memory, o: Occurrence, name: str) -> list[Following]:
+    """Return populations whose numbers follow from what was told, though they were neither told nor judged; the smallest first."""
     held = memory.channel(o, TOLD + name)
     if held.audit is None or held.parts.shape[0] >= MOST_TOLD:
         return []
@@ -469,8 +487,8 @@ def implied(memory: Memory, o: Occurrence, name: str) -> list[Items]:
         key = np.packbits(mask & there).tobytes()
         if key not in concealed and not _is_told(mask & there, told, sizes, int(atoms.sizes[mask].sum())):
             fresh[key] = mask & there
-    found = sorted(fresh.values(), key=lambda mask: int(atoms.sizes[mask].sum()))[: MOST_IMPLIED + 1]
-    return [np.flatnonzero(mask[atoms.labels]).astype(np.int32) for mask in found]
+    found = [Following(mask, int(atoms.sizes[mask].sum()), atoms.labels) for mask in fresh.values()]
+    return sorted(found, key=lambda one: one.size)[: MOST_IMPLIED + 1]
 
 
 def _is_told(mask: Flags, told: Items, sizes: Sequence[Ints], size: int) -> bool:
@@ -518,14 +536,17 @@ def _inside(stored: Channel, audit: AuditState, someone: Ints) -> list[Flags]:
     """Return stored populations that lie in the row space of what was told."""
     atoms, cells = audit.atoms, stored.parts[:, stored.labels[someone]]
     there = atoms.sizes > 0
-    whole = []
+    start, people = stored.cells.start, stored.cells.size
+    mine = np.zeros(people.size, np.int64)
     for number, part in enumerate(cells):
-        people = np.bincount(stored.parts[number] + 1, stored.sizes)[1:]
         # made of whole atoms, as far as one of each tells
-        mine = np.bincount(part + 1, atoms.sizes, people.size + 1)[1:]
-        whole += [(number, cell) for cell in np.flatnonzero((people > 0) & (mine == people))]
-        if len(whole) > MOST_STORED:
-            return []
+        found = np.bincount(part + 1, atoms.sizes)[1:]
+        mine[start[number] : start[number] + found.size] = found
+    some = np.flatnonzero((people > 0) & (mine == people))
+    if some.size > MOST_STORED:
+        return []
+    of = np.searchsorted(start, some, side="right") - 1
+    whole = list(zip(of.tolist(), (some - start[of]).tolist(), strict=True))
     if not whole:
         return []
     masks = [(cells[number] == cell) & there for number, cell in whole]

@@ -35,6 +35,12 @@ class Met:
     def of(cls, labels: Labels, atoms: int, place: Labels, count: int) -> Met:
         """Return how they meet. labels: the atom of each unit, of so many. place: its cell, -1 for none, of so many."""
         width, pairs = count + 1, atoms * (count + 1)
+        if count == 1 and int(place.min(initial=0)) == 0:
+            # everybody is in the only cell
+            sizes = np.bincount(labels, minlength=atoms)
+            there = np.flatnonzero(sizes)
+            if there.size == atoms:
+                return cls(there, np.zeros(atoms, np.int64), sizes, labels)
         if atoms == 1:
             code: npt.NDArray[Any] = place + np.int32(1)
         else:
@@ -52,6 +58,15 @@ class Met:
         number = np.zeros(pairs, np.int32)
         number[codes] = np.arange(codes.size, dtype=np.int32)
         return cls(codes // width, codes % width - 1, counts[codes], number[code])
+
+    def merged(self, cell: Units) -> Met:
+        """Return how atoms meet other cells, each of which is one or several of these. cell: of each pair, the other cell."""
+        if bool((cell == self.cell).all()):
+            return self
+        width = int(cell.max(initial=-1)) + 2
+        code, number = np.unique(self.atom * width + cell + 1, return_inverse=True)
+        size = np.bincount(number, self.size, code.size).astype(np.int64)
+        return Met(code // width, code % width - 1, size, number.astype(np.int32)[self.at])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -111,20 +126,19 @@ class Atoms:
                 return None
         return Atoms(labels, sizes), parent
 
-    def cut(self, place: npt.NDArray[Any], cells: Units, most: int) -> tuple[Atoms, Units, Units] | None:
+    def cut(self, met: Met, cells: Units, most: int) -> tuple[Atoms, Units, Units] | None:
         """Return the atoms that disjoint rows leave, with the old atom of each and the row that it is in, -1 for none.
 
-        place: of each unit, the cell that it is in, -1 for none. cells: those that are rows. None: there would be more than `most`.
+        met: how they meet cells. cells: those that are rows. None: there would be more than `most`.
         """
-        count = max(int(place.max(initial=-1)), int(cells.max(initial=-1))) + 1
-        row = np.full(count + 1, -1, np.int32)
+        row = np.full(max(int(met.cell.max(initial=-1)), int(cells.max(initial=-1))) + 2, -1)
         row[cells] = np.arange(cells.size)
-        met = Met.of(self.labels, self.sizes.size, row[place], cells.size)
-        if met.atom.size > most:
+        found = met.merged(row[met.cell])
+        if found.atom.size > most:
             return None
-        if met.atom.size == self.sizes.size and bool((met.atom == np.arange(met.atom.size)).all()):
-            return self, met.atom, met.cell
-        return Atoms(met.at, met.size), met.atom, met.cell
+        if found.atom.size == self.sizes.size:
+            return self, found.atom, found.cell
+        return Atoms(found.at, found.size), found.atom, found.cell
 
     def vector(self, row: Row) -> Floats:
         """Return the row's weight per atom; the atoms must be split by it."""

@@ -14,7 +14,7 @@ from bastion_policy.audit.primes import draw
 from bastion_policy.audit.space import CHUNK, Space
 from bastion_policy.audit.state import AuditRules, AuditState, Capacity
 
-VERSION = 1
+VERSION = 2
 _HEAD = struct.Struct("<4sHHQIII")  # magic, version, seed bytes, units, atoms, released rows, hidden cells
 _MAGIC = b"BLAU"
 _DIGEST = 32
@@ -30,7 +30,7 @@ def most_bytes(capacity: Capacity) -> int:
 def encode(state: AuditState) -> bytes:
     """Return the state without its rules. The bytes hold the secret seed: they never leave the server."""
     rows = (*state.released, *state.concealed)
-    body = [state.atoms.labels.astype("<i4").tobytes()]
+    body = []
     for row in rows:
         if row.dtype == np.uint8:
             body += [bytes([_BITS]), np.packbits(row).tobytes()]
@@ -38,7 +38,9 @@ def encode(state: AuditState) -> bytes:
             body += [bytes([_NUMBERS]), row.astype("<f8").tobytes()]
     counts = (state.atoms.labels.size, state.atoms.sizes.size, len(state.released), len(state.concealed))
     head = _HEAD.pack(_MAGIC, VERSION, len(state.seed), *counts)
-    text = head + state.seed + zlib.compress(b"".join(body), 1)
+    # labels look like chance, and the writing is waited for: narrow, and not packed
+    labels = state.atoms.labels.astype(_narrow(state.atoms.sizes.size)).tobytes()
+    text = b"".join([head, state.seed, labels, zlib.compress(b"".join(body), 1)])
     return text + hashlib.sha256(text).digest()
 
 
@@ -55,21 +57,29 @@ def decode(text: bytes, rules: AuditRules) -> AuditState:
     if hashlib.sha256(text[:-_DIGEST]).digest() != text[-_DIGEST:]:
         raise _damaged("Its digest does not fit.")
     magic, version, length, units, count, released, hidden = _HEAD.unpack_from(text)
-    if magic != _MAGIC or version != VERSION:
+    if magic != _MAGIC or version not in (1, VERSION):
         raise _damaged("It was written by another version.")
     over = released > capacity.rank or hidden > capacity.hidden or (released + hidden) * count > capacity.entries
     if over or units > capacity.units or count > capacity.atoms or length < 16:
         raise _damaged("It is beyond the capacity.")
     seed = text[_HEAD.size : _HEAD.size + length]
-    most = 4 * units + (released + hidden) * (1 + 8 * count)
-    body = _inflated(text[_HEAD.size + length : -_DIGEST], most)
-    labels = np.frombuffer(body[: 4 * units], "<i4").astype(np.int32)
+    most, at = (released + hidden) * (1 + 8 * count), _HEAD.size + length
+    if version == 1:
+        body = _inflated(text[at:-_DIGEST], 4 * units + most)
+        written, body, narrow = body[: 4 * units], body[4 * units :], "<i4"
+    else:
+        narrow = _narrow(count)
+        end = at + units * np.dtype(narrow).itemsize
+        if end > len(text) - _DIGEST:
+            raise _damaged("Its atoms are not complete.")
+        written, body = text[at:end], _inflated(text[end:-_DIGEST], most)
+    labels = np.frombuffer(written, narrow).astype(np.int32)
     if labels.size != units or (units and (labels.min() < 0 or labels.max() >= count)):
         raise _damaged("Its atoms are not complete.")
     sizes = np.bincount(labels, minlength=count).astype(np.int64)
     if not sizes.all() or (not units and count):
         raise _damaged("Its atoms are not complete.")
-    rows = _rows(body[4 * units :], released + hidden, count)
+    rows = _rows(body, released + hidden, count)
     # INVARIANT: no row is lost on the way: those that were released are independent, and all enter again
     state = AuditState(rules, seed, Atoms(labels, sizes), Space.empty(draw(seed), count))
     for i in range(0, released, CHUNK):
@@ -83,6 +93,11 @@ def decode(text: bytes, rules: AuditRules) -> AuditState:
     for i in range(released, released + hidden, CHUNK):
         space = space.hiding(space.remainder(np.stack(rows[i : i + CHUNK]).astype(np.float64)))
     return AuditState(rules, seed, state.atoms, space, tuple(rows[:released]), tuple(rows[released:]))
+
+
+def _narrow(atoms: int) -> str:
+    """Return the type that numbers of so many atoms are written as."""
+    return "<u1" if atoms <= 1 << 8 else "<u2" if atoms <= 1 << 16 else "<i4"
 
 
 def _inflated(packed: bytes, most: int) -> bytes:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from bastion_plan.errors import InputError, ServerError
 
 from bastion_policy.audit import checks
-from bastion_policy.audit.atoms import Atoms, Labels
+from bastion_policy.audit.atoms import Atoms, Met
 from bastion_policy.audit.primes import Floats, draw, inverse, shrink
 from bastion_policy.audit.rows import Row, Units, distinct
 from bastion_policy.audit.space import CHUNK, Space, touched
@@ -156,6 +156,27 @@ class AuditState:
         # beyond the capacity no label is ever stored
         atoms = Atoms.whole(units if units <= rules.capacity.units else 0)
         return cls(rules, seed, atoms, Space.empty(draw(seed), atoms.sizes.size))
+
+    @classmethod
+    def over(cls, atoms: Atoms, partitions: Sequence[Units], rules: AuditRules, seed: bytes) -> AuditState | None:
+        """Return the state in which partitions are released: per atom, the cell that it is in, -1 for none.
+
+        None: beyond capacity.
+        """
+        if len(seed) < 16:
+            raise InputError("An audit needs a seed of 16 bytes.", code="input.audit.start")
+        capacity = rules.capacity
+        if atoms.labels.size > capacity.units or atoms.sizes.size > capacity.atoms or not atoms.sizes.all():
+            return None
+        state: AuditState | None = cls(rules, seed, atoms, Space.empty(draw(seed), atoms.sizes.size))
+        for row in partitions:
+            _, cell = np.unique(row, return_inverse=True)
+            # cells of one partition are independent: more of them than can be held need not be tried
+            count = np.unique(row[row >= 0]).size
+            if state is None or count > capacity.rank:
+                return None
+            state = state._knowing(cell - (int(cell.max(initial=-1)) + 1 - count), count)
+        return state
 
     @property
     def rank(self) -> int:
@@ -358,17 +379,10 @@ class AuditState:
             state = entered
         return state._conceal(hidden)[0]
 
-    def knowing_cells(self, place: Labels, cells: Units) -> AuditState | None:
-        """As `knowing`, of disjoint rows: cells of which place[u] is the one that unit u is in (-1: in none)."""
-        units = self.atoms.labels.size
-        if place.size > units and bool(np.isin(place[units:], cells).any()):
-            return None
-        if not self.atoms.sizes.all():
-            # an atom of nobody leaves no part
-            return self.knowing([Row(np.flatnonzero(place == cell)) for cell in cells])
-        here = place[:units] if place.size >= units else np.append(place, np.full(units - place.size, -1, place.dtype))
-        cut = self.atoms.cut(here, cells, self.rules.capacity.atoms)
-        if cut is None:
+    def knowing_cells(self, met: Met, cells: Units) -> AuditState | None:
+        """As `knowing`, of disjoint rows: some cells. met: how the atoms of this state meet all of them."""
+        cut = self.atoms.cut(met, cells, self.rules.capacity.atoms) if met.at.size == self.atoms.labels.size else None
+        if cut is None or not self.atoms.sizes.all():
             return None
         atoms, parent, row = cut
         sizes = self.sizes(atoms)
@@ -376,9 +390,15 @@ class AuditState:
         if space is None:
             return None
         released, concealed = self._over(parent)
-        state = AuditState(self.rules, self.seed, atoms, space, released, concealed, self.owner)
-        for start in range(0, cells.size, CHUNK):
-            some = np.arange(start, min(start + CHUNK, cells.size))
+        return AuditState(self.rules, self.seed, atoms, space, released, concealed, self.owner)._knowing(
+            row, cells.size
+        )
+
+    def _knowing(self, row: Units, count: int) -> AuditState | None:
+        """Return the state in which disjoint rows are released, unchecked. row: the one that each atom is in, -1 for none."""
+        state = self
+        for start in range(0, count, CHUNK):
+            some = np.arange(start, min(start + CHUNK, count))
             entered = state.entered((row[None, :] == some[:, None]).astype(np.float64))
             if isinstance(entered, tuple):
                 return None

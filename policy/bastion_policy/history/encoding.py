@@ -18,7 +18,11 @@ from bastion_policy.history.roster import Roster
 from bastion_policy.history.sets import Ints, Items
 from bastion_policy.history.vintages import Vintage
 
-VERSION = 6
+VERSION = 7
+#: the version before, which can be read
+BEFORE = 6
+#: partitions that are written together
+BLOCK = 32
 #: arrays beyond this are not unpacked (2 GiB)
 MOST = 1 << 31
 #: bytes up to which arrays are compressed
@@ -91,7 +95,7 @@ def _channel(channel: Channel) -> dict[str, Any]:
     return {
         "labels": _array(channel.labels),
         "sizes": _array(channel.sizes),
-        "parts": _array(channel.parts),
+        "blocks": _blocks(channel.parts),
         "plans": channel.plans,
         "hidden": [_array(part) for part in _together(channel.hidden)],
         "rules": rules,
@@ -100,7 +104,8 @@ def _channel(channel: Channel) -> dict[str, Any]:
 
 
 def _read_channel(found: dict[str, Any]) -> Channel:
-    labels, sizes, parts = (_read(found[name]) for name in ("labels", "sizes", "parts"))
+    labels, sizes = (_read(found[name]) for name in ("labels", "sizes"))
+    parts = _read(found["parts"]) if "parts" in found else _read_blocks(found["blocks"], sizes.size)
     if sizes.sum() != labels.size or parts.shape[1:] != sizes.shape or (labels.size and labels.max() >= sizes.size):
         raise _damaged()
     (items, starts), plans = (_read(part) for part in found["hidden"]), tuple(found["plans"])
@@ -112,6 +117,33 @@ def _read_channel(found: dict[str, Any]) -> Channel:
         return channel
     k, pairs, share, tau, people = found["rules"]
     return replace(channel, audit=decode(found["audit"], AuditRules(k, pairs, share, tau, people=people)))
+
+
+def _blocks(parts: np.ndarray[Any, Any]) -> list[list[Any]]:
+    """Return partitions, some at a time: where an atom is in other cells than the one before it, and these cells.
+
+    The parts that later questions made of an atom stand side by side, and are in the same cells of all earlier ones.
+    """
+    found = []
+    for start in range(0, parts.shape[0], BLOCK):
+        block = parts[start : start + BLOCK]
+        new = np.ones(block.shape[1], bool)
+        new[1:] = (block[:, 1:] != block[:, :-1]).any(axis=0)
+        found.append([np.packbits(new).tobytes(), _array(block[:, new])])
+    return found
+
+
+def _read_blocks(blocks: list[list[Any]], atoms: int) -> Items:
+    if not 0 <= len(blocks) * BLOCK * atoms <= MOST:
+        raise _damaged()
+    found: list[Any] = [np.zeros((0, atoms), np.int16)]
+    for bits, cells in blocks:
+        new, block = np.unpackbits(np.frombuffer(bits, np.uint8), count=atoms), _read(cells)
+        starts = np.flatnonzero(new)
+        if block.ndim != 2 or block.shape[0] > BLOCK or block.shape[1] != starts.size or (atoms and not new[:1].all()):
+            raise _damaged()
+        found.append(np.repeat(block, np.diff(np.append(starts, atoms)), axis=1))
+    return np.concatenate(found)
 
 
 def _together(populations: Sequence[Items]) -> tuple[Items, Ints]:
@@ -132,7 +164,7 @@ def _array(values: np.ndarray[Any, Any]) -> list[Any]:
             if int(flat[-1]) == int(flat[0]) + step * (flat.size - 1) and bool((np.diff(flat) == step).all()):
                 return [f"step {step}", dtype, dtype, shape, flat[:1].tobytes()]
     narrow = flat
-    if values.dtype == np.int32 and flat.size:
+    if values.dtype in (np.int16, np.int32) and flat.size:
         low, high = int(flat.min()), int(flat.max())
         fits = [
             t for t in (np.uint8, np.int8, np.uint16, np.int16) if np.iinfo(t).min <= low <= high <= np.iinfo(t).max
@@ -168,7 +200,7 @@ def _body(text: bytes) -> dict[str, Any]:
         body = msgspec.msgpack.decode(text)
     except msgspec.DecodeError as error:
         raise _damaged() from error
-    if not isinstance(body, dict) or body.get("v") != VERSION:
+    if not isinstance(body, dict) or body.get("v") not in (BEFORE, VERSION):
         raise _damaged()
     return body
 

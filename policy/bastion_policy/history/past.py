@@ -20,11 +20,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from bastion_policy.audit import AuditRules, AuditState, Row, checks, distinct
+from bastion_policy.audit.atoms import Atoms
 from bastion_policy.history.certain import certain
 from bastion_policy.history.near import Cells, around, close
 from bastion_policy.history.sets import Ints, Items, Sets, numbered
@@ -33,6 +35,8 @@ Hashes = npt.NDArray[np.uint64]
 FAR, SAME, NEAR, FULL = 0, 1, 2, 3
 #: entries (stored partitions times atoms) of one channel; beyond it the history is full, and nothing new is released
 CAPACITY = 1 << 28
+#: cells of a partition below which two bytes hold their numbers
+NARROW = 1 << 14
 #: partitions that are all counted
 FEW = 16
 #: cells that share items, which are kept as partitions of their own
@@ -97,7 +101,7 @@ class Channel:
     @classmethod
     def empty(cls, items: int) -> Channel:
         """Return a channel in which nothing was released about `items` items."""
-        return cls(np.zeros(items, np.int32), np.array([items], np.int64), np.zeros((0, 1), np.int32))
+        return cls(np.zeros(items, np.int32), np.array([items], np.int64), np.zeros((0, 1), np.int16))
 
     def grown(self, items: int) -> Channel:
         """Return the channel for a domain of that many items; no release has touched the new ones."""
@@ -105,7 +109,7 @@ class Channel:
         if more <= 0:
             return self
         labels = np.concatenate([self.labels, np.full(more, self.sizes.size, np.int32)])
-        parts = np.concatenate([self.parts, np.full((self.parts.shape[0], 1), -1, np.int32)], axis=1)
+        parts = np.concatenate([self.parts, np.full((self.parts.shape[0], 1), -1, self.parts.dtype)], axis=1)
         audit = self.audit.grown(more) if self.audit is not None else None
         return replace(self, labels=labels, sizes=np.append(self.sizes, more), parts=parts, audit=audit)
 
@@ -305,14 +309,20 @@ class Channel:
         cell = np.where(np.append(asked.kept, False)[met.cell], met.cell, -1)
         if asked.kept.all():
             atom, at, size = met.atom, met.at, met.size
+            if atom.size == self.sizes.size and bool((atom == np.arange(atom.size)).all()):
+                # no atom is split
+                at = self.labels
         else:
             # what is not kept is as good as in none
             width = asked.count + 1
             code, again = numbered(met.atom * width + cell + 1, self.sizes.size * width)
             atom, cell = code // width, code % width - 1
             at, size = again.astype(np.int32)[met.at], np.bincount(again, met.size).astype(np.int64)
-        row = cell.astype(np.int32)
-        parts = np.vstack([self.parts[:, atom], row[None, :]])
+        # INVARIANT: a count of cells that is one more than the last number fits as well
+        row: npt.NDArray[Any] = cell.astype(np.int16 if asked.count < NARROW else np.int32)
+        # the parts of an atom stand where it stood
+        before = np.repeat(self.parts, np.bincount(atom, minlength=self.sizes.size), axis=1)
+        parts = np.concatenate([before, row[None, :]])
         cells = self.cells.renumbered(atom, self.sizes.size).plus(row, size)
         return replace(self, labels=at, sizes=size, parts=parts, plans=(*self.plans, plan), cells=cells)
 
@@ -352,15 +362,8 @@ def audited(channel: Channel, rules: AuditRules, seed: bytes, owner: Ints | None
     """
     if channel.audit is not None:
         return replace(channel.audit, rules=rules, owner=owner)
-    if channel.sizes.size > rules.capacity.atoms:
-        return None
-    state: AuditState | None = replace(AuditState.start(channel.labels.size, rules, seed), owner=owner)
-    for p in range(channel.parts.shape[0]):
-        # cells of one partition are independent: more of them than the audit holds need not be tried
-        told = np.bincount(channel.parts[p] + 1, channel.sizes)[1:]
-        if state is None or np.count_nonzero(told) > rules.capacity.rank:
-            return None
-        state = state.knowing_cells(channel.parts[p][channel.labels], np.flatnonzero(told))
+    state = AuditState.over(Atoms(channel.labels, channel.sizes), list(channel.parts), rules, seed)
+    state = state if state is None else replace(state, owner=owner)
     return state if state is None else state.knowing((), [Row.of(items) for items in channel.hidden])
 
 

@@ -52,10 +52,13 @@ class Sets:
         every = np.ones(count, bool)
         if not items.size:
             return cls(count, np.full(size, -1, np.int32), every)
+        # ascending items are each there once
+        once = bool((items[1:] > items[:-1]).all())
+        if once and items.size == size == int(items[-1]) + 1 and not items[0]:
+            return cls(count, cells.astype(np.int32), every)
         place = np.full(max(size, int(items.max()) + 1), -1, np.int32)
         place[items] = cells
-        # ascending items are each there once
-        if bool((items[1:] > items[:-1]).all()) or bool((place[items] == cells).all()):
+        if once or bool((place[items] == cells).all()):
             return cls(count, place, every)
         top = place.size
         code = np.sort(cells.astype(np.int64) * top + items)
@@ -82,6 +85,8 @@ class Sets:
         elif self._crossed:
             found = self._crossed[-1][1]
             counts = np.bincount(found.cell + 1, found.size, self.count + 1)[1:].astype(np.int64)
+        elif self.count == 1:
+            counts = np.array([np.count_nonzero(self.place >= 0)], np.int64)
         else:
             counts = np.bincount(self.place + np.int32(1), minlength=self.count + 1)[1:]
         return np.where(self.kept, counts, 0)
@@ -151,7 +156,7 @@ class Sets:
         """Return how all cells meet atoms, whether they are looked at or not; of disjoint sets. labels: the atom of each item."""
         assert self.place is not None
         for known, found in self._crossed:
-            if known is labels:
+            if known is labels or (atoms == 1 and found.at.size == labels.size and not found.atom.any()):
                 return found
         place = self.place
         if place.size < labels.size:

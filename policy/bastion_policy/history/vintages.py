@@ -199,11 +199,13 @@ def _copies(one: Marks, other: Marks) -> bool:
     """Whether two columns agree in half of the rows in which they would not by chance (Cohen's kappa, 1960)."""
     some = slice(None, None, max(1, one.size // MOST_COMPARED))
     one, other = one[some], other[some]
-    if not one.size:
+    agreeing = float(np.mean(one == other)) if one.size else 0.0
+    if agreeing < 0.5:
+        # whatever they would by chance
         return False
     shares = np.bincount(one, minlength=1 << 16) * (np.bincount(other, minlength=1 << 16) / one.size**2)
-    found, chance = float(np.mean(one == other)), float(shares.sum())
-    return found - chance >= (1 - chance) / 2 and found > chance
+    chance = float(shares.sum())
+    return agreeing - chance >= (1 - chance) / 2 and agreeing > chance
 
 
 def placed(items: Items, size: int) -> npt.NDArray[np.int64]:
