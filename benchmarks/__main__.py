@@ -27,6 +27,7 @@ from benchmarks.guard import measure_guard
 from benchmarks.history import UNITS, measure_history
 from benchmarks.large import ROWS, measure_large
 from benchmarks.tiny import measure
+from benchmarks.training import measure_training
 from benchmarks.transfer import measure_transfer
 
 CSV = Path(__file__).parents[1] / "notebooks" / "data" / "titanic.csv"
@@ -76,6 +77,7 @@ def parts(rows: int | None) -> Mapping[str, Callable[[], Rows]]:
         "guard": lambda: measure_guard(size),
         "history": lambda: measure_history(rows or UNITS),
         "audit": measure_audit,
+        "training": measure_training,
     }
 
 
@@ -83,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure, and print a Markdown table.")
     parser.add_argument(
-        "parts", nargs="*", metavar="PART", help="tiny, cells, large, guard, history, audit; default: all"
+        "parts", nargs="*", metavar="PART", help="tiny, cells, large, guard, history, audit, training; default: all"
     )
     parser.add_argument("--rows", type=float, help="rows of the large tables (default 10 million)")
     parser.add_argument("--write", action="store_true", help="put the table into docs/benchmarks.md; all parts only")

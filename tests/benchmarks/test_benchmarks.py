@@ -106,3 +106,13 @@ def test_some_parts_can_be_run_on_smaller_tables(capsys):
     with pytest.raises(SystemExit):
         main(["--write", "--rows", "1000"])
     assert "full size" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_training_is_measured_beside_plain_torch_and_opacus():
+    from benchmarks.training import measure_training, names
+
+    assert {"lenet", "encoder", "mlp 784-256-10"} <= set(names())
+    (row,) = complete(measure_training(("logistic regression",), (8,), steps=2))
+    assert "fails" not in row["measured"]
+    assert row["measured"].count("ms") == 3
