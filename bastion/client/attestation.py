@@ -43,6 +43,7 @@ class Attestation:
         verdict: of the evidence; None where the server showed none, or no policy was there to compare it with.
         policy: that was pinned, or None.
         shown: whether the server showed evidence.
+        evidence: as it came, to look at with `bastion attest verify`.
         exchange_key: the server's key for dataset keys (X25519, 32 bytes), where it showed evidence.
         config: facts of the server that the evidence is about.
     """
@@ -51,6 +52,7 @@ class Attestation:
     policy: AttestationPolicy | None = field(default=None, repr=False)
     shown: bool = False
     exchange_key: bytes = field(default=b"", repr=False)
+    evidence: bytes = field(default=b"", repr=False)
     config: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
@@ -72,8 +74,8 @@ class Attestation:
         if self.attested and claims is not None:
             where = " ".join(part for part in (_PLATFORMS[claims.platform], claims.product) if part)
             return f"attested: it proved that it runs what your policy allows ({where})"
-        if self.light == "red" and self.verdict is not None:
-            return "refused: " + " ".join(f.sentence for f in self.verdict.failures)
+        if self.light == "red":
+            return "refused: it did not prove that it is what your attestation policy allows"
         if claims is not None:  # a simulation
             return "UNATTESTED: it shows a simulation of evidence, which proves nothing"
         if self.shown:
@@ -92,7 +94,14 @@ class Attestation:
         }  # fmt: skip
 
     def __repr__(self) -> str:
-        return f"<Attestation {self.light}: {self.sentence}>"
+        from bastion.render.attested import attestation_text
+
+        return attestation_text(self)
+
+    def _repr_html_(self) -> str:
+        from bastion.render.attested import attestation_html
+
+        return attestation_html(self)
 
 
 _PLATFORMS = {
@@ -154,7 +163,9 @@ class Checker:
         if self.policy is None:
             if shown is None and was_attested(self._endpoint):
                 return self._failed("tee.channel.downgrade")
-            return Attestation(shown=shown is not None, config=dict(shown.config) if shown else {})
+            if shown is None:
+                return Attestation()
+            return Attestation(shown=True, config=dict(shown.config), evidence=shown.evidence)
         if shown is None:
             if self.policy.unattested:
                 return Attestation(policy=self.policy)
@@ -170,7 +181,7 @@ class Checker:
         self._boot = boot
         if verdict.attested:
             remember_attested(self._endpoint)
-        return Attestation(verdict, self.policy, True, shown.exchange_key, dict(shown.config))
+        return Attestation(verdict, self.policy, True, shown.exchange_key, shown.evidence, dict(shown.config))
 
     def _verdict(self, shown: Shown, nonce: bytes, server_key: str, verify_key: bytes) -> Verdict:
         from bastion_tee.binding import Binding, config_digest
@@ -217,7 +228,7 @@ class Pinned:
 
 
 def pinned_of(given: Any) -> Pinned:
-    """Return what one means by `attestation=…`: a policy, the path of its TOML, or None for BASTION_ATTESTATION or none.
+    """Return what one means by `attestation=…`: a policy, the path of its TOML, or None for BASTION_ATTESTATION, the profile's, or none.
 
     Raises:
         InputError: input.attestation, the file cannot be read. PolicyError: policy.attestation.
@@ -229,7 +240,9 @@ def _policy_of(given: Any) -> AttestationPolicy | None:
     from bastion_tee import AttestationPolicy
 
     if given is None:
-        given = os.environ.get("BASTION_ATTESTATION") or None
+        from bastion.client.endpoints import read_profile
+
+        given = os.environ.get("BASTION_ATTESTATION") or read_profile().get("attestation")
     if given is None or isinstance(given, AttestationPolicy):
         return given
     if not isinstance(given, str | os.PathLike):

@@ -152,6 +152,7 @@ class Environment:
             "upload": SafeFunction("upload", self.upload),
             "requests": SafeFunction("requests", self.requests),
             "budget": SafeFunction("budget", self.budget),
+            "attestation": SafeFunction("attestation", self.attestation),
             "summarize": SafeFunction("summarize", self.summarize),
             "concat": SafeFunction("concat", concat),
             "display": SafeFunction("display", self.display),
@@ -231,6 +232,10 @@ class Environment:
     async def requests(self, *states: str) -> Any:
         """Access requests and their states."""
         return await self.require_connection().requests(*states)
+
+    def attestation(self) -> Any:
+        """Whether the server has proved what it is: a card, with the raw claims one click away."""
+        return self.require_connection().attestation
 
     async def budget(self) -> Any:
         """Privacy budgets of the datasets one may see: what was spent of them and what is left."""

@@ -25,7 +25,7 @@ def facts_lines(released: Released) -> list[str]:
     if checkpoint is not None:
         parts.append(f"audit log: {checkpoint.size:_} records, head {checkpoint.root.hex()[:12]}")
     if about is not None:
-        parts.append("server attested" if about.attested else "server not attested")
+        parts.append("server attested" if about.attested else "server UNATTESTED")
     return [" · ".join(parts)] if parts else []
 
 

@@ -71,11 +71,17 @@ def find_identity(who: str | None) -> Identity | None:
 
 def open_connection(endpoint: str | None, who: str | None, server_key: str | None) -> Connection:
     """Connect as the options say; without any, to the environment's server, the one of --dir, or the profile's."""
+    where, key = server_of(endpoint, server_key)
+    return Connection(where, identity=find_identity(who), server_key=key)
+
+
+def server_of(endpoint: str | None, server_key: str | None) -> tuple[str | None, str | None]:
+    """Return which server the options mean, and its key."""
     local = default_directory() / "address.json"
     if endpoint is None and "BASTION_ENDPOINT" not in os.environ and local.exists():
         known = address(local.parent)
-        endpoint, server_key = known["endpoint"], server_key or known["server_key"]
-    return Connection(endpoint, identity=find_identity(who), server_key=server_key)
+        return known["endpoint"], server_key or known["server_key"]
+    return endpoint, server_key
 
 
 def address(directory: Path) -> dict[str, Any]:

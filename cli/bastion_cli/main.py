@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from bastion_cli import client, keys, operations, owner
+from bastion_cli import attest, client, keys, operations, owner
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -18,6 +18,6 @@ def main() -> None:
     """
 
 
-for group in (operations.COMMANDS, keys.COMMANDS, client.COMMANDS, owner.COMMANDS):
+for group in (operations.COMMANDS, keys.COMMANDS, client.COMMANDS, owner.COMMANDS, attest.COMMANDS):
     for command in group:
         main.add_command(command)

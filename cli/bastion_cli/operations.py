@@ -14,6 +14,12 @@ from bastion_cli import context
 from bastion_cli.keys import owner_exists
 from bastion_cli.output import console, foreign, json_option, naming, reporting, say
 
+_ATTESTED = {
+    "": "no: clients see it as UNATTESTED (--attest auto, on hardware that can)",
+    "simulated": "UNATTESTED: a simulation, which proves nothing",
+    "auto": "by the hardware", "tsm": "by configfs-tsm", "sev-guest": "by /dev/sev-guest", "nitro": "by AWS Nitro",
+}  # fmt: skip
+
 
 @click.command()
 @context.directory_option
@@ -28,8 +34,23 @@ from bastion_cli.output import console, foreign, json_option, naming, reporting,
 @click.option(
     "--seconds", type=click.FloatRange(min=0.1), default=60.0, show_default=True, help="Wall clock of one query."
 )
+@click.option(
+    "--attest",
+    type=click.Choice(["auto", "tsm", "sev-guest", "nitro", "simulated"]),
+    default=None,
+    help="Show clients evidence of what this server is: from the hardware (auto finds it), or simulated for trials.",
+)
+@click.option(
+    "--tsm-root",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=None,
+    help="Of configfs-tsm, where it is not the kernel's own.",
+)
 @reporting
-def serve(directory: Path | None, endpoint: str, bootstrap: str | None, memory: float, seconds: float) -> None:
+def serve(
+    directory: Path | None, endpoint: str, bootstrap: str | None, memory: float, seconds: float, attest: str | None,
+    tsm_root: Path | None,
+) -> None:  # fmt: skip
     """Run a server until Ctrl-C.
 
     \b
@@ -42,14 +63,19 @@ def serve(directory: Path | None, endpoint: str, bootstrap: str | None, memory: 
     def ready(facts: dict[str, Any]) -> None:
         console.print(f"[bold]BastionLab server[/] on {facts['endpoint']}, store {folder}")
         console.print(f"  server key   {facts['server_key']}", markup=False)
-        console.print("  attested     no (evidence comes with a later release)")
+        console.print(f"  attested     {_ATTESTED[attest or '']}", markup=False)
         for warning in facts["warnings"]:
             console.print(f"  [red]warning[/]      {foreign(warning)}")
         if not owner_exists(folder):
             console.print(f"  no owner yet: bastion keys create NAME --role owner --dir {folder}", markup=False)
         console.print("  invite       bastion invite NAME        stop with Ctrl-C")
 
-    asyncio.run(run(folder, endpoint, bootstrap=bootstrap, memory=int(memory * 2**30), seconds=seconds, ready=ready))
+    asyncio.run(
+        run(
+            folder, endpoint, bootstrap=bootstrap, memory=int(memory * 2**30), seconds=seconds, attest=attest, tsm_root=tsm_root,
+            ready=ready,
+        )
+    )  # fmt: skip
 
 
 @click.group()

@@ -63,7 +63,7 @@ def test_the_footer_tells_the_facts_of_the_release(kernel):
     shown = kernel.run('dataset("ship").select(pl.len())').result
     for view in (shown["text/plain"], shown["text/html"]):
         assert "smallest group allowed: 10 people" in view
-        assert "server not attested" in view
+        assert "server UNATTESTED" in view
         assert re.search(r"audit log: [\d_]+ records, head [0-9a-f]{12}", view)
         assert "on the server" in view
 

@@ -56,7 +56,7 @@ def test_the_banner_says_where_one_is(kernel, stage):
     banner = info(kernel)["banner"]
     assert banner.startswith("BastionLab ")
     assert f"Connected to {stage.endpoint} as alice (user)." in banner
-    assert "not attested" in banner
+    assert "UNATTESTED" in banner
     assert "2 datasets to explore" in banner
     assert "· titanic of olga: answers about 10 people or more; the rest waits for the owner's decision" in banner
     assert "· slow of olga: everything is released, single rows included" in banner

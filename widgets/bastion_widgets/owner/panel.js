@@ -1,5 +1,12 @@
 // The panel: tabs, the line with what was said last, and what the tabs share. It shows the server's state and decides nothing.
 
+// the traffic light: in plain words, the raw claims one click away
+function attested(state) {
+  const sign = { green: "●", amber: "◐", red: "○" }[state.light] || "◐";
+  const rows = (state.claims || []).map(([name, value]) => h("tr", {}, h("th", {}, name), h("td", {}, value)));
+  return h("details", { class: "bo-attested bo-" + state.light, key: "attested" }, h("summary", {}, sign + " " + state.attested), h("p", {}, state.meaning), rows.length ? h("table", {}, ...rows) : null);
+}
+
 function render({ model, el }) {
   const listeners = {};
   const removers = [];
@@ -45,7 +52,7 @@ function render({ model, el }) {
     const state = model.get("session");
     const waiting = model.get("requests").filter((r) => r.state === "pending").length;
     count.textContent = waiting ? String(waiting) : "";
-    redraw(head, [h("b", {}, state.identity), " owns data on ", state.endpoint, " ", h("span", { class: "bo-link bo-" + state.state }, state.says)]);
+    redraw(head, [h("b", {}, state.identity), " owns data on ", state.endpoint, " ", h("span", { class: "bo-link bo-" + state.state }, state.says), attested(state)]);
   }
 
   function drawSaid() {

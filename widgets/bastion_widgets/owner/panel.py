@@ -17,6 +17,7 @@ from bastion_plan.errors import BastionError, InputError, NotAuthorised
 from bastion_wire import messages as m
 
 from bastion.client.connection import Connection
+from bastion.render.attested import MEANING, claims_rows
 from bastion.render.bundles import Bundle, both
 from bastion.render.safe_text import safe_html
 from bastion.render.tables import STYLE
@@ -156,11 +157,16 @@ class OwnerPanel(RequestsTab, DatasetsTab, ActivityTabs, anywidget.AnyWidget):
 
     def _who(self) -> dict[str, Any]:
         connection = self._connection
+        attestation = connection.attestation
         return {
             "identity": shown.line(connection.identity, 80),
             "endpoint": shown.line(connection.endpoint, 200),
             "state": connection.state,
             "says": STATES.get(connection.state, ""),
+            "light": attestation.light,
+            "attested": shown.line(attestation.sentence, 500),
+            "meaning": MEANING[attestation.light],
+            "claims": [[name, shown.line(value, 400)] for name, value in claims_rows(attestation)],
         }
 
     async def _load(self) -> None:
