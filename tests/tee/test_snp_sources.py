@@ -26,6 +26,7 @@ def test_every_source():
     assert certificates([ONE, written(TWO, THREE)]) == [ONE, TWO, THREE]
     assert certificates([host]) == [ONE, TWO, THREE]
     assert certificates([host + bytes(4096)]) == [ONE, TWO, THREE]
+    assert certificates([b"".join(b"\n" + written(one) + b" \n" for one in (ONE, TWO)).lstrip()]) == [ONE, TWO]
     assert certificates([made(("vlek", ONE), little=True), TWO]) == [ONE, TWO]
 
 
