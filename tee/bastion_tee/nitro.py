@@ -139,6 +139,8 @@ def _certificate(der: bytes) -> x509.Certificate:
             and found.version is x509.Version.v3
             and found.signature_algorithm_oid == SignatureAlgorithmOID.ECDSA_WITH_SHA384
             and found.public_bytes(Encoding.DER) == der
+            # of the signature's last byte all bits count: the library lets some be unused where they are zero
+            and der.endswith(b"\x00" + found.signature)
             and all(e.oid in _KNOWN or not e.critical for e in extensions)
         )
         extensions.get_extension_for_class(x509.KeyUsage)

@@ -117,6 +117,18 @@ PAYLOAD = cbor2.dumps(WORLD.fields())
 CHAIN = [WORLD.certificates[name] for name in NAMES]
 THEIRS = [STRANGER.certificates[name] for name in NAMES]
 
+
+def unused_bits(place: int) -> bytes:
+    """A document where a certificate's signature, which ends in a zero bit, says that this bit is unused."""
+    der = CHAIN[place]
+    while der[-1] & 1:
+        der = WORLD.certificate(NAMES[place], NAMES[max(place - 1, 0)])
+    size = len(x509.load_der_x509_certificate(der).signature)
+    assert der[-size - 1] == 0
+    chain = [*CHAIN[:place], der[: -size - 1] + b"\1" + der[-size:], *CHAIN[place + 1 :]]
+    return WORLD.document(certificate=chain[-1], cabundle=chain[:-1])
+
+
 #: name -> document, code
 WRONG: dict[str, tuple[Callable[[], bytes], str]] = {
     "empty": (bytes, "tee.nitro.document"),
@@ -184,6 +196,8 @@ WRONG: dict[str, tuple[Callable[[], bytes], str]] = {
         lambda: Nitro(other={"enclave": {"curve": ec.SECP256R1}}).document(signature=bytes(96)), "tee.nitro.certificate"),
     "P-256 above": (other("zone", curve=ec.SECP256R1), "tee.nitro.certificate"),
     "SHA-256": (other("zone", digest=hashes.SHA256()), "tee.nitro.certificate"),
+    **{f"an unused bit in the signature of the {name}": (
+        lambda place=place: unused_bits(place), "tee.nitro.certificate") for place, name in enumerate(NAMES)},
     "something critical": (other("zone", extra=True), "tee.nitro.certificate"),
     "no constraints": (other("zone", **{"no-constraints": True}), "tee.nitro.certificate"),
     "no usage": (other("zone", **{"no-usage": True}), "tee.nitro.certificate"),
