@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from bastion.render.cards import grid_html, grid_text
+from bastion.render.cards import grid_html
 from bastion.render.safe_text import safe_html, safe_text
 from bastion.render.tables import STYLE
 
@@ -34,9 +34,11 @@ def claims_rows(attestation: Attestation) -> list[tuple[str, str]]:
         return []
     plain = claims.to_dict()
     rows: list[tuple[str, Any]] = [("platform", " ".join(p for p in (claims.platform, claims.product) if p))]
-    rows += [
-        (name, value) for name, value in plain.items() if name not in ("platform", "product") and not _empty(value)
-    ]
+    for name, value in plain.items():
+        if isinstance(value, Mapping):
+            rows += [(f"{name}.{part}", found) for part, found in value.items() if not _empty(found)]
+        elif name not in ("platform", "product") and not _empty(value):
+            rows.append((name, value))
     rows += [("evidence", verdict.digest.hex()), ("checked at", verdict.checked_at)]
     return [(name, _value(name, value)) for name, value in rows]
 
@@ -47,8 +49,9 @@ def attestation_text(attestation: Attestation) -> str:
     if attestation.verdict is not None:
         lines += [f"  {f.sentence} {f.next_step} [{f.code}]" for f in attestation.verdict.failures]
     rows = claims_rows(attestation)
-    table = grid_text(("claim", "value"), rows) if rows else ""
-    return "\n".join([*map(safe_text, lines), *(["", table] if table else [])])
+    width = max((len(name) for name, _ in rows), default=0)
+    lines += ["", *(f"  {name.ljust(width)}  {value}" for name, value in rows)] if rows else []
+    return "\n".join(map(safe_text, lines))
 
 
 def attestation_html(attestation: Attestation) -> str:
@@ -67,12 +70,10 @@ def attestation_html(attestation: Attestation) -> str:
 
 
 def _empty(value: Any) -> bool:
-    return value is None or value == "" or value == {} or value == []
+    return value is None or value in ("", {}, []) or (isinstance(value, str) and not value.strip("0"))
 
 
 def _value(name: str, value: Any) -> str:
-    if isinstance(value, Mapping):
-        return ", ".join(f"{k} {_value('', v)}" for k, v in value.items())
     if isinstance(value, list):
         return ", ".join(map(str, value))
     if name in ("not_before", "not_after", "signed_at", "checked at"):

@@ -202,7 +202,7 @@ def _show(found: Attestation, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(found.to_dict(), indent=2))
         return
-    console.print(attestation_text(found), markup=False)
+    console.print(attestation_text(found), markup=False, soft_wrap=True)
 
 
 def _read(path: Path) -> bytes:
