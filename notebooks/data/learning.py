@@ -1,6 +1,8 @@
-"""The tables that the notebooks about training use: invented people, the same in every run (see samples.py)."""
+"""The tables that the notebooks about training use: the passengers of the Titanic, and invented people, the same in every run (see samples.py)."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -23,23 +25,10 @@ COMPLAINTS = (
 SUBJECTS = ("my order", "the parcel", "a book", "the chair", "your shop", "the lamp")
 
 
-def diagnoses(patients: int = 2_000, seed: int = 569) -> pl.DataFrame:
-    """Return measures of cells, one row per patient, in the shape of the breast cancer diagnoses of Wisconsin."""
-    rng = np.random.default_rng(seed)
-    benign = rng.random(patients) < 0.63
-    radius = np.where(benign, rng.normal(12.1, 1.8, patients), rng.normal(17.5, 3.2, patients)).clip(6, 30)
-    return pl.DataFrame(
-        {
-            "patient": np.arange(1, patients + 1),
-            "clinic": rng.choice(["north", "south"], patients),
-            "mean radius": radius,
-            "mean texture": np.where(benign, rng.normal(17.9, 4, patients), rng.normal(21.6, 3.8, patients)).clip(
-                9, 40
-            ),
-            "mean smoothness": rng.normal(0.096, 0.014, patients).clip(0.05, 0.17),
-            "benign": benign,
-        }
-    )
+def survivors() -> pl.DataFrame:
+    """Return the passengers of the Titanic, in numbers and words that a model may learn from."""
+    named = ("PassengerId", "Survived", "Pclass", "Sex", "Age", "SibSp", "Parch", "Fare")
+    return pl.read_csv(Path(__file__).parent / "titanic.csv").select(named)
 
 
 def messages(customers: int = 2_400, seed: int = 13) -> pl.DataFrame:
@@ -81,17 +70,17 @@ def loans(customers: int = 3_000, seed: int = 17) -> pl.DataFrame:
 
 def tables() -> dict[str, pl.DataFrame]:
     """Return the tables, by name."""
-    return {"diagnoses": diagnoses(), "messages": messages(), "loans": loans()}
+    return {"survivors": survivors(), "messages": messages(), "loans": loans()}
 
 
 def policies() -> dict[str, Policy]:
     """Return their policies: answers with noise, and a budget of epsilon 8 for each."""
     return {
-        "diagnoses": Policy.private(
-            epsilon=8, delta=1e-6, unit="patient",
+        "survivors": Policy.private(
+            epsilon=8, delta=1e-5, unit="PassengerId",
             roles={
-                "patient": "identifier", "clinic": quasi("north", "south"), "mean radius": measure(0, 40), "mean texture": measure(0, 50),
-                "mean smoothness": measure(0, 0.2), "benign": "sensitive",
+                "PassengerId": "identifier", "Pclass": quasi(1, 2, 3), "Sex": quasi("female", "male"), "Age": measure(0, 80),
+                "SibSp": measure(0, 10), "Parch": measure(0, 10), "Fare": measure(0, 600), "Survived": "sensitive",
             },
         ),
         "messages": Policy.private(

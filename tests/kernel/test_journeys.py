@@ -527,12 +527,12 @@ def test_conversion(hall, monkeypatch):
     assert "RemoteArray(shape=(None, 3), dtype=float64): stays on the server" in said["conv-tensor"]
     assert said["conv-dtypes"].split("\n")[:2] == [
         "int64 int64",
-        "fit.dtype - The column 'clinic' is String, and a model takes numbers.",
+        "fit.dtype - The column 'Sex' is String, and a model takes numbers.",
     ]
     assert "20% of the people for testing (seed 7), the part 'train'" in said["conv-split"]
-    assert "clinic=north" in said["conv-dataset"]
+    assert "Sex=female" in said["conv-dataset"]
     assert "0.0" in said["conv-budget"]
-    assert "patients" in said["conv-means"]
+    assert "passengers" in said["conv-means"]
 
 
 @pytest.mark.usefixtures("jupyter")
