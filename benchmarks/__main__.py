@@ -21,6 +21,7 @@ from bastion_server import start
 from bastion import Connection, Identity
 from bastion.client.endpoints import write_profile
 from bastion_kernel.install import install
+from benchmarks.attestation import measure_attestation
 from benchmarks.audit import measure_audit
 from benchmarks.cells import measure_cells
 from benchmarks.guard import measure_guard
@@ -78,6 +79,7 @@ def parts(rows: int | None) -> Mapping[str, Callable[[], Rows]]:
         "history": lambda: measure_history(rows or UNITS),
         "audit": measure_audit,
         "training": measure_training,
+        "attestation": measure_attestation,
     }
 
 
@@ -85,7 +87,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure, and print a Markdown table.")
     parser.add_argument(
-        "parts", nargs="*", metavar="PART", help="tiny, cells, large, guard, history, audit, training; default: all"
+        "parts",
+        nargs="*",
+        metavar="PART",
+        help="tiny, cells, large, guard, history, audit, training, attestation; default: all",
     )
     parser.add_argument("--rows", type=float, help="rows of the large tables (default 10 million)")
     parser.add_argument("--write", action="store_true", help="put the table into docs/benchmarks.md; all parts only")

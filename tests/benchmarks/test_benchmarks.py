@@ -116,3 +116,10 @@ def test_training_is_measured_beside_plain_torch_and_opacus():
     (row,) = complete(measure_training(("logistic regression",), (8,), steps=2))
     assert "fails" not in row["measured"]
     assert row["measured"].count("ms") == 3
+
+
+def test_attestation_is_measured():
+    from benchmarks.attestation import measure_attestation
+
+    rows = complete(measure_attestation(runs=3))
+    assert all("SEV-SNP" in row["what"] for row in rows[:2])
