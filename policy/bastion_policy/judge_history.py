@@ -19,6 +19,7 @@ from bastion_policy.audit import Clearance, Row, distinct
 from bastion_policy.boundary import call
 from bastion_policy.guard_cells import INDEX, Flags, Indexes, Measurer, Steps, X, both, ints
 from bastion_policy.history import NEAR, SAME, Sets, audited
+from bastion_policy.history.hidden import Hidden
 from bastion_policy.history.people import classes
 from bastion_policy.history.sets import together
 from bastion_policy.judge_channels import APPROVED, BLURRED, FIRST, OF_PEOPLE, PICKED, RELEASED, SHOWN, channel_of
@@ -116,8 +117,9 @@ class Memory(Snapping):
             self.put(o, channel, replace(following, audit=None))
             return flags
         rules = self._rules(most)
-        more = tuple(sets.members(int(c)) for c in np.flatnonzero(hidden))
-        following = replace(following, hidden=held.hiding(more))
+        more = Hidden.cells(sets.where(hidden))
+        veiled = held.hiding(more)
+        following = replace(following, hidden=veiled)
         owner = self._owner(o, channel)
         capped = rules.tau is not None and rules.tau * self.k < 1  # by a cap that large atoms alone do not keep
         if not capped and (
@@ -143,7 +145,7 @@ class Memory(Snapping):
         following = (
             following if len(found.accepted) == chosen.size else held.released(stored(sets.where(accepted)), plan)
         )
-        self.put(o, channel, replace(following, hidden=held.hiding(more), audit=state.commit(found)))
+        self.put(o, channel, replace(following, hidden=veiled, audit=state.commit(found)))
         return flags & (~new | accepted)
 
     def stacked(self, asked: Sequence[Sets], flags: Flags, plan: bytes) -> bool:

@@ -33,6 +33,7 @@ import numpy as np
 
 from bastion_policy.guard_cells import Flags, Floats, Indexes
 from bastion_policy.history import SAME, Sets
+from bastion_policy.history.hidden import Hidden
 from bastion_policy.history.people import by_people, even, ranked
 from bastion_policy.history.sets import packs
 from bastion_policy.judge_channels import PEOPLE, ROWS_TOLD, WEIGHED
@@ -142,7 +143,7 @@ class PeopleOf:
         earlier = any(key[:2] != (lens.dataset, lens.version) for key in past.wholes)
         if PEOPLE + self.column in past.channels or not (earlier or self.changed or len(lens.roster.tables) > 1):
             return
-        before = replace(self.memory.channel(o, ""), audit=None, hidden=())
+        before = replace(self.memory.channel(o, ""), audit=None, hidden=Hidden.of(()))
         for name in (PEOPLE, ROWS_TOLD):
             self.memory.put(o, name + self.column, before)
         for part in range(before.parts.shape[0]):

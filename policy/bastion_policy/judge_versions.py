@@ -9,6 +9,7 @@ import numpy as np
 
 from bastion_policy.guard_cells import Flags
 from bastion_policy.history import SAME, Channel, Sets
+from bastion_policy.history.hidden import Hidden
 from bastion_policy.history.past import Past
 from bastion_policy.history.sets import Items
 from bastion_policy.judge_approved import besides, unknown
@@ -90,7 +91,7 @@ def _by_vintage(memory: Memory, o: Occurrence, past: Past) -> dict[str, Channel]
         return found
     roster, past = memory.lens(o).roster, memory.history.before[memory.history.domains[o.dataset]]
     names = {f"{OF_VINTAGE}{dataset} {version}" for dataset, version, _ in past.wholes}
-    held = replace(past.channel(FIRST if FIRST in past.channels else "", roster.size), audit=None, hidden=())
+    held = replace(past.channel(FIRST if FIRST in past.channels else "", roster.size), audit=None, hidden=Hidden.of(()))
     approved = past.channel(APPROVED, roster.size)
     for part in range(approved.parts.shape[0]):
         cells, items = approved.populations(part).memberships

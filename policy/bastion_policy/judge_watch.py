@@ -40,6 +40,7 @@ from bastion_policy.audit.space import touched
 from bastion_policy.boundary import Guard, Statistic, Term
 from bastion_policy.guard_cells import Flags, Floats, Indexes, Steps
 from bastion_policy.history import SAME, Channel, Sets, audited
+from bastion_policy.history.hidden import Hidden
 from bastion_policy.history.past import Hashes
 from bastion_policy.history.sets import Ints, Items, together
 from bastion_policy.judge_history import Memory
@@ -400,10 +401,9 @@ def watch(memory: Memory, o: Occurrence, name: str, parts: Sequence[Told], faili
     lens, (_, state) = memory.lens(o), _state(memory, o, name)
     if state is None:
         return False
-    order = _largest(parts)
-    many = len(order) > MOST_RANK // 2
     # of many the largest, and what all are together
-    largest = order[: MOST_RANK // 4 if many else None]
+    order, many = _largest(parts)
+    largest = order[:-1] if many else order
     every = (
         np.logical_or.reduce([part.sets.where(part.shown).covered(lens.roster.size) for part in parts])
         if many
@@ -429,7 +429,7 @@ def watch(memory: Memory, o: Occurrence, name: str, parts: Sequence[Told], faili
         part.shown[cell] = False
     for part in parts:
         held = _stored(held, part.sets.where(part.shown), lens.roster.unit)
-    hidden = tuple(row.units.astype(np.int32) for row in withheld)
+    hidden = Hidden.of(row.units.astype(np.int32) for row in withheld)
     memory.put(o, channel, replace(held, hidden=held.hiding(hidden), audit=following))
     return bool(refused)
 
@@ -582,13 +582,17 @@ def _stored(held: Channel, asked: Sets, unit: Hashes) -> Channel:
     return held.released(new)
 
 
-def _largest(parts: Sequence[Told]) -> list[tuple[Told, int]]:
-    """Return the cells that are shown, the largest first."""
+def _largest(parts: Sequence[Told]) -> tuple[list[tuple[Told, int]], bool]:
+    """Return the cells that are shown, the largest first; of many (which is told) the largest alone, and the smallest."""
     cells = [np.flatnonzero(part.shown) for part in parts]
     which = np.repeat(np.arange(len(parts)), [found.size for found in cells])
     every = np.concatenate([np.zeros(0, np.int64), *cells])
     sizes = np.concatenate([np.zeros(0, np.int64), *(p.sets.sizes[c] for p, c in zip(parts, cells, strict=True))])
-    return [(parts[which[at]], int(every[at])) for at in np.argsort(-sizes, kind="stable")]
+    order = np.argsort(-sizes, kind="stable")
+    many = order.size > MOST_RANK // 2
+    if many:
+        order = np.append(order[: MOST_RANK // 4], order[-1])
+    return [(parts[which[at]], int(every[at])) for at in order], many
 
 
 def _cells(parts: Sequence[Told]) -> Iterator[tuple[Told, int, Row]]:

@@ -11,6 +11,7 @@ import polars
 import pytest
 from bastion_policy.history import FAR, NEAR, SAME, Channel, Past, Roster, Sets, past
 from bastion_policy.history.encoding import pack_past, pack_roster, unpack_past, unpack_roster
+from bastion_policy.history.hidden import Hidden
 from bastion_policy.judge_memory import EDGE_BUDGET
 from bastion_policy.model import Aggregation, AtLeastNOf, LinearAudit, Policy, Review, Role, RoleKind, Suppress
 from bastion_policy.verdict import Outcome
@@ -418,12 +419,13 @@ def test_what_is_asked_again_and_again_makes_no_history_larger(monkeypatch: pyte
     assert len(set(sizes[1:])) == 1, sizes
     some, none = np.arange(20, 50, dtype=np.int32), np.zeros(0, np.int32)
     channel = Channel.empty(N).released(Sets.one(np.arange(100), N))
-    hidden = channel.hiding([some, none, some.copy(), none, some[1:]])
-    assert [part.tolist() for part in hidden] == [some.tolist(), [], some[1:].tolist()]
+    hidden = channel.hiding(Hidden.of([some, none, some.copy(), none, some[1:]]))
+    assert [part.tolist() for part in hidden] == [some.tolist(), some[1:].tolist()]
+    assert len(hidden.plus(Hidden.of([some[1:], some[2:], some]), N)) == 3
     monkeypatch.setattr(past, "CAPACITY", 1000)
     asked = Sets.one(np.arange(60, 200), N)
-    full = replace(channel, hidden=tuple(np.arange(at, at + 50, dtype=np.int32) for at in range(18)))
-    fuller = full.hiding([np.arange(at, at + 50, dtype=np.int32) for at in (60, 90, 120)])
+    full = replace(channel, hidden=Hidden.of(np.arange(at, at + 50, dtype=np.int32) for at in range(18)))
+    fuller = full.hiding(Hidden.of(np.arange(at, at + 50, dtype=np.int32) for at in (60, 90, 120)))
     assert len(fuller) == 20, "as far as there is room"
     assert full.room(asked) and not replace(full, hidden=fuller).room(asked), "what is withheld takes room, too"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,10 +11,11 @@ import numpy as np
 from bastion_plan.errors import ServerError
 
 from bastion_policy.audit import AuditRules, decode, encode
+from bastion_policy.history.hidden import Hidden
 from bastion_policy.history.near import Cells
 from bastion_policy.history.past import Channel, Past
 from bastion_policy.history.roster import Roster
-from bastion_policy.history.sets import Ints, Items
+from bastion_policy.history.sets import Items
 from bastion_policy.history.vintages import Vintage
 
 VERSION = 7
@@ -97,7 +97,7 @@ def _channel(channel: Channel) -> dict[str, Any]:
         "sizes": _array(channel.sizes),
         "blocks": _blocks(channel.parts),
         "plans": channel.plans,
-        "hidden": [_array(part) for part in _together(channel.hidden)],
+        "hidden": [_array(channel.hidden.items), _array(channel.hidden.starts)],
         "rules": rules,
         "audit": b"" if audit is None else encode(audit),
     }
@@ -109,7 +109,7 @@ def _read_channel(found: dict[str, Any]) -> Channel:
     if sizes.sum() != labels.size or parts.shape[1:] != sizes.shape or (labels.size and labels.max() >= sizes.size):
         raise _damaged()
     (items, starts), plans = (_read(part) for part in found["hidden"]), tuple(found["plans"])
-    hidden = tuple(np.split(items, starts)[1:])
+    hidden = Hidden.of(np.split(items, starts)[1:])
     if len(plans) != parts.shape[0]:
         raise _damaged()
     channel = Channel(labels, sizes, parts, plans, hidden, cells=Cells.of(parts, sizes))
@@ -144,12 +144,6 @@ def _read_blocks(blocks: list[list[Any]], atoms: int) -> Items:
             raise _damaged()
         found.append(np.repeat(block, np.diff(np.append(starts, atoms)), axis=1))
     return np.concatenate(found)
-
-
-def _together(populations: Sequence[Items]) -> tuple[Items, Ints]:
-    """Return the items of populations one after the other, and where each begins."""
-    lengths = np.array([0, *(items.size for items in populations)], np.int64)
-    return np.concatenate([np.zeros(0, np.int32), *populations]), np.cumsum(lengths)[:-1]
 
 
 def _array(values: np.ndarray[Any, Any]) -> list[Any]:

@@ -17,7 +17,7 @@ INVARIANT: every doubt ends in "not far": what is too large to be compared is no
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -28,6 +28,7 @@ import numpy.typing as npt
 from bastion_policy.audit import AuditRules, AuditState, Row, checks, distinct
 from bastion_policy.audit.atoms import Atoms
 from bastion_policy.history.certain import certain
+from bastion_policy.history.hidden import Hidden
 from bastion_policy.history.near import Cells, around, close
 from bastion_policy.history.sets import Ints, Items, Sets, numbered
 
@@ -94,7 +95,7 @@ class Channel:
     sizes: Ints
     parts: Items
     plans: tuple[bytes, ...] = ()
-    hidden: tuple[Items, ...] = ()
+    hidden: Hidden = field(default_factory=lambda: Hidden.of(()))
     audit: AuditState | None = None
     cells: Cells = field(default_factory=Cells.none)
 
@@ -242,24 +243,14 @@ class Channel:
     @property
     def withheld(self) -> int:
         """Items of hidden cells."""
-        return sum(items.size for items in self.hidden)
+        return self.hidden.items.size
 
-    def hiding(self, more: Iterable[Items]) -> tuple[Items, ...]:
-        """Return the hidden cells with those of `more` (ascending items) that are not among them, while there is room.
+    def hiding(self, more: Hidden) -> Hidden:
+        """Return the hidden cells with those of `more` that are not among them, while there is room.
 
         INVARIANT: who asks the same again and again makes no history larger.
         """
-        found, room = list(self.hidden), CAPACITY - self.withheld
-        known: dict[tuple[int, ...], list[Items]] = {}
-        for items in found:
-            known.setdefault(_mark(items), []).append(items)
-        for items in more:
-            alike = known.setdefault(_mark(items), [])
-            if items.size <= room and not any(np.array_equal(items, one) for one in alike):
-                alike.append(items)
-                found.append(items)
-                room -= items.size
-        return tuple(found)
+        return self.hidden.plus(more, CAPACITY - self.withheld) if len(more) else self.hidden
 
     def coarse(self, k: int, owner: Ints | None = None, most: int = 1) -> bool:
         """Whether every atom is of k people at least. owner: whose each item is, where people have several, `most` at most.
@@ -365,11 +356,6 @@ def audited(channel: Channel, rules: AuditRules, seed: bytes, owner: Ints | None
     state = AuditState.over(Atoms(channel.labels, channel.sizes), list(channel.parts), rules, seed)
     state = state if state is None else replace(state, owner=owner)
     return state if state is None else state.knowing((), [Row.of(items) for items in channel.hidden])
-
-
-def _mark(items: Items) -> tuple[int, ...]:
-    """Return what sets of items that are the same have in common."""
-    return (items.size, *(int(items[at]) for at in (0, items.size // 2, -1) if items.size))
 
 
 def _weighed(code: Ints, weight: Ints, top: int) -> tuple[Ints, Ints]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -100,7 +101,7 @@ class Sets:
             return self.pairs[0][inside], self.pairs[1][inside]
         items = np.flatnonzero(np.append(self.kept, False)[self.place]).astype(np.int32)
         cells = self.place[items]
-        order = np.argsort(cells.astype(np.uint16) if self.count < 1 << 16 else cells, kind="stable")
+        order = _ordered(cells, self.count)
         return cells[order].astype(np.int64), items[order]
 
     def members(self, cell: int) -> Items:
@@ -164,6 +165,16 @@ class Sets:
         found = Met.of(labels, atoms, place, self.count)
         self._crossed[:] = [*self._crossed[-1:], (labels, found)]
         return found
+
+
+def _ordered(cells: npt.NDArray[Any], count: int) -> Ints:
+    """Return the order of cells (0 to count - 1), equal ones in theirs: numbers of 16 bits are sorted by counting."""
+    low = cells.astype(np.uint16)
+    order = np.argsort(low, kind="stable")
+    if count <= 1 << 16:
+        return order
+    high = (cells >> 16).astype(np.uint16)[order]
+    return np.asarray(order[np.argsort(high, kind="stable")])
 
 
 def together(parts: Sequence[Sets]) -> Sets:
