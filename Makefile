@@ -11,7 +11,7 @@ PYTEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n 2 --dist loa
 ALL_CASES ?= 200
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab docs browser test test-all check bench clean fuzz-plan fuzz-engine fuzz-wire fuzz-audit fuzz-policy attack-report utility-report
+.PHONY: help demo lab train docs browser test test-all check bench clean fuzz-plan fuzz-engine fuzz-wire fuzz-audit fuzz-policy attack-report utility-report
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -21,6 +21,8 @@ demo: $(STAMP)  ## see the main job run on the Titanic table, in the terminal
 
 lab: $(STAMP)-lab  ## open the demo's notebook in JupyterLab, on the demo's server
 	@$(BIN)/bastion demo --lab
+
+train: $(STAMP)-train  ## install torch, with which two of its notebooks train models (a download of up to 3 GB)
 
 $(BIN)/python:
 	@command -v $(PYTHON) >/dev/null || { echo "BastionLab needs Python 3.11 or newer, and no '$(PYTHON)' was found. Install it, or set PYTHON=/path/to/python3.11."; exit 1; }
@@ -37,6 +39,12 @@ $(STAMP): setup.cfg pyproject.toml | $(BIN)/python
 $(STAMP)-lab: $(STAMP)
 	@echo "· installing JupyterLab"
 	@$(PIP) -e '.[server,demo,lab,plots]'
+	@touch $@
+
+# not part of `make lab`: torch for Linux comes with all that a graphics processor needs
+$(STAMP)-train: $(STAMP)
+	@echo "· installing torch (200 MB to 3 GB, by platform)"
+	@$(PIP) -e '.[server,demo,train]'
 	@touch $@
 
 $(STAMP)-test: setup.cfg pyproject.toml | $(BIN)/python

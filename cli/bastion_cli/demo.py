@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import re
 import shlex
@@ -154,6 +155,8 @@ def lab(directory: Path) -> None:
             '  or in a notebook of its own: connect(identity="olga"), then owner_panel()',
             markup=False, soft_wrap=True,
         )  # fmt: skip
+        for line in training_lines():
+            console.print(line, markup=False, soft_wrap=True)
         command = [sys.executable, "-m", "jupyterlab", *lab_options(folder)]
         if os.geteuid() == 0:
             command.append("--allow-root")
@@ -169,6 +172,16 @@ def lab(directory: Path) -> None:
             except subprocess.TimeoutExpired:  # kernels that do not end on a busy machine
                 process.kill()
                 process.wait(15)
+
+
+def training_lines() -> list[str]:
+    """Return what is said where models cannot be trained; nothing where they can."""
+    if all(importlib.util.find_spec(name) is not None for name in ("torch", "safetensors", "opacus")):
+        return []
+    return [
+        "  13-text and 17-credit train models, for which torch is needed, a large download that is not made unasked. In another",
+        "  terminal, at any time:    make train        (without make: pip install 'bastionlab[train]')",
+    ]
 
 
 def lab_options(folder: Path) -> list[str]:
