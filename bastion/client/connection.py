@@ -29,7 +29,7 @@ from bastion_policy.verdict import Outcome, ReleaseNote, StaticVerdict
 from bastion_wire import messages as m
 from bastion_wire.identity import Identity
 
-from bastion.client import endpoints
+from bastion.client import endpoints, known_servers
 from bastion.client.attestation import Attestation, Checker, pinned_of
 from bastion.client.denied import AccessRequest, Denied, request_of
 from bastion.client.frames import FetchableLazyFrame, RemoteLazyFrame, inline_table
@@ -83,7 +83,8 @@ class Connection(OwnerMethods, TrainingMethods):
         identity: an `Identity`, or the path of its `NAME.key` file; None for BASTION_IDENTITY or the saved profile. The
             passphrase of a sealed file is asked for where there is somebody to ask.
         server_key: the server's CURVE key (40 characters); None for the one in the token, or the one that known_servers or
-            the saved profile hold for this very endpoint.
+            the saved profile hold for this very endpoint; with an attestation policy also for what the bootstrap socket at this
+            endpoint says, since evidence proves it.
         timeout: seconds to wait for the server.
         on_progress: called with every `Progress` message of long queries and uploads; without it a terminal shows them in a
             line of standard error (unless BASTION_PROGRESS=0).
@@ -219,10 +220,17 @@ class Connection(OwnerMethods, TrainingMethods):
 
         pinned = pinned_of(self._policy_given)
         given = {"identity": identity, "server_key": server_key, "passphrase": passphrase, "ask": self._asks}
-        if passphrase is None:
-            target = endpoints.resolve(endpoint, port, **given)
-        else:  # it takes its time to make a key of it
-            target = await asyncio.to_thread(endpoints.resolve, endpoint, port, **given)
+        try:
+            if passphrase is None:
+                target = endpoints.resolve(endpoint, port, **given)
+            else:  # it takes its time to make a key of it
+                target = await asyncio.to_thread(endpoints.resolve, endpoint, port, **given)
+        except WireError as error:
+            if error.code != "wire.server-unknown" or pinned.policy is None or pinned.policy.unattested:
+                raise
+            # INVARIANT: this key proves nothing yet: the policy must be met by evidence about it before anything is sent
+            offer = await known_servers.ask(endpoints.address_of(endpoint, port), timeout)
+            target = endpoints.resolve(offer.endpoint, None, **{**given, "server_key": offer.server_key})
         self._identity, self._server_key, self._endpoint = target.identity, target.server_key, target.endpoint
         self._session = await Session.open(
             target.endpoint, target.identity, target.server_key, enrol=target.enrol, timeout=timeout,

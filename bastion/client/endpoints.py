@@ -87,6 +87,15 @@ def remember_first(endpoint: str, server_key: str, identity: str) -> bool:
     return True
 
 
+def address_of(endpoint: str | None, port: int | None) -> str:
+    """Return "tcp://host:port" of an endpoint or a host name with its port."""
+    given = (endpoint or os.environ.get("BASTION_ENDPOINT") or read_profile().get("endpoint") or "").strip()
+    if "://" in given:
+        return given
+    host, _, tail = given.rpartition(":")
+    return f"tcp://{given}" if port is None and tail.isdigit() and host else f"tcp://{given}:{port or DEFAULT_PORT}"
+
+
 def resolve(
     endpoint: str | None,
     port: int | None,
@@ -121,12 +130,8 @@ def resolve(
     if endpoint.strip().startswith(INVITATION):
         enrol = Invitation.from_token(endpoint)
         endpoint, server_key = enrol.endpoint, enrol.server_key
-    elif "://" not in endpoint:
-        host, _, tail = endpoint.strip().rpartition(":")
-        if port is None and tail.isdigit() and host:
-            endpoint = f"tcp://{endpoint.strip()}"
-        else:
-            endpoint = f"tcp://{endpoint.strip()}:{port or DEFAULT_PORT}"
+    else:
+        endpoint = address_of(endpoint, port)
     me = load_identity(
         identity if identity is not None else os.environ.get("BASTION_IDENTITY") or profile.get("identity"),
         passphrase=passphrase,

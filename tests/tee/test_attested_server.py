@@ -155,6 +155,18 @@ def test_each_wish_of_a_policy_is_asked_of_a_live_server(place: Place, asked: di
     assert code_of(lambda: place.connect(place.alice, policy(TRUSTED, **asked))) == code
 
 
+def test_a_policy_is_enough_to_find_the_servers_key(place: Place) -> None:
+    """The bootstrap socket tells a key that nobody confirmed: evidence about it does. Without a policy it is not asked."""
+    assert place.server.bootstrap is not None
+    with Connection(place.server.bootstrap, identity=place.alice, attestation=policy(TRUSTED)) as user:
+        assert user.attestation.attested and user.server_key == place.server.server_key
+    assert code_of(lambda: Connection(place.server.bootstrap, identity=place.alice)) == "wire.server-unknown"
+    assert (
+        code_of(lambda: Connection(place.server.bootstrap, identity=place.alice, attestation=policy(OTHER)))
+        == "tee.policy.measurement"
+    )
+
+
 def test_a_platform_that_gives_nothing_lets_nobody_in(place: Place) -> None:
     def refuse(report_data: bytes, privlevel: int) -> Any:
         raise OSError(5, "no")
