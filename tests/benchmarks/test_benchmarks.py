@@ -123,3 +123,4 @@ def test_attestation_is_measured():
 
     rows = complete(measure_attestation(runs=3))
     assert all("SEV-SNP" in row["what"] for row in rows[:2])
+    assert [row["what"].split()[5] for row in rows[2:]] == ["TDX", "SGX", "Nitro"]
