@@ -57,9 +57,10 @@ def test_what_is_no_integer(content):
 
 def test_booleans():
     assert Reader(b"\x01\x01\xff").true()
+    assert not Reader(b"\x01\x01\x00").true()
     assert not Reader(b"\x04\x00").true()
     assert not Reader(b"").true()
-    for wrong in (b"\x01\x01\x00", b"\x01\x01\x01", b"\x01\x00", b"\x01\x02\xff\xff"):
+    for wrong in (b"\x01\x01\x01", b"\x01\x00", b"\x01\x02\xff\xff"):
         with pytest.raises(DerError):
             Reader(wrong).true()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import product
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
@@ -19,10 +20,31 @@ from bastion_tee.snp import tcb
 from bastion_tee.snp.der import BIT_STRING, OCTET_STRING, SEQUENCE, SET, STRINGS, DerError, Reader, extensions
 from bastion_tee.verdict import Refused
 
-_SHA384 = "300d06096086480165030402020500"
-_PSS = f"06092a864886f70d01010a30%sa00f{_SHA384}a11c301a06092a864886f70d010108{_SHA384}a203020130"
-#: the two ways that AMD writes its algorithm: with the trailer field, which is the default and should be left out, and without
-ALGORITHMS = (bytes.fromhex("3046" + _PSS % "39" + "a303020101"), bytes.fromhex("3041" + _PSS % "34"))
+
+def _algorithms() -> frozenset[bytes]:
+    """Return the ways to write RSA-PSS with SHA-384, MGF1 with SHA-384 and 48 bytes of salt.
+
+    RFC 4055, 2.1: who names SHA-384 may write NULL behind it or nothing. The trailer field has only its default value, which DER
+    leaves out; most of AMD's certificates have it, the newest have not. Every way says the same.
+    """
+    sha384 = [bytes.fromhex("300d06096086480165030402020500"), bytes.fromhex("300b0609608648016503040202")]
+    found = set()
+    for digest, masked, trailer in product(sha384, sha384, (b"", bytes.fromhex("a303020101"))):
+        mask = _sequence(bytes.fromhex("06092a864886f70d010108") + masked)
+        named = b"\xa0" + bytes([len(digest)]) + digest + b"\xa1" + bytes([len(mask)]) + mask
+        found.add(
+            _sequence(
+                bytes.fromhex("06092a864886f70d01010a") + _sequence(named + bytes.fromhex("a203020130") + trailer)
+            )
+        )
+    return frozenset(found)
+
+
+def _sequence(content: bytes) -> bytes:
+    return bytes([SEQUENCE, len(content)]) + content
+
+
+ALGORITHMS = _algorithms()
 #: what a public key's bytes begin with, so that no other kind or size of key is ever loaded
 RSA_4096 = bytes.fromhex("30820222300d06092a864886f70d01010105000382020f003082020a0282020100")
 RSA_END = bytes.fromhex("0203010001")
@@ -40,15 +62,13 @@ class Certificate:
 
     Attributes:
         signed: the bytes that the signature is over. spki: SubjectPublicKeyInfo.
-        issuer, subject: names as they stand. above, name: common names of the two.
+        above, name: common names of issuer and subject. What else AMD writes there (places) is the same in all.
         extensions: whether critical, and value, by object identifier.
     """
 
     signed: bytes
     signature: bytes
     serial: int
-    issuer: bytes
-    subject: bytes
     above: str
     name: str
     not_before: float
@@ -119,7 +139,7 @@ class Certificate:
             Refused: tee.snp.certificate, where what it must say is missing, or not of its form.
         """
         try:
-            product = _text(self._extension(PRODUCT))
+            name = _text(self._extension(PRODUCT))
             spl = {
                 name: _number(self.extensions[oid][1]) for name, oid in tcb.EXTENSIONS.items() if oid in self.extensions
             }
@@ -127,7 +147,7 @@ class Certificate:
             provider = _text(self.extensions[CSP][1]) if CSP in self.extensions else None
         except (DerError, UnicodeDecodeError):
             raise self._wrong("extensions") from None
-        return Endorsement(product, spl, hwid, provider)
+        return Endorsement(name, spl, hwid, provider)
 
     def _extension(self, oid: str) -> bytes:
         if oid not in self.extensions:
@@ -186,28 +206,25 @@ def _read(der: bytes) -> Certificate:
     serial = fields.integer()
     if fields.whole(SEQUENCE) != algorithm:
         raise Refused("tee.snp.certificate", "two algorithms")
-    issuer = fields.whole(SEQUENCE)
+    above = common_name(fields.inner(SEQUENCE))
     dates = fields.inner(SEQUENCE)
     not_before, not_after = dates.time(), dates.time()
     dates.end()
-    subject = fields.whole(SEQUENCE)
+    name = common_name(fields.inner(SEQUENCE))
     spki = fields.whole(SEQUENCE)
     wrapped = fields.inner(0xA3)
     found = extensions(wrapped.inner(SEQUENCE))
     wrapped.end()
     fields.end()
-    name = _common_name(subject)
     unknown = [oid for oid, (critical, _) in found.items() if critical and oid not in (_KEY_USAGE, _CONSTRAINTS)]
     if unknown:
         raise Refused("tee.snp.certificate", f"{name}: an extension that is not known")
-    return Certificate(
-        signed, signature, serial, issuer, subject, _common_name(issuer), name, not_before, not_after, spki, found
-    )
+    return Certificate(signed, signature, serial, above, name, not_before, not_after, spki, found)
 
 
-def _common_name(subject: bytes) -> str:
+def common_name(reader: Reader) -> str:
     """Return the only common name of a name."""
-    reader, found = Reader(subject).inner(SEQUENCE), []
+    found = []
     while reader.more:
         pairs = reader.inner(SET)
         pair = pairs.inner(SEQUENCE)

@@ -53,7 +53,7 @@ def build(sources: Iterable[bytes], report: Report, roots: Roots) -> Chain:
     # a VLEK is signed by the ASVK, a VCEK by the ASK: neither may stand in for the other
     if not line or line not in roots.amd or leaf.above != ("SEV-VLEK-" if report.signer == VLEK else "SEV-") + line:
         raise Refused("tee.snp.product", f"{leaf.name} of {leaf.above}")
-    authorities = [one for one in found if one.subject == leaf.issuer]
+    authorities = [one for one in found if one.name == leaf.above]
     if not authorities:
         raise Refused("tee.snp.certificates", f"no {leaf.above}")
     candidates = [one for one in found if one.name == f"ARK-{line}"]
@@ -103,4 +103,4 @@ def _fits(leaf: Certificate, report: Report) -> bool:
 
 def _signed(one: Certificate, above: Certificate) -> bool:
     """Return whether a certificate is signed by the one above it."""
-    return one.issuer == above.subject and signed_by(above.rsa_key(), one.signed, one.signature)
+    return one.above == above.name and signed_by(above.rsa_key(), one.signed, one.signature)

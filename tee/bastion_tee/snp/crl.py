@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bastion_tee.snp.certificates import Certificate, signed_by, split
+from bastion_tee.snp.certificates import Certificate, common_name, signed_by, split
 from bastion_tee.snp.der import SEQUENCE, DerError, Reader, extensions
 from bastion_tee.snp.sources import pem
 from bastion_tee.verdict import Failure, Refused
@@ -22,12 +22,12 @@ class RevocationList:
     """A list that has been read, but whose signature nobody looked at yet.
 
     Attributes:
-        issued, next_update: seconds since 1970. serials: of what is revoked.
+        issuer: its common name. issued, next_update: seconds since 1970. serials: of what is revoked.
     """
 
     signed: bytes
     signature: bytes
-    issuer: bytes
+    issuer: str
     issued: float
     next_update: float
     serials: frozenset[int]
@@ -42,7 +42,7 @@ class RevocationList:
         signed, fields, algorithm, signature = split(der)
         if fields.integer() != 1 or fields.whole(SEQUENCE) != algorithm:
             raise DerError
-        issuer = fields.whole(SEQUENCE)
+        issuer = common_name(fields.inner(SEQUENCE))
         # a list without an end of its time could be kept back for ever
         issued, next_update = fields.time(), fields.time()
         serials = set()
@@ -85,12 +85,12 @@ def revoked(
                 raise DerError
             for der in pem(data, "X509 CRL") if data[:1] == b"-" else [data]:
                 found = RevocationList.read(der)
-                if found.issuer != root.subject:
+                if found.issuer != root.name:
                     continue
                 if not signed_by(root.rsa_key(), found.signed, found.signature):
                     raise DerError
                 ours.append(found)
-        except (DerError, Refused):
+        except (DerError, Refused, UnicodeDecodeError):
             failures.append(Failure("tee.snp.crl", "it cannot be read, or its signature is wrong"))
     named = {serial for found in ours for serial in found.serials}
     failures += [Failure("tee.snp.revoked", one.name) for one in chain if one.serial in named]

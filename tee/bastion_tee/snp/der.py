@@ -84,12 +84,13 @@ class Reader:
         return int.from_bytes(digits, "big")
 
     def true(self) -> bool:
-        """Return whether a boolean is next, which must be TRUE: FALSE is the default everywhere here, and DER leaves defaults out."""
+        """Return whether TRUE is next; FALSE, which DER leaves out, is as good as nothing."""
         if self.tag != BOOLEAN:
             return False
-        if self.content(BOOLEAN) != b"\xff":
+        value = self.content(BOOLEAN)
+        if value not in (b"\xff", b"\0"):
             raise DerError
-        return True
+        return value == b"\xff"
 
     def bits(self) -> bytes:
         """Return the next bit string, which must be of whole bytes."""
