@@ -362,6 +362,19 @@ def test_an_owners_day():
     assert run.text["own-end"] == "[]\n"
 
 
+@pytest.mark.usefixtures("jupyter")
+def test_a_server_that_proves_what_it_is():
+    run = execute("16-attested.ipynb", kernel="python3")
+    assert "tee.policy.simulated" in run.text["att-refused"] and "proves nothing" in run.text["att-refused"]
+    assert "UNATTESTED: it shows a simulation" in run.text["att-trial"]
+    assert "simulated" in run.text["att-trial"] and ".datakey" in run.text["att-seal"]
+    assert run.text["att-seal"].endswith("'open'")
+    assert len(run.tables["att-query"].rows) > 5
+    assert "[server.locked]" in run.text["att-locked"]
+    assert run.text["att-release"] == "True"
+    assert run.text["att-revoke"] == "server.locked\n"
+
+
 COVID = {
     "covid-missing": (),
     "covid-provinces": ("Province/State",),
