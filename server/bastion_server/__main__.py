@@ -24,13 +24,19 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--max-parameters", type=float)
     parser.add_argument("--training-memory", type=float)
+    parser.add_argument("--training-steps", type=float)
     parser.add_argument("--training-disk", type=float)
     parser.add_argument("--training-grace", type=float)
     parser.add_argument("--attest")
     parser.add_argument("--tsm-root", type=Path)
     parser.add_argument("--parent", action="store_true")
     options = parser.parse_args(argv)
-    sizes = {"max_parameters": options.max_parameters, "worker": options.training_memory, "disk": options.training_disk}
+    sizes = {
+        "max_parameters": options.max_parameters,
+        "worker": options.training_memory,
+        "steps": options.training_steps,
+        "disk": options.training_disk,
+    }
     training: dict[str, float] = {name: int(value) for name, value in sizes.items() if value is not None}
     if options.training_grace is not None:
         training["grace"] = options.training_grace

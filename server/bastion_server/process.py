@@ -112,7 +112,7 @@ def start(
         attest: where evidence comes from of what the server is ("auto", "tsm", "sev-guest", "nitro", "simulated"); None: there is none.
         tsm_root: of configfs-tsm, where it is not the kernel's own.
         limits: `memory` (bytes of one worker), `seconds` (wall clock of one query), `max_parameters` (of a model that is trained),
-            `training_memory` (bytes of one training worker), `training_disk` (bytes of one identity's weights and checkpoints),
+            `training_memory` (bytes of one training worker), `training_steps` (of one fit), `training_disk` (bytes of one identity's weights and checkpoints),
             `training_grace` (seconds that a step has to end once its fit was stopped).
 
     Returns:

@@ -27,6 +27,8 @@ pytestmark = pytest.mark.timeout(400)
 LONG = 20_000
 #: bytes of one person's files; seconds that a step has once its fit was stopped
 DISK, GRACE = 1 << 20, 4.0
+#: steps that the server lets a fit have
+STEPS = 100_000
 
 
 @dataclass
@@ -45,7 +47,12 @@ class Place:
 
     def up(self) -> None:
         self.server = start(
-            self.folder, owners=[self.olga], users=[self.alice, self.bob], training_disk=DISK, training_grace=GRACE
+            self.folder,
+            owners=[self.olga],
+            users=[self.alice, self.bob],
+            training_disk=DISK,
+            training_grace=GRACE,
+            training_steps=STEPS,
         )
         self.owner = Connection(self.server.endpoint, identity=self.olga, server_key=self.server.server_key)
 
@@ -152,7 +159,8 @@ def test_a_fit_is_one_while_it_runs_and_can_be_stopped_and_resumed(place: Place,
     refused = line.ask(m.ResumeRun(run, LONG * 4, 4.0))
     assert refused.code == "fit.resume" and "more steps are possible" in refused.message
     assert line.ask(m.ResumeRun(run, 10, 1.0)).code == "fit.resume"
-    assert line.ask(m.ResumeRun(run, 0, 4.0)).code == "fit.steps"
+    for steps in (0, -1, STEPS):
+        assert line.ask(m.ResumeRun(run, steps, 4.0)).code == "fit.steps"
     assert line.budget(table).spent == spent
     resumed = line.ask(m.ResumeRun(run, 120, 4.0))
     assert resumed.info.id == run and resumed.info.noise == stopped.noise
@@ -340,6 +348,11 @@ def test_what_is_no_number_or_nobody_s_business_is_not_trained_on(place: Place, 
         answer = line.fit(plan, spec(inputs=((column,),)), model)
         assert answer.code == code and column in answer.message
     assert "One-hot" in line.fit(plan, spec(inputs=(("name",),)), model).next_step
+    for many in (
+        m.Fit(plan, model, spec(steps=STEPS + 1)),
+        m.RequestFit(plan, model, exact(steps=STEPS + 1), "please"),
+    ):
+        assert line.ask(many).code == "fit.steps"
     for ask in (
         m.Fit(plan, model, spec(device="cuda")), m.Fit(plan, model, spec(device="cuda"), "summarize"),
         m.RequestFit(plan, model, exact(device="cuda"), "please"),

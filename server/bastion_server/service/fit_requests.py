@@ -21,7 +21,7 @@ from bastion_server.service import dossier
 from bastion_server.service.fits import Terms
 from bastion_server.service.journal import about
 from bastion_server.service.latency import Paced, paced
-from bastion_server.service.models import check_device
+from bastion_server.service.models import check_allowed
 from bastion_server.service.notify import Notice
 from bastion_server.service.review import MAX_REASON
 from bastion_server.store import AccessRequest, Record, Shown
@@ -43,7 +43,7 @@ async def file_fit(training: TrainingService, request: Incoming, body: RequestFi
     if not reason or len(reason) > MAX_REASON:
         msg = f"A request needs a reason of 1 to {MAX_REASON} characters."
         raise InputError(msg, code="input.reason", next_step="Say in a sentence what you need it for.")
-    check_device(body.spec.device)
+    check_allowed(body.spec, training.settings)
     terms = await training.fits.terms(body.plan, body.model, body.spec, who)
     subject, review, store, journal = terms.subject, training.queries.review, training.store, training.journal
     if terms.outcome == "private":

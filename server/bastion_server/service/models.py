@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from bastion_plan.errors import InputError, NotFound, ServerError
+from bastion_plan.models.fits import MAX_STEPS, FitSpec
 from bastion_plan.models.graph import Graph, decode
 from bastion_wire.messages import AnyAnswer, Model, ModelBegin
 
@@ -25,7 +26,7 @@ class TrainingSettings:
     max_parameters: numbers that are trained. model: largest model, its weights that are not trained included. room, models:
     of one identity's models together. memory: of one pass of a model. worker: of a training worker in all. fits: at once;
     queued: of one identity, the one that runs included; runs: of one identity that are remembered; disk: of their weights and checkpoints.
-    grace: seconds that a step has to come to an end once its fit may not go on; then the worker is killed.
+    steps: of one fit. grace: seconds that a step has to come to an end once its fit may not go on; then the worker is killed.
     """
 
     max_parameters: int = 50_000_000
@@ -38,6 +39,7 @@ class TrainingSettings:
     queued: int = 8
     runs: int = 500
     disk: int = 20 << 30
+    steps: int = MAX_STEPS
     grace: float = 15.0
 
 
@@ -54,15 +56,20 @@ def able() -> None:
         raise error
 
 
-def check_device(name: str) -> None:
-    """Check that a fit is for a device that this server trains on.
+def check_allowed(spec: FitSpec, settings: TrainingSettings) -> None:
+    """Check that a fit is within what the operator lets one take, on a device that this server trains on.
 
     Raises:
-        InputError: fit.device.
+        InputError: fit.steps, fit.device.
     """
-    if name != "cpu":
+    if spec.steps > settings.steps:
         raise InputError(
-            f"This server trains on its processors, not on {name[:40]!r}.", code="fit.device",
+            f"This fit has {spec.steps:,} steps.", code="fit.steps", reason=f"This server lets a fit have {settings.steps:,}.",
+            next_step="Use fewer epochs, or larger batches.",
+        )  # fmt: skip
+    if spec.device != "cpu":
+        raise InputError(
+            f"This server trains on its processors, not on {spec.device[:40]!r}.", code="fit.device",
             reason="A graphics processor is reached through its driver, which the walls around a training worker keep out.",
             next_step='Leave device out, or write device="cpu".',
         )  # fmt: skip

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from bastion_plan.errors import InputError, NotFound, ServerError
-from bastion_plan.models.fits import MAX_STEPS, FitSpec
+from bastion_plan.models.fits import FitSpec
 from bastion_policy.private.budget import shown
 from bastion_policy.private.subsampled import Mechanism, epsilon_of_fit
 from bastion_policy.verdict import Finding, Outcome, StaticVerdict
@@ -26,7 +26,7 @@ from bastion_server.service.fit_requests import file_fit
 from bastion_server.service.fits import SPENT, Fits, Terms, outcome_of, steps_within
 from bastion_server.service.journal import Journal, about
 from bastion_server.service.measuring import MeasuringService
-from bastion_server.service.models import ModelService, TrainingSettings, able, check_device
+from bastion_server.service.models import ModelService, TrainingSettings, able, check_allowed
 from bastion_server.service.planned import memory_of
 from bastion_server.service.running import FAILED_PROBLEM, Running, rows_file
 from bastion_server.store import Grant, Store
@@ -248,7 +248,7 @@ class TrainingService:
             msg = f"There is no mode {body.mode[:40]!r} of a fit."
             raise InputError(msg, code="input.mode", next_step='Use "run" or "summarize".')
         able()
-        check_device(body.spec.device)
+        check_allowed(body.spec, self.settings)
         terms = await self.fits.terms(body.plan, body.model, body.spec, who)
         if body.mode == "summarize":
             memory = await memory_of(self, terms, who) if terms.outcome != "refuse" else 0
@@ -430,8 +430,9 @@ class TrainingService:
             await request.send(m.Run(self.info(run, who)))
             return
         self._check_able()
-        if not 1 <= body.steps <= MAX_STEPS or run.step + body.steps > MAX_STEPS:
-            raise InputError(f"A fit has 1 to {MAX_STEPS:,} steps.", code="fit.steps", next_step="Ask for fewer steps.")
+        most = self.settings.steps
+        if not 1 <= body.steps <= most or run.step + body.steps > most:
+            raise InputError(f"A fit has 1 to {most:,} steps.", code="fit.steps", next_step="Ask for fewer steps.")
         # INVARIANT: a fit goes on with its own model, rows and description; all that can be said is how far, and for how much
         file = self.store.runs.file(run.id, "checkpoint")
         start = file.step if file is not None else 0
