@@ -6,8 +6,11 @@ from typing import Any
 
 import polars as pl
 import pytest
+from bastion_plan import nodes as n
 from bastion_plan.bind import bind
+from bastion_plan.dtypes import DType
 from bastion_plan.errors import InputError
+from bastion_plan.expressions import Column, Literal
 from bastion_plan.models.fits import FitSpec, Optimizer
 from bastion_policy.model import Aggregation, Policy, Review
 from bastion_policy.private.rows import PLACE, UNIT, Refused
@@ -33,6 +36,10 @@ FRAME = pl.DataFrame({
     "name": ["a", "a", "b", "c", "d"], "town": ["n", "n", "s", "n", "n"], "pixels": [[1.0, 2.0]] * 5,
     "day": pl.Series(["2000-01-02"] * 5).str.to_date(),
 })  # fmt: skip
+
+
+FLOATS = DType("List", inner=DType("Float64"))
+LISTS = n.Inline((n.InlineColumn("k", DType("Int64"), (0, 1)), n.InlineColumn("v", FLOATS, ((1.0,) * 9, ()))))
 
 
 def desk(max_rows: int = 2) -> Desk:
@@ -87,6 +94,27 @@ def test_one_person_less_takes_that_person_s_rows_and_no_others() -> None:
         (Q("t").with_columns(m=b.col("x").mean().over("town")), spec(("m",)), "private-window"),
         (Q("t").with_columns(m=b.col("x").rank()), spec(("m",)), "private-function"),
         (Q("t").with_columns(m=b.col("x") - b.col("x").mean()), spec(("m",)), "private-function"),
+        # lists are as long as who asks likes: none is made, written down or chosen
+        *(
+            (Q("t").with_columns(m=made), spec(("m",)), "private-function")
+            for made in (
+                b.lit([1.0, 2.0]),
+                b.when(b.col("y") == 1).then(b.lit([1.0] * 9)).otherwise(b.col("pixels")),
+                b.coalesce(b.col("pixels"), b.lit([1.0] * 9)),
+                b.col("pixels").fill_null([1.0] * 9),
+                b.col("pixels").list.concat(b.col("pixels")),
+                b.concat_list("x", "x"),
+                b.col("x").implode(),
+                b.col("x").repeat_by(9),
+            )
+        ),
+        (Q(n.Explode(Q("t").plan, (Column("pixels"),))), spec(), "private-node"),
+        (
+            Q(n.FillNull(Q("t").select("pixels").plan, Literal(FLOATS, (1.0,) * 9))),
+            spec(("pixels",), ("pixels",)),
+            "private-function",
+        ),
+        (Q(n.Join(Q("t").plan, LISTS, "left", (Column("y"),), (Column("k"),))), spec(("v",)), "private-join"),
     ],
 )
 def test_what_may_not_stand_before_noise(query: Q, made: FitSpec, rule: str) -> None:

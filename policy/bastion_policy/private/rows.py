@@ -168,6 +168,8 @@ class RowTyping:
                 `identifiers` allows that).
         """
         self._check(expr, rows)
+        if isinstance(_plain(expr), Literal):
+            self._no_list(expr, rows)
         sources = self.sources(expr, rows)
         self.used |= sources
         for kind, rule, reason, fix in (
@@ -209,6 +211,7 @@ class RowTyping:
                 )
                 if why:
                     raise Refused("private-function", f"Before noise is added, {why}.", "Use simpler functions.")
+                self._no_list(expr, rows)
             case Cast(input=inner, dtype=dtype) if not castable(self._dtype(inner, rows), dtype):
                 source = self._dtype(inner, rows)
                 reason = f"A cast of {source} to {dtype} may fail for some people's rows."
@@ -216,12 +219,20 @@ class RowTyping:
             case Ternary(truthy=truthy, falsy=falsy):
                 if why := unlike([(a, self._dtype(a, rows)) for a in (truthy, falsy)]):
                     raise Refused("private-function", f"Before noise is added, {why}.", "Cast both to one type.")
+                self._no_list(expr, rows)
             case Cast() | Alias():
                 pass
             case _:
                 raise Refused("private-function", "The expression is of a kind that is unknown here.")
         for child in children(expr):
             self._check(child, rows)
+
+    def _no_list(self, expr: Expr, rows: Rows) -> None:
+        """INVARIANT: lists are stored ones. One that is written down or chosen by a condition is as long as who asks likes, once for each
+        row that the condition holds for, and whether memory suffices would tell how many these are."""
+        if self._dtype(expr, rows).is_nested:
+            raise Refused("private-function", "Before noise is added, lists are not made, only taken as they are stored.",
+                          "Upload the lists as a column of the table.")  # fmt: skip
 
     @staticmethod
     def _dtype(expr: Expr, rows: Rows) -> DType:
@@ -319,6 +330,7 @@ class RowTyping:
                 "private-node", "A filling taken from other rows shows them.", "Fill with a value: fill_null(0)."
             )
         _short(node.value.value)
+        self._no_list(node.value, rows)
         function = "fill_nan" if node.nans else "fill_null"
         exprs = tuple(
             Alias(call(function, Column(name), node.value), name)
@@ -352,6 +364,8 @@ class RowTyping:
                           "Use unique keys of text, whole numbers or dates.")  # fmt: skip
         for column in node.right.columns if isinstance(node.right, n.Inline) else ():
             _short(column.values)
+            if column.dtype.is_nested:
+                raise Refused("private-join", "A table joined in must not have lists.", "Leave the column out.")
         plan = msgspec.structs.replace(
             node,
             left=rows.plan,

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import os
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from bastion_plan.errors import InputError
 from bastion_plan.models.fits import FitSpec, check_spec, fit_hash
 from bastion_plan.models.graph import Graph, decode
-from bastion_policy.actions import Log, Review
-from bastion_policy.flow import in_review_zone, merged_policy
-from bastion_policy.policy import Policy, noise_alone
+from bastion_policy.flow import merged_policy
+from bastion_policy.policy import Policy
 from bastion_policy.private.accounting import Account, Cost
-from bastion_policy.private.budget import shown
-from bastion_policy.private.pricing import SMALLEST
-from bastion_policy.private.rows import Refused
-from bastion_policy.private.subsampled import MOST_SIGMA, Mechanism, calibrate, epsilon_of_fit
-from bastion_policy.private.training import FitRows, exact_rows, rows_for
+from bastion_policy.private.fits import ask_exact, ask_with_noise, sigma_of
+from bastion_policy.private.sizes import Size, Walls, check_size, rung, together
+from bastion_policy.private.subsampled import Mechanism, epsilon_of_fit
+from bastion_policy.private.training import FitRows
 from bastion_policy.private.verdicts import account_of
-from bastion_policy.rules import DifferentialPrivacy, leaves, simplify, strictest_noise
 from bastion_policy.verdict import Finding, Outcome
 
 from bastion_server.service.catalogue import Subject
@@ -32,12 +32,6 @@ from bastion_server.store.sealed import SealedRef
 
 if TYPE_CHECKING:
     from bastion_server.service.queries import QueryService
-
-#: bytes that the rows of a fit may come to, and rows
-MAX_SIZE, MAX_PEOPLE = 1 << 30, 1 << 25
-EXACT = "training-exact"
-SPENT = "guard.budget.spent"
-_FIX = 'Ask the owner for this very fit, with denied.request("why"): they see model, optimiser, batches and columns.'
 
 
 @dataclass(frozen=True)
@@ -107,50 +101,29 @@ class Fits:
     # -- with noise
 
     def _private(self, terms: Terms, policy: Policy, who: str, run: Run | None) -> Terms:
-        """INVARIANT: a table that is not answered with noise has no budget, so nothing pays for a fit on it."""
-        rule = _noise_rule(policy, who)
-        if rule is None:
-            reason = "This data has no privacy budget that training with noise could be paid from."
-            if any(f.effective(who).zone == "private" for f in terms.subject.facts.values()):
-                reason = "One of the tables wants noise and another exact rules, which cannot both be."
-            finding = Finding("training-no-budget", reason, "Train with private=False, which its owner has to approve.")
-            return replace(terms, outcome="refuse", finding=finding)
-        try:
-            rows = rows_for(terms.subject.bound, terms.subject.facts, rule.max_rows, terms.spec)
-        except Refused as refused:
-            return replace(terms, outcome="refuse", finding=refused.finding)
-        most_rows = _check_size(terms, rule.max_rows)
-        account = Account(rule.epsilon, rule.delta)
-        sigma = run.sigma if run is not None else self._sigma(terms.spec, account)
-        return replace(terms, rows=rows, account=account, sigma=sigma, most_rows=most_rows)
+        subject, spec = terms.subject, terms.spec
+        asked = ask_with_noise(subject.bound, subject.facts, policy, who, spec)
+        if asked.rows is None or asked.account is None:
+            return replace(terms, outcome=asked.outcome, finding=asked.finding)
+        size = together(self._sizes(subject), asked.max_rows)
+        check_size(subject.bound, spec, size, self._walls())
+        sigma = run.sigma if run is not None else sigma_of(spec, asked.account)
+        return replace(terms, rows=asked.rows, account=asked.account, sigma=sigma, most_rows=size.rows)
 
-    @staticmethod
-    def _sigma(spec: FitSpec, account: Account) -> float:
-        """Return the noise with which a fit stays within its epsilon, and within the owner's cap where nothing else was asked.
+    def _sizes(self, subject: Subject) -> Iterator[Size]:
+        """Iterate over how large tables are, in steps that are a secret of each table."""
+        for name, record in subject.records.items():
+            if record.private is not None and record.sealed is not None:
+                key = self.store.runs.split_key(record.facts.domain, self.store.keys)
+                drawn = hashlib.blake2b(b"bastionlab.size.1" + name.encode(), digest_size=8, key=key).digest()
+                part = int.from_bytes(drawn, "big") / 2.0**64
+                yield Size(rung(record.private.rows, part), rung(record.sealed.size, part))
 
-        Raises:
-            InputError: fit.privacy.
-        """
-        if spec.epsilon > account.epsilon * (1 + 1e-9):
-            raise InputError(
-                f"The owner allows epsilon {shown(account.epsilon)} for everything together; this fit asks for {shown(spec.epsilon)}.",
-                code="fit.privacy", next_step=f"Write eps={shown(account.epsilon)} or less.",
-            )  # fmt: skip
-        if spec.epsilon < account.epsilon / SMALLEST:
-            raise InputError(
-                "With so small an epsilon the model would be noise alone.", code="fit.privacy",
-                next_step=f"Use at least eps={account.epsilon / SMALLEST:.3g}.",
-            )  # fmt: skip
-        sigma = calibrate(spec.epsilon, account.reading, spec.rate, spec.steps)
-        # the cap is on one order, at which a fit may come to more than at its own best one
-        while sigma is not None and not account.allows(Cost(0, 0, (Mechanism(spec.rate, sigma, spec.steps),))):
-            sigma = float(f"{sigma * 1.01:.6g}") if sigma < MOST_SIGMA else None
-        if sigma is None:
-            raise InputError(
-                "No noise makes sense with so small an epsilon and so many steps.", code="fit.privacy",
-                next_step="Use a larger eps, fewer epochs, or smaller batches.",
-            )  # fmt: skip
-        return sigma
+    def _walls(self) -> Walls:
+        limits = self.queries.pool.limits
+        threads = limits.threads or len(os.sched_getaffinity(0))
+        # the engine itself, and what estimates leave out
+        return Walls(limits.answer, limits.memory * 3 // 4, limits.seconds / 2, threads)
 
     def charges(self, subject: Subject, rows: FitRows, mechanism: Mechanism) -> dict[str, Charge]:
         """Return what steps are charged, by unit domain: to the strictest account of all its live tables."""
@@ -192,22 +165,12 @@ class Fits:
     # -- without noise
 
     def _exact(self, terms: Terms, policy: Policy, who: str) -> Terms:
-        """INVARIANT: weights, losses and metrics without noise may hold single rows' values: an owner decides, whatever the zone."""
-        rows = exact_rows(terms.subject.bound, terms.subject.facts, terms.spec)
         subject = terms.subject
+        asked = ask_exact(subject.bound, subject.facts, policy, who, terms.spec)
         grant = self.store.grants.find_grant(terms.fit, subject.versions, who, subject.policy_versions, time.time())
         if grant is not None:
-            return replace(terms, rows=rows, grant=grant)
-        may_ask = in_review_zone(policy, who) and isinstance(policy.unsafe_handling, Review | Log)
-        reason = "What a model learns without noise may hold single rows' values."
-        if may_ask:
-            private = _noise_rule(policy, who) is not None
-            fix = f"{_FIX} Or train with noise: private=True." if private else _FIX
-            return replace(terms, rows=rows, finding=Finding(EXACT, reason, fix))
-        finding = Finding(
-            EXACT, f"{reason} The policy does not let the owner be asked.", "Train with noise where that is allowed."
-        )
-        return replace(terms, rows=rows, outcome="refuse", finding=finding)
+            return replace(terms, rows=asked.rows, grant=grant)
+        return replace(terms, rows=asked.rows, outcome=asked.outcome, finding=asked.finding)
 
 
 def outcome_of(terms: Terms) -> Outcome:
@@ -225,42 +188,6 @@ def steps_within(epsilon: float, spec: FitSpec, run: Run, most: int) -> int:
         else:
             high = middle - 1
     return low
-
-
-def _check_size(terms: Terms, max_rows: int) -> int:
-    """Check that the rows of a fit fit into a worker, however many of them its filters leave; return how many there may be.
-
-    INVARIANT: whether a fit runs does not depend on whom its plan chooses. What is looked at is how large its tables are, to a
-    power of two, so that no plan finds out more than that.
-
-    Raises:
-        InputError: fit.size.
-    """
-    subject, schema = terms.subject, terms.subject.bound.schema
-    records = [r for r in subject.records.values() if r.private is not None and r.sealed is not None]
-    grown = int(max_rows ** max(0, len(records) - 1))
-    rows = grown * max((_power(r.private.rows) for r in records if r.private is not None), default=1)
-    held = grown * max((_power(r.sealed.size) for r in records if r.sealed is not None), default=1)
-    size = sum(held if schema[name].is_nested else 8 * rows for name in terms.spec.columns) + 48 * rows
-    if size > MAX_SIZE or rows > MAX_PEOPLE:
-        raise InputError(
-            "The rows of this fit are more than this server trains on.", code="fit.size",
-            reason=f"They may come to {size >> 20:,} MB; {MAX_SIZE >> 20:,} MB are allowed.",
-            next_step="Use fewer columns, or ask the owner for a smaller table.",
-        )  # fmt: skip
-    return rows
-
-
-def _power(number: int) -> int:
-    return 1 << max(0, number - 1).bit_length()
-
-
-def _noise_rule(policy: Policy, who: str) -> DifferentialPrivacy | None:
-    if policy.effective(who).zone != "private":
-        return None
-    zone = simplify(policy.safe_zone, who)
-    rule = strictest_noise(leaves(zone))
-    return rule if rule is not None and noise_alone(zone) else None
 
 
 def _own_model(run: Run) -> KeptModel:

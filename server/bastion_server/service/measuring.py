@@ -19,13 +19,14 @@ from bastion_plan.errors import BastionError, InputError
 from bastion_plan.models.fits import METRICS, PARTS, FitSpec
 from bastion_policy.private.accounting import MIN_RHO, Account, Cost
 from bastion_policy.private.budget import shown
+from bastion_policy.private.fits import SPENT
 from bastion_policy.private.metrics import BINS, MetricNoise, length_of, noise_of, value_of
 from bastion_policy.private.pricing import SMALLEST
 from bastion_policy.verdict import Finding
 from bastion_wire import messages as m
 
 from bastion_server.channel.sessions import Incoming
-from bastion_server.service.fits import SPENT, Terms
+from bastion_server.service.fits import Terms
 from bastion_server.service.journal import about
 from bastion_server.service.latency import paced
 from bastion_server.service.running import nobody, open_words

@@ -17,13 +17,14 @@ import msgspec
 from bastion_plan.errors import InputError, NotFound, ServerError
 from bastion_plan.models.fits import FitSpec
 from bastion_policy.private.budget import shown
+from bastion_policy.private.fits import SPENT, sees, unaffordable, unapproved
 from bastion_policy.private.subsampled import Mechanism, epsilon_of_fit
 from bastion_policy.verdict import Finding, Outcome, StaticVerdict
 from bastion_wire import messages as m
 
 from bastion_server.channel.sessions import Incoming
 from bastion_server.service.fit_requests import file_fit
-from bastion_server.service.fits import SPENT, Fits, Terms, outcome_of, steps_within
+from bastion_server.service.fits import Fits, Terms, outcome_of, steps_within
 from bastion_server.service.journal import Journal, about
 from bastion_server.service.measuring import MeasuringService
 from bastion_server.service.models import ModelService, TrainingSettings, able, check_allowed
@@ -207,11 +208,11 @@ class TrainingService:
         self._told.add(run.id)
 
     def info(self, run: Run, who: str, rate: float | None = None) -> m.RunInfo:
-        """Return a fit as `who` may see it. INVARIANT: losses and metrics of an exact one are for whom it was approved to read."""
+        """Return a fit as `who` may see it. INVARIANT: losses and metrics are for whom `sees` says."""
         live = self._live.get(run.id)
         if live is not None and run.active:  # what is on the disk is a little behind
             run = replace(live.run, state=run.state)
-        read, spec = self.readable(run), run.spec
+        read, spec = self._sees(run, who), run.spec
         if not read and run.state == "failed":  # how an exact fit fails may tell of a row, as what it learned does
             run = replace(run, code="train.failed", problem=FAILED_PROBLEM)
         return m.RunInfo(
@@ -222,6 +223,15 @@ class TrainingService:
             losses=tuple(loss for loss, _ in run.losses) if read else (),
             metrics=self._metrics(run) if read else {}, ended=run.ended, code=run.code, problem=run.problem, words=run.words,
             approved=bool(run.grant), mine=self.is_mine(run, who),
+        )  # fmt: skip
+
+    def _sees(self, run: Run, who: str) -> bool:
+        """Whether losses and metrics of a fit are for somebody."""
+        records = [self.store.datasets.find(name) for name in run.versions]
+        return sees(
+            private=run.spec.private, mine=self.is_mine(run, who), readable=self.readable(run),
+            visible=all(r is not None and r.visible_to(who) for r in records),
+            owned=all(r is not None and r.facts.owner == who for r in records),
         )  # fmt: skip
 
     def _metrics(self, run: Run) -> dict[str, Any]:
@@ -324,10 +334,8 @@ class TrainingService:
 
     def _stands_against(self, terms: Terms, run: Run | None) -> Finding | None:
         """Return why a fit may not begin, or go on."""
-        if terms.grant is not None and terms.grant.may_run:
-            return None
-        if terms.finding is not None or terms.account is None or terms.rows is None:
-            return terms.finding
+        if not terms.spec.private or terms.account is None or terms.rows is None:
+            return unapproved(terms.finding, terms.grant.may_run if terms.grant is not None else None)
         steps = terms.spec.steps - (run.step + run.credit if run is not None else 0)
         mechanism = Mechanism(terms.spec.rate, terms.sigma, max(1, steps))
         domains = self.fits.domains(terms.subject, terms.rows)
@@ -336,11 +344,7 @@ class TrainingService:
         names = sorted(r.facts.name for r in terms.subject.records.values() if r.facts.domain in domains)
         accounts = self.fits.accounts(domains)
         left = min(a.left(self.store.ledger.standing(d).spent) for d, a in accounts.items())
-        reason = (
-            f"The privacy budget of {' and '.join(names)} does not suffice: epsilon {shown(left)} is left of "
-            f"{shown(terms.account.epsilon)}, and this fit would cost about {shown(terms.spec.epsilon)}."
-        )
-        return Finding(SPENT, reason, f"Fit with eps={left * 0.9:.2g} or less, or ask the owner for more.")
+        return unaffordable(names, left, terms.account, terms.spec.epsilon)
 
     async def deny(self, request: Incoming, terms: Terms, finding: Finding) -> None:
         """Answer with a Denial; nothing was spent, nothing has been filed."""
