@@ -60,9 +60,7 @@ class Place:
         )  # fmt: skip
 
     def connect(self, who: Identity, pinned: Pinned) -> Connection:
-        return Connection(
-            self.server.endpoint, identity=who, server_key=self.server.server_key, attestation=pinned
-        )
+        return Connection(self.server.endpoint, identity=who, server_key=self.server.server_key, attestation=pinned)
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +88,11 @@ def test_sealed_released_queried_and_refused_once_the_measurement_is_another(pla
     with place.connect(place.olga, trusted) as owner, place.connect(place.alice, trusted) as user:
         assert (owner.attestation.light, owner.attestation.attested) == ("green", True)
         claims = owner.attestation.verdict.claims if owner.attestation.verdict is not None else None
-        assert claims is not None and (claims.platform, claims.product, claims.measurement) == ("sev-snp", "Milan", TRUSTED.hex())
+        assert claims is not None and (claims.platform, claims.product, claims.measurement) == (
+            "sev-snp",
+            "Milan",
+            TRUSTED.hex(),
+        )
         owner.client.polars.send_df(people, guarded, name="staff", sealed=True)
         frame = user.client.polars.get_df("staff").group_by("town").agg(pl.col("pay").mean()).sort("town")
         before = frame.collect().fetch()

@@ -269,6 +269,14 @@ def test_certificates_of_the_quote_count_before_those_of_the_collateral() -> Non
     assert codes(WORLD.quote(certification=3), other) == ["tee.dcap.root"]
 
 
+def test_what_collateral_is_fetched_by() -> None:
+    assert dcap.origin(Evidence("tdx", WORLD.quote())) == ("B0C06F000000", "processor")
+    for quote in (b"", WORLD.quote(certification=3), WORLD.quote(chain=WORLD.chain("ca"))):
+        with pytest.raises(Refused) as caught:
+            dcap.origin(Evidence("tdx", quote))
+        assert caught.value.failure.code == "tee.dcap.quote"
+
+
 # -- dates ----------------------------------------------------------------------------------------------------------------
 
 PARTS = ("root", "ca", "pck", "tcb", "root-crl", "ca-crl", "tcb-info", "qe-identity")
@@ -582,6 +590,8 @@ def test_a_real_enclave() -> None:
     assert real(*files, now=JUNE) == ["tee.dcap.status"]
     assert real(*files, now=JUNE, status=("ConfigurationAndSWHardeningNeeded",)) == []
     assert real(*files[:2], "tdx", now=JUNE) == ["tee.dcap.kind"]
+    assert dcap.origin(Evidence("sgx", vector(files[0]))) == ("00A067110000", "processor")
+    assert dcap.origin(Evidence("tdx", vector(TDX))) == ("B0C06F000000", "platform")
 
 
 @needs_vectors

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import os
 import sqlite3
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
 import nacl.exceptions
 import numpy as np
 import polars as pl
@@ -20,9 +22,12 @@ from bastion_policy.model import Aggregation, Policy, Review
 from bastion_server import start
 from bastion_server.process import Handle
 from bastion_tee import AttestationPolicy
+from bastion_tee.release import Release, seal
+from bastion_wire import messages as m
 from nacl.public import PrivateKey, SealedBox
 
 from bastion import Connection, Denied, Identity
+from bastion.client.sealed import read_key
 
 pytestmark = pytest.mark.timeout(300)
 ALLOWED = AttestationPolicy(unattested=True)
@@ -227,3 +232,105 @@ def test_a_key_that_is_not_here_cannot_be_released(
         place.owner.release_key("staff")
     assert caught.value.code == "input.sealed.file"
     assert not os.listdir(tmp_path)
+
+
+def test_two_owners_of_joined_tables_must_both_have_released(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BASTION_SEALED", str(tmp_path / "keys"))
+    olga, oscar, alice = (Identity.create(name) for name in ("olga", "oscar", "alice"))
+    policy = Policy(Aggregation(10), Review(), unit="id", profile="default")
+
+    def up() -> tuple[Handle, list[Connection]]:
+        server = start(tmp_path / "server", owners=[olga, oscar], users=[alice], attest="simulated")
+        return server, [
+            Connection(server.endpoint, identity=who, server_key=server.server_key, attestation=ALLOWED)
+            for who in (olga, oscar, alice)
+        ]
+
+    def down(server: Handle, connections: list[Connection]) -> None:
+        for connection in connections:
+            connection.close()
+        server.stop()
+
+    server, (one, other, user) = up()
+    one.client.polars.send_df(people().drop("pay"), policy, name="towns", sealed=True)
+    other.client.polars.send_df(people().drop("town"), policy, name="pays", sealed=True)
+
+    def joined() -> pl.DataFrame:
+        towns, pays = (user.client.polars.get_df(name) for name in ("towns", "pays"))
+        frame = towns.join(pays, on="id").group_by("town").agg(pl.col("pay").sum()).sort("town")
+        return frame.collect().fetch()
+
+    truth = people().group_by("town").agg(pl.col("pay").sum()).sort("town")
+    assert joined()["pay"].to_list() == pytest.approx(truth["pay"].to_list())
+    down(server, [one, other, user])
+    server, (one, other, user) = up()
+    try:
+        assert code_of(joined) == "server.locked"
+        one.release_key("towns")
+        assert code_of(joined) == "server.locked"
+        assert code_of(lambda: one.release_key("pays")) != ""
+        other.release_key("pays")
+        assert joined()["pay"].to_list() == pytest.approx(truth["pay"].to_list())
+        one.revoke_key("towns")
+        assert code_of(joined) == "server.locked"
+    finally:
+        down(server, [one, other, user])
+
+
+def test_new_rows_come_with_the_same_key(place: Place) -> None:
+    place.owner.client.polars.send_df(people(40), guarded(), name="growing", sealed=True)
+    place.owner.client.polars.send_df(people(60), guarded(), name="growing", sealed=True, replace=True)
+    assert place.user.client.polars.get_df("growing").select(pl.len()).collect().fetch().item() == 60
+    with pytest.raises(InputError) as caught:
+        place.owner.client.polars.send_df(people(80), guarded(), name="growing", replace=True)
+    assert caught.value.code == "input.sealed.kind"
+    place.down()
+    place.up()
+    place.owner.release_key("growing")
+    place.owner.release_key("staff")
+    assert place.user.client.polars.get_df("growing").select(pl.len()).collect().fetch().item() == 60
+    place.owner.delete("growing")
+
+
+def test_a_release_is_for_one_server_one_dataset_and_a_while(place: Place) -> None:
+    """The boxes themselves, by wire: each that is not right is refused with its code, and opens nothing."""
+    place.mean()
+    identifier = place.owner.client.polars.get_df("staff").plan.dataset
+    kept = read_key(identifier)
+    attestation = place.owner.attest()
+    assert attestation.verdict is not None
+    right = Release(
+        identifier, kept.key, attestation.verdict.digest, time.time() + 60, place.olga.verify_key, kept.decided
+    )
+
+    def send(release: Release, key: bytes = attestation.exchange_key, sealed: bytes | None = None) -> str:
+        box = seal(release, key) if sealed is None else sealed
+        signed = place.owner._sign(
+            {"action": "release_key", "dataset": identifier, "sealed": hashlib.sha256(box).digest()}
+        )
+        return code_of(lambda: place.owner._run(place.owner._ask(m.ReleaseKey(identifier, box, signed))))
+
+    change = msgspec.structs.replace
+    assert send(right, bytes(PrivateKey.generate().public_key)) == "tee.release.sealed"
+    assert send(right, sealed=b"x" * 99) == "tee.release.sealed"
+    assert send(right, sealed=b"x" * 9999) == "tee.release.sealed"
+    assert send(change(right, key=b"short")) == "tee.release.sealed"
+    assert send(change(right, dataset="d-other")) == "tee.release.dataset"
+    assert send(change(right, owner=place.alice.verify_key)) == "tee.release.owner"
+    assert send(change(right, evidence=b"e" * 32)) == "tee.release.evidence"
+    assert send(change(right, expires=time.time() - 1)) == "tee.release.expired"
+    assert send(change(right, expires=time.time() + 1e6)) == "tee.release.expired"
+    assert send(change(right, decided=b"d" * 32)) == "tee.release.decided"
+    assert send(change(right, key=b"k" * 32)) == "input.sealed.key"
+    place.mean()  # what was open stayed open
+    box = seal(right, attestation.exchange_key)
+    terms = {"action": "release_key", "dataset": identifier, "sealed": hashlib.sha256(box).digest()}
+    body = m.ReleaseKey(identifier, box, place.owner._sign(terms))
+    place.owner._run(place.owner._ask(body))
+    place.owner.revoke_key("staff")
+    assert code_of(lambda: place.owner._run(place.owner._ask(body))) == "wire.auth.replay"
+    foreign = m.ReleaseKey(identifier, box, place.user._sign(terms))
+    assert code_of(lambda: place.user._run(place.user._ask(foreign))) == "wire.auth.owner"
+    assert code_of(place.mean) == "server.locked"
+    place.owner.release_key("staff")
+    assert "key" not in repr(right)
