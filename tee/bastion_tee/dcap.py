@@ -73,6 +73,21 @@ def check(
     return _claims(evidence.platform, found, read.window), list(failures.values())
 
 
+def origin(evidence: Evidence) -> tuple[str, str]:
+    """Return what a quote's collateral is fetched by: the platform's FMSPC, and who certified it ("platform" or "processor").
+
+    Nothing of it is checked: it says what to ask Intel for (`vendors.intel`).
+
+    Raises:
+        Refused: tee.dcap.missing, tee.dcap.quote.
+    """
+    parsed = _parse(_library(), evidence.report)
+    try:
+        return _guard(parsed.fmspc), _guard(parsed.ca)
+    except ValueError:
+        raise Refused("tee.dcap.quote", "no certificates of the platform") from None
+
+
 def _library() -> ModuleType:
     try:
         import dcap_qvl  # type: ignore[import-untyped]
