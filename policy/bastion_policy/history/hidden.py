@@ -34,6 +34,8 @@ class Hidden:
     @classmethod
     def cells(cls, sets: Sets) -> Hidden:
         """Return the cells that are looked at, those of nobody left out."""
+        if not sets.kept.any():
+            return cls.of(())
         cell, items = sets.memberships
         sizes = np.bincount(cell, minlength=sets.count)
         return cls(items, np.cumsum(sizes[sizes > 0]))

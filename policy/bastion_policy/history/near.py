@@ -88,7 +88,8 @@ def close(parts: Items, held: Cells, cell: Ints, atom: Ints, size: Ints, sizes: 
 
     parts: (partitions x atoms). cell, atom, size: how many items of an atom are in an asked cell. sizes: items per asked cell.
     """
-    order = np.lexsort((-size, cell))
+    largest = int(size.max(initial=0))
+    order = np.argsort(cell.astype(np.int64) * (largest + 1) + (largest - size))
     cell, atom, size = cell[order], atom[order], size[order]
     first = np.searchsorted(cell, cell)
     before = np.cumsum(size) - size

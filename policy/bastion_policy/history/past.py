@@ -311,9 +311,9 @@ class Channel:
             at, size = again.astype(np.int32)[met.at], np.bincount(again, met.size).astype(np.int64)
         # INVARIANT: a count of cells that is one more than the last number fits as well
         row: npt.NDArray[Any] = cell.astype(np.int16 if asked.count < NARROW else np.int32)
-        # the parts of an atom stand where it stood
-        before = np.repeat(self.parts, np.bincount(atom, minlength=self.sizes.size), axis=1)
-        parts = np.concatenate([before, row[None, :]])
+        parts = np.empty((self.parts.shape[0] + 1, atom.size), np.promote_types(self.parts.dtype, row.dtype))
+        np.take(self.parts.astype(parts.dtype, copy=False), atom, axis=1, out=parts[:-1], mode="clip")
+        parts[-1] = row
         cells = self.cells.renumbered(atom, self.sizes.size).plus(row, size)
         return replace(self, labels=at, sizes=size, parts=parts, plans=(*self.plans, plan), cells=cells)
 

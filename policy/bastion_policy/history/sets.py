@@ -59,6 +59,7 @@ class Sets:
             return cls(count, cells.astype(np.int32), every)
         place = np.full(max(size, int(items.max()) + 1), -1, np.int32)
         place[items] = cells
+        once = once or np.count_nonzero(place >= 0) == items.size
         if once or bool((place[items] == cells).all()):
             return cls(count, place, every)
         top = place.size
