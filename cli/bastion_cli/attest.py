@@ -18,8 +18,8 @@ from bastion_wire.files import write_new
 from bastion.client.attestation import Attestation, Pinned, pinned_of
 from bastion.client.endpoints import profile_path, read_profile
 from bastion.render.attested import attestation_text
-from bastion_cli.context import client_options, find_identity, server_of
-from bastion_cli.output import console, json_option, reporting
+from bastion_cli.context import client_options, find_identity, open_connection, server_of
+from bastion_cli.output import console, json_option, reporting, say
 
 _MAX_FILE = 4 << 20
 policy_option = click.option(
@@ -142,6 +142,47 @@ def attest_policy(
         f"Wrote {out}. Fill in the measurements of the servers you trust; then: bastion attest policy --pin {out}",
         markup=False,
     )
+
+
+@attest.command("release")
+@click.argument("dataset")
+@client_options
+@policy_option
+@json_option
+@reporting
+def attest_release(
+    dataset: str, endpoint: str | None, who: str | None, server_key: str | None, policy: Path | None, as_json: bool
+) -> None:
+    """Let a server that has proved what it is have the key of a sealed dataset of yours.
+
+    \b
+    Example:  bastion attest release payments --as olga --policy attestation.toml
+    """
+    from bastion import Connection
+
+    where, key = server_of(endpoint, server_key)
+    with Connection(where, identity=find_identity(who), server_key=key, attestation=policy) as connection:
+        card = connection.release_key(dataset)
+        words = f"{card.facts.name} is open on this server, until it stops or you take the key back. The server is {connection.attestation.sentence}."
+    say({"name": card.facts.name, "sealed": card.sealed}, words, as_json=as_json)
+
+
+@attest.command("take-back")
+@click.argument("dataset")
+@client_options
+@json_option
+@reporting
+def attest_take_back(
+    dataset: str, endpoint: str | None, who: str | None, server_key: str | None, as_json: bool
+) -> None:
+    """Take the key of a sealed dataset back: nothing of it can be used until it is released again.
+
+    \b
+    Example:  bastion attest take-back payments --as olga
+    """
+    with open_connection(endpoint, who, server_key) as connection:
+        card = connection.revoke_key(dataset)
+    say({"name": card.facts.name, "sealed": card.sealed}, f"{card.facts.name} is locked.", as_json=as_json)
 
 
 def _measured(endpoint: str | None, who: str | None, server_key: str | None) -> Verdict:

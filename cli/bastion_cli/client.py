@@ -12,6 +12,7 @@ import click
 from bastion_plan.errors import InputError
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
+from bastion.client.sealed import sealed_directory
 from bastion.client.text_tables import doubts
 from bastion.render.safe_text import safe_text
 from bastion_cli.context import client_options, default_directory, directory_option, open_connection
@@ -31,11 +32,12 @@ from bastion_cli.tables import read_table
 @click.option("--hide", multiple=True, metavar="COLUMN", help="Column that nobody may use at all; repeatable.")
 @click.option("--unit", help='Column that says whom a row is about; "row" for one person per row.')
 @click.option("--replace", is_flag=True, help="New version of a dataset of yours.")
+@click.option("--sealed", is_flag=True, help="Keep its key on this machine: only an attested server has it, until it stops.")
 @client_options
 @json_option
 @reporting
 def upload(
-    file: Path, name: str | None, policy_file: Path | None, hide: tuple[str, ...], unit: str | None, replace: bool,
+    file: Path, name: str | None, policy_file: Path | None, hide: tuple[str, ...], unit: str | None, replace: bool, sealed: bool,
     endpoint: str | None, who: str | None, server_key: str | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Put a CSV, Parquet or Arrow file behind the server.
@@ -54,7 +56,7 @@ def upload(
             task = bar.add_task(file.name, total=None)
             sent = connection.client.polars.send_df(
                 frame, policy=text, sanitized_columns=hide, name=name or file.name.split(".")[0], unit=unit, replace=replace,
-                on_progress=lambda p: bar.update(task, completed=p.done, total=p.total or None),
+                sealed=sealed, on_progress=lambda p: bar.update(task, completed=p.done, total=p.total or None),
             )  # fmt: skip
         card = sent.dataset
     if as_json:
@@ -63,6 +65,8 @@ def upload(
         return
     console.print(f"[bold]{foreign(card.facts.name)}[/] is there, version {card.facts.version}. Its columns:")
     print_roles(card)
+    if sealed:
+        console.print(f"Its key is in {sealed_directory()}: without it nobody can open the table again. Keep a copy.", markup=False)
     for warning in (*doubts(frame), *card.warnings):
         console.print(f"[red]look at this:[/] {foreign(warning)}")
 
@@ -73,7 +77,7 @@ def card_row(card: Any) -> dict[str, Any]:
     return {
         "id": f.id, "name": f.name, "version": f.version, "kind": card.kind_of, "owner": f.owner, "unit": f.unit or "row",
         "columns": [{"name": c.name, "dtype": str(c.dtype), "role": str(c.role), "inferred": c.inferred} for c in f.columns],
-        "warnings": list(card.warnings),
+        "warnings": list(card.warnings), "sealed": card.sealed,
     }  # fmt: skip
 
 

@@ -307,9 +307,12 @@ async def serve(
                     told = Bootstrap(channel.server_key, channel.endpoint, bootstrap)
                     await told.start()
                     stack.push_async_callback(told.close)
-                await store.audit.append(
-                    Record(time.time(), "start", "server", f"listening on {channel.endpoint}", red=bool(warnings))
-                )
+                shows = "no evidence (UNATTESTED)" if evidence is None else f"evidence of {evidence.platform}"
+                shows += " (UNATTESTED)" if evidence is not None and evidence.platform == "simulated" else ""
+                words = f"listening on {channel.endpoint}, {shows}"
+                await store.audit.append(Record(time.time(), "start", "server", words, red=bool(warnings)))
+                if evidence is None or evidence.platform == "simulated":
+                    _log.warning("this server shows %s", shows)
                 facts = {
                     "endpoint": channel.endpoint, "server_key": store.keys.curve_public.decode(), "pid": os.getpid(),
                     "bootstrap": told.endpoint if told else None, "warnings": list(warnings),

@@ -160,6 +160,18 @@ class DatasetsTab(Uploads):
         self.said = shown.said(f"{card.facts.name} may be used by {who}.")
         await self._load_datasets()
 
+    async def do_release_key(self, dataset: str) -> None:
+        """Let the server have the key of a sealed dataset, after it has proved what it is."""
+        card = await self._connection._release_key(self._card(dataset).facts.id)
+        self.said = shown.said(f"{card.facts.name} is open on this server, until it stops or you take the key back.")
+        await self._load_datasets()
+
+    async def do_revoke_key(self, dataset: str) -> None:
+        """Take the key of a sealed dataset back."""
+        card = await self._connection._revoke_key(self._card(dataset).facts.id)
+        self.said = shown.said(f"{card.facts.name} is locked.")
+        await self._load_datasets()
+
     async def do_delete(self, dataset: str, name: str) -> None:
         """Sign the deletion of a dataset, whose name was typed, and send it."""
         card = self._card(dataset)
@@ -221,7 +233,7 @@ def _row(card: m.Dataset) -> dict[str, Any]:
     facts = card.facts
     return {
         "id": facts.id, "name": shown.line(facts.name, 120), "kind": shown.line(card.kind_of, 20), "version": facts.version,
-        "columns": len(facts.columns), "warnings": len(card.warnings), "created": card.created,
+        "columns": len(facts.columns), "warnings": len(card.warnings), "created": card.created, "sealed": card.sealed,
     }  # fmt: skip
 
 

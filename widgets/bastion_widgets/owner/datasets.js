@@ -80,11 +80,20 @@ function card(panel, d) {
     h("h3", {}, d.name),
     h("p", { class: "bo-small" }, "version ", String(d.version), " · privacy unit: ", d.unit, d.declared ? "" : " (not declared)", " · since ", when(d.created)),
     d.says.length ? lines(d.says, "bo-warning") : null,
+    d.sealed ? sealed(panel, d) : null,
     section("Columns and roles", roles(panel, d)),
     section("Who may use it",
       h("div", { class: "bo-row" }, allow, button("Change access", () => panel.send("set_allow", { dataset: d.id, names: allow.value }))),
       h("p", { class: "bo-small" }, "Names of keys, separated by commas; * for everyone with a key; nothing for nobody but you.")),
   ];
+}
+
+/** A table whose key its owner keeps: whether this server has it now. */
+function sealed(panel, d) {
+  const open = d.sealed === "open";
+  return section("Key", h("div", { class: "bo-row" },
+    h("span", {}, open ? "open: this server has the key, in memory alone, until it stops" : "locked: nobody can use it until you release its key"),
+    open ? button("Take the key back", () => panel.send("revoke_key", { dataset: d.id })) : button("Release the key", () => panel.send("release_key", { dataset: d.id }))));
 }
 
 function remove(panel, d) {
