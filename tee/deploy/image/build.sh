@@ -35,9 +35,9 @@ while [ $# -gt 0 ]; do
     esac
 done
 [ -n "$out" ] || { echo "build.sh: name a folder to make" >&2; exit 2; }
-for tool in mmdebstrap sqfstar veritysetup cpio zstd depmod xz git python3; do
+for tool in mmdebstrap sqfstar veritysetup cpio zstd depmod readelf xz git python3; do
     PATH=$PATH:/sbin:/usr/sbin command -v $tool >/dev/null || {
-        echo "build.sh: there is no $tool here (apt install mmdebstrap squashfs-tools cryptsetup-bin cpio zstd kmod xz-utils git python3)" >&2
+        echo "build.sh: there is no $tool here (apt install mmdebstrap squashfs-tools cryptsetup-bin cpio zstd kmod binutils xz-utils git python3)" >&2
         exit 3
     }
 done
@@ -53,11 +53,16 @@ say() { echo "· $*" >&2; }
 # a tree of files as a tar whose bytes depend on names, modes and contents alone
 pack() { tar --sort=name --mtime="@$SOURCE_DATE_EPOCH" --owner=0 --group=0 --numeric-owner --format=posix \
     --pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime -C "$1" -cf - .; }
-# packages and what they need, unpacked: no code of theirs runs while the image is made
+# packages and what they need, unpacked into a tar: no code of theirs runs while the image is made. debian PACKAGES TAR [SCRIPT]
 debian() {
-    local packages=$1 target=$2; shift 2
-    mmdebstrap --quiet --variant=extract --include="$packages" --aptopt='Acquire::Check-Valid-Until "false"' \
-        --aptopt='APT::Install-Recommends "false"' "$@" "$SUITE" "$target" \
+    cat > "$work/list" <<'LIST'
+set -eu
+cd "$1/var/cache/apt/archives"
+sha256sum *.deb >> "$2"
+LIST
+    mmdebstrap --quiet --variant=extract --include="$1" --aptopt='Acquire::Check-Valid-Until "false"' \
+        --aptopt='APT::Install-Recommends "false"' --extract-hook="sh $work/list \"\$1\" $work/packages" \
+        ${3:+--extract-hook="sh $3 \"\$1\""} "$SUITE" "$2" \
         "deb $mirror $SUITE main" "deb $security $SUITE-security main"
 }
 
@@ -88,9 +93,12 @@ pack "$overlay" > "$work/overlay.tar"
 
 # ---- the root disk --------------------------------------------------------------------------------------------------------
 say "the root disk: Debian's $ROOT_PACKAGES"
-cat > "$work/finish" <<'FINISH'
+cat > "$work/finish" <<FINISH
 set -eu
-cd "$1"
+cd "\$1"
+tar -xf "$work/overlay.tar"
+FINISH
+cat >> "$work/finish" <<'FINISH'
 # what says where and when the image was made, and what only package managers and readers need
 rm -rf usr/share/doc usr/share/man usr/share/info usr/share/locale usr/share/lintian usr/share/bug var/cache var/log
 rm -rf var/lib/apt var/lib/dpkg/lock* var/lib/dpkg/*-old var/lib/dpkg/triggers etc/apt etc/machine-id etc/resolv.conf etc/.pwd.lock
@@ -100,11 +108,9 @@ for applet in sh mount umount mkdir cp chmod cat ip udhcpc poweroff sleep env ho
 done
 ln -sfn ../lib/bastionlab/start usr/sbin/init
 FINISH
-debian "$ROOT_PACKAGES" "$work/root.tar" --customize-hook="tar-in $work/overlay.tar /" \
-    --customize-hook="sh $work/finish \"\$1\""
-tar -xOf "$work/root.tar" ./var/lib/dpkg/status 2>/dev/null | awk '/^Package:/{p=$2} /^Version:/{print p, $2}' | sort > "$out/manifest.root" || true
-sqfstar -quiet -no-progress -reproducible -mkfs-time "$SOURCE_DATE_EPOCH" -all-time "$SOURCE_DATE_EPOCH" -all-root -no-xattrs \
-    -processors 1 -comp zstd -b 131072 "$out/root.img" < "$work/root.tar"
+debian "$ROOT_PACKAGES" "$work/root.tar" "$work/finish"
+sqfstar -quiet -no-progress -reproducible -all-root -no-xattrs \
+    -comp zstd -Xcompression-level 3 -b 131072 "$out/root.img" < "$work/root.tar"
 offset=$(( ($(stat -c %s "$out/root.img") + 4095) / 4096 * 4096 ))
 truncate -s "$offset" "$out/root.img"
 root_hash=$(veritysetup format --hash=sha256 --data-block-size=4096 --hash-block-size=4096 --salt="$SALT" --uuid="$UUID" \
@@ -118,7 +124,8 @@ tar -C "$work/boot" --no-same-owner --exclude='./dev/*' -xf "$work/boot.tar"
 version=$(cd "$work/boot/boot" && echo vmlinuz-* | sed 's/^vmlinuz-//')
 case $version in *[[:space:]]*|'*') echo "build.sh: one kernel is wanted, found: $version" >&2; exit 1 ;; esac
 cp "$work/boot/boot/vmlinuz-$version" "$out/vmlinuz"
-depmod -b "$work/boot/usr" "$version" 2>/dev/null || depmod -b "$work/boot" "$version"
+[ -e "$work/boot/lib" ] || ln -s usr/lib "$work/boot/lib"
+depmod -b "$work/boot" "$version"
 
 initrd=$work/initrd
 mkdir -p "$initrd"/{bin,dev,proc,sys,root,modules,lib64}
@@ -154,10 +161,9 @@ printf '%s bastion.root=%s bastion.tree=%s' "$CMDLINE" "$root_hash" "$offset" > 
 {
     echo "commit $(git -C "$source_tree" rev-parse HEAD)"
     echo "kernel $version"
-    sed 's/^/debian /' "$out/manifest.root"
-    sed -n 's/^\([a-z0-9_.-]*\)==\([^ ]*\).*/python \1 \2/p' "$here/requirements.lock"
+    sort -u -k 2 "$work/packages"
+    sed -n 's/^\([a-z0-9_.-]*\)==\([^ ]*\) --hash=sha256:\(.*\)/\3  \1==\2/p' "$here/requirements.lock"
 } > "$out/manifest"
-rm -f "$out/manifest.root"
 (cd "$out" && sha256sum vmlinuz initrd cmdline root.img manifest > SHA256SUMS)
 { mmdebstrap --version; sqfstar -version 2>&1 | head -n 1; veritysetup --version; cpio --version | head -n 1; zstd --version; } > "$out/tools"
 say "done: $out"
