@@ -20,6 +20,7 @@ import numpy as np
 import polars
 import pytest
 import zmq
+from auditing import DELTA, least_epsilon
 from bastion_plan.canonical import encode
 from bastion_plan.models import graph as graphs
 from bastion_plan.models.fits import MAX_STEPS, FitSpec, Optimizer, Split, encode_spec
@@ -63,8 +64,9 @@ class Court:
         )
         self.guarded = self.table(Policy(Aggregation(10), Review(), unit="id", roles=roles), "guarded")
 
-    def table(self, policy: Policy, name: str) -> Q:
-        return Q(self.owner.client.polars.send_df(self.frame, policy, name=name).dataset_id)
+    def table(self, policy: Policy, name: str, frame: polars.DataFrame | None = None) -> Q:
+        frame = self.frame if frame is None else frame
+        return Q(self.owner.client.polars.send_df(frame, policy, name=name).dataset_id)
 
     def private(self, change: Any, made: FitSpec, model: tuple[Graph, bytes]) -> tuple[m.RunInfo, dict[str, Any]]:
         """What a paid fit gives."""
@@ -110,6 +112,15 @@ def court(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Court]:
     found = Court(tmp_path_factory.mktemp("court"))
     yield found
     found.close()
+
+
+def canaries(court: Court, count: int, policy: Policy, name: str) -> tuple[Q, np.ndarray]:
+    """A table of about half of so many people, by coins, with a number that only they have; and who is in it."""
+    inside = np.random.default_rng(3).random(count) < 0.5
+    who = np.flatnonzero(inside)
+    frame = polars.DataFrame({"id": [f"p{i}" for i in who], "code": who, "far": [100.0] * len(who)})
+    roles = {"id": Role(RoleKind.IDENTIFIER), "code": Role(RoleKind.QUASI), "far": Role(RoleKind.QUASI)}
+    return court.table(Policy(policy.safe_zone, Review(), unit="id", roles=roles), name, frame), inside
 
 
 def everybody(table: Q) -> Q:
@@ -262,6 +273,38 @@ def test_batches_are_not_mixed(court: Court) -> None:
     )  # fmt: skip
     run, _ = court.private(everybody, fit(("salary",)), (made, safetensors({"w": np.zeros((1, 1))})))
     assert run.state == "done"
+
+
+def test_guesses_of_who_was_trained_on_stay_below_epsilon(court: Court) -> None:
+    """Guesses of 600 people, of whom coins put half into the table, whether they were trained on: each moves one weight as far as may be."""
+    count, epsilon = 600, 3.0
+    made = Graph(
+        "sample", (Tensor("x", (), "int64"),), (Tensor("w", (count, 1)),), (Node("embedding", (Ref(1), Ref(0), -1)),), 2
+    )
+    name = court.line.model((made, safetensors({"w": np.zeros((count, 1))})))
+    asks = fit(
+        ("code",), labels=("far",), optimizer=Optimizer("sgd", 1e-3), epsilon=epsilon, expected=count / 2, batch=512
+    )
+    table, inside = canaries(court, count, Policy.private(epsilon=4.0, delta=DELTA), "drawn")
+    run = court.line.done(encode(table.plan), asks, name)
+    assert run.state == "done" and run.delta <= DELTA
+    assert 0 <= least_epsilon(inside, court.weights(run)["w"][:, 0].astype(float), run.delta) < epsilon
+    # without noise nearly all guesses are right
+    table, inside = canaries(court, count, Policy(Aggregation(10), Review()), "approved")
+    plain = exact(
+        inputs=(("code",),),
+        labels=("far",),
+        loss="l2",
+        steps=1,
+        optimizer=asks.optimizer,
+        epoch=0,
+        split=Split(),
+        batch=count,
+    )
+    filed = court.line.ask(m.RequestFit(encode(table.plan), name, plain, "for the study"))
+    court.owner.approve(filed.info.id)
+    found = court.weights(court.line.done(encode(table.plan), plain, name))["w"][:, 0]
+    assert least_epsilon(inside, found.astype(float)) > epsilon + 1
 
 
 # -- budgets

@@ -60,6 +60,11 @@ TRAINING = (
         "tests/training/test_clipping.py",
         "Gives values so large that a person's gradient cancels in its norm and not in the sum.",
     ),
+    TrainingAttack(
+        "test_guesses_of_who_was_trained_on_stay_below_epsilon",
+        "the mechanism as a whole",
+        "more than the claimed epsilon: an approved fit without noise",
+    ),
     TrainingAttack("test_tiny_fits_cost_what_they_cost", "steps are rounded up and added up at one order"),
     TrainingAttack("test_a_description_out_of_bounds_is_refused", "the checks of a description, on the server"),
     TrainingAttack("test_a_fit_goes_on_as_it_began", "a fit is resumed by its id, with its own model, rows and noise"),
