@@ -9,7 +9,6 @@ let one pass, and there is no need for one.
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -62,8 +61,8 @@ def check(
     if read.roots != {roots.intel}:
         raise Refused("tee.dcap.root")
     # INVARIANT: all of it holds now; what has expired may have been revoked since. The dates of the certificates are looked at before
-    # their signatures are, which is as good: a date that was changed breaks the signature
-    if not (math.isfinite(now) and read.window.not_before <= now < read.window.not_after):
+    # their signatures are, which is as good: a date that was changed breaks the signature. Nor may `now` be no number
+    if not read.window.not_before <= now < read.window.not_after:
         raise Refused("tee.dcap.dates", _span(read.window))
     found, failures = _verify(library, quote, read.json, asked, int(now), roots.intel_der)
     if hashlib.sha384(read.root_point).digest() != bytes(found["platform"]["root_key_id"]):

@@ -7,7 +7,6 @@ lists to look at: the dates are what ends a key.
 from __future__ import annotations
 
 import hashlib
-import math
 from itertools import pairwise
 from typing import Any
 
@@ -65,7 +64,7 @@ def check(
     not_before = max(c.not_valid_before_utc.timestamp() for c in chain)
     not_after = min(c.not_valid_after_utc.timestamp() for c in chain)
     failures = []
-    if not (math.isfinite(now) and not_before <= now <= not_after):
+    if not not_before <= now <= not_after:  # nor where `now` is no number
         failures.append(Failure("tee.nitro.dates"))
     return _claims(fields, not_before, not_after), failures
 
@@ -132,14 +131,13 @@ def _certificate(der: bytes) -> x509.Certificate:
     try:
         found = x509.load_der_x509_certificate(der)
         key, extensions = found.public_key(), found.extensions
-        # INVARIANT: it is the certificate that was signed, to the last bit: no other bytes mean the same
         fits = (
             isinstance(key, ec.EllipticCurvePublicKey)
             and isinstance(key.curve, ec.SECP384R1)
             and found.version is x509.Version.v3
             and found.signature_algorithm_oid == SignatureAlgorithmOID.ECDSA_WITH_SHA384
-            and found.public_bytes(Encoding.DER) == der
-            # of the signature's last byte all bits count: the library lets some be unused where they are zero
+            # INVARIANT: no other bytes mean the same certificate. The library reads DER strictly, but lets bits at the signature's end
+            # be unused where they are zero
             and der.endswith(b"\x00" + found.signature)
             and all(e.oid in _KNOWN or not e.critical for e in extensions)
         )

@@ -22,6 +22,8 @@ from bastion_tee.verify import verify
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given
 from hypothesis import strategies as st
 from tee_nitro import END, NAMES, NOW, PCRS, PROTECTED, START, Nitro
@@ -118,6 +120,15 @@ CHAIN = [WORLD.certificates[name] for name in NAMES]
 THEIRS = [STRANGER.certificates[name] for name in NAMES]
 
 
+def ed25519() -> bytes:
+    """A certificate with a key of another kind."""
+    signer = Ed25519PrivateKey.generate()
+    made = x509.load_der_x509_certificate(CHAIN[-1])
+    builder = x509.CertificateBuilder(made.issuer, made.subject, signer.public_key(), 7)
+    builder = builder.not_valid_before(made.not_valid_before_utc).not_valid_after(made.not_valid_after_utc)
+    return builder.sign(signer, None).public_bytes(Encoding.DER)
+
+
 def unused_bits(place: int) -> bytes:
     """A document where a certificate's signature, which ends in a zero bit, says that this bit is unused."""
     der = CHAIN[place]
@@ -198,6 +209,9 @@ WRONG: dict[str, tuple[Callable[[], bytes], str]] = {
     "SHA-256": (other("zone", digest=hashes.SHA256()), "tee.nitro.certificate"),
     **{f"an unused bit in the signature of the {name}": (
         lambda place=place: unused_bits(place), "tee.nitro.certificate") for place, name in enumerate(NAMES)},
+    "a key of another kind": (lambda: WORLD.document(certificate=ed25519()), "tee.nitro.certificate"),
+    "version 1": (
+        lambda: WORLD.document(certificate=CHAIN[-1].replace(b"\xa0\3\2\1\2", b"\xa0\3\2\1\0", 1)), "tee.nitro.certificate"),
     "something critical": (other("zone", extra=True), "tee.nitro.certificate"),
     "no constraints": (other("zone", **{"no-constraints": True}), "tee.nitro.certificate"),
     "no usage": (other("zone", **{"no-usage": True}), "tee.nitro.certificate"),
