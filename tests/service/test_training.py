@@ -272,9 +272,10 @@ def test_a_fit_ends_where_its_data_changes(place: Place, line: FitLine) -> None:
     assert line.ask(m.ResumeRun(run, 5)).code == "input.dataset.changed"
     assert line.ask(m.TestRun(run, "accuracy")).code == "input.dataset.changed"
     # what was paid for is one's own, as long as the data is open to one
-    assert numbers(line.both(m.GetWeights(run))[1])
+    assert numbers(line.both(m.GetWeights(run))[1]) and line.get(run).losses
     place.owner.client.polars.delete_df(table)
     assert line.ask(m.GetWeights(run)).code == "input.dataset.changed"
+    assert line.get(run).losses == () == next(r for r in line.ask(m.ListRuns()).runs if r.id == run).losses
 
 
 def test_a_fit_is_forgotten_while_it_runs(place: Place, line: FitLine) -> None:

@@ -68,6 +68,9 @@ async def test_a_fit_behind_the_walls_from_the_first_step_to_the_weights(pool: T
         assert (loaded.people, loaded.rows, loaded.step) == (200, 200, 0)
         done = await worker.steps(5, 1.0)
         assert done.step == 5 and done.finite and done.loss is not None
+        with pytest.raises(BastionError) as refused:
+            await worker.evaluate("confusion", "train", 10.0, 0.0)
+        assert refused.value.code == "train.noise"
         counted = await worker.evaluate("confusion", "train", 10.0, 20.0)
         assert sum(counted.counts) == 200 and counted.sensitivity == 1.0
         state = taken(await worker.save(checkpoint=True))
@@ -106,7 +109,7 @@ async def test_models_of_every_kind_are_trained_behind_the_walls(pool: TrainingP
             )
             await begin(worker, how, encode(exported.graph), weights, frame)
             assert (await worker.steps(2, 1.0 if private else 0.0)).finite, name
-            assert sum((await worker.evaluate("loss", "train", 5.0, 0.0)).counts) == 6 * 4096, name
+            assert sum((await worker.evaluate("loss", "train", 5.0, 3.0 if private else 0.0)).counts) == 6 * 4096, name
 
 
 async def test_what_is_refused_says_why_and_the_worker_lives_on(pool: TrainingPool) -> None:

@@ -186,7 +186,11 @@ class Running:
             await asyncio.to_thread(self._store.runs.begin, self.run.id, self.run.step)
             self.run = self._store.runs.get(self.run.id)
             self._push(last=True)
+            started = time.monotonic()
             step = await self._loaded(lease)
+            if timed_any(self.terms, self.who):  # how long rows take to be read depends on how many there are
+                taken = time.monotonic() - started
+                await asyncio.sleep(leaves_after(taken) - taken)
             if self._nobody and step < self.run.step:
                 # without anybody's rows: steps that tell nothing, and that were paid when they were done before
                 step = (await self._watched(lease.steps(self.run.step - step, self.run.sigma), lease)).step
@@ -241,7 +245,7 @@ class Running:
             stepped = await self._watched(lease.steps(count, run.sigma), lease)
             self._asked = 0
             taken = time.monotonic() - started
-            if paced:  # how long a step takes depends on how many people are in it
+            if paced:  # beside what empty places hide: a processor may take longer for some numbers
                 told = leaves_after(taken)
                 await asyncio.sleep(told - taken)
                 taken = told

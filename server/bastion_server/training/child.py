@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import polars as pl
 import torch
-from bastion_plan.errors import BastionError
+from bastion_plan.errors import BastionError, ServerError
 from bastion_plan.models.fits import FitSpec
 from bastion_plan.models.graph import Graph, Node, Ref, Tensor, decode
 
@@ -77,7 +77,12 @@ class TrainingChild(Child):
                 loss = fit.steps(count, sigma)
                 return Stepped(fit.done, loss, fit.finite()), b""
             case Evaluate(metric=metric, part=part, bound=bound, deviation=deviation):
-                counts, sensitivity = self._fit().evaluate(metric, part, bound, deviation)
+                fit = self._fit()
+                if fit.spec.private and not (math.isfinite(deviation) and deviation > 0):
+                    # INVARIANT: how long it takes to count is never told without noise, whoever asks
+                    msg = "A private fit was to be measured without noise on how many rows there are."
+                    raise ServerError(msg, code="train.noise")
+                counts, sensitivity = fit.evaluate(metric, part, bound, deviation)
                 return Evaluated(tuple(counts.tolist()), sensitivity), b""
             case Save(checkpoint=checkpoint):
                 return self._save(fds[0], checkpoint), b""
