@@ -35,7 +35,7 @@ while [ $# -gt 0 ]; do
     esac
 done
 [ -n "$out" ] || { echo "build.sh: name a folder to make" >&2; exit 2; }
-for tool in mmdebstrap sqfstar veritysetup cpio zstd depmod readelf xz git python3; do
+for tool in mmdebstrap mksquashfs veritysetup cpio zstd depmod readelf xz git python3; do
     PATH=$PATH:/sbin:/usr/sbin command -v $tool >/dev/null || {
         echo "build.sh: there is no $tool here (apt install mmdebstrap squashfs-tools cryptsetup-bin cpio zstd kmod binutils xz-utils git python3)" >&2
         exit 3
@@ -109,8 +109,8 @@ done
 ln -sfn ../lib/bastionlab/start usr/sbin/init
 FINISH
 debian "$ROOT_PACKAGES" "$work/root.tar" "$work/finish"
-sqfstar -quiet -no-progress -reproducible -all-root -no-xattrs \
-    -comp zstd -Xcompression-level 3 -b 131072 "$out/root.img" < "$work/root.tar"
+mksquashfs - "$out/root.img" -tar -quiet -no-progress -reproducible -all-root -no-xattrs \
+    -comp zstd -Xcompression-level 3 -b 131072 < "$work/root.tar"
 offset=$(( ($(stat -c %s "$out/root.img") + 4095) / 4096 * 4096 ))
 truncate -s "$offset" "$out/root.img"
 root_hash=$(veritysetup format --hash=sha256 --data-block-size=4096 --hash-block-size=4096 --salt="$SALT" --uuid="$UUID" \
@@ -165,6 +165,6 @@ printf '%s bastion.root=%s bastion.tree=%s' "$CMDLINE" "$root_hash" "$offset" > 
     sed -n 's/^\([a-z0-9_.-]*\)==\([^ ]*\) --hash=sha256:\(.*\)/\3  \1==\2/p' "$here/requirements.lock"
 } > "$out/manifest"
 (cd "$out" && sha256sum vmlinuz initrd cmdline root.img manifest > SHA256SUMS)
-{ mmdebstrap --version; sqfstar -version 2>&1 | head -n 1; veritysetup --version; cpio --version | head -n 1; zstd --version; } > "$out/tools"
+{ mmdebstrap --version; mksquashfs -version 2>&1 | head -n 1; veritysetup --version; cpio --version | head -n 1; zstd --version; } > "$out/tools"
 say "done: $out"
 cat "$out/SHA256SUMS"
