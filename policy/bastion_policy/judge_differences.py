@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 from bastion_plan.expressions import Expr
 
+from bastion_policy.audit.atoms import summed
 from bastion_policy.boundary import Guard, Statistic, Term
 from bastion_policy.facts import PrivateFacts
 from bastion_policy.flow_strict import secret
@@ -409,17 +410,17 @@ def _sums(
 
     sizes: how many there are in each place, if that is known.
     """
-    found, there = np.zeros((len(features), count)), place.astype(np.intp)
+    found = np.zeros((len(features), count))
     for row, feature in zip(found, features, strict=True):
         if feature is None:
             continue
-        some = feature[: there.size]
+        some: np.ndarray[Any, Any] = feature[: place.size]
         if some.dtype != np.bool_:
-            row[:] = np.bincount(there, some, count)
-        elif sizes is not None and some.size == there.size and some.all():
+            row[:] = summed(place, some, count)
+        elif sizes is not None and some.size == place.size and some.all():
             row[:] = sizes
         else:
-            row[:] = np.bincount(there[some], minlength=count)
+            row[:] = summed(place[some], None, count)
     return found
 
 

@@ -79,7 +79,7 @@ def test_what_sums_prove_no_row_denies(case: Case) -> None:
 
 def proves(judge: Judge, more: Any, less: Any) -> bool:
     mine, theirs = (
-        _sums([None if f is None else f[items] for f in judge.features], np.zeros(items.size), 1)
+        _sums([None if f is None else f[items] for f in judge.features], np.zeros(items.size, int), 1)
         for items in (more, less)
     )
     return bool(judge.proven(mine - theirs, np.abs(mine) + np.abs(theirs))[0])

@@ -17,6 +17,22 @@ Labels = npt.NDArray[np.int32]
 
 #: codes that are counted in a table rather than sorted: entries of the table per item
 MOST_SPREAD = 8
+#: numbers that are looked at together
+PIECE = 1 << 17
+
+
+def summed(place: npt.NDArray[Any], values: Floats | None, count: int) -> Floats:
+    """Return what comes together in each of so many places (values None: how many), piece by piece."""
+    found = np.zeros(count)
+    for some in _pieces(place.size, count):
+        found += np.bincount(place[some], None if values is None else values[some], count)
+    return found
+
+
+def _pieces(size: int, count: int) -> list[slice]:
+    """Return slices of so many numbers, each of which stays in the processor's cache; one where much is kept of each."""
+    piece = PIECE if count <= PIECE // 4 else max(size, 1)
+    return [slice(start, start + piece) for start in range(0, size, piece)]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,23 +57,29 @@ class Met:
             there = np.flatnonzero(sizes)
             if there.size == atoms:
                 return cls(there, np.zeros(atoms, np.int64), sizes, labels)
-        if atoms == 1:
-            code: npt.NDArray[Any] = place + np.int32(1)
-        else:
-            code = np.multiply(labels, width, dtype=np.int32 if pairs < 1 << 31 else np.int64)
-            np.add(code, place, out=code)
-            np.add(code, 1, out=code)
         if pairs > MOST_SPREAD * max(labels.size, 1024):
-            codes, at, counts = np.unique(code, return_inverse=True, return_counts=True)
-            codes = codes.astype(np.int64)
-            return cls(codes // width, codes % width - 1, counts, at.astype(np.int32))
-        counts = np.bincount(code, minlength=pairs)
+            long: npt.NDArray[Any] = np.multiply(labels, width, dtype=np.int64) + place + 1
+            every, found, sizes = np.unique(long, return_inverse=True, return_counts=True)
+            every = every.astype(np.int64)
+            return cls(every // width, every % width - 1, sizes, found.astype(np.int32))
+        at: npt.NDArray[Any] = np.empty(labels.size, np.int32 if pairs < 1 << 31 else np.int64)
+        counts = np.zeros(pairs, np.int64)
+        for some in _pieces(at.size, pairs):
+            code = at[some]
+            if atoms == 1:
+                np.add(place[some], 1, out=code)
+            else:
+                np.multiply(labels[some], width, out=code)
+                np.add(code, place[some], out=code)
+                np.add(code, 1, out=code)
+            counts += np.bincount(code, minlength=pairs)
         codes = np.flatnonzero(counts)
-        if codes.size == pairs:
-            return cls(codes // width, codes % width - 1, counts, code.astype(np.int32, copy=False))
-        number = np.zeros(pairs, np.int32)
-        number[codes] = np.arange(codes.size, dtype=np.int32)
-        return cls(codes // width, codes % width - 1, counts[codes], number[code])
+        if codes.size < pairs:
+            number = np.zeros(pairs, np.int32)
+            number[codes] = np.arange(codes.size, dtype=np.int32)
+            for some in _pieces(at.size, pairs):
+                at[some] = number[at[some]]
+        return cls(codes // width, codes % width - 1, counts[codes], at.astype(np.int32, copy=False))
 
     def merged(self, cell: Units) -> Met:
         """Return how atoms meet other cells, each of which is one or several of these. cell: of each pair, the other cell."""

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bastion_policy.audit import Row
-from bastion_policy.audit.atoms import MOST_SPREAD, Met
+from bastion_policy.audit.atoms import MOST_SPREAD, Met, summed
 
 Ints = npt.NDArray[np.int64]
 Items = npt.NDArray[np.int32]
@@ -90,7 +90,7 @@ class Sets:
         elif self.count == 1:
             counts = np.array([np.count_nonzero(self.place >= 0)], np.int64)
         else:
-            counts = np.bincount(self.place + np.int32(1), minlength=self.count + 1)[1:]
+            counts = summed(self.place + np.int32(1), None, self.count + 1)[1:].astype(np.int64)
         return np.where(self.kept, counts, 0)
 
     @cached_property
