@@ -150,7 +150,7 @@ class Cut:
         joined = n.Join(
             cells, n.Scan(name), how="semi", left_on=(Cast(Column(INDEX), INT64),), right_on=(Column("only"),)
         )
-        return joined, {name: {"only": [int(i) for i in only]}}
+        return joined, {name: {"only": np.asarray(only, np.int64)}}
 
     def located(
         self, carry: bool, only: Indexes | None = None, columns: Sequence[str] = (), *, rows: bool = False

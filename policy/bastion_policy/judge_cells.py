@@ -699,7 +699,7 @@ class BoundaryJudge:
         return Near(stored, judged, cells, np.array(at, np.int64), list(here))
 
     def _only(self, cut: Cut, members: Indexes) -> dict[str, Any]:
-        return {f"{cut.name}.only": {"only": [int(i) for i in members]}}
+        return {f"{cut.name}.only": {"only": np.asarray(members, np.int64)}}
 
     # -- the remainder row
 

@@ -196,4 +196,5 @@ class Snapping(MemoryBase):
 
 def _asked_by(held: Channel, plan: bytes, found: Distances) -> Flags:
     """Return the cells whose stored population a plan asked for."""
-    return np.array([p >= 0 and bool(plan) and held.plans[p] == plan for p in found.part], bool)
+    of_plan = np.array([bool(plan) and one == plan for one in held.plans] + [False], bool)
+    return np.asarray(of_plan[found.part])
