@@ -134,13 +134,15 @@ class Cert:
     spki: bytes = b""
     extensions: dict[str, bytes] = field(default_factory=dict)
     unused: bytes = b"\0"
-    after: bytes = b""  #: behind the last field of what is signed
+    after_dates: bytes = b""  #: behind what is within a field, and behind the last field of what is signed
+    after_extensions: bytes = b""
+    after: bytes = b""
     tail: bytes = b""  #: behind the signature
 
     def der(self) -> bytes:
         signed = tlv(
-            0x30, self.version, number(self.serial), self.algorithm, name(self.issuer), tlv(0x30, moment(self.start), moment(self.end)),
-            name(self.subject), self.spki or spki(self.key), tlv(0xA3, tlv(0x30, *self.extensions.values())), self.after,
+            0x30, self.version, number(self.serial), self.algorithm, name(self.issuer), tlv(0x30, moment(self.start), moment(self.end), self.after_dates),
+            name(self.subject), self.spki or spki(self.key), tlv(0xA3, tlv(0x30, *self.extensions.values()), self.after_extensions), self.after,
         )  # fmt: skip
         return tlv(
             0x30, signed, self.outer or self.algorithm, tlv(0x03, self.unused, _sign(self.signer, signed)), self.tail

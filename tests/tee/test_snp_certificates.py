@@ -10,7 +10,7 @@ from bastion_tee.snp.certificates import ALGORITHMS, Certificate, signed_by
 from bastion_tee.verdict import Refused
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
-from cryptography.hazmat.primitives.hashes import SHA384
+from cryptography.hazmat.primitives.hashes import SHA256, SHA384, SHA512
 from tee_snp import (
     ARK,
     ASK,
@@ -19,10 +19,12 @@ from tee_snp import (
     MILAN,
     PSS,
     PSS_SHORT,
+    START,
     Amd,
     Cert,
     endorse,
     extension,
+    moment,
     name,
     number,
     spki,
@@ -58,6 +60,16 @@ def test_a_certificate():
     assert not signed_by(above.rsa_key(), found.signed + b"x", found.signature)
 
 
+def test_only_48_bytes_of_salt():
+    for salt in (0, 20, 32, 47, 49, 64):
+        signature = ASK.sign(b"signed", padding.PSS(padding.MGF1(SHA384()), salt), SHA384())
+        assert not signed_by(ASK.public_key(), b"signed", signature)
+    for mask, digest in ((SHA256(), SHA384()), (SHA384(), SHA512())):
+        assert not signed_by(
+            ASK.public_key(), b"signed", ASK.sign(b"signed", padding.PSS(padding.MGF1(mask), 48), digest)
+        )
+
+
 def test_every_way_to_write_the_algorithm():
     assert {PSS, PSS_SHORT} < ALGORITHMS and len(ALGORITHMS) == 8
     for algorithm in ALGORITHMS:
@@ -80,6 +92,8 @@ FORMS = {
 }  # fmt: skip
 UNREADABLE = {
     "bytes behind it": leaf(tail=b"\x05\x00"), "bytes behind what is signed": leaf(after=b"\x05\x00"), "unused bits": leaf(unused=b"\1"),
+    "a third date": leaf(after_dates=moment(START)),
+    "bytes behind the extensions": leaf(after_extensions=b"\x05\x00"),
     "no version": leaf(version=b""), "two versions": leaf(version=tlv(0xA0, b"\x02\x01\x02" * 2)),
     "twice the same extension": leaf(extensions={"a": extension("1.2.3", b"a"), "b": extension("1.2.3", b"b")}),
     "two lines in a name": leaf(subject="SEV\nVCEK"), "a long name": leaf(subject="S" * 200),
