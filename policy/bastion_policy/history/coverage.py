@@ -54,10 +54,13 @@ def covered(lens: Lens, told: Sets) -> float:
     items = lens.roster.versions[lens.dataset, lens.version]
     if lens.roster.most == 1 and told.disjoint:
         return min(1.0, int(told.sizes.sum()) / items.size) if items.size else 0.0
-    inside = told.covered(lens.roster.size)
-    unit = lens.roster.unit[items]
-    everybody = distinct(unit).size
-    return distinct(unit[inside[items]]).size / everybody if everybody else 0.0
+    inside, people = told.covered(lens.roster.size)[items], lens.roster.people[items]
+    there = np.zeros(int(people.max(initial=-1)) + 1, bool)
+    there[people] = True
+    everybody = np.count_nonzero(there)
+    there[:] = False
+    there[people[inside]] = True
+    return np.count_nonzero(there) / everybody if everybody else 0.0
 
 
 def _narrower(channel: Channel, roster: Roster) -> list[int]:
