@@ -111,7 +111,7 @@ def test_strings_of_others_are_made_safe():
     facts = SimpleNamespace(name=evil * 3, owner=evil, policy=Policy.open())
     connection = SimpleNamespace(
         endpoint=f"tcp://{evil}:1", identity=evil, state="lost", facts={},
-        welcome=SimpleNamespace(attested=True, roles=(evil,), notices=(evil * 50,)),
+        welcome=SimpleNamespace(roles=(evil,), notices=(evil * 50,)), attestation=SimpleNamespace(sentence=evil),
         _datasets={str(n): SimpleNamespace(facts=facts) for n in range(9)},
     )  # fmt: skip
     lines = connection_lines(connection)
