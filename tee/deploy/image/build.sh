@@ -1,7 +1,7 @@
 #!/bin/bash
 # Make a guest image whose measurement anybody can work out again: kernel, initrd, command line, root disk under dm-verity.
 #
-#   tee/deploy/image/build.sh OUT [--mirror URL] [--security URL] [--keys DIR] [--wheels DIR]
+#   tee/deploy/image/build.sh OUT [--mirror URL] [--security URL] [--keys DIR] [--wheels DIR] [--commit C]
 #
 #   OUT         folder to make: vmlinuz, initrd, cmdline, root.img (squashfs, then its hash tree), manifest, SHA256SUMS
 #   --mirror    archive of Debian's packages, --security of its security updates. Default: snapshot.debian.org at the second
@@ -10,7 +10,9 @@
 #   --keys      key folder of a server (owners/NAME.pub ...): who may speak to it is a part of the measurement
 #   --wheels    folder with the files of requirements.lock; without it pip downloads them
 #
-# What runs there is the commit that is checked out, and nothing that is not committed. Two runs give the same bytes with the
+#   --commit    what runs there; default: the commit that is checked out. Nothing that is not committed is in the image
+#
+# Two runs give the same bytes with the
 # same versions of mmdebstrap, squashfs-tools, cryptsetup, cpio and zstd; `tools` in OUT names them. Needs no root where
 # mmdebstrap may make a user namespace.
 set -euo pipefail
@@ -23,13 +25,14 @@ source_tree=$(git -C "$here" rev-parse --show-toplevel)
 export SOURCE_DATE_EPOCH
 mirror=http://snapshot.debian.org/archive/debian/$STAMP
 security=http://snapshot.debian.org/archive/debian-security/$STAMP
-keys='' wheels='' out=''
+keys='' wheels='' out='' commit=HEAD
 while [ $# -gt 0 ]; do
     case $1 in
         --mirror) mirror=$2; shift 2 ;;
         --security) security=$2; shift 2 ;;
         --keys) keys=$(cd "$2" && pwd); shift 2 ;;
         --wheels) wheels=$(cd "$2" && pwd); shift 2 ;;
+        --commit) commit=$2; shift 2 ;;
         -*) echo "build.sh: $1 is no option of it (see the top of the file)" >&2; exit 2 ;;
         *) out=$1; shift ;;
     esac
@@ -80,7 +83,7 @@ overlay=$work/overlay
 packages=$overlay/usr/lib/python3/dist-packages
 mkdir -p "$packages" "$overlay"/{proc,sys,dev,run,tmp,root,var/lib/bastionlab,etc/bastionlab/keys,usr/lib/bastionlab}
 python3 "$here/unpack.py" "$here/requirements.lock" "$wheels" "$packages"
-git -C "$source_tree" archive --format=tar HEAD \
+git -C "$source_tree" archive --format=tar "$commit" \
     plan/bastion_plan policy/bastion_policy wire/bastion_wire tee/bastion_tee server/bastion_server \
     | tar -C "$packages" --strip-components=1 -xf -
 install -m 755 "$here/start" "$here/dhcp" "$overlay/usr/lib/bastionlab/"
@@ -159,7 +162,7 @@ find "$initrd" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
 # ---- what is measured with them -------------------------------------------------------------------------------------------
 printf '%s bastion.root=%s bastion.tree=%s' "$CMDLINE" "$root_hash" "$offset" > "$out/cmdline"
 {
-    echo "commit $(git -C "$source_tree" rev-parse HEAD)"
+    echo "commit $(git -C "$source_tree" rev-parse "$commit^{commit}")"
     echo "kernel $version"
     sort -u -k 2 "$work/packages"
     sed -n 's/^\([a-z0-9_.-]*\)==\([^ ]*\) --hash=sha256:\(.*\)/\3  \1==\2/p' "$here/requirements.lock"
