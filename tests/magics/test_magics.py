@@ -14,7 +14,7 @@ from nbclient import NotebookClient
 
 from bastion import Connection, Identity
 from bastion.client.endpoints import write_profile
-from bastion.policy import Policy
+from bastion.policy import Policy, measure, quasi
 
 TITANIC = Path(__file__).parents[2] / "notebooks" / "data" / "titanic.csv"
 RATES = 'titanic = dataset("titanic")\ntitanic.group_by("Pclass").agg(pl.col("Survived").mean()).sort("Pclass")'
@@ -40,11 +40,11 @@ def owner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connection]:
             os.environ[name] = value
 
 
-def run(*cells: str) -> list[list[dict]]:
-    """Run cells in an IPython kernel; return their outputs."""
+def run(*cells: str, timeout: float = 60) -> list[list[dict]]:
+    """Run cells in an IPython kernel, each within some seconds; return their outputs."""
     book = nbformat.v4.new_notebook()
     book.cells = [nbformat.v4.new_code_cell(c) for c in ("%load_ext bastion_magics", "%bastion connect", *cells)]
-    NotebookClient(book, kernel_name="python3", allow_errors=True, timeout=60).execute()
+    NotebookClient(book, kernel_name="python3", allow_errors=True, timeout=timeout).execute()
     assert not any(o.output_type == "error" for c in book.cells[:2] for o in c.outputs), book.cells[1].outputs
     return [list(c.outputs) for c in book.cells[2:]]
 
@@ -247,3 +247,24 @@ def test_the_owners_panel_in_a_cell(owner, tmp_path, monkeypatch):
     (outputs,) = run("%%bastion\nowner_panel()")
     assert "Owner's panel of olga" in shown(outputs)
     assert any("application/vnd.jupyter.widget-view+json" in o.get("data", {}) for o in outputs)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_model_is_trained_in_cells_of_magics(owner):
+    roles = {"PassengerId": "identifier", "Pclass": quasi(1, 2, 3), "Fare": measure(0, 600), "Survived": "sensitive"}
+    policy = Policy.private(epsilon=8, delta=1e-5, unit="PassengerId", roles=roles)
+    owner.client.polars.send_df(pl.read_csv(TITANIC).select(list(roles)), policy, name="crossing")
+    fit, test, model, runs, wrong, python = run(
+        "%%bastion\nds = dataset('crossing').to_dataset(inputs=['Pclass', 'Fare'], label='Survived').scale_by_bounds().split(test=0.2, seed=1)\n"
+        "learner = RemoteLearner(nn.Linear(2, 2), ds.train, optimizer=optim.Adam(lr=0.1), max_batch_size=200, seed=1)\n"
+        "learner.fit(nb_epochs=2, eps=2.0, people=700)",
+        "%%bastion\nlearner.test(ds.test, eps=1.0)", "%%bastion\nlearner.get_model()", "%bastion runs",
+        "%%bastion\nRemoteLearner(nn.Linear(2, 0), ds)", "'torch' in __import__('sys').modules", timeout=300,
+    )  # fmt: skip
+    assert ": done, " in shown(fit) and "epsilon 2 of 2" in shown(fit)
+    assert shown(test).startswith("accuracy 0.")
+    assert "differential privacy of a person" in shown(model)
+    assert "crossing" in shown(runs) and "adam, lr 0.1" in shown(runs)
+    assert "out_features" in "\n".join(error(wrong))
+    assert shown(python) == "True"  # a model is made here, from the layers of the cell
