@@ -60,9 +60,7 @@ class _Reader:
             return _SIMPLE[number]
         if kind not in (4, 5) or depth == MAX_DEPTH:
             raise Malformed
-        # each takes a byte at least: no number of them makes us wait or fills memory
-        if number > len(self.data) - self.at:
-            raise Malformed
+        # each takes a byte at least, so that a number of them beyond all measure soon comes to the end
         if kind == 4:
             return [self.value(depth + 1) for _ in range(number)]
         return self.table(number, depth)

@@ -54,6 +54,8 @@ def test_a_changed_byte_is_another_value_or_none(value: Any, place: int, change:
         "1a0000ffff",
         "1b00000000ffffffff",
         "1c", "1f", "5f4101ff", "9f01ff", "bf0102ff", "ff",  # reserved, and without a length
+        "1c" + "ff" * 16, "1d" + "ff" * 32, "1f" + "ff" * 128, "5f" + "ff" * 128,  # heads longer than any
+        "c0", "e0",  # a tag and a simple value with nothing behind
         "a201010102",  # a key twice
         "a2616101616102",
         "a1f501", "a1f601", "a1410101", "a1810101",  # keys of other kinds
@@ -76,6 +78,12 @@ def test_the_tag_that_may_be_there() -> None:
     for data in (b"\xd2\xd2\x01", b"\xd1\x01", b"\xd2"):
         with pytest.raises(Malformed):
             read(data, SIGN1)
+
+
+def test_lists_as_long_as_simple_values_are_numbered() -> None:
+    for size in (20, 21, 22, 23, 24, 255, 256, 70000):
+        for value in ([0] * size, dict.fromkeys(range(size)), b"x" * size, "x" * size):
+            assert read(cbor2.dumps(value)) == value
 
 
 def test_depth_that_has_room() -> None:

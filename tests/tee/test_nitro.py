@@ -361,8 +361,9 @@ def test_flipped_bits_of_a_real_document() -> None:
 @needs_vectors
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_every_flipped_bit_of_a_real_document() -> None:
-    flips(real(), list(range(8 * len(real()))), now=WHEN, roots=PINNED)
+def test_a_flipped_bit_of_every_byte_of_a_real_document() -> None:
+    draw = random.Random(10)
+    flips(real(), [8 * place + draw.randrange(8) for place in range(len(real()))], now=WHEN, roots=PINNED)
 
 
 @needs_vectors
