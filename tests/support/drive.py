@@ -12,7 +12,7 @@ from bastion_plan.bind import bind
 from bastion_plan.nodes import Node, scans
 from bastion_policy.facts import ColumnFacts, ColumnMeasures, DatasetFacts, PrivateFacts
 from bastion_policy.flow import static_verdict
-from bastion_policy.history import History, Lens, Past, Roster, numbering_plan
+from bastion_policy.history import Columns, History, Lens, Past, Roster, numbering_plan
 from bastion_policy.history.numbering import marks
 from bastion_policy.judge import approved_plan, judge, witness
 from bastion_policy.lineage import OWN
@@ -52,6 +52,7 @@ class World:
         self.private: dict[str, PrivateFacts] = {}
         self.rosters: dict[str, Roster] = {}
         self.pasts: dict[tuple[str, str], Past] = {}
+        self.columns = Columns(1 << 26)
 
     def add(
         self,
@@ -67,6 +68,7 @@ class World:
             ColumnFacts(c, from_polars(d), given.get(c) or infer(frame[c])) for c, d in frame.schema.items()
         )
         self.frames[name] = frame
+        self.columns.forget(name)
         self.facts[name] = DatasetFacts(name, name, 1, columns, policy, unit=unit, unit_domain=name)
         most = 1 if unit is None or not frame.height else int(frame.group_by(unit).len()["len"].max())
         units = frame.height if unit is None else frame[unit].n_unique()
@@ -104,7 +106,7 @@ class World:
             domains[name] = domain
             pasts[domain] = self.pasts.get((domain, audience), Past())
             lenses[name] = Lens(self.rosters[domain], name, self.facts[name].version)
-        return History(lenses, domains, pasts, secrets.token_bytes)
+        return History(lenses, domains, pasts, secrets.token_bytes, columns=self.columns)
 
     def keep(self, requester: str, history: History) -> None:
         """Remember what a release added."""
