@@ -369,6 +369,7 @@ def test_flags_of_the_platform() -> None:
     assert codes(quote, collateral) == ["tee.dcap.dynamic-platform"]
     assert codes(quote, collateral, smt=False) == ["tee.dcap.dynamic-platform", "tee.dcap.smt"]
     assert codes(quote, collateral, dynamic_platform=True, smt=False) == ["tee.dcap.smt"]
+    assert codes(WORLD.quote(), WORLD.collateral(), smt=False) == []
     claims, failures = ask(quote, collateral, dynamic_platform=True)
     assert failures == [] and claims.flags["dynamic_platform"] is claims.flags["smt"] is True
 
