@@ -38,6 +38,13 @@ class Answer:
         return self.table
 
 
+class Held(Columns):
+    """Columns of a world, none of which its copies share."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Held:
+        return Held(self._capacity)
+
+
 class World:
     """Some datasets with their policies.
 
@@ -52,7 +59,7 @@ class World:
         self.private: dict[str, PrivateFacts] = {}
         self.rosters: dict[str, Roster] = {}
         self.pasts: dict[tuple[str, str], Past] = {}
-        self.columns = Columns(1 << 26)
+        self.columns = Held(1 << 26)
 
     def add(
         self,
