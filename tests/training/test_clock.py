@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from bastion_plan.errors import BastionError
 from bastion_policy.private import padding
 from bastion_policy.private.subsampled import MOST_SIGMA
-from bastion_server.training import noise
+from bastion_server.training import clipping, noise
 from bastion_server.training.clipping import Clipped
 from bastion_server.training.loop import Fit
 from fitting import GB, KEY, fit, mlp, opened, sent, spec, table
@@ -133,6 +133,22 @@ def test_in_a_pass_as_much_is_read_and_run_whoever_is_there(rows: int, monkeypat
             assert there.any(1).tolist() == [False, True, False]
             assert not inputs[0][~there].any() and not labels[~there].any()
             assert inputs[0][there].any() and labels[there].all()
+
+
+def test_as_much_is_done_where_somebody_s_gradient_is_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    done, kept = list[tuple[bool, tuple[int, ...]]](), clipping._kept
+    monkeypatch.setattr(
+        clipping, "_kept", lambda each, fine: (done.append((fine is None, tuple(each.shape))), kept(each, fine))[1]
+    )
+    made = fit(table(60), spec(rate=1.0, expected=60.0))
+    found = []
+    for value in (0.5, float("nan")):
+        assert made.rows.kept is not None
+        made.rows.kept[0][0][7] = value
+        done.clear()
+        made.summed(np.arange(60))
+        found.append(list(done))
+    assert found[0] == found[1] and found[0]
 
 
 def test_whether_rows_are_kept_follows_from_public_numbers() -> None:

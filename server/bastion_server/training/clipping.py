@@ -197,8 +197,8 @@ class Clipper:
             factor = torch.minimum(factor, margin / off.clamp(min=1e-300))
         # INVARIANT: who is not there, or is no number, adds nothing: 0 times what they give, or 0 in its place
         factor = torch.where(fine & there, factor, torch.zeros_like(factor))
-        mask = None if bool(fine.all()) else fine
-        sums = [part.weighted(factor, mask) for part in parts]
+        # INVARIANT: whether anybody overflows decides nothing of what is done, or the clock would tell
+        sums = [part.weighted(factor, fine) for part in parts]
         error = float(torch.where(fine, factor * off, torch.zeros_like(off)).sum())
         left_out, clipped = int((~fine & there).sum()), int((fine & there & (norms > bound)).sum())
         return Clipped(sums, error, left_out, clipped, losses)
@@ -206,7 +206,7 @@ class Clipper:
 
 def _kept(each: Tensor, fine: Tensor | None) -> Tensor:
     """Return people's numbers, 0 for those that are no numbers. fine: who has numbers; None: all."""
-    return each if fine is None else torch.where(_like(fine, each), each, torch.zeros_like(each))
+    return each if fine is None else each.masked_fill_(_like(~fine, each), 0)
 
 
 def _like(flags: Tensor, tensor: Tensor) -> Tensor:
