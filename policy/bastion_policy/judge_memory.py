@@ -9,7 +9,8 @@ from typing import Any, Self
 
 import numpy as np
 from bastion_plan import nodes as n
-from bastion_plan.expressions import AnyExpr, Column, Expr
+from bastion_plan.dtypes import UINT8, UINT16, UINT32
+from bastion_plan.expressions import Alias, AnyExpr, Cast, Column, Expr
 from bastion_plan.nodes import AnyNode
 
 from bastion_policy.audit import AuditRules
@@ -151,8 +152,10 @@ class MemoryBase:
         """
         found: list[Sets] = []
         plan, tables = m.cut.located(False, rows=True)
+        # as narrow as they fit: there are as many as rows
+        index = Cast(Column(INDEX), UINT8 if m.size <= 1 << 8 else UINT16 if m.size <= 1 << 16 else UINT32)
         for o in self.occurrences:
-            listed: AnyNode = n.Select(plan, (Column(INDEX), Column(o.row)))
+            listed: AnyNode = n.Select(plan, (Alias(index, INDEX), Column(o.row)))
             for _ in range(m.cut.nested.get(o.index, 0)):
                 listed = n.Explode(listed, (Column(o.row),))
             there = n.Filter(listed, call("is_not_null", Column(o.row)))
