@@ -4,8 +4,8 @@ Whether a fit runs must not depend on whom its plan chooses: "more than so many 
 So what is looked at is how large its *tables* are, how many columns its plan makes on the way, and how much is computed for a row; and
 what may be too much is refused before anything is read or paid, however few rows its filters leave.
 
-How large a table is comes in steps of two, and where the steps lie is a secret of the table (`part`), the same for as long as it lives, its
-corrections included. A refusal tells whether a number lies above one such step. Where they lie nobody knows, so that one person decides it
+How large a table is comes in steps of the root of two, and where the steps lie is a secret of the table (`part`), the same for as long as it
+lives, its corrections included. A refusal tells whether a number lies above one such step. Where they lie nobody knows, so that one person decides it
 happens once in as many tables as that person is a part of one; for steps at powers of two whoever knows a table but for one person
 would need no luck. Noise that is paid would do no better here: the figure is asked for by anybody, for nothing.
 
@@ -71,12 +71,11 @@ class Needs:
 
 
 def rung(number: int, part: float) -> int:
-    """Return a power of two that is not below a number, and less than four times it.
+    """Return the step above a number: not below it, and less than twice it but for rounding up.
 
     part: from 0 to below 1, a secret of the table: where the steps lie.
     """
-    found = 1 << max(0, math.ceil(math.log2(max(1, number)) + part))
-    return found if found >= number else 2 * found
+    return max(number, math.ceil(2 ** (math.ceil(2 * math.log2(max(1, number)) + part) / 2)))
 
 
 def together(tables: Iterable[Size], max_rows: int) -> Size:
