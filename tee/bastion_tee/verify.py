@@ -61,21 +61,21 @@ def _platform(
 ) -> tuple[Claims, list[Failure]]:
     match evidence.platform:
         case "sev-snp":
-            from bastion_tee import snp
+            from bastion_tee.snp import check as check_snp
 
-            return snp.check(evidence, asked, now, collateral, roots)
+            return check_snp(evidence, asked, now, collateral, roots)
         case "tdx" | "sgx":
-            from bastion_tee import dcap
+            from bastion_tee.dcap import check as check_dcap
 
-            return dcap.check(evidence, asked, now, collateral, roots)
+            return check_dcap(evidence, asked, now, collateral, roots)
         case "nitro":
-            from bastion_tee import nitro
+            from bastion_tee.nitro import check as check_nitro
 
-            return nitro.check(evidence, asked, now, collateral, roots)
+            return check_nitro(evidence, asked, now, collateral, roots)
         case "simulated":
-            from bastion_tee import simulated
+            from bastion_tee.simulated import check as check_simulated
 
-            return simulated.check(evidence, now, roots)
+            return check_simulated(evidence, now, roots)
     raise Refused("tee.evidence.platform")
 
 
