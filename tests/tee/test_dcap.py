@@ -165,6 +165,7 @@ WRONG: dict[str, tuple[Callable[[], bytes], Callable[[], bytes], str]] = {
         WORLD.quote, lambda: WORLD.collateral(tcb_info_issuer_chain="-----BEGIN x" * 2), "tee.dcap.collateral"),
     "no chain at all": (lambda: WORLD.quote(certification=3), WORLD.collateral, "tee.dcap.collateral"),
     "a date without a zone": (WORLD.quote, lambda: identity(issueDate=NO_END), "tee.dcap.collateral"),
+    "an end without a zone": (WORLD.quote, lambda: identity(nextUpdate=rfc(END)[:-1]), "tee.dcap.collateral"),
     "of another kind": (WORLD.quote, lambda: WORLD.collateral("SGX"), "tee.dcap.collateral"),
     "TCB info of another kind": (
         WORLD.quote, lambda: WORLD.collateral(tcb_info=WORLD.tcb_info("SGX")), "tee.dcap.collateral"),
@@ -239,6 +240,12 @@ WRONG: dict[str, tuple[Callable[[], bytes], Callable[[], bytes], str]] = {
 def test_what_is_wrong_has_its_code(name: str) -> None:
     quote, collateral, code = WRONG[name]
     assert codes(quote(), collateral(), status=("UpToDate", "OutOfDate"), dynamic_platform=True, debug=True) == [code]
+
+
+def test_that_collateral_is_missing_is_told() -> None:
+    with pytest.raises(Refused) as caught:
+        ask(WORLD.quote(), b"")
+    assert caught.value.failure.detail == "missing"
 
 
 def test_a_debug_enclave_is_refused_whatever_a_policy_says() -> None:
