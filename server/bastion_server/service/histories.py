@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
-import numpy.ma  # noqa: F401 - np.unique would import it, while the first question waits
+import numpy.ma  # np.unique would import it, while the first question waits
 from bastion_plan.nodes import Node
 from bastion_policy.facts import DatasetFacts
 from bastion_policy.history import Columns, History, Lens, Past, Roster, numbering_plan
