@@ -443,8 +443,9 @@ def _known(
         mine = np.array([cell for one, cell in cells if one is part], np.int64)
         if known is None or not mine.size:
             continue
-        if part.sets.disjoint:
-            known = known.knowing_cells(part.sets.crossed(known.atoms.labels, known.atoms.sizes.size), mine)
+        place, labels = part.sets.place, known.atoms.labels
+        if place is not None and place.size <= labels.size:
+            known = known.knowing_cells(part.sets.crossed(labels, known.atoms.sizes.size), mine)
         else:
             known = known.knowing(part.sets.rows(mine))
     return known if known is None or every is None else known.knowing([Row(np.flatnonzero(every))])
