@@ -52,7 +52,7 @@ def check(
     body = "sgx" if hasattr(parsed.report, "mr_enclave") else "tdx"
     if (_TEE.get(parsed.header.tee_type), body) != (evidence.platform, evidence.platform):
         raise Refused("tee.dcap.kind", body)
-    _no_more(parsed, quote)
+    _check_whole(parsed, quote)
     # it is not known yet who says so, but none that says so could pass
     if _debug(evidence.platform, parsed.report):
         raise Refused("tee.policy.debug")
@@ -120,11 +120,23 @@ def _debug(kind: str, report: Any) -> bool:
     return bool(report.td_attributes[0] & 0x01 if kind == "tdx" else report.attributes[0] & 0x02)
 
 
-def _no_more(parsed: Any, quote: bytes) -> None:
-    """Refuse bytes after the quote: platforms fill up with zeros, and nothing else has a place there."""
-    signed = 48 + (6 if parsed.header.version == 5 else 0) + _BODY[type(parsed.report).__name__]
-    rest = quote[signed + 4 + int.from_bytes(quote[signed : signed + 4], "little") :]
-    if rest.count(0) != len(rest):
+def _check_whole(parsed: Any, quote: bytes) -> None:
+    """Refuse what is neither signed nor looked at by `dcap_qvl`: another kind of frame, and bytes after the certificates.
+
+    Platforms fill quotes up with zeros, and nothing else has a place there.
+    """
+    version = parsed.header.version
+    signed = 48 + (6 if version == 5 else 0) + _BODY[type(parsed.report).__name__]
+    # a length, a signature and its key; from version 4 on the enclave's report and what follows come in a frame of kind 6
+    at = signed + 4 + 128
+    if version != 3:
+        if quote[at : at + 2] != b"\x06\x00":
+            raise Refused("tee.dcap.quote", "another kind of certification")
+        at += 6
+    at += 384 + 64
+    at += 2 + int.from_bytes(quote[at : at + 2], "little")
+    at += 6 + int.from_bytes(quote[at + 2 : at + 6], "little")
+    if quote.count(0, at) != len(quote[at:]):
         raise Refused("tee.dcap.quote", "bytes after the end")
 
 

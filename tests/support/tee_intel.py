@@ -283,6 +283,8 @@ class Intel:
         auth: bytes = b"\x77" * 32,
         chain: str | None = None,
         certification: int = 5,
+        frame: int = 6,
+        inside: bytes = b"",
         wrong: str = "",
         **report: Any,
     ) -> bytes:
@@ -295,6 +297,7 @@ class Intel:
             tail: what follows the 584 bytes in later reports: TEE_TCB_SVN2 and MRSERVICETD, and so on.
             qe: arguments of `enclave` for the quoting enclave.
             auth: the enclave's own data. chain: PEM of the certificates. certification: how they come (5: as PEM).
+            frame: kind of what holds the enclave's report from version 4 on. inside: bytes after the certificates.
             wrong: a signature to make wrong: "quote", "qe", or a hash: "attestation".
         """
         version = version or (4 if kind == "tdx" else 3)
@@ -310,9 +313,9 @@ class Intel:
         qe_signature = raw(self.key("pck" if wrong != "qe" else "other"), report_of_qe)
         pem = (chain if chain is not None else self.chain("pck", "ca", "root")).encode() + b"\x00"
         certified = report_of_qe + qe_signature + struct.pack("<H", len(auth)) + auth
-        certified += struct.pack("<HI", certification, len(pem)) + pem
+        certified += struct.pack("<HI", certification, len(pem)) + pem + inside
         if version != 3:
-            certified = struct.pack("<HI", 6, len(certified)) + certified
+            certified = struct.pack("<HI", frame, len(certified)) + certified
         signature = raw(attestation if wrong != "quote" else self.key("other"), signed)
         data = signature + point(attestation) + certified
         return signed + struct.pack("<I", len(data)) + data

@@ -21,6 +21,8 @@ from bastion_tee.policy import AttestationPolicy, PlatformPolicy
 from bastion_tee.roots import Collateral, Roots
 from bastion_tee.verdict import Claims, Failure, Refused
 from bastion_tee.verify import verify
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given
 from hypothesis import strategies as st
 from tee_intel import CPU_SVN, END, NOW, START, Intel, enclave, rfc, td
@@ -133,6 +135,14 @@ def modules(**other: Any) -> list[dict[str, Any]]:
     return [WORLD.tcb_info()["tdxModuleIdentities"][0] | other]
 
 
+def other_algorithm() -> str:
+    """The platform's certificate with SHA-384 in its outer algorithm."""
+    der = WORLD.certificates["pck"].public_bytes(Encoding.DER)
+    inner, _, outer = der.rpartition(bytes.fromhex("2a8648ce3d040302"))
+    changed = x509.load_der_x509_certificate(inner + bytes.fromhex("2a8648ce3d040303") + outer)
+    return changed.public_bytes(Encoding.PEM).decode()
+
+
 REVOKED = {name: Intel(revoked=(name,)) for name in ("ca", "pck", "tcb")}
 STRANGER = Intel(tag="stranger ")
 ATTRIBUTES = 1 << 28  # SEPT_VE_DISABLE alone
@@ -144,6 +154,10 @@ WRONG: dict[str, tuple[Callable[[], bytes], Callable[[], bytes], str]] = {
     "cut": (lambda: WORLD.quote()[:-500], WORLD.collateral, "tee.dcap.quote"),
     "huge": (lambda: WORLD.quote() + bytes(1 << 16), WORLD.collateral, "tee.dcap.quote"),
     "more after the end": (lambda: WORLD.quote() + b"\0\0x", WORLD.collateral, "tee.dcap.quote"),
+    "more within the frame": (lambda: WORLD.quote(inside=b"\0x"), WORLD.collateral, "tee.dcap.quote"),
+    "another frame": (lambda: WORLD.quote(frame=7), WORLD.collateral, "tee.dcap.quote"),
+    "a certificate whose two algorithms differ": (
+        lambda: WORLD.quote(chain=other_algorithm() + WORLD.chain("ca", "root")), WORLD.collateral, "tee.dcap.quote"),
     "version 6": (lambda: WORLD.quote(version=6), WORLD.collateral, "tee.dcap.quote"),
     "P-384": (lambda: WORLD.quote(key_type=3), WORLD.collateral, "tee.dcap.quote"),
     "own data of another length": (lambda: WORLD.quote(auth=b"x"), WORLD.collateral, "tee.dcap.quote"),
@@ -246,6 +260,12 @@ def test_that_collateral_is_missing_is_told() -> None:
     with pytest.raises(Refused) as caught:
         ask(WORLD.quote(), b"")
     assert caught.value.failure.detail == "missing"
+
+
+def test_zeros_that_fill_a_quote_up() -> None:
+    for kind in ("tdx", "sgx"):
+        quote = WORLD.quote(kind, inside=bytes(99)) + bytes(999)
+        assert codes(quote, WORLD.collateral(kind.upper()), kind) == []
 
 
 def test_a_debug_enclave_is_refused_whatever_a_policy_says() -> None:
