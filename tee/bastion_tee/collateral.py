@@ -114,7 +114,8 @@ class Cache:
         try:
             answer = fetch(url)
         except OSError as error:
-            raise _error("fetch", f"It could not be fetched ({type(error).__name__}).", url) from None
+            what = f"status {error.code}" if isinstance(error, urllib.error.HTTPError) else type(error).__name__
+            raise _error("fetch", f"It could not be fetched ({what}).", url) from None
         answer = Answer(answer.body, {name: answer.headers[name] for name in kind.headers if name in answer.headers})
         if not _holds(answer, kind, now):
             raise _error("answer", "Something else came than what was asked for, or it is over its time.", url)

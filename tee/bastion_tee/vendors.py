@@ -49,6 +49,29 @@ CHAIN = Kind(30 * DAY, _of_amd(_certificates_end))
 AMD_CRL = Kind(DAY, _of_amd(lambda body: RevocationList.read(body).next_update))
 
 
+def collateral_of(cache: Cache, evidence: Evidence, now: float) -> Collateral:
+    """Return what a client needs beside evidence of any platform, from the cache or its vendor; Nitro needs nothing.
+
+    Args:
+        cache: where it is looked for first. evidence: as a server shows it; nothing of it is checked here. now: seconds since 1970.
+
+    Raises:
+        AttestationError: tee.collateral.*
+    """
+    match evidence.platform:
+        case "sev-snp":
+            return amd(cache, evidence, now)
+        case "tdx" | "sgx":
+            from bastion_tee import dcap
+
+            try:
+                fmspc, authority = dcap.origin(evidence)
+            except Refused as refused:
+                raise _unasked(refused.failure.sentence) from None
+            return intel(cache, evidence.platform, fmspc, authority, now)
+    return Collateral()
+
+
 def amd(cache: Cache, evidence: Evidence, now: float) -> Collateral:
     """Return what a client needs beside evidence of SEV-SNP: VCEK (if it is not with the evidence), authorities, revocation list.
 

@@ -74,6 +74,8 @@ def test_a_server_that_fails(cache, vendor):
     """What still holds is as good as before; what does not is not used."""
     cache.get(URL, KIND, NOW)
     vendor.put(URL, b"", status=503)
+    with pytest.raises(AttestationError, match="status 503"):
+        cache.get(URL, KIND, NOW + 1001)
     assert cache.get(URL, KIND, NOW + 500).body == BODY
     assert code(cache, NOW + 1001) == "tee.collateral.fetch"
     assert code(cache, url="https://vendor.example.com/b") == "tee.collateral.fetch"

@@ -10,10 +10,12 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+import tee_intel
 from bastion_plan.errors import AttestationError
 from bastion_tee import AttestationPolicy, Evidence, vendors
 from bastion_tee.collateral import Answer, Cache
 from bastion_tee.policy import PlatformPolicy
+from bastion_tee.roots import Collateral
 from bastion_tee.snp.report import Report
 from bastion_tee.verify import verify
 from cryptography import x509
@@ -250,3 +252,19 @@ def test_a_list_without_an_end():
     """A list of Intel's must say when the next one comes."""
     signed = tlv(0x30, number(1), PSS, name("tests"), moment(START))
     assert vendors.ROOT_CRL.ends(Answer(tlv(0x30, signed, PSS, tlv(0x03, b"\0abc")))) == 0.0
+
+
+# every platform
+
+
+def test_collateral_of_every_platform(cache, vendor):
+    amd = ALL[0]
+    shown = publish(vendor, amd)
+    assert vendors.collateral_of(cache, shown, NOW) == vendors.amd(cache, shown, NOW)
+    publish_intel(vendor)
+    vendor.put(intel_urls()[2].replace("platform", "processor"), CRL)
+    quote = tee_intel.Intel().quote("tdx", report_data=bytes(64))
+    found = vendors.collateral_of(cache, Evidence("tdx", quote), NOW)
+    assert found == vendors.intel(cache, "tdx", tee_intel.FMSPC.hex(), "processor", NOW)
+    assert vendors.collateral_of(cache, Evidence("nitro", b"any"), NOW) == Collateral()
+    assert code(vendors.collateral_of, cache, Evidence("sgx", b"short"), NOW) == "tee.collateral.unnamed"
