@@ -64,10 +64,25 @@ def _summed(given: Given) -> DType:
 
 
 def _averaged(given: Given) -> DType:
-    return FLOAT32 if all(t.kind == "Float32" for t in given.dtypes) else FLOAT64
+    """Polars adds the columns in halves, so two booleans beside each other are a count before a float meets them."""
+    known = [*given.values, *[None] * len(given.dtypes)]
+
+    def added(first: int, last: int) -> DType:
+        if last - first == 1:
+            return settle(given.dtypes[first], known[first])
+        middle = first + (last - first) // 2
+        left, right = added(first, middle), added(middle, last)
+        return UINT32 if left.kind == right.kind == "Boolean" else supertype(left, right)
+
+    found = added(0, len(given.dtypes))
+    return found if found.kind in ("Float16", "Float32") else FLOAT64
 
 
 def _largest(given: Given) -> DType:
+    words = next((t for t in given.dtypes if t.kind == "String"), None)
+    named = next((t for t in given.dtypes if t.kind in ("Enum", "Categorical")), None)
+    if words is not None and named is not None:  # which order is meant, Polars asks as well
+        raise mismatch(words, named)
     return settle(supertype_of_all(given))
 
 
