@@ -53,10 +53,7 @@ work=$(mktemp -d)
 trap 'chmod -R u+rwX "$work" 2>/dev/null; rm -rf "$work"' EXIT
 
 say() { echo "· $*" >&2; }
-# a tree of files as a tar whose bytes depend on names, modes and contents alone
-pack() { tar --sort=name --mtime="@$SOURCE_DATE_EPOCH" --owner=0 --group=0 --numeric-owner --format=posix \
-    --pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime -C "$1" -cf - .; }
-# packages and what they need, unpacked into a tar: no code of theirs runs while the image is made. debian PACKAGES TAR [SCRIPT]
+# debian PACKAGES FOLDER: packages and what they need, unpacked. No code of theirs runs while the image is made
 debian() {
     cat > "$work/list" <<'LIST'
 set -eu
@@ -65,8 +62,10 @@ sha256sum *.deb >> "$2"
 LIST
     mmdebstrap --quiet --variant=extract --include="$1" --aptopt='Acquire::Check-Valid-Until "false"' \
         --aptopt='APT::Install-Recommends "false"' --extract-hook="sh $work/list \"\$1\" $work/packages" \
-        ${3:+--extract-hook="sh $3 \"\$1\""} "$SUITE" "$2" \
-        "deb $mirror $SUITE main" "deb $security $SUITE-security main"
+        "$SUITE" "$2.tar" "deb $mirror $SUITE main" "deb $security $SUITE-security main"
+    mkdir "$2"
+    tar -C "$2" --no-same-owner --same-permissions --exclude='./dev/*' -xf "$2.tar"
+    rm "$2.tar"
 }
 
 # ---- what the server needs of Python, and the server ---------------------------------------------------------------------
@@ -79,41 +78,37 @@ if [ -z "$wheels" ]; then
         --implementation cp --python-version "$PYTHON" --abi "cp${PYTHON/./}" --abi abi3 --abi none $platforms \
         -r "$here/requirements.lock"
 fi
-overlay=$work/overlay
-packages=$overlay/usr/lib/python3/dist-packages
-mkdir -p "$packages" "$overlay"/{proc,sys,dev,run,tmp,root,var/lib/bastionlab,etc/bastionlab/keys,usr/lib/bastionlab}
+packages=$work/dist-packages
+mkdir "$packages"
 python3 "$here/unpack.py" "$here/requirements.lock" "$wheels" "$packages"
 git -C "$source_tree" archive --format=tar "$commit" \
     plan/bastion_plan policy/bastion_policy wire/bastion_wire tee/bastion_tee server/bastion_server \
     | tar -C "$packages" --strip-components=1 -xf -
-install -m 755 "$here/start" "$here/dhcp" "$overlay/usr/lib/bastionlab/"
-[ -z "$keys" ] || cp -r --no-preserve=all "$keys/." "$overlay/etc/bastionlab/keys/"
-printf 'root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/bin/false\n' > "$overlay/etc/passwd"
-printf 'root:x:0:\nnogroup:x:65534:\n' > "$overlay/etc/group"
-echo bastionlab > "$overlay/etc/hostname"
-echo '127.0.0.1 localhost bastionlab' > "$overlay/etc/hosts"
-pack "$overlay" > "$work/overlay.tar"
 
 # ---- the root disk --------------------------------------------------------------------------------------------------------
 say "the root disk: Debian's $ROOT_PACKAGES"
-cat > "$work/finish" <<FINISH
-set -eu
-cd "\$1"
-tar -xf "$work/overlay.tar"
-FINISH
-cat >> "$work/finish" <<'FINISH'
-# what says where and when the image was made, and what only package managers and readers need
-rm -rf usr/share/doc usr/share/man usr/share/info usr/share/locale usr/share/lintian usr/share/bug var/cache var/log
-rm -rf var/lib/apt var/lib/dpkg/lock* var/lib/dpkg/*-old var/lib/dpkg/triggers etc/apt etc/machine-id etc/resolv.conf etc/.pwd.lock
-find . -xdev -name __pycache__ -prune -exec rm -rf {} +
-for applet in sh mount umount mkdir cp chmod cat ip udhcpc poweroff sleep env hostname ls; do
-    [ -e "usr/bin/$applet" ] || ln -s busybox "usr/bin/$applet"
-done
-ln -sfn ../lib/bastionlab/start usr/sbin/init
-FINISH
-debian "$ROOT_PACKAGES" "$work/root.tar" "$work/finish"
-mksquashfs - "$out/root.img" -tar -quiet -no-progress -reproducible -all-root -no-xattrs \
-    -comp zstd -Xcompression-level 3 -b 131072 < "$work/root.tar"
+root=$work/root
+debian "$ROOT_PACKAGES" "$root"
+(
+    cd "$root"
+    # what says where and when the image was made, and what only package managers and readers need
+    rm -rf usr/share/{doc,man,info,locale,lintian,bug} var/cache var/log var/lib/apt var/lib/dpkg etc/apt
+    rm -rf etc/machine-id etc/resolv.conf etc/.pwd.lock
+    find . -name __pycache__ -prune -exec rm -rf {} +
+    for applet in sh mount umount mkdir cp chmod cat ip udhcpc poweroff sleep env hostname ls; do
+        [ -e "usr/bin/$applet" ] || ln -s busybox "usr/bin/$applet"
+    done
+    mkdir -p proc sys dev run tmp root var/lib/bastionlab etc/bastionlab/keys usr/lib/bastionlab usr/lib/python3/dist-packages
+    cp -r "$packages/." usr/lib/python3/dist-packages/
+    install -m 755 "$here/start" "$here/dhcp" usr/lib/bastionlab/
+    [ -z "$keys" ] || cp -r --no-preserve=all "$keys/." etc/bastionlab/keys/
+    printf 'root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/bin/false\n' > etc/passwd
+    printf 'root:x:0:\nnogroup:x:65534:\n' > etc/group
+    echo bastionlab > etc/hostname
+    echo '127.0.0.1 localhost bastionlab' > etc/hosts
+    ln -sfn ../lib/bastionlab/start usr/sbin/init
+)
+mksquashfs "$root" "$out/root.img" -quiet -no-progress -reproducible -all-root -no-xattrs -comp zstd -Xcompression-level 3 -b 131072
 offset=$(( ($(stat -c %s "$out/root.img") + 4095) / 4096 * 4096 ))
 truncate -s "$offset" "$out/root.img"
 root_hash=$(veritysetup format --hash=sha256 --data-block-size=4096 --hash-block-size=4096 --salt="$SALT" --uuid="$UUID" \
@@ -121,9 +116,7 @@ root_hash=$(veritysetup format --hash=sha256 --data-block-size=4096 --hash-block
 
 # ---- kernel and initrd ----------------------------------------------------------------------------------------------------
 say "kernel and initrd: Debian's $BOOT_PACKAGES"
-debian "$BOOT_PACKAGES" "$work/boot.tar"
-mkdir "$work/boot"
-tar -C "$work/boot" --no-same-owner --exclude='./dev/*' -xf "$work/boot.tar"
+debian "$BOOT_PACKAGES" "$work/boot"
 version=$(cd "$work/boot/boot" && echo vmlinuz-* | sed 's/^vmlinuz-//')
 case $version in *[[:space:]]*|'*') echo "build.sh: one kernel is wanted, found: $version" >&2; exit 1 ;; esac
 cp "$work/boot/boot/vmlinuz-$version" "$out/vmlinuz"
