@@ -123,6 +123,11 @@ def rules_failed(judge: Judge, more: list[int], less: list[int]) -> set[str]:
         return set()
     overlap = bool(more and less)
     failed = set()
+    if overlap and 0 < len(gone) < judge.effective.k:
+        # those who left may stand on either side: a third group that takes the one side out must not show the other
+        for sides in ((more, []), ([], less)):
+            if len({int(judge.people[i]) for side in sides for i in side}) >= judge.effective.k:
+                failed |= rules_failed(judge, *sides)
     for x in judge.numbers:
         values = [(int(judge.people[i]), Fraction(float(x.value[i])), m) for i, m in known]
         if x.least and not_enough_differ(x, values, overlap):
