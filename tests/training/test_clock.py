@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from bastion_plan.errors import BastionError
 from bastion_policy.private import padding
 from bastion_policy.private.subsampled import MOST_SIGMA
-from bastion_server.training import clipping, noise
+from bastion_server.training import noise, parts
 from bastion_server.training.clipping import Clipped
 from bastion_server.training.loop import Fit
 from fitting import GB, KEY, fit, mlp, opened, sent, spec, table
@@ -136,10 +136,8 @@ def test_in_a_pass_as_much_is_read_and_run_whoever_is_there(rows: int, monkeypat
 
 
 def test_as_much_is_done_where_somebody_s_gradient_is_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
-    done, kept = list[tuple[bool, tuple[int, ...]]](), clipping._kept
-    monkeypatch.setattr(
-        clipping, "_kept", lambda each, fine: (done.append((fine is None, tuple(each.shape))), kept(each, fine))[1]
-    )
+    done, kept = list[tuple[int, ...]](), parts.kept
+    monkeypatch.setattr(parts, "kept", lambda each, fine: (done.append(tuple(each.shape)), kept(each, fine))[1])
     made = fit(table(60), spec(rate=1.0, expected=60.0))
     found = []
     for value in (0.5, float("nan")):

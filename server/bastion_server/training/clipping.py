@@ -9,16 +9,19 @@ Other weights (scales of normalisations, tables of positions) are given to each 
 
 **People.** What is bounded is a person's gradient: of all their rows in the batch together, whose positions are put one behind the other.
 
-**Rounding.** What rows are made of (a, g) are float32 numbers; a person's contribution is *defined* as what follows from them in exact
-arithmetic, and all that follows is computed in float64, where a product of two float32 numbers is exact:
+**Rounding.** What rows are made of (a, g) are float32 numbers. A person's contribution is *defined* from float32 numbers in exact arithmetic:
+from a and g of a layer, or from the gradient itself where it is made (filters, biases, scales, layers whose gradient is not much larger
+than a and g): a product of two matrices in float32, of that person's numbers alone. All that follows is computed in float64, where a
+product of two float32 numbers is exact:
 
-- norms: a sum of n float64 terms is off by at most n u / (1 - n u) of the sum of their sizes, u = 2**-53 (Higham 2002, 4.2). The squared norm of a
-  layer's gradient is the sum over positions s, t of (a_s . a_t)(g_s . g_t), whose terms are together at most B^2,
-  B = sum_s |a_s| |g_s|. So norm^2 <= computed + e B^2 with e = (in + out + S^2 + 8) * 2**-52, which is what is used: huge values that
-  cancel in the gradient cannot make it look smaller than it is;
+- norms: a sum of n float64 terms is off by at most n u / (1 - n u) of the sum of their sizes, u = 2**-53 (Higham 2002, 4.2). Where the gradient
+  is made, all terms are squares, and the norm is off by a part of itself. Where it is not, its squared norm is the sum over positions s, t of
+  (a_s . a_t)(g_s . g_t), whose terms are together at most B^2, B = sum_s |a_s| |g_s|. So norm^2 <= computed + e B^2 with
+  e = (in + out + S^2 + 16) * 2**-52, which is what is used: huge values that cancel in the gradient cannot make it look smaller than it is;
 - the sum over people: each entry is off by at most e' = (terms + 4) u of the sum of the sizes of its terms, so the sum is off by at
-  most e' sum_i c_i B_i as a norm. Each person's share of it, e' c_i B_i, is held to `margin` by making c_i smaller where it has to be:
-  by the person's own rows alone, which nobody else's part feels. The error of n people is then n margins, whoever they are.
+  most e' sum_i c_i B_i as a norm (B the norm itself where the gradient is made). Each person's share of it, e' c_i B_i, is held to `margin`
+  by making c_i smaller where it has to be: by the person's own rows alone, which nobody else's part feels. The error of n people
+  is then n margins, whoever they are.
 
 Not covered here: a and g of a row may differ in their last bits with where it stands in the batch, as matrix products are cut into
 tiles. So the same number of rows is always given, those that are not there included, at places drawn at random (loop.py).
@@ -32,21 +35,22 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from bastion_plan.models.graph import Graph, Node, Ref
 from torch import Tensor
-from torch.nn import functional as nnf
 
+from bastion_server.training.columns import Way, convolved, filters, way_of
 from bastion_server.training.dry_run import Measured
 from bastion_server.training.interpreter import Around, Interpreter, call
+from bastion_server.training.parts import Part, Positions, Whole, Words, like
 
 #: the loss of one row: (prediction, label) -> a number
 Loss = Callable[[Tensor, Tensor], Tensor]
 _UNIT = 2.0**-52
-#: terms that are added up by one product
-_TOGETHER = 512
+#: gradients with fewer numbers are put side by side
+_SMALL = 4096
 
 
 @dataclass(frozen=True)
@@ -58,8 +62,8 @@ class Use:
     place: int
 
 
-#: (operation, argument) whose gradients are kept by book: weights, then biases
-_WEIGHTS = {("linear", 1), ("conv1d", 1), ("conv2d", 1), ("embedding", 0)}
+#: (operation, argument) whose gradients are kept by book: weights with so many dimensions, and biases
+_WEIGHTS = {("linear", 1): 2, ("conv1d", 1): 3, ("conv2d", 1): 4, ("embedding", 0): 2}
 _BIASES = {("linear", 2), ("conv1d", 2), ("conv2d", 2)}
 
 
@@ -98,19 +102,105 @@ class Clipper:
     def __init__(self, graph: Graph, measured: Measured, loss: Loss) -> None:
         self.graph, self.loss, self.interpreter = graph, loss, Interpreter(graph)
         self.trained = [i for i, w in enumerate(graph.weights) if w.trained]
+        self._measured = measured
         every = uses(graph)
         self.kept: dict[int, list[Use]] = {}
         for weight, some in every.items():
             kinds = {(u.op, u.place) for u in some}
-            alike = len({u.op for u in some}) == 1 and (kinds <= _WEIGHTS or kinds <= _BIASES)
+            alike = len({u.op for u in some}) == 1 and (kinds <= _WEIGHTS.keys() or kinds <= _BIASES)
             # a filter that is used twice has two kinds of positions
-            if alike and not (len(some) > 1 and some[0].op.startswith("conv") and kinds <= _WEIGHTS):
+            twice = len(some) > 1 and some[0].op.startswith("conv") and kinds <= _WEIGHTS.keys()
+            if alike and not twice and all(self._usual(u.node) for u in some):
                 self.kept[weight] = some
+        # a convolution whose filters differ from row to row is none of ours: its bias is copied too
+        for weight, some in list(self.kept.items()):
+            if any(u.op.startswith("conv") and u.place == 2 and not self._shared(u.node) for u in some):
+                del self.kept[weight]
         self.copied = [w for w in self.trained if w in every and w not in self.kept]
         self.tapped = sorted({u.node for some in self.kept.values() for u in some})
-        shapes = [measured.shapes[n] for n in self.tapped]
-        self.tap_shapes = [shape for shape in shapes if shape is not None]
-        assert len(self.tap_shapes) == len(self.tapped)
+        self._place = {number: at for at, number in enumerate(self.tapped)}
+        convolutions = {n for n, node in enumerate(graph.nodes) if node.op.startswith("conv") and self._usual(n)}
+        #: convolutions by whose number how they go: those that are not kept by book too, if their filters are the same for all rows
+        self._ways = {n: self._way(n) for n in sorted(convolutions) if self._same(n, 1)}
+
+    # ---------------------------------------------------------------------------------------------------- the graph
+
+    def _weight(self, number: int, place: int) -> int | None:
+        """Return which weight an argument is, None where it is another value."""
+        args = self.graph.nodes[number].args
+        argument = args[place] if place < len(args) else None
+        at = argument.of - len(self.graph.inputs) if isinstance(argument, Ref) else -1
+        return at if 0 <= at < len(self.graph.weights) else None
+
+    def _shared(self, number: int) -> bool:
+        """Whether the filters of a convolution are a weight that rows have no copies of."""
+        weight = self._weight(number, 1)
+        return weight is not None and (weight in self.kept or not self.graph.weights[weight].trained)
+
+    def _same(self, number: int, place: int) -> bool:
+        """Whether an argument is a weight that rows do not have copies of."""
+        weight = self._weight(number, place)
+        return weight is not None and weight not in self.copied
+
+    def _shape(self, argument: Any) -> tuple[int, ...]:
+        first = len(self.graph.inputs)
+        if not isinstance(argument, Ref):
+            return ()
+        if argument.of < first:
+            return (1, *self.graph.inputs[argument.of].shape)
+        if argument.of < self.graph.first_node:
+            return self.graph.weights[argument.of - first].shape
+        return self._measured.shapes[argument.of - self.graph.first_node] or ()
+
+    def _usual(self, number: int) -> bool:
+        """Whether an operation is given as many dimensions as such a layer is."""
+        node = self.graph.nodes[number]
+        place, wanted = next((p, d) for (op, p), d in _WEIGHTS.items() if op == node.op)
+        x, weight = self._shape(node.args[0]), self._shape(node.args[place])
+        if len(weight) != wanted or (node.op.startswith("conv") and len(x) != wanted):
+            return False
+        bias = node.args[2] if place == 1 else None
+        return bias is None or self._shape(bias) == weight[:1]
+
+    def _way(self, number: int) -> Way:
+        node = self.graph.nodes[number]
+        return way_of(node, self._shape(node.args[1]))
+
+    def _tap(self, number: int, weights: Sequence[Tensor], rows: int) -> Tensor:
+        """Return what is added to what an operation returns, to be told the gradient by it: nothing, or the layer's bias."""
+        shape = self._measured.shapes[number]
+        assert shape is not None
+        if number in self._ways:
+            # channels last
+            shape = (shape[0], *((1,) if len(shape) == 3 else ()), *shape[2:], shape[1])
+        bias = self._weight(number, 2) if self._same(number, 2) else None
+        start = torch.zeros((), dtype=torch.float32) if bias is None else weights[bias].detach()
+        return start.expand(rows, *shape).detach().requires_grad_()
+
+    def _layer(self, number: int, node: Node, args: list[Any], tap: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Run a layer; return what it gives and what of its input its gradient is made of."""
+        if node.op == "embedding":
+            # INVARIANT: what is kept of words is what was looked up: a number beyond the table is its nearest line here as there
+            given = args[1].clamp(0, len(args[0]) - 1)
+            return call(node.op, args, training=True) + tap, given
+        x, weight, bias = args[:3]
+        if way := self._ways.get(number):
+            if node.op == "conv1d":
+                x, weight = x.unsqueeze(2), weight.unsqueeze(2)
+            found, given = convolved(x, weight, way, node.args[6])
+        else:
+            given, found = x, x @ weight.mT
+        if tap is not None:
+            found = found + tap
+        if bias is not None and (tap is None or not self._same(number, 2)):
+            found = found + bias
+        if way:
+            found = found.movedim(-1, 1)
+            if node.op == "conv1d":
+                found = found.squeeze(2)
+        return found, given
+
+    # ----------------------------------------------------------------------------------------------------- the sums
 
     def sums(
         self,
@@ -129,27 +219,29 @@ class Clipper:
         """
         people, rows = there.shape
         flat = [x.reshape(people * rows, 1, *x.shape[2:]) for x in inputs]
-        taps = [torch.zeros(people * rows, *shape, requires_grad=True) for shape in self.tap_shapes]
+        taps = [self._tap(number, weights, people * rows) for number in self.tapped]
         copies = [weights[w].expand(people * rows, *weights[w].shape).detach().requires_grad_() for w in self.copied]
+        fixed = [w.detach() for w in weights]
 
         def one(
             xs: list[Tensor], label: Tensor, real: Tensor, tap: list[Tensor], own: list[Tensor]
         ) -> tuple[Tensor, list[Tensor]]:
-            given: dict[int, Tensor] = {}
+            given: list[Any] = [None] * len(self.tapped)
 
             def around(number: int, node: Node, args: list[Any]) -> Any:
-                at = self.tapped.index(number)
-                # INVARIANT: what is kept of words is what was looked up: a number beyond the table is its nearest line here as there
-                given[at] = args[1].clamp(0, len(args[0]) - 1) if node.op == "embedding" else args[0]
-                return call(node.op, args, training=True) + tap[at]
+                at = self._place.get(number)
+                found, seen = self._layer(number, node, args, None if at is None else tap[at])
+                if at is not None:
+                    given[at] = seen
+                return found
 
-            mine = [w.detach() for w in weights]
+            mine = list(fixed)
             for number, copy in zip(self.copied, own, strict=True):
                 mine[number] = copy
-            inside: dict[int, Around] = dict.fromkeys(self.tapped, around)
+            inside: dict[int, Around] = dict.fromkeys([*self.tapped, *self._ways], around)
             out = self.interpreter.run(xs, mine, training=True, around=inside)
             found = self.loss(out.squeeze(0), label)
-            return torch.where(real, found, torch.zeros_like(found)), [given[i] for i in range(len(self.tapped))]
+            return torch.where(real, found, torch.zeros_like(found)), given
 
         run = torch.vmap(one, in_dims=(0, 0, 0, 0, 0), randomness="different")
         losses, given = run(flat, labels.reshape(people * rows, *labels.shape[2:]), there.reshape(-1), taps, copies)
@@ -162,187 +254,104 @@ class Clipper:
                 # INVARIANT: a row that is not there adds nothing, also where 0 times what it gives is not a number;
                 # of people of one row `_added` sees to it
                 back, given = (
-                    [torch.where(_like(real, x), x, torch.zeros_like(x)) for x in some] for some in (back, given)
+                    [torch.where(like(real, x), x, torch.zeros_like(x)) for x in some] for some in (back, given)
                 )
             each = torch.where(real, losses, torch.zeros_like(losses)).detach().double().reshape(people, rows).sum(1)
             each = each / there.sum(1).clamp(min=1)
-            return self._added(self._parts(given, back, people, rows), bound, margin, each, there.any(1))
+            return self._added(self._parts(given, back, people), bound, margin, each, there.any(1))
 
-    def _parts(self, given: list[Tensor], back: list[Tensor], people: int, rows: int) -> list[_Part]:
-        parts: list[_Part] = []
-        own = dict(zip(self.copied, back[len(self.tapped) :], strict=True))
-        for weight in self.trained:
-            shape = self.graph.weights[weight].shape
-            some = self.kept.get(weight)
-            if weight in own:
-                parts.append(_Whole(own[weight].reshape(people, rows, -1).double().sum(1), shape))
-            elif some is None:
-                parts.append(_Whole(torch.zeros(people, math.prod(shape), dtype=torch.float64), shape))
+    def _parts(self, given: list[Tensor], back: list[Tensor], people: int) -> list[Part]:
+        parts: list[Part] = []
+        whole: list[tuple[int, Tensor, bool]] = []
+        for weight, own in zip(self.copied, back[len(self.tapped) :], strict=True):
+            whole.append((weight, _summed(own.reshape(people, -1, self.graph.weights[weight].count)), False))
+        for weight, some in self.kept.items():
+            shape, use = self.graph.weights[weight].shape, some[0]
+            at = [self._place[u.node] for u in some]
+            g = _joined([back[i] for i in at], people, back[at[0]].shape[-1])
+            if (use.op, use.place) in _BIASES:
+                whole.append((weight, _summed(g), False))
+            elif use.op == "embedding":
+                index = _joined([given[i] for i in at], people, 1).squeeze(2)
+                padding = self.graph.nodes[use.node].args[2]
+                if padding >= 0:
+                    g = torch.where((index == padding)[:, :, None], torch.zeros_like(g), g)
+                parts.append(Words(index, g.double(), weight, shape))
             else:
-                at = [self.tapped.index(u.node) for u in some]
-                nodes = [self.graph.nodes[u.node] for u in some]
-                parts.append(_part(some[0], nodes, [given[i] for i in at], [back[i] for i in at], people, shape))
-        return parts
+                a = _joined([given[i] for i in at], people, given[at[0]].shape[-1])
+                if use.op != "linear":
+                    whole.append((weight, filters(a, g, shape, self._groups(use.node)), True))
+                elif _made(shape, g.shape[1]):
+                    whole.append((weight, (g.mT @ a).flatten(1), False))
+                else:
+                    parts.append(Positions(a.double(), g.double(), weight, shape))
+        small = [w for w in whole if w[1].shape[1] < _SMALL]
+        groups = ([small] if small else []) + [[w] for w in whole if w[1].shape[1] >= _SMALL]
+        shapes = [t.shape for t in self.graph.weights]
+        return parts + [Whole([x for _, x, _ in g], [(w, shapes[w], last) for w, _, last in g]) for g in groups]
 
-    def _added(self, parts: list[_Part], bound: float, margin: float, losses: Tensor, there: Tensor) -> Clipped:
-        sizes = [p.sizes() for p in parts]
-        squared = torch.stack([squared for squared, _ in sizes]).sum(0) * (1 + 2 * len(parts) * _UNIT)
-        off = torch.stack([off.square() for _, off in sizes]).sum(0).sqrt() * (1 + 64 * _UNIT)
+    def _added(self, parts: list[Part], bound: float, margin: float, losses: Tensor, there: Tensor) -> Clipped:
+        sizes = [p.sizes() for p in parts] or [(torch.zeros(len(there), dtype=torch.float64),) * 2]
+        squared = torch.stack([squared for squared, _ in sizes]).sum(0) * (1 + 2 * len(sizes) * _UNIT)
+        off = torch.stack([off for _, off in sizes]).norm(dim=0) * (1 + 64 * _UNIT)
         fine = torch.isfinite(squared) & torch.isfinite(off)
         norms = torch.where(fine, squared, torch.ones_like(squared)).sqrt()
         # INVARIANT: rounded so that the product stays below
         factor = (bound / norms.clamp(min=bound)) * (1 - 8 * _UNIT)
         # INVARIANT: what a person adds to the error depends on their rows alone, and is within the margin
         if margin < math.inf:
-            factor = torch.minimum(factor, margin / off.clamp(min=1e-300))
+            factor = torch.minimum(factor, margin / off.clamp(min=1e-300) * (1 - 8 * _UNIT))
         # INVARIANT: who is not there, or is no number, adds nothing: 0 times what they give, or 0 in its place
         factor = torch.where(fine & there, factor, torch.zeros_like(factor))
         # INVARIANT: whether anybody overflows decides nothing of what is done, or the clock would tell
-        sums = [part.weighted(factor, fine) for part in parts]
+        found = {weight: total for part in parts for weight, total in part.weighted(factor, fine)}
+        sums = [
+            found[w] if w in found else torch.zeros(self.graph.weights[w].shape, dtype=torch.float64)
+            for w in self.trained
+        ]
         error = float(torch.where(fine, factor * off, torch.zeros_like(off)).sum())
         left_out, clipped = int((~fine & there).sum()), int((fine & there & (norms > bound)).sum())
         return Clipped(sums, error, left_out, clipped, losses)
 
+    def memory(self, rows: int) -> int:
+        """Return how many bytes of a person's gradient, and of what its norm is made of, stand in memory at once."""
+        weights = self.graph.weights
+        found = sum(weights[w].count * (12 * rows + 16) for w in self.copied)
+        for w, some in self.kept.items():
+            shape, count = weights[w].shape, weights[w].count
+            sizes = rows * sum(math.prod(self._measured.shapes[u.node] or ()) for u in some)
+            if some[0].op == "embedding":
+                found += 25 * (sizes // shape[1]) ** 2
+            elif len(shape) == 1:
+                found += 20 * count
+            elif some[0].op == "linear":
+                positions = sizes // shape[0]
+                made = 24 * count if _made(shape, positions) else 24 * min(positions**2, count)
+                found += made + 16 * positions * sum(shape)
+            else:
+                # a filter's lines, and its gradient
+                found += 8 * sizes // shape[0] * (count // shape[0]) * self._groups(some[0].node) + 24 * count
+        lines = [0]
+        for number in self._ways.keys() - set(self.tapped):
+            shape = self._shape(self.graph.nodes[number].args[1])
+            places = math.prod(self._measured.shapes[number] or ()) // shape[0]
+            lines.append(8 * rows * places * math.prod(shape[1:]) * self._groups(number))
+        return found + max(lines)
 
-def _kept(each: Tensor, fine: Tensor | None) -> Tensor:
-    """Return people's numbers, 0 for those that are no numbers. fine: who has numbers; None: all."""
-    return each if fine is None else each.masked_fill_(_like(~fine, each), 0)
-
-
-def _like(flags: Tensor, tensor: Tensor) -> Tensor:
-    return flags.reshape(-1, *[1] * (tensor.dim() - 1))
-
-
-def _unit(terms: int) -> float:
-    """By how much a sum of so many terms may be off, in units of the sum of their sizes."""
-    return (terms + 4) * _UNIT
-
-
-class _Part(Protocol):
-    """Each person's gradient by one weight."""
-
-    def sizes(self) -> tuple[Tensor, Tensor]:
-        """Return, per person, the squared norm, or a little more, and by how much one time it may make the sum's norm be off.
-
-        Not finite where the gradient is not.
-        """
-
-    def weighted(self, factor: Tensor, fine: Tensor | None) -> Tensor:
-        """Return the sum over people, each times a factor. fine: as in `_kept`."""
-
-
-@dataclass(frozen=True)
-class _Whole:
-    """Gradients that are there as numbers: people x count, float64."""
-
-    each: Tensor
-    shape: tuple[int, ...]
-
-    def sizes(self) -> tuple[Tensor, Tensor]:
-        squared = torch.linalg.vecdot(self.each, self.each) * (1 + (self.each.shape[1] + 2) * _UNIT)
-        return squared, _unit(self.each.shape[0]) * squared.sqrt()
-
-    def weighted(self, factor: Tensor, fine: Tensor | None) -> Tensor:
-        return (factor @ _kept(self.each, fine)).reshape(self.shape)
+    def _groups(self, number: int) -> int:
+        return int(self.graph.nodes[number].args[6])
 
 
-@dataclass(frozen=True)
-class _Positions:
-    """Gradients of a linear layer: g a^T, added up over positions. given: people x positions x in, back: people x positions x out."""
-
-    given: Tensor
-    back: Tensor
-    shape: tuple[int, ...]
-
-    def sizes(self) -> tuple[Tensor, Tensor]:
-        positions, (out, into) = self.given.shape[1], self.shape
-        e = (into + out + positions**2 + 8) * _UNIT
-        terms = self.back.shape[0] * positions
-        unit = _unit(terms if terms <= 2 * _TOGETHER else _TOGETHER + -(-terms // _TOGETHER))
-        # of each position, the squared norm of its part
-        apart = torch.linalg.vecdot(self.given, self.given) * torch.linalg.vecdot(self.back, self.back)
-        if positions == 1:
-            found = apart.squeeze(1)
-            return found * (1 + e), unit * found.sqrt()
-        if positions * (into + out) <= into * out:
-            found = ((self.given @ self.given.mT) * (self.back @ self.back.mT)).sum((1, 2))
-        else:
-            found = (self.back.mT @ self.given).square().sum((1, 2))
-            e += (into * out + positions) * _UNIT
-        bound = apart.sqrt().sum(1)
-        return found.clamp(min=0) + e * bound.square(), unit * bound
-
-    def weighted(self, factor: Tensor, fine: Tensor | None) -> Tensor:
-        back = (_kept(self.back, fine) * factor[:, None, None]).reshape(-1, self.back.shape[2])
-        given = _kept(self.given, fine).reshape(-1, self.given.shape[2])
-        if len(back) <= 2 * _TOGETHER:
-            return back.mT @ given
-        # sums of sums: an entry goes through fewer additions
-        total = torch.zeros(self.shape, dtype=torch.float64)
-        for g, a in zip(torch.split(back, _TOGETHER), torch.split(given, _TOGETHER), strict=True):
-            total += g.mT @ a
-        return total
+def _joined(some: list[Tensor], people: int, size: int) -> Tensor:
+    """Return people x positions x size, of all uses of a weight."""
+    found = [x.reshape(people, -1, size) for x in some]
+    return found[0] if len(found) == 1 else torch.cat(found, 1)
 
 
-@dataclass(frozen=True)
-class _Words:
-    """Gradients of a table of vectors. index: people x positions, back: people x positions x size."""
-
-    index: Tensor
-    back: Tensor
-    shape: tuple[int, ...]
-
-    def sizes(self) -> tuple[Tensor, Tensor]:
-        same = self.index[:, :, None] == self.index[:, None, :]
-        gram = self.back @ self.back.mT
-        found = torch.where(same, gram, torch.zeros_like(gram)).sum((1, 2))
-        e = (self.shape[1] + self.index.shape[1] ** 2 + 8) * _UNIT
-        bound = self.back.norm(dim=2).sum(1)
-        return found.clamp(min=0) + e * bound.square(), _unit(self.back.shape[0] * self.back.shape[1]) * bound
-
-    def weighted(self, factor: Tensor, fine: Tensor | None) -> Tensor:
-        back = _kept(self.back, fine) * factor[:, None, None]
-        total = torch.zeros(self.shape, dtype=torch.float64)
-        return total.index_add_(0, self.index.reshape(-1), back.reshape(-1, back.shape[2]))
+def _summed(each: Tensor) -> Tensor:
+    return each.squeeze(1) if each.shape[1] == 1 else each.sum(1)
 
 
-def _part(
-    use: Use, nodes: list[Node], given: list[Tensor], back: list[Tensor], people: int, shape: tuple[int, ...]
-) -> _Part:
-    """Return people's gradients by one weight that is used in some operations of one kind."""
-    if (use.op, use.place) in _BIASES:
-        dim = -1 if use.op == "linear" else 2
-        each = [g.double().movedim(dim, -1).reshape(people, -1, shape[0]).sum(1) for g in back]
-        return _Whole(torch.stack(each).sum(0), shape)
-    if use.op == "linear":
-        a = torch.cat([x.double().reshape(people, -1, shape[1]) for x in given], 1)
-        g = torch.cat([x.double().reshape(people, -1, shape[0]) for x in back], 1)
-        return _Positions(a, g, shape)
-    if use.op == "embedding":
-        index = torch.cat([x.reshape(people, -1) for x in given], 1)
-        g = torch.cat([x.double().reshape(people, -1, shape[1]) for x in back], 1)
-        padding = nodes[0].args[2]
-        if padding >= 0:
-            g = torch.where((index == padding)[:, :, None], torch.zeros_like(g), g)
-        return _Words(index, g, shape)
-    return _Whole(_filters(nodes[0], given[0], back[0], people, shape), shape)
-
-
-def _filters(node: Node, given: Tensor, back: Tensor, people: int, shape: tuple[int, ...]) -> Tensor:
-    """Return people's gradients by the filters of a convolution, people x count. given, back: rows x 1 x channels x places."""
-    stride, padding, dilation, groups = node.args[3:7]
-    x, g = given.squeeze(1), back.squeeze(1)
-    if node.op == "conv1d":
-        x, g = x.unsqueeze(2), g.unsqueeze(2)
-        stride, padding, dilation = (1, *stride), (0, *padding), (1, *dilation)
-    kernel = shape[2:] if node.op == "conv2d" else (1, *shape[2:])
-    patches = nnf.unfold(x, kernel, dilation=_two(dilation), padding=_two(padding), stride=_two(stride))
-    rows, out = x.shape[0] // people, shape[0]
-    patches = patches.reshape(people, rows, groups, -1, patches.shape[2])
-    g = g.reshape(people, rows, groups, out // groups, -1)
-    each = torch.einsum("prgol,prgil->pgoi", g, patches)
-    return each.reshape(people, -1).double()
-
-
-def _two(numbers: Sequence[int]) -> tuple[int, int]:
-    return (numbers[0], numbers[0]) if len(numbers) == 1 else (numbers[0], numbers[1])
+def _made(shape: tuple[int, ...], positions: int) -> bool:
+    """Whether a linear layer's gradients are made: where that is little beside what they are made of."""
+    return positions > 1 and shape[0] * shape[1] <= 4 * positions * (shape[0] + shape[1])

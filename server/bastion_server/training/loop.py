@@ -310,7 +310,7 @@ class Fit:
         """Return how many bytes of a pass each person (or row, without noise) is planned to take."""
         given = sum(t.count * DTYPES[t.dtype].itemsize for t in self.graph.inputs)
         row = self.measured.bytes // self._rows + given + 64
-        return 4 * row if clipper is None else self.spec.rows * 6 * row + self._gradients(clipper)
+        return 4 * row if clipper is None else self.spec.rows * 6 * row + clipper.memory(self.spec.rows)
 
     def _most(self, clipper: Clipper | None) -> int:
         """Return how many people (or rows, without noise) one pass can take."""
@@ -319,25 +319,6 @@ class Fit:
         if most < 1 or (self.graph.mode == "batch" and most < self.spec.batch):
             _too_large(f"{each >> 20:,} MB for each row of a batch", self.memory)
         return most if clipper else min(most, self.spec.batch)
-
-    def _gradients(self, clipper: Clipper) -> int:
-        """Return how many bytes of a person's gradient, and of what its norm is made of, stand in memory at once."""
-        weights, rows = self.graph.weights, self.spec.rows
-        found = sum(weights[w].count * (12 * rows + 16) for w in clipper.copied)
-        for w, some in clipper.kept.items():
-            shape, count = weights[w].shape, weights[w].count
-            sizes = sum(math.prod(self.measured.shapes[u.node] or ()) for u in some)
-            if some[0].op == "embedding":
-                found += 25 * (rows * sizes // shape[1]) ** 2
-            elif len(shape) == 1:
-                found += 16 * count
-            elif some[0].op == "linear":
-                positions = rows * sizes // shape[0]
-                found += 24 * min(positions**2, count) + 16 * positions * sum(shape)
-            else:
-                # a filter's patches, and its gradient
-                found += rows * sizes // shape[0] * (count // shape[0]) * 8 + 20 * count
-        return found
 
 
 class _Sum:
