@@ -192,7 +192,7 @@ class Checker:
         about = Binding(nonce, server_key, shown.exchange_key, verify_key, config_digest(shown.config))
         return verify(
             shown.evidence, self.policy, report_data=about.report_data(), now=time.time(),
-            collateral=self._collateral or NO_COLLATERAL, roots=self._roots or PINNED,
+            collateral=self._collateral or cached(shown.evidence, time.time()) or NO_COLLATERAL, roots=self._roots or PINNED,
         )  # fmt: skip
 
     def _failed(self, code: str) -> Attestation:
@@ -259,6 +259,51 @@ def _policy_of(given: Any) -> AttestationPolicy | None:
             msg, code="input.attestation", next_step="`bastion attest policy` writes one; give the path of the file."
         ) from None
     return AttestationPolicy.from_toml(text)
+
+
+# ---- what vendors publish about machines --------------------------------------------------------------------------------
+
+
+def collateral_path() -> Path:
+    """Return where certificates, revocation lists and Intel's collateral are kept (BASTION_COLLATERAL, else the user's cache)."""
+    given = os.environ.get("BASTION_COLLATERAL")
+    return Path(given) if given else Path(platformdirs.user_cache_dir("bastionlab")) / "collateral"
+
+
+def cached(evidence: bytes, now: float) -> Collateral | None:
+    """Return what was fetched for the machine of some evidence (`bastion attest collateral`), or None. Asks nobody."""
+    if not collateral_path().is_dir():
+        return None
+    from bastion_tee import Evidence
+    from bastion_tee.collateral import Cache
+    from bastion_tee.vendors import collateral_of
+    from bastion_tee.verdict import Refused
+
+    try:
+        return collateral_of(Cache(collateral_path()), Evidence.decode(evidence), now)
+    except (AttestationError, Refused):
+        return None
+
+
+def fetch_collateral(evidence: bytes, now: float) -> Collateral:
+    """Fetch from the vendor what is needed to check some evidence, and keep it.
+
+    INVARIANT: only this asks anybody, and it tells the vendor which machine it is about: never done without being asked for.
+
+    Raises:
+        AttestationError: tee.collateral.*, tee.evidence.*
+    """
+    from bastion_tee import Evidence
+    from bastion_tee.collateral import Cache, fetch_https
+    from bastion_tee.vendors import collateral_of
+    from bastion_tee.verdict import Refused
+
+    try:
+        read = Evidence.decode(evidence)
+    except Refused as found:
+        failure = found.failure
+        raise AttestationError(failure.sentence, code=failure.code, next_step=failure.next_step) from None
+    return collateral_of(Cache(collateral_path(), fetch_https), read, now)
 
 
 # ---- servers that were attested before --------------------------------------------------------------------------------

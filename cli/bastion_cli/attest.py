@@ -12,10 +12,10 @@ from bastion_plan.errors import AttestationError, InputError
 from bastion_tee import AttestationPolicy, Evidence, Verdict
 from bastion_tee.policy import DIGITS, PlatformPolicy
 from bastion_tee.roots import Collateral
-from bastion_tee.verify import verify
+from bastion_tee.verify import NO_COLLATERAL, verify
 from bastion_wire.files import write_new
 
-from bastion.client.attestation import Attestation, Pinned, pinned_of
+from bastion.client.attestation import Attestation, Pinned, cached, collateral_path, fetch_collateral, pinned_of
 from bastion.client.endpoints import profile_path, read_profile
 from bastion.render.attested import attestation_text
 from bastion_cli.context import client_options, find_identity, open_connection, server_of
@@ -144,6 +144,39 @@ def attest_policy(
     )
 
 
+@attest.command("collateral")
+@client_options
+@click.option(
+    "--file",
+    "file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Evidence of `attest show --save`, instead of a server's.",
+)
+@json_option
+@reporting
+def attest_collateral(
+    endpoint: str | None, who: str | None, server_key: str | None, file: Path | None, as_json: bool
+) -> None:
+    """Fetch what AMD or Intel publish about a server's machine, and keep it for later connections.
+
+    This tells the vendor which machine it is. Nothing else here ever asks anybody.
+
+    \b
+    Example:  bastion attest collateral --as olga
+    """
+    evidence = _read(file) if file is not None else _shown(endpoint, who, server_key)
+    found = fetch_collateral(evidence, time.time())
+    kept = {
+        "certificates": len(found.certificates),
+        "revocation lists": len(found.crls),
+        "collateral": bool(found.dcap),
+    }
+    words = ", ".join(
+        f"{name}: {'yes' if value is True else value or 'none'}" for name, value in kept.items()
+    )
+    say(kept, f"Kept in {collateral_path()}: {words}.", as_json=as_json)
+
+
 @attest.command("release")
 @click.argument("dataset")
 @client_options
@@ -185,21 +218,34 @@ def attest_take_back(
     say({"name": card.facts.name, "sealed": card.sealed}, f"{card.facts.name} is locked.", as_json=as_json)
 
 
-def _measured(endpoint: str | None, who: str | None, server_key: str | None) -> Verdict:
-    """Return what a server shows, whatever a policy says of it."""
+def _shown(endpoint: str | None, who: str | None, server_key: str | None) -> bytes:
+    """Return the evidence that a server shows, whatever a policy says of it."""
     from bastion import Connection
 
     where, key = server_of(endpoint, server_key)
     with Connection(where, identity=find_identity(who), server_key=key, attestation=Pinned()) as connection:
-        shown = connection.attestation
-    if not shown.evidence:
-        msg = "The server shows no evidence, so there is nothing to begin a policy with."
+        evidence = connection.attestation.evidence
+    if not evidence:
+        msg = "The server shows no evidence."
         raise InputError(
             msg,
             code="input.attestation.none",
             next_step="Its operator starts it with --attest auto, on hardware that can.",
         )
-    verdict = verify(shown.evidence, AttestationPolicy(unattested=True), report_data=None, now=time.time())
+    return evidence
+
+
+def _measured(endpoint: str | None, who: str | None, server_key: str | None) -> Verdict:
+    """Return what a server measures now."""
+    now = time.time()
+    evidence = _shown(endpoint, who, server_key)
+    verdict = verify(
+        evidence,
+        AttestationPolicy(unattested=True),
+        report_data=None,
+        now=now,
+        collateral=cached(evidence, now) or NO_COLLATERAL,
+    )
     if verdict.claims is None:
         raise AttestationError(
             "The server's evidence cannot be believed.", code=verdict.codes[0],

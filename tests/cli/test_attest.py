@@ -124,6 +124,16 @@ def test_a_sealed_table_from_the_command_line(shell: Shell) -> None:
     assert "is open on this server" in said and "UNATTESTED" in said
 
 
+def test_collateral_of_a_simulation_is_nothing_and_a_vendor_that_is_not_there_is_said(shell: Shell) -> None:
+    assert "certificates: none" in shell.run("attest", "collateral", "--as", "olga")
+    file = shell.folder / "amd.bin"
+    file.write_bytes(MILAN.evidence(b"d" * 64).encode())
+    said = shell.program("attest", "collateral", "--file", str(file), https_proxy="http://127.0.0.1:9")
+    assert said.returncode == 1 and "tee.collateral." in said.stderr and "Traceback" not in said.stderr
+    file.write_bytes(b"nothing")
+    assert "tee.evidence.format" in shell.run("attest", "collateral", "--file", str(file), code=1)
+
+
 def test_a_machine_without_hardware_says_what_is_missing(tmp_path: Path) -> None:
     place = Shell(tmp_path)
     done = place.program("serve", "--attest", "auto")
