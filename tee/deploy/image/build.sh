@@ -81,7 +81,7 @@ fi
 packages=$work/dist-packages
 mkdir "$packages"
 python3 "$here/unpack.py" "$here/requirements.lock" "$wheels" "$packages"
-git -C "$source_tree" archive --format=tar "$commit" \
+git -C "$source_tree" -c tar.umask=0022 archive --format=tar "$commit" \
     plan/bastion_plan policy/bastion_policy wire/bastion_wire tee/bastion_tee server/bastion_server \
     | tar -C "$packages" --strip-components=1 -xf -
 
