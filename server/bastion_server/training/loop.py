@@ -296,7 +296,8 @@ class Fit:
         gamma = padding.share(sigma, spec.expected)
         deviation = padding.deviation(sigma, gamma, noise.MOVED)
         wanted = _places(spec.expected, deviation)
-        most = min(_places(spec.batch, deviation), self._most(clipper))
+        # a pass has its part of the empty places, beside as many people as the description wants at once
+        most = min(-(-_places(spec.batch) * wanted // _places(spec.expected)), self._most(clipper))
         passes = -(-wanted // most)
         if passes > PASSES:
             msg = f"A step would take {passes:,} passes of {most:,} people each; {PASSES:,} are allowed."
