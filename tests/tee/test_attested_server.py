@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,8 +19,10 @@ from bastion_plan.errors import AttestationError, BastionError
 from bastion_policy.model import Aggregation, Policy, Review
 from bastion_server import start
 from bastion_server.process import Handle
-from bastion_tee import AttestationPolicy
+from bastion_tee import AttestationPolicy, Evidence
+from bastion_tee.collateral import Answer, Cache
 from bastion_tee.policy import PlatformPolicy
+from bastion_tee.vendors import collateral_of
 
 from bastion import Connection, Identity
 from bastion.client import attestation as client
@@ -29,7 +32,7 @@ SUPPORT = str(Path(__file__).resolve().parents[1] / "support")
 if SUPPORT not in sys.path:
     sys.path.insert(0, SUPPORT)
 
-from tee_snp import MILAN, SNP_ROOTS, snp_table  # noqa: E402
+from tee_snp import MILAN, SNP_ROOTS, pem, snp_table  # noqa: E402
 from tee_tsm import TsmTree, tsm_tree  # noqa: E402
 
 pytestmark = pytest.mark.timeout(300)
@@ -167,6 +170,29 @@ def test_a_policy_is_enough_to_find_the_servers_key(place: Place) -> None:
         code_of(lambda: Connection(place.server.bootstrap, identity=place.alice, attestation=policy(OTHER)))
         == "tee.policy.measurement"
     )
+
+
+def test_what_a_vendor_publishes_is_used_once_it_was_fetched(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A host that gives a bare report; what was kept of AMD's certificates and revocation list makes it whole."""
+    monkeypatch.setenv("BASTION_COLLATERAL", str(tmp_path / "collateral"))
+    leaf, authority, root = MILAN.certificates
+
+    def amd(url: str) -> Answer:
+        return Answer(pem(authority, root) if url.endswith("chain") else MILAN.crl(7) if url.endswith("crl") else leaf)
+
+    place.tree.kernel.sign = lambda report_data, privlevel: (MILAN.report(report_data, TRUSTED), b"")
+    required = policy(TRUSTED, revocation="required")
+    try:
+        assert code_of(lambda: place.connect(place.alice, required)) == "tee.snp.certificates"
+        with place.connect(place.alice, Pinned()) as user:
+            evidence = Evidence.decode(user.attestation.evidence)
+        collateral_of(Cache(tmp_path / "collateral", amd), evidence, time.time())
+        with place.connect(place.alice, required) as user:
+            assert user.attestation.attested
+    finally:
+        place.tree.kernel.sign = signing(TRUSTED)
 
 
 def test_a_platform_that_gives_nothing_lets_nobody_in(place: Place) -> None:
