@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 import msgspec
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from bastion_tee.verdict import Refused
@@ -88,7 +88,7 @@ def read(data: bytes, quote_chain: bytes | None) -> Read:
             of the platform have none, and their collateral brings them.
 
     Raises:
-        Refused: tee.dcap.collateral.
+        Refused: tee.dcap.collateral; tee.dcap.root for a chain that does not end in a certificate of its own issuing.
     """
     if not 0 < len(data) <= MAX_COLLATERAL:
         raise Refused("tee.dcap.collateral", "missing" if not data else f"{len(data)} bytes")
@@ -99,6 +99,8 @@ def read(data: bytes, quote_chain: bytes | None) -> Read:
         tcb, identity = _chain(wire.tcb_info_issuer_chain.encode()), _chain(wire.qe_identity_issuer_chain.encode())
         lists = _chain(wire.pck_crl_issuer_chain.encode())
         chains = (pck, tcb, identity, lists)
+        for root in {chain[-1].fingerprint: chain[-1] for chain in chains}.values():
+            _check_own(root.found)
         window = Window()
         for certificate in {c.fingerprint: c for c in _each(chains)}.values():
             window = window.within(certificate.not_before, certificate.not_after)
@@ -127,6 +129,7 @@ def read(data: bytes, quote_chain: bytes | None) -> Read:
 class _Certificate:
     """What counts of a certificate here."""
 
+    found: x509.Certificate
     pem: str
     fingerprint: bytes
     key: str
@@ -145,6 +148,7 @@ def _chain(pem: bytes) -> list[_Certificate]:
 def _certificate(found: x509.Certificate) -> _Certificate:
     key = found.public_key()
     return _Certificate(
+        found,
         found.public_bytes(Encoding.PEM).decode(),
         hashlib.sha256(found.public_bytes(Encoding.DER)).digest(),
         hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest(),
@@ -152,6 +156,14 @@ def _certificate(found: x509.Certificate) -> _Certificate:
         found.not_valid_before_utc,
         found.not_valid_after_utc,
     )
+
+
+def _check_own(root: x509.Certificate) -> None:
+    """Refuse what is signed by another key: `dcap_qvl` takes its own root in its place, and does not look at this one."""
+    try:
+        root.verify_directly_issued_by(root)
+    except (*_UNREADABLE, InvalidSignature):
+        raise Refused("tee.dcap.root", "not signed by itself") from None
 
 
 def _each(chains: Iterable[list[_Certificate]]) -> Iterable[_Certificate]:

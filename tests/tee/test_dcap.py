@@ -143,6 +143,13 @@ def other_algorithm() -> str:
     return changed.public_bytes(Encoding.PEM).decode()
 
 
+def changed_root() -> str:
+    """The root with one bit of its signature changed."""
+    der = bytearray(WORLD.certificates["root"].public_bytes(Encoding.DER))
+    der[-1] ^= 1
+    return x509.load_der_x509_certificate(bytes(der)).public_bytes(Encoding.PEM).decode()
+
+
 REVOKED = {name: Intel(revoked=(name,)) for name in ("ca", "pck", "tcb")}
 STRANGER = Intel(tag="stranger ")
 ATTRIBUTES = 1 << 28  # SEPT_VE_DISABLE alone
@@ -198,6 +205,10 @@ WRONG: dict[str, tuple[Callable[[], bytes], Callable[[], bytes], str]] = {
     "statements of another root": (
         WORLD.quote, lambda: WORLD.collateral(tcb_info_issuer_chain=STRANGER.chain("tcb", "root")), "tee.dcap.root"),
     "a chain without its root": (lambda: WORLD.quote(chain=WORLD.chain("pck", "ca")), WORLD.collateral, "tee.dcap.root"),
+    "a changed root": (
+        lambda: WORLD.quote(chain=WORLD.chain("pck", "ca") + changed_root()), WORLD.collateral, "tee.dcap.root"),
+    "a changed root of a list": (
+        WORLD.quote, lambda: WORLD.collateral(pck_crl_issuer_chain=WORLD.chain("ca") + changed_root()), "tee.dcap.root"),
     "signature of the quote": (lambda: WORLD.quote(wrong="quote"), WORLD.collateral, "tee.dcap.signature"),
     "signature of the enclave": (lambda: WORLD.quote(wrong="qe"), WORLD.collateral, "tee.dcap.signature"),
     "another attestation key": (lambda: WORLD.quote(wrong="attestation"), WORLD.collateral, "tee.dcap.signature"),
