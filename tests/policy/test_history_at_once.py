@@ -95,6 +95,25 @@ def test_cells_that_are_known_at_once(parts: list[np.ndarray]) -> None:
     assert (found.parts == channel.parts).all() and (found.labels == channel.labels).all()
 
 
+def test_labels_of_several_channels_are_written_once() -> None:
+    place = np.arange(60_000, dtype=np.int32) % 7
+    cells = Sets.of(7, place, np.arange(place.size), place.size)
+    one, two = (Channel.empty(place.size).released(cells) for _ in range(2))
+    state = AuditState.start(place.size, RULES, SEED).knowing_cells(
+        Met.of(np.zeros_like(place), 1, place, 7), np.arange(7)
+    )
+    assert state is not None
+    shared = replace(two, labels=one.labels, audit=replace(state, atoms=replace(state.atoms, labels=one.labels)))
+    text = pack_past(Past({"a": one, "b": shared}))
+    assert len(text) < 2 * place.size < len(pack_past(Past({"a": one, "b": replace(two, audit=state)})))
+    found = unpack_past(text).channels
+    audit = found["b"].audit
+    assert audit is not None and audit.atoms.labels is found["b"].labels is found["a"].labels
+    assert (found["a"].labels == one.labels).all() and same_space(audit, state)
+    with pytest.raises(ServerError):
+        decode(encode(state, labels=False), RULES)
+
+
 def test_a_state_that_is_cut_off_is_not_read() -> None:
     text = encode(AuditState.start(300, RULES, SEED))
     for length in (len(text) - 1, len(text) - 200, 60):

@@ -155,12 +155,15 @@ class Atoms:
         """
         row = np.full(max(int(met.cell.max(initial=-1)), int(cells.max(initial=-1))) + 2, -1)
         row[cells] = np.arange(cells.size)
-        found = met.merged(row[met.cell])
-        if found.atom.size > most:
+        mine = row[met.cell]
+        if np.unique(met.cell[mine < 0]).size > 1:
+            met = met.merged(mine)
+            mine = met.cell
+        if met.atom.size > most:
             return None
-        if found.atom.size == self.sizes.size:
-            return self, found.atom, found.cell
-        return Atoms(found.at, found.size), found.atom, found.cell
+        if met.atom.size == self.sizes.size:
+            return self, met.atom, mine
+        return Atoms(met.at, met.size), met.atom, mine
 
     def vector(self, row: Row) -> Floats:
         """Return the row's weight per atom; the atoms must be split by it."""

@@ -9,12 +9,14 @@ import zlib
 import numpy as np
 from bastion_plan.errors import ServerError
 
-from bastion_policy.audit.atoms import Atoms
+from bastion_policy.audit.atoms import Atoms, Labels
 from bastion_policy.audit.primes import draw
 from bastion_policy.audit.space import CHUNK, Space
 from bastion_policy.audit.state import AuditRules, AuditState, Capacity
 
 VERSION = 2
+#: the version without labels
+APART = 3
 _HEAD = struct.Struct("<4sHHQIII")  # magic, version, seed bytes, units, atoms, released rows, hidden cells
 _MAGIC = b"BLAU"
 _DIGEST = 32
@@ -27,8 +29,11 @@ def most_bytes(capacity: Capacity) -> int:
     return _HEAD.size + 0xFFFF + _DIGEST + body + body // 1000 + 64
 
 
-def encode(state: AuditState) -> bytes:
-    """Return the state without its rules. The bytes hold the secret seed: they never leave the server."""
+def encode(state: AuditState, *, labels: bool = True) -> bytes:
+    """Return the state without its rules. The bytes hold the secret seed: they never leave the server.
+
+    labels: whether those of its atoms are among them; else they are kept elsewhere.
+    """
     rows = (*state.released, *state.concealed)
     body = []
     for row in rows:
@@ -37,15 +42,17 @@ def encode(state: AuditState) -> bytes:
         else:
             body += [bytes([_NUMBERS]), row.astype("<f8").tobytes()]
     counts = (state.atoms.labels.size, state.atoms.sizes.size, len(state.released), len(state.concealed))
-    head = _HEAD.pack(_MAGIC, VERSION, len(state.seed), *counts)
+    head = _HEAD.pack(_MAGIC, VERSION if labels else APART, len(state.seed), *counts)
     # labels look like chance, and the writing is waited for: narrow, and not packed
-    labels = state.atoms.labels.astype(_narrow(state.atoms.sizes.size)).tobytes()
-    text = b"".join([head, state.seed, labels, zlib.compress(b"".join(body), 1)])
+    written = state.atoms.labels.astype(_narrow(state.atoms.sizes.size)).tobytes() if labels else b""
+    text = b"".join([head, state.seed, written, zlib.compress(b"".join(body), 1)])
     return text + hashlib.sha256(text).digest()
 
 
-def decode(text: bytes, rules: AuditRules) -> AuditState:
+def decode(text: bytes, rules: AuditRules, labels: Labels | None = None) -> AuditState:
     """Return the state that `encode` wrote, under `rules` (which may have changed since).
+
+    labels: those of its atoms, where they are kept elsewhere.
 
     Raises:
         ServerError: bytes that are damaged, of another version, or beyond the capacity of `rules`. Without a state nothing is
@@ -57,7 +64,7 @@ def decode(text: bytes, rules: AuditRules) -> AuditState:
     if hashlib.sha256(text[:-_DIGEST]).digest() != text[-_DIGEST:]:
         raise _damaged("Its digest does not fit.")
     magic, version, length, units, count, released, hidden = _HEAD.unpack_from(text)
-    if magic != _MAGIC or version not in (1, VERSION):
+    if magic != _MAGIC or version not in ((1, VERSION) if labels is None else (APART,)):
         raise _damaged("It was written by another version.")
     over = released > capacity.rank or hidden > capacity.hidden or (released + hidden) * count > capacity.entries
     if over or units > capacity.units or count > capacity.atoms or length < 16:
@@ -69,11 +76,12 @@ def decode(text: bytes, rules: AuditRules) -> AuditState:
         written, body, narrow = body[: 4 * units], body[4 * units :], "<i4"
     else:
         narrow = _narrow(count)
-        end = at + units * np.dtype(narrow).itemsize
+        end = at + (units * np.dtype(narrow).itemsize if labels is None else 0)
         if end > len(text) - _DIGEST:
             raise _damaged("Its atoms are not complete.")
         written, body = text[at:end], _inflated(text[end:-_DIGEST], most)
-    labels = np.frombuffer(written, narrow).astype(np.int32)
+    if labels is None:
+        labels = np.frombuffer(written, narrow).astype(np.int32)
     if labels.size != units or (units and (labels.min() < 0 or labels.max() >= count)):
         raise _damaged("Its atoms are not complete.")
     sizes = np.bincount(labels, minlength=count).astype(np.int64)

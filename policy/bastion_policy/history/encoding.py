@@ -31,10 +31,13 @@ PACKED = 1 << 16
 
 def pack_past(past: Past) -> bytes:
     """Return a past as bytes. They hold who is in which population and the audit's secrets: they never leave the server."""
-    channels = {name: _channel(channel) for name, channel in past.channels.items()}
+    # the same labels are those of several channels, and of their audits
+    labels: dict[int, tuple[int, Items]] = {}
+    channels = {name: _channel(channel, labels) for name, channel in past.channels.items()}
     wholes = [[*key, stands] for key, stands in past.wholes.items()]
     body = {"v": VERSION, "channels": channels, "wholes": wholes, "edges": past.edges, "voided": past.voided}
     body |= {"settled": sorted(past.settled), "picked": past.picked}
+    body |= {"labels": [_array(found) for _, found in labels.values()]}
     return msgspec.msgpack.encode(body)
 
 
@@ -46,7 +49,8 @@ def unpack_past(text: bytes) -> Past:
     """
     body = _body(text)
     try:
-        channels = {name: _read_channel(found) for name, found in body["channels"].items()}
+        labels = [_read(found) for found in body.get("labels", ())]
+        channels = {name: _read_channel(found, labels) for name, found in body["channels"].items()}
         wholes = {(d, v, c): stands for d, v, c, stands in body["wholes"]}
         return Past(channels, wholes, tuple(body["edges"]), body["voided"], frozenset(body["settled"]), body["picked"])
     except (KeyError, TypeError, ValueError, IndexError) as error:
@@ -85,26 +89,32 @@ def unpack_roster(text: bytes) -> Roster:
         raise _damaged() from error
 
 
-def _channel(channel: Channel) -> dict[str, Any]:
+def _channel(channel: Channel, labels: dict[int, tuple[int, Items]]) -> dict[str, Any]:
     audit = channel.audit
+
+    def number(of: Items) -> int:
+        return labels.setdefault(id(of), (len(labels), of))[0]
+
     rules = (
         None
         if audit is None
         else [audit.rules.k, audit.rules.pairs, audit.rules.share, audit.rules.tau, audit.rules.people]
     )
     return {
-        "labels": _array(channel.labels),
+        "labels": number(channel.labels),
         "sizes": _array(channel.sizes),
         "blocks": _blocks(channel.parts),
         "plans": channel.plans,
         "hidden": [_array(channel.hidden.items), _array(channel.hidden.starts)],
         "rules": rules,
-        "audit": b"" if audit is None else encode(audit),
+        "audit": b"" if audit is None else encode(audit, labels=False),
+        "atoms": None if audit is None else number(audit.atoms.labels),
     }
 
 
-def _read_channel(found: dict[str, Any]) -> Channel:
-    labels, sizes = (_read(found[name]) for name in ("labels", "sizes"))
+def _read_channel(found: dict[str, Any], kept: list[Items]) -> Channel:
+    labels = kept[found["labels"]] if "blocks" in found else _read(found["labels"])
+    sizes = _read(found["sizes"])
     parts = _read(found["parts"]) if "parts" in found else _read_blocks(found["blocks"], sizes.size)
     if sizes.sum() != labels.size or parts.shape[1:] != sizes.shape or (labels.size and labels.max() >= sizes.size):
         raise _damaged()
@@ -116,7 +126,9 @@ def _read_channel(found: dict[str, Any]) -> Channel:
     if found["rules"] is None:
         return channel
     k, pairs, share, tau, people = found["rules"]
-    return replace(channel, audit=decode(found["audit"], AuditRules(k, pairs, share, tau, people=people)))
+    apart = found.get("atoms")
+    rules = AuditRules(k, pairs, share, tau, people=people)
+    return replace(channel, audit=decode(found["audit"], rules, None if apart is None else kept[apart]))
 
 
 def _blocks(parts: np.ndarray[Any, Any]) -> list[list[Any]]:

@@ -164,7 +164,7 @@ class Sets:
         if place.size < labels.size:
             place = np.append(place, np.full(labels.size - place.size, -1, np.int32))
         found = Met.of(labels, atoms, place, self.count)
-        self._crossed[:] = [*self._crossed[-1:], (labels, found)]
+        self._crossed[:] = [*self._crossed[-2:], (labels, found)]
         return found
 
 
