@@ -96,7 +96,7 @@ def test_cells_that_are_known_at_once(parts: list[np.ndarray]) -> None:
 
 
 def test_labels_of_several_channels_are_written_once() -> None:
-    place = np.arange(60_000, dtype=np.int32) % 7
+    place = np.arange(100_000, dtype=np.int32) % 7
     cells = Sets.of(7, place, np.arange(place.size), place.size)
     one, two = (Channel.empty(place.size).released(cells) for _ in range(2))
     state = AuditState.start(place.size, RULES, SEED).knowing_cells(
