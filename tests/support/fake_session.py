@@ -22,6 +22,7 @@ from bastion_server.engine.lower import lower
 from bastion_wire import messages as m
 from bastion_wire.identity import Identity
 
+from bastion.client.attestation import Attestation
 from bastion.expr.dtypes import to_dtype
 
 SERVER_KEY = "yne@$w-vo<fVvi]a<NY6T1ed:M$fCG*[IaLV{hID"
@@ -44,6 +45,7 @@ class FakeSession:
         self.on_change: Callable[[str], None] = lambda state: None
         self.open_now = True
         self.closed = False
+        self.attestation = Attestation()
         self.welcome = m.Welcome("fake", "0", "alice", ("user", "owner"), b"k" * 32)
 
     async def ask(self, body: Any, on_progress: Any = None) -> Any:

@@ -14,12 +14,12 @@ from bastion_server.service.running import nobody
 if TYPE_CHECKING:
     from bastion_server.service.training import TrainingService
 
-#: seconds to wait for a worker while all are at fits: it is an estimate, nobody waits long for one
-PATIENCE = 3.0
+#: seconds to wait for a worker, which may be in the making
+PATIENCE = 60.0
 
 
 async def memory_of(training: TrainingService, terms: Terms, who: str) -> int:
-    """Return the bytes that a pass of a step is planned to take; 0 where no worker is free to find out.
+    """Return the bytes that a pass of a step is planned to take; 0 where all workers are at fits.
 
     The model is loaded as a fit would load it, on a table without rows: so what is wrong with model or description is told here,
     for nothing.
@@ -27,6 +27,8 @@ async def memory_of(training: TrainingService, terms: Terms, who: str) -> int:
     Raises:
         PlanError, InputError: model.*, fit.*.
     """
+    if training.full:  # it is an estimate: nobody waits for a fit to end
+        return 0
     try:
         lease = await training.pool.acquire(who, label=f"estimate by {who}", timeout=PATIENCE)
     except ServerError as error:

@@ -87,6 +87,11 @@ class TrainingService:
             self._pool = TrainingPool(limits, concurrency=self.settings.fits, on_engine_text=self._on_text)
         return self._pool
 
+    @property
+    def full(self) -> bool:
+        """Whether as many fits run as may."""
+        return self._slots.locked()
+
     async def handle(self, request: Incoming) -> None:
         """Answer one request about fits."""
         body, who = request.body, request.principal.name
