@@ -11,7 +11,7 @@ PYTEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n 2 --dist loa
 ALL_CASES ?= 200
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab train docs browser test test-all check bench clean fuzz-plan fuzz-engine fuzz-wire fuzz-audit fuzz-policy attack-report utility-report
+.PHONY: help demo lab train docs browser test test-all check bench clean fuzz-plan fuzz-engine fuzz-wire fuzz-audit fuzz-policy attack-report utility-report coverage
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -84,6 +84,10 @@ fuzz-audit: $(STAMP)-test  ## the linear audit against fractions on small worlds
 
 fuzz-policy: $(STAMP)-test  ## the judge against the row oracle, CASES times; other cases with SEED=1, 2 ...
 	BASTION_FUZZ_CASES=$(CASES) BASTION_FUZZ_SEED=$(SEED) $(BIN)/python -m pytest -s --timeout 0 tests/oracle/test_row_oracle.py
+
+coverage: $(STAMP)-test  ## every branch of what verifies evidence is tried: fails below 100 %
+	$(BIN)/python -m coverage run --data-file=.coverage-tee --branch --source=tee/bastion_tee -m pytest tests/tee -m "not slow"
+	$(BIN)/python -m coverage report --data-file=.coverage-tee --skip-covered --show-missing --fail-under=100
 
 attack-report: $(STAMP)-test  ## play every attack against a live server and write docs/attacks.md
 	$(BIN)/python tests/attacks/wire/attack_report.py docs/attacks.md

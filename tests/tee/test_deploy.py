@@ -264,22 +264,24 @@ def test_two_images_are_one(tmp_path: Path):
     commit = subprocess.run(
         ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, timeout=60
     ).stdout.strip()
-    sums = []
-    for number, place in enumerate((tmp_path / "here", tmp_path / "somewhere" / "else")):
-        place.mkdir(parents=True)
-        done = subprocess.run(
-            [IMAGE / "build.sh", place / f"out{number}", *mirrors, "--commit", commit],
-            cwd=place,
-            capture_output=True,
-            text=True,
-            timeout=1800,
-        )
+    (tmp_path / "keys" / "owners").mkdir(parents=True)
+    (tmp_path / "keys" / "owners" / "olga.pub").write_text("who owns data there\n")
+
+    def build(out: Path, *options: str) -> str:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        command = [IMAGE / "build.sh", out, *mirrors, "--commit", commit, *options]
+        done = subprocess.run(command, cwd=out.parent, capture_output=True, text=True, timeout=1800)
         assert done.returncode == 0, done.stderr[-2000:]
-        sums.append((place / f"out{number}" / "SHA256SUMS").read_text())
-    assert sums[0] == sums[1]
+        return (out / "SHA256SUMS").read_text()
+
+    sums = build(tmp_path / "here" / "out0")
+    assert build(tmp_path / "somewhere" / "else" / "out1") == sums
+    build(tmp_path / "owned", "--keys", str(tmp_path / "keys"))
     ovmf = firmware(tmp_path / "OVMF.fd", hashes=True)
     one = measure(tmp_path / "here" / "out0", ovmf)
     two = measure(tmp_path / "somewhere" / "else" / "out1", ovmf)
+    owned = measure(tmp_path / "owned", ovmf)
+    assert owned.returncode == 0 and owned.stdout != one.stdout
     assert one.stdout == two.stdout and re.fullmatch("[0-9a-f]{96}\n", one.stdout), one.stderr
     text = (tmp_path / "here" / "out0" / "cmdline").read_text()
     assert re.search(r"bastion\.root=[0-9a-f]{64} bastion\.tree=\d+$", text)
