@@ -279,6 +279,8 @@ def _lists(column: pl.Series, length: int, whole: bool) -> Array:
             break
         # one dimension less
         column = column.list.eval(pl.element().explode())
+    # what a model does not take is not worked on: how long it takes would tell of long lists
+    column = column.list.head(length)
     counts = column.list.len().fill_null(0).to_numpy().astype(np.int64)
     found = np.zeros((len(column), length), dtype=np.int64 if whole else np.float64)
     full = counts > 0
@@ -288,6 +290,5 @@ def _lists(column: pl.Series, length: int, whole: bool) -> Array:
     counts = counts[full]
     rows = np.repeat(np.flatnonzero(full), counts)
     at = np.arange(len(values)) - np.repeat(np.cumsum(counts) - counts, counts)
-    inside = at < length
-    found[rows[inside], at[inside]] = values[inside]
+    found[rows, at] = values
     return found
