@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import statistics
 from typing import Any
 
 from attack_list import BIT, attack
@@ -118,7 +117,8 @@ def timing_of_a_branch(a: Attacker) -> Any:
         return rows.select(x=((pl.col("i") * pl.col("j")) % 7).sum()).plan
 
     # in turns, so that what else the machine does counts for both
-    pairs = [(a.line().timed(work(LOW)), a.line().timed(work(HIGH))) for _ in range(5)]
-    apart = statistics.median(one - two for one, two in pairs) > 0.06
+    pairs = [(a.line().timed(work(LOW)), a.line().timed(work(HIGH))) for _ in range(7)]
+    # in all turns but one: a machine that is busy makes one question slower than another now and then
+    apart = sorted(one - two for one, two in pairs)[1] > 0.06
     a.told.append(f"{'told apart' if apart else 'alike'} by time")
     return apart
