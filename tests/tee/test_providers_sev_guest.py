@@ -84,7 +84,7 @@ def test_the_kernels_structures():
 
 
 def test_evidence_with_certificates(tmp_path: Path):
-    certificates = table(b"vcek", b"ask", b"ark")
+    certificates = table(b"vcek" * 400, b"ask" * 400, b"ark" * 400)
     (tmp_path / "boot").write_text("0b0e\n")
     device = Device(certificates)
     source, slept = provider(tmp_path, device, boot=tmp_path / "boot")

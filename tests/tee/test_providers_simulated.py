@@ -73,8 +73,8 @@ def test_names_and_contents_are_kept_apart(package: Path):
     (package / "a.py").write_text("1")
     (package / "b.py").write_text("2")
     before = measured()
-    (package / "a.py").write_text("12")
-    (package / "b.py").write_text("")
+    (package / "a.py").write_text("1measured_room/b.py2")
+    (package / "b.py").unlink()
     assert measured() != before
 
 
