@@ -20,6 +20,9 @@ Pair = tuple[int, int]
 Way = tuple[Pair, Pair, Pair, Pair]
 #: a filter of one place, which looks at each as it is
 _PLAIN = ((1, 1), (1, 1), (0, 0))
+#: channels from which on it is faster to add up whole places
+_WIDE = 16
+_NNPACK: bool = torch.backends.nnpack.is_available()  # type: ignore[no-untyped-call]
 
 
 def way_of(node: Node, weight: Sequence[int]) -> Way:
@@ -61,6 +64,8 @@ class _Convolved(torch.autograd.Function):
     @staticmethod
     def forward(x: Tensor, weight: Tensor, way: Way, groups: int) -> tuple[Tensor, Tensor]:
         lines = _lines(x, way)
+        if _straight(way, groups):
+            return nnf.conv2d(x, weight, padding=way[2]).movedim(1, -1), lines
         return _said(lines, weight, groups), lines
 
     @staticmethod
@@ -110,6 +115,11 @@ def _gradient(back: Tensor, weight: Tensor, shape: Sequence[int], way: Way, grou
     """Return the gradient by what was looked at: the sum of all copies of a place."""
     kernel, stride, padding, dilation = way
     images, out = back.shape[0], weight.shape[0]
+    if _straight(way, groups):
+        edges = [k - 1 - p for k, p in zip(kernel, padding, strict=True)]
+        return nnf.conv2d(back.movedim(-1, 1), weight.flip(2, 3).transpose(0, 1), padding=edges)
+    if groups == 1 and shape[1] >= _WIDE:
+        return _together(back, weight, shape, way)
     back = back.reshape(images, -1, out)
     if groups == 1:
         lines = weight.reshape(out, -1).mT.expand(images, -1, -1) @ back.mT
@@ -143,6 +153,28 @@ def _lines(x: Tensor, way: Way) -> Tensor:
     return x.as_strided((images, rows, places, high, wide, channels), (image, *at, *of)).reshape(
         images, rows, places, size
     )
+
+
+def _together(back: Tensor, weight: Tensor, shape: Sequence[int], way: Way) -> Tensor:
+    """Add up lines where they came from, all channels at once."""
+    kernel, (down, across), (above, beside), (apart, between) = way
+    images, rows, places, out = back.shape
+    lines = back.reshape(-1, out) @ weight.permute(0, 2, 3, 1).reshape(out, -1)
+    lines = lines.reshape(images, rows, places, *kernel, shape[1])
+    total = back.new_zeros(images, shape[2] + 2 * above, shape[3] + 2 * beside, shape[1])
+    for i in range(kernel[0]):
+        for j in range(kernel[1]):
+            top, left = i * apart, j * between
+            total[:, top : top + down * rows : down, left : left + across * places : across] += lines[:, :, :, i, j]
+    return total[:, above : above + shape[2], beside : beside + shape[3]].movedim(-1, 1)
+
+
+def _straight(way: Way, groups: int) -> bool:
+    """Whether NNPACK does it, which has no code made at run time either: filters that go place by place."""
+    kernel, stride, padding, dilation = way
+    small = all(p < k < 17 for k, p in zip(kernel, padding, strict=True))
+    ones = stride == dilation == (1, 1) and kernel != (1, 1)
+    return groups == 1 and ones and small and _NNPACK
 
 
 def _places(size: int, kernel: int, stride: int, dilation: int) -> int:
