@@ -13,6 +13,7 @@ from bastion_plan.errors import BastionError
 from bastion_policy.verdict import ReleaseNote
 from bastion_wire.messages import AuditRecord, Dataset
 
+from bastion.client.attestation import Attestation
 from bastion.client.connection import Connection, Released
 from bastion.client.denied import AccessRequest, Denied
 from bastion.client.explaining import Explanation
@@ -21,7 +22,7 @@ from bastion.client.preview import FakeFrame
 from bastion.client.spending import NO_BUDGETS, no_budgets
 from bastion.client.training.models import ModelCard, TrainedModel
 from bastion.client.training.runs import RemoteRun, RunList
-from bastion.render import cards, denials, previews, released, runs, tables
+from bastion.render import attested, cards, denials, previews, released, runs, tables
 from bastion.render.banners import connection_lines
 from bastion.render.charts import Chart
 from bastion.render.safe_text import safe_html, safe_text
@@ -132,5 +133,6 @@ register(Explanation, words)
 register(FakeFrame, lambda value: both(previews.preview_html(value), previews.preview_text(value)))
 register(RemoteRun, lambda value: both(runs.run_html(value.info), runs.run_text(value.info)))
 register(RunList, lambda value: both(*(show([r.info for r in value]) for show in (runs.runs_html, runs.runs_text))))
+register(Attestation, lambda value: both(attested.attestation_html(value), attested.attestation_text(value)))
 register(ModelCard, lambda value: both(runs.card_html(value.lines), runs.card_text(value.lines)))
 register(TrainedModel, lambda value: bundle(value.card))

@@ -68,6 +68,13 @@ def test_the_footer_tells_the_facts_of_the_release(kernel):
         assert "on the server" in view
 
 
+def test_a_cell_says_whether_the_server_is_attested(kernel):
+    for code in ("attestation()", "connection.attestation"):
+        shown = kernel.run(code).result
+        assert "UNATTESTED: whoever runs the server's machine could read the data" in shown["text/plain"]
+        assert '<div class="box ">' in shown["text/html"] and "◐" in shown["text/html"]
+
+
 def test_a_policy_that_does_not_tell_how_many_marks_nothing(stage: Stage, alice: Connection):
     table = pl.DataFrame({"g": ["a"] * 30 + ["b"] * 30 + ["c"] * 3, "v": [None] * 30 + [1.0, 2.0, 3.0] * 11})
     stage.owner.client.polars.send_df(table, STRICT, name="discreet")
