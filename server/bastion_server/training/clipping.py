@@ -40,6 +40,7 @@ from typing import Any
 import torch
 from bastion_plan.models.graph import Graph, Node, Ref
 from torch import Tensor
+from torch.nn import functional as nnf
 
 from bastion_server.training.columns import Way, convolved, filters, way_of
 from bastion_server.training.dry_run import Measured
@@ -189,7 +190,7 @@ class Clipper:
                 x, weight = x.unsqueeze(2), weight.unsqueeze(2)
             found, given = convolved(x, weight, way, node.args[6])
         else:
-            given, found = x, x @ weight.mT
+            given, found = x, nnf.linear(x, weight)
         if tap is not None:
             found = found + tap
         if bias is not None and (tap is None or not self._same(number, 2)):
