@@ -31,6 +31,7 @@ grep -v '^#' debian/patches/series | while read -r patch; do patch --quiet --str
 : > OvmfPkg/AmdSev/Grub/grub.efi
 make --quiet -C BaseTools > ../tools.log 2>&1 || { tail -n 20 ../tools.log >&2; exit 1; }
 set +u
+set --  # it reads the arguments of who sources it
 . ./edksetup.sh > /dev/null
 set -u
 build -q -a X64 -t GCC5 -b RELEASE -p OvmfPkg/AmdSev/AmdSevX64.dsc > ../build.log 2>&1 || { tail -n 20 ../build.log >&2; exit 1; }
