@@ -29,7 +29,7 @@ class ApprovedResults:
         """
         kept = await asyncio.to_thread(self._store.results.get, grant.id)
         if kept is not None:
-            fd = await asyncio.to_thread(self._store.sealed.load_into_memfd, kept.sealed, "approved")
+            fd = await asyncio.to_thread(self._store.sealed.load_into_memfd, kept.sealed, "approved", grant.versions)
             return Result(Answer(b"", kept.height), fd)
         result = await run()
         try:
@@ -45,8 +45,8 @@ class ApprovedResults:
             await asyncio.to_thread(self._store.results.prune)
 
     def _keep(self, grant: Grant, result: Result) -> None:
-        under = self._store.datasets.owner_sealed(grant.versions)
-        with result.opened() as data, self._store.sealed.writer(under) as writer:
+        under = self._store.ring.of(grant.versions)
+        with result.opened() as data, self._store.sealed.writer(under, "approved") as writer:
             for start in range(0, len(data), 8 << 20):
                 with data[start : start + (8 << 20)] as part:
                     writer.write(part)

@@ -281,7 +281,7 @@ class MemoryFiles:
     async def _load(self, key: tuple[str, int], sealed: SealedRef) -> None:
         me = asyncio.current_task()
         try:
-            fd = await asyncio.to_thread(self._store.sealed.load_into_memfd, sealed)
+            fd = await asyncio.to_thread(self._store.sealed.load_into_memfd, sealed, "dataset", key[:1])
         except BaseException:
             if self._loading.get(key) is me:
                 del self._loading[key]

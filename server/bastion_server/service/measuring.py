@@ -194,7 +194,7 @@ class MeasuringService:
             rows = fd = -1
             try:
                 rows = await training.rows(terms, who, f"rows of {label}")
-                fd = await asyncio.to_thread(store.sealed.load_into_memfd, weights.sealed, "weights")
+                fd = await asyncio.to_thread(store.sealed.load_into_memfd, weights.sealed, "weights", run.versions)
                 await lease.load(
                     run.graph, run.spec, training.split_key(terms), rows, fd, memory=training.settings.memory,
                     most_rows=terms.most_rows,
@@ -227,7 +227,7 @@ class MeasuringService:
         async with training.turn(who), await training.pool.acquire(who, label=f"{body.metric} of nobody") as lease:
             rows, fd = nobody(terms), -1
             try:
-                fd = await asyncio.to_thread(self._store.sealed.load_into_memfd, weights.sealed, "weights")
+                fd = await asyncio.to_thread(self._store.sealed.load_into_memfd, weights.sealed, "weights", run.versions)
                 key = training.split_key(terms)
                 memory, most = training.settings.memory, terms.most_rows
                 await lease.load(run.graph, run.spec, key, rows, fd, memory=memory, most_rows=most)

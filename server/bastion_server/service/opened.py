@@ -19,11 +19,12 @@ def check_open(store: Store, records: Iterable[DatasetRecord]) -> None:
         ServerError: server.locked. AttestationError: tee.release.decided.
     """
     for record in records:
-        if not record.owner_sealed:
-            continue
+        # INVARIANT: told by the key that is held, not by the catalogue's mark alone, which somebody may have taken away
         held = store.ring.held(record.facts.id)
         if held is None:
-            raise locked(record.facts.name)
+            if record.owner_sealed:
+                raise locked(record.facts.name)
+            continue
         if held.decided != record.decided:
             check = CHECKS["tee.release.decided"]
             raise AttestationError(check.sentence, code="tee.release.decided", next_step=check.next_step)
@@ -35,7 +36,7 @@ def check_owner(store: Store, record: DatasetRecord, principal: Principal) -> No
     Raises:
         NotAuthorised: wire.auth.owner.
     """
-    held = store.ring.held(record.facts.id) if record.owner_sealed else None
+    held = store.ring.held(record.facts.id)
     if held is not None and held.owner != principal.verify_key:
         raise NotAuthorised(
             f"The key of {record.facts.name!r} was released by somebody else of this name.", code="wire.auth.owner",

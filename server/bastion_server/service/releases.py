@@ -68,7 +68,7 @@ class Releases:
             check = CHECKS["tee.release.decided"]
             raise AttestationError(check.sentence, code="tee.release.decided", next_step=check.next_step)
         before = self._store.ring.held(identifier)
-        self._store.ring.take(identifier, Held(release.key, release.owner, release.decided))
+        self._store.ring.take(identifier, Held(release.key, release.owner, release.decided, record.facts.domain))
         try:
             await asyncio.to_thread(self._try, record)
             await self._journal.write(
@@ -117,7 +117,7 @@ class Releases:
         """Open the file with the key, to tell a wrong one at once."""
         assert record.sealed is not None
         try:
-            self._store.sealed.reader(record.sealed).close()
+            self._store.sealed.reader(record.sealed, (record.facts.id,)).close()
         except ServerError as error:
             if error.code != "server.keys.unwrap":
                 raise

@@ -215,7 +215,7 @@ class Running:
         try:
             file = store.runs.file(run.id, "checkpoint")
             ref = file.sealed if file is not None else self.terms.model.sealed
-            weights = await asyncio.to_thread(store.sealed.load_into_memfd, ref, "weights")
+            weights = await asyncio.to_thread(store.sealed.load_into_memfd, ref, "weights", run.versions)
             try:
                 loaded = await lease.load(
                     run.graph, run.spec, self._service.split_key(self.terms), rows, weights,
@@ -369,8 +369,8 @@ class Running:
         fd = await lease.save(kind == "checkpoint")
 
         def keep() -> None:
-            under = self._store.datasets.owner_sealed(self.run.versions)
-            ref = seal(self._store, fd, os.fstat(fd).st_size, under)
+            under = self._store.ring.of(self.run.versions)
+            ref = seal(self._store, fd, os.fstat(fd).st_size, under, "weights")
             try:
                 self._store.runs.keep(self.run.id, kind, ref, step, time.time())
             except BaseException:

@@ -553,7 +553,7 @@ class TrainingService:
                 plan_hash=run.plan_hash, details={"run": run.id, "numbers": run.parameters, "words": run.words},
             )
         )  # fmt: skip
-        fd = await asyncio.to_thread(self.store.sealed.load_into_memfd, kept.sealed, "weights")
+        fd = await asyncio.to_thread(self.store.sealed.load_into_memfd, kept.sealed, "weights", run.versions)
         try:
             size = os.fstat(fd).st_size
             with mmap.mmap(fd, size, prot=mmap.PROT_READ) as mapped, memoryview(mapped) as view:

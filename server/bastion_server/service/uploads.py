@@ -242,7 +242,7 @@ class Sink:
         """Seal to disk, write down, register; runs in a thread."""
         service, store, now = self._service, self._service.store, time.time()
         if self._key is not None and self._old is None:
-            store.ring.take(facts.id, Held(self._key.key, self._key.owner, b""))
+            store.ring.take(facts.id, Held(self._key.key, self._key.owner, b"", facts.domain))
         sealed = seal(store, registration.file, registration.size, (facts.id,) if self._key is not None else ())
 
         def change() -> tuple[DatasetRecord, list[Record]]:
@@ -280,7 +280,7 @@ class Sink:
                 store.ring.drop(facts.id)
             raise
         if self._key is not None:
-            store.ring.take(facts.id, Held(self._key.key, self._key.owner, record.decided))
+            store.ring.take(facts.id, Held(self._key.key, self._key.owner, record.decided, facts.domain))
         with suppress(ServerError):  # tried again at the next change, and at the start
             store.results.prune()
         return record
@@ -438,12 +438,12 @@ def enforceable(policy: Policy, text: str | None = None) -> Policy:
     return policy
 
 
-def seal(store: Store, fd: int, size: int, under: Iterable[str] = ()) -> SealedRef:
-    """Write a memory file to the sealed directory. under: owner-sealed datasets of which it holds anything."""
+def seal(store: Store, fd: int, size: int, under: Iterable[str] = (), use: str = "dataset") -> SealedRef:
+    """Write a memory file to the sealed directory. under: owner-sealed datasets of which it holds anything. use: what it is."""
     with (
         mmap.mmap(fd, size, prot=mmap.PROT_READ) as mapped,
         memoryview(mapped) as view,
-        store.sealed.writer(under) as writer,
+        store.sealed.writer(under, use) as writer,
     ):
         for start in range(0, size, 8 << 20):
             with view[start : start + (8 << 20)] as part:

@@ -148,7 +148,7 @@ class Store:
                 grants.expire(now)
                 results = Results(database, sealed.remove)
                 results.prune()
-                histories = Histories(database, sealed)
+                histories = Histories(database, sealed, ring)
                 histories.prune()
                 audiences = Audiences(database)
                 audiences.build(datasets)

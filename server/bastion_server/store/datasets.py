@@ -219,14 +219,6 @@ class Datasets:
             rows = self._database.rows(_SELECT + _VISIBLE, (visible_to, visible_to, EVERYONE))
         return [self._record(row) for row in rows]
 
-    def owner_sealed(self, datasets: Iterable[str]) -> tuple[str, ...]:
-        """Return those of some datasets (by id) whose owner keeps the key: what is made of them is sealed under it as well."""
-        return tuple(
-            row["id"]
-            for dataset in datasets
-            for row in self._database.rows("SELECT id FROM datasets WHERE id = ? AND owner_sealed", (dataset,))
-        )
-
     def history(self, dataset: str) -> Sequence[PolicyChange]:
         """Return all policies a dataset (live or deleted, by id) ever had, oldest first."""
         rows = self._database.rows("SELECT * FROM policies WHERE dataset = ? ORDER BY policy_version", (dataset,))

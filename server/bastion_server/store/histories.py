@@ -8,10 +8,12 @@ from bastion_plan.errors import ServerError
 
 from bastion_server.store.audiences import enter
 from bastion_server.store.database import Database
+from bastion_server.store.keyring import KeyRing
 from bastion_server.store.sealed import SealedFiles, SealedRef
 
 #: the audience under which a unit domain's items are kept; no audience has this name
 ROSTER = ""
+HISTORY = "history"  #: what the files are
 
 
 class Histories:
@@ -21,8 +23,8 @@ class Histories:
     judged against an older history does not get in, and a crash leaves the one before or the one after.
     """
 
-    def __init__(self, database: Database, sealed: SealedFiles) -> None:
-        self._database, self._sealed = database, sealed
+    def __init__(self, database: Database, sealed: SealedFiles, ring: KeyRing) -> None:
+        self._database, self._sealed, self._ring = database, sealed, ring
 
     def get(self, unit_domain: str, audience: str) -> tuple[int, bytes]:
         """Return (number, bytes) of the history; (0, b"") where nothing was kept yet.
@@ -36,7 +38,7 @@ class Histories:
         if row is None:
             return 0, b""
         ref = SealedRef(row["file"], row["wrapped_key"], row["size"], row["sha256"])
-        reader = self._sealed.reader(ref)
+        reader = self._sealed.reader(ref, self._ring.of_domain(unit_domain), HISTORY)
         try:
             return row["seq"], reader.read(0, reader.size)
         finally:
@@ -54,10 +56,7 @@ class Histories:
                 nothing was kept.
         """
         # INVARIANT: a history names people of all tables of its domain: without the key of each sealed one it opens for nobody
-        under = self._database.rows(
-            "SELECT id FROM datasets WHERE unit_domain = ? AND owner_sealed AND deleted IS NULL", (unit_domain,)
-        )
-        with self._sealed.writer(row["id"] for row in under) as writer:
+        with self._sealed.writer(self._ring.of_domain(unit_domain), HISTORY) as writer:
             for start in range(0, len(text), 8 << 20):
                 writer.write(text[start : start + (8 << 20)])
             ref = writer.commit()

@@ -22,16 +22,20 @@ from nacl.secret import SecretBox
 from bastion_server.store.keys import ServerKeys
 
 _PLAIN = 80  #: bytes of a file's key that is wrapped for the server alone
-_FILE, _FACTS = b"bastionlab.file-key.1", b"bastionlab.facts.1"
+_FACTS = "facts"
 
 
 @dataclass(frozen=True)
 class Held:
-    """A key that was released. owner: Ed25519 key of whose word counts. decided: digest of what that owner decided."""
+    """A key that was released. owner: Ed25519 key of whose word counts. decided: digest of what that owner decided.
+
+    domain: the unit domain of the dataset.
+    """
 
     key: bytes = field(repr=False)
     owner: bytes
     decided: bytes
+    domain: str
 
 
 class _Wrapped(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -61,19 +65,30 @@ class KeyRing:
         """Return what is held of a dataset, or None."""
         return self._held.get(dataset)
 
-    def wrap(self, key: bytes, under: Iterable[str] = ()) -> bytes:
-        """Encrypt a file's key for this server, and by the keys of datasets.
+    def of(self, datasets: Iterable[str]) -> tuple[str, ...]:
+        """Return those of some datasets whose key is held."""
+        return tuple(sorted({dataset for dataset in datasets if dataset in self._held}))
+
+    def of_domain(self, domain: str) -> tuple[str, ...]:
+        """Return the datasets of a unit domain whose key is held."""
+        return tuple(sorted(dataset for dataset, held in list(self._held.items()) if held.domain == domain))
+
+    def wrap(self, key: bytes, under: Iterable[str] = (), use: str = "dataset") -> bytes:
+        """Encrypt a file's key for this server, and by the keys of datasets. use: what the file is.
 
         Raises:
             ServerError: server.locked, the key of one of them is not held.
         """
         wrapped, names = self._keys.wrap(key), tuple(sorted(set(under)))
         for dataset in names:
-            wrapped = bytes(self._box(dataset, _FILE).encrypt(wrapped))
+            wrapped = bytes(self._box(dataset, use).encrypt(wrapped))
         return msgspec.msgpack.encode(_Wrapped(names, wrapped)) if names else wrapped
 
-    def unwrap(self, wrapped: bytes) -> bytes:
+    def unwrap(self, wrapped: bytes, under: Iterable[str] = (), use: str = "dataset") -> bytes:
         """Return the key that `wrap` was given.
+
+        INVARIANT: the catalogue, which may have been changed, says which file is whose. A file opens only for datasets that the caller
+        names, whose owners' decisions it has looked at, and only as what it was written as.
 
         Raises:
             ServerError: server.locked; server.keys.unwrap.
@@ -83,8 +98,10 @@ class KeyRing:
         try:
             found = msgspec.msgpack.decode(wrapped, type=_Wrapped)
             inner = found.key
+            if not set(found.under) <= set(under):
+                return self._keys.unwrap(b"")
             for dataset in reversed(found.under):
-                inner = self._box(dataset, _FILE).decrypt(inner)
+                inner = self._box(dataset, use).decrypt(inner)
         except (msgspec.MsgspecError, CryptoError, ValueError):
             return self._keys.unwrap(b"")
         return self._keys.unwrap(inner)
@@ -113,10 +130,11 @@ class KeyRing:
                 msg, code="server.sealed.damaged", next_step="The owner can upload the dataset again."
             ) from None
 
-    def _box(self, dataset: str, purpose: bytes) -> SecretBox:
+    def _box(self, dataset: str, use: str) -> SecretBox:
         held = self.held(dataset)
         if held is None:
             raise locked()
+        purpose = f"bastionlab.sealed.1 {use} {dataset}".encode()
         return SecretBox(hashlib.blake2b(purpose, key=held.key, digest_size=SecretBox.KEY_SIZE).digest())
 
 

@@ -60,31 +60,33 @@ class SealedFiles:
         self._files = files
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
 
-    def writer(self, under: Iterable[str] = ()) -> SealedWriter:
-        """Begin a new file. under: owner-sealed datasets of which it holds anything.
+    def writer(self, under: Iterable[str] = (), use: str = "dataset") -> SealedWriter:
+        """Begin a new file. under: owner-sealed datasets of which it holds anything. use: what it is.
 
         Raises:
             ServerError: server.locked, the key of one of them is not held.
         """
-        return SealedWriter(self.directory, self._keys, self._files, under)
+        return SealedWriter(self.directory, self._keys, self._files, under, use)
 
-    def reader(self, ref: SealedRef) -> SealedReader:
-        """Open a file for reading at any place.
+    def reader(self, ref: SealedRef, under: Iterable[str] = (), use: str = "dataset") -> SealedReader:
+        """Open a file for reading at any place. under: datasets of which it may hold something. use: what it must be.
 
         Raises:
             ServerError: server.sealed.missing, server.sealed.damaged, server.locked.
         """
-        return SealedReader(self._path(ref.name), self._keys.unwrap(ref.wrapped_key), ref.size)
+        return SealedReader(self._path(ref.name), self._keys.unwrap(ref.wrapped_key, under, use), ref.size)
 
-    def load_into_memfd(self, ref: SealedRef, label: str = "dataset") -> int:
+    def load_into_memfd(self, ref: SealedRef, label: str = "dataset", under: Iterable[str] = ()) -> int:
         """Decrypt a whole file into memory; return a descriptor of an immutable memory file, positioned at 0.
+
+        label: what it must be. under: datasets of which it may hold something.
 
         The caller closes it. No holder of the descriptor can write, grow or shrink it (`F_SEAL_*`).
 
         Raises:
             ServerError: server.sealed.missing, server.sealed.damaged, server.sealed.memory.
         """
-        with self.reader(ref) as reader:
+        with self.reader(ref, under, label) as reader:
             return reader.load_into_memfd(label)
 
     def remove(self, name: str) -> None:
@@ -125,13 +127,15 @@ class SealedWriter:
     As a context manager it aborts when left without `commit`.
     """
 
-    def __init__(self, directory: Path, keys: KeyRing, files: Files, under: Iterable[str] = ()) -> None:
+    def __init__(
+        self, directory: Path, keys: KeyRing, files: Files, under: Iterable[str] = (), use: str = "dataset"
+    ) -> None:
         identifier = secrets.token_bytes(16)
         self._name = identifier.hex() + _SUFFIX
         self._directory, self._files = directory, files
         self._partial = directory / (self._name + _PARTIAL)
         key = AESGCM.generate_key(bit_length=256)
-        self._wrapped = keys.wrap(key, under)
+        self._wrapped = keys.wrap(key, under, use)
         self._cipher = AESGCM(key)
         header = _HEADER.pack(_MAGIC, _VERSION, _AES_256_GCM, CHUNK, identifier)
         self._digest = hashlib.sha256(header).digest()
