@@ -9,6 +9,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -199,12 +200,78 @@ def test_what_was_approved_is_sealed_as_well(place: Place) -> None:
     keys = json.loads((place.folder / "server.key").read_text())
     with pytest.raises((nacl.exceptions.CryptoError, ValueError)):
         SealedBox(PrivateKey(base64.b64decode(keys["box"]))).decrypt(wrapped)
+    again = place.user.client.polars.get_df("staff").select("pay").head(3)
+    assert again.collect().fetch().equals(shown)
     place.down()
     place.up()
     again = place.user.client.polars.get_df("staff").select("pay").head(3)
     assert code_of(lambda: again.collect().fetch()) == "server.locked"
     place.owner.release_key("staff")
-    assert again.collect().fetch().equals(shown)
+    # the server's disk says that it was approved, and this process has not heard so from the owner
+    assert code_of(lambda: again.collect().fetch()).startswith("denied")
+
+
+def test_approvals_that_the_disk_alone_knows_of_count_nothing(place: Place) -> None:
+    """The operator gives alice's approval to mallory's reader, lets a run be read, and makes one for once last."""
+    frame = place.user.client.polars.get_df("staff").select("town").head(2)
+
+    def asked() -> str:
+        with pytest.raises(Denied) as caught:
+            frame.collect().fetch()
+        return str(caught.value.request("to look").id)
+
+    first = asked()
+    place.owner.approve(first, may_read=False)
+    assert code_of(lambda: frame.collect().fetch()).startswith("denied")
+    with closing(sqlite3.connect(place.folder / "catalogue.db")) as database, database:
+        for (trigger,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+            database.execute(f"DROP TRIGGER {trigger}")
+        database.execute("UPDATE request_owners SET may_read = 1 WHERE request = ?", (first,))
+    assert code_of(lambda: frame.collect().fetch()).startswith("denied")
+    place.owner.revoke(first)
+    second = asked()
+    with closing(sqlite3.connect(place.folder / "catalogue.db")) as database, database:
+        (binding, plan_hash) = database.execute(
+            "SELECT binding, plan_hash FROM requests WHERE id = ?", (second,)
+        ).fetchone()
+        database.execute(
+            "UPDATE request_owners SET decision = 'approve', may_run = 1, may_read = 1 WHERE request = ?", (second,)
+        )
+        database.execute("UPDATE requests SET state = 'approved' WHERE id = ?", (second,))
+        database.execute(
+            "INSERT INTO grants VALUES ('g-forged', ?, 'alice', ?, ?, 1, 1, 0, ?, ?, '', 0, 0)",
+            (second, plan_hash, binding, time.time() + 9e4, time.time()),
+        )
+    assert code_of(lambda: frame.collect().fetch()).startswith("denied")
+
+
+def test_a_catalogue_that_calls_the_file_another_datasets_opens_nothing(place: Place) -> None:
+    """The operator has the sealed table's file served as a table with an open policy, or takes the mark away."""
+    place.mean()
+    sealed = place.owner.client.polars.get_df("staff").plan.dataset
+    place.owner.client.polars.send_df(people(30), Policy.open(), name="bait", unit="id")
+    bait = place.owner.client.polars.get_df("bait").plan.dataset
+    with closing(sqlite3.connect(place.folder / "catalogue.db")) as database, database:
+        file = database.execute(
+            "SELECT file, wrapped_key, size, sha256 FROM dataset_versions WHERE dataset = ? AND file IS NOT NULL",
+            (sealed,),
+        ).fetchone()
+        database.execute(
+            "UPDATE dataset_versions SET file = ?, wrapped_key = ?, size = ?, sha256 = ? WHERE dataset = ?",
+            (*file, bait),
+        )
+    place.down()  # what it held in memory of the bait is gone
+    place.up()
+    assert code_of(lambda: place.user.client.polars.get_df("bait").collect().fetch()).startswith("server.")
+    place.owner.release_key("staff")
+    assert code_of(lambda: place.user.client.polars.get_df("bait").collect().fetch()).startswith("server.")
+    place.mean()
+    with closing(sqlite3.connect(place.folder / "catalogue.db")) as database, database:
+        database.execute("UPDATE datasets SET owner_sealed = 0 WHERE id = ?", (sealed,))
+    assert code_of(place.mean).startswith("server.")
+    with closing(sqlite3.connect(place.folder / "catalogue.db")) as database, database:
+        database.execute("UPDATE datasets SET owner_sealed = 1 WHERE id = ?", (sealed,))
+    place.mean()
 
 
 def test_no_key_goes_to_a_server_that_proves_nothing(place: Place, tmp_path: Path) -> None:

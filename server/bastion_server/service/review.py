@@ -228,6 +228,8 @@ class ReviewService:
         def change() -> tuple[AccessRequest | BastionError, list[Record]]:
             check_signed(self.store, principal, body.signed, expected, now)
             try:
+                if body.decision == "read":
+                    self.store.grants.vouching.heard(body.request, principal.verify_key, may_read=True)
                 if reading:
                     assert filed.grant is not None
                     self.store.grants.decide_reading(
@@ -241,6 +243,8 @@ class ReviewService:
                         filed.grant.id, owner=principal.name, now=now, answer=body.reason, signed=body.signed
                     )
                     return self.store.requests.get(body.request), records
+                if approve:
+                    self.store.grants.vouching.heard(body.request, principal.verify_key, may_read=body.may_read)
                 decided = self.store.requests.decide(
                     body.request, owner=principal.name, approve=approve, now=now, answer=body.reason, until=body.until,
                     may_run=body.may_run, may_read=body.may_read, signed=body.signed,

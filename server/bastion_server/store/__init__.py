@@ -31,6 +31,7 @@ from bastion_server.store.runs import Runs
 from bastion_server.store.sealed import SealedFiles, SealedReader, SealedRef, SealedWriter
 from bastion_server.store.statements import Statements
 from bastion_server.store.verify import verify
+from bastion_server.store.vouching import Vouching
 
 __all__ = [
     "AccessRequest",
@@ -142,7 +143,7 @@ class Store:
             try:
                 database = Database(catalogue)
                 datasets = Datasets(database, sealed.remove, ring)
-                grants = Grants(database)
+                grants = Grants(database, Vouching(ring))
                 requests = Requests(database, grants, limits)
                 requests.expire(now)
                 grants.expire(now)

@@ -303,7 +303,7 @@ class Datasets:
         measured, owner_sealed = row["private"], bool(row["owner_sealed"])
         if measured is not None and owner_sealed:
             measured = self._ring.show(row["id"], measured)
-        private = None if measured is None else _private_decoder.decode(measured)
+        private = None if measured is None else _decode_private(measured)
         return DatasetRecord(
             facts=_decode_facts(row["facts"]),
             kind=row["kind"],
@@ -328,6 +328,16 @@ WHERE d.deleted IS NULL AND (
 )
 ORDER BY d.created, d.id
 """
+
+
+def _decode_private(data: bytes) -> PrivateFacts:
+    try:
+        return _private_decoder.decode(data)
+    except msgspec.MsgspecError as error:
+        msg = "What the catalogue says of a dataset is damaged."
+        raise ServerError(
+            msg, code="server.sealed.damaged", next_step="Restore catalogue.db from a backup, or delete the dataset."
+        ) from error
 
 
 def _decode_facts(data: bytes) -> DatasetFacts:

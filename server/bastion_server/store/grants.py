@@ -11,6 +11,7 @@ from bastion_plan.errors import InputError
 
 from bastion_server.store.binding import binding, parts
 from bastion_server.store.database import Database
+from bastion_server.store.vouching import Vouching
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,9 @@ class Grants:
     binding is compared as bytes and the table refuses to change it.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, vouching: Vouching) -> None:
         self._database = database
+        self.vouching = vouching
         #: requests whose approval ran out since they were last taken out, in whatever way it was noticed
         self.ended: deque[str] = deque(maxlen=10_000)
 
@@ -78,7 +80,8 @@ class Grants:
         )
         if any(row["until"] <= now for row in rows):
             self.expire(now)
-        return next((_grant(row) for row in rows if row["until"] > now), None)
+        found = (self.vouching.of(_grant(row)) for row in rows if row["until"] > now)
+        return next((grant for grant in found if not grant.ended), None)
 
     def use(self, grant: str, now: float) -> Grant:
         """Use a grant: counted, and ended if it was for once. Of two concurrent uses of the latter one succeeds.
@@ -209,10 +212,16 @@ class Grants:
         if found:
             self._database.after_commit(lambda: self.ended.extend(found))
 
+    def note(self, request: str) -> None:
+        """Note the grant that a request was just given, for `vouching`. Call it in the transaction that made it."""
+        row = self._database.row(f"{_SELECT} WHERE request = ?", (request,))
+        if row is not None:
+            self.vouching.made(_grant(row))
+
     def of_request(self, request: str) -> Grant | None:
         """Return the grant an approved request gave, ended or not."""
         row = self._database.row(f"{_SELECT} WHERE request = ?", (request,))
-        return None if row is None else _grant(row)
+        return None if row is None else self.vouching.of(_grant(row))
 
 
 # INVARIANT: it may be read once every owner has said so, with the approval or later

@@ -421,6 +421,7 @@ class Requests:
                     request,
                 ),
             )
+            self._grants.note(request)
 
     def _move(
         self, connection: sqlite3.Connection, request: str, state: str, *, by: str, now: float, answer: str
