@@ -301,6 +301,22 @@ def test_a_key_that_is_not_here_cannot_be_released(
     assert not os.listdir(tmp_path)
 
 
+def test_tables_of_the_same_people_are_all_sealed_and_may_be_deleted(place: Place) -> None:
+    with pytest.raises(InputError) as caught:
+        place.owner.client.polars.send_df(people(), guarded(), name="other")
+    assert caught.value.code == "input.sealed.domain"
+    place.owner.client.polars.send_df(people(), guarded(), name="other", sealed=True)
+    total = place.user.client.polars.get_df("other").select(pl.col("pay").sum()).collect().fetch()
+    before = place.mean()
+    place.owner.delete("other")
+    assert place.mean().equals(before)
+    place.down()
+    place.up()
+    place.owner.release_key("staff")  # what was told of both is remembered under this key alone
+    assert place.mean().equals(before)
+    assert total.height == 1
+
+
 def test_two_owners_of_joined_tables_must_both_have_released(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BASTION_SEALED", str(tmp_path / "keys"))
     olga, oscar, alice = (Identity.create(name) for name in ("olga", "oscar", "alice"))

@@ -240,6 +240,11 @@ class Service:
         record = self.catalogue.find(body.dataset, principal.name)
         self._must_own(record, principal)
 
+        kin = self._kin(record)
+        if kin:
+            # what is remembered of these people is under the keys of all their tables
+            check_open(self.store, (record, *kin))
+
         def change() -> tuple[None, list[Record]]:
             if record.kind == "table":
                 check_signed(self.store, principal, body.signed, {"action": "delete", "dataset": body.dataset}, now)
@@ -249,9 +254,20 @@ class Service:
             return None, about([record.facts.id], now=now, kind="policy", who=principal.name, summary=summary)
 
         await self.journal.change(change)
+        if kin:
+            self.store.ring.retire(record.facts.id)
+            await asyncio.to_thread(self.store.histories.reseal, record.facts.domain)
+        self.store.ring.drop(record.facts.id)
         self.files.forget(record.facts.id)
         await self._changed(record, None)
         await self.queries.approved.prune()
+
+    def _kin(self, record: DatasetRecord) -> list[DatasetRecord]:
+        """Return the other sealed tables of a sealed one's people."""
+        if not record.owner_sealed:
+            return []
+        others = self.store.datasets.list()
+        return [r for r in others if r.owner_sealed and r.facts.domain == record.facts.domain and r.facts.id != record.facts.id]
 
     async def _set_policy(self, body: m.SetPolicy, principal: Principal) -> m.Dataset:
         """Change policy, roles or access list. What is not named stays."""

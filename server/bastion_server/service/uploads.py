@@ -224,6 +224,7 @@ class Sink:
                 check_unit_domain(old.facts, policy)
             columns = column_facts(registration.schema, registration.facts, policy)
             check_data(policy, columns, registration.facts)
+        self._check_kin(unit_domain(policy, self._principal.name))
         identifier = old.facts.id if old else Datasets.new_id()
         return DatasetFacts(
             id=identifier,
@@ -237,6 +238,22 @@ class Sink:
             unit_declared=policy.unit is not None,
             unit_domain=old.facts.unit_domain if old else unit_domain(policy, self._principal.name) or identifier,
         )
+
+    def _check_kin(self, domain: str) -> None:
+        """Refuse a sealed table of people who are in one that is not, and the other way round: they have one history.
+
+        Raises:
+            InputError: input.sealed.domain.
+        """
+        sealed = self._key is not None
+        if domain and any(
+            r.facts.domain == domain and r.kind == "table" and r.owner_sealed != sealed
+            for r in self._service.store.datasets.list()
+        ):
+            raise InputError(
+                "Tables of the same people (unit_domain) are all sealed, or none.", code="input.sealed.domain",
+                reason="What was told of them is remembered together.", next_step="Upload this one in the same way as the others.",
+            )  # fmt: skip
 
     def _register(self, facts: DatasetFacts, registration: Registration) -> DatasetRecord:
         """Seal to disk, write down, register; runs in a thread."""

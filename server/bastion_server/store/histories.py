@@ -56,7 +56,7 @@ class Histories:
                 nothing was kept.
         """
         # INVARIANT: a history names people of all tables of its domain: without the key of each sealed one it opens for nobody
-        with self._sealed.writer(self._ring.of_domain(unit_domain), HISTORY) as writer:
+        with self._sealed.writer(self._ring.writing(unit_domain), HISTORY) as writer:
             for start in range(0, len(text), 8 << 20):
                 writer.write(text[start : start + (8 << 20)])
             ref = writer.commit()
@@ -82,6 +82,30 @@ class Histories:
         if old:
             self._remove(old)
         return expected + 1
+
+    def reseal(self, unit_domain: str) -> None:
+        """Write the histories of a unit domain anew: a key under which they were is retired (`KeyRing.retire`).
+
+        Raises:
+            ServerError: server.locked, server.sealed.*; those that were written stay so.
+        """
+        for audience in (ROSTER, *self.audiences(unit_domain)):
+            number, text = self.get(unit_domain, audience)
+            if not number:
+                continue
+            with self._sealed.writer(self._ring.writing(unit_domain), HISTORY) as writer:
+                writer.write(text)
+                ref = writer.commit()
+            with self._database.transaction() as connection:
+                (old,) = connection.execute(
+                    "SELECT file FROM histories WHERE unit_domain = ? AND audience = ?", (unit_domain, audience)
+                ).fetchone()
+                changed = connection.execute(
+                    "UPDATE histories SET file = ?, wrapped_key = ?, size = ?, sha256 = ? WHERE unit_domain = ? AND audience = ? AND seq = ?",
+                    (ref.name, ref.wrapped_key, ref.size, ref.sha256, unit_domain, audience, number),
+                ).rowcount
+            # one that went on meanwhile was written without the retired key
+            self._remove(old if changed else ref.name)
 
     def audiences(self, unit_domain: str) -> tuple[str, ...]:
         """Return the audiences that something was released to."""

@@ -49,6 +49,7 @@ class KeyRing:
     def __init__(self, keys: ServerKeys) -> None:
         self._keys = keys
         self._held: dict[str, Held] = {}
+        self._retired: set[str] = set()
         self._lock = threading.Lock()
 
     def take(self, dataset: str, held: Held) -> None:
@@ -72,6 +73,15 @@ class KeyRing:
     def of_domain(self, domain: str) -> tuple[str, ...]:
         """Return the datasets of a unit domain whose key is held."""
         return tuple(sorted(dataset for dataset, held in list(self._held.items()) if held.domain == domain))
+
+    def retire(self, dataset: str) -> None:
+        """Write nothing more under the key of a dataset that is gone; what is under it still opens until `drop`."""
+        with self._lock:
+            self._retired.add(dataset)
+
+    def writing(self, domain: str) -> tuple[str, ...]:
+        """Return the datasets of a unit domain under whose keys its histories are written."""
+        return tuple(dataset for dataset in self.of_domain(domain) if dataset not in self._retired)
 
     def wrap(self, key: bytes, under: Iterable[str] = (), use: str = "dataset") -> bytes:
         """Encrypt a file's key for this server, and by the keys of datasets. use: what the file is.
