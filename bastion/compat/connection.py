@@ -46,8 +46,8 @@ class Connection(own.Connection):
             identity = Identity.load(identity)
         super().__init__(host, port, identity=identity, server_key=server_key, **options)
 
-    def _prepare(self, on_progress: Any) -> None:
-        super()._prepare(on_progress)
+    def _prepare(self, on_progress: Any, attestation: Any = None) -> None:
+        super()._prepare(on_progress, attestation)
         self.client = Client(self)
 
     def __enter__(self) -> Client:  # type: ignore[override]
