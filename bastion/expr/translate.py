@@ -181,6 +181,8 @@ _TO_THE_END = {"head": "slice", "list.head": "list.slice"}
 
 def _call(tree: Tree, kind: str, level: int) -> px.AnyExpr:
     found = recognise(tree)
+    if found is None and _has_callback(tree):
+        raise python_refused()
     if found is None:
         raise refuse(
             _words(tree, kind), "Ask for it, or write it with functions of the language: pl.col(…)? lists them."
@@ -204,6 +206,18 @@ def explicit_null(args: Sequence[px.AnyExpr], name: str) -> px.Literal:
     if isinstance(values, px.Literal) and values.dtype.inner is not None:
         return px.Literal(values.dtype.inner)
     raise refuse(f"a null as argument of {name}", "Give a typed null: pl.lit(None, dtype=…).")
+
+
+def _has_callback(tree: Tree) -> bool:
+    """Whether a function holds one of Python's, as pl.fold and rolling_map do where cloudpickle is there to pack it."""
+    called = tree["Function"]["function"] if "Function" in tree else None
+    if not isinstance(called, dict):
+        return False
+    (options,) = list(called.values())[:1] or [None]
+    if not isinstance(options, dict):
+        return False
+    inner = options.get("function")
+    return "callback" in options or (isinstance(inner, dict) and "Map" in inner)
 
 
 def _words(tree: Tree, kind: str) -> str:

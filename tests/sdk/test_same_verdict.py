@@ -27,7 +27,7 @@ from bastion_plan.expressions import Alias, Call, Column
 from bastion_policy.facts import DatasetFacts, column_facts
 from bastion_policy.model import Policy, from_toml
 from bastion_server.channel.keys import Principal
-from bastion_server.service.catalogue import Catalogue
+from bastion_server.service.catalogue import Catalogue, MemoryFiles
 from bastion_server.service.queries import QueryService
 from bastion_server.service.uploads import seal
 from bastion_server.store import Datasets, Store
@@ -143,7 +143,7 @@ async def with_both(folder: Path, use: Callable[[Both], Any]) -> None:
                     facts, found.facts, now=1.0, sealed=seal(store, found.file, found.size), allow=("*",)
                 )
             catalogue = Catalogue(store)
-            await use(Both(QueryService(store, pool, None, catalogue, None, None), catalogue))  # type: ignore[arg-type]
+            await use(Both(QueryService(store, pool, MemoryFiles(store, 0), catalogue, None, None), catalogue))  # type: ignore[arg-type]
     finally:
         store.close()
 
