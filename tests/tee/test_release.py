@@ -42,6 +42,20 @@ def test_it_opens_for_the_server_it_was_made_for() -> None:
         (box(expires=float("nan")), {}, "expired"),
         (box(expires=float("inf")), {}, "expired"),
     ],
+    ids=[
+        "another-server",
+        "empty",
+        "too-long",
+        "no-msgpack",
+        "short-key",
+        "dataset",
+        "owner",
+        "evidence",
+        "late",
+        "far",
+        "nan",
+        "inf",
+    ],
 )
 def test_what_is_not_right_has_its_code(sealed: bytes, asked: dict[str, object], code: str) -> None:
     with pytest.raises(AttestationError) as caught:

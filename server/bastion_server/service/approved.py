@@ -11,6 +11,7 @@ from bastion_plan.errors import ServerError
 
 from bastion_server.service.result import Result
 from bastion_server.store import Grant, KeptResult, SealedRef, Store
+from bastion_server.store.uses import approved_by
 from bastion_server.workers.lease import Answer
 
 
@@ -29,7 +30,7 @@ class ApprovedResults:
         """
         kept = await asyncio.to_thread(self._store.results.get, grant.id)
         if kept is not None:
-            fd = await asyncio.to_thread(self._store.sealed.load_into_memfd, kept.sealed, "approved", grant.versions)
+            fd = await asyncio.to_thread(self._store.sealed.load_into_memfd, kept.sealed, "approved", grant.versions, approved_by(grant.id))
             return Result(Answer(b"", kept.height), fd)
         result = await run()
         try:
@@ -46,7 +47,7 @@ class ApprovedResults:
 
     def _keep(self, grant: Grant, result: Result) -> None:
         under = self._store.ring.of(grant.versions)
-        with result.opened() as data, self._store.sealed.writer(under, "approved") as writer:
+        with result.opened() as data, self._store.sealed.writer(under, approved_by(grant.id)) as writer:
             for start in range(0, len(data), 8 << 20):
                 with data[start : start + (8 << 20)] as part:
                     writer.write(part)

@@ -22,6 +22,7 @@ from bastion_server.channel.keys import Principal
 from bastion_server.service.opened import check_open
 from bastion_server.store import DatasetRecord, SealedRef, Store
 from bastion_server.store.datasets import EVERYONE
+from bastion_server.store.uses import rows_of
 
 
 @dataclass(frozen=True)
@@ -281,7 +282,7 @@ class MemoryFiles:
     async def _load(self, key: tuple[str, int], sealed: SealedRef) -> None:
         me = asyncio.current_task()
         try:
-            fd = await asyncio.to_thread(self._store.sealed.load_into_memfd, sealed, "dataset", key[:1])
+            fd = await asyncio.to_thread(self._store.sealed.load_into_memfd, sealed, "dataset", key[:1], rows_of(key[1]))
         except BaseException:
             if self._loading.get(key) is me:
                 del self._loading[key]

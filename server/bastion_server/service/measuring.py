@@ -32,6 +32,7 @@ from bastion_server.service.latency import paced
 from bastion_server.service.running import nobody, open_words
 from bastion_server.store import Charge, Overspent
 from bastion_server.store.runs import Run, RunFile
+from bastion_server.store.uses import of_run
 
 if TYPE_CHECKING:
     from bastion_server.service.training import TrainingService
@@ -194,7 +195,7 @@ class MeasuringService:
             rows = fd = -1
             try:
                 rows = await training.rows(terms, who, f"rows of {label}")
-                fd = await asyncio.to_thread(store.sealed.load_into_memfd, weights.sealed, "weights", run.versions)
+                fd = await asyncio.to_thread(store.sealed.load_into_memfd, weights.sealed, "weights", run.versions, of_run(run, "weights"))
                 await lease.load(
                     run.graph, run.spec, training.split_key(terms), rows, fd, memory=training.settings.memory,
                     most_rows=terms.most_rows,
@@ -227,7 +228,7 @@ class MeasuringService:
         async with training.turn(who), await training.pool.acquire(who, label=f"{body.metric} of nobody") as lease:
             rows, fd = nobody(terms), -1
             try:
-                fd = await asyncio.to_thread(self._store.sealed.load_into_memfd, weights.sealed, "weights", run.versions)
+                fd = await asyncio.to_thread(self._store.sealed.load_into_memfd, weights.sealed, "weights", run.versions, of_run(run, "weights"))
                 key = training.split_key(terms)
                 memory, most = training.settings.memory, terms.most_rows
                 await lease.load(run.graph, run.spec, key, rows, fd, memory=memory, most_rows=most)

@@ -18,6 +18,8 @@ from bastion_server.service.catalogue import Catalogue, MemoryFiles
 from bastion_server.service.journal import Journal, about
 from bastion_server.service.statements import check_signed
 from bastion_server.store import DatasetRecord, Held, Store
+from bastion_server.store.keyring import locked
+from bastion_server.store.uses import rows_of
 
 
 class Releases:
@@ -67,18 +69,15 @@ class Releases:
         if release.decided != record.decided:
             check = CHECKS["tee.release.decided"]
             raise AttestationError(check.sentence, code="tee.release.decided", next_step=check.next_step)
-        before = self._store.ring.held(identifier)
-        self._store.ring.take(identifier, Held(release.key, release.owner, release.decided, record.facts.domain))
-        try:
-            await asyncio.to_thread(self._try, record)
-            await self._journal.write(
-                about([identifier], now=now, kind="policy", who=principal.name, summary=f"released the key of {name}")
-            )
-        except BaseException:
-            self._store.ring.drop(identifier)
-            if before is not None:
-                self._store.ring.take(identifier, before)
-            raise
+        held = Held(release.key, release.owner, release.decided, record.facts.domain)
+        since = self._store.ring.drops(identifier)
+        await asyncio.to_thread(self._try, record, held)
+        await self._journal.write(
+            about([identifier], now=now, kind="policy", who=principal.name, summary=f"released the key of {name}")
+        )
+        # INVARIANT: a release that was under way when the key was taken back brings nothing back
+        if not self._store.ring.take(identifier, held, since):
+            raise locked(name)
         record = self._store.datasets.get(identifier)
         await self._changed(record, record)
         return record
@@ -113,11 +112,12 @@ class Releases:
             )  # fmt: skip
         return record
 
-    def _try(self, record: DatasetRecord) -> None:
+    def _try(self, record: DatasetRecord, held: Held) -> None:
         """Open the file with the key, to tell a wrong one at once."""
         assert record.sealed is not None
         try:
-            self._store.sealed.reader(record.sealed, (record.facts.id,)).close()
+            ring, use = self._store.ring.trying(record.facts.id, held), rows_of(record.facts.version)
+            ring.unwrap(record.sealed.wrapped_key, (record.facts.id,), use)
         except ServerError as error:
             if error.code != "server.keys.unwrap":
                 raise

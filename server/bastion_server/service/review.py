@@ -253,8 +253,12 @@ class ReviewService:
                 return error, []
             return decided, records
 
+        if revoking or body.decision == "withhold" or body.decision == "deny":
+            self.store.grants.vouching.forget(body.request)
         decided = await self.journal.change(change)
         if isinstance(decided, BastionError):
+            if approve:
+                self.store.grants.vouching.forget(body.request)
             await self.tell_ended()
             raise decided
         if decided.state != "pending":

@@ -36,6 +36,7 @@ from bastion_server.service.queries import _DATA_DEPENDENT, _measured
 from bastion_server.service.uploads import seal
 from bastion_server.store import Overspent
 from bastion_server.store.runs import DONE, FAILED, RESTARTED, STOPPED, Run
+from bastion_server.store.uses import of_run
 from bastion_server.workers import memfd
 
 if TYPE_CHECKING:
@@ -215,7 +216,8 @@ class Running:
         try:
             file = store.runs.file(run.id, "checkpoint")
             ref = file.sealed if file is not None else self.terms.model.sealed
-            weights = await asyncio.to_thread(store.sealed.load_into_memfd, ref, "weights", run.versions)
+            use = of_run(run, "checkpoint")
+            weights = await asyncio.to_thread(store.sealed.load_into_memfd, ref, "weights", run.versions, use)
             try:
                 loaded = await lease.load(
                     run.graph, run.spec, self._service.split_key(self.terms), rows, weights,
@@ -370,7 +372,7 @@ class Running:
 
         def keep() -> None:
             under = self._store.ring.of(self.run.versions)
-            ref = seal(self._store, fd, os.fstat(fd).st_size, under, "weights")
+            ref = seal(self._store, fd, os.fstat(fd).st_size, under, of_run(self.run, kind))
             try:
                 self._store.runs.keep(self.run.id, kind, ref, step, time.time())
             except BaseException:

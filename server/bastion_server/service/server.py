@@ -245,6 +245,11 @@ class Service:
             # what is remembered of these people is under the keys of all their tables
             check_open(self.store, (record, *kin))
 
+        if kin:
+            # before it is gone: a crash in between leaves it, and them, as they can be opened
+            self.store.ring.retire(record.facts.id)
+            await asyncio.to_thread(self.store.histories.reseal, record.facts.domain)
+
         def change() -> tuple[None, list[Record]]:
             if record.kind == "table":
                 check_signed(self.store, principal, body.signed, {"action": "delete", "dataset": body.dataset}, now)
@@ -254,10 +259,7 @@ class Service:
             return None, about([record.facts.id], now=now, kind="policy", who=principal.name, summary=summary)
 
         await self.journal.change(change)
-        if kin:
-            self.store.ring.retire(record.facts.id)
-            await asyncio.to_thread(self.store.histories.reseal, record.facts.domain)
-        self.store.ring.drop(record.facts.id)
+        self.store.ring.forget(record.facts.id)
         self.files.forget(record.facts.id)
         await self._changed(record, None)
         await self.queries.approved.prune()
@@ -295,6 +297,7 @@ class Service:
 
         def change() -> tuple[DatasetRecord, list[Record]]:
             check_signed(self.store, principal, body.signed, expected, now)
+            check_open(self.store, (self.store.datasets.get(record.facts.id),))
             changed = record
             if body.policy is not None or body.roles:
                 with lines(body.policy):

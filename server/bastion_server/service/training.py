@@ -33,6 +33,7 @@ from bastion_server.service.running import FAILED_PROBLEM, Running, rows_file
 from bastion_server.store import Grant, Store
 from bastion_server.store.binding import binding
 from bastion_server.store.runs import Run, RunFile, missing
+from bastion_server.store.uses import of_run
 
 if TYPE_CHECKING:
     from bastion_server.service.queries import QueryService
@@ -553,7 +554,8 @@ class TrainingService:
                 plan_hash=run.plan_hash, details={"run": run.id, "numbers": run.parameters, "words": run.words},
             )
         )  # fmt: skip
-        fd = await asyncio.to_thread(self.store.sealed.load_into_memfd, kept.sealed, "weights", run.versions)
+        use = of_run(run, "weights")
+        fd = await asyncio.to_thread(self.store.sealed.load_into_memfd, kept.sealed, "weights", run.versions, use)
         try:
             size = os.fstat(fd).st_size
             with mmap.mmap(fd, size, prot=mmap.PROT_READ) as mapped, memoryview(mapped) as view:

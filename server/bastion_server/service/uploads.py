@@ -32,6 +32,7 @@ from bastion_server.service.releases import Releases
 from bastion_server.service.statements import check_signed
 from bastion_server.store import DatasetRecord, Datasets, Held, Record, SealedRef, Store
 from bastion_server.store.datasets import EVERYONE
+from bastion_server.store.uses import rows_of
 from bastion_server.workers import memfd
 from bastion_server.workers.lease import Registration
 from bastion_server.workers.pool import WorkerPool
@@ -260,12 +261,21 @@ class Sink:
         service, store, now = self._service, self._service.store, time.time()
         if self._key is not None and self._old is None:
             store.ring.take(facts.id, Held(self._key.key, self._key.owner, b"", facts.domain))
-        sealed = seal(store, registration.file, registration.size, (facts.id,) if self._key is not None else ())
+        since = store.ring.drops(facts.id)
+        under = (facts.id,) if self._key is not None else ()
+        sealed = seal(store, registration.file, registration.size, under, rows_of(facts.version))
 
         def change() -> tuple[DatasetRecord, list[Record]]:
             if self._abandoned:
                 msg = "The upload was stopped."
                 raise Interrupted(msg, code="interrupted.cancelled")
+            if self._old is not None:
+                # INVARIANT: the catalogue may have been changed meanwhile; what its owner decided is what was looked at
+                now_old = store.datasets.get(facts.id)
+                check_open(store, (now_old,))
+                if now_old.allow != self._old.allow:
+                    msg = "Who may use the dataset was changed while its new rows came."
+                    raise InputError(msg, code="input.dataset.changed", next_step="Upload them again.")
             with lines(self._body.policy):
                 settle(store, facts, service.known, self._old.facts if self._old is not None else None)
             # INVARIANT: by default every identity with a key may see that the dataset exists and its columns; what may
@@ -294,10 +304,11 @@ class Sink:
         except BaseException:
             store.sealed.remove(sealed.name)
             if self._key is not None and self._old is None:
-                store.ring.drop(facts.id)
+                store.ring.forget(facts.id)
             raise
         if self._key is not None:
-            store.ring.take(facts.id, Held(self._key.key, self._key.owner, record.decided, facts.domain))
+            held = Held(self._key.key, self._key.owner, record.decided, facts.domain)
+            store.ring.take(facts.id, held, since)
         with suppress(ServerError):  # tried again at the next change, and at the start
             store.results.prune()
         return record

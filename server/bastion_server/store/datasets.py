@@ -253,8 +253,8 @@ class Datasets:
         owner_sealed: bool,
     ) -> None:
         encoded = None if private is None else msgspec.msgpack.encode(asdict(private))
-        if encoded is not None and owner_sealed:
-            encoded = self._ring.hide(facts.id, encoded)
+        if encoded is not None and (owner_sealed or self._ring.of((facts.id,))):
+            encoded = self._ring.hide(facts.id, facts.version, encoded)
         place = (None,) * 4 if sealed is None else (sealed.name, sealed.wrapped_key, sealed.size, sealed.sha256)
         connection.execute(
             "INSERT INTO dataset_versions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -302,7 +302,7 @@ class Datasets:
             sealed = SealedRef(row["file"], row["wrapped_key"], row["size"], row["sha256"])
         measured, owner_sealed = row["private"], bool(row["owner_sealed"])
         if measured is not None and owner_sealed:
-            measured = self._ring.show(row["id"], measured)
+            measured = self._ring.show(row["id"], row["version"], measured)
         private = None if measured is None else _decode_private(measured)
         return DatasetRecord(
             facts=_decode_facts(row["facts"]),
@@ -317,7 +317,7 @@ class Datasets:
 
 
 _SELECT = """
-SELECT d.id, d.kind, d.created, d.owner_sealed, p.facts, v.private, v.plan, v.file, v.wrapped_key, v.size, v.sha256
+SELECT d.id, d.kind, d.created, d.owner_sealed, d.version, p.facts, v.private, v.plan, v.file, v.wrapped_key, v.size, v.sha256
 FROM datasets d
 JOIN policies p ON p.dataset = d.id AND p.policy_version = d.policy_version
 JOIN dataset_versions v ON v.dataset = d.id AND v.version = d.version

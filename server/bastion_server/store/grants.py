@@ -101,6 +101,8 @@ class Grants:
         # raised outside the transaction, so that an expiry seen here stays recorded
         if not changed:
             raise _ended()
+        if row["ended"]:
+            self.vouching.forget(row["request"])
         return _grant(row)
 
     def decide_reading(

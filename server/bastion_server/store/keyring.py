@@ -49,30 +49,54 @@ class KeyRing:
     def __init__(self, keys: ServerKeys) -> None:
         self._keys = keys
         self._held: dict[str, Held] = {}
+        #: unit domains of all datasets whose key was ever held. INVARIANT: what is written of them after the key was taken back, by work
+        #: that was under way, is not written without it: `wrap` refuses
+        self._domains: dict[str, str] = {}
         self._retired: set[str] = set()
+        self._drops: dict[str, int] = {}
         self._lock = threading.Lock()
 
-    def take(self, dataset: str, held: Held) -> None:
-        """Hold the key of a dataset."""
+    def take(self, dataset: str, held: Held, since: int | None = None) -> bool:
+        """Hold the key of a dataset. since: of `drops`; nothing is held, and False returned, if it was dropped again since then."""
         with self._lock:
-            self._held[dataset] = held
+            if since is not None and self._drops.get(dataset, 0) != since:
+                return False
+            self._held[dataset], self._domains[dataset] = held, held.domain
+            return True
+
+    def drops(self, dataset: str) -> int:
+        """Return how often the key of a dataset was dropped."""
+        return self._drops.get(dataset, 0)
 
     def drop(self, dataset: str) -> bool:
-        """Forget the key of a dataset; return whether it was held."""
+        """Hold the key of a dataset no longer; return whether it was held."""
         with self._lock:
+            self._drops[dataset] = self._drops.get(dataset, 0) + 1
             return self._held.pop(dataset, None) is not None
+
+    def forget(self, dataset: str) -> None:
+        """Drop the key of a dataset that is gone, or never came to be."""
+        self.drop(dataset)
+        with self._lock:
+            self._domains.pop(dataset, None)
+
+    def trying(self, dataset: str, held: Held) -> KeyRing:
+        """Return a ring of this server that holds one key alone: to try it."""
+        ring = KeyRing(self._keys)
+        ring.take(dataset, held)
+        return ring
 
     def held(self, dataset: str) -> Held | None:
         """Return what is held of a dataset, or None."""
         return self._held.get(dataset)
 
     def of(self, datasets: Iterable[str]) -> tuple[str, ...]:
-        """Return those of some datasets whose key is held."""
-        return tuple(sorted({dataset for dataset in datasets if dataset in self._held}))
+        """Return those of some datasets whose key is held, or was."""
+        return tuple(sorted({dataset for dataset in datasets if dataset in self._domains}))
 
     def of_domain(self, domain: str) -> tuple[str, ...]:
-        """Return the datasets of a unit domain whose key is held."""
-        return tuple(sorted(dataset for dataset, held in list(self._held.items()) if held.domain == domain))
+        """Return the datasets of a unit domain whose key is held, or was."""
+        return tuple(sorted(dataset for dataset, of in list(self._domains.items()) if of == domain))
 
     def retire(self, dataset: str) -> None:
         """Write nothing more under the key of a dataset that is gone; what is under it still opens until `drop`."""
@@ -108,6 +132,8 @@ class KeyRing:
         try:
             found = msgspec.msgpack.decode(wrapped, type=_Wrapped)
             inner = found.key
+            if any(dataset not in self._held for dataset in found.under):
+                raise locked()
             if not set(found.under) <= set(under):
                 return self._keys.unwrap(b"")
             for dataset in reversed(found.under):
@@ -116,15 +142,15 @@ class KeyRing:
             return self._keys.unwrap(b"")
         return self._keys.unwrap(inner)
 
-    def hide(self, dataset: str, facts: bytes) -> bytes:
-        """Encrypt measured facts of a dataset by its key.
+    def hide(self, dataset: str, version: int, facts: bytes) -> bytes:
+        """Encrypt measured facts of a version of a dataset by its key.
 
         Raises:
             ServerError: server.locked.
         """
-        return bytes(self._box(dataset, _FACTS).encrypt(facts))
+        return bytes(self._box(dataset, f"{_FACTS} {version}").encrypt(facts))
 
-    def show(self, dataset: str, hidden: bytes) -> bytes | None:
+    def show(self, dataset: str, version: int, hidden: bytes) -> bytes | None:
         """Return facts that `hide` was given; None while the key is not held.
 
         Raises:
@@ -133,7 +159,7 @@ class KeyRing:
         if self.held(dataset) is None:
             return None
         try:
-            return self._box(dataset, _FACTS).decrypt(hidden)
+            return self._box(dataset, f"{_FACTS} {version}").decrypt(hidden)
         except (CryptoError, ValueError):
             msg = "What the catalogue says of a dataset is damaged."
             raise ServerError(

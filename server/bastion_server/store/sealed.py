@@ -76,17 +76,19 @@ class SealedFiles:
         """
         return SealedReader(self._path(ref.name), self._keys.unwrap(ref.wrapped_key, under, use), ref.size)
 
-    def load_into_memfd(self, ref: SealedRef, label: str = "dataset", under: Iterable[str] = ()) -> int:
+    def load_into_memfd(
+        self, ref: SealedRef, label: str = "dataset", under: Iterable[str] = (), use: str = "dataset"
+    ) -> int:
         """Decrypt a whole file into memory; return a descriptor of an immutable memory file, positioned at 0.
 
-        label: what it must be. under: datasets of which it may hold something.
+        label: of the descriptor. under: datasets of which it may hold something. use: what it must be.
 
         The caller closes it. No holder of the descriptor can write, grow or shrink it (`F_SEAL_*`).
 
         Raises:
             ServerError: server.sealed.missing, server.sealed.damaged, server.sealed.memory.
         """
-        with self.reader(ref, under, label) as reader:
+        with self.reader(ref, under, use) as reader:
             return reader.load_into_memfd(label)
 
     def remove(self, name: str) -> None:

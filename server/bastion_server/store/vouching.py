@@ -38,6 +38,11 @@ class Vouching:
         with self._lock:
             self._said.setdefault(request, _Said()).readers[owner] = may_read
 
+    def forget(self, request: str) -> None:
+        """Note that nothing holds any more of what was heard about a request."""
+        with self._lock:
+            self._said.pop(request, None)
+
     def made(self, grant: Grant) -> None:
         """Note a grant as it was just made of what was heard."""
         with self._lock:
