@@ -245,6 +245,70 @@ def test_approvals_that_the_disk_alone_knows_of_count_nothing(place: Place) -> N
     assert code_of(lambda: frame.collect().fetch()).startswith("denied")
 
 
+def test_an_approval_that_was_taken_back_stays_so_whatever_the_disk_says(place: Place) -> None:
+    frame = place.user.client.polars.get_df("staff").select("pay").head(1)
+    with pytest.raises(Denied) as caught:
+        frame.collect().fetch()
+    request = caught.value.request("to look")
+    place.owner.approve(request.id, until=time.time() + 3600)
+    assert request.wait(30).height == 1
+    place.owner.revoke(request.id)
+    with closing(sqlite3.connect(place.folder / "catalogue.db")) as database, database:
+        for (trigger,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+            database.execute(f"DROP TRIGGER {trigger}")
+        database.execute("UPDATE grants SET ended = '', ended_at = 0 WHERE request = ?", (request.id,))
+    assert code_of(lambda: frame.collect().fetch()).startswith("denied")
+
+
+def test_an_approved_result_goes_to_no_other_approval(place: Place) -> None:
+    requests = []
+    for words in ("pay", "town"):
+        frame = place.user.client.polars.get_df("staff").select(words).head(2)
+        with pytest.raises(Denied) as caught:
+            frame.collect().fetch()
+        requests.append((caught.value.request("to look"), frame))
+        place.owner.approve(requests[-1][0].id, until=time.time() + 3600)
+        assert requests[-1][0].wait(30).columns == [words]
+    with closing(sqlite3.connect(place.folder / "catalogue.db")) as database, database:
+        grants = [
+            database.execute("SELECT id FROM grants WHERE request = ? AND ended = ''", (r.id,)).fetchone()[0]
+            for r, _ in requests
+        ]
+        pay = database.execute(
+            "SELECT file, wrapped_key, size, sha256 FROM results WHERE grant_id = ?", grants[:1]
+        ).fetchone()
+        database.execute(
+            "UPDATE results SET file = ?, wrapped_key = ?, size = ?, sha256 = ? WHERE grant_id = ?", (*pay, grants[1])
+        )
+    assert code_of(lambda: requests[1][1].collect().fetch()).startswith("server.")
+    for request, _ in requests:
+        place.owner.revoke(request.id)
+
+
+def test_earlier_rows_open_under_no_later_policy(place: Place) -> None:
+    place.owner.client.polars.send_df(
+        people(40), Policy(Aggregation(10), Review(), unit="id"), name="twice", sealed=True
+    )
+    identifier = place.owner.client.polars.get_df("twice").plan.dataset
+    fields = "file, wrapped_key, size, sha256"
+    with closing(sqlite3.connect(place.folder / "catalogue.db")) as database:
+        first = database.execute(f"SELECT {fields} FROM dataset_versions WHERE dataset = ?", (identifier,)).fetchone()
+    kept = (place.folder / "sealed" / first[0]).read_bytes()
+    place.owner.client.polars.send_df(
+        people(30), Policy(Aggregation(10), Review(), unit="id"), name="twice", sealed=True, replace=True
+    )
+    place.down()
+    (place.folder / "sealed" / first[0]).write_bytes(kept)
+    with closing(sqlite3.connect(place.folder / "catalogue.db")) as database, database:
+        database.execute(
+            "UPDATE dataset_versions SET file = ?, wrapped_key = ?, size = ?, sha256 = ? WHERE dataset = ? AND version = 2",
+            (*first, identifier),
+        )
+    place.up()
+    assert code_of(lambda: place.owner.release_key("twice")) == "input.sealed.key"
+    place.owner.release_key("staff")
+
+
 def test_a_catalogue_that_calls_the_file_another_datasets_opens_nothing(place: Place) -> None:
     """The operator has the sealed table's file served as a table with an open policy, or takes the mark away."""
     place.mean()
