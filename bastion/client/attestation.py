@@ -120,6 +120,7 @@ class Checker:
         policy: that is pinned; None for none.
         endpoint: of the server, to remember that it was attested.
         collateral: certificates and revocation lists that one has. roots: of the vendors; others in tests alone.
+        look: as of `Pinned`.
     """
 
     def __init__(
@@ -129,8 +130,9 @@ class Checker:
         *,
         collateral: Collateral | None = None,
         roots: Roots | None = None,
+        look: bool = False,
     ) -> None:
-        self.policy, self._endpoint = policy, endpoint
+        self.policy, self._endpoint, self._look = policy, endpoint, look
         self._collateral, self._roots = collateral, roots
         self._boot = ""
         self.now = Attestation(policy=policy)
@@ -161,8 +163,8 @@ class Checker:
     def _checked(self, welcome: Welcome, nonce: bytes, server_key: str, again: bool) -> Attestation:
         shown = welcome.shown
         if self.policy is None:
-            if shown is None and was_attested(self._endpoint):
-                return self._failed("tee.channel.downgrade")
+            if was_attested(self._endpoint) and not self._look:
+                return self._failed("tee.channel.downgrade" if shown is None else "tee.channel.unpinned")
             if shown is None:
                 return Attestation()
             return Attestation(shown=True, config=dict(shown.config), evidence=shown.evidence)
@@ -220,11 +222,13 @@ class Pinned:
         policy: None for none.
         collateral: certificates and revocation lists that one has.
         roots: of the vendors, for tests; None: those that are pinned in the product. There is no other way to change them.
+        look: connect to see what a server shows, without a policy, although it was attested before. For nothing but looking.
     """
 
     policy: AttestationPolicy | None = None
     collateral: Collateral | None = None
     roots: Roots | None = None
+    look: bool = False
 
 
 def pinned_of(given: Any) -> Pinned:

@@ -234,7 +234,7 @@ class Connection(OwnerMethods, TrainingMethods):
         self._identity, self._server_key, self._endpoint = target.identity, target.server_key, target.endpoint
         self._session = await Session.open(
             target.endpoint, target.identity, target.server_key, enrol=target.enrol, timeout=timeout,
-            checker=Checker(pinned.policy, target.endpoint, collateral=pinned.collateral, roots=pinned.roots),
+            checker=Checker(pinned.policy, target.endpoint, collateral=pinned.collateral, roots=pinned.roots, look=pinned.look),
         )  # fmt: skip
         own = weakref.ref(self)
 

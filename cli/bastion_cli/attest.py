@@ -223,7 +223,7 @@ def _shown(endpoint: str | None, who: str | None, server_key: str | None) -> byt
     from bastion import Connection
 
     where, key = server_of(endpoint, server_key)
-    with Connection(where, identity=find_identity(who), server_key=key, attestation=Pinned()) as connection:
+    with Connection(where, identity=find_identity(who), server_key=key, attestation=Pinned(look=True)) as connection:
         evidence = connection.attestation.evidence
     if not evidence:
         msg = "The server shows no evidence."

@@ -93,6 +93,10 @@ CHECKS: dict[str, Check] = {
     "tee.channel.nonce": Check("The evidence does not answer this connection's question: it is an old or a relayed one.", _FORGED),
     "tee.channel.curve-key": Check("The evidence is of a server with another key: somebody stands between.", _FORGED),
     "tee.channel.downgrade": Check("The server was attested before and shows no evidence now.", _FORGED),
+    "tee.channel.unpinned": Check(
+        "The server was attested before, and you name no policy to compare its evidence with.",
+        "Connect with attestation=…, or pin a policy for all connections: bastion attest policy --pin FILE.",
+    ),
     "tee.channel.stale": Check("The server was restarted since its evidence was made.", "Connect again."),
     "tee.channel.old-server": Check("This server is too old to show evidence.", _OPERATOR),
     # the release of keys

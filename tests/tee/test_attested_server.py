@@ -134,6 +134,7 @@ def test_an_attested_server_that_shows_nothing_later_is_refused(place: Place) ->
     with place.connect(place.alice, policy(TRUSTED)) as user:
         assert user.attestation.attested
     assert client.was_attested(place.server.endpoint)
+    assert code_of(lambda: place.connect(place.alice, Pinned())) == "tee.channel.unpinned"
     place.server.stop()
     plain = start(place.folder, place.server.endpoint, users=[place.alice])
     try:
@@ -186,7 +187,7 @@ def test_what_a_vendor_publishes_is_used_once_it_was_fetched(
     required = policy(TRUSTED, revocation="required")
     try:
         assert code_of(lambda: place.connect(place.alice, required)) == "tee.snp.certificates"
-        with place.connect(place.alice, Pinned()) as user:
+        with place.connect(place.alice, Pinned(look=True)) as user:
             evidence = Evidence.decode(user.attestation.evidence)
         collateral_of(Cache(tmp_path / "collateral", amd), evidence, time.time())
         with place.connect(place.alice, required) as user:
