@@ -32,7 +32,7 @@ from bastion_wire import messages as m
 from bastion_wire.codec import PROTOCOL_VERSION
 from fit_line import FitLine, exact, linear, numbers, safetensors, spec
 from query import Q
-from training_list import TRAINING, WIRE, tests_of
+from training_list import TRAINING, WIRE, names_of_tests
 
 import bastion.expressions as pl
 from bastion import Connection, Identity
@@ -477,9 +477,9 @@ def test_a_little_memory_is_there_for_the_same_operations(court: Court) -> None:
 
 def test_every_attack_is_on_record() -> None:
     on_record = {(each.file, each.test) for each in TRAINING}
-    assert all(each.what and each.rule and each.test in tests_of(each.file) for each in TRAINING)
+    assert all(each.what and each.rule and each.test in names_of_tests(each.file) for each in TRAINING)
     beside = {"test_every_attack_is_on_record", "test_a_little_memory_is_there_for_the_same_operations"}
-    assert {(WIRE, name) for name in tests_of(WIRE) - beside} == {e for e in on_record if e[0] == WIRE}
+    assert {(WIRE, name) for name in names_of_tests(WIRE) - beside} == {e for e in on_record if e[0] == WIRE}
 
 
 def test_uploads_are_as_announced_and_have_their_room(court: Court) -> None:

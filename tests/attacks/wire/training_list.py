@@ -99,6 +99,6 @@ def _said(file: str) -> dict[str, str]:
     return {name: " ".join(text.split()) for name, text in found.items()}
 
 
-def tests_of(file: str) -> set[str]:
+def names_of_tests(file: str) -> set[str]:
     """Return the names of a file's tests."""
     return {name for name in _said(file) if name.startswith("test_")}
