@@ -15,7 +15,7 @@ from bastion_tee.snp.certificates import Certificate
 from bastion_tee.snp.chain import _signed
 from bastion_tee.snp.sources import certificates
 from bastion_tee.verify import verify
-from vectors import VECTORS, needs_vectors
+from tee_vectors import VECTORS, needs_vectors
 
 pytestmark = needs_vectors
 NOW = datetime(2026, 6, 1, tzinfo=UTC).timestamp()
@@ -26,7 +26,7 @@ DEBUG = ("go-sev-guest-milan", "report.bin", "vcek.der", "milan")
 
 @cache
 def read(path: str) -> bytes:
-    return (VECTORS / "tee" / path).read_bytes()
+    return (VECTORS / path).read_bytes()
 
 
 def evidence(folder: str, report: str, vcek: str, line: str) -> tuple[Evidence, Collateral]:

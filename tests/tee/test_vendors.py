@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 from tee_snp import CHIP, END, MEASUREMENT, NOW, PSS, SNP_ROOTS, START, TCB, Amd, moment, name, number, pem, tlv
-from vectors import VECTORS, needs_vectors
+from tee_vectors import VECTORS, needs_vectors
 from vendor_server import Vendor, vendor_server
 
 ALL = [Amd(line, kind) for line in TCB for kind in ("VCEK", "VLEK")]
@@ -231,7 +231,7 @@ def test_lists_of_intel_that_are_none(cache, vendor):
 @needs_vectors
 def test_a_real_statement_keeps_its_bytes(cache, vendor):
     """The signature is over them: what comes out is what a real collateral holds."""
-    real = json.loads((VECTORS / "tee/tdx/dcap-qvl/tdx_quote_collateral.json").read_text())
+    real = json.loads((VECTORS / "tdx/dcap-qvl/tdx_quote_collateral.json").read_text())
     now = datetime(2025, 7, 1, tzinfo=UTC).timestamp()
     info, identity, pck, root = intel_urls()
     vendor.put(
