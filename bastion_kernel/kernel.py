@@ -20,6 +20,7 @@ from ipykernel.kernelbase import Kernel
 from bastion.language.commands import without_commands
 from bastion_kernel import comms
 from bastion_kernel.cells import VERSION, Outcome, Workbench
+from bastion_kernel.printing import Printed
 
 #: where a site has put its own copy of the documentation (`make docs`)
 DOCS_VARIABLE = "BASTION_DOCS"
@@ -59,6 +60,7 @@ class BastionKernel(Kernel):
         self._subscribed: threading.Event | None = getattr(self.parent, "subscribed", None)
         self._held: asyncio.Task[None] | None = None
         self._typists: set[str] = set()
+        self._printed = Printed(self._stream)
         self.workbench = Workbench(self)
         comms.install(self)
         # widgets and libraries must never write to a log that a client reads
@@ -158,6 +160,7 @@ class BastionKernel(Kernel):
             )
         finally:
             self._cell = None
+            self._printed.flush()
         if store_history and not silent:
             # the answer does not wait for the disk; what comes next finds the cell there
             asyncio.get_running_loop().call_soon(self.workbench.past.remember, self.execution_count, code)
@@ -211,6 +214,7 @@ class BastionKernel(Kernel):
         with suppress(zmq.Again):
             while True:  # answers to what nobody asked
                 self.stdin_socket.recv_multipart(zmq.NOBLOCK)
+        self._printed.flush()
         ident = self._get_shell_context_var(self._shell_parent_ident)
         content = {"prompt": prompt, "password": True}
         self.session.send(self.stdin_socket, "input_request", content, parent, ident=ident)
@@ -222,8 +226,17 @@ class BastionKernel(Kernel):
             await asyncio.sleep(STDIN_EVERY)
 
     def print(self, text: str, name: str = "stdout") -> None:
-        """Show text below the cell."""
-        self.send_response(self.iopub_socket, "stream", {"name": name, "text": text})
+        """Show text below the cell, together with what is printed around it."""
+        self._printed.write(text, name, self.get_parent())
+
+    def _stream(self, content: dict[str, Any], parent: Any) -> None:
+        if self.session:
+            self.session.send(self.iopub_socket, "stream", content, parent)
+
+    def send_response(self, *args: Any, **kwargs: Any) -> Any:
+        """As ipykernel's; what was printed before is shown before."""
+        self._printed.flush()
+        return super().send_response(*args, **kwargs)
 
     def show(self, data: dict[str, Any], metadata: dict[str, Any] | None = None) -> None:
         """Show a MIME bundle below the cell."""

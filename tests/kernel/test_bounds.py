@@ -30,7 +30,7 @@ def test_a_cell_cannot_take_the_machine(kernel, code):
 
 
 def test_output_is_cut_and_the_cell_goes_on(kernel):
-    reply = kernel.run('for i in range(900):\n    print("x" * 999)\nfor i in range(300):\n    display(i)\n"done"')
+    reply = kernel.run('for i in range(9000):\n    print("x" * 99)\nfor i in range(300):\n    display(i)\n"done"')
     assert reply.result["text/plain"] == "'done'"
     assert len(reply.stream("stdout")) == 200_000
     shown = [data["text/plain"] for data in reply.shown if "interrupt" not in data["text/plain"]]
@@ -41,10 +41,18 @@ def test_output_is_cut_and_the_cell_goes_on(kernel):
 
 
 def test_output_of_a_cell_that_fails_is_cut_too(kernel):
-    reply = kernel.run('for i in range(900):\n    print("x" * 999)\n1 / 0')
+    reply = kernel.run('for i in range(9000):\n    print("x" * 99)\n1 / 0')
     assert reply.status == "error"
     assert reply.stream("stderr").endswith("700,000 characters of print left out. [language.output]\n")
     assert kernel.run("1").stream("stderr") == ""
+
+
+def test_what_is_printed_in_a_loop_comes_in_few_messages_and_in_order(kernel):
+    reply = kernel.run('for i in range(2000):\n    print("x" * 99)\n1 / 0')
+    assert reply.stream("stdout") == ("x" * 99 + "\n") * 2000
+    assert len(reply.of("stream")) < 60
+    shown = kernel.run("print(1)\ndisplay(2)\nprint(3)\nprint(4)\n5").of("stream", "display_data", "execute_result")
+    assert [c["text"] if "text" in c else c["data"]["text/plain"] for c in shown] == ["1\n", "2", "3\n4\n", "5"]
 
 
 def test_large_values_that_are_displayed_are_cut_by_their_bytes(kernel):
