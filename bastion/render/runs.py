@@ -197,6 +197,13 @@ def summary_text(summary: FitSummary, people: float, epochs: float) -> str:
         lines.append(f"  noise: {summary.noise:.3g} times the bound of a person's gradient, in each step")
     if summary.share:
         lines.append(f"  that is {summary.share:.0%} of the budget")
+    owner = [
+        f"{most:,} {what}"
+        for most, what in ((summary.max_steps, "steps"), (summary.max_parameters, "trained numbers"))
+        if most
+    ]
+    if owner:
+        lines.append(f"  the owner allows {' and '.join(owner)}")
     if summary.memory:
         lines.append(f"  memory of a pass on the server: {max(1, round(summary.memory / 1e6)):,} MB")
     return "\n".join(
@@ -245,7 +252,10 @@ def card_lines(info: RunInfo, facts: Iterable[DatasetFacts]) -> list[tuple[str, 
     if (metrics := _metrics(info)) != "":
         lines.append(("measured", metrics + (" (with noise, paid for)" if spec.private else "")))
     for one in known:
-        lines.append(("policy", f"{one.name}: {' '.join(policy_words(one.policy)[:3])}"))
+        words = list(policy_words(one.policy)[:3])
+        if one.policy.training is not None:
+            words.append(one.policy.training.words())
+        lines.append(("policy", f"{one.name}: {' '.join(words)}"))
     lines.append(
         (
             "run",

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import msgspec
 
 from bastion_policy.actions import strictness
+from bastion_policy.caps import tightest
 from bastion_policy.policy import Policy
 from bastion_policy.roles import Role, RoleKind
 from bastion_policy.rules import (
@@ -43,7 +44,7 @@ def merge(policies: Iterable[Policy]) -> Policy:
     Both zones must hold in every table (so a review needs all owners), the strictest action counts, a result may be
     saved if every table allows it, the strict profile wins, and a rule stays switched off only where all switched it
     off. Where two tables give one column name different roles, the strictest counts; arithmetic is allowed where all
-    allow it; audiences that share a member become one. `unit` and `unit_domain` are kept where all agree: the unit of a
+    allow it; audiences that share a member become one; the tighter bound of what a fit may take counts. `unit` and `unit_domain` are kept where all agree: the unit of a
     derived frame follows the lineage of its rows, not this field.
 
     INVARIANT: merge is commutative, associative and idempotent, and for no requester more permissive than any input.
@@ -69,6 +70,7 @@ def merge(policies: Iterable[Policy]) -> Policy:
         profile="strict" if any(p.profile == "strict" for p in distinct) else "default",
         weaken=tuple(sorted(set.intersection(*(set(p.weaken) for p in distinct)))),
         reserved=tuple(sorted({margin for p in distinct for margin in p.reserved})),
+        training=tightest(p.training for p in distinct),
     )
 
 

@@ -1,6 +1,7 @@
 """What the owner writes, in one place: policies, rules, actions, roles; their TOML; their merging."""
 
 from bastion_policy.actions import Action, AnyAction, Log, Reject, Review, Suppress
+from bastion_policy.caps import Training
 from bastion_policy.merge import merge
 from bastion_policy.policy import DEFAULT_K, Effective, Policy
 from bastion_policy.roles import Role, RoleKind, measure, public, quasi, to_role, to_roles
@@ -49,6 +50,7 @@ __all__ = [
     "Rule",
     "Saturation",
     "Suppress",
+    "Training",
     "TrueRule",
     "UserId",
     "evaluate",

@@ -10,6 +10,7 @@ from bastion_plan.errors import did_you_mean
 from bastion_plan.expressions import Expr
 
 from bastion_policy.actions import Action, AnyAction, Log, Reject, Review, Suppress
+from bastion_policy.caps import Training
 from bastion_policy.derived import columns_of, parse_derived
 from bastion_policy.roles import Role, RoleKind, to_roles
 from bastion_policy.rules import (
@@ -126,6 +127,7 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
         "saturation"); always logged.
     reserved: tables that must stay answerable, each by its key columns ([["sex"], ["sex", "class"]]): they count as released
         to every audience from the start, so that no odd earlier question uses them up.
+    training: what a fit on the table may take, beside its epsilon; None: what the server allows.
 
     Rules that a policy names besides Aggregation only ever add to the profile; `weaken` alone takes away from it.
 
@@ -146,6 +148,7 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     weaken: tuple[str, ...] = ()
     rows_per_unit: int | None = None
     reserved: tuple[tuple[str, ...], ...] = ()
+    training: Training | None = None
 
     def __post_init__(self) -> None:
         for name in ("safe_zone", "review_zone"):
@@ -178,6 +181,11 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
         self._set("audiences", _audiences(self.audiences) if self.audiences else None)
         self._set("weaken", self._check_weaken())
         self._set("reserved", _reserved(self.reserved))
+        if self.training is not None and not isinstance(self.training, Training):
+            msg = "training must be Training(…)."
+            raise refuse("training", msg, next_step="Write training=Training(max_steps=2000).", path="training")
+        if self.training == Training():
+            self._set("training", None)
         _check_aggregation(self.safe_zone)
 
     def _set(self, name: str, value: object) -> None:
@@ -207,6 +215,7 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
                 self.weaken,
                 self.rows_per_unit,
                 self.unit_domain,
+                self.training,
                 tuple(frozenset(t.items()) if t else None for t in tables),
             )
         )
@@ -238,16 +247,18 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
         roles: dict[str, Role] | None = None,
         max_rows: int = 1,
         max_groups: int = 1,
+        training: Training | None = None,
     ) -> Policy:
         """Return the differential privacy preset: answers carry noise, all together at most (epsilon, delta).
 
         max_rows, max_groups: how much of one person counts, see DifferentialPrivacy. roles: sums and means need the bounds
-        of `measure(lower, upper)`, group keys that shall always be shown a domain.
+        of `measure(lower, upper)`, group keys that shall always be shown a domain. training: what one fit may take.
         """
         zone = DifferentialPrivacy(epsilon, delta, max_rows, max_groups)
         return cls(
-            safe_zone=zone, unsafe_handling=Reject(), savable=False, review_zone=FalseRule(), unit=unit, roles=roles
-        )
+            safe_zone=zone, unsafe_handling=Reject(), savable=False, review_zone=FalseRule(), unit=unit, roles=roles,
+            training=training,
+        )  # fmt: skip
 
     # -- what it comes to
 

@@ -12,6 +12,7 @@ import tomli_w
 from bastion_plan.errors import PolicyError, did_you_mean
 
 from bastion_policy.actions import BY_STRICTNESS, Action, action_name
+from bastion_policy.caps import Training
 from bastion_policy.policy import Policy
 from bastion_policy.roles import Role, to_role
 from bastion_policy.rules import (
@@ -54,7 +55,7 @@ _KEYS: dict[type[Rule], str] = {kind: key for key, (kind, _) in _RULES.items()}
 _ACTIONS = {kind.__name__.lower(): kind for kind in BY_STRICTNESS}
 _TOP = (
     "safe_zone", "unsafe", "review_zone", "savable", "unit", "unit_domain", "rows_per_unit", "profile", "weaken", "reserved", "roles", "derived",
-    "audiences",
+    "audiences", "training",
 )  # fmt: skip
 _LINE = re.compile(r"^Line \d+ of policy\.toml: ")
 #: how tomllib begins what it says of a key or a table that is there already
@@ -95,6 +96,9 @@ def to_toml(policy: Policy, roles: Mapping[str, Role | str] | None = None) -> st
                 lines.append(f"{name} = {_value(isinstance(rule, TrueRule))}")
         else:
             later += ["", f"[{name}]", *(f"{_key(k)} = {v}" for k, v in _rule_items(rule, "").items())]
+    if policy.training is not None:
+        caps = {name: getattr(policy.training, name) for name in Training.__struct_fields__}
+        later += ["", "[training]", *(f"{name} = {value}" for name, value in caps.items() if value is not None)]
     declared = policy.roles or {}
     proposed = {name: to_role(role) for name, role in (roles or {}).items() if name not in declared}
     if declared or proposed:
@@ -253,6 +257,9 @@ def _policy(table: dict[str, Any]) -> Policy:
             raise _wrong(f"derived.{name}", 'arithmetic in quotes, such as "weight / height ** 2"')
     fields["derived"] = derived
     fields["audiences"] = {k: tuple(_strings(v, f"audiences.{k}")) for k, v in _table(table, "audiences").items()}
+    if training := _table(table, "training"):
+        _check_keys(training, Training.__struct_fields__, "training")
+        fields["training"] = Training(**training)
     return Policy(**fields)
 
 

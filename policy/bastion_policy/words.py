@@ -71,6 +71,8 @@ def policy_words(policy: Policy, requester: str | None = None) -> tuple[str, ...
         words.append(f"Arithmetic over several columns that is allowed: {_list(allowed)}.")
     if policy.reserved:
         words.append(f"Always answered: {_list(['by ' + ' and '.join(keys) for keys in policy.reserved])}.")
+    if policy.training is not None:
+        words.append(policy.training.words())
     for members in (policy.audiences or {}).values():
         if requester is None and len(members) > 1:
             words.append(f"{_list(members)} count as one: what one of them was told, all of them know.")

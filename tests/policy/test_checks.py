@@ -17,6 +17,7 @@ from bastion_policy.model import (
     Review,
     Role,
     Suppress,
+    Training,
     TrueRule,
     UserId,
     measure,
@@ -89,6 +90,10 @@ def test_rules_that_contradict_each_other(policy, code, path):
         (lambda: DifferentialPrivacy(1.0, 2.0), "policy.rule.number"),
         (lambda: Policy(K, Review(), rows_per_unit=0), "policy.unit.rows"),
         (lambda: Policy(K, Review(), rows_per_unit=True), "policy.unit.rows"),
+        (lambda: Training(max_steps=0), "policy.training"),
+        (lambda: Training(max_parameters=1e5), "policy.training"),
+        (lambda: Training(max_steps=True), "policy.training"),
+        (lambda: Policy(K, Review(), training={"max_steps": 5}), "policy.training"),
         (lambda: Policy(K, Review(), audiences={"a": ["bob"], "b": ["bob"]}), "policy.audience"),
         (lambda: Policy(K, Review(), audiences={"a": []}), "policy.audience"),
     ],
@@ -158,7 +163,10 @@ def test_people_who_are_not_there():
 
 def test_owners_are_told_which_columns_count_as_alike_in_the_rows_of_a_person():
     def facts(policy: Policy, **roles: Role) -> DatasetFacts:
-        columns = (ColumnFacts("id", INT64, Role("identifier")), *(ColumnFacts(c, FLOAT64, r) for c, r in roles.items()))
+        columns = (
+            ColumnFacts("id", INT64, Role("identifier")),
+            *(ColumnFacts(c, FLOAT64, r) for c, r in roles.items()),
+        )
         return DatasetFacts("t", "t", 1, columns, policy, unit="id")
 
     several, one = PrivateFacts(30, 10, 3, {}), PrivateFacts(30, 30, 1, {})

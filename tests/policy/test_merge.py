@@ -3,8 +3,9 @@
 import os
 
 import pytest
-from bastion_plan.errors import PolicyError
+from bastion_plan.errors import InputError, PolicyError
 from bastion_policy.actions import strictness
+from bastion_policy.caps import check_caps
 from bastion_policy.merge import conjunction
 from bastion_policy.model import (
     Aggregation,
@@ -68,6 +69,14 @@ def test_a_conjunction_refuses_only_what_some_rule_refuses(parts, query):
 
 
 @settings(max_examples=4 * int(os.environ.get("BASTION_FUZZ_CASES", "25")))
+def _fits(caps, steps, parameters):
+    try:
+        check_caps(caps, steps=steps, parameters=parameters)
+    except InputError:
+        return False
+    return True
+
+
 @given(st.lists(policies(), min_size=1, max_size=3), queries, st.sampled_from([*USERS, "eve"]))
 def test_never_more_permissive(several, query, requester):
     merged = merge(several)
@@ -79,6 +88,9 @@ def test_never_more_permissive(several, query, requester):
         assert strictness(merged.unsafe_handling) >= strictness(policy.unsafe_handling)
         assert policy.savable or not merged.savable
         assert set(merged.weaken) <= set(policy.weaken)
+        for steps, parameters in ((1, 1), (500, 400), (501, 1), (1, 3_000_000)):
+            if _fits(merged.training, steps, parameters):
+                assert _fits(policy.training, steps, parameters)
         assert set(merged.derived or {}) <= set(policy.derived or {})
         theirs = policy.effective(requester)
         assert ZONES.index(mine.zone) >= ZONES.index(theirs.zone)

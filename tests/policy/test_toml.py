@@ -168,3 +168,28 @@ def test_the_page_for_owners():
     names = {}
     exec(page.split("```python\n")[1].split("```")[0], names)
     assert from_toml(page.split("```toml\n")[1].split("```")[0]) == names["policy"]
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "said", "fix"),
+    [
+        ("max_steps = 0", "policy.training", "training.max_steps must be a whole number from 1", "Write max_steps = 2000,"),
+        ("max_steps = 1e3", "policy.training", "not 1000.0", "Write max_steps = 2000,"),
+        ('max_parameters = "5"', "policy.training", "training.max_parameters must be", "Write max_parameters = 100000,"),
+        ("max_step = 5", "policy.toml.key", "there is no key 'max_step' here", "max_steps"),
+    ],
+)  # fmt: skip
+def test_what_a_fit_may_take_is_checked_where_it_stands(line, code, said, fix):
+    text = f'unit = "id"\nunsafe = "review"\nsafe_zone = true\n\n[training]\n{line}\n'
+    with pytest.raises(PolicyError) as caught:
+        from_toml(text)
+    error = caught.value
+    assert (error.code, error.details["line"]) == (code, 6) and error.message.startswith("Line 6 of policy.toml: ")
+    assert said in error.message and fix in error.next_step
+
+
+def test_what_a_fit_may_take_must_be_a_table():
+    with pytest.raises(
+        PolicyError, match=r"Line 2 of policy.toml: training: this must be a table, written \[training\]"
+    ):
+        from_toml('unsafe = "review"\ntraining = 5\nsafe_zone = true\n')

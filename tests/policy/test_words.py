@@ -28,6 +28,7 @@ from bastion_policy.model import (
     Review,
     Rounding,
     Suppress,
+    Training,
     UserId,
 )
 from bastion_policy.words import AUDITED, expr_code, expr_words, plan_code, plan_words, policy_words, rule_words
@@ -373,3 +374,12 @@ def test_every_rule_has_words(rule):
 @pytest.mark.parametrize(("rows", "said"), [(1, "more than 1 row."), (3, "more than 3 rows.")])
 def test_how_many_rows_a_person_has(rows, said):
     assert said in policy_words(Policy(Aggregation(5), Review(), unit="id", rows_per_unit=rows))[0]
+
+
+def test_what_a_fit_may_take():
+    caps = Training(max_steps=2_000, max_parameters=100_000)
+    policy = Policy.private(epsilon=1, unit="id", training=caps)
+    said = "A model trains at most 100,000 numbers and takes at most 2,000 steps."
+    assert said in policy_words(policy) and said in policy_words(policy, "alice")
+    assert Training(max_steps=1).words() == "A model takes at most 1 step."
+    assert Policy.private(epsilon=1, unit="id", training=Training()) == Policy.private(epsilon=1, unit="id")

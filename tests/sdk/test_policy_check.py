@@ -51,6 +51,13 @@ def test_samples_of_a_noisy_policy_say_so():
     assert found["the first five rows"] == "refuse"
 
 
+def test_what_a_fit_may_take_is_said_as_it_is_written():
+    text = 'unsafe = "review"\n[safe_zone]\naggregation = 10\n[training]\nmax_steps = '
+    assert "A model takes at most 500 steps." in check_policy(text + "500\n", table()).words
+    error = check_policy(text + "0\n", table()).error
+    assert error is not None and (error.code, error.details["line"]) == ("policy.training", 5)
+
+
 def test_differences_between_two_policies_are_named():
     one = check_policy('unsafe = "review"\n[safe_zone]\naggregation = 10\n', table()).samples
     two = check_policy('unsafe = "reject"\n[safe_zone]\naggregation = 10\n', table()).samples

@@ -23,7 +23,7 @@ from bastion.client.training.datasets import RemoteDataset
 from bastion.client.training.learner import RemoteLearner
 from bastion.client.training.optimizers import Adam, CosineLR
 from bastion.client.training.tensors import train_test_split
-from bastion.policy import Policy, measure, quasi
+from bastion.policy import Policy, Training, measure, quasi
 from bastion.render.bundles import bundle
 
 ROLES = {
@@ -47,7 +47,8 @@ class Place:
         self.olga, self.alice = Identity.create("olga"), Identity.create("alice")
         self.server = start(folder, owners=[self.olga], users=[self.alice])
         self.owner, self.scientist = self.connect(self.olga), self.connect(self.alice)
-        policy = Policy.private(epsilon=8, delta=1e-6, unit="pid", roles=ROLES)
+        caps = Training(max_steps=100_000, max_parameters=1_000_000)
+        policy = Policy.private(epsilon=8, delta=1e-6, unit="pid", roles=ROLES, training=caps)
         self.owner.client.polars.send_df(people(), policy, name="credit")
         self.owner.client.polars.send_df(people(), Policy.default(), name="guarded", unit="pid")
 
@@ -95,6 +96,7 @@ def test_a_fit_from_the_first_estimate_to_the_model(place, dataset, learner):
     estimate = learner.summarize(nb_epochs=2, eps=4.0)
     assert (estimate.outcome, estimate.affordable, estimate.epsilon) == ("private", True, pytest.approx(4, rel=0.02))
     assert "nothing has been spent for it yet" in repr(estimate)
+    assert "the owner allows 100,000 steps and 1,000,000 trained numbers" in repr(estimate)
     counted = place.scientist.budget()["spent"].item()
     assert counted < 0.5  # how many people there are, once
     heard: list[Any] = []
@@ -122,6 +124,7 @@ def test_a_fit_from_the_first_estimate_to_the_model(place, dataset, learner):
     assert card["privacy"].startswith("(4, 5e-07)-differential privacy of a person")
     assert "accuracy" in card["measured"]
     assert "counted tightly" in card
+    assert "takes at most 100,000 steps" in card["policy"]
     assert bundle(trained.model_card)["text/html"].count("<tr>") == len(card)
 
 

@@ -15,7 +15,7 @@ import pytest
 import zmq
 from bastion_plan.models import graph as graphs
 from bastion_plan.models.fits import Optimizer, Schedule, Split
-from bastion_policy.model import Aggregation, Policy, Review
+from bastion_policy.model import Aggregation, Policy, Review, Training
 from bastion_server import start
 from bastion_server.process import Handle
 from bastion_wire import messages as m
@@ -367,6 +367,26 @@ def test_what_is_no_number_or_nobody_s_business_is_not_trained_on(place: Place, 
     assert line.ask(m.Fit(plan, model, made, "summarize")).code.partition(".")[0] in ("model", "fit")
     wrong = line.done(plan, made, model)
     assert wrong.state == "failed" and wrong.code.partition(".")[0] in ("model", "fit") and wrong.spent == 0, wrong
+
+
+def test_steps_and_size_are_bounded_by_the_owner_too(place: Place, line: FitLine) -> None:
+    plan, _ = place.table(training=Training(max_steps=30, max_parameters=8))
+    model = line.model()
+    told = line.ask(m.Fit(plan, model, spec(), "summarize"))
+    assert (told.outcome, told.max_steps, told.max_parameters) == ("private", 30, 8)
+    large = line.model(linear(classes=3))
+    for name, change, code in ((model, {"steps": 31}, "fit.steps"), (large, {}, "model.size")):
+        for ask in (
+            m.Fit(plan, name, spec(**change)), m.Fit(plan, name, spec(**change), "summarize"), m.Fit(plan, name, exact(**change)),
+            m.RequestFit(plan, name, exact(**change), "please"),
+        ):  # fmt: skip
+            refused = line.ask(ask)
+            assert refused.code == code and "The owner of this data" in refused.reason and refused.next_step, refused
+    run = line.done(plan, spec(), model)
+    assert (run.state, run.step) == ("done", 30), run
+    again = line.ask(m.ResumeRun(run.id, 1, 4.0))
+    assert again.code == "fit.steps" and "The owner of this data" in again.reason
+    assert line.ask(m.TestRun(run.id, "accuracy", epsilon=0.5, mode="summarize")).outcome == "private"
 
 
 def test_models_are_checked_as_they_come(place: Place, line: FitLine) -> None:

@@ -571,6 +571,7 @@ class FitSummary(Body, frozen=True, tag="fit_summary"):
     outcome: "private" (paid from the budget), "review" (an owner has to approve it) or "refuse", with reason and fix. epsilon: alone. noise:
     multiplier of a fit, or deviation of a metric's counts. share: of the account's cap. affordable: whether that is left.
     memory: bytes that a pass of a fit's step is planned to take on the server; 0 where it was too busy to find out.
+    max_steps, max_parameters: that the owners let a fit on this data take, 0 where they do not say; the server has bounds of its own.
     """
 
     outcome: str
@@ -586,6 +587,8 @@ class FitSummary(Body, frozen=True, tag="fit_summary"):
     budget: tuple[Budget, ...] = ()
     affordable: bool = False
     notes: tuple[str, ...] = ()
+    max_steps: int = 0
+    max_parameters: int = 0
 
 
 class Metric(Body, frozen=True, tag="metric"):

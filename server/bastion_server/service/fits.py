@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from bastion_plan.errors import InputError
 from bastion_plan.models.fits import FitSpec, check_spec, fit_hash
 from bastion_plan.models.graph import Graph, decode
+from bastion_policy.caps import Training, check_caps
 from bastion_policy.flow import merged_policy
 from bastion_policy.policy import Policy
 from bastion_policy.private.accounting import Account, Cost
@@ -39,6 +40,7 @@ class Terms:
     """A fit that was read and checked. account: that pays, None for one without noise. finding: why it may not run as it is.
 
     outcome: "private", "review" or "refuse". grant: in force for an exact one. most_rows: that one with noise may have, a public number.
+    caps: what the owners let it take.
     """
 
     subject: Subject
@@ -53,6 +55,7 @@ class Terms:
     finding: Finding | None = None
     grant: Grant | None = None
     most_rows: int = 0
+    caps: Training | None = None
 
     @property
     def delta(self) -> float:
@@ -93,10 +96,14 @@ class Fits:
                 "These rows are of no dataset, so there is nothing to train on here.", code="fit.columns",
                 next_step="Train on a dataset of the server.",
             )  # fmt: skip
-        fit = fit_hash(subject.plan_hash, kept.name, spec)
-        if spec.private:
-            return self._private(Terms(subject, kept, graph, spec, fit, None, "private"), policy, who, run)
-        return self._exact(Terms(subject, kept, graph, spec, fit, None, "review"), policy, who)
+        # INVARIANT: the owners' bounds hold for every fit, one that goes on or is approved included; a fit that ended is only measured
+        if run is None or spec.steps > run.spec.steps:
+            check_caps(policy.training, steps=spec.steps, parameters=graph.parameters)
+        terms = Terms(
+            subject, kept, graph, spec, fit_hash(subject.plan_hash, kept.name, spec), None, "private" if spec.private else "review",
+            caps=policy.training,
+        )  # fmt: skip
+        return self._private(terms, policy, who, run) if spec.private else self._exact(terms, policy, who)
 
     # -- with noise
 

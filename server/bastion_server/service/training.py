@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from bastion_plan.errors import InputError, NotFound, ServerError
 from bastion_plan.models.fits import FitSpec
+from bastion_policy.caps import Training
 from bastion_policy.private.budget import shown
 from bastion_policy.private.fits import SPENT, sees, unaffordable, unapproved
 from bastion_policy.private.subsampled import Mechanism, epsilon_of_fit
@@ -268,7 +269,10 @@ class TrainingService:
         terms = await self.fits.terms(body.plan, body.model, body.spec, who)
         if body.mode == "summarize":
             memory = await memory_of(self, terms, who) if terms.outcome != "refuse" else 0
-            await request.send(msgspec.structs.replace(self.summary(terms, who), memory=memory))
+            caps = terms.caps or Training()
+            await request.send(msgspec.structs.replace(
+                self.summary(terms, who), memory=memory, max_steps=caps.max_steps or 0, max_parameters=caps.max_parameters or 0
+            ))  # fmt: skip
             return
         self._check_able()
         key = (who, terms.fit, binding(terms.subject.versions, terms.subject.policy_versions))
