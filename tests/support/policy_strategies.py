@@ -38,7 +38,7 @@ USERS = ("alice", "bob", "carol")
 names = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=6)
 shares = st.sampled_from([0.05, 0.1, 0.2, 1 / 3, 0.5, 0.9])
 sizes = st.integers(1, 30)
-bounds = st.none() | st.sampled_from([1, 500, 2_000_000])
+caps = st.none() | st.sampled_from([1, 500, 2_000_000])
 
 leaf_rules = st.one_of(
     st.builds(Aggregation, sizes),
@@ -108,7 +108,7 @@ def policies(draw: st.DrawFn) -> Policy:
         derived=draw(st.sampled_from([{}, {"bmi": "w / h ** 2"}, {"bmi": "w / h ** 2", "s": "col('a b') + w"}])),
         audiences={draw(names) + str(i): g for i, g in enumerate(groups)},
         profile="strict" if strict else "default",
-        training=draw(st.none() | st.builds(Training, bounds, bounds)),
+        training=draw(st.none() | st.builds(Training, caps, caps)),
         weaken=() if strict else tuple(draw(st.lists(st.sampled_from(["dominance", "homogeneity"])))),
     )
 
