@@ -97,6 +97,10 @@ def test_a_fit_from_the_first_estimate_to_the_model(place, dataset, learner):
     assert (estimate.outcome, estimate.affordable, estimate.epsilon) == ("private", True, pytest.approx(4, rel=0.02))
     assert "nothing has been spent for it yet" in repr(estimate)
     assert "the owner allows 100,000 steps and 1,000,000 trained numbers" in repr(estimate)
+    # batches that are accumulated are one step of a larger one, by whichever name
+    for how in ({"accumulate": 5}, {"accumulate_grad_batches": 5}, {"gradient_accumulation_steps": 5}):
+        parts = learner.summarize(nb_epochs=2, eps=4.0, batch_size=30, **how)
+        assert (parts.steps, parts.noise, parts.epsilon) == (estimate.steps, estimate.noise, estimate.epsilon)
     counted = place.scientist.budget()["spent"].item()
     assert counted < 0.5  # how many people there are, once
     heard: list[Any] = []
@@ -207,6 +211,8 @@ def test_what_cannot_be_fitted_is_said_before_anything_is_sent(place, dataset, l
         "fit.split": lambda: frame.to_dataset(inputs=["age"], label="good").test,
         "fit.privacy": lambda: learner.fit(nb_epochs=1),
         "fit.people": lambda: learner.fit(nb_epochs=1, eps=1.0, people=-3),
+        "fit.batch": lambda: learner.fit(nb_epochs=1, eps=1.0, accumulate=0),
+        "fit.arguments": lambda: learner.fit(epochs=1, eps=1.0),
         "fit.standardise": lambda: frame.to_dataset(inputs=["age"], label="good").standardise(),
         "fit.loss": lambda: place.scientist.client.torch.RemoteLearner(module(), dataset.train, loss="hinge"),
         "fit.metric": lambda: learner.test(metric="mae"),

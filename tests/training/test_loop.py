@@ -191,6 +191,15 @@ def test_a_small_memory_makes_small_passes_and_too_small_a_one_is_refused() -> N
     assert refused.value.code == "model.memory"
 
 
+def test_batches_that_are_accumulated_are_one_step() -> None:
+    same = nn.Linear(4, 2)
+    whole, parts = (fit(table(), spec(rate=0.5, expected=100.0, batch=batch), same) for batch in (100, 10))
+    assert whole.room.passes == 1 and parts.room.passes > 3
+    assert (whole.room.gamma, whole.room.deviation) == (parts.room.gamma, parts.room.deviation)
+    some = np.arange(70)
+    assert parts.summed(some).numpy() == pytest.approx(whole.summed(some).numpy(), rel=1e-9, abs=1e-12)
+
+
 def test_the_part_for_testing_is_not_trained_on() -> None:
     made = fit(table(), spec(split=Split(0.25, 3), private=False))
     inside = {*made.all_rows.tolist()}

@@ -12,7 +12,7 @@ import msgspec
 from bastion_plan.canonical import encode
 from bastion_plan.errors import InputError, NotFound, PlanError
 from bastion_plan.models import graph as graphs
-from bastion_plan.models.fits import LOSSES, METRICS, FitSpec, Optimizer, Schedule, check_spec
+from bastion_plan.models.fits import LOSSES, MAX_BATCH, METRICS, FitSpec, Optimizer, Schedule, check_spec
 from bastion_plan.models.layers import Layer
 from bastion_wire import messages as m
 
@@ -20,6 +20,7 @@ from bastion.client.base import NOTES
 from bastion.client.denied import Denied
 from bastion.client.spending import checked_epsilon
 from bastion.client.terminal import followed
+from bastion.client.training.arguments import accumulated, only_older
 from bastion.client.training.datasets import RemoteDataset, examples, same_rows, scans
 from bastion.client.training.exprs import pl_col
 from bastion.client.training.needs import needs_torch
@@ -240,7 +241,13 @@ class RemoteLearner:
         return float(value)
 
     async def _spec(
-        self, epochs: float, eps: float | None, batch: int | None, people: float | None, private: bool | None
+        self,
+        epochs: float,
+        eps: float | None,
+        batch: int | None,
+        people: float | None,
+        private: bool | None,
+        accumulate: int = 1,
     ) -> tuple[FitSpec, float]:
         """Return the description of a fit, and about how many people it is on."""
         if isinstance(epochs, bool) or not isinstance(epochs, int | float) or not 0 < epochs <= 1e6:
@@ -259,17 +266,25 @@ class RemoteLearner:
         if isinstance(size, bool) or not isinstance(size, int) or size < 1:
             msg = "A batch has at least one person."
             raise InputError(msg, code="fit.batch", next_step="Write batch_size=64.")
+        if isinstance(accumulate, bool) or not isinstance(accumulate, int) or not 1 <= accumulate <= MAX_BATCH:
+            msg = "Gradients are accumulated over one batch at least."
+            raise InputError(msg, code="fit.batch", next_step="Write accumulate=4: a step of four batches.")
+        # INVARIANT: what is accumulated is one batch to the accounting: drawn once, noised once, paid once
+        whole = size * accumulate
         there = await self._people(people)
-        rate = min(1.0, size / there)
+        rate = min(1.0, whole / there)
         epoch = max(1, round(1 / rate))
         steps = max(1, math.ceil(epochs * epoch - 1e-9))
-        given = {**settings, "batch": min(size, settings["batch"]) if noisy else size}
+        given = {**settings, "batch": min(size, settings["batch"]) if noisy else whole}
         spec = FitSpec(
             tuple(one.columns for one in rows.inputs), rows.labels, self.loss, steps, split=rows.split, part=rows.part, private=noisy,
             epsilon=epsilon if noisy else 0.0, rate=rate if noisy else 0.0, expected=rate * there if noisy else 0.0,
             epoch=min(epoch, steps), **given,
         )  # fmt: skip
         exported = await asyncio.to_thread(self._graph, noisy)
+        if accumulate > 1 and exported.graph.mode == "batch":
+            msg = "A layer of this model looks at a whole batch (BatchNorm), so a batch is not the sum of smaller ones."
+            raise InputError(msg, code="fit.batch", next_step=f"Write batch_size={whole}, or use GroupNorm.")
         check_spec(spec, exported.graph)
         return spec, there
 
@@ -281,16 +296,19 @@ class RemoteLearner:
         eps: float | None = None,
         *,
         batch_size: int | None = None,
+        accumulate: int = 1,
         people: float | None = None,
         private: bool | None = None,
+        **other: Any,
     ) -> Any:
         """Return what a fit would cost (a `FitEstimate`), and whether that is left. The fit itself spends nothing yet.
 
         Args: as of `fit`.
         """
+        accumulate = accumulated(accumulate, other, "summarize")
 
         async def work() -> FitEstimate:
-            spec, there = await self._spec(nb_epochs, eps, batch_size, people, private)
+            spec, there = await self._spec(nb_epochs, eps, batch_size, people, private, accumulate)
             plan = encode(self.dataset.frame.plan)
             ask = self._connection._ask
             answer = await self._with_model(spec.private, lambda model: ask(m.Fit(plan, model, spec, "summarize")))
@@ -308,34 +326,38 @@ class RemoteLearner:
         eps: float | None = None,
         batch_size: int | None = None,
         *,
+        accumulate: int = 1,
         people: float | None = None,
         private: bool | None = None,
         max_grad_norm: float | None = None,
         lr: float | None = None,
         wait: bool = True,
         on_progress: Callable[[m.RunInfo], Any] | None = None,
-        **_older: Any,
+        **other: Any,
     ) -> Any:
         """Train, and show how far it is; return the run. An interrupt stops it after the step it is at, all accounted for.
 
         Args:
             nb_epochs: how often everybody is seen, about. eps: what it may cost, on data that is answered with noise.
-            batch_size: people in a step; None for max_batch_size. people: how many there are, about; None to ask for a
-                count, which costs a hundredth of the owner's epsilon, once. private: False to train without noise, which an
-                owner has to approve. max_grad_norm, lr: in place of those of the learner.
+            batch_size: people in a step; None for max_batch_size. accumulate: batches whose gradients make one step (also
+                accumulate_grad_batches, gradient_accumulation_steps): it is of so many times more people, and they are drawn,
+                noised and paid once. people: how many there are, about; None to ask for a count, which costs a hundredth of
+                the owner's epsilon, once. private: False to train without noise, which an owner has to approve.
+            max_grad_norm, lr: in place of those of the learner.
             wait: False to come back at once; the fit goes on. on_progress: called with each state.
 
         Raises:
             Denied: an owner has to approve it: `denied.request("why")`, `denied.wait()` gives the run.
             Interrupted: it was stopped. InputError: fit.*. ServerError: it failed.
         """
+        accumulate = accumulated(accumulate, other, "fit")
         if max_grad_norm is not None:
             self._settings["clip"] = max_grad_norm
         if lr is not None:
             self._settings["optimizer"] = msgspec.structs.replace(self._settings["optimizer"], lr=float(lr))
 
         async def work() -> RemoteRun:
-            spec, _ = await self._spec(nb_epochs, eps, batch_size, people, private)
+            spec, _ = await self._spec(nb_epochs, eps, batch_size, people, private, accumulate)
             plan = self.dataset.frame.plan
             run = await self._with_model(
                 spec.private, lambda model: begin(self._connection, plan, model, spec, self._began)
@@ -401,7 +423,7 @@ class RemoteLearner:
         eps: float | None = None,
         *,
         part: str | None = None,
-        **_older: Any,
+        **other: Any,
     ) -> Any:
         """Measure the trained model; return a `Measured`.
 
@@ -410,8 +432,9 @@ class RemoteLearner:
             metric: accuracy, f1, auc, confusion, mae or loss. eps: what it may cost; None for the default share.
 
         Raises:
-            InputError: fit.dataset, another dataset; fit.metric. Denied: the owner decides.
+            InputError: fit.dataset, another dataset; fit.metric; fit.arguments. Denied: the owner decides.
         """
+        only_older(other, "test", ("metric", "eps", "part"))
         run = self._fitted()
         name = _checked_metric(metric or self._metric, self.loss)
         own = self.dataset._rows

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 from bastion_plan.errors import InputError
 
+from bastion.client.training.arguments import LEARNER_ARGUMENTS, only_older
 from bastion.client.training.needs import needs_torch
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class TorchClient:
         """
         from bastion.client.training.learner import RemoteLearner
 
-        del older
+        only_older(older, "RemoteLearner", LEARNER_ARGUMENTS)
         return RemoteLearner(
             self._connection, model, dataset, loss, optimizer, scheduler=scheduler, max_batch_size=max_batch_size,
             max_grad_norm=max_grad_norm, metric=metric, rows_per_unit=rows_per_unit, device=device, loss_bound=loss_bound,
