@@ -71,6 +71,28 @@ def test_rows_carry_whose_they_are_and_have_all_their_numbers() -> None:
     assert found.datasets == ("t",) and set(found.columns) == {"t.x", "t.y"} and found.by_person
 
 
+LEFT_OUT = "Rows with a missing value in {} are left out: fill_null() before if they are to count."
+NANS = "Rows with a value that is no number (NaN) are left out."
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        (Q("t"), (LEFT_OUT.format("'x' or 'y'"),)),
+        (Q("t").with_columns(y=b.col("y").fill_null(0)), (LEFT_OUT.format("'x'"),)),
+        (Q("t").filter(b.col("y") > 0).with_columns(x=(b.col("x").fill_null(1.0) - 50) / 50), (NANS,)),
+        (Q("t").filter(b.col("x").is_not_null() & (b.col("town") == "n")).drop_nulls("y"), (NANS,)),
+        (Q("t").with_columns(x=(b.col("town") == "n").cast(pl.Int64).fill_null(0)).drop_nulls("y"), ()),
+        (Q("t").with_columns(x=b.when(b.col("x") > 3).then(1).otherwise(0)), (LEFT_OUT.format("'y'"),)),
+        (Q("t").drop_nulls(["x", "y"]).with_columns(x=b.col("x").cast(pl.Int8, strict=False)), (LEFT_OUT.format("'x'"),)),
+        (Q(n.FillNull(Q("t").plan, Literal(DType("DynInt"), 0))), (NANS,)),
+    ],
+)  # fmt: skip
+def test_an_estimate_names_the_columns_that_may_have_missing_values(query: Q, said: tuple[str, ...]) -> None:
+    assert rows(query, max_rows=1).notes[: len(said)] == said
+    assert not any("left out" in note for note in rows(query, max_rows=1).notes[len(said) :])
+
+
 def test_one_person_less_takes_that_person_s_rows_and_no_others() -> None:
     query = Q("t").filter(b.col("town") == "n").with_columns(z=b.col("x").fill_nan(0) * 2).select("z", "y")
     world = desk()

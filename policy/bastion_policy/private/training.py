@@ -19,10 +19,10 @@ from bastion_plan.nodes import AnyNode, Node
 
 from bastion_policy.facts import DatasetFacts
 from bastion_policy.judge import approved_plan
+from bastion_policy.private.missing import missing_words
 from bastion_policy.private.rows import PLACE, UNIT, Refused, Rows, RowTyping
 
 _NUMBERS = frozenset("Int8 Int16 Int32 Int64 UInt8 UInt16 UInt32 UInt64 Float32 Float64 Boolean".split())
-LEFT_OUT = "Rows with a missing value in one of these columns are left out."
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def rows_for(bound: BoundPlan, facts: Mapping[str, DatasetFacts], max_rows: int,
         typing.checked(Column(name), rows, "training")
         _refuse_unit(name, rows, facts)
     columns = {s for name in spec.columns for s in rows.columns[name].sources} | typing.used
-    notes = [LEFT_OUT]
+    notes = list(missing_words(bound, spec.columns))
     if not rows.single:
         some = "1 row" if spec.rows == 1 else f"{spec.rows} rows"
         notes.append(f"Of one person at most {some} count.")
