@@ -35,6 +35,13 @@ _ATTESTED = {
     "--seconds", type=click.FloatRange(min=0.1), default=60.0, show_default=True, help="Wall clock of one query."
 )
 @click.option(
+    "--answer",
+    type=click.FloatRange(min=0.1),
+    default=1.0,
+    show_default=True,
+    help="GiB of one answer, or of a fit's rows.",
+)
+@click.option(
     "--attest",
     type=click.Choice(["auto", "tsm", "sev-guest", "nitro", "simulated"]),
     default=None,
@@ -48,7 +55,7 @@ _ATTESTED = {
 )
 @reporting
 def serve(
-    directory: Path | None, endpoint: str, bootstrap: str | None, memory: float, seconds: float, attest: str | None,
+    directory: Path | None, endpoint: str, bootstrap: str | None, memory: float, seconds: float, answer: float, attest: str | None,
     tsm_root: Path | None,
 ) -> None:  # fmt: skip
     """Run a server until Ctrl-C.
@@ -72,7 +79,7 @@ def serve(
 
     asyncio.run(
         run(
-            folder, endpoint, bootstrap=bootstrap, memory=int(memory * 2**30), seconds=seconds, attest=attest, tsm_root=tsm_root,
+            folder, endpoint, bootstrap=bootstrap, memory=int(memory * 2**30), seconds=seconds, answer=int(answer * 2**30), attest=attest, tsm_root=tsm_root,
             ready=ready,
         )
     )  # fmt: skip

@@ -22,6 +22,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--bootstrap")
     parser.add_argument("--memory", type=float, default=2 << 30)
     parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--answer", type=float, default=1 << 30)
     parser.add_argument("--max-parameters", type=float)
     parser.add_argument("--training-memory", type=float)
     parser.add_argument("--training-steps", type=float)
@@ -59,7 +60,7 @@ def main(argv: list[str] | None = None) -> int:
         try:
             await serve(
                 options.directory, options.endpoint, bootstrap=options.bootstrap, memory=int(options.memory),
-                seconds=options.seconds, training=training, attest=options.attest, tsm_root=options.tsm_root, ready=ready, stop=stop,
+                seconds=options.seconds, answer=int(options.answer), training=training, attest=options.attest, tsm_root=options.tsm_root, ready=ready, stop=stop,
             )  # fmt: skip
         finally:
             if options.parent:

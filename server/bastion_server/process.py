@@ -111,7 +111,7 @@ def start(
         bootstrap: endpoint of the socket that tells the server's key; None for none.
         attest: where evidence comes from of what the server is ("auto", "tsm", "sev-guest", "nitro", "simulated"); None: there is none.
         tsm_root: of configfs-tsm, where it is not the kernel's own.
-        limits: `memory` (bytes of one worker), `seconds` (wall clock of one query), `max_parameters` (of a model that is trained),
+        limits: `memory` (bytes of one worker), `seconds` (wall clock of one query), `answer` (bytes of one answer, or of the rows of a fit), `max_parameters` (of a model that is trained),
             `training_memory` (bytes of one training worker), `training_steps` (of one fit), `training_disk` (bytes of one identity's weights and checkpoints),
             `training_grace` (seconds that a step has to end once its fit was stopped).
 
@@ -238,6 +238,7 @@ async def serve(
     bootstrap: str | None = None,
     memory: int = 2 << 30,
     seconds: float = 60.0,
+    answer: int = 1 << 30,
     training: Mapping[str, float] | None = None,
     attest: str | None = None,
     tsm_root: Path | None = None,
@@ -246,7 +247,7 @@ async def serve(
 ) -> None:
     """Run a server until `stop` is set or SIGTERM or SIGINT comes; a second signal ends it at once.
 
-    training: fields of bastion_server.service.models.TrainingSettings that are not the default.
+    memory, seconds, answer: of one query, see Limits. training: fields of bastion_server.service.models.TrainingSettings that are not the default.
     attest, tsm_root: where evidence comes from of what this server is; None: there is none. With evidence the channel's key is a
     fresh one at each start: clients know the server by what it proves.
     ready: called with a dict of facts once it listens.
@@ -286,7 +287,7 @@ async def serve(
         store = Store.open(directory, time.time(), fresh_channel=evidence is not None)
     try:
         engine_log = _engine_log(directory)
-        pool = await WorkerPool.start(Limits(memory=memory, seconds=seconds), on_engine_text=engine_log)
+        pool = await WorkerPool.start(Limits(memory=memory, seconds=seconds, answer=answer), on_engine_text=engine_log)
         try:
             warnings = pool.sandbox_report.warnings if pool.sandbox_report is not None else ()
             service = Service(

@@ -23,8 +23,8 @@ from bastion_server.training.noise import PEOPLE
 from bastion_server.training.operations import DTYPES
 from bastion_server.training.sampling import Indices, for_testing
 
-#: bytes of a piece of the table
-_BLOCK = 64 << 20
+#: bytes of a piece of the table, and people whose names are made texts of at once
+_BLOCK, _TEXTS = 64 << 20, 1 << 18
 UNIT, PLACE = "#~u", "#~o"
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -237,11 +237,14 @@ def _and_zeros(values: Tensor) -> Tensor:
     return torch.cat([values, values.new_zeros(1, *values.shape[1:])])
 
 
-def _texts(units: pl.Series) -> list[str | None]:
-    """Return what names each unit, as text."""
-    if units.dtype.is_nested() or units.dtype == pl.Binary:
-        return [repr(u) for u in units.to_list()]
-    return units.cast(pl.String).to_list()
+def _texts(units: pl.Series) -> Iterator[str | None]:
+    """Yield what names each unit, as text: piece by piece, as texts are larger than all the rest that is kept of people."""
+    for start in range(0, len(units), _TEXTS):
+        some = units.slice(start, _TEXTS)
+        if units.dtype.is_nested() or units.dtype == pl.Binary:
+            yield from map(repr, some.to_list())
+        else:
+            yield from some.cast(pl.String).to_list()
 
 
 def _tensor(frame: pl.DataFrame, columns: Sequence[str], shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
