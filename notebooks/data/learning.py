@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from bastion.policy import Policy, measure, quasi
+from bastion.policy import Policy, Training, measure, quasi
 from bastion.training import RemoteTokenizer
 
 PURPOSES = ("car", "home", "business", "other")
@@ -87,7 +87,7 @@ def policies() -> dict[str, Policy]:
             epsilon=8, delta=1e-6, unit="customer", roles={"customer": "identifier", "text": "hidden", "tokens": "sensitive", "complaint": "sensitive"}
         ),
         "loans": Policy.private(
-            epsilon=8, delta=1e-6, unit="customer",
+            epsilon=8, delta=1e-6, unit="customer", training=Training(max_steps=2_000, max_parameters=10_000),
             roles={
                 "customer": "identifier", "age": measure(0, 100), "income": measure(0, 120_000), "amount": measure(0, 60_000),
                 "late_payments": measure(0, 10), "purpose": quasi(*PURPOSES), "paid": "sensitive",

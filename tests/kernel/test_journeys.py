@@ -564,6 +564,8 @@ def test_a_model_is_trained_in_cells(hall, monkeypatch, name):
         assert [row["prediction"] for row in run.tables["text-predict"].rows] == ["0", "1"]
         return
     assert accuracy > 0.6
+    assert "the owner allows 2,000 steps and 10,000 trained numbers" in said["model"]
+    assert "missing value in 'age', 'income', 'amount', 'late_payments' or 'paid'" in said["model"]
     assert "said 1" in said["confusion"]
     assert ": done, " in said["resume"]
     assert "credit-plot" in run.pictures
