@@ -29,6 +29,8 @@ LONG = 20_000
 DISK, GRACE = 1 << 20, 4.0
 #: steps that the server lets a fit have
 STEPS = 100_000
+#: bytes of an answer, or of the rows of a fit
+ANSWER = 8 << 20
 
 
 @dataclass
@@ -53,6 +55,7 @@ class Place:
             training_disk=DISK,
             training_grace=GRACE,
             training_steps=STEPS,
+            answer=ANSWER,
         )
         self.owner = Connection(self.server.endpoint, identity=self.olga, server_key=self.server.server_key)
 
@@ -387,6 +390,13 @@ def test_steps_and_size_are_bounded_by_the_owner_too(place: Place, line: FitLine
     again = line.ask(m.ResumeRun(run.id, 1, 4.0))
     assert again.code == "fit.steps" and "The owner of this data" in again.reason
     assert line.ask(m.TestRun(run.id, "accuracy", epsilon=0.5, mode="summarize")).outcome == "private"
+
+
+def test_rows_of_a_fit_are_as_large_as_the_operator_lets_them_be(place: Place, line: FitLine) -> None:
+    policy = Policy.private(epsilon=8.0, unit="id")
+    sent = place.owner.client.polars.send_df(people(200_000), policy, name="large")
+    refused = line.ask(m.Fit(rows(sent.dataset_id), line.model(), spec(), "summarize"))
+    assert refused.code == "fit.size" and "; 8 MB are allowed" in refused.reason, refused
 
 
 def test_models_are_checked_as_they_come(place: Place, line: FitLine) -> None:
