@@ -88,8 +88,8 @@ fuzz-audit: CASES := $(if $(filter command line,$(origin CASES)),$(CASES),10000)
 fuzz-audit: $(STAMP)-test  ## the linear audit against fractions on small worlds, CASES times (10000)
 	BASTION_FUZZ_CASES=$(CASES) $(BIN)/python -m pytest -s --timeout 0 tests/oracle/test_linear_audit.py
 
-fuzz-policy: $(STAMP)-test  ## the judge against the row oracle, CASES times; other cases with SEED=1, 2 ...
-	BASTION_FUZZ_CASES=$(CASES) BASTION_FUZZ_SEED=$(SEED) $(BIN)/python -m pytest -s --timeout 0 tests/oracle/test_row_oracle.py
+fuzz-policy: $(STAMP)-test  ## the judge against the row oracle, CASES times, in shards; other cases with SEED=1, 2 ...
+	$(BIN)/python tests/oracle/shards.py --cases $(CASES) --seed $(or $(SEED),0) $(if $(OUT),--out $(OUT))
 
 coverage: $(STAMP)-test  ## every branch of what verifies evidence is tried: fails below 100 %
 	$(BIN)/python -m coverage run --data-file=.coverage-tee --branch --source=tee/bastion_tee -m pytest tests/tee -m "not slow"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -19,10 +18,12 @@ from bastion_policy.model import (
     AtLeastNOf,
     Dominance,
     Homogeneity,
+    LinearAudit,
     Policy,
     Reject,
     Review,
     Role,
+    Rounding,
     Suppress,
     TrueRule,
     UserId,
@@ -120,27 +121,21 @@ class Case:
     other_policy: Policy
     queries: list[Q]
     roles: dict[str, Role | str] = field(default_factory=lambda: dict(ROLES))
-
-
-@lru_cache(maxsize=10_000)
-def _among(options: tuple[Any, ...]) -> st.SearchStrategy[Any]:
-    return st.sampled_from(options)
+    most: int = 6
+    draws: list[int] = field(default_factory=list)
+    kinds: list[str] = field(default_factory=list)
 
 
 class Maker:
-    """Draws queries. Plain ones are likely, odd ones happen."""
+    """Draws queries. Plain ones are likely, odd ones happen. whole: draws a whole number in a range."""
 
-    def __init__(self, draw: st.DrawFn, unit: str | None) -> None:
-        self.draw, self.unit = draw, unit
+    def __init__(self, whole: Callable[[int, int], int]) -> None:
+        self.whole = whole
         self.filters = self.conditions(4)
 
     def pick(self, *options: Any) -> Any:
-        at = self.draw(_among(tuple(range(len(options)))))
-        chosen = options[at]
+        chosen = options[self.whole(0, len(options) - 1)]
         return chosen() if callable(chosen) and not isinstance(chosen, type) else chosen
-
-    def whole(self, low: int, high: int) -> int:
-        return self.draw(st.integers(low, high))
 
     # -- expressions
 
@@ -316,35 +311,84 @@ class Maker:
         )  # fmt: skip
 
 
-def policy(pick: Callable[..., Any]) -> Policy:
-    """A guarded policy: k, further rules, an action."""
+def policy(pick: Callable[..., Any], profile: str, reservable: Sequence[tuple[str, ...]]) -> Policy:
+    """A guarded policy: k, further rules, an action, reserved tables."""
     k = pick(3, 5, 10, 5)
-    zone = pick(
-        Aggregation(k), Aggregation(k), Aggregation(k),
-        lambda: AtLeastNOf(2, [Aggregation(k), Dominance(p=pick(0.2, 0.5))]),
-        lambda: AtLeastNOf(2, [Aggregation(k), Homogeneity(pick(2, 5), "all")]),
-        lambda: AtLeastNOf(1, [UserId("bob"), Aggregation(k)]),
-    )  # fmt: skip
+
+    def more(*rules: Any) -> Any:
+        return AtLeastNOf(1 + len(rules), [Aggregation(k), *rules])
+
+    rounding = lambda: more(Rounding(pick(2, 5, 10), pick(2, 3, 4)))  # noqa: E731
+    if profile == "strict":
+        zone = pick(Aggregation(k), Aggregation(k), Aggregation(k), lambda: more(Dominance(p=pick(0.2, 0.5))), rounding)
+    else:
+        zone = pick(
+            Aggregation(k), Aggregation(k), Aggregation(k),
+            lambda: more(Dominance(p=pick(0.2, 0.5))), lambda: more(Homogeneity(pick(2, 5), "all")),
+            lambda: AtLeastNOf(1, [UserId("bob"), Aggregation(k)]), rounding, lambda: more(LinearAudit(pairs=True)),
+            lambda: more(LinearAudit(tau=pick(0.5, 0.3, 0.1))),
+        )  # fmt: skip
     weaken = pick((), (), (), ("dominance",), ("homogeneity",), ("saturation",), ("saturation", "dominance"))
-    return Policy(zone, pick(Review(), Suppress(), Review(), Reject()), weaken=weaken, review_zone=TrueRule())
+    reserved = pick(*[()] * 9, *((one,) for one in reservable), tuple(reservable[:2]))
+    return Policy(
+        zone, pick(Review(), Suppress(), Review(), Reject()), weaken=() if profile == "strict" else weaken,
+        review_zone=TrueRule(), profile=profile, reserved=reserved,
+    )  # fmt: skip
 
 
-def roles(varies: Sequence[str]) -> dict[str, Role | str]:
-    """The roles, in which some columns vary from row to row of a person."""
-    found = {name: Role(role) if isinstance(role, str) else role for name, role in ROLES.items()}
+def kinds_of(one: Policy, two: Policy) -> list[str]:
+    """What the policies of a case are, for the tally."""
+    found = ["two profiles" if one.profile != two.profile else f"the {one.profile} profile"]
+    effective = one.effective("alice")
+    found += ["rounding by a default policy"] if effective.rounding and one.profile == "default" else []
+    audit = effective.linear_audit
+    found += ["pairs in a default policy"] if audit and audit.pairs and one.profile == "default" else []
+    found += ["a leverage cap"] if audit and audit.tau is not None else []
+    return found + (["reserved tables"] if one.reserved else [])
+
+
+def roles(varies: Sequence[str], pick: Callable[..., Any]) -> dict[str, Role | str]:
+    """The roles, of which some are others than usual, and in which some columns vary from row to row of a person."""
+    others = pick({}, {}, {}, {"flag": "sensitive"}, {"town": "public", "flag": "public"}, {"age": measure(0, 29)})
+    found = {name: Role(role) if isinstance(role, str) else role for name, role in (ROLES | others).items()}
     return {name: structs.replace(role, varies=True) if name in varies else role for name, role in found.items()}
+
+
+def made(draw: Callable[[int, int], int], most: int) -> Case:
+    """A world with one row or several rows per person, and one to `most` queries. draw: a whole number in a range."""
+    draws: list[int] = []
+
+    def whole(low: int, high: int) -> int:
+        draws.append(draw(low, high))
+        return draws[-1]
+
+    rows, seed = whole(30, 200), whole(0, 2**16)
+    maker = Maker(whole)
+    pick = maker.pick
+    per_unit, skew = pick(1, 1, 2, 4), pick(False, True)
+    panel = per_unit > 1 and pick(False, True)
+    people = table(rows, seed, per_unit, skew, panel=panel)
+    unit = "id" if per_unit > 1 else pick(None, "id")
+    vary = pick((), SECRET, ("pay", "sick")) if per_unit > 1 else ()
+    profile = pick("default", "strict", "default", "strict", "default")
+    reservable = [("town",), ("sex",), ("town", "sex"), ("flag",)]
+    first = policy(pick, profile, reservable)
+    second = policy(pick, pick(profile, profile, "default"), [("ward",)])
+    declared = roles(vary, pick)
+    queries = [maker.query() for _ in range(whole(1, most))]
+    if most > 1 and first.reserved and pick(True, False):
+        queries.append(Q("t").group_by(list(first.reserved[-1])).agg(pl.len()))
+    others = other_table(people["id"].to_list(), seed)
+    kinds = kinds_of(first, second)
+    return Case(people, others, unit, first, second, queries, declared, most=most, draws=draws, kinds=kinds)
+
+
+def drawn(choose: Callable[[], int], most: int) -> Case:
+    """The case of given choices."""
+    return made(lambda low, high: min(high, max(low, choose())), most)
 
 
 @st.composite
 def cases(draw: st.DrawFn, most: int = 6) -> Case:
     """Worlds with one row or several rows per person, and one to `most` queries."""
-    rows, seed = draw(st.integers(30, 200)), draw(st.integers(0, 2**16))
-    per_unit = draw(st.sampled_from([1, 1, 2, 4]))
-    skew, panel = draw(st.booleans()), per_unit > 1 and draw(st.booleans())
-    people = table(rows, seed, per_unit, skew, panel=panel)
-    unit = "id" if per_unit > 1 else draw(st.sampled_from([None, "id"]))
-    vary = draw(st.sampled_from([(), SECRET, ("pay", "sick")])) if per_unit > 1 else ()
-    maker = Maker(draw, unit)
-    first, second = policy(maker.pick), policy(maker.pick)
-    queries = [maker.query() for _ in range(draw(st.integers(1, most)))]
-    return Case(people, other_table(people["id"].to_list(), seed), unit, first, second, queries, roles(vary))
+    return made(lambda low, high: draw(st.integers(low, high)), most)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
+import numpy as np
 from row_follows import PRIME
 from row_follows import echelon as modular
 
@@ -20,12 +21,15 @@ class Systems:
 
     whole: the rows of a dataset that are told of from the start, in a system, and how often: those with a value. What may be told
     is judged beside them; that something was told only by what was: a whole that would give somebody away is never told.
+    pairs, caps: of a dataset, whether no combination may be about two atoms of few units either, and how much leverage a unit
+    may have at most (docs/guard.md: `linear_audit = { pairs = true, tau = ... }`).
     """
 
     def __init__(
-        self, units: Mapping[str, Sequence[Any]], whole: Callable[[Any, str], Mapping[int, int]] = lambda *_: {}
-    ) -> None:
-        self.units, self.whole = units, whole
+        self, units: Mapping[str, Sequence[Any]], whole: Callable[[Any, str], Mapping[int, int]] = lambda *_: {},
+        pairs: frozenset[str] = frozenset(), caps: Mapping[str, float] | None = None,
+    ) -> None:  # fmt: skip
+        self.units, self.whole, self.pairs, self.caps = units, whole, pairs, caps or {}
         self.begun: set[tuple[Any, str]] = set()
         self.rows: dict[Any, list[dict[Variable, Any]]] = {}
         self.assumed: dict[Any, list[dict[Variable, Any]]] = {}
@@ -34,7 +38,7 @@ class Systems:
 
     def copy(self) -> Systems:
         """The same releases, to try more."""
-        other = Systems(self.units, self.whole)
+        other = Systems(self.units, self.whole, self.pairs, self.caps)
         other.begun = set(self.begun)
         other.rows = {system: list(rows) for system, rows in self.rows.items()}
         other.assumed = {system: list(rows) for system, rows in self.assumed.items()}
@@ -88,6 +92,10 @@ class Systems:
                 rows = [{v: w for v, w in r.items() if v[0] == dataset} for r in told_of(system)]
                 least = (k - 1) * self._most(system, dataset) + 1 if any_support else None
                 exposed = self._isolated(rows, k, least)
+                if dataset in self.pairs and not exposed:
+                    exposed = self._in_pairs(rows, k)
+                if dataset in self.caps and not exposed and self._most(system, dataset) == 1:
+                    exposed = self._above(rows, self.caps[dataset])
                 found += [(system, rows) for rows in exposed]
             found += [(system, sorted(h)) for h in self.hidden.get(system, []) if spanned(told_of(system), h)]
         self.changed.clear()
@@ -127,6 +135,43 @@ class Systems:
             if len(columns) > 1 and lives_on(reduced, columns):
                 found.append(sorted(v for j in columns for v in members[j]))
         return found
+
+    def _in_pairs(self, rows: list[dict[Variable, Any]], k: int) -> list[list[Variable]]:
+        """Two atoms of fewer than k units together on which a combination lives.
+
+        Of the reduced form it is one row, or two that are the same but for their pivots, up to a factor.
+        """
+        atoms: dict[tuple[Any, ...], list[Variable]] = {}
+        for variable in {v for row in rows for v in row}:
+            atoms.setdefault(tuple(row.get(variable, 0) for row in rows), []).append(variable)
+        members = list(atoms.values())
+        reduced, pivots = modular([[remainder(w) for w in column] for column in zip(*atoms, strict=True)], len(atoms))
+        tails: dict[tuple[tuple[int, int], ...], list[int]] = {}
+        pairs: list[tuple[int, int]] = []
+        for row, pivot in zip(reduced, pivots, strict=True):
+            tail = [(j, w) for j, w in enumerate(row) if w and j != pivot]
+            if len(tail) == 1:
+                pairs.append((pivot, tail[0][0]))
+            if tail:
+                lead = pow(tail[0][1], -1, PRIME)
+                alike = tails.setdefault(tuple((j, w * lead % PRIME) for j, w in tail), [])
+                pairs += [(other, pivot) for other in alike]
+                alike.append(pivot)
+        for pair in pairs:
+            if len({self._unit(v) for j in pair for v in members[j]}) < k:
+                return [sorted(v for j in pair for v in members[j])]
+        return []
+
+    def _above(self, rows: list[dict[Variable, Any]], cap: float) -> list[list[Variable]]:
+        """Atoms in which a unit has more leverage: the squared length of what the released rows make up of it alone."""
+        atoms: dict[tuple[Any, ...], list[Variable]] = {}
+        for variable in {v for row in rows for v in row}:
+            atoms.setdefault(tuple(row.get(variable, 0) for row in rows), []).append(variable)
+        sizes = np.array([len(m) for m in atoms.values()], dtype=float)
+        told = np.array([[float(w) for w in key] for key in atoms]).T * np.sqrt(sizes)
+        _, singular, basis = np.linalg.svd(told, full_matrices=False)
+        each = (basis[singular > 1e-9 * singular[0]] ** 2).sum(axis=0) / sizes
+        return [sorted(m) for m, x in zip(atoms.values(), each, strict=True) if x > cap * (1 + 1e-6)]
 
     def _unproven(self, atoms: Mapping[tuple[Any, ...], list[Variable]], k: int, least: int) -> list[list[Variable]]:
         """What a combination lives on that has no atom of k units, and fewer variables than are surely of k units.

@@ -32,6 +32,9 @@ class Choices(Ordered):
                 found += self.valued(Told(boundary.frame, leaf, rows, limits, "own", peers))
             else:
                 found += self.valued(Told(boundary.frame, leaf, target, limits, "stored", peers))
+        if limits.strict and leaf.conditions and self.judged(leaf):
+            sides = Told(boundary.frame, leaf, rows, limits, "own", peers)
+            found = [c for c in found if c.kind == "nobody"] if not self.both_sides(sides, cell, rows) else found
         if leaf.conditions:
             # the cell as it would be answered, and the condition within it
             near = self.target(boundary.frame, cell, limits, ())
@@ -82,7 +85,7 @@ class Choices(Ordered):
             return []
         if name in ("pl.len", "len"):
             fine = self._nobody_dominates(frame, rows, lambda _: 1.0, limits)
-            return [own(height, [self._ones(frame, rows)])] if fine else []
+            return [own(n, [self._ones(frame, rows)]) for n in self.counted(height, limits)] if fine else []
         if name == "has_nulls":
             return [own(accept=lambda _: True)]
         full = told.full
@@ -91,10 +94,13 @@ class Choices(Ordered):
         if name in ("n_unique", "approx_n_unique"):
             held = self._held(frame, leaf.args[0].values, rows, limits.k)
             if self._counted(leaf) or held:
-                return [own(compute(name, columns, height, leaf.options), accept=rough if "approx" in name else None)]
+                accept = rough if "approx" in name else None
+                return [own(n, accept=accept) for n in self.counted(len(set(columns[0])), limits)]
             return []
         if name in TIES:
             raise Unknown(name)
+        if limits.strict and self.judged(leaf) and not self.one_verdict(told, rows):
+            return []
         if self.people(frame, full) < limits.k:
             return [nobody(leaf)]
         if name in ("pl.cov", "pl.corr"):
@@ -103,8 +109,9 @@ class Choices(Ordered):
             fine = fine and all(self._leverage(frame, a.values, full, limits.k) for a in leaf.args)
             if fine and all(self._differ(frame, a, full, limits) for a in leaf.args):
                 found = compute(name, columns, height, leaf.options)
-                parts = (compute("pl.corr", columns, height, CORRELATION), found)
-                return [own(accept=partial(coarse, name, *parts))]
+                exact = compute("pl.corr", columns, height, CORRELATION)
+                rounded = self.rounded_pairs(told, full, exact)
+                return [own(accept=partial(coarse, name, rounded, found, loose=rounded != exact))]
             return []
         return self._of_column(told)
 
@@ -119,9 +126,11 @@ class Choices(Ordered):
         ):
             return []
         n = len(full) if leaf.function == "count" else len(missing)
-        found = [own(n)]
+        found = [own(x) for x in self.counted(n, limits)]
         if few or self.people(frame, missing) < limits.k:
-            found += [Choice(0, "nobody"), Choice(len(rows), "everybody")]
+            # who has no value of a secret column is one, too, under the strict profile
+            found = [] if limits.strict and self.secret(leaf.args[0]) else found
+            found += [Choice(0, "nobody"), *(Choice(x, "everybody") for x in self.counted(len(rows), limits))]
         return found
 
     def _of_column(self, told: Told) -> list[Choice]:
@@ -143,8 +152,11 @@ class Choices(Ordered):
             return self._condition(told)
         if truth and (form in (Form.BITS, Form.NULLS) or name in ("any", "all", "min", "max")):
             found = self._condition(told)
+            if form is not Form.NULLS or (limits.strict and self.secret(arg)):
+                return found
             # which values are missing is public
-            return [*found, Choice(value, kind, tuple(rows))] if form is Form.NULLS else found
+            n, yes = len(full), sum(map(bool, some))
+            return [*found, *(Choice(x, kind, tuple(rows)) for x in self.of_bits(told, yes, n, (0, 1), value))]
         # a sum of columns is told by the sums of these, each of which must pass
         split = form is Form.COMBINATION and name in ("sum", "mean")
         if not all(self._differ(frame, part, full, limits) for part in (leaf.parts if split else (arg,))):
@@ -152,7 +164,10 @@ class Choices(Ordered):
         if name in ("min", "max", "nan_min", "nan_max", "median", "quantile"):
             return [self._ordered(told)]
         if form in (Form.BINNED, Form.BITS, Form.NULLS):
-            return [Choice(value, kind, tuple(rows))] if self._held(frame, arg.values, full, limits.k) else []
+            shown = self.told_as(told, full, value)
+            return (
+                [Choice(x, kind, tuple(rows)) for x in shown] if self._held(frame, arg.values, full, limits.k) else []
+            )
         if not self._numbers(some):
             return []
         if 0 < self.people(frame, self._unknown(frame, arg, full)) < limits.k:
@@ -165,7 +180,7 @@ class Choices(Ordered):
         vectors = [(system, weights)]
         if name in ("var", "std"):
             vectors.append(((system, "squares"), weights))
-        return [Choice(value, kind, tuple(rows), None, vectors)]
+        return [Choice(x, kind, tuple(rows), None, list(vectors)) for x in self.told_as(told, full, value)]
 
     def _bit(self, leaf: Leaf) -> bool:
         """Whether an argument is a Boolean column that could choose rows, or written as two numbers: its sum counts those."""
@@ -199,26 +214,32 @@ class Choices(Ordered):
         n = len(full)
         found = []
 
-        def answer(t: int, how: str, population: Sequence[int], vectors: Any = ()) -> Choice:
+        def answer(t: int, how: str, population: Sequence[int], vectors: Any = ()) -> list[Choice]:
             bits: list[Any] = [high] * t + [low] * (n - t)
-            if t > n:
-                return Choice(t if name == "sum" else t / n, how, tuple(population), None, list(vectors))
             if name not in ("sum", "mean", "var", "std"):
                 raise Unknown(f"{name} of a condition")
-            return Choice(compute(name, [bits], n, leaf.options), how, tuple(population), None, list(vectors))
+            exact = (t if name == "sum" else t / n) if t > n else compute(name, [bits], n, leaf.options)
+            shown = self.of_bits(told, t, n, (low, high), exact)
+            return [Choice(x, how, tuple(population), None, list(vectors)) for x in shown]
 
         # each of several scan occurrences is counted by itself
         if few or self._leaves_few(frame, true, limits):
-            found.append(answer(0, "nobody", ()))
+            found += answer(0, "nobody", ())
         if all_but or self._leaves_few(frame, false, limits):
-            found.append(answer(n, "everybody", ()))
+            found += answer(n, "everybody", ())
         if not few and not all_but:
             for target in self.target(frame, true, limits, told.peers):
                 if target == "own":
-                    found.append(answer(len(true), kind, true, [self._ones(frame, true)]))
+                    found += answer(len(true), kind, true, [self._ones(frame, true)])
                 elif target != "nobody":
-                    found.append(answer(len(target), "stored", ()))
+                    found += answer(len(target), "stored", ())
         return found
+
+    def of_bits(self, told: Told, yes: int, n: int, ends: tuple[Any, Any], exact: Any) -> list[Any]:
+        """A statistic of a yes-or-no column as it may be told."""
+        if told.limits.rounding is None or told.leaf.function not in ("sum", "mean", "var", "std"):
+            return [exact]
+        return self.told_of_bits(told.leaf, yes, n, ends, told.limits)
 
     def _counted(self, leaf: Leaf) -> bool:
         """Whether an argument is one that is counted distinct."""

@@ -236,9 +236,11 @@ class Reader:
     """Reads one bound plan."""
 
     def __init__(
-        self, datasets: Mapping[str, Dataset], bound: BoundPlan, decide: Decide, foreign: Foreign | None = None
-    ) -> None:
+        self, datasets: Mapping[str, Dataset], bound: BoundPlan, decide: Decide, foreign: Foreign | None = None,
+        *, strict: bool = False, rounds: bool = False,
+    ) -> None:  # fmt: skip
         self.datasets, self.bound, self.decide, self.foreign = datasets, bound, decide, foreign
+        self.strict, self.rounds = strict, rounds
         self.occurrence = 0
         self.sorted = any(isinstance(x, n.Sort) for x in bound.schemas)
 
@@ -251,13 +253,18 @@ class Reader:
         ok = set(allowed)
         return frozenset(f"{what}: {c[1]}" for c in lineage.columns if self.role(c).kind not in ok)
 
+    @property
+    def choosing(self) -> set[RoleKind]:
+        """The roles of columns that may choose rows."""
+        return {RoleKind.PUBLIC, RoleKind.QUASI} | (set() if self.strict else {RoleKind.MEASURE})
+
     def as_predicate(self, lineage: Lineage) -> frozenset[str]:
-        return self.uses(lineage, (RoleKind.PUBLIC, RoleKind.QUASI, RoleKind.MEASURE), "predicate")
+        return self.uses(lineage, self.choosing, "predicate")
 
     def as_key(self, lineage: Lineage) -> frozenset[str]:
         # cells of a binned measure are what predicates could choose as well
-        binned = {RoleKind.MEASURE} if lineage.form in (Form.BITS, Form.BINNED, Form.FUNCTION) else set[RoleKind]()
-        return self.uses(lineage, {RoleKind.PUBLIC, RoleKind.QUASI} | binned, "key")
+        binned = lineage.form in (Form.BITS, Form.BINNED, Form.FUNCTION)
+        return self.uses(lineage, self.choosing - (set() if binned else {RoleKind.MEASURE}), "key")
 
     # -- expressions
 
@@ -503,6 +510,12 @@ class Reader:
             for a in args:
                 forbidden |= self.uses(a.lineage, set(RoleKind) - {RoleKind.IDENTIFIER}, "statistic of")
         options = {o.name: o.default for o in function.options} | dict(call.options)
+        if self.strict and function.flow is not Flow.TIED:
+            from row_rounding import strict_argument
+
+            forbidden |= strict_argument(call.function, args)
+        if (self.strict or self.rounds) and call.function in ("var", "std", "pl.cov") and options["ddof"] not in (0, 1):
+            forbidden.add("argument: another divisor")
         limits = frozenset(forbidden), frozenset(cautious)
         private = tuple(p for p in parts if p.lineage.private)
         return Leaf(call, call.function, options, tuple(args), tuple(conditions), *limits, private)
@@ -695,8 +708,9 @@ class Reader:
             key = tuple(p.values[i] for p in right_on)
             if None not in key:
                 matches.setdefault(key, []).append(i)
-        fine = {RoleKind.PUBLIC, RoleKind.QUASI, RoleKind.MEASURE} | ({RoleKind.IDENTIFIER} if right.private else set())
         for p in (*left_on, *(right_on if right.private else ())):
+            owned = right.private and (not self.strict or self.is_unit(p.lineage))
+            fine = self.choosing | ({RoleKind.IDENTIFIER} if owned else set())
             forbidden |= p.forbidden | self.uses(p.lineage, fine, "join key")
             cautious |= p.cautious
         if right.private and not any(self.is_unit(p.lineage) for p in right_on):
@@ -746,6 +760,8 @@ class Reader:
         if not all(p.private for p in parts):
             raise Unknown("concat with public rows")
         columns, cautious = {}, frozenset({"concat"}).union(*(p.cautious for p in parts))
+        # rounded numbers are not told of rows that are in more often
+        repeated = frozenset({"repeated rows"} if self.rounds or self.strict else ())
         for name in parts[0].columns:
             lineages = [p.columns[name] for p in parts]
             sources = frozenset[Source]().union(*(x.sources for x in lineages))
@@ -760,7 +776,7 @@ class Reader:
             columns,
             self.bound.schemas[node],
             {o: d for p in parts for o, d in p.occurrences.items()},
-            frozenset[str]().union(*(p.forbidden for p in parts)),
+            repeated.union(*(p.forbidden for p in parts)),
             cautious,
             {
                 name: (

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bastion_plan.expressions import Expr
+from bastion_policy.model import Rounding
 from row_frames import Frame, Leaf
 from row_statistics import compute
 from row_values import same
@@ -39,6 +40,8 @@ class Limits:
     history: bool
     budget: float | None
     closed: bool
+    strict: bool = False
+    rounding: Rounding | None = None
 
 
 @dataclass(frozen=True)

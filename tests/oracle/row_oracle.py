@@ -47,6 +47,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from bastion_plan.expressions import Call
+from bastion_plan.nodes import GroupBy, Scan
 from row_frames import Behind, Boundary, Reading
 from row_model import OTHER, SUMMED, Choice, Explained, Finding, Limits, Rows, countable, flat, occurs
 from row_statistics import selected
@@ -59,6 +61,7 @@ class Oracle(Tied):
     def explain(self, boundary: Boundary, table: list[dict[str, Any]]) -> Explained:
         """Explain a released table (empty: nothing was released), and remember it."""
         limits = self.limits(boundary.frame)
+        self.reserve(boundary.frame, limits)
         odd = any(leaf.cautious or leaf.forbidden for leaf in boundary.leaves.values())
         found = Explained(promised=not (boundary.cautious or odd))
         if boundary.tied:
@@ -69,6 +72,7 @@ class Oracle(Tied):
         before = {d: [self.whole(d), *rows] for d, rows in self.stored.items()}
         cells_of = getattr(boundary.node, "input", None), getattr(boundary.node, "keys", ())
         found.findings += best[0]
+        found.findings += self._not_kept(boundary, best[2], limits)
         chosen: list[Choice] = self._cleared(boundary, best[1], limits)
         found.values = sum(1 for row in table for name, _ in boundary.outputs if row[name] is not None)
         self._near(boundary.frame, chosen, limits, found)
@@ -77,6 +81,26 @@ class Oracle(Tied):
             self._count(boundary, table, best[2], limits, found, {} if cells_of in self.asked else before)
         self.asked.append(cells_of)
         return found
+
+    def _not_kept(self, boundary: Boundary, split: dict[int, tuple[Any, ...] | None], limits: Limits) -> list[Finding]:
+        """Cells of a reserved table that are not answered, where none of its cells is too small."""
+        node, frame = boundary.node, boundary.frame
+        counts = len(boundary.outputs) == 1 and isinstance(e := boundary.outputs[0][1], Call) and e.function == "pl.len"
+        if not isinstance(node, GroupBy) or not isinstance(node.input, Scan) or not counts or limits.closed:
+            return []
+        kept = self.kept.get((node.input.dataset, boundary.keys), [])
+        if any(self.people(frame, rows) < limits.k for rows in boundary.cells.values()):
+            return []
+        reserved = {
+            key for key, rows in boundary.cells.items() if self.base(frame, rows)[node.input.dataset] in kept
+            and self._outputs(boundary, boundary.outputs[0][1], rows, limits)
+        }  # fmt: skip
+        missing = reserved - set(split.values())
+        return (
+            [Finding("reserved", f"{key} is not answered") for key in missing]
+            if len(reserved) == len(boundary.cells)
+            else []
+        )
 
     def _splits(self, boundary: Boundary, table: list[dict[str, Any]]) -> list[dict[int, tuple[Any, ...] | None]]:
         """Ways to read the rows of a table: key by position, None for the remainder row."""

@@ -43,7 +43,8 @@ class Ordered(People):
         # a column of whole numbers is one, whatever it is cast to
         integers = dates or all(isinstance(y, int) for y in some) or (bool(kinds) and all(t.is_integer for t in kinds))
         numbers = {i: days(values[i]) if dates else values[i] for i in full}
-        found = list(self._pieces(frame, numbers, position, bounds, limits.k, integers, dates))
+        base = 1 if limits.rounding is None else limits.rounding.base
+        found = list(self._pieces(frame, numbers, position, bounds, limits.k, integers, dates, base))
         allowed = [middle for middle, _ in found]
 
         def accept(x: Any) -> bool:
@@ -57,7 +58,7 @@ class Ordered(People):
 
     def _pieces(
         self, frame: Frame, numbers: dict[int, float], position: float, bounds: tuple[float, float] | None, k: int,
-        integers: bool, dates: bool,
+        integers: bool, dates: bool, base: int = 1,
     ) -> Iterable[tuple[float, bool]]:  # fmt: skip
         """The intervals that an order statistic may read as, and whether the judge must know of them.
 
@@ -82,7 +83,8 @@ class Ordered(People):
         tiers = [tier(1)] if single else [tier(max(largest.values())), tier(math.inf), tier(1)]
         for enough in tiers:
             made = pieces(numbers, enough, bounds, integers=integers, days=dates)
-            slack = k * 2 * max(most, *largest.values()) if enough is not tiers[0] or not single else k
+            # ranks are compared with numbers of rows, rounded where the policy rounds
+            slack = base - 1 + (k * 2 * max(most, *largest.values()) if enough is not tiers[0] or not single else k)
             at = position * len(numbers)
             for x in made:
                 near = x.begin - slack <= at <= x.end + slack

@@ -15,7 +15,7 @@ from row_audit import PEOPLE
 from row_follows import classes_of, rank, worth
 from row_frames import Form, Frame, Leaf
 from row_model import COUNTING, SUMMED, Choice, Limits, Number, Rows, Told, Vector, flat
-from row_rules import Rules
+from row_rounding import Rounded
 
 #: numbers of rows, and of missing values: which rows there are, and which values are missing, is public
 OF_ROWS = tuple(name for name in COUNTING if "n_unique" not in name)
@@ -23,7 +23,7 @@ OF_ROWS = tuple(name for name in COUNTING if "n_unique" not in name)
 OVERLAPPING = 32
 
 
-class People(Rules):
+class People(Rounded):
     """What was told of columns of people with several rows, and what may be told besides."""
 
     def alike(self, dataset: str, column: str) -> bool:

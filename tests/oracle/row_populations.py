@@ -7,9 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bastion_plan.bind import BoundPlan
+from bastion_plan.nodes import scans
+from bastion_policy.model import Rounding
 from row_audit import PEOPLE, Systems
 from row_frames import Dataset, Foreign, Frame, Reader, Reading
-from row_model import Limits, Rows
+from row_model import Choice, Limits, Rows
 
 
 class Populations:
@@ -30,19 +32,27 @@ class Populations:
         self.firsts = {name: [found.index(unit) for unit in found] for name, found in units.items()}
         #: tables of several rows of one
         self.several = {name for name, found in self.firsts.items() if found != list(range(len(found)))}
-        self.systems = Systems(units, self._from_the_start)
+        audits = {name: d.facts.effective(requester).linear_audit for name, d in datasets.items()}
+        pairs = frozenset(name for name, audit in audits.items() if audit is not None and audit.pairs)
+        caps = {name: audit.tau for name, audit in audits.items() if audit is not None and audit.tau is not None}
+        self.systems = Systems(units, self._from_the_start, pairs, caps)
         #: the same, in which a sum tells of its population as a count does: columns without missing values have one history
-        self.histories = Systems(units, self._from_the_start)
+        self.histories = Systems(units, self._from_the_start, pairs, caps)
+        #: reserved tables that are in the history, and their cells that are told of from the start
+        self.kept: dict[tuple[str, tuple[str, ...]], list[Rows]] = {}
         #: the frames and keys that were asked for
         self.asked: list[tuple[Any, ...]] = []
 
     def read(self, bound: BoundPlan) -> Reading:
         """Evaluate a plan without releasing anything; raises Unknown where the oracle has no definition."""
-        self.reader = Reader(self.datasets, bound, self._window, self.foreign)
+        found = [self.datasets[d].facts.effective(self.requester) for d in scans(bound.root)]
+        strict, rounds = any(e.profile == "strict" for e in found), any(e.rounding is not None for e in found)
+        self.reader = Reader(self.datasets, bound, self._window, self.foreign, strict=strict, rounds=rounds)
         return self.reader.read(bound.root)
 
     def limits(self, frame: Frame) -> Limits:
         found = [self.datasets[d].facts.effective(self.requester) for d in set(frame.occurrences.values())]
+        rounds = [e.rounding for e in found if e.rounding is not None]
         return Limits(
             k=max(e.k for e in found),
             p=max((e.p for e in found if e.p is not None), default=None),
@@ -55,6 +65,8 @@ class Populations:
                 (e.saturation.share for e in found if self.remembers and e.saturation is not None), default=None
             ),
             closed=any(e.zone in ("closed", "private") for e in found),
+            strict=any(e.profile == "strict" for e in found),
+            rounding=Rounding(max(r.base for r in rounds), min(r.digits for r in rounds)) if rounds else None,
         )
 
     def base(self, frame: Frame, rows: Iterable[int]) -> dict[str, Rows]:
@@ -111,6 +123,33 @@ class Populations:
         rows = self.datasets[dataset].rows
         known = [i for i, row in enumerate(rows) if all(row[c] is not None for c in columns)]
         return Counter(self.first(dataset, i) if of_people else i for i in known)
+
+    def reserve(self, frame: Frame, limits: Limits) -> None:
+        """Enter the reserved tables: their cells of enough people count as told from the start, as far as the audit lets them.
+
+        (docs/policies.md, `reserved`.) What it does not let may stand for what lies near, as what was asked for may.
+        """
+        for dataset in sorted(set(frame.occurrences.values())) if limits.history else ():
+            facts, rows = self.datasets[dataset].facts, self.datasets[dataset].rows
+            for keys in facts.policy.reserved:
+                if (dataset, keys) in self.kept:
+                    continue
+                kept = self.kept[dataset, keys] = []
+                cells: dict[tuple[Any, ...], Rows] = {}
+                for i, row in enumerate(rows):
+                    cells.setdefault(tuple(row[c] for c in keys), Counter())[i] = 1
+                told = [self.whole(dataset), *self.stored[dataset]]
+                for base in cells.values():
+                    if self.units(dataset, base) < limits.k or any(
+                        0 < self.apart(dataset, base, s) < limits.k for s in told
+                    ):
+                        continue
+                    weights = ("ones", {(dataset, i): 1 for i in base})
+                    if not limits.audited or self.histories.could([Choice(None, "own", vectors=[weights])], limits.k):
+                        kept.append(base)
+                    else:
+                        self.unions[dataset].append(base)
+                self.stored[dataset] += [base for base in kept if base not in self.stored[dataset]]
 
     def target(self, frame: Frame, rows: Sequence[int], limits: Limits, peers: Sequence[Sequence[int]]) -> list[Any]:
         """As which populations a population may be answered: "own", "nobody", or positions of a stored one's rows."""

@@ -91,8 +91,9 @@ class Release(Choices):
 
     def _window(self, boundary: Boundary) -> dict[tuple[Any, ...], list[Any]]:
         """Values of a window: what the oracle itself would release; merged cells keep their keys."""
-        shown, merged = self.release(boundary)
         limits = self.limits(boundary.frame)
+        self.reserve(boundary.frame, limits)
+        shown, merged = self.release(boundary)
         values = {}
         # its cells are populations as well, whether the column is used or not
         for rows in (*boundary.cells.values(), [i for k in merged for i in boundary.cells[k]]):

@@ -139,8 +139,8 @@ class Rules(Populations):
             holders.setdefault(values[i], []).append(i)
         return all(self.people(frame, who) >= k for who in holders.values())
 
-    def _differ(self, frame: Frame, arg: Values, rows: list[int], limits: Limits) -> bool:
-        """Homogeneity: enough units differ from the most common value."""
+    def _differ(self, frame: Frame, arg: Values, rows: list[int], limits: Limits, least: int | None = None) -> bool:
+        """Homogeneity: enough units differ from the most common value. least: how many, where not as the policy says."""
         if not limits.differing:
             return True
         watched = limits.of_all and arg.lineage.private
@@ -159,7 +159,7 @@ class Rules(Populations):
             if values:
                 most = max(values, key=lambda x: len(values[x]))
                 others = set[Any]().union(*(who for x, who in values.items() if x != most))
-                if len(others) < limits.differing:
+                if len(others) < (limits.differing if least is None else least):
                     return False
         return True
 

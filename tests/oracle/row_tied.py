@@ -41,7 +41,9 @@ class Tied(Memory):
                 found.findings.append(Finding("tied value of few", name, item, leak=True))
             elif count is not None and value is not None:
                 targets = self.target(boundary.frame, safe[value], limits, ())
-                fine = {len(safe[value]) if t == "own" else len(t) for t in targets}
+                # counts are told as they are rounded
+                sizes = {len(safe[value]) if t == "own" else len(t) for t in targets}
+                fine = {n for size in sizes for n in self.counted(size, limits)}
                 if count not in fine and limits.audited and len(boundary.frame.occurrences) == 1:
                     # the other values' cells are told of in the same answer
                     others = [
@@ -49,14 +51,19 @@ class Tied(Memory):
                         for x, c in safe.items() if x != value
                     ]  # fmt: skip
                     instead = next(
-                        (r for r in self._instead(boundary, safe[value], others, limits) if len(r) == count), None
+                        (
+                            r
+                            for r in self._instead(boundary, safe[value], others, limits)
+                            if count in self.counted(len(r), limits)
+                        ),
+                        None,
                     )
                     if instead is not None:
                         fine.add(count)
                         entered += list(self.base(boundary.frame, instead).items())
                 if leaf.options.get("normalize") is False and count not in fine:
                     found.findings.append(Finding("value", name, item, (f"allowed: {sorted(fine)}",)))
-            elif leaf.function == "mode" and not self.remembers and len(safe[value]) < max(map(len, safe.values())):
+            elif leaf.function == "mode" and not self.remembers and not self._often(safe, value, limits):
                 found.findings.append(Finding("value", name, item, ("not the most frequent",)))
         for d, base in entered:
             if base and base not in self.stored[d]:
@@ -65,7 +72,11 @@ class Tied(Memory):
             # all of its cells were told of, also those that are not the most frequent
             counted = [list(r[name].values()) for r in table] if leaf.function == "value_counts" else []
             # a count may be that of a stored population, which was told of before
-            told = [value for value, count in counted if count is not None and count == len(safe.get(value, ()))]
+            told = [
+                value
+                for value, count in counted
+                if count is not None and count in self.counted(len(safe.get(value, ())), limits)
+            ]
             items = [row[name] for row in table]
             seen = [next(iter(x.values())) if leaf.function == "value_counts" else x for x in items]
             for value, cell in safe.items():
@@ -93,6 +104,12 @@ class Tied(Memory):
             self._count_tied(boundary, leaf, table, safe, limits, found)
         found.promised = found.promised and not leaf.cautious
         found.values = shown
+
+    def _often(self, safe: dict[Any, list[int]], value: Any, limits: Limits) -> bool:
+        """Whether a value is among those that most hold, as far as rounded counts tell."""
+        return max(self.counted(len(safe[value]), limits)) >= max(
+            min(self.counted(len(c), limits)) for c in safe.values()
+        )
 
     def _count_tied(
         self, boundary: Boundary, leaf: Leaf, table: list[dict[str, Any]], safe: dict[Any, list[int]], limits: Limits,

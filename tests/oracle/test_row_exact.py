@@ -21,7 +21,7 @@ import bastion.expressions as pl
 
 sys.path.insert(0, str(Path(__file__).parent))
 from row_frames import Boundary
-from test_row_oracle import ask, oracle_of
+from row_play import ask, oracle_of
 
 T, age, pay, debt, n = Q("t"), pl.col("age"), pl.col("pay"), pl.col("debt"), pl.len()
 

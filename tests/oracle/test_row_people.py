@@ -17,7 +17,7 @@ import bastion.expressions as pl
 sys.path.insert(0, str(Path(__file__).parent))
 from drive import World
 from random_queries import Case
-from test_row_oracle import play
+from row_play import play
 
 PEOPLE, K = 40, 5
 MONTH = pl.col("month")
