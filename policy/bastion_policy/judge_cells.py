@@ -32,6 +32,7 @@ from bastion_policy.guard_cells import (
     floats,
     ints,
 )
+from bastion_policy.guard_codes import Codes, every_row, read_for_codes
 from bastion_policy.guard_plans import Rewriter, as_float, lenient, nesting
 from bastion_policy.history import History, Sets
 from bastion_policy.history.coverage import covered
@@ -66,7 +67,7 @@ from bastion_policy.judge_whole import Wholes
 from bastion_policy.lineage import OWN, Frame, Occurrence, Source, Typed, World
 from bastion_policy.model import Effective
 from bastion_policy.statistics import knowable
-from bastion_policy.verdict import Measure
+from bastion_policy.verdict import Measure, Measured
 
 #: steps of adding a next cell to the remainder row that are counted exactly before it is given up
 MAX_ADDED = 40
@@ -202,14 +203,15 @@ class BoundaryJudge:
                 self.below, self.boundary.statistics, self.world, self.private, self.done, lenses, self.k, self.name
             )
         rules = self._rules(cut, self.memory)
-        table = yield Measure(cut.table(), cut.name, rules.returned())
+        keys = read_for_codes(cut) if self.memory.on else ()
+        table = yield Measure(cut.table(), cut.name, (*rules.returned(), *keys))
         m = Measurer(cut, int(table["__height"]))
         rows = floats(table[ROWS])
         own, whole, mixed = yield from self._populations(m, rows)
         small = ~own & ~whole & ~mixed & (rows > 0)
         if self.memory.exhausted(self.chosen_by):
             return self._for_the_owner(cut)
-        past = self._of_chosen((yield from self._remembered(m, rows, own, whole, small)))
+        past = self._of_chosen((yield from self._remembered(m, table, own, whole, small)))
         judged = yield from rules.judge(m, table, past.own)
         everybody = None
         if past.whole.any() or past.rest == "whole":
@@ -386,17 +388,17 @@ class BoundaryJudge:
 
     # -- what was released before
 
-    def _remembered(self, m: Measurer, rows: Floats, own: Flags, whole: Flags, small: Flags) -> Steps:
-        """Compare the cells with what was released before, and find the remainder; returns Past.
+    def _remembered(self, m: Measurer, table: Measured, own: Flags, whole: Flags, small: Flags) -> Steps:
+        """Compare the cells with what was released before, and find the remainder; returns Past. table: what was measured of them.
 
         INVARIANT: what the audit does not clear is put into the remainder row, which is audited in its turn; what it does
         not clear even there is withheld.
         """
-        memory, none = self.memory, np.zeros(m.size, bool)
+        memory, none, rows = self.memory, np.zeros(m.size, bool), floats(table[ROWS])
         if not memory.on:
             rest, members = yield from self._remainder(m, rows, own, small, None)
             return Past(own & ~self._in_rest(m, rest, members), whole, none, none, rest, members)
-        asked = yield from memory.cells(m)
+        asked = yield from memory.cells(m, Codes.of(m.cut, table, m.size), every=every_row(self.below))
         stands = yield from memory.wholes(m)
         yield from memory.reserve(m, {o.dataset: self.facts[o.dataset].policy.reserved for o in self.frame.occurrences})
         memory.before = dict(self.history.pasts)

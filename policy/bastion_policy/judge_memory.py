@@ -16,9 +16,11 @@ from bastion_plan.nodes import AnyNode
 from bastion_policy.audit import AuditRules
 from bastion_policy.boundary import call
 from bastion_policy.guard_cells import INDEX, Indexes, Measurer, Steps
+from bastion_policy.guard_codes import Codes
 from bastion_policy.guard_plans import lenient
 from bastion_policy.history import Channel, History, Lens, Sets
 from bastion_policy.history.past import Hashes, Past
+from bastion_policy.history.sets import Items
 from bastion_policy.judge_channels import FIRST, WEIGHED
 from bastion_policy.lineage import Occurrence
 from bastion_policy.model import Effective
@@ -145,23 +147,53 @@ class MemoryBase:
             found.append(self._sets(o, m.size, answer[INDEX], answer[column]))
         return found
 
-    def cells(self, m: Measurer) -> Steps:
+    def cells(self, m: Measurer, found: Codes | None = None, *, every: bool = False) -> Steps:
         """Return the items of every cell, per occurrence.
 
-        The rows are found by the keys of the kept cells, which costs less than listing them in the same pass.
+        The rows are found by the keys of the kept cells, which costs less than listing them in the same pass, and by numbers of
+        their keys, where there are any, which costs less again. every: each row of the only table is in the frame, in its order.
         """
-        found: list[Sets] = []
+        if found is not None:
+            return (yield from self._coded(m, found, every=every))
+        listed: list[Sets] = []
         plan, tables = m.cut.located(False, rows=True)
         # as narrow as they fit: there are as many as rows
         index = Cast(Column(INDEX), UINT8 if m.size <= 1 << 8 else UINT16 if m.size <= 1 << 16 else UINT32)
         for o in self.occurrences:
-            listed: AnyNode = n.Select(plan, (Alias(index, INDEX), Column(o.row)))
-            for _ in range(m.cut.nested.get(o.index, 0)):
-                listed = n.Explode(listed, (Column(o.row),))
-            there = n.Filter(listed, call("is_not_null", Column(o.row)))
-            answer = yield from m.ask(there, tables, returns=(INDEX, o.row))
-            found.append(self._sets(o, m.size, answer[INDEX], answer[o.row]))
+            answer = yield from m.ask(self._rows(m, o, plan, index), tables, returns=(INDEX, o.row))
+            listed.append(self._sets(o, m.size, answer[INDEX], answer[o.row]))
+        return listed
+
+    def _coded(self, m: Measurer, codes: Codes, *, every: bool) -> Steps:
+        found: list[Sets] = []
+        for o in self.occurrences:
+            if every and len(self.occurrences) == 1:
+                answer = yield from m.ask(n.Select(m.cut.keyed(False), (Alias(codes.expr, INDEX),)), returns=(INDEX,))
+                sets = self._in_order(o, m.size, codes.cells(answer[INDEX]))
+            else:
+                rows = self._rows(m, o, m.cut.keyed(False, rows=True), codes.expr)
+                answer = yield from m.ask(rows, returns=(INDEX, o.row))
+                sets = self._sets(o, m.size, codes.cells(answer[INDEX]), answer[o.row])
+            found.append(sets)
         return found
+
+    @staticmethod
+    def _rows(m: Measurer, o: Occurrence, plan: AnyNode, cell: AnyExpr) -> AnyNode:
+        """Return the rows of a table in a frame, with what tells which cell each is in."""
+        listed: AnyNode = n.Select(plan, (Alias(cell, INDEX), Column(o.row)))
+        for _ in range(m.cut.nested.get(o.index, 0)):
+            listed = n.Explode(listed, (Column(o.row),))
+        return n.Filter(listed, call("is_not_null", Column(o.row)))
+
+    def _in_order(self, o: Occurrence, count: int, cell: Items) -> Sets:
+        """Return the sets of all rows of a table. cell: of each."""
+        lens = self.lens(o)
+        if lens.items.size != cell.size:
+            msg = "a row of a table is missing"
+            raise LookupError(msg)
+        if lens.in_order and cell.size == lens.roster.size:
+            return Sets(count, cell, np.ones(count, bool))
+        return Sets.of(count, cell, lens.items, lens.roster.size)
 
     def _sets(self, o: Occurrence, count: int, cell: Any, row: Any) -> Sets:
         lens = self.lens(o)
