@@ -111,7 +111,7 @@ def test_a_device_that_is_gone(device: Path):
 
 
 def test_the_kernels_own_ioctl_on_what_is_no_module(device: Path):
-    assert nitro.NitroProvider(device)._ioctl is fcntl.ioctl
+    assert nitro.NitroProvider(device)._device._ioctl is fcntl.ioctl
     with pytest.raises(ServerError, match="gave no evidence") as caught:
         NitroProvider(device).evidence(ASKED)
     assert caught.value.reason == "The kernel answered ENOTTY."

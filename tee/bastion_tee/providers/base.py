@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import errno
+import fcntl
+import os
+import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from bastion_plan.errors import ServerError
 
@@ -21,6 +25,10 @@ PASSING = frozenset({errno.EBUSY, errno.EAGAIN, errno.EINTR, errno.ETIMEDOUT})
 PAUSES = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
 
 Sleep = Callable[[float], None]
+#: ioctl(descriptor, number, structure), which changes the structure; raises OSError
+Ioctl = Callable[[int, int, Any], object]
+#: the same, of a device that is open
+Ask = Callable[[int, Any], object]
 _T = TypeVar("_T")
 
 
@@ -109,6 +117,52 @@ def attempt(once: Callable[[], _T], source: str, pauses: tuple[float, ...], slee
         raise problem from None
     sleep(pauses[0])
     return attempt(once, source, pauses[1:], sleep)
+
+
+class Device:
+    """A device of the kernel that is asked by ioctl; opened for each question, so that a driver that was loaded anew is found.
+
+    Args:
+        path: of the device. source: name of the provider.
+        pauses: seconds to wait before each further try where the kernel is busy.
+        ioctl: fcntl's; another in tests.
+
+    Raises:
+        ServerError: server.evidence.missing, server.evidence.rights: the device cannot be opened.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        source: str,
+        *,
+        pauses: tuple[float, ...] = PAUSES,
+        sleep: Sleep = time.sleep,
+        ioctl: Ioctl = fcntl.ioctl,
+    ) -> None:
+        self._path, self._source, self._pauses, self._sleep, self._ioctl = path, source, pauses, sleep, ioctl
+        try:
+            os.close(self._open())
+        except OSError as error:
+            raise refused(error, source) from None
+
+    def ask(self, question: Callable[[Ask], _T]) -> _T:
+        """Return what a question comes to, which is called with the open device's ioctl, and again as `attempt` says.
+
+        Raises:
+            ServerError: as `attempt`.
+        """
+        return attempt(lambda: self._once(question), self._source, self._pauses, self._sleep)
+
+    def _once(self, question: Callable[[Ask], _T]) -> _T:
+        descriptor = self._open()
+        try:
+            return question(partial(self._ioctl, descriptor))
+        finally:
+            os.close(descriptor)
+
+    def _open(self) -> int:
+        return os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
 
 
 def check_asked(report_data: bytes, source: str) -> None:

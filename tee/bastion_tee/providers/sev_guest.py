@@ -8,26 +8,12 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import fcntl
-import os
 import struct
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from bastion_tee.evidence import Evidence
-from bastion_tee.providers.base import (
-    BOOT_ID,
-    PAUSES,
-    Sleep,
-    attempt,
-    boot_id,
-    check_about,
-    check_asked,
-    failed,
-    refused,
-)
+from bastion_tee.providers.base import BOOT_ID, Ask, Device, boot_id, check_about, check_asked, failed
 
 DEVICE = Path("/dev/sev-guest")
 SOURCE = "sev-guest"
@@ -68,18 +54,13 @@ class Answer(ctypes.Structure):
     )  # fmt: skip
 
 
-#: ioctl(descriptor, number, structure), which changes the structure; raises OSError
-Ioctl = Callable[[int, int, Any], object]
-
-
 class SevGuestProvider:
     """Evidence of SEV-SNP through the guest driver's device.
 
     Args:
         device: its path. vmpl: privilege level to ask at.
-        pauses: seconds to wait before each further try where the host is busy.
-        ioctl: fcntl's; another in tests.
         boot: where the kernel's boot id is.
+        asking: as of `base.Device`.
 
     Raises:
         ServerError: server.evidence.missing, server.evidence.rights: the device cannot be opened.
@@ -87,50 +68,32 @@ class SevGuestProvider:
 
     name, platform = SOURCE, "sev-snp"
 
-    def __init__(
-        self,
-        device: Path = DEVICE,
-        *,
-        vmpl: int = 0,
-        pauses: tuple[float, ...] = PAUSES,
-        sleep: Sleep = time.sleep,
-        ioctl: Ioctl = fcntl.ioctl,
-        boot: Path = BOOT_ID,
-    ) -> None:
-        self._device, self._vmpl, self._pauses, self._sleep = device, vmpl, pauses, sleep
-        self._ioctl, self._boot = ioctl, boot
-        try:
-            os.close(os.open(device, os.O_RDWR | os.O_CLOEXEC))
-        except OSError as error:
-            raise refused(error, SOURCE) from None
+    def __init__(self, device: Path = DEVICE, *, vmpl: int = 0, boot: Path = BOOT_ID, **asking: Any) -> None:
+        self._device, self._vmpl, self._boot = Device(device, SOURCE, **asking), vmpl, boot
 
     def evidence(self, report_data: bytes) -> Evidence:
         """Return evidence about 64 bytes. See `base.Provider`."""
         check_asked(report_data, SOURCE)
-        report, table = attempt(lambda: self._ask(report_data), SOURCE, self._pauses, self._sleep)
+        report, table = self._device.ask(lambda ioctl: self._answer(ioctl, report_data))
         check_about(report, report_data, SOURCE)
         return Evidence("sev-snp", report, (table,) if table else (), boot=boot_id(self._boot))
 
-    def _ask(self, report_data: bytes) -> tuple[bytes, bytes]:
+    def _answer(self, ioctl: Ask, report_data: bytes) -> tuple[bytes, bytes]:
         """Ask for the report with the certificates; for the report alone where the host has more of them than fit."""
-        descriptor = os.open(self._device, os.O_RDWR | os.O_CLOEXEC)
+        place = (ctypes.c_uint8 * CERTIFICATES)()
+        request, answer = Request(vmpl=self._vmpl), Answer()
+        request.report_data[:] = report_data
+        request.certificates, request.certificates_length = ctypes.addressof(place), CERTIFICATES
+        call = Call(version=1, request=ctypes.addressof(request), answer=ctypes.addressof(answer))
         try:
-            place = (ctypes.c_uint8 * CERTIFICATES)()
-            request, answer = Request(vmpl=self._vmpl), Answer()
-            request.report_data[:] = report_data
-            request.certificates, request.certificates_length = ctypes.addressof(place), CERTIFICATES
+            ioctl(GET_EXT_REPORT, call)
+        except OSError as error:
+            if error.errno != errno.EIO or call.host_error != _TOO_SMALL:
+                raise
             call = Call(version=1, request=ctypes.addressof(request), answer=ctypes.addressof(answer))
-            try:
-                self._ioctl(descriptor, GET_EXT_REPORT, call)
-            except OSError as error:
-                if error.errno != errno.EIO or call.host_error != _TOO_SMALL:
-                    raise
-                call = Call(version=1, request=ctypes.addressof(request), answer=ctypes.addressof(answer))
-                self._ioctl(descriptor, GET_REPORT, call)
-                return _report(answer), b""
-            return _report(answer), _table(bytes(place))
-        finally:
-            os.close(descriptor)
+            ioctl(GET_REPORT, call)
+            return _report(answer), b""
+        return _report(answer), _table(bytes(place))
 
 
 def _report(answer: Answer) -> bytes:
