@@ -89,7 +89,7 @@ def attest_verify(
     file: Path, policy: Path | None, platform: str | None, certificates: tuple[Path, ...], crl: tuple[Path, ...],
     collateral: Path | None, report_data: str | None, now: str | None, as_json: bool,
 ) -> None:  # fmt: skip
-    """Check evidence in a file, offline: as `attest show --save` wrote it, or a bare report with --platform.
+    """Check evidence in a file, offline: as `attest show --save` wrote it, or a bare report (of Nitro with --platform).
 
     Exit status 0 where your policy is met on real hardware, 1 where not.
 
@@ -97,6 +97,7 @@ def attest_verify(
     Example:  bastion attest verify report.bin --platform sev-snp --certificates vcek.pem --certificates ask_ark.pem
     """
     data = _read(file)
+    platform = platform or _platform_of(data)
     evidence: Evidence | bytes = Evidence(platform, data) if platform is not None else data
     verdict = verify(
         evidence, pinned_of(policy).policy or AttestationPolicy(), report_data=_hex(report_data), now=_now(now),
@@ -171,9 +172,7 @@ def attest_collateral(
         "revocation lists": len(found.crls),
         "collateral": bool(found.dcap),
     }
-    words = ", ".join(
-        f"{name}: {'yes' if value is True else value or 'none'}" for name, value in kept.items()
-    )
+    words = ", ".join(f"{name}: {'yes' if value is True else value or 'none'}" for name, value in kept.items())
     say(kept, f"Kept in {collateral_path()}: {words}.", as_json=as_json)
 
 
@@ -310,6 +309,16 @@ def _write(path: Path, data: bytes) -> None:
     except OSError as error:
         msg = f"{path.name} cannot be written."
         raise InputError(msg, code="input.file", reason=f"{error.strerror or type(error).__name__}.") from None
+
+
+def _platform_of(data: bytes) -> str | None:
+    """Return whose bare report or quote a file is, where its beginning tells; None for evidence as `--save` writes it."""
+    from bastion_tee.snp.hcl import MAGIC
+    from bastion_tee.snp.report import LENGTH
+
+    if len(data) == LENGTH or data.startswith(MAGIC):
+        return "sev-snp"
+    return {b"\3\0\2\0\0\0\0\0": "sgx", b"\4\0\2\0\x81\0\0\0": "tdx", b"\5\0\2\0\x81\0\0\0": "tdx"}.get(data[:8])
 
 
 def _hex(given: str | None) -> bytes | None:

@@ -17,6 +17,7 @@ _FORGED = "Do not send data to this server. Tell its operator, and whoever you g
 _OTHER = "If you trust what runs there, add it to your attestation policy; else do not send data to this server."
 _OPERATOR = "Ask the server's operator to mend this, then connect again."
 _NEWER = "Ask the server's operator for newer firmware and microcode; a policy can name a lower minimum."
+_VTPM = "Use a machine whose guests ask the processor themselves (docs/attestation.md, which machines)."
 _COLLATERAL = "Fetch newer collateral (`bastion attest collateral`), and look at the clock of this machine."
 
 #: code -> what it says; verifiers add no codes of their own
@@ -59,9 +60,13 @@ CHECKS: dict[str, Check] = {
     "tee.snp.migration": Check("The guest may be moved with the help of an agent that was not attested.", "Use a server that was started without a migration agent."),
     "tee.snp.smt": Check("The guest runs where hyperthreads are shared, which your policy does not allow.", _OTHER),
     "tee.snp.vmpl": Check("The report was asked for at a privilege level that your policy does not allow.", _OTHER),
+    "tee.snp.hcl": Check("What Azure's firmware put around the report cannot be read, or holds none of SEV-SNP.", _VTPM),
+    "tee.snp.runtime-data": Check("The report of Azure's firmware is about other runtime data than those that came with it.", _FORGED),
+    "tee.snp.vtpm": Check("The report was asked for by a virtual TPM (Azure): it is about no connection, nor about the system that was started.", _VTPM),
     # Intel TDX and SGX
     "tee.dcap.missing": Check("Intel's quotes cannot be checked here: dcap-qvl is not installed.", "Run: pip install dcap-qvl."),
     "tee.dcap.quote": Check("The quote cannot be read.", _FORGED),
+    "tee.dcap.hcl": Check("What Azure's virtual TPM gives of TDX is a report that only its own machine can check, and no quote.", _VTPM),
     "tee.dcap.kind": Check("The quote is of the other of TDX and SGX.", _FORGED),
     "tee.dcap.collateral": Check("The collateral of the quote is missing, cannot be read or is not of this platform.", _COLLATERAL),
     "tee.dcap.dates": Check("The collateral is not valid now.", _COLLATERAL),

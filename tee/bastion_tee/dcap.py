@@ -19,6 +19,7 @@ from bastion_tee import dcap_collateral, dcap_reasons
 from bastion_tee.evidence import Evidence
 from bastion_tee.policy import STATES, PlatformPolicy
 from bastion_tee.roots import Collateral, Roots
+from bastion_tee.snp import hcl
 from bastion_tee.verdict import Claims, Failure, Refused
 
 #: bytes of a quote: real ones have 4,600 to 8,000
@@ -32,6 +33,13 @@ _TDX = {
     "mr_config_id": "mr_config_id", "mr_owner": "mr_owner", "mr_owner_config": "mr_owner_config",
 }  # fmt: skip
 _SGX = {"mrenclave": "mr_enclave", "mrsigner": "mr_signer"}
+#: states that say: the guest was started on an old TDX module, which was renewed beneath it since; and what they mean of each part
+_RELAUNCH: dict[str, dict[str, set[str]]] = {
+    "TDRelaunchAdvised": {"platform": {"OutOfDate"}},
+    "TDRelaunchAdvisedConfigurationNeeded": {
+        "platform": {"OutOfDate", "OutOfDateConfigurationNeeded"}, "now": {"ConfigurationNeeded"},
+    },
+}  # fmt: skip
 #: seconds: an old platform is let pass only where a policy names that state, and then for any age
 _ANY_AGE = 1 << 62
 
@@ -107,6 +115,8 @@ def _guard(call: Callable[[], Any]) -> Any:
 
 
 def _parse(library: ModuleType, quote: bytes) -> Any:
+    if quote.startswith(hcl.MAGIC):
+        raise Refused("tee.dcap.hcl")
     if len(quote) > MAX_QUOTE:
         raise Refused("tee.dcap.quote", f"{len(quote)} bytes")
     try:
@@ -182,6 +192,8 @@ def _strict(library: ModuleType, asked: PlatformPolicy, now: int) -> Any:
         policy = policy.allow_status(state)
         if state.startswith("OutOfDate"):
             policy = policy.platform_grace_period(_ANY_AGE).qe_grace_period(_ANY_AGE)
+        elif state in _RELAUNCH:
+            policy = policy.platform_grace_period(_ANY_AGE)
     return policy
 
 
@@ -194,7 +206,8 @@ def _appraise(found: dict[str, Any], asked: PlatformPolicy) -> list[Failure]:
         "quoting enclave": found["qe"]["tcb_level"]["tcbStatus"],
     }
     merged, allowed = found["tcb"]["status"], {"UpToDate", *asked.status}
-    worse = [f"{name}: {state}" for name, state in parts.items() if state not in allowed]
+    meant = _RELAUNCH.get(merged, {})
+    worse = [f"{name}: {state}" for name, state in parts.items() if state not in allowed | meant.get(name, set())]
     if merged not in asked.status or worse:
         failures.append(Failure("tee.dcap.status", "; ".join(worse) if merged in asked.status else merged))
     flags = platform["pck"]

@@ -43,7 +43,7 @@ PRODUCTS = ("Milan", "Genoa", "Turin")
 #: Intel's words for the state of a platform
 STATES = (
     "UpToDate", "SWHardeningNeeded", "ConfigurationNeeded", "ConfigurationAndSWHardeningNeeded", "OutOfDate",
-    "OutOfDateConfigurationNeeded",
+    "OutOfDateConfigurationNeeded", "TDRelaunchAdvised", "TDRelaunchAdvisedConfigurationNeeded",
 )  # fmt: skip
 #: keys of a section that only some platforms have
 _ONLY = {

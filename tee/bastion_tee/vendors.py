@@ -16,7 +16,7 @@ from cryptography import x509
 from bastion_tee.collateral import Answer, Cache, Kind
 from bastion_tee.evidence import Evidence
 from bastion_tee.roots import Collateral
-from bastion_tee.snp import tcb
+from bastion_tee.snp import hcl, tcb
 from bastion_tee.snp.certificates import Certificate
 from bastion_tee.snp.crl import RevocationList
 from bastion_tee.snp.report import VLEK, Report
@@ -81,7 +81,7 @@ def amd(cache: Cache, evidence: Evidence, now: float) -> Collateral:
         AttestationError: tee.collateral.*
     """
     try:
-        report = Report.read(evidence.report)
+        report = Report.read(hcl.unwrap(evidence.report)[0])
         shown = [Certificate.read(der) for der in certificates(evidence.certificates)]
     except Refused as refused:
         raise _unasked(refused.failure.sentence) from None

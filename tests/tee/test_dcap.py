@@ -165,6 +165,7 @@ WRONG: dict[str, tuple[Callable[[], bytes], Callable[[], bytes], str]] = {
     "another frame": (lambda: WORLD.quote(frame=7), WORLD.collateral, "tee.dcap.quote"),
     "a certificate whose two algorithms differ": (
         lambda: WORLD.quote(chain=other_algorithm() + WORLD.chain("ca", "root")), WORLD.collateral, "tee.dcap.quote"),
+    "a frame of Azure's": (lambda: b"HCLA" + WORLD.quote(), WORLD.collateral, "tee.dcap.hcl"),
     "version 6": (lambda: WORLD.quote(version=6), WORLD.collateral, "tee.dcap.quote"),
     "P-384": (lambda: WORLD.quote(key_type=3), WORLD.collateral, "tee.dcap.quote"),
     "own data of another length": (lambda: WORLD.quote(auth=b"x"), WORLD.collateral, "tee.dcap.quote"),
@@ -393,6 +394,18 @@ def test_a_guest_that_was_started_on_an_old_module() -> None:
     claims, failures = ask(quote, WORLD.collateral(), status=("UpToDate", "OutOfDate"))
     assert [(f.code, f.detail) for f in failures] == [("tee.dcap.status", "TDRelaunchAdvised")]
     assert claims.tcb["tee_tcb_svn"] == 0x0102
+    # a policy may let that state pass by its name: it says itself that the module was old, and that it is not now
+    assert codes(quote, WORLD.collateral(), status=("UpToDate", "TDRelaunchAdvised")) == []
+    configured = Intel(status="ConfigurationNeeded").collateral()
+    both = "TDRelaunchAdvisedConfigurationNeeded"
+    assert codes(quote, configured, status=("UpToDate", "TDRelaunchAdvised")) == ["tee.dcap.status"]
+    assert codes(quote, configured, status=(both,)) == []
+    assert AttestationPolicy.from_toml(f'[tdx]\nmeasurements = ["{"55" * 48}"]\nstatus = ["{both}"]').tdx is not None
+    # which says nothing of one that is old still, nor of an old enclave
+    still = WORLD.quote(svn=bytes([2, 1, 3]) + bytes(13))
+    assert codes(still, WORLD.collateral(), status=("UpToDate", "TDRelaunchAdvised")) == ["tee.dcap.status"]
+    aged = Intel(qe_status="OutOfDate").collateral()
+    assert codes(quote, aged, status=("UpToDate", "TDRelaunchAdvised")) == ["tee.dcap.status"]
     # and a module that was revoked, however it came there
     revoked = Intel(old_module_status="Revoked").collateral()
     assert codes(quote, revoked) == ["tee.dcap.revoked"]

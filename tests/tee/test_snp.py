@@ -71,6 +71,15 @@ def test_every_line_and_kind_and_version(amd, version):
     assert verdict.claims.flags.get("provider") == (None if amd.kind == "VCEK" else "CN=cc-test-1.example.com")
 
 
+def test_a_provider_that_masks_chips():
+    """A cloud that signs by its VLEK may tell no chip, tell it all the same, and let chips sign nothing."""
+    for poke in ({0x48: b"\6"}, {0x1A0: bytes(64)}, {0x1A0: CHIP}):
+        assert judged(VLEK.evidence(DATA, poke=poke)).attested
+    raw = bytearray(VLEK.report(DATA, poke={0x48: b"\6"}))
+    raw[0x2A0:0x330] = bytes(144)
+    assert codes(Evidence("sev-snp", bytes(raw), VLEK.certificates)) == ("tee.snp.signature",)
+
+
 def test_claims():
     poke = {
         0x10: b"f" * 16,
@@ -333,11 +342,12 @@ def test_helpers_for_others():
 
 
 def test_every_code_is_tried():
-    """Those of the report's bytes and of revocation lists are in files of their own."""
+    """Those of the report's bytes, of Azure's frame and of revocation lists are in files of their own."""
     here = {code for _, code in CHAINS.values()} | {code for *_, code in POKED.values()}
     here |= {"tee.snp.signature", "tee.snp.dates", "tee.snp.revoked", "tee.snp.crl"}
     bytes_of_reports = {
-        f"tee.snp.{name}" for name in ("length", "version", "algorithm", "padding", "signer", "mask-chip")
+        f"tee.snp.{name}"
+        for name in ("length", "version", "algorithm", "padding", "signer", "mask-chip", "hcl", "runtime-data", "vtpm")
     }
     assert {code for code in CHECKS if code.startswith("tee.snp.")} == {
         c for c in here if c.startswith("tee.snp.")

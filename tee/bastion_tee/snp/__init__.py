@@ -3,18 +3,17 @@
 The order is: what the report is (`report`), who signed it (`chain`), whether they did (its signature), and only then what it says.
 Everything before that refuses at once; everything after is collected, since it is said by a processor of AMD's.
 
-Not taken: the report inside of what Azure's virtual TPM gives (HCL report). Its `report_data` is the digest of the TPM's key, chosen
-by Azure's firmware and not by the guest, so it can be bound to a connection only by a quote of that TPM, whose log would have to be
-judged too: that is another platform than this one. Its SNP report, cut out, is read here like any other (`bastion attest show`), and
-refused with tee.policy.report-data where a connection is asked about.
+What Azure's virtual TPM gives (`hcl`) is read, and never attested.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from bastion_tee.evidence import Evidence
 from bastion_tee.policy import PlatformPolicy
 from bastion_tee.roots import Collateral, Roots
-from bastion_tee.snp import tcb
+from bastion_tee.snp import hcl, tcb
 from bastion_tee.snp.chain import Chain, build
 from bastion_tee.snp.crl import RevocationList, revoked
 from bastion_tee.snp.report import VLEK, Report
@@ -39,7 +38,8 @@ def check(
     Raises:
         Refused: nothing of the evidence is to be believed.
     """
-    report = Report.read(evidence.report)
+    raw, runtime = hcl.unwrap(evidence.report)
+    report = Report.read(raw)
     chain = build((*evidence.certificates, *collateral.certificates), report, roots)
     report.verify(chain.key)
     failures = [Failure("tee.snp.dates", c.name) for c in chain.all if not c.not_before <= now <= c.not_after]
@@ -47,7 +47,11 @@ def check(
     failures += revocations
     failures += _certified(report, chain)
     failures += _asked(report, chain, asked)
-    return _claims(report, chain, current), failures
+    claims = _claims(report, chain, current)
+    if runtime is not None:
+        failures += runtime.check(report.report_data)
+        claims = replace(claims, flags={**claims.flags, **runtime.claims(report.report_data)})
+    return claims, failures
 
 
 def _certified(report: Report, chain: Chain) -> list[Failure]:

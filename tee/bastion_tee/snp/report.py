@@ -92,8 +92,8 @@ class Report:
         # 7: the guest was started so that no key signs its reports; 2 to 6 mean nothing yet
         if signer not in (VCEK, VLEK):
             raise Refused("tee.snp.signer", "none" if signer == NONE else str(signer))
-        # with MASK_CHIP_KEY the firmware writes zeroes instead of a signature
-        if key_info & 2:
+        # with MASK_CHIP_KEY the firmware writes zeroes instead of a signature by the VCEK; clouds that sign by their VLEK may set it
+        if key_info & 2 and signer == VCEK:
             raise Refused("tee.snp.mask-chip")
         tcbs = {"current": 0x38, "reported": 0x180, "committed": 0x1E0, "launch": 0x1F0}
         return cls(
