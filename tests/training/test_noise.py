@@ -11,7 +11,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 from bastion_plan.errors import BastionError
-from bastion_server.training import noise, sampling
+from bastion_server.training import drawing, noise, sampling
 from fitting import fit, spec, table
 
 
@@ -33,7 +33,7 @@ def test_deviates_are_normal_in_the_middle_and_in_the_tails() -> None:
 def test_the_radius_is_exact_at_both_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     def drawn(high: int, low: int) -> float:
         raw = {16: [high, 0], 8: [low]}
-        monkeypatch.setattr(noise.os, "urandom", lambda size: np.array(raw[size], dtype="<u8").tobytes())
+        monkeypatch.setattr(drawing.os, "urandom", lambda size: np.array(raw[size], dtype="<u8").tobytes())
         return float(noise.normals(1)[0])
 
     assert drawn(0, 0) == pytest.approx(math.sqrt(2 * 129 * math.log(2)), rel=1e-12)
@@ -44,6 +44,27 @@ def test_the_radius_is_exact_at_both_ends(monkeypatch: pytest.MonkeyPatch) -> No
         one, two = drawn(high - 1, 2**63), drawn(high, 2**63)
         assert one == pytest.approx(two, rel=1e-9)
         assert one != 0
+
+
+def test_many_random_numbers_are_a_stream_under_a_key_of_the_system_s_for_one_call(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    few, keys = drawing.FEW // 8, list[int]()
+    asked = drawing.os.urandom
+    monkeypatch.setattr(drawing.os, "urandom", lambda size: (keys.append(size), asked(size))[1])
+    some = [drawing.words(n) for n in (few, few + 1, few + 1, 100_003)]
+    assert keys == [drawing.FEW, 32, 32, 32] and [len(x) for x in some] == [few, few + 1, few + 1, 100_003]
+    everything = np.concatenate(some)
+    assert len(np.unique(everything)) == len(everything)
+    bits = np.unpackbits(everything.view(np.uint8)).reshape(-1, 64).mean(0)
+    assert np.abs(bits - 0.5).max() < 6 / math.sqrt(4 * len(everything))
+    # what a key gives is what a key gives: AES-256 of 0, 1, 2, ... (the first two blocks of the key of zeros)
+    monkeypatch.setattr(drawing.os, "urandom", bytes)
+    first = "dc95c078a2408989ad48a21492842087" + "530f8afbc74536b9a963b4f1c4cb738b"
+    assert drawing.words(few + 1)[:4].tobytes().hex() == first
+    monkeypatch.undo()
+    monkeypatch.setattr(drawing, "MOST", 1 << 16)
+    assert len(np.unique(drawing.words(20_000))) == 20_000
 
 
 def test_what_leaves_is_whole_steps_of_the_grid_with_the_deviation_that_was_asked_for() -> None:

@@ -14,6 +14,7 @@ from bastion_plan.errors import BastionError, ServerError
 from bastion_plan.models.fits import FitSpec
 from bastion_plan.models.graph import Graph, Node, Ref, Tensor, decode
 
+from bastion_server.training import drawing
 from bastion_server.training.checkpoints import to_bytes
 from bastion_server.training.loop import Fit
 from bastion_server.training.messages import (
@@ -177,6 +178,7 @@ def _graph() -> Graph:
 
 def rehearse(path: str, *, private: bool) -> None:
     """Do what a fit does, once."""
+    drawing.words(drawing.FEW)
     graph = _graph()
     weights = to_bytes({w.name: torch.full(w.shape, 0.1) for w in graph.weights})
     spec = FitSpec(

@@ -19,7 +19,7 @@ and, as the number of people is exact and whole, everything by at most sqrt(M^2 
 
 **Noise.** What is added is round(sigma * sensitivity / h * z) with z a normal deviate. For whole x, x + round(y) = round(x + y): the
 rounding is done to what the Gaussian mechanism gives for x, and costs nothing. All that leaves is whole numbers of h, so that the last
-bits of a float carry nothing (Mironov 2012). z is made by Box and Muller from the operating system's random numbers, 128 bits for the
+bits of a float carry nothing (Mironov 2012). z is made by Box and Muller from cryptographic random numbers (drawing.py), 128 bits for the
 radius where it is large or small, so that it reaches to 13 deviations; a deviate is off by some 2**-43 of itself at most, far less than a step, so every whole number can come out, with its probability to about 1e-8 of itself.
 
 **The number of people** is noised before a step's passes, and never shown: as many empty places stand beside the people
@@ -30,12 +30,13 @@ drawn each by themselves, so it does not matter that one is drawn first.
 from __future__ import annotations
 
 import math
-import os
 from typing import Any
 
 import numpy as np
 import torch
 from bastion_policy.private import padding
+
+from bastion_server.training import drawing
 
 Numbers = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -99,9 +100,9 @@ def on_grid(total: Numbers, clip: float) -> np.ndarray[Any, np.dtype[np.int64]]:
 
 
 def normals(count: int) -> Numbers:
-    """Return normal deviates, from the operating system's random numbers."""
+    """Return normal deviates, from random numbers that nobody can foretell (drawing.py)."""
     pairs = (count + 1) // 2
-    high, angle = np.frombuffer(os.urandom(16 * pairs), dtype="<u8").reshape(2, pairs)
+    high, angle = drawing.words(2 * pairs).reshape(2, pairs)
     # u in (0, 1): 53 of its bits are enough where it is near neither end
     size = _log(((high >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53)
     ends = np.flatnonzero((high + _END) < 2 * _END)
@@ -120,7 +121,7 @@ def _log(numbers: Numbers) -> Numbers:
 
 def _log_at_the_ends(high: np.ndarray[Any, np.dtype[np.uint64]]) -> Numbers:
     """Return log(u) for u of 128 bits, which begin with `high`: to the last bit of a float64 however near u is to 0 or 1."""
-    rest = (np.frombuffer(os.urandom(8 * len(high)), dtype="<u8").astype(np.float64) + 0.5) * 2.0**-64
+    rest = (drawing.words(len(high)).astype(np.float64) + 0.5) * 2.0**-64
     small = (high.astype(np.float64) + rest) * 2.0**-64
     # 1 - u
     other = ((~high).astype(np.float64) + (1 - rest)) * 2.0**-64

@@ -1,13 +1,14 @@
-"""Who is in a step, where they stand in it, and who is for testing: drawn from the operating system, and by keyed hashes."""
+"""Who is in a step, where they stand in it, and who is for testing: drawn from cryptographic random numbers, and by keyed hashes."""
 
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+
+from bastion_server.training import drawing
 
 Indices = np.ndarray[Any, np.dtype[np.int64]]
 Flags = np.ndarray[Any, np.dtype[np.bool_]]
@@ -21,13 +22,13 @@ def poisson(count: int, rate: float) -> Indices:
         return np.arange(count)
     # exact: a float64 times a power of two
     threshold = np.uint64(int(rate * 2.0**64))
-    found = [np.flatnonzero(_draws(min(_CHUNK, count - i)) < threshold) + i for i in range(0, count, _CHUNK)]
+    found = [np.flatnonzero(drawing.words(min(_CHUNK, count - i)) < threshold) + i for i in range(0, count, _CHUNK)]
     return np.concatenate(found) if found else np.arange(0)
 
 
 def places(count: int, slots: int) -> Indices:
     """Return different slots for `count` people, drawn at random; count <= slots."""
-    return np.argsort(_draws(slots), kind="stable")[:count]
+    return np.argsort(drawing.words(slots), kind="stable")[:count]
 
 
 def for_testing(units: Iterable[str | None], key: bytes, share: float, seed: int) -> Flags:
@@ -40,7 +41,3 @@ def for_testing(units: Iterable[str | None], key: bytes, share: float, seed: int
     start = seed.to_bytes(8, "big", signed=True)
     made = (hashlib.blake2b(start + (b"-" if u is None else b"+" + u.encode()), digest_size=8, key=key) for u in units)
     return np.fromiter((int.from_bytes(h.digest(), "big") < threshold for h in made), dtype=np.bool_)
-
-
-def _draws(count: int) -> np.ndarray[Any, np.dtype[np.uint64]]:
-    return np.frombuffer(os.urandom(8 * count), dtype="<u8")
