@@ -103,7 +103,6 @@ CHECKS: dict[str, Check] = {
         "Connect with attestation=…, or pin a policy for all connections: bastion attest policy --pin FILE.",
     ),
     "tee.channel.stale": Check("The server was restarted since its evidence was made.", "Connect again."),
-    "tee.channel.old-server": Check("This server is too old to show evidence.", _OPERATOR),
     # the release of keys
     "tee.release.dataset": Check("The key was released for another dataset.", "Release the key of this dataset."),
     "tee.release.owner": Check("The release of the key is not signed by who sealed it.", _FORGED),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -152,6 +153,15 @@ def test_every_code_has_a_sentence_and_a_next_step() -> None:
     found = Failure("tee.policy.tcb", "snp is 1")
     assert found.sentence.endswith("(snp is 1)") and found.next_step
     assert Failure("tee.policy.debug").sentence.endswith(".")
+
+
+def test_every_code_is_given_by_something_and_expected_by_a_test() -> None:
+    root = Path(__file__).parents[2]
+    places = {"source": ("tee/bastion_tee", "bastion/client", "server/bastion_server"), "tests": ("tests/tee",)}
+    for place, folders in places.items():
+        files = [f for folder in folders for f in (root / folder).rglob("*.py") if f.name != "codes.py"]
+        text = "".join(file.read_text() for file in files)
+        assert [code for code in CHECKS if f'"{code}"' not in text] == [], place
 
 
 def test_claims_as_plain_data() -> None:
