@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -391,4 +392,9 @@ def drawn(choose: Callable[[], int], most: int) -> Case:
 @st.composite
 def cases(draw: st.DrawFn, most: int = 6) -> Case:
     """Worlds with one row or several rows per person, and one to `most` queries."""
-    return made(lambda low, high: draw(st.integers(low, high)), most)
+    return made(lambda low, high: draw(_between(low, high)), most)
+
+
+@lru_cache(maxsize=10_000)
+def _between(low: int, high: int) -> st.SearchStrategy[int]:
+    return st.integers(low, high)

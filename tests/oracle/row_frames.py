@@ -71,12 +71,22 @@ class Lineage:
 
 @dataclass
 class Values:
-    """A column over the rows of a frame. forbidden: why nothing of it may leave. cautious: why docs send it to review."""
+    """A column over the rows of a frame. forbidden: why nothing of it may leave. cautious: why docs send it to review.
+
+    memo: what was computed of it in its frame, by what it is.
+    """
 
     values: list[Any]
     lineage: Lineage
     forbidden: frozenset[str] = frozenset()
     cautious: frozenset[str] = frozenset()
+    memo: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    def once(self, what: str, compute: Callable[[], Any]) -> Any:
+        """What is the same whenever it is asked for."""
+        if what not in self.memo:
+            self.memo[what] = compute()
+        return self.memo[what]
 
 
 @dataclass

@@ -72,7 +72,7 @@ class Oracle(Tied):
         before = {d: [self.whole(d), *rows] for d, rows in self.stored.items()}
         cells_of = getattr(boundary.node, "input", None), getattr(boundary.node, "keys", ())
         found.findings += best[0]
-        found.findings += self._not_kept(boundary, best[2], limits)
+        found.findings += self._not_kept(boundary, table, limits)
         chosen: list[Choice] = self._cleared(boundary, best[1], limits)
         found.values = sum(1 for row in table for name, _ in boundary.outputs if row[name] is not None)
         self._near(boundary.frame, chosen, limits, found)
@@ -82,25 +82,19 @@ class Oracle(Tied):
         self.asked.append(cells_of)
         return found
 
-    def _not_kept(self, boundary: Boundary, split: dict[int, tuple[Any, ...] | None], limits: Limits) -> list[Finding]:
+    def _not_kept(self, boundary: Boundary, table: list[dict[str, Any]], limits: Limits) -> list[Finding]:
         """Cells of a reserved table that are not answered, where none of its cells is too small."""
         node, frame = boundary.node, boundary.frame
         counts = len(boundary.outputs) == 1 and isinstance(e := boundary.outputs[0][1], Call) and e.function == "pl.len"
         if not isinstance(node, GroupBy) or not isinstance(node.input, Scan) or not counts or limits.closed:
             return []
-        kept = self.kept.get((node.input.dataset, boundary.keys), [])
-        if any(self.people(frame, rows) < limits.k for rows in boundary.cells.values()):
-            return []
-        reserved = {
-            key for key, rows in boundary.cells.items() if self.base(frame, rows)[node.input.dataset] in kept
-            and self._outputs(boundary, boundary.outputs[0][1], rows, limits)
-        }  # fmt: skip
-        missing = reserved - set(split.values())
-        return (
-            [Finding("reserved", f"{key} is not answered") for key in missing]
-            if len(reserved) == len(boundary.cells)
-            else []
-        )
+        kept, told = self.kept.get((node.input.dataset, boundary.keys), []), set[Any]()
+        for key, rows in boundary.cells.items():
+            if self.base(frame, rows)[node.input.dataset] in kept:
+                told |= {key} if self._outputs(boundary, boundary.outputs[0][1], rows, limits) else set()
+        answered = {tuple(row[k] for k in boundary.keys) for row in table}
+        missing = told - answered if len(told) == len(boundary.cells) else ()
+        return [Finding("reserved", f"{key} is not answered") for key in missing]
 
     def _splits(self, boundary: Boundary, table: list[dict[str, Any]]) -> list[dict[int, tuple[Any, ...] | None]]:
         """Ways to read the rows of a table: key by position, None for the remainder row."""

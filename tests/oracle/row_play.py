@@ -23,7 +23,7 @@ from bastion_server.engine.lower import lower
 from drive import Answer, World
 from polars.exceptions import PolarsError
 from random_queries import OTHER_ROLES, Case, drawn
-from row_frames import Behind, Boundary, Dataset, Frame, Unknown
+from row_frames import Behind, Boundary, Dataset, Frame, Unknown, descend
 from row_oracle import Finding, Oracle
 from row_statistics import statistic
 from row_values import same
@@ -83,7 +83,8 @@ def foreign(expr: Any, values: Any, schema: Any) -> Any:
     """An elementwise call of one row, for functions that the oracle does not define itself."""
     from bastion_server.engine.dtypes import to_polars
 
-    row = polars.DataFrame({n: [values.get(n)] for n in schema}, schema={n: to_polars(t) for n, t in schema.items()})
+    used = {e.name for e in descend(expr) if isinstance(e, Column)} or set(list(schema)[:1])
+    row = polars.DataFrame({n: [values.get(n)] for n in used}, schema={n: to_polars(schema[n]) for n in used})
     found = row.select(lower_expr(expr).alias("x"))["x"].to_list()
     if len(found) != 1:
         raise Unknown("not elementwise")

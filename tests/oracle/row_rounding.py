@@ -23,6 +23,8 @@ from row_values import Unknown
 NEAR = 1e-10
 #: what an affine function is off the line by rounding errors at most
 OFF = 1e-9
+#: marks of arithmetic with constants, of a column that was cast
+AFFINE = {f"function: {name}" for name in ("add", "sub", "mul", "truediv", "neg")}
 
 
 def multiples(x: float, base: int) -> list[int]:
@@ -56,6 +58,9 @@ class Rounded(Rules):
 
     def line(self, frame: Frame, arg: Values) -> tuple[Sequence[Any], float, float] | None:
         """The stored column, a and b of an argument that is a * column + b; None where it is not, as far as the rows tell."""
+        return arg.once("line", lambda: self._line(frame, arg))  # type: ignore[no-any-return]
+
+    def _line(self, frame: Frame, arg: Values) -> tuple[Sequence[Any], float, float] | None:
         lineage = arg.lineage
         if lineage.plain or lineage.each or not lineage.sources:
             return arg.values, 1, 0
@@ -200,7 +205,10 @@ def strict_argument(function: str, args: Iterable[Values]) -> frozenset[str]:
         if not lineage.private:
             continue
         nulls = lineage.form is Form.NULLS and function in ("sum", "mean")
-        changed = any(c.startswith(("function", "binned", "mix", "when/then", "condition")) for c in arg.cautious)
+        changed = any(
+            c.startswith(("function", "binned", "mix", "when/then", "condition")) and c not in AFFINE
+            for c in arg.cautious
+        )
         # x + x is an affine function, too
         fine = lineage.form in (Form.COLUMN, Form.FUNCTION, Form.COMBINATION) and len(lineage.columns) <= 1
         if not nulls and (changed or not fine):

@@ -48,12 +48,12 @@ class Rules(Populations):
         if limits.p is None and not limits.shares:
             return True
         # what stands for a missing value is known, and taken off again: neither a contribution nor a bound
-        rows = self._unknown(frame, arg, rows)
-        held = (values[i] for i in self._unknown(frame, arg, range(len(frame.rows))))
-        observed = [x for x in held if x is not None and self._numbers([x])]
-        if not rows or not observed:
+        known = arg.once("known", lambda: frozenset(self._unknown(frame, arg, range(len(frame.rows)))))
+        rows = [i for i in rows if i in known]
+        ends = arg.once("ends", lambda: self._ends([values[i] for i in known]))
+        if not rows or ends is None:
             return True
-        low, high = min(observed), max(observed)
+        low, high = ends
         if bounds is not None:
             low, high = min(low, bounds[0]), max(high, bounds[1])
         sides = [lambda i: values[i] - low]
@@ -63,7 +63,7 @@ class Rules(Populations):
         if arg.lineage.summed is not None:
             # person by person it is the same sum, of which a person's rows deviate from the bounds of as many
             (least, most), of = arg.lineage.summed, {o for o, _, _ in arg.lineage.sources}
-            count = [sum(o in of for o, _ in row.origin) for row in frame.rows]
+            count = arg.once("rows of each", lambda: [sum(o in of for o, _ in row.origin) for row in frame.rows])
             sides.append(lambda i: values[i] - least * count[i])
             if self._declared(arg):
                 sides.append(lambda i: most * count[i] - values[i])
@@ -74,6 +74,14 @@ class Rules(Populations):
 
     def _from_nought(self, frame: Frame, arg: Values) -> Callable[[int], float]:
         """What a row adds, seen from 0: a linear function of a stored column adds what the column holds."""
+        values = arg.once("from nought", lambda: self._stored_or_own(frame, arg))
+        return lambda i: values[i]
+
+    def _ends(self, values: Iterable[Any]) -> tuple[float, float] | None:
+        observed = [x for x in values if x is not None and self._numbers([x])]
+        return (min(observed), max(observed)) if observed else None
+
+    def _stored_or_own(self, frame: Frame, arg: Values) -> list[Any]:
         values = list(arg.values)
         for occurrence, dataset, column in arg.lineage.sources if len(arg.lineage.sources) == 1 else ():
             found = [
@@ -82,7 +90,7 @@ class Rules(Populations):
             if all(len(of) == 1 and (of[0] is None or isinstance(of[0], int | float)) for of in found):
                 # where the column holds nothing, what stands in its place
                 values = [mine if of[0] is None else of[0] for of, mine in zip(found, values, strict=True)]
-        return lambda i: values[i]
+        return values
 
     def _declared(self, arg: Values) -> bool:
         """Whether everybody knows the upper bound: the owner declared it, or the column says yes or no."""
