@@ -119,10 +119,11 @@ def earlier(folder: Path, make: Callable[[Store], None]) -> Store:
     store = Store.open(folder, 1000.0)
     make(store)
     with store.database.transaction() as connection:
-        fits = ("run_datasets", "run_charges", "run_files", "run_metrics", "runs", "models", "split_keys", "ledger_steps")
+        fits = ("run_datasets", "run_charges", "run_files", "run_metrics", "runs", "models", "split_keys", "ledger_steps", "witnesses")
         for table in ("audiences", "grant_revocations", "asked", "identities", *fits):  # this one, and those of later releases
             connection.execute(f"DROP TABLE {table}")
         connection.execute("ALTER TABLE datasets DROP COLUMN owner_sealed")
+        connection.execute("ALTER TABLE requests DROP COLUMN model")
         connection.execute("PRAGMA user_version=6")
     store.close()
     return Store.open(folder, 2000.0)

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
-from bastion_plan.errors import BastionError, InputError
+from bastion_plan.errors import BastionError, InputError, ServerError
 from bastion_policy.flow import merged_policy
 from bastion_policy.lineage import OWN
 from bastion_policy.private.budget import Budget, budget_of, shown
@@ -287,7 +287,12 @@ class PrivateService:
         for domain in sorted(names):
             account = account_of(policies[domain])
             if account is not None:
-                stands = self._ledger.standing(domain)
+                try:
+                    stands = self._ledger.standing(domain)
+                except ServerError as error:
+                    if wanted is not None or error.code not in ("server.locked", "server.catalogue.changed"):
+                        raise
+                    continue  # in a list of all: those that nothing can be asked of now are left out
                 seen = tuple(sorted(names[domain]))
                 found.append(budget_of(account, stands.spent, seen, stands.answers, stands.void))
         return tuple(found)

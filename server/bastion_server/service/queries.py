@@ -173,7 +173,7 @@ class QueryService:
         except Exception as error:
             told = error.__cause__ if isinstance(error.__cause__, BastionError) else error
             code = told.code if isinstance(told, BastionError) else "server.internal"
-            red = code in _DATA_DEPENDENT
+            red = code in _DATA_DEPENDENT or code == "server.catalogue.changed"
             await self.journal.settle(intent)
             await self.journal.write(
                 self._records(subject, "outcome", who, f"failed: {code}", now=time.time(), red=red)

@@ -59,6 +59,7 @@ class Releases:
 
         Raises:
             AttestationError: tee.release.*. InputError: input.sealed.not, input.sealed.key. NotAuthorised.
+            ServerError: server.catalogue.changed.
         """
         record, now = self._own(body.dataset, principal), time.time()
         identifier, name = record.facts.id, record.facts.name
@@ -78,6 +79,15 @@ class Releases:
         # INVARIANT: a release that was under way when the key was taken back brings nothing back
         if not self._store.ring.take(identifier, held, since):
             raise locked(name)
+        try:
+            await asyncio.to_thread(self._store.witness.check, held.domain, identifier)
+        except ServerError:
+            self._store.ring.drop(identifier)
+            words = f"gave up the key of {name}: the catalogue is not what this server wrote"
+            await self._journal.write(
+                about([identifier], now=now, kind="policy", who=principal.name, summary=words, red=True)
+            )
+            raise
         record = self._store.datasets.get(identifier)
         await self._changed(record, record)
         return record

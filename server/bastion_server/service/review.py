@@ -20,6 +20,7 @@ from bastion_server.service.catalogue import Catalogue, Subject
 from bastion_server.service.journal import Journal, about
 from bastion_server.service.latency import Paced, paced
 from bastion_server.service.notify import Notice, Notifier
+from bastion_server.service.opened import check_open
 from bastion_server.service.statements import check_signed
 from bastion_server.store import AccessRequest, Grant, Record, Shown, Store
 
@@ -222,6 +223,8 @@ class ReviewService:
             self._check_reading(filed, principal.name)
         if revoking:
             self._check_revoking(filed, principal.name)
+        if approve or body.decision == "read":
+            self._check_shown(filed)
         if approve:
             await self._check_seen(filed, principal.name, queries)
 
@@ -229,7 +232,9 @@ class ReviewService:
             check_signed(self.store, principal, body.signed, expected, now)
             try:
                 if body.decision == "read":
-                    self.store.grants.vouching.heard(body.request, principal.verify_key, may_read=True)
+                    self.store.grants.vouching.heard(
+                        body.request, principal.verify_key, filed.versions, may_read=True
+                    )
                 if reading:
                     assert filed.grant is not None
                     self.store.grants.decide_reading(
@@ -244,7 +249,9 @@ class ReviewService:
                     )
                     return self.store.requests.get(body.request), records
                 if approve:
-                    self.store.grants.vouching.heard(body.request, principal.verify_key, may_read=body.may_read)
+                    self.store.grants.vouching.heard(
+                        body.request, principal.verify_key, filed.versions, may_read=body.may_read
+                    )
                 decided = self.store.requests.decide(
                     body.request, owner=principal.name, approve=approve, now=now, answer=body.reason, until=body.until,
                     may_run=body.may_run, may_read=body.may_read, signed=body.signed,
@@ -264,6 +271,17 @@ class ReviewService:
         if decided.state != "pending":
             self.changed(decided)
         return self.info(decided, principal.name)
+
+    def _check_shown(self, filed: AccessRequest) -> None:
+        """Check that an owner could be shown what they approve.
+
+        Raises:
+            ServerError: server.locked, server.catalogue.changed. AttestationError: tee.release.decided.
+        """
+        if filed.problem is not None:
+            raise filed.problem
+        found = (self.store.datasets.find(dataset) for dataset in filed.versions)
+        check_open(self.store, (record for record in found if record is not None))
 
     @staticmethod
     def _check_owner(filed: AccessRequest, who: str) -> None:

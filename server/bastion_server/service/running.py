@@ -217,7 +217,9 @@ class Running:
             file = store.runs.file(run.id, "checkpoint")
             ref = file.sealed if file is not None else self.terms.model.sealed
             use = of_run(run, "checkpoint")
-            weights = await asyncio.to_thread(store.sealed.load_into_memfd, ref, "weights", run.versions, use)
+            # what a scientist sent is under no owner's key
+            under = run.versions if file is not None else ()
+            weights = await asyncio.to_thread(store.sealed.load_into_memfd, ref, "weights", under, use)
             try:
                 loaded = await lease.load(
                     run.graph, run.spec, self._service.split_key(self.terms), rows, weights,

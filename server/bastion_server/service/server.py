@@ -254,6 +254,7 @@ class Service:
             if record.kind == "table":
                 check_signed(self.store, principal, body.signed, {"action": "delete", "dataset": body.dataset}, now)
             self.store.datasets.delete(record.facts.id, now=now)
+            self.store.witness.leave(record.facts.domain, record.facts.id)
             self.store.asked.forget(record.facts.id)
             summary = f"deleted {record.facts.name}"
             return None, about([record.facts.id], now=now, kind="policy", who=principal.name, summary=summary)

@@ -276,6 +276,8 @@ class Sink:
                 if now_old.allow != self._old.allow:
                     msg = "Who may use the dataset was changed while its new rows came."
                     raise InputError(msg, code="input.dataset.changed", next_step="Upload them again.")
+            if self._key is not None and self._old is None:
+                store.witness.join(facts.domain, facts.id)
             with lines(self._body.policy):
                 settle(store, facts, service.known, self._old.facts if self._old is not None else None)
             # INVARIANT: by default every identity with a key may see that the dataset exists and its columns; what may

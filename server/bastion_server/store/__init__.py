@@ -32,6 +32,7 @@ from bastion_server.store.sealed import SealedFiles, SealedReader, SealedRef, Se
 from bastion_server.store.statements import Statements
 from bastion_server.store.verify import verify
 from bastion_server.store.vouching import Vouching
+from bastion_server.store.witness import Witness
 
 __all__ = [
     "AccessRequest",
@@ -96,6 +97,7 @@ class Store:
     runs: Runs
     identities: Identities
     audit: AuditLog
+    witness: Witness
     _lock: DirectoryLock
 
     @classmethod
@@ -144,16 +146,17 @@ class Store:
                 database = Database(catalogue)
                 datasets = Datasets(database, sealed.remove, ring)
                 grants = Grants(database, Vouching(ring))
-                requests = Requests(database, grants, limits)
+                requests = Requests(database, grants, ring, limits)
                 requests.expire(now)
                 grants.expire(now)
                 results = Results(database, sealed.remove)
                 results.prune()
-                histories = Histories(database, sealed, ring)
+                witness = Witness(database, ring)
+                histories = Histories(database, sealed, ring, witness)
                 histories.prune()
-                audiences = Audiences(database)
+                audiences = Audiences(database, witness)
                 audiences.build(datasets)
-                models, runs = Models(database, sealed.remove), Runs(database, sealed.remove)
+                models, runs = Models(database, sealed.remove), Runs(database, sealed.remove, ring)
                 runs.recover(now)
                 models.prune(now)
                 runs.prune()
@@ -182,12 +185,13 @@ class Store:
             histories,
             audiences,
             Statements(database),
-            Ledger(database),
+            Ledger(database, ring, witness),
             AskedPlans(database),
             models,
             runs,
             Identities(database, requests, grants),
             audit,
+            witness,
             lock,
         )
 

@@ -11,6 +11,8 @@ from bastion_policy.model import Policy
 
 from bastion_server.store.database import Database
 from bastion_server.store.datasets import Datasets
+from bastion_server.store.keyring import changed
+from bastion_server.store.witness import Known, Witness
 
 #: begins the audience of who has two histories in one unit domain, from an earlier release: nothing more is released to it
 APART = "!"
@@ -46,18 +48,26 @@ class Audiences:
     An audience is kept under one key for ever: the name it began with, marked with "@", or the identity that asked before
     anybody joined it. An identity that is in none is its own.
 
-    INVARIANT: an identity whose audience has a history never changes audiences, so nothing that it was told is forgotten.
+    INVARIANT: an identity whose audience has a history never changes audiences, so nothing that it was told is forgotten; of sealed
+    tables' people the rows count only as far as they are known (witness.py).
+
+    All of it may raise ServerError: server.catalogue.changed, server.locked.
     """
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, database: Database, witness: Witness) -> None:
+        self._database, self._witness = database, witness
 
     def of(self, unit_domain: str, identity: str) -> str:
         """Return the key of an identity's audience: of its history."""
-        row = self._database.row(
-            "SELECT audience FROM audiences WHERE unit_domain = ? AND identity = ?", (unit_domain, identity)
-        )
-        return identity if row is None else row["audience"]
+
+        def read() -> str | None:
+            row = self._database.row(
+                "SELECT audience FROM audiences WHERE unit_domain = ? AND identity = ?", (unit_domain, identity)
+            )
+            return None if row is None else row["audience"]
+
+        found = self._witness.checked(unit_domain, read, lambda known, row: known.audiences.get(identity) == row)
+        return identity if found is None else found
 
     def check_one(self, unit_domain: str, identity: str) -> None:
         """Check that an identity has one history, against which its next question can be judged.
@@ -76,11 +86,14 @@ class Audiences:
 
     def members(self, unit_domain: str, audience: str) -> tuple[str, ...]:
         """Return the identities of an audience, in order."""
-        rows = self._database.rows(
-            "SELECT identity FROM audiences WHERE unit_domain = ? AND audience = ? ORDER BY identity",
-            (unit_domain, audience),
-        )
-        return tuple(row["identity"] for row in rows)
+        statement = "SELECT identity FROM audiences WHERE unit_domain = ? AND audience = ? ORDER BY identity"
+
+        def same(known: Known, found: tuple[str, ...]) -> bool:
+            return set(found) == {who for who, key in known.audiences.items() if key == audience}
+
+        return self._witness.checked(
+            unit_domain, lambda: tuple(row["identity"] for row in self._database.rows(statement, (unit_domain, audience))), same
+        )  # fmt: skip
 
     def with_(self, unit_domain: str, identity: str) -> tuple[str, ...]:
         """Return an identity and all who count as one with it, in order."""
@@ -88,13 +101,17 @@ class Audiences:
 
     def asked(self, unit_domain: str) -> dict[str, str]:
         """Return the audience of every identity that shares a history: it stays."""
-        rows = self._database.rows(
-            "SELECT identity, audience FROM audiences a WHERE unit_domain = ? AND (substr(audience, 1, 1) = ? OR EXISTS "
-            "(SELECT 1 FROM histories h WHERE h.unit_domain = a.unit_domain AND h.audience = a.audience)) "
-            "ORDER BY identity",
-            (unit_domain, APART),
-        )
-        return {row["identity"]: row["audience"] for row in rows}
+
+        def read() -> dict[str, str]:
+            rows = self._database.rows(_ASKED, (unit_domain, APART))
+            return {row["identity"]: row["audience"] for row in rows}
+
+        def same(known: Known, found: dict[str, str]) -> bool:
+            return found == {
+                who: key for who, key in known.audiences.items() if key[:1] == APART or key in known.histories
+            }
+
+        return self._witness.checked(unit_domain, read, same)
 
     def place(self, unit_domain: str, found: Iterable[Group]) -> None:
         """Write down who counts as one. Who has no history is where `found` says, in an audience that has one if any.
@@ -103,16 +120,20 @@ class Audiences:
         """
         with self._database.transaction() as connection:
             stay = self.asked(unit_domain)
-            here = [row["identity"] for row in self._database.rows(_HERE, (unit_domain,))]
+            here = self._witness.checked(unit_domain, lambda: self._here(unit_domain), _same_here)
+            gone = [identity for identity in here if identity not in stay]
             connection.executemany(
-                "DELETE FROM audiences WHERE unit_domain = ? AND identity = ?",
-                [(unit_domain, identity) for identity in here if identity not in stay],
+                "DELETE FROM audiences WHERE unit_domain = ? AND identity = ?", [(unit_domain, who) for who in gone]
             )
+            self._witness.change(unit_domain, lambda known: known.placed(dict.fromkeys(gone)))
             for group in found:
                 free = sorted(group.members - stay.keys())
                 keys = sorted({stay[m] for m in group.members if m in stay})
                 key = keys[0] if keys else self._fresh(unit_domain, group)
-                _insert(connection, unit_domain, dict.fromkeys(free, key))
+                _insert(connection, unit_domain, dict.fromkeys(free, key), self._witness)
+
+    def _here(self, unit_domain: str) -> dict[str, str]:
+        return {row["identity"]: row["audience"] for row in self._database.rows(_HERE, (unit_domain,))}
 
     def _fresh(self, unit_domain: str, group: Group) -> str:
         """Return a key that no audience of the domain has."""
@@ -146,38 +167,50 @@ class Audiences:
                 for identity in listed.get((domain, key), ()) if key[:1] == "@" else (key,):
                     keys[identity] = key if identity not in keys else f"{APART}{identity}"
             for domain, keys in shared.items():
-                _insert(connection, domain, keys)
+                _insert(connection, domain, keys, self._witness)
             for domain, policies in domains.items():
                 self.place(domain, groups(policies))
 
 
-def enter(connection: sqlite3.Connection, unit_domain: str, audience: str, identity: str) -> None:
+def enter(connection: sqlite3.Connection, unit_domain: str, audience: str, identity: str, witness: Witness) -> None:
     """Write down, in the transaction that keeps a history, whose it is.
 
     INVARIANT: a history is only ever kept as that of the audience which the identity is in at that moment: what was judged
     while the owner changed who counts as one is not released.
 
     Raises:
-        ServerError: server.history.stale.
+        ServerError: server.history.stale, server.catalogue.changed.
     """
+    known = witness.of(unit_domain)
     row = connection.execute(
         "SELECT audience FROM audiences WHERE unit_domain = ? AND identity = ?", (unit_domain, identity)
     ).fetchone()
+    if known is not None and known.audiences.get(identity) != (None if row is None else row["audience"]):
+        raise changed()
     if row is None and audience == identity:
-        _insert(connection, unit_domain, {identity: audience})
+        _insert(connection, unit_domain, {identity: audience}, witness)
     elif row is None or row["audience"] != audience:
         msg = "Who counts as one with you was changed while the query ran."
         raise ServerError(msg, code="server.history.stale", next_step="Ask again.")
 
 
-def _insert(connection: sqlite3.Connection, unit_domain: str, keys: Mapping[str, str]) -> None:
+def _same_here(known: Known, found: dict[str, str]) -> bool:
+    return found == known.audiences
+
+
+def _insert(connection: sqlite3.Connection, unit_domain: str, keys: Mapping[str, str], witness: Witness) -> None:
     connection.executemany(
         "INSERT INTO audiences VALUES (?, ?, ?)",
         [(unit_domain, identity, key) for identity, key in sorted(keys.items())],
     )
+    witness.change(unit_domain, lambda known: known.placed(keys))
 
 
-_HERE = "SELECT identity FROM audiences WHERE unit_domain = ?"
+_HERE = "SELECT identity, audience FROM audiences WHERE unit_domain = ? ORDER BY identity"
+_ASKED = (
+    "SELECT identity, audience FROM audiences a WHERE unit_domain = ? AND (substr(audience, 1, 1) = ? OR EXISTS "
+    "(SELECT 1 FROM histories h WHERE h.unit_domain = a.unit_domain AND h.audience = a.audience)) ORDER BY identity"
+)
 _TAKEN = (
     "SELECT audience FROM audiences WHERE unit_domain = ? UNION SELECT audience FROM histories WHERE unit_domain = ?"
 )

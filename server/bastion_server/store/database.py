@@ -41,6 +41,7 @@ class Database:
         self._depth = 0
         self._holder = 0  # the thread inside a transaction
         self._after: list[Callable[[], None]] = []
+        self._within: dict[str, Any] = {}
         self._local = threading.local()
         self._readers: list[sqlite3.Connection] = []
         self._opening = threading.Lock()  # of readers; not the writers' lock, or a first read would wait for a commit
@@ -71,6 +72,7 @@ class Database:
                 return
             self._writer.execute("BEGIN IMMEDIATE")
             self._depth, self._holder, self._after = 1, threading.get_ident(), []
+            self._within = {}
             try:
                 yield self._writer
                 self._writer.execute("COMMIT")
@@ -80,12 +82,23 @@ class Database:
                 raise
             finally:
                 self._depth = self._holder = 0
+                self._within = {}
             for action in self._after:
                 action()
 
     def after_commit(self, action: Callable[[], None]) -> None:
         """Within a transaction: run `action` once it is durable, not at all if it fails."""
         self._after.append(action)
+
+    def within(self) -> dict[str, Any]:
+        """Return what this thread's transaction knows and nobody else yet; empty, and nobody's, outside one."""
+        return self._within if self._holder == threading.get_ident() else {}
+
+    @contextmanager
+    def still(self) -> Iterator[None]:
+        """Keep others from writing: what was committed and what `after_commit` did belong together here."""
+        with self._lock:
+            yield
 
     def rows(self, statement: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
         """Read. Inside this thread's transaction its own changes are seen, elsewhere only what was committed."""

@@ -3,37 +3,44 @@
 from __future__ import annotations
 
 import contextlib
+import sqlite3
+from functools import partial
 
 from bastion_plan.errors import ServerError
 
 from bastion_server.store.audiences import enter
 from bastion_server.store.database import Database
-from bastion_server.store.keyring import KeyRing
+from bastion_server.store.keyring import HISTORY, KeyRing, changed
 from bastion_server.store.sealed import SealedFiles, SealedRef
+from bastion_server.store.witness import Known, Row, Witness
 
 #: the audience under which a unit domain's items are kept; no audience has this name
 ROSTER = ""
-HISTORY = "history"  #: what the files are
 
 
 class Histories:
     """Repository of histories.
 
     INVARIANT: a history is replaced in one step by the next one, and only by one that was made of it: a release that was
-    judged against an older history does not get in, and a crash leaves the one before or the one after.
+    judged against an older history does not get in, and a crash leaves the one before or the one after. Of sealed tables' people
+    it is the one that is known (witness.py), whatever the catalogue says.
     """
 
-    def __init__(self, database: Database, sealed: SealedFiles, ring: KeyRing) -> None:
-        self._database, self._sealed, self._ring = database, sealed, ring
+    def __init__(self, database: Database, sealed: SealedFiles, ring: KeyRing, witness: Witness) -> None:
+        self._database, self._sealed, self._ring, self._witness = database, sealed, ring, witness
 
     def get(self, unit_domain: str, audience: str) -> tuple[int, bytes]:
         """Return (number, bytes) of the history; (0, b"") where nothing was kept yet.
 
         Raises:
-            ServerError: server.sealed.*, the file is damaged or gone. Then nothing is released.
+            ServerError: server.sealed.*, the file is damaged or gone; server.catalogue.changed. Then nothing is released.
         """
-        row = self._database.row(
-            "SELECT * FROM histories WHERE unit_domain = ? AND audience = ?", (unit_domain, audience)
+        row = self._witness.checked(
+            unit_domain,
+            lambda: self._database.row(
+                "SELECT * FROM histories WHERE unit_domain = ? AND audience = ?", (unit_domain, audience)
+            ),
+            lambda known, row: known.histories.get(audience) == (None if row is None else _row(row)),
         )
         if row is None:
             return 0, b""
@@ -53,7 +60,7 @@ class Histories:
 
         Raises:
             ServerError: server.history.stale, another release came in between, or `who` is in another audience now;
-                nothing was kept.
+                nothing was kept. server.catalogue.changed.
         """
         # INVARIANT: a history names people of all tables of its domain: without the key of each sealed one it opens for nobody
         with self._sealed.writer(self._ring.writing(unit_domain), HISTORY) as writer:
@@ -64,18 +71,23 @@ class Histories:
         try:
             with self._database.transaction() as connection:
                 row = connection.execute(
-                    "SELECT seq, file FROM histories WHERE unit_domain = ? AND audience = ?", (unit_domain, audience)
+                    "SELECT * FROM histories WHERE unit_domain = ? AND audience = ?", (unit_domain, audience)
                 ).fetchone()
+                known = self._witness.of(unit_domain)
+                if known is not None and known.histories.get(audience) != (None if row is None else _row(row)):
+                    raise changed()
                 if (0 if row is None else row["seq"]) != expected:
                     msg = "Another answer was released at the same time."
                     raise ServerError(msg, code="server.history.stale", next_step="Ask again.")
                 if audience != ROSTER:
-                    enter(connection, unit_domain, audience, audience if who is None else who)
+                    enter(connection, unit_domain, audience, audience if who is None else who, self._witness)
                 old = "" if row is None else row["file"]
                 connection.execute(
                     "INSERT OR REPLACE INTO histories VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                     (unit_domain, audience, expected + 1, ref.name, ref.wrapped_key, ref.size, ref.sha256, now),
                 )
+                made = (audience, expected + 1, ref.name, ref.wrapped_key, ref.size, ref.sha256)
+                self._witness.change(unit_domain, partial(Known.told, row=made))
         except BaseException:
             self._remove(ref.name)
             raise
@@ -100,20 +112,24 @@ class Histories:
                 (old,) = connection.execute(
                     "SELECT file FROM histories WHERE unit_domain = ? AND audience = ?", (unit_domain, audience)
                 ).fetchone()
-                changed = connection.execute(
+                went = connection.execute(
                     "UPDATE histories SET file = ?, wrapped_key = ?, size = ?, sha256 = ? WHERE unit_domain = ? AND audience = ? AND seq = ?",
                     (ref.name, ref.wrapped_key, ref.size, ref.sha256, unit_domain, audience, number),
                 ).rowcount
+                if went:
+                    made = (audience, number, ref.name, ref.wrapped_key, ref.size, ref.sha256)
+                    self._witness.change(unit_domain, partial(Known.told, row=made))
             # one that went on meanwhile was written without the retired key
-            self._remove(old if changed else ref.name)
+            self._remove(old if went else ref.name)
 
     def audiences(self, unit_domain: str) -> tuple[str, ...]:
         """Return the audiences that something was released to."""
-        rows = self._database.rows(
-            "SELECT audience FROM histories WHERE unit_domain = ? AND audience <> ? ORDER BY audience",
-            (unit_domain, ROSTER),
+        statement = "SELECT audience FROM histories WHERE unit_domain = ? AND audience <> ? ORDER BY audience"
+        return self._witness.checked(
+            unit_domain,
+            lambda: tuple(row["audience"] for row in self._database.rows(statement, (unit_domain, ROSTER))),
+            lambda known, found: set(found) == known.histories.keys() - {ROSTER},
         )
-        return tuple(row["audience"] for row in rows)
 
     def prune(self) -> int:
         """Forget the histories of unit domains that were one deleted table's own; return how many."""
@@ -129,6 +145,9 @@ class Histories:
             connection.execute(
                 "DELETE FROM audiences WHERE unit_domain IN (SELECT id FROM datasets WHERE deleted IS NOT NULL)"
             )
+            connection.execute(
+                "DELETE FROM witnesses WHERE unit_domain IN (SELECT id FROM datasets WHERE deleted IS NOT NULL)"
+            )
         return len(gone)
 
     def files(self) -> set[str]:
@@ -139,3 +158,7 @@ class Histories:
         # its key is gone with the row; a file the disk would not delete now is swept away at the next start
         with contextlib.suppress(OSError):
             self._sealed.remove(name)
+
+
+def _row(row: sqlite3.Row) -> Row:
+    return row["audience"], row["seq"], row["file"], row["wrapped_key"], row["size"], row["sha256"]

@@ -23,6 +23,8 @@ from bastion_server.store.keys import ServerKeys
 
 _PLAIN = 80  #: bytes of a file's key that is wrapped for the server alone
 _FACTS = "facts"
+HISTORY = "history"  #: files of histories
+COVERED = b"\xc1"  #: begins what is covered: msgpack has no such byte, and JSON neither
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,10 @@ class KeyRing:
         """Return the datasets of a unit domain whose key is held, or was."""
         return tuple(sorted(dataset for dataset, of in list(self._domains.items()) if of == domain))
 
+    def sealed(self, domain: str) -> bool:
+        """Whether the key of a dataset of a unit domain is held, or was."""
+        return bool(self._domains) and domain in list(self._domains.values())
+
     def retire(self, dataset: str) -> None:
         """Write nothing more under the key of a dataset that is gone; what is under it still opens until `drop`."""
         with self._lock:
@@ -127,20 +133,58 @@ class KeyRing:
         Raises:
             ServerError: server.locked; server.keys.unwrap.
         """
+        # INVARIANT: whoever has the server's own keys can wrap for the server alone: where keys are held that opens nothing. Which file a
+        # history is, is known (witness.py); those of before the first sealed table of their people are under no key
+        needed = set() if use == HISTORY else set(self.of(under)) - self._retired
         if len(wrapped) == _PLAIN:
-            return self._keys.unwrap(wrapped)
+            return self._keys.unwrap(b"" if needed else wrapped)
         try:
             found = msgspec.msgpack.decode(wrapped, type=_Wrapped)
             inner = found.key
             if any(dataset not in self._held for dataset in found.under):
                 raise locked()
-            if not set(found.under) <= set(under):
+            if not needed <= set(found.under) <= set(under):
                 return self._keys.unwrap(b"")
             for dataset in reversed(found.under):
                 inner = self._box(dataset, use).decrypt(inner)
         except (msgspec.MsgspecError, CryptoError, ValueError):
             return self._keys.unwrap(b"")
         return self._keys.unwrap(inner)
+
+    def cover(self, text: bytes, datasets: Iterable[str], use: str) -> bytes:
+        """Encrypt what a row holds by the keys of those datasets that are sealed; as it is where none is. use: what it is, and of what.
+
+        Raises:
+            ServerError: server.locked.
+        """
+        names = self.of(datasets)
+        for dataset in names:
+            text = bytes(self._box(dataset, use).encrypt(text))
+        return COVERED + msgspec.msgpack.encode(_Wrapped(names, text)) if names else text
+
+    def uncover(self, held: bytes, datasets: Iterable[str], use: str) -> bytes:
+        """Return what `cover` was given. datasets: that it is of.
+
+        Raises:
+            ServerError: server.locked; server.catalogue.changed: it was not written so.
+        """
+        sealed = set(datasets)
+        if not held.startswith(COVERED):
+            if self.of(sealed):
+                raise changed()
+            return held
+        try:
+            found = msgspec.msgpack.decode(held[1:], type=_Wrapped)
+            text = found.key
+            if any(dataset not in self._held for dataset in found.under):
+                raise locked()
+            if not set(self.of(sealed)) - self._retired <= set(found.under) <= sealed:
+                raise changed()
+            for dataset in reversed(found.under):
+                text = self._box(dataset, use).decrypt(text)
+        except (msgspec.MsgspecError, CryptoError, ValueError):
+            raise changed() from None
+        return text
 
     def hide(self, dataset: str, version: int, facts: bytes) -> bytes:
         """Encrypt measured facts of a version of a dataset by its key.
@@ -181,4 +225,13 @@ def locked(name: str = "") -> ServerError:
         f"{what} is sealed, and its owner has not released its key to this server.",
         code="server.locked", reason="The key is in nobody's hands but the owner's since the server was started, or the owner took it back.",
         next_step="Its owner opens it with connection.release_key(dataset).",
+    )  # fmt: skip
+
+
+def changed() -> ServerError:
+    """Return the error of a catalogue that says other than this process knows, or than was sealed."""
+    return ServerError(
+        "The server's catalogue is not what this server wrote.", code="server.catalogue.changed",
+        reason="Somebody wrote to the server's disk, or put an older copy of it in place.",
+        next_step="Nothing is answered about these people. Tell the data's owner; the server's operator can say what was done to the disk.",
     )  # fmt: skip

@@ -6,14 +6,20 @@ Costs are whole numbers (bastion_policy.private.accounting), so a cap is met exa
 
 from __future__ import annotations
 
+import hashlib
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
+import msgspec
 from bastion_policy.private.accounting import NOTHING, Cost
 from bastion_policy.private.subsampled import Mechanism
 
+from bastion_server.store.binding import parts
 from bastion_server.store.database import Database
+from bastion_server.store.keyring import KeyRing, changed
+from bastion_server.store.witness import Known, Row, Witness
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,28 +96,43 @@ def _cost(row: sqlite3.Row) -> Cost:
 
 
 class Ledger:
-    """Repository of spending. Append-only: nothing is ever paid back, whatever became of the answer."""
+    """Repository of spending. Append-only: nothing is ever paid back, whatever became of the answer.
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    INVARIANT: of sealed tables' people so much was spent as is known (witness.py), whatever the catalogue says; answers about them are
+    encrypted by the tables' keys. All of it may raise ServerError: server.catalogue.changed, server.locked.
+    """
+
+    def __init__(self, database: Database, ring: KeyRing | None = None, witness: Witness | None = None) -> None:
+        """Take the catalogue. ring, witness: of sealed tables; without them there are none."""
+        self._database, self._ring, self._witness = database, ring, witness
 
     def standing(self, domain: str) -> Standing:
         """Return what was spent in a unit domain so far."""
-        row = self._database.row(_SPENT, (domain,))
-        assert row is not None
-        steps = self._database.rows(_STEPS, (domain,))
-        void = self._database.row(
-            "SELECT reason FROM ledger_void WHERE unit_domain = ? ORDER BY seq LIMIT 1", (domain,)
-        )
-        spent = Cost(row["rho"], row["delta"], _mechanisms(steps))
-        return Standing(spent, row["answers"], "" if void is None else void["reason"])
+
+        def read() -> Standing:
+            row = self._database.row(_SPENT, (domain,))
+            assert row is not None
+            steps = self._database.rows(_STEPS, (domain,))
+            void = self._database.row(
+                "SELECT reason FROM ledger_void WHERE unit_domain = ? ORDER BY seq LIMIT 1", (domain,)
+            )
+            spent = Cost(row["rho"], row["delta"], _mechanisms(steps))
+            return Standing(spent, row["answers"], "" if void is None else void["reason"])
+
+        if self._witness is None:
+            return read()
+        return self._witness.checked(domain, read, lambda known, s: _same(known, s.spent) and known.void == s.void)
 
     def entries(self, domain: str) -> tuple[Entry, ...]:
         """Return all spending in a unit domain, in order."""
-        rows = self._database.rows(
-            "SELECT * FROM ledger LEFT JOIN ledger_steps USING (unit_domain, seq) WHERE unit_domain = ? ORDER BY seq",
-            (domain,),
+        statement = (
+            "SELECT * FROM ledger LEFT JOIN ledger_steps USING (unit_domain, seq) WHERE unit_domain = ? ORDER BY seq"
         )
+
+        def read() -> list[sqlite3.Row]:
+            return self._database.rows(statement, (domain,))
+
+        rows = read() if self._witness is None else self._witness.checked(domain, read, _same_lines)
         return tuple(
             Entry(r["seq"], _cost(r), r["epsilon"], r["plan_hash"], r["requester"], r["created"]) for r in rows
         )
@@ -134,12 +155,21 @@ class Ledger:
                 rho, delta, _ = connection.execute(_SPENT, (domain,)).fetchone()
                 steps = connection.execute(_STEPS, (domain,)).fetchall()
                 spent = Cost(rho, delta, tuple(Mechanism(*row) for row in steps))
+                known = None if self._witness is None else self._witness.of(domain)
+                if known is not None and not _same(known, spent):
+                    raise changed()
                 if not charge.after(spent):
                     raise Overspent(domain, spent)
-                self._write(connection, domain, charge, (epsilon, plan_hash, requester, now))
+                lines, made = self._write(
+                    connection, domain, charge, (float(epsilon), plan_hash, requester, float(now))
+                )
+                if self._witness is not None:
+                    self._witness.change(domain, partial(Known.paid, lines=lines, steps=made))
 
     @staticmethod
-    def _write(connection: sqlite3.Connection, domain: str, charge: Charge, rest: tuple[object, ...]) -> None:
+    def _write(
+        connection: sqlite3.Connection, domain: str, charge: Charge, rest: tuple[object, ...]
+    ) -> tuple[list[Row], list[Row]]:
         """Write down what was paid; each kind of steps in a line of its own, as what it came to at the account's order."""
         (seq,) = connection.execute(
             "SELECT coalesce(max(seq), 0) FROM ledger WHERE unit_domain = ?", (domain,)
@@ -148,16 +178,15 @@ class Ledger:
         plain = Cost(charge.cost.rho, charge.cost.delta)
         if plain != NOTHING or not parts:
             parts.insert(0, plain)
+        lines: list[Row] = []
+        steps: list[Row] = []
         for number, part in enumerate(parts, seq + 1):
             told = part.at(charge.order) if part.steps else part
-            connection.execute(
-                "INSERT INTO ledger VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (domain, number, told.rho, told.delta, *rest)
-            )
-            for made in part.steps:
-                connection.execute(
-                    "INSERT INTO ledger_steps VALUES (?, ?, ?, ?, ?)",
-                    (domain, number, made.rate, made.sigma, made.steps),
-                )
+            lines.append((number, told.rho, told.delta, *rest))
+            steps += [(number, float(made.rate), float(made.sigma), made.steps) for made in part.steps]
+        connection.executemany("INSERT INTO ledger VALUES (?, ?, ?, ?, ?, ?, ?, ?)", [(domain, *row) for row in lines])
+        connection.executemany("INSERT INTO ledger_steps VALUES (?, ?, ?, ?, ?)", [(domain, *row) for row in steps])
+        return lines, steps
 
     def void(self, domain: str, reason: str, now: float) -> None:
         """Write down, once, that the stated epsilon of a unit domain no longer holds: something left without noise."""
@@ -167,7 +196,10 @@ class Ledger:
             (seq,) = connection.execute(
                 "SELECT coalesce(max(seq), 0) FROM ledger_void WHERE unit_domain = ?", (domain,)
             ).fetchone()
-            connection.execute("INSERT INTO ledger_void VALUES (?, ?, ?, ?)", (domain, seq + 1, reason, now))
+            row = (seq + 1, reason, float(now))
+            connection.execute("INSERT INTO ledger_void VALUES (?, ?, ?, ?)", (domain, *row))
+            if self._witness is not None:
+                self._witness.change(domain, lambda known: known.voided(row))
 
     # -- noise is drawn once
 
@@ -181,15 +213,51 @@ class Ledger:
             "ORDER BY epsilon DESC LIMIT 1",
             (plan_hash, binding, epsilon, epsilon),
         )
-        return None if row is None else NoisyAnswer(row["data"], row["height"], row["note"], row["epsilon"])
+        if row is None:
+            return None
+        data, note = (
+            row[name] if self._ring is None else self._ring.uncover(row[name], _named(binding), _use(name, row))
+            for name in ("data", "note")
+        )
+        return NoisyAnswer(data, row["height"], note, row["epsilon"])
 
     def keep(self, plan_hash: str, binding: bytes, answer: NoisyAnswer, now: float) -> NoisyAnswer:
         """Keep an answer before it leaves; returns what is kept, which is an earlier one if there is one."""
+        place = {"plan_hash": plan_hash, "binding": binding, "epsilon": float(answer.epsilon), "height": answer.height}
+        data, note = (
+            text if self._ring is None else self._ring.cover(text, _named(binding), _use(name, place))
+            for name, text in (("data", answer.data), ("note", answer.note))
+        )
         with self._database.transaction() as connection:
             connection.execute(
                 "INSERT INTO noisy_answers VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-                (plan_hash, binding, answer.epsilon, answer.data, answer.height, answer.note, now),
+                (plan_hash, binding, answer.epsilon, data, answer.height, note, now),
             )
         kept = self.answer(plan_hash, binding, answer.epsilon)
         assert kept is not None
         return kept
+
+
+def _same(known: Known, spent: Cost) -> bool:
+    def kinds(cost: Cost) -> dict[tuple[float, float], int]:
+        return {(made.rate, made.sigma): made.steps for made in cost.steps}
+
+    there = known.spent
+    return (there.rho, there.delta) == (spent.rho, spent.delta) and kinds(there) == kinds(spent)
+
+
+def _same_lines(known: Known, rows: Sequence[sqlite3.Row]) -> bool:
+    names = ("seq", "rho", "delta", "epsilon", "plan_hash", "requester", "created")
+    lines = [tuple(row[name] for name in names) for row in rows]
+    steps = [(row["seq"], row["rate"], row["sigma"], row["steps"]) for row in rows if row["steps"] is not None]
+    return Known(known.members, known.secret).paid(lines, steps).ledger == known.ledger
+
+
+def _named(bound: bytes) -> tuple[str, ...]:
+    return tuple(dataset for dataset, *_ in parts(bound))
+
+
+def _use(name: str, row: Mapping[str, object] | sqlite3.Row) -> str:
+    """Return what an encrypted part of an answer is, and of which."""
+    place = msgspec.msgpack.encode((row["plan_hash"], row["binding"], row["epsilon"], row["height"]))
+    return f"noisy {name} {hashlib.sha256(place).hexdigest()}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 import sqlite3
 from collections import deque
@@ -9,12 +10,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
-from bastion_plan.errors import InputError, NotFound
+from bastion_plan.errors import InputError, NotFound, ServerError
 from bastion_plan.models.fits import FitSpec
 
 from bastion_server.store.binding import binding, parts
 from bastion_server.store.database import Database
 from bastion_server.store.grants import Grant, Grants
+from bastion_server.store.keyring import KeyRing
 
 PENDING, APPROVED, DENIED, EXPIRED, WITHDRAWN = "pending", "approved", "denied", "expired", "withdrawn"
 MAX_ENDED = 10_000  #: expired requests that are remembered until somebody tells of them
@@ -68,7 +70,10 @@ class OwnerDecision(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class AccessRequest:
-    """One request. `owners` must all approve; one denial decides. grant: id, once approved."""
+    """One request. `owners` must all approve; one denial decides. grant: id, once approved.
+
+    problem: why nothing is shown of one about sealed datasets (server.locked, server.catalogue.changed), else None.
+    """
 
     id: str
     state: str
@@ -86,6 +91,7 @@ class AccessRequest:
     decided_at: float = 0.0
     answer: str = ""
     grant: Grant | None = None
+    problem: ServerError | None = None
 
 
 @dataclass(frozen=True)
@@ -102,11 +108,15 @@ class Requests:
 
     pending -> approved | denied | expired | withdrawn, and nothing else: each transition is one conditional update, and
     a trigger of the table refuses any other.
+
+    INVARIANT: what is shown of a request about sealed datasets is encrypted by their keys, as of this very request: its plan, hash, datasets,
+    requester and reason. Where a row says other, nothing is shown and nothing can be approved.
     """
 
-    def __init__(self, database: Database, grants: Grants, limits: Limits | None = None) -> None:
+    def __init__(self, database: Database, grants: Grants, ring: KeyRing, limits: Limits | None = None) -> None:
         self._database = database
         self._grants = grants
+        self._ring = ring
         self.limits = limits or Limits()
         #: ids of requests that expired since they were last taken out, in whatever way it was noticed
         self.ended: deque[str] = deque(maxlen=MAX_ENDED)
@@ -145,9 +155,11 @@ class Requests:
                     return self.get(row["id"]), False
             self._check_rate(connection, requester, now)
             identifier = "r-" + secrets.token_hex(8)
+            use = _use(identifier, requester, plan_hash, bound, plan, reason, float(now))
+            shown = shown or Shown()
             connection.execute(
-                "INSERT INTO requests (id, state, requester, plan_hash, binding, plan, reason, shown, created, expires)"
-                " VALUES (?, 'pending', ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO requests (id, state, requester, plan_hash, binding, plan, reason, shown, created, expires, model)"
+                " VALUES (?, 'pending', ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     identifier,
                     requester,
@@ -155,9 +167,10 @@ class Requests:
                     bound,
                     plan,
                     reason,
-                    msgspec.msgpack.encode(shown or Shown()),
+                    self._ring.cover(msgspec.msgpack.encode(shown), versions, use),
                     now,
                     now + self.limits.lifetime,
+                    shown.model,
                 ),
             )
             names = sorted(set(owners))
@@ -200,7 +213,9 @@ class Requests:
         if approve and not may_run:
             msg = "What may not run cannot be read."
             raise InputError(
-                msg, code="input.request.nothing", next_step="Approve the run, with or without reading, or deny the request."
+                msg,
+                code="input.request.nothing",
+                next_step="Approve the run, with or without reading, or deny the request.",
             )
         with self._database.transaction() as connection:
             self._expire(connection, now)
@@ -353,12 +368,11 @@ class Requests:
     def models(self, now: float) -> set[tuple[str, str]]:
         """Return (requester, model) of the fits that are asked for, or approved and not taken home yet."""
         rows = self._database.rows(
-            "SELECT requester, shown FROM requests WHERE state = 'pending' OR (state = 'approved' AND EXISTS"
-            " (SELECT 1 FROM grants g WHERE g.request = requests.id AND g.ended = '' AND g.until > ?))",
+            "SELECT requester, model FROM requests WHERE model <> '' AND (state = 'pending' OR (state = 'approved' AND EXISTS"
+            " (SELECT 1 FROM grants g WHERE g.request = requests.id AND g.ended = '' AND g.until > ?)))",
             (now,),
         )
-        shown = ((row["requester"], msgspec.msgpack.decode(row["shown"], type=Shown).model) for row in rows)
-        return {(who, model) for who, model in shown if model}
+        return {(row["requester"], row["model"]) for row in rows}
 
     def groups(self, owner: str) -> Sequence[RequestGroup]:
         """Return the open requests an owner has yet to decide, one group per requester and set of datasets."""
@@ -450,6 +464,7 @@ class Requests:
     def _record(self, row: sqlite3.Row) -> AccessRequest:
         bound = parts(row["binding"])
         owners = self._database.rows("SELECT * FROM request_owners WHERE request = ? ORDER BY owner", (row["id"],))
+        shown, problem = self._shown(row, [name for name, *_ in bound])
         return AccessRequest(
             id=row["id"],
             state=row["state"],
@@ -459,7 +474,7 @@ class Requests:
             versions={name: version for name, version, _ in bound},
             policy_versions={name: version for name, _, version in bound},
             reason=row["reason"],
-            shown=msgspec.msgpack.decode(row["shown"], type=Shown),
+            shown=shown,
             created=row["created"],
             expires=row["expires"],
             owners=tuple(
@@ -469,7 +484,19 @@ class Requests:
             decided_at=row["decided_at"],
             answer=row["answer"],
             grant=self._grants.of_request(row["id"]) if row["state"] == APPROVED else None,
+            problem=problem,
         )
+
+    def _shown(self, row: sqlite3.Row, datasets: Iterable[str]) -> tuple[Shown, ServerError | None]:
+        use = _use(*(row[name] for name in ("id", "requester", "plan_hash", "binding", "plan", "reason", "created")))
+        try:
+            return msgspec.msgpack.decode(self._ring.uncover(row["shown"], datasets, use), type=Shown), None
+        except ServerError as error:
+            return Shown(words=f"{error.message} {error.next_step}"), error
+
+
+def _use(*parts: object) -> str:
+    return f"request {hashlib.sha256(msgspec.msgpack.encode(parts)).hexdigest()}"
 
 
 def _missing(request: str) -> NotFound:

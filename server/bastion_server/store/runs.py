@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import secrets
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import msgspec
-from bastion_plan.errors import NotFound
+from bastion_plan.errors import NotFound, ServerError
 from bastion_plan.models.fits import FitSpec, decode_spec, encode_spec, fit_hash
 
 from bastion_server.store.binding import binding, parts
 from bastion_server.store.database import Database
+from bastion_server.store.keyring import KeyRing, changed
 from bastion_server.store.keys import ServerKeys
 from bastion_server.store.sealed import SealedRef
+from bastion_server.store.uses import of_run
 
 QUEUED, RUNNING, DONE, STOPPED, FAILED = "queued", "running", "done", "stopped", "failed"
 ACTIVE = (QUEUED, RUNNING)
 RESTARTED = ("train.restarted", "The server was restarted while this fit ran. Resume it from its last checkpoint.")
 _Losses = list[tuple[float | None, int]]
+_NONE = b"\x90"  #: no losses yet
+_ROW = "SELECT * FROM runs WHERE id = ?"
 
 
 @dataclass(frozen=True)
@@ -75,10 +81,15 @@ class Runs:
     """Repository of fits.
 
     INVARIANT: steps are counted as paid in the transaction that charges the ledger, and never less afterwards.
+
+    INVARIANT: of a fit on sealed datasets, what it is and which steps of it are paid and not asked for are what this process wrote, whatever
+    the catalogue says (server.catalogue.changed); after a restart there are no such steps. Losses and measurements are encrypted by the keys.
     """
 
-    def __init__(self, database: Database, remove_file: Callable[[str], None]) -> None:
-        self._database, self._remove_file = database, remove_file
+    def __init__(self, database: Database, remove_file: Callable[[str], None], ring: KeyRing) -> None:
+        self._database, self._remove_file, self._ring = database, remove_file, ring
+        #: of fits on sealed datasets that were begun, or went on, in this process: a digest of what they are, and steps: (paid, credit)
+        self._known: dict[str, tuple[bytes, int, int]] = {}
 
     def add(
         self,
@@ -110,18 +121,18 @@ class Runs:
                 ),
             )  # fmt: skip
             connection.executemany("INSERT INTO run_datasets VALUES (?, ?)", [(identifier, name) for name in versions])
-        return self.get(identifier)
+            return self._note(self.get(identifier))
 
     def get(self, run: str) -> Run:
         """Return one fit. Who may see it is the caller's to check.
 
         Raises:
-            NotFound: missing.run.
+            NotFound: missing.run. ServerError: server.catalogue.changed.
         """
-        row = self._database.row("SELECT * FROM runs WHERE id = ?", (run,))
+        row = self._database.row(_ROW, (run,))
         if row is None:
             raise missing(run)
-        return _run(row)
+        return self._record(row)
 
     def same(self, requester: str, fit: str, bound: bytes) -> Run | None:
         """Return the fit of just this that runs, or waits to."""
@@ -129,12 +140,12 @@ class Runs:
             "SELECT * FROM runs WHERE requester = ? AND fit_hash = ? AND binding = ? AND state IN ('queued', 'running')",
             (requester, fit, bound),
         )
-        return None if row is None else _run(row)
+        return None if row is None else self._record(row)
 
     def of_grant(self, grant: str) -> Run | None:
         """Return the latest fit that a grant allowed."""
         row = self._database.row("SELECT * FROM runs WHERE grant_id = ? ORDER BY rowid DESC LIMIT 1", (grant,))
-        return None if row is None else _run(row)
+        return None if row is None else self._record(row)
 
     def list(self, *, requester: str, datasets: Iterable[str] = (), since: float = 0.0, limit: int = 500) -> list[Run]:
         """Return the fits of an identity, and those on datasets of its own; the latest ones, oldest first."""
@@ -144,13 +155,66 @@ class Runs:
             f" IN ({', '.join('?' * len(owned))})) ORDER BY rowid DESC LIMIT ?",
             (requester, since, *owned, limit),
         )
-        return [_run(row) for row in reversed(rows)]
+        return [self._listed(row) for row in reversed(rows)]
 
     def count(self, requester: str) -> int:
         """Return how many fits of an identity there are."""
         row = self._database.row("SELECT count(*) AS n FROM runs WHERE requester = ?", (requester,))
         assert row is not None
         return int(row["n"])
+
+    # -- what this process knows of fits on sealed datasets
+
+    def _record(self, row: sqlite3.Row) -> Run:
+        run = _run(row)
+        if self._is(run) is False:
+            with self._database.still():  # what is known may be a moment behind what was committed
+                again = self._database.row(_ROW, (run.id,))
+                if again is None:
+                    raise missing(run.id)
+                row, run = again, _run(again)
+                if self._is(run) is False:
+                    raise changed()
+        if self._is(run) is None and self._ring.of(run.versions):
+            run = replace(run, credit=0)
+        return replace(run, losses=self._losses(run, row["losses"]))
+
+    def _listed(self, row: sqlite3.Row) -> Run:
+        try:
+            return self._record(row)
+        except ServerError as error:
+            words = f"{error.message} {error.next_step}"
+            return replace(_run(row), state=FAILED, code=error.code, problem=words)
+
+    def _is(self, run: Run) -> bool | None:
+        """Return whether a fit is what is known of it; None where nothing is."""
+        known = self._database.within().get(f"run {run.id}") or self._known.get(run.id)
+        return None if known is None else known == _fixed(run)
+
+    def _note(self, run: Run) -> Run:
+        """Note, in the transaction that wrote it, what a fit is from now on."""
+        if self._ring.of(run.versions):
+            known = self._database.within()[f"run {run.id}"] = _fixed(run)
+            self._database.after_commit(lambda: self._known.__setitem__(run.id, known))
+        return run
+
+    def _forget(self, run: str) -> None:
+        self._known.pop(run, None)
+
+    def _losses(self, run: Run, held: bytes) -> tuple[tuple[float | None, int], ...]:
+        if held == _NONE:
+            return ()
+        try:
+            text = self._ring.uncover(held, run.versions, of_run(run, "losses"))
+        except ServerError as error:
+            if error.code != "server.locked":
+                raise
+            return ()
+        return tuple(msgspec.msgpack.decode(text, type=_Losses))
+
+    def _covered(self, run: Run, losses: Iterable[tuple[float | None, int]]) -> bytes:
+        text = msgspec.msgpack.encode(list(losses))
+        return text if text == _NONE else self._ring.cover(text, run.versions, of_run(run, "losses"))
 
     # -- how it goes
 
@@ -161,9 +225,11 @@ class Runs:
     def pay(self, run: str, steps: int, domains: Iterable[str], spent: float) -> None:
         """Count steps as paid; called inside the transaction that charges them. spent: epsilon of all of them so far."""
         with self._database.transaction() as connection:
+            before = self.get(run)
             connection.execute(
                 "UPDATE runs SET paid = paid + ?, credit = 0, spent = ? WHERE id = ?", (steps, spent, run)
             )
+            self._note(replace(before, paid=before.paid + steps, credit=0))
             connection.executemany(
                 "INSERT INTO run_charges VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET steps = steps + excluded.steps",
                 [(run, domain, steps) for domain in domains],
@@ -175,8 +241,14 @@ class Runs:
         return {row["unit_domain"]: row["steps"] for row in rows}
 
     def advance(self, run: str, step: int, losses: Iterable[tuple[float | None, int]]) -> None:
-        """Note how far it is."""
-        self._set(run, step=step, losses=msgspec.msgpack.encode(list(losses)))
+        """Note how far it is; of a fit on a dataset whose key was taken back, not its losses."""
+        try:
+            told = {"losses": self._covered(self.get(run), losses)}
+        except ServerError as error:
+            if error.code != "server.locked":
+                raise
+            told = {}
+        self._set(run, step=step, **told)
 
     def end(
         self,
@@ -190,7 +262,10 @@ class Runs:
         tight: float = 0.0,
     ) -> Run:
         """It has ended, for now. credit: steps that were paid and that no worker was asked for."""
-        self._set(run, state=state, ended=now, code=code, problem=problem, credit=credit, tight=tight)
+        with self._database.transaction():
+            before = self.get(run)
+            self._set(run, state=state, ended=now, code=code, problem=problem, credit=credit, tight=tight)
+            self._note(replace(before, credit=credit))
         return self.get(run)
 
     def resume(self, run: str, spec: FitSpec, grant: str) -> Run | None:
@@ -207,10 +282,23 @@ class Runs:
             if before.active:
                 return None
             fit = fit_hash(before.plan_hash, before.model, spec)
+            after = replace(
+                before,
+                state=QUEUED,
+                spec=spec,
+                fit_hash=fit,
+                grant=grant,
+                code="",
+                problem="",
+                ended=0.0,
+                tight=0.0,
+                credit=0,
+            )
             self._set(
-                run, state=QUEUED, spec=encode_spec(spec), fit_hash=fit, grant_id=grant, code="", problem="", ended=0.0, tight=0.0, credit=0
+                run, state=QUEUED, spec=encode_spec(spec), fit_hash=fit, grant_id=grant, code="", problem="", ended=0.0, tight=0.0, credit=0,
+                losses=self._covered(after, before.losses),
             )  # fmt: skip
-            return replace(self.get(run), credit=before.credit)
+            return replace(self._note(after), credit=before.credit)
 
     def recover(self, now: float) -> int:
         """After a restart: what ran has stopped, and everything that was paid counts as used; return how many."""
@@ -265,6 +353,7 @@ class Runs:
         with self._database.transaction() as connection:
             files = connection.execute("SELECT file FROM run_files WHERE run = ?", (run,)).fetchall()
             connection.execute("DELETE FROM runs WHERE id = ?", (run,))
+            self._database.after_commit(lambda: self._forget(run))
         self._remove(files)
 
     def prune(self) -> int:
@@ -302,16 +391,19 @@ class Runs:
     def metric(self, run: str, metric: str, part: str, bound: float, step: int, epsilon: float | None) -> bytes | None:
         """Return a measurement of these very weights that was paid. epsilon: at least; None for the best one."""
         row = self._database.row(
-            "SELECT answer FROM run_metrics WHERE run = ? AND metric = ? AND part = ? AND bound = ? AND step = ?"
+            "SELECT * FROM run_metrics WHERE run = ? AND metric = ? AND part = ? AND bound = ? AND step = ?"
             " AND (? IS NULL OR epsilon >= ?) ORDER BY epsilon DESC LIMIT 1",
             (run, metric, part, bound, step, epsilon, epsilon),
         )
-        return None if row is None else row["answer"]
+        return None if row is None else self._answer(self.get(run), row)
 
     def measured(
         self, run: str, metric: str, part: str, bound: float, step: int, epsilon: float, answer: bytes, now: float
     ) -> bytes:
         """Keep a measurement before it leaves; returns what is kept, an earlier one if there is one."""
+        place = {"metric": metric, "part": part, "bound": float(bound), "step": step, "epsilon": float(epsilon)}
+        of = self.get(run)
+        answer = self._ring.cover(answer, of.versions, _measure(of, place))
         with self._database.transaction() as connection:
             connection.execute(
                 "INSERT INTO run_metrics VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
@@ -322,13 +414,20 @@ class Runs:
         return kept
 
     def metrics(self, run: str) -> tuple[tuple[str, str, bytes], ...]:
-        """Return (metric, part, answer) of all measurements of the latest weights, oldest first."""
+        """Return (metric, part, answer) of all measurements of the latest weights, oldest first; none that do not open now."""
         rows = self._database.rows(
-            "SELECT m.metric, m.part, m.answer FROM run_metrics m WHERE m.run = ? AND m.step = (SELECT max(step) FROM"
+            "SELECT m.* FROM run_metrics m WHERE m.run = ? AND m.step = (SELECT max(step) FROM"
             " run_metrics WHERE run = m.run) ORDER BY m.created",
             (run,),
         )
-        return tuple((row["metric"], row["part"], row["answer"]) for row in rows)
+        try:
+            of = self.get(run) if rows else None
+            return tuple((row["metric"], row["part"], self._answer(of, row)) for row in rows if of is not None)
+        except ServerError:
+            return ()
+
+    def _answer(self, run: Run, row: sqlite3.Row) -> bytes:
+        return self._ring.uncover(row["answer"], run.versions, _measure(run, row))
 
 
 def missing(run: str) -> NotFound:
@@ -346,6 +445,19 @@ def _run(row: sqlite3.Row) -> Run:
         model=row["model"], graph=row["graph"], parameters=row["parameters"], spec=decode_spec(row["spec"]), sigma=row["sigma"],
         delta=row["delta"], grant=row["grant_id"], words=row["words"], created=row["created"], step=row["step"],
         paid=row["paid"], credit=row["credit"], spent=row["spent"], tight=row["tight"],
-        losses=tuple(msgspec.msgpack.decode(row["losses"], type=_Losses)), code=row["code"], problem=row["problem"],
-        ended=row["ended"],
+        code=row["code"], problem=row["problem"], ended=row["ended"],
     )  # fmt: skip
+
+
+def _fixed(run: Run) -> tuple[bytes, int, int]:
+    """Return a digest of what a fit is, and its steps that are paid, and not asked for."""
+    what = (
+        run.requester, run.plan, run.plan_hash, run.fit_hash, binding(run.versions, run.policy_versions), run.model, run.graph,
+        run.parameters, encode_spec(run.spec), run.sigma, run.delta, run.grant, run.created,
+    )  # fmt: skip
+    return hashlib.sha256(msgspec.msgpack.encode(what)).digest(), run.paid, run.credit
+
+
+def _measure(run: Run, row: Mapping[str, Any] | sqlite3.Row) -> str:
+    place = msgspec.msgpack.encode(tuple(row[name] for name in ("metric", "part", "bound", "step", "epsilon")))
+    return of_run(run, f"measurement {hashlib.sha256(place).hexdigest()}")

@@ -323,7 +323,17 @@ _OWNER_SEALED = """
 ALTER TABLE datasets ADD COLUMN owner_sealed INTEGER NOT NULL DEFAULT 0;
 """
 
+_WITNESSES = """
+-- of unit domains with sealed tables: what their rows add up to, encrypted by the owners' keys
+CREATE TABLE witnesses (
+    unit_domain TEXT PRIMARY KEY,
+    sealed BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+-- which model a request for a fit stands for, so that it is kept
+ALTER TABLE requests ADD COLUMN model TEXT NOT NULL DEFAULT '';
+"""
+
 MIGRATIONS: tuple[str, ...] = (
     _FIRST, _NO_NAMED_PLANS, _RESULTS, _HISTORIES, _LEDGER, _READINGS, _AUDIENCES, _OWNERS, _IDENTITIES, _STEPS, TRAINING,
-    _OWNER_SEALED,
+    _OWNER_SEALED, _WITNESSES,
 )  # fmt: skip

@@ -8,6 +8,7 @@ requester, versions and date. So such approvals end when the server stops.
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -19,9 +20,13 @@ if TYPE_CHECKING:
 
 @dataclass
 class _Said:
-    """What was heard about one request. readers: owners by key, and whether they let it be read. grant: as it was made."""
+    """What was heard about one request.
+
+    readers: owners by key, and whether they let it be read. sealed: datasets whose keys were held whenever one of them spoke. grant: as it was made.
+    """
 
     readers: dict[bytes, bool] = field(default_factory=dict)
+    sealed: frozenset[str] | None = None
     grant: Grant | None = None
 
 
@@ -33,10 +38,16 @@ class Vouching:
         self._said: dict[str, _Said] = {}
         self._lock = threading.Lock()
 
-    def heard(self, request: str, owner: bytes, *, may_read: bool) -> None:
-        """Note that an owner, by Ed25519 key, approved a request."""
+    def heard(self, request: str, owner: bytes, datasets: Iterable[str], *, may_read: bool) -> None:
+        """Note that an owner, by Ed25519 key, approved a request about these datasets.
+
+        INVARIANT: who approves while a key is not held was shown what the catalogue says, which counts for nothing about that dataset.
+        """
+        held = frozenset(d for d in datasets if self._ring.held(d) is not None)
         with self._lock:
-            self._said.setdefault(request, _Said()).readers[owner] = may_read
+            said = self._said.setdefault(request, _Said())
+            said.readers[owner] = may_read
+            said.sealed = held if said.sealed is None else said.sealed & held
 
     def forget(self, request: str) -> None:
         """Note that nothing holds any more of what was heard about a request."""
@@ -62,6 +73,7 @@ class Vouching:
             said is None
             or then is None
             or _bound(then) != _bound(grant)
+            or not set(sealed) <= (said.sealed or frozenset())
             or not all(h and h.owner in said.readers for h in held)
         ):
             return replace(grant, ended=grant.ended or "expired", may_run=False, may_read=False)
