@@ -1,6 +1,6 @@
 """Plays random cases against the row oracle in shards: `make fuzz-policy CASES=100000`, `SEED=1` for other ones.
 
-A shard is some hundred cases that hypothesis draws by the shard's own seed, and independent of all others. Each says what
+A shard is two hundred cases that hypothesis draws by the shard's own seed, and independent of all others. Each says what
 became of its cases; a finding is printed with what plays it again, and the others go on. `--out` keeps a line of JSON per
 shard, and shards that are in it are not played again.
 """
@@ -25,7 +25,7 @@ from random_queries import Case, cases
 from row_play import ENOUGH, ONE, SEVERAL, TALLY, describe, play, read
 
 #: cases of a shard
-SIZE = 500
+SIZE = 200
 
 
 def shard(number: int, size: int) -> list[str]:
