@@ -542,8 +542,7 @@ class BoundaryJudge:
             sets = self.memory.stored(occurrence, near.places)
             parts.append(Part(near.judged, [sets], np.ones(near.judged.height, bool), inner=near.judged.inner))
         if everybody is not None:
-            lenses = [self.memory.lens(o) for o in self.frame.occurrences]
-            whole = [Sets.one(lens.items, lens.roster.size) for lens in lenses]
+            whole = [self.memory.lens(o).everybody for o in self.frame.occurrences]
             parts.append(Part(everybody[1], whole, one, inner=everybody[1].inner))
         if isinstance(past.rest, Cut) and others is not None:
             together = [sets.union(past.members) for sets in past.asked]

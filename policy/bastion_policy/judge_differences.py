@@ -642,8 +642,10 @@ class Differences:
         if key not in self._known:
             self._known[key] = yield from self.values(o, of)
         number, seen = self._known[key]
-        size = self.memory.lens(o).roster.size
-        if at.size == number.size == size and bool((at == np.arange(size, dtype=at.dtype)).all()):
+        lens = self.memory.lens(o)
+        size = lens.roster.size
+        in_order = lens.in_order if at is lens.items else bool((at == np.arange(at.size, dtype=at.dtype)).all())
+        if at.size == number.size == size and in_order:
             return number, seen
         value, here = np.full(size, np.nan), np.zeros(size, bool)
         value[at], here[at] = number, seen

@@ -294,11 +294,10 @@ class Memory(Snapping):
             lens = self.lens(o)
             key = (lens.dataset, lens.version, channel)
             if key not in past.wholes:
-                items = lens.items
+                asked = lens.everybody
                 if mine:
                     kept = yield from self._present(m, o, mine)
-                    items = lens.items[kept]
-                asked = Sets.one(items, lens.roster.size)
+                    asked = Sets.one(lens.items[kept], lens.roster.size)
                 alone = self.alone(o)
                 one = np.ones(1, bool)
                 standing = alone.standing([asked], one, channel, whole=True)

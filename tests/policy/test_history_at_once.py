@@ -43,6 +43,11 @@ def test_how_atoms_and_cells_meet(parts: list[np.ndarray], piece: int) -> None:
         labels, atoms = np.zeros(parts[0].size, np.int32), 1
         for place in parts:
             met = Met.of(labels, atoms, place, 4)
+            tight = Met.of(labels, atoms, place, max(1, int(place.max()) + 1))
+            for one, other in zip(
+                (met.atom, met.cell, met.size, met.at), (tight.atom, tight.cell, tight.size, tight.at), strict=True
+            ):
+                assert one.tolist() == other.tolist(), "however many cells there could be"
             pairs = sorted(set(zip(labels.tolist(), place.tolist(), strict=True)))
             assert list(zip(met.atom.tolist(), met.cell.tolist(), strict=True)) == pairs
             assert [pairs[at] for at in met.at] == list(zip(labels.tolist(), place.tolist(), strict=True))

@@ -53,10 +53,15 @@ class Met:
         width, pairs = count + 1, atoms * (count + 1)
         if count == 1 and int(place.min(initial=0)) == 0:
             # everybody is in the only cell
-            sizes = np.bincount(labels, minlength=atoms)
+            sizes = np.bincount(labels, minlength=atoms) if atoms > 1 else np.array([labels.size], np.int64)
             there = np.flatnonzero(sizes)
             if there.size == atoms:
                 return cls(there, np.zeros(atoms, np.int64), sizes, labels)
+        if atoms == 1 and count <= place.size and place.dtype == np.int32 and int(place.min(initial=0)) == 0:
+            sizes = summed(place, None, count).astype(np.int64)
+            if sizes.all():
+                # all are one atom, and each is in some cell: pairs are cells
+                return cls(np.zeros(count, np.int64), np.arange(count), sizes, place)
         if pairs > MOST_SPREAD * max(labels.size, 1024):
             long: npt.NDArray[Any] = np.multiply(labels, width, dtype=np.int64) + place + 1
             every, found, sizes = np.unique(long, return_inverse=True, return_counts=True)

@@ -53,10 +53,17 @@ class Lens:
         self.items = self.roster.versions[self.dataset, self.version]
         self.most = self.roster.most
 
-    @cached_property
+    @property
     def in_order(self) -> bool:
         """Whether each row has its own number."""
-        return bool((self.items == np.arange(self.items.size, dtype=self.items.dtype)).all())
+        return self.roster.in_order(self.dataset, self.version)
+
+    @property
+    def everybody(self) -> Sets:
+        """All rows of the table as one population."""
+        if self.in_order and self.items.size == self.roster.size:
+            return Sets.everybody(self.roster.size)
+        return Sets.one(self.items, self.roster.size)
 
     @cached_property
     def rows(self) -> npt.NDArray[np.int64]:

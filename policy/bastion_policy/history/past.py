@@ -30,7 +30,7 @@ from bastion_policy.audit.atoms import Atoms
 from bastion_policy.history.certain import certain
 from bastion_policy.history.hidden import Hidden
 from bastion_policy.history.near import Cells, around, close
-from bastion_policy.history.sets import Ints, Items, Sets, numbered
+from bastion_policy.history.sets import Ints, Items, Sets, numbered, zeros
 
 Hashes = npt.NDArray[np.uint64]
 FAR, SAME, NEAR, FULL = 0, 1, 2, 3
@@ -102,7 +102,7 @@ class Channel:
     @classmethod
     def empty(cls, items: int) -> Channel:
         """Return a channel in which nothing was released about `items` items."""
-        return cls(np.zeros(items, np.int32), np.array([items], np.int64), np.zeros((0, 1), np.int16))
+        return cls(zeros(items), np.array([items], np.int64), np.zeros((0, 1), np.int16))
 
     def grown(self, items: int) -> Channel:
         """Return the channel for a domain of that many items; no release has touched the new ones."""

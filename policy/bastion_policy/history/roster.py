@@ -50,6 +50,19 @@ class Roster:
         """The number of items."""
         return self.unit.size
 
+    def in_order(self, dataset: str, version: int) -> bool:
+        """Whether each row of a version of a table has its own number."""
+        known = self._in_order.get((dataset, version))
+        if known is None:
+            items = self.versions[dataset, version]
+            known = self._in_order[dataset, version] = bool((items == np.arange(items.size, dtype=items.dtype)).all())
+        return known
+
+    @cached_property
+    def _in_order(self) -> dict[tuple[str, int], bool]:
+        """What `in_order` has found."""
+        return {}
+
     @cached_property
     def changed(self) -> bool:
         """Whether the content of some row has changed."""

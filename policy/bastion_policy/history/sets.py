@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,14 @@ def numbered(code: Ints, top: int) -> tuple[Ints, Ints]:
     number = np.zeros(top, np.int64)
     number[codes] = np.arange(codes.size)
     return codes, number[code]
+
+
+@lru_cache(maxsize=2)
+def zeros(size: int) -> Items:
+    """Return so many zeros, the same each time; nobody may write into them."""
+    found = np.zeros(size, np.int32)
+    found.flags.writeable = False
+    return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +80,11 @@ class Sets:
         """Return one set."""
         found = np.asarray(items)
         return cls.of(1, np.zeros(found.size, np.int32), found, size)
+
+    @classmethod
+    def everybody(cls, size: int) -> Sets:
+        """Return all of so many items as one set."""
+        return cls(1, zeros(size), np.ones(1, bool))
 
     @property
     def disjoint(self) -> bool:
