@@ -12,13 +12,13 @@ import hashlib
 import os
 import secrets
 import time
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bastion_plan.errors import AttestationError, InputError
+from bastion_wire import keyfile
 from bastion_wire import messages as m
 from bastion_wire.deciding import decided
 from bastion_wire.files import replace, write_new
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from bastion.client.transport import Session
 
 KEY = 32
-_MAX_FILE = 4096
 
 
 @dataclass(frozen=True)
@@ -64,16 +63,17 @@ def read_key(dataset: str) -> DatasetKey:
     """Return the key of a dataset, by its id.
 
     Raises:
-        InputError: input.sealed.file, it is not here or cannot be read.
+        InputError: input.sealed.file, it is not here or cannot be read; input.key-file-mode, others may read it.
     """
     path = _path(dataset)
     try:
-        with path.open("rb") as opened:
-            fields = tomllib.loads(opened.read(_MAX_FILE).decode())
-        found = DatasetKey(bytes.fromhex(fields["key"]), str(fields["name"]), dataset, bytes.fromhex(fields["decided"]))
+        fields = keyfile.fields_of(keyfile.read(path, secret=True), {"name", "key", "decided"})
+        found = DatasetKey(bytes.fromhex(fields["key"]), fields["name"], dataset, bytes.fromhex(fields["decided"]))
         if len(found.key) != KEY or len(found.decided) != KEY:
             raise ValueError
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (InputError, ValueError) as error:
+        if isinstance(error, InputError) and error.code == "input.key-file-mode":
+            raise
         msg = "The key of this dataset is not here."
         raise InputError(
             msg, code="input.sealed.file", reason=f"It would be in {path.name}, in the directory of your sealed datasets.",
@@ -88,10 +88,8 @@ def write_key(kept: DatasetKey) -> Path:
     Raises:
         InputError: input.sealed.file, it cannot be written.
     """
-    text = (
-        "# The key of a sealed dataset: secret. Whoever has it can release the data; without it nobody can.\n"
-        f'name = {_quoted(kept.name)}\nkey = "{kept.key.hex()}"\ndecided = "{kept.decided.hex()}"\n'
-    )
+    note = "The key of a sealed dataset: SECRET. Whoever has it can release the data; without it nobody can."
+    text = keyfile.text_of(note, name=kept.name, key=kept.key.hex(), decided=kept.decided.hex())
     path = _path(kept.dataset)
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -108,12 +106,6 @@ def write_key(kept: DatasetKey) -> Path:
     return path
 
 
-def _quoted(text: str) -> str:
-    import tomli_w
-
-    return tomli_w.dumps({"x": text}).removeprefix("x = ").rstrip("\n")
-
-
 class SealedMethods:
     """The owner's part of a connection that is about sealed datasets."""
 
@@ -122,7 +114,7 @@ class SealedMethods:
         _open_session: Session
 
         def _run(self, work: Coroutine[Any, Any, Any]) -> Any: ...
-        def _sign(self, statement: Mapping[str, Any]) -> bytes: ...
+        async def _signed(self, statement: Mapping[str, Any]) -> bytes: ...
 
         _datasets: dict[str, m.Dataset]
 
@@ -150,13 +142,15 @@ class SealedMethods:
         kept = read_key(key)
         sealed = await self._box(kept, key)
         terms = {"action": "release_key", "dataset": key, "sealed": hashlib.sha256(sealed).digest()}
-        card: m.Dataset = await self._ask(m.ReleaseKey(key, sealed, self._sign(terms)))
+        card: m.Dataset = await self._ask(m.ReleaseKey(key, sealed, await self._signed(terms)))
         self._know({**self._datasets, key: card})
         return card
 
     async def _revoke_key(self, dataset: RemoteLazyFrame | str) -> m.Dataset:
         key = await self._key_of(dataset)
-        card: m.Dataset = await self._ask(m.RevokeKey(key, self._sign({"action": "revoke_key", "dataset": key})))
+        card: m.Dataset = await self._ask(
+            m.RevokeKey(key, await self._signed({"action": "revoke_key", "dataset": key}))
+        )
         self._know({**self._datasets, key: card})
         return card
 

@@ -365,6 +365,17 @@ def test_a_key_that_is_not_here_cannot_be_released(
     assert not os.listdir(tmp_path)
 
 
+def test_a_key_that_others_may_read_is_not_used(place: Place) -> None:
+    path = next((place.folder.parent / "keys").glob("*.datakey"))
+    assert path.stat().st_mode & 0o077 == 0
+    path.chmod(0o644)
+    try:
+        assert code_of(lambda: read_key(path.stem)) == "input.key-file-mode"
+    finally:
+        path.chmod(0o600)
+    assert read_key(path.stem).name
+
+
 def test_tables_of_the_same_people_are_all_sealed_and_may_be_deleted(place: Place) -> None:
     with pytest.raises(InputError) as caught:
         place.owner.client.polars.send_df(people(), guarded(), name="other")

@@ -10,10 +10,8 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import stat
 import struct
 import time
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,13 +24,12 @@ from nacl.public import PrivateKey
 from nacl.signing import SigningKey, VerifyKey
 from zmq.utils import z85
 
-from bastion_wire import sealing
+from bastion_wire import keyfile, sealing
 from bastion_wire.files import replace, write_new
 
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 _PURPOSE = "bastionlab.statement.1"
 _RESERVED = frozenset({"purpose", "audience", "time", "nonce"})
-_MAX_FILE = 4096
 _CONSONANTS, _VOWELS = "bdfghjklmnprstvz", "aiou"
 
 
@@ -64,7 +61,7 @@ class PublicIdentity:
         check_name(self.name)
         check_curve_key(self.curve_key)
         if not isinstance(self.verify_key, bytes) or len(self.verify_key) != 32:
-            raise _bad_bundle("The verify key is not 32 bytes long.")
+            raise keyfile.bad("The verify key is not 32 bytes long.")
 
     @property
     def fingerprint(self) -> str:
@@ -73,10 +70,8 @@ class PublicIdentity:
 
     def to_text(self) -> str:
         """Return the text of `NAME.pub`."""
-        return (
-            "# Public keys of a BastionLab identity. Not secret: give this file to whoever runs the server.\n"
-            f'name = "{self.name}"\ncurve_key = "{self.curve_key}"\nverify_key = "{self.verify_key.hex()}"\n'
-        )
+        note = "Public keys of a BastionLab identity. Not secret: give this file to whoever runs the server."
+        return keyfile.text_of(note, name=self.name, curve_key=self.curve_key, verify_key=self.verify_key.hex())
 
     @classmethod
     def from_text(cls, text: str) -> PublicIdentity:
@@ -85,17 +80,17 @@ class PublicIdentity:
         Raises:
             InputError: input.public-key, anything that `to_text` would not have written (comments apart).
         """
-        fields = _toml(text, {"name", "curve_key", "verify_key"})
+        fields = keyfile.fields_of(text, {"name", "curve_key", "verify_key"})
         try:
             verify_key = bytes.fromhex(fields["verify_key"])
         except ValueError:
-            raise _bad_bundle("The verify key is not hexadecimal.") from None
+            raise keyfile.bad("The verify key is not hexadecimal.") from None
         return cls(fields["name"], fields["curve_key"], verify_key)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> PublicIdentity:
         """Read a `NAME.pub` file."""
-        return cls.from_text(_read(Path(path)))
+        return cls.from_text(keyfile.read(Path(path)))
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -133,8 +128,8 @@ class Identity:
                 input.passphrase, a sealed one and no passphrase; input.passphrase-wrong.
         """
         path = Path(path)
-        text = _read(path, secret=True)
-        fields = _toml(text, {"name", "curve_secret", "signing_seed"}, {"name", "salt", "sealed"})
+        text = keyfile.read(path, secret=True)
+        fields = keyfile.fields_of(text, {"name", "curve_secret", "signing_seed"}, {"name", "salt", "sealed"})
         try:
             if "sealed" in fields:
                 both = _unsealed(fields, passphrase)
@@ -142,9 +137,9 @@ class Identity:
             else:
                 curve, seed = bytes.fromhex(fields["curve_secret"]), bytes.fromhex(fields["signing_seed"])
         except ValueError:
-            raise _bad_bundle("The keys are not hexadecimal.") from None
+            raise keyfile.bad("The keys are not hexadecimal.") from None
         if len(curve) != 32 or len(seed) != 32:
-            raise _bad_bundle("The keys are not 32 bytes long.")
+            raise keyfile.bad("The keys are not 32 bytes long.")
         return cls._of(check_name(fields["name"]), curve, seed)
 
     @classmethod
@@ -208,15 +203,11 @@ class Identity:
     def _secret_text(self, passphrase: str | None) -> str:
         curve, seed = z85.decode(self.curve_secret.encode()), bytes(self._signing)
         if passphrase is None:
-            return (
-                "# SECRET keys of a BastionLab identity. Whoever has this file is you.\n"
-                f'name = "{self.name}"\ncurve_secret = "{curve.hex()}"\nsigning_seed = "{seed.hex()}"\n'
-            )
+            note = "SECRET keys of a BastionLab identity. Whoever has this file is you."
+            return keyfile.text_of(note, name=self.name, curve_secret=curve.hex(), signing_seed=seed.hex())
         salt, sealed = sealing.seal(curve + seed, passphrase)
-        return (
-            "# SECRET keys of a BastionLab identity, sealed with a passphrase.\n"
-            f'name = "{self.name}"\nsalt = "{salt.hex()}"\nsealed = "{sealed.hex()}"\n'
-        )
+        note = "SECRET keys of a BastionLab identity, sealed with a passphrase."
+        return keyfile.text_of(note, name=self.name, salt=salt.hex(), sealed=sealed.hex())
 
     def sign(self, data: bytes) -> bytes:
         """Return the Ed25519 signature (64 bytes) of `data`. The caller gives `data` a purpose of its own."""
@@ -312,7 +303,7 @@ def check_curve_key(key: str) -> str:
     except (ValueError, KeyError, struct.error):
         valid = False
     if not valid:
-        raise _bad_bundle("A CURVE key has 40 characters of the Z85 alphabet.")
+        raise keyfile.bad("A CURVE key has 40 characters of the Z85 alphabet.")
     return key
 
 
@@ -333,33 +324,11 @@ def _word(bits: int) -> str:
     )  # fmt: skip
 
 
-def _read(path: Path, *, secret: bool = False) -> str:
-    try:
-        with path.open("rb") as file:
-            if secret and stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077:
-                msg = "The secret key file can be read by other users of this machine."
-                raise InputError(
-                    msg, code="input.key-file-mode", next_step="Run chmod 600 on it; better, make a new key."
-                )
-            data = file.read(_MAX_FILE + 1)
-    except OSError:
-        msg = f"The key file {path.name!r} cannot be read."
-        raise InputError(
-            msg, code="input.key-file", next_step="Check the path, or run `bastion keys create NAME`."
-        ) from None
-    if len(data) > _MAX_FILE:
-        raise _bad_bundle("The file is too long.")
-    try:
-        return data.decode()
-    except UnicodeDecodeError:
-        raise _bad_bundle("The file is not text.") from None
-
-
 def _unsealed(fields: dict[str, str], passphrase: str | None) -> bytes:
     """Return the secrets of a sealed file."""
     name, salt, sealed = check_name(fields["name"]), bytes.fromhex(fields["salt"]), bytes.fromhex(fields["sealed"])
     if len(salt) != sealing.SALT:
-        raise _bad_bundle("The salt has another length.")
+        raise keyfile.bad("The salt has another length.")
     if passphrase is None:
         msg = f"The key of {name} is sealed with a passphrase."
         raise InputError(
@@ -369,18 +338,3 @@ def _unsealed(fields: dict[str, str], passphrase: str | None) -> bytes:
             details={"identity": name},
         )
     return sealing.unseal(salt, sealed, passphrase)
-
-
-def _toml(text: str, *names: set[str]) -> dict[str, str]:
-    try:
-        fields = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError):
-        raise _bad_bundle("The text is not TOML.") from None
-    if fields.keys() not in names or not all(isinstance(value, str) for value in fields.values()):
-        raise _bad_bundle(f"The fields are {', '.join(sorted(names[0]))}, all text.")
-    return fields
-
-
-def _bad_bundle(reason: str) -> InputError:
-    msg = "This is not a BastionLab key file."
-    return InputError(msg, code="input.public-key", reason=reason)
