@@ -147,6 +147,12 @@ class Checker:
         verdict = self.now.verdict
         return self.policy is not None and verdict is not None and not 0 <= time.time() - verdict.checked_at < HOLDS
 
+    def moved(self, endpoint: str) -> None:
+        """Take note that the server is at another address since it was started anew, where it has proved itself."""
+        self._endpoint = endpoint
+        if self.now.attested:
+            remember_attested(endpoint)
+
     async def check(self, welcome: Welcome, nonce: bytes, server_key: str, *, again: bool = False) -> Attestation:
         """Return what a greeting comes to.
 

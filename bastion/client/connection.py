@@ -33,6 +33,7 @@ from bastion.client import endpoints, known_servers
 from bastion.client.attestation import Attestation, Checker, pinned_of
 from bastion.client.denied import AccessRequest, Denied, request_of
 from bastion.client.frames import FetchableLazyFrame, RemoteLazyFrame, inline_table
+from bastion.client.news import refused_again, started_anew
 from bastion.client.owning import OwnerMethods, line_of_text, policy_text
 from bastion.client.release_facts import ReleaseFacts, release_facts
 from bastion.client.spending import Estimate, budget_table
@@ -135,9 +136,14 @@ class Connection(OwnerMethods, TrainingMethods):
         #: counts how often the facts of datasets became others; frames that were bound to older ones bind again
         self._edition = 0
         self._stale = False
+        #: how often the server was started anew meanwhile, and proved itself again under another key
+        self.restarts = 0
+        #: why the connection is "refused"
+        self.refusal: BastionError | None = None
         self._refreshing: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        #: "back" while the connection stands, "lost" while it is opened anew, "ended" once the key is revoked
+        #: "back" while the connection stands, "lost" while it is opened anew, "refused" where the server did not prove itself again,
+        #: "ended" once the key is revoked
         self.state = "back"
         self._states: dict[str, m.RequestInfo] = {}
         self._waiting: dict[str, list[asyncio.Future[m.RequestInfo]]] = {}
@@ -218,7 +224,7 @@ class Connection(OwnerMethods, TrainingMethods):
     ) -> None:
         from bastion.client.transport import Session
 
-        pinned = pinned_of(self._policy_given)
+        pinned, bootstrap = pinned_of(self._policy_given), None
         given = {"identity": identity, "server_key": server_key, "passphrase": passphrase, "ask": self._asks}
         try:
             if passphrase is None:
@@ -229,13 +235,16 @@ class Connection(OwnerMethods, TrainingMethods):
             if error.code != "wire.server-unknown" or pinned.policy is None or pinned.policy.unattested:
                 raise
             # INVARIANT: this key proves nothing yet: the policy must be met by evidence about it before anything is sent
-            offer = await known_servers.ask(endpoints.address_of(endpoint, port), timeout)
+            bootstrap = endpoints.address_of(endpoint, port)
+            offer = await known_servers.ask(bootstrap, timeout)
             target = endpoints.resolve(offer.endpoint, None, **{**given, "server_key": offer.server_key})
-        self._identity, self._server_key, self._endpoint = target.identity, target.server_key, target.endpoint
+        self._identity = target.identity
         self._session = await Session.open(
             target.endpoint, target.identity, target.server_key, enrol=target.enrol, timeout=timeout,
             checker=Checker(pinned.policy, target.endpoint, collateral=pinned.collateral, roots=pinned.roots, look=pinned.look),
+            bootstrap=bootstrap,
         )  # fmt: skip
+        self._found()
         own = weakref.ref(self)
 
         def pushed(push: m.Push) -> None:
@@ -273,6 +282,11 @@ class Connection(OwnerMethods, TrainingMethods):
         if self._identity is None:
             raise _closed()
         return self._identity.sign_statement(statement, audience=self._server_key)
+
+    async def _signed(self, statement: Mapping[str, Any]) -> bytes:
+        """Sign for the server that is there now: one that was started anew may have another key."""
+        await self._open_session.ready()
+        return self._sign(statement)
 
     # ---- pushes ------------------------------------------------------------------------------------------------------
 
@@ -346,7 +360,8 @@ class Connection(OwnerMethods, TrainingMethods):
         return self._listen(_FACTS, lambda _: callback())
 
     def on_state(self, callback: Callable[[str], Any]) -> Callable[[], None]:
-        """Call `callback(state)` when the connection is "lost", is "back" (by itself), or has "ended" (the key was revoked).
+        """Call `callback(state)` when the connection is "lost", is "back" (by itself), is "refused" (the server did not prove again
+        what the policy asks), or has "ended" (the key was revoked).
 
         It runs on the connection's loop, as those of `on_push`. Returns a function that takes the callback off again.
         """
@@ -432,14 +447,43 @@ class Connection(OwnerMethods, TrainingMethods):
 
     def _state_changed(self, state: str) -> None:
         self.state = state
+        session = self._session
+        if session is None:
+            return
         if state == "back":
+            if session.restarts > self.restarts:
+                self._say(started_anew(self))
+            self._found()
             # pushes that were missed are made up for: facts anew, and states that somebody waits for
             self._outdated()
             self._spawn(self._catch_up())
             self._spawn(self._book.catch_up())
+        elif state == "refused" and session.refusal is not None:
+            self.refusal = session.refusal
+            self._give_up(session.refusal)
+            self._say(refused_again(session.refusal))
         elif state == "ended":
             self._give_up(_revoked())
         self._call(_STATE, state)
+
+    def _found(self) -> None:
+        """Take over where the server is now, and its key."""
+        session = self._open_session
+        self._server_key, self._endpoint, self.restarts = session.server_key, session.endpoint, session.restarts
+
+    def _forgotten(self, request: str, error: BastionError) -> None:
+        """End the waiting for a request that the server does not know any more."""
+        self._states.pop(request, None)
+        for key in (request, _reading_of(request)):
+            for future in self._waiting.pop(key, ()):
+                if not future.done():
+                    future.set_exception(error)
+                    future.exception()
+
+    def _say(self, line: str) -> None:
+        """Tell a program's log; a front end that listens for states says it itself."""
+        if not self._callbacks.get(_STATE):
+            log.warning(line)
 
     def _give_up(self, error: BastionError) -> None:
         """End all waiting for decisions, and for fits."""
@@ -465,8 +509,13 @@ class Connection(OwnerMethods, TrainingMethods):
                 return  # lost again: the next time that it is back
             found = []
         for key in sorted(open_ones - {info.id for info in found}):  # more than fit into a list
-            with suppress(BastionError):
+            try:
                 found.append((await self._ask(m.GetRequest(key))).info)
+            except BastionError as error:
+                if error.code.startswith(
+                    "missing"
+                ):  # a server that keeps nothing on a disk forgets requests with its end
+                    self._forgotten(key, error)
         for info in found:
             known = self._states.get(info.id)
             mine, new = info.requester == self.identity, known is None or _standing(known) != _standing(info)
@@ -637,7 +686,7 @@ class Connection(OwnerMethods, TrainingMethods):
         kept, box = (None, b"") if not sealed else await self._sealed(str(terms["name"]), replace=bool(replace))
         if kept is not None:
             statement["sealed"] = hashlib.sha256(box).digest()
-        begin = m.UploadBegin(**terms, signed=self._sign(statement), sealed=box)  # type: ignore[arg-type]
+        begin = m.UploadBegin(**terms, signed=await self._signed(statement), sealed=box)  # type: ignore[arg-type]
         with line_of_text(policy):
             async with followed(on_progress or self._progress, wanted=not self._eager) as tell:
                 answer = await self._open_session.upload(begin, memoryview(data), tell)
@@ -649,7 +698,7 @@ class Connection(OwnerMethods, TrainingMethods):
         return self._frame_of(await self._ask(m.Save(encode(plan), name)))
 
     async def _delete(self, dataset: str) -> None:
-        await self._ask(m.Delete(dataset, self._sign({"action": "delete", "dataset": dataset})))
+        await self._ask(m.Delete(dataset, await self._signed({"action": "delete", "dataset": dataset})))
         self._know({key: card for key, card in self._datasets.items() if key != dataset})
 
     # ---- queries -----------------------------------------------------------------------------------------------------

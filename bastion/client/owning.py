@@ -30,7 +30,7 @@ class OwnerMethods(SealedMethods):
         _datasets: dict[str, m.Dataset]
 
         def _run(self, work: Coroutine[Any, Any, Any]) -> Any: ...
-        def _sign(self, statement: Mapping[str, Any]) -> bytes: ...
+        async def _signed(self, statement: Mapping[str, Any]) -> bytes: ...
         def _know(self, datasets: dict[str, m.Dataset]) -> None: ...
         def _heard(self, info: m.RequestInfo) -> None: ...
         async def _ask(self, body: m.Body, on_progress: Any = None) -> Any: ...
@@ -92,7 +92,9 @@ class OwnerMethods(SealedMethods):
             "action": "decide", "request": info.id, "decision": decision, "plan_hash": info.plan_hash, "reason": reason,
             "until": float(until), "may_run": bool(may_run), "may_read": bool(may_read),
         }  # fmt: skip
-        body = m.Decide(info.id, decision, reason, float(until), bool(may_run), bool(may_read), self._sign(statement))
+        body = m.Decide(
+            info.id, decision, reason, float(until), bool(may_run), bool(may_read), await self._signed(statement)
+        )
         decided = (await self._ask(body)).info
         self._heard(decided)
         return AccessRequest(decided, self)  # type: ignore[arg-type]
@@ -124,7 +126,7 @@ class OwnerMethods(SealedMethods):
             "action": "set_policy", "dataset": key, "policy": text,
             "roles": None if roles is None else dict(roles), "allow": None if people is None else list(people),
         }  # fmt: skip
-        body = m.SetPolicy(key, text, None if roles is None else dict(roles), people, self._sign(statement))
+        body = m.SetPolicy(key, text, None if roles is None else dict(roles), people, await self._signed(statement))
         with line_of_text(policy):
             answer: m.Dataset = await self._ask(body)
         if answer.sealed:

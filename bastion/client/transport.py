@@ -44,6 +44,7 @@ from bastion_wire.messages import (
 from bastion_wire.streams import Credits, Receipt, chunks
 
 from bastion.client.attestation import Attestation, Checker
+from bastion.client.known_servers import Offer, ask
 from bastion.client.link import Link
 
 log = logging.getLogger("bastion.session")
@@ -54,6 +55,10 @@ ProgressCallback = Callable[[Progress], None]
 SILENCE = 60.0
 _PROGRESS_EVERY = 0.1
 _BACKOFF = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+#: seconds that the bootstrap socket has to tell the key of a server that was started anew
+_ASKS = 3.0
+#: what a connection to a server ends with that has another key or port since
+_MOVED = ("wire.server-key", "wire.unreachable", "wire.timeout")
 
 
 class _Pending:
@@ -110,15 +115,27 @@ class _Pending:
 class Session:
     """Requests to one server as one identity, on one asyncio loop. Made by `Session.open`.
 
-    A request that was waiting when the connection was lost fails with wire.lost; the next request connects anew.
+    A request that was waiting when the connection was lost fails with wire.lost; the next request connects anew. With `bootstrap`
+    it follows a server that was started anew under another key, if that one proves what the policy asks.
     """
 
     welcome: Welcome
 
     def __init__(
-        self, endpoint: str, identity: Identity, server_key: str, timeout: float, checker: Checker | None = None
+        self,
+        endpoint: str,
+        identity: Identity,
+        server_key: str,
+        timeout: float,
+        checker: Checker | None = None,
+        bootstrap: str | None = None,
     ) -> None:
         self.endpoint, self.server_key = endpoint, server_key
+        self._bootstrap = bootstrap
+        #: how often it followed a server to another key
+        self.restarts = 0
+        #: why it ended, where the server did not prove itself again
+        self.refusal: AttestationError | None = None
         self._checker = checker or Checker(None, endpoint)
         self._identity, self._timeout = identity, timeout
         self._link: Link | None = None
@@ -141,6 +158,7 @@ class Session:
         enrol: Invitation | str | None = None,
         timeout: float = 10.0,
         checker: Checker | None = None,
+        bootstrap: str | None = None,
     ) -> Self:
         """Connect, and enrol first if there is an invitation.
 
@@ -151,12 +169,14 @@ class Session:
             enrol: an invitation (or its one-time secret); one that this identity has used already does no harm.
             timeout: seconds for connecting.
             checker: compares what the server shows of itself with a policy.
+            bootstrap: where the server's key can be asked for after it was started anew. Only for a policy that asks for proof:
+                what is told there proves nothing.
 
         Raises:
             WireError: wire.unreachable, wire.server-key, wire.timeout, wire.auth.unknown-key.
             AttestationError: tee.*, the server did not prove what the policy asks.
         """
-        session = cls(endpoint, identity, server_key, timeout, checker)
+        session = cls(endpoint, identity, server_key, timeout, checker, bootstrap)
         try:
             if enrol is not None:
                 await session._enrol(enrol.secret if isinstance(enrol, Invitation) else enrol)
@@ -250,9 +270,10 @@ class Session:
         self._callbacks.append(callback)
 
     def on_state(self, callback: Callable[[str], Any]) -> None:
-        """Call `callback(state)`, on the session's loop, when the connection is "lost", is "back", or has "ended".
+        """Call `callback(state)`, on the session's loop, when the connection is "lost", is "back", "refused" or has "ended".
 
-        After "lost" it is opened anew, by the next request or by itself; after "ended" (the key was revoked) it is not.
+        After "lost" it is opened anew, by the next request or by itself; after "refused" (the server did not prove again what the
+        policy asks: `refusal`) by the next request alone; after "ended" (the key was revoked) it is not.
         """
         self._state_callbacks.append(callback)
 
@@ -260,6 +281,14 @@ class Session:
     def attestation(self) -> Attestation:
         """What the last greeting came to."""
         return self._checker.now
+
+    async def ready(self) -> None:
+        """Connect anew where the connection was lost: `server_key` is the one of the server that is there now.
+
+        Raises:
+            BastionError: as `open`.
+        """
+        await self._connected()
 
     async def attest(self) -> Attestation:
         """Ask for new evidence now.
@@ -269,7 +298,7 @@ class Session:
         """
         link = await self._connected()
         async with self._opening:
-            await self._greet(link, again=True)
+            await self._greet(link, self.server_key, again=True)
         return self._checker.now
 
     @property
@@ -300,18 +329,51 @@ class Session:
         async with self._opening:
             if self._link is not None and self._link.open_now:
                 if self._checker.due:
-                    await self._greet(self._link, again=True)
+                    await self._greet(self._link, self.server_key, again=True)
                 return self._link
             if self._closed:
                 raise WireError("The session was closed.", code="wire.closed", next_step="Open a new one.")
-            identity = self._identity
-            link = await self._open_link(identity.curve_key, identity.curve_secret)
-            await self._greet(link)
-            self._link = link
+            self._link = await self._found()
             self._tell_state("back")
-            return link
+            return self._link
 
-    async def _greet(self, link: Link, *, again: bool = False) -> None:
+    async def _found(self) -> Link:
+        """Return a link to the server, greeted: the one there was, or the one that meets the policy under the key of its next start."""
+        me = self._identity
+        try:
+            link = await self._open_link(me.curve_key, me.curve_secret, self.endpoint, self.server_key)
+        except WireError as error:
+            offer = await self._offered(error)
+            link = await self._open_link(me.curve_key, me.curve_secret, offer.endpoint, offer.server_key)
+            await self._greet(link, offer.server_key)
+            self.endpoint, self.server_key = offer.endpoint, offer.server_key
+            self._checker.moved(offer.endpoint)
+            self.restarts += 1
+            return link
+        await self._greet(link, self.server_key)
+        return link
+
+    async def _offered(self, error: WireError) -> Offer:
+        """Return what the bootstrap socket tells of a server that does not answer as before; raises `error` where that is nothing new.
+
+        INVARIANT: this key proves nothing: evidence about it must meet the policy before anything is sent.
+        """
+        if self._bootstrap is None and error.code == "wire.server-key" and self._checker.now.attested:
+            error.next_step = (
+                "An attested server has another key after each start. Connect again by its bootstrap port, with the "
+                "same policy: such a connection follows it."
+            )
+        if self._bootstrap is None or error.code not in _MOVED:
+            raise error
+        try:
+            offer = await ask(self._bootstrap, min(self._timeout, _ASKS))
+        except BastionError:
+            raise error from None
+        if (offer.endpoint, offer.server_key) == (self.endpoint, self.server_key):
+            raise error
+        return offer
+
+    async def _greet(self, link: Link, server_key: str, *, again: bool = False) -> None:
         """Say hello, and look at what the server shows of itself; a link that is refused is closed.
 
         INVARIANT: nothing is sent over a link before this returned.
@@ -321,18 +383,20 @@ class Session:
             welcome = await self._exchange(link, Hello(client="bastion", nonce=nonce))
             if not isinstance(welcome, Welcome):
                 raise _surprise()
-            await self._checker.check(welcome, nonce, self.server_key, again=again)
+            await self._checker.check(welcome, nonce, server_key, again=again)
         except BaseException as error:
-            if self._link is link and isinstance(error, Exception):
-                self._link = None
-                self._tell_state("lost")
             link.close()
+            if isinstance(error, AttestationError):
+                self._link, self.refusal = None, error
+                self._tell_state("refused")
+            elif self._link is link and isinstance(error, Exception):
+                self._dropped()
             raise
         self.welcome = welcome
 
-    async def _open_link(self, public: str, secret: str) -> Link:
+    async def _open_link(self, public: str, secret: str, endpoint: str, server_key: str) -> Link:
         link = Link(self._on_message, lambda error: self._on_end(link, error))
-        await link.open(self.endpoint, public, secret, self.server_key, self._timeout)
+        await link.open(endpoint, public, secret, server_key, self._timeout)
         return link
 
     async def _exchange(self, link: Link, body: Any) -> Any:
@@ -356,7 +420,7 @@ class Session:
             client="bastion", enrol=urlsafe_b64encode(signed).decode(), name=me.name, verify_key=me.verify_key
         )
         try:
-            link = await self._open_link(public_half(secret), secret)
+            link = await self._open_link(public_half(secret), secret, self.endpoint, self.server_key)
         except NotAuthorised:
             await self._enrolled_already()
             return
@@ -385,10 +449,14 @@ class Session:
         revoked, self._revoked = self._revoked, False
         self._fail_all(_revoked() if revoked else error)
         if self._link is link:
-            self._link = None
-            self._tell_state("ended" if revoked else "lost")
-            if self._callbacks and not self._closed:
-                self._spawn(self._reconnect())
+            self._dropped("ended" if revoked else "lost")
+
+    def _dropped(self, state: str = "lost") -> None:
+        """Be without a link; look for another by itself where somebody waits for pushes."""
+        self._link = None
+        self._tell_state(state)
+        if self._callbacks and not self._closed:
+            self._spawn(self._reconnect())
 
     async def _reconnect(self) -> None:
         """Be there for pushes."""
@@ -396,7 +464,9 @@ class Session:
             await asyncio.sleep(delay)
             try:
                 await self._connected()
-            except (NotAuthorised, AttestationError):
+            except AttestationError:
+                return  # whoever listens was told
+            except NotAuthorised:
                 self._tell_state("ended")
                 return
             except BastionError:

@@ -231,6 +231,7 @@ def test_a_blocking_connections_panel_hears_of_requests_and_sends_nothing_meanwh
         # the push of the first request may come before the panel or after it
         until(lambda: (panel.datasets and panel.requests) or panel.said.get("how") == "error")
         assert panel.said.get("how") != "error"
+        assert panel.session["light"] == "amber" and panel.session["attested"].startswith("UNATTESTED")
         sent = []
         ask = owner._open_session.ask
         monkeypatch.setattr(owner._open_session, "ask", lambda body, *rest: (sent.append(body), ask(body, *rest))[1])

@@ -145,6 +145,12 @@ class FakeSession:
             on_progress(m.Progress("sending", len(data), len(data)))
         return self.datasets[facts.id]
 
+    #: never another server's
+    server_key, endpoint, restarts, refusal = SERVER_KEY, "tcp://fake:1", 0, None
+
+    async def ready(self) -> None:
+        pass
+
     def on_push(self, callback: Callable[[m.Push], None]) -> None:
         self.callback = callback
 

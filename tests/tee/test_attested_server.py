@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,9 +25,10 @@ from bastion_tee.collateral import Answer, Cache
 from bastion_tee.policy import PlatformPolicy
 from bastion_tee.vendors import collateral_of
 
-from bastion import Connection, Identity
+from bastion import Connection, Denied, Identity
 from bastion.client import attestation as client
 from bastion.client.attestation import Pinned
+from bastion.client.news import ANEW, LOCKED, REFUSED
 
 SUPPORT = str(Path(__file__).resolve().parents[1] / "support")
 if SUPPORT not in sys.path:
@@ -55,12 +57,25 @@ class Place:
     olga: Identity
     alice: Identity
     server: Handle = field(init=False)
+    bootstrap: str = "tcp://127.0.0.1:*"
 
-    def up(self) -> None:
+    def up(self, endpoint: str = "tcp://127.0.0.1:*") -> None:
         self.server = start(
-            self.folder, owners=[self.olga], users=[self.alice], attest="tsm", tsm_root=self.tree.path,
-            bootstrap="tcp://127.0.0.1:*",
+            self.folder, endpoint, owners=[self.olga], users=[self.alice], attest="tsm", tsm_root=self.tree.path,
+            bootstrap=self.bootstrap,
         )  # fmt: skip
+        assert self.server.bootstrap is not None
+        self.bootstrap = self.server.bootstrap
+
+    def again(self, measurement: bytes, *, same_port: bool = True) -> None:
+        """Start the server anew, as the software of a measurement."""
+        self.server.stop()
+        self.tree.kernel.sign = signing(measurement)
+        self.up(self.server.endpoint if same_port else "tcp://127.0.0.1:*")
+
+    def follow(self, who: Identity, *measurements: bytes) -> Connection:
+        """Connect by the bootstrap port, as one does that knows a policy alone."""
+        return Connection(self.bootstrap, identity=who, attestation=policy(*measurements))
 
     def connect(self, who: Identity, pinned: Pinned) -> Connection:
         return Connection(self.server.endpoint, identity=who, server_key=self.server.server_key, attestation=pinned)
@@ -127,6 +142,100 @@ def test_sealed_released_queried_and_refused_once_the_measurement_is_another(pla
         owner.release_key("staff")
         assert frame.collect().fetch().equals(before)
         assert place.tree.kernel.reports == []  # nothing is left in the kernel's tree
+
+
+def until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end, "it did not come true in time"
+        time.sleep(0.01)
+
+
+def waiting(denied: Denied) -> tuple[threading.Thread, list[Any]]:
+    """Wait for a decision in a thread; return the thread and what comes of it."""
+    found: list[Any] = []
+
+    def work() -> None:
+        try:
+            found.append(denied.wait(120))
+        except BastionError as error:
+            found.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    until(lambda: bool(denied._connection._waiting))
+    return thread, found
+
+
+def test_a_connection_follows_a_server_that_was_started_anew(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+    people = pl.DataFrame({"id": range(60), "pay": [float(i) for i in range(60)]})
+    with place.follow(place.olga, TRUSTED) as owner, place.follow(place.alice, TRUSTED) as user:
+        owner.client.polars.send_df(people, Policy(Aggregation(10), Review(), unit="id"), name="kept", sealed=True)
+        owner.client.polars.send_df(people, name="plain", unit="id")
+        mean = user.client.polars.get_df("kept").select(pl.col("pay").mean())
+        assert mean.collect().fetch().item() == 29.5
+        with pytest.raises(Denied) as caught:
+            user.client.polars.get_df("plain").head(7).collect().fetch()
+        request = caught.value.request("to look at them")
+        thread, found = waiting(caught.value)
+        states: list[str] = []
+        user.on_state(states.append)
+        before = (user.server_key, user.attestation.config["boot"])
+
+        place.again(TRUSTED)
+        until(lambda: user.state == owner.state == "back" and user.restarts == owner.restarts == 1)
+        assert states == ["lost", "back"]
+        assert user.attestation.attested and user.server_key == place.server.server_key != before[0]
+        assert user.attestation.config["boot"] != before[1]
+        # a program is told in its log, in one line; whoever listens for states says it itself
+        said = [record.message for record in caplog.records if record.name == "bastion.connection"]
+        assert said == [f"{ANEW} {LOCKED}"]
+
+        with pytest.raises(BastionError) as locked:
+            mean.collect().fetch()
+        assert locked.value.code == "server.locked" and "release_key" in locked.value.next_step
+        owner.release_key("kept")  # signed for the server that is there now
+        assert mean.collect().fetch().item() == 29.5
+        owner.approve(request)
+        thread.join(60)
+        assert found[0].height == 7, "what was waited for goes on"
+
+        place.again(TRUSTED, same_port=False)
+        assert code_of(lambda: mean.collect().fetch()) in ("server.locked", "wire.lost")
+        until(lambda: user.restarts == 2 and user.state == "back")
+        assert user.endpoint == place.server.endpoint
+        assert client.was_attested(place.server.endpoint)
+
+
+def test_a_server_that_is_another_after_its_restart_is_refused(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+    with place.follow(place.alice, TRUSTED) as user:
+        with pytest.raises(Denied) as caught:
+            user.client.polars.get_df("plain").head(8).collect().fetch()
+        caught.value.request("to look at them")
+        thread, found = waiting(caught.value)
+        key = user.server_key
+        place.again(OTHER)
+        until(lambda: user.state == "refused")
+        thread.join(60)
+        assert found[0].code == "tee.policy.measurement", "nobody waits for a server that is refused"
+        assert (user.attestation.light, user.server_key) == ("red", key)
+        assert code_of(user.ping) == "tee.policy.measurement"
+        said = [record.message for record in caplog.records if record.name == "bastion.connection"]
+        assert len(said) == 1 and said[0].startswith(f"{REFUSED} (tee.policy.measurement).")
+        # what the policy allows is back: the next request goes on
+        place.again(TRUSTED)
+        assert user.ping() > 0
+        assert (user.state, user.attestation.light) == ("back", "green")
+
+
+def test_without_the_bootstrap_port_a_key_stays_pinned(place: Place) -> None:
+    """Who was told a key of one start by other means gets no other one from anywhere."""
+    with place.connect(place.alice, policy(TRUSTED)) as user:
+        place.again(TRUSTED)
+        until(lambda: user.state == "lost")
+        with pytest.raises(BastionError) as caught:
+            user.ping()
+        assert caught.value.code == "wire.server-key" and "bootstrap" in caught.value.next_step
 
 
 def test_an_attested_server_that_shows_nothing_later_is_refused(place: Place) -> None:

@@ -14,7 +14,7 @@ import msgspec
 import pytest
 from bastion_plan.errors import AttestationError
 from bastion_server import start
-from bastion_server.channel import Channel, Incoming
+from bastion_server.channel import Bootstrap, Channel, Incoming
 from bastion_server.process import Handle
 from bastion_tee import AttestationPolicy
 from bastion_tee.policy import PlatformPolicy
@@ -30,6 +30,8 @@ from bastion.client.transport import Session
 SUPPORT = str(Path(__file__).resolve().parents[1] / "support")
 if SUPPORT not in sys.path:
     sys.path.insert(0, SUPPORT)
+
+from network import Network  # noqa: E402
 
 ALLOWED = AttestationPolicy(unattested=True)
 REAL = AttestationPolicy(sev_snp=PlatformPolicy(measurements=("ab" * 48,)))
@@ -110,6 +112,7 @@ async def test_a_simulation_is_unattested(place: Place) -> None:
         assert (found.light, found.attested) == ("amber", False)
         assert found.verdict is not None and found.verdict.status == "unattested" and "UNATTESTED" in found.sentence
         assert found.to_dict()["claims"]["platform"] == "simulated"
+        assert "evidence of simulated (UNATTESTED)" in place.server.log.read_text()
         first = found.verdict.checked_at
         again = await session.attest()
         assert again.verdict is not None and again.verdict.checked_at > first
@@ -223,6 +226,48 @@ async def test_evidence_of_another_start_over_the_same_connection_is_stale(place
         assert isinstance(await session.ask(m.ListDatasets()), m.Datasets)  # over a new one, greeted anew
     finally:
         await session.close()
+
+
+@pytest.mark.asyncio
+async def test_nothing_but_a_greeting_is_said_to_a_server_that_came_in_its_place(place: Place, tmp_path: Path) -> None:
+    """The network is cut, and the bootstrap port tells a stranger's key, who relays the real server's evidence."""
+
+    async def relay(hello: m.Hello) -> m.Welcome:
+        return await shown_by(place, hello.nonce)
+
+    between = Between(relay)
+    channel = Channel(between, tmp_path / "keys", z85.encode(bytes(PrivateKey.generate())).decode())
+    channel.keys.add(place.alice.public)
+    await channel.start()
+    told = Bootstrap(channel.server_key, channel.endpoint, "tcp://127.0.0.1:*")
+    await told.start()
+    states: list[str] = []
+    try:
+        with Network(place.server.endpoint) as network:
+            session = await Session.open(
+                network.endpoint, place.alice, place.server.server_key, checker=Checker(ALLOWED, network.endpoint),
+                bootstrap=told.endpoint,
+            )  # fmt: skip
+            session.on_state(states.append)
+            network.cut()
+            while session.open_now:
+                await asyncio.sleep(0.01)
+            with pytest.raises(AttestationError) as caught:
+                await session.ask(m.ListDatasets())
+            assert caught.value.code == "tee.channel.curve-key" and session.refusal is caught.value
+            assert [type(body) for body in between.heard] == [m.Hello] and between.heard[0].name is None
+            assert states == ["lost", "refused"]
+            assert (session.server_key, session.endpoint, session.restarts) == (
+                place.server.server_key,
+                network.endpoint,
+                0,
+            )
+            network.mend()  # the real one is there again, under the key that was pinned all along
+            assert isinstance(await session.ask(m.ListDatasets()), m.Datasets)
+            await session.close()
+    finally:
+        await told.close()
+        await channel.close()
 
 
 @pytest.mark.asyncio

@@ -32,6 +32,7 @@ PARTS = ("base.js", "requests.js", "datasets.js", "activity.js", "charts.js", "p
 STATES = {
     "back": "connected",
     "lost": "connection lost: opening it anew",
+    "refused": "refused: nothing is sent to this server",
     "ended": "the server does not know this key any more",
 }
 
