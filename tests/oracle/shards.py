@@ -41,12 +41,20 @@ def shard(number: int, size: int) -> list[str]:
         if findings:
             found.append(describe(case, findings))
 
-    for count, most in ((size - size // 3, 1), (size // 3, 6)):
-        plays = settings(
+    def played(count: int, most: int) -> None:
+        @seed(number * 10 + most)
+        @settings(
             max_examples=max(1, count), deadline=None, database=None, phases=[Phase.generate],
             suppress_health_check=list(HealthCheck),
-        )(given(cases(most))(lambda case, most=most: tried(case, remembers=most > 1)))  # fmt: skip
-        seed(number * 10 + most)(plays)()
+        )  # fmt: skip
+        @given(case=cases(most))
+        def plays(case: Case) -> None:
+            tried(case, remembers=most > 1)
+
+        plays()
+
+    played(size - size // 3, 1)
+    played(size // 3, 6)
     return found
 
 
