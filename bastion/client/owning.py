@@ -12,6 +12,7 @@ from bastion_policy.model import Policy
 from bastion_policy.toml import from_toml, to_toml, without_line
 from bastion_wire import messages as m
 
+from bastion.client.approving import check_shown
 from bastion.client.denied import AccessRequest
 from bastion.client.exposure import Exposure
 from bastion.client.sealed import SealedMethods, read_key
@@ -88,6 +89,8 @@ class OwnerMethods(SealedMethods):
         self, request: AccessRequest | str, decision: str, reason: str, until: float, may_run: bool, may_read: bool
     ) -> AccessRequest:
         info = request.info if isinstance(request, AccessRequest) else await self._get_request(request, look=False)
+        if decision in ("approve", "read"):
+            check_shown(info)
         statement = {
             "action": "decide", "request": info.id, "decision": decision, "plan_hash": info.plan_hash, "reason": reason,
             "until": float(until), "may_run": bool(may_run), "may_read": bool(may_read),
