@@ -12,12 +12,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from bastion_cli.main import main
 from cli_shell import BASTION, Shell
+from click.testing import CliRunner
 
 SUPPORT = str(Path(__file__).resolve().parents[1] / "support")
 if SUPPORT not in sys.path:
     sys.path.insert(0, SUPPORT)
 
+from tee_hcl import frame  # noqa: E402
+from tee_intel import Intel  # noqa: E402
 from tee_snp import MEASUREMENT, MILAN  # noqa: E402
 
 pytestmark = pytest.mark.timeout(300)
@@ -69,6 +73,20 @@ def test_evidence_is_saved_and_verified_offline(shell: Shell) -> None:
     said = shell.run("attest", "verify", str(file), "--policy", str(shell.folder / "trial.toml"), code=1)
     assert "UNATTESTED" in said
     assert "input.file.exists" in shell.run("attest", "show", "--as", "olga", "--save", str(file), code=1)
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (MILAN.report(), "tee.snp.certificates"), (frame(), "tee.snp.certificates"), (frame(kind=4), "tee.snp.hcl"),
+        (Intel().quote(), "tee.dcap.collateral"), (b"\x91\x02", "tee.evidence.format"),
+    ],
+    ids=["a report", "Azure's frame", "Azure's frame of TDX", "a quote", "something else"],
+)  # fmt: skip
+def test_a_bare_file_is_known_by_how_it_begins(tmp_path: Path, data: bytes, code: str) -> None:
+    (tmp_path / "file.bin").write_bytes(data)
+    done = CliRunner().invoke(main, ["attest", "verify", str(tmp_path / "file.bin")])
+    assert done.exit_code == 1 and f"[{code}]" in done.output
 
 
 def test_a_bare_report_is_verified_offline_with_its_certificates(shell: Shell) -> None:

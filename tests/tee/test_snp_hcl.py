@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
-from base64 import urlsafe_b64encode
 from typing import Any
 
 import pytest
@@ -17,30 +16,8 @@ from bastion_tee.verdict import Verdict
 from bastion_tee.verify import verify
 from hypothesis import given
 from hypothesis import strategies as st
+from tee_hcl import HCL_KEY, RUNTIME, frame
 from tee_snp import MEASUREMENT, MILAN, NOW, SNP_ROOTS, pem
-
-KEY = bytes(range(256))
-RUNTIME: dict[str, Any] = {
-    "keys": [
-        {"kid": "HCLEkPub", "kty": "RSA", "e": "AQAB", "n": "AAAA"},
-        {"kid": "HCLAkPub", "kty": "RSA", "e": "AQAB", "n": urlsafe_b64encode(KEY).decode().rstrip("=")},
-    ],
-    "vm-configuration": {"secure-boot": True, "vmUniqueId": "0F", "tpm": {"deep": 1}, "long": "x" * 65, "n" * 65: 1},
-    "user-data": "00" * 64,
-}
-
-
-def frame(
-    runtime: bytes | None = None, *, about: bytes | None = None, kind: int = 2, digest: int = 1, length: int | None = None, tail: int = 700,
-    **report: Any,
-) -> bytes:  # fmt: skip
-    """A frame, in a file of the TPM that is longer than it. about: what the report is about, if not the runtime data."""
-    runtime = json.dumps(RUNTIME).encode() if runtime is None else runtime
-    about = hashlib.sha256(runtime).digest() if about is None else about
-    head = b"HCLA" + struct.pack("<IIII", 2, 1184, 1, 0) + bytes(12)
-    size = len(runtime) if length is None else length
-    told = struct.pack("<5I", 20 + len(runtime), 1, kind, digest, size)
-    return head + MILAN.report(about, **report) + told + runtime + bytes(tail)
 
 
 def judged(raw: bytes, report_data: bytes | None = None, **asked: Any) -> Verdict:
@@ -60,7 +37,7 @@ def test_all_of_it_is_right_and_it_is_not_attested():
     )
     told = {name: value for name, value in claims.flags.items() if name.startswith(("vm_", "v", "virtual"))}
     assert told == {
-        "virtual_tpm": True, "vtpm_key": hashlib.sha256(KEY).hexdigest(), "vm_secure-boot": True, "vm_vmUniqueId": "0F",
+        "virtual_tpm": True, "vtpm_key": hashlib.sha256(HCL_KEY).hexdigest(), "vm_secure-boot": True, "vm_vmUniqueId": "0F",
     }  # fmt: skip
     assert verdict.failures[0].next_step and "virtual TPM" in verdict.failures[0].sentence
     # the report within, cut out, is as any other
