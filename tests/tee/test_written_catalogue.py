@@ -7,6 +7,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import asdict
 
 import msgspec
 import numpy as np
@@ -25,12 +26,13 @@ from bastion_wire import messages as m
 from fit_line import FitLine, linear, rows, spec
 from fit_line import people as pupils
 from sealed_server import Sealed, code_of
+from store_facts import PRIVATE
 
 from bastion import Connection, Denied, Identity
 from bastion.client.denied import AccessRequest
 from bastion.policy import measure
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(400)
 CHANGED = "server.catalogue.changed"
 NAMES = ("alice", "bob", "carol", "dan", "eve", "fay", "gus", "hal")
 #: how many there are, and the age of one of them alone
@@ -286,8 +288,24 @@ def test_an_owner_is_shown_what_they_sign(place: Sealed) -> None:
         frame.fetch()
 
 
+def id_of(place: Sealed, name: str) -> str:
+    return str(place.rows("SELECT id FROM datasets WHERE name = ? AND deleted IS NULL", (name,))[0][0])
+
+
 def now_request(place: Sealed, request: str) -> AccessRequest:
     return place.owner.request(request)
+
+
+def test_an_approval_gives_one_table_whatever_the_disk_forgets(place: Sealed) -> None:
+    """A sample that is drawn anew for each fetch would be more than what was approved."""
+    ((request, frame),) = asked(place, "hal", "town")
+    place.owner.approve(request.id, until=time.time() + 3600)
+    first = request.wait(30)
+    with place.written("results"):
+        assert place.write("DELETE FROM results") >= 1
+        assert code_of(frame.fetch) == CHANGED
+    assert frame.fetch().equals(first)
+    place.owner.revoke(request.id)
 
 
 def test_the_owners_client_works_the_hash_out_itself(place: Sealed) -> None:
@@ -309,8 +327,10 @@ def test_a_request_that_cannot_be_opened_cannot_be_approved(place: Sealed) -> No
     assert code_of(lambda: place.owner.approve(request.id)) == "server.locked"
     place.down()
     shown = msgspec.msgpack.encode(Shown(code=info.code, words=info.words))
-    with place.written("datasets"):
+    with place.written("datasets", "dataset_versions"):
         place.write("UPDATE datasets SET owner_sealed = 0 WHERE name = 'staff'")
+        forged = msgspec.msgpack.encode(asdict(PRIVATE))
+        place.write("UPDATE dataset_versions SET private = ? WHERE dataset = ?", (forged, id_of(place, "staff")))
         place.write("UPDATE requests SET shown = ? WHERE id = ?", (shown, request.id))
         place.up()
         assert place.owner.request(request.id).info.code == info.code

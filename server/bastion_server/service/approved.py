@@ -52,11 +52,11 @@ class ApprovedResults:
                 with data[start : start + (8 << 20)] as part:
                     writer.write(part)
             ref = writer.commit()
-        self._put(grant.id, KeptResult(ref, result.answer.height), ref)
+        self._put(grant.id, KeptResult(ref, result.answer.height), ref, sealed=bool(under))
 
-    def _put(self, grant: str, kept: KeptResult, ref: SealedRef) -> None:
+    def _put(self, grant: str, kept: KeptResult, ref: SealedRef, *, sealed: bool) -> None:
         try:
-            self._store.results.put(grant, kept, time.time())
+            self._store.results.put(grant, kept, time.time(), sealed=sealed)
         except BaseException:
             with suppress(OSError):
                 self._store.sealed.remove(ref.name)

@@ -412,7 +412,9 @@ class ReviewService:
         grant, shown = filed.grant, filed.shown
         if decides and filed.id in self._seen:
             shown = dossier.as_of_now(shown, self._seen[filed.id][""])
-        kept = self.store.results.get(grant.id) if grant is not None and not grant.ended else None
+        kept = None
+        with suppress(ServerError):  # a catalogue that says other is told of where the result is asked for
+            kept = self.store.results.get(grant.id) if grant is not None and not grant.ended else None
         answers = self._later_words(grant) if grant is not None else ()
         return RequestInfo(
             id=filed.id,

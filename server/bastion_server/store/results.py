@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from bastion_server.store.binding import parts
 from bastion_server.store.database import Database
+from bastion_server.store.keyring import changed
 from bastion_server.store.sealed import SealedRef
 
 
@@ -24,28 +25,39 @@ class Results:
     """Repository of kept results, at most one per grant.
 
     INVARIANT: an approval gives one table. A plan may draw at random (a sample without a seed) or leave an order to the
-    engine, so running it again for each fetch would hand out more than what was approved.
+    engine, so running it again for each fetch would hand out more than what was approved. Of sealed datasets this process knows which
+    approvals gave theirs: a catalogue that says less answers nothing.
     """
 
     def __init__(self, database: Database, remove_file: Callable[[str], None]) -> None:
         self._database = database
         self._remove_file = remove_file
+        self._given: set[str] = set()
 
     def get(self, grant: str) -> KeptResult | None:
-        """Return what is kept for a grant."""
+        """Return what is kept for a grant.
+
+        Raises:
+            ServerError: server.catalogue.changed.
+        """
+        given = grant in self._given
         row = self._database.row("SELECT * FROM results WHERE grant_id = ?", (grant,))
         if row is None:
+            if given and grant in self._given:
+                raise changed()
             return None
         return KeptResult(SealedRef(row["file"], row["wrapped_key"], row["size"], row["sha256"]), row["height"], row["created"])
 
-    def put(self, grant: str, result: KeptResult, now: float) -> None:
-        """Keep the result of a grant."""
+    def put(self, grant: str, result: KeptResult, now: float, *, sealed: bool = False) -> None:
+        """Keep the result of a grant. sealed: it is of a sealed dataset."""
         ref = result.sealed
         with self._database.transaction() as connection:
             connection.execute(
                 "INSERT INTO results VALUES (?, ?, ?, ?, ?, ?, ?)",
                 (grant, ref.name, ref.wrapped_key, ref.size, ref.sha256, result.height, now),
             )
+            if sealed:
+                self._database.after_commit(lambda: self._given.add(grant))
 
     def prune(self) -> int:
         """Forget the results whose grant has ended or whose data was replaced or deleted; return how many."""

@@ -25,6 +25,7 @@ QUEUED, RUNNING, DONE, STOPPED, FAILED = "queued", "running", "done", "stopped",
 ACTIVE = (QUEUED, RUNNING)
 RESTARTED = ("train.restarted", "The server was restarted while this fit ran. Resume it from its last checkpoint.")
 _Losses = list[tuple[float | None, int]]
+_Fixed = tuple[bytes, bool, int, int]
 _NONE = b"\x90"  #: no losses yet
 _ROW = "SELECT * FROM runs WHERE id = ?"
 
@@ -88,8 +89,9 @@ class Runs:
 
     def __init__(self, database: Database, remove_file: Callable[[str], None], ring: KeyRing) -> None:
         self._database, self._remove_file, self._ring = database, remove_file, ring
-        #: of fits on sealed datasets that were begun, or went on, in this process: a digest of what they are, and steps: (paid, credit)
-        self._known: dict[str, tuple[bytes, int, int]] = {}
+        #: of fits on sealed datasets that were begun, or went on, in this process: see `_fixed`
+        self._known: dict[str, _Fixed] = {}
+        self._granted: dict[str, str] = {}  #: those that an approval gave, by grant
 
     def add(
         self,
@@ -144,6 +146,8 @@ class Runs:
 
     def of_grant(self, grant: str) -> Run | None:
         """Return the latest fit that a grant allowed."""
+        if grant in self._granted:
+            return self.get(self._granted[grant])
         row = self._database.row("SELECT * FROM runs WHERE grant_id = ? ORDER BY rowid DESC LIMIT 1", (grant,))
         return None if row is None else self._record(row)
 
@@ -195,11 +199,17 @@ class Runs:
         """Note, in the transaction that wrote it, what a fit is from now on."""
         if self._ring.of(run.versions):
             known = self._database.within()[f"run {run.id}"] = _fixed(run)
-            self._database.after_commit(lambda: self._known.__setitem__(run.id, known))
+            self._database.after_commit(lambda: self._know(run, known))
         return run
+
+    def _know(self, run: Run, known: _Fixed) -> None:
+        self._known[run.id] = known
+        if run.grant:
+            self._granted[run.grant] = run.id
 
     def _forget(self, run: str) -> None:
         self._known.pop(run, None)
+        self._granted = {grant: of for grant, of in self._granted.items() if of != run}
 
     def _losses(self, run: Run, held: bytes) -> tuple[tuple[float | None, int], ...]:
         if held == _NONE:
@@ -265,7 +275,7 @@ class Runs:
         with self._database.transaction():
             before = self.get(run)
             self._set(run, state=state, ended=now, code=code, problem=problem, credit=credit, tight=tight)
-            self._note(replace(before, credit=credit))
+            self._note(replace(before, state=state, credit=credit))
         return self.get(run)
 
     def resume(self, run: str, spec: FitSpec, grant: str) -> Run | None:
@@ -449,13 +459,13 @@ def _run(row: sqlite3.Row) -> Run:
     )  # fmt: skip
 
 
-def _fixed(run: Run) -> tuple[bytes, int, int]:
-    """Return a digest of what a fit is, and its steps that are paid, and not asked for."""
+def _fixed(run: Run) -> _Fixed:
+    """Return what nobody else may change: a digest of what a fit is, whether it is done, its steps that are paid, and not asked for."""
     what = (
         run.requester, run.plan, run.plan_hash, run.fit_hash, binding(run.versions, run.policy_versions), run.model, run.graph,
         run.parameters, encode_spec(run.spec), run.sigma, run.delta, run.grant, run.created,
     )  # fmt: skip
-    return hashlib.sha256(msgspec.msgpack.encode(what)).digest(), run.paid, run.credit
+    return hashlib.sha256(msgspec.msgpack.encode(what)).digest(), run.state == DONE, run.paid, run.credit
 
 
 def _measure(run: Run, row: Mapping[str, Any] | sqlite3.Row) -> str:
