@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 from bastion_plan.expressions import Expr
 
+from bastion_policy.audit import distinct
 from bastion_policy.audit.atoms import summed
 from bastion_policy.boundary import Guard, Statistic, Term
 from bastion_policy.facts import PrivateFacts
@@ -213,14 +214,14 @@ class Judge:
         """Return the rule that the difference of two populations fails, of which `theirs` was told before."""
         more, less = (np.setdiff1d(*pair, assume_unique=True) for pair in ((mine, theirs), (theirs, mine)))
         unknown = np.concatenate([more[~self.here[more]], less[~(self.then | self.nothing)[less]]])
-        left = np.unique(self.people[unknown]).size
+        left = distinct(self.people[unknown]).size
         # INVARIANT: k people who left are a group of their own; of fewer one may have held all that can be. What people held who
         # are still there was told, and is only forgotten; it is another number where k of those in both are known to have changed
         alone = left >= self.effective.k and self.kin
         if alone and self.here[unknown].any():
             both = np.intersect1d(mine, theirs, assume_unique=True)
             changed = both[self.here[both] & self.agree.other[both]] if self.agree is not None else both[:0]
-            if np.unique(self.people[changed]).size >= self.effective.k:
+            if distinct(self.people[changed]).size >= self.effective.k:
                 return None
             alone = False
         if more.size and less.size and ((left and not alone) or self.effective.profile == "strict"):
@@ -229,7 +230,7 @@ class Judge:
             # to is the audit's
             nobody = np.zeros(0, np.int32)
             for sides in ((more, nobody), (nobody, less)):
-                many = np.unique(self.people[np.concatenate(sides)]).size >= self.effective.k
+                many = distinct(self.people[np.concatenate(sides)]).size >= self.effective.k
                 rule = self.failing(*sides) if many else None
                 if rule is not None:
                     return rule
@@ -240,7 +241,7 @@ class Judge:
 
     def few(self, items: Items) -> str | None:
         """Return the rule that fewer than k people fail by themselves."""
-        return "history" if 0 < np.unique(self.people[items]).size < self.effective.k else None
+        return "history" if 0 < distinct(self.people[items]).size < self.effective.k else None
 
     def untold(self, items: Items) -> bool:
         """Whether no number of a condition can have been told of a population: nearly all are alike in it.
@@ -395,7 +396,7 @@ class Looked:
             cell, item = cells.memberships
             mine = _sums([None if f is None else f[item] for f in features], cell, cells.count)
             atoms = _sums(features, held.labels, held.sizes.size)
-        for part in np.unique(found.part[at]).tolist():
+        for part in distinct(found.part[at]).tolist():
             row, of = held.parts[part], found.part[at] == part
             inside, count = row >= 0, int(row.max(initial=-1)) + 1
             sums = np.array([np.bincount(row[inside], f[inside], count) for f in atoms])

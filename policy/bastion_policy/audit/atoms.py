@@ -29,6 +29,18 @@ def summed(place: npt.NDArray[Any], values: Floats | None, count: int) -> Floats
     return found
 
 
+def numbered(code: Units, top: int) -> tuple[Units, Units]:
+    """Return the distinct codes (0 <= code < top), ascending, and which of them each code is."""
+    if top > MOST_SPREAD * max(code.size, 1024):
+        return np.unique(code, return_inverse=True)
+    there = np.zeros(top, bool)
+    there[code] = True
+    codes = np.flatnonzero(there)
+    number = np.zeros(top, np.int64)
+    number[codes] = np.arange(codes.size)
+    return codes, number[code]
+
+
 def _pieces(size: int, count: int) -> list[slice]:
     """Return slices of so many numbers, each of which stays in the processor's cache; one where much is kept of each."""
     piece = PIECE if count <= PIECE // 4 else max(size, 1)
@@ -91,7 +103,7 @@ class Met:
         if bool((cell == self.cell).all()):
             return self
         width = int(cell.max(initial=-1)) + 2
-        code, number = np.unique(self.atom * width + cell + 1, return_inverse=True)
+        code, number = numbered(self.atom * width + cell + 1, (int(self.atom.max(initial=-1)) + 1) * width)
         size = np.bincount(number, self.size, code.size).astype(np.int64)
         return Met(code // width, code % width - 1, size, number.astype(np.int32)[self.at])
 
@@ -161,7 +173,8 @@ class Atoms:
         row = np.full(max(int(met.cell.max(initial=-1)), int(cells.max(initial=-1))) + 2, -1)
         row[cells] = np.arange(cells.size)
         mine = row[met.cell]
-        if np.unique(met.cell[mine < 0]).size > 1:
+        others = met.cell[mine < 0]
+        if others.size and others.min() < others.max():
             met = met.merged(mine)
             mine = met.cell
         if met.atom.size > most:

@@ -23,9 +23,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from bastion_policy.audit.atoms import numbered
 from bastion_policy.audit.primes import draw
 from bastion_policy.audit.space import CHUNK, Space, touched
-from bastion_policy.history.sets import Ints, Items, numbered
+from bastion_policy.history.sets import Ints, Items
 
 #: cells of all partitions but the largest
 MOST_CELLS = 1024

@@ -142,7 +142,7 @@ def around(parts: Items, held: Cells, cell: Ints, atom: Ints, size: Ints, sizes:
         found[np.searchsorted(held.start, np.flatnonzero(within), side="right") - 1] = True
     order = np.argsort(cell, kind="stable")
     cell, atom = cell[order], atom[order]
-    cells = np.unique(cell)
+    cells = cell[np.append(True, cell[1:] != cell[:-1])] if cell.size else cell
     begin, end = np.searchsorted(cell, cells), np.searchsorted(cell, cells, side="right")
     chosen = begin[:, None] + ((end - begin)[:, None] * np.arange(LOOKED_AT)) // LOOKED_AT
     some, mine = atom[chosen], sizes[cells]

@@ -26,11 +26,11 @@ import numpy as np
 import numpy.typing as npt
 
 from bastion_policy.audit import AuditRules, AuditState, Row, checks, distinct
-from bastion_policy.audit.atoms import Atoms
+from bastion_policy.audit.atoms import Atoms, numbered
 from bastion_policy.history.certain import certain
 from bastion_policy.history.hidden import Hidden
 from bastion_policy.history.near import Cells, around, close
-from bastion_policy.history.sets import Ints, Items, Sets, numbered, zeros
+from bastion_policy.history.sets import Ints, Items, Sets, zeros
 
 Hashes = npt.NDArray[np.uint64]
 FAR, SAME, NEAR, FULL = 0, 1, 2, 3

@@ -11,25 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from bastion_policy.audit import Row
-from bastion_policy.audit.atoms import MOST_SPREAD, Met, summed
+from bastion_policy.audit.atoms import Met, summed
 
 Ints = npt.NDArray[np.int64]
 Items = npt.NDArray[np.int32]
 Flags = npt.NDArray[np.bool_]
 #: sets without an item in common, into which cells that share items are put, and cells that are put there
 MOST_PACKS, MOST_PACKED = 256, 4096
-
-
-def numbered(code: Ints, top: int) -> tuple[Ints, Ints]:
-    """Return the distinct codes (0 <= code < top), ascending, and which of them each code is."""
-    if top > MOST_SPREAD * max(code.size, 1024):
-        return np.unique(code, return_inverse=True)
-    there = np.zeros(top, bool)
-    there[code] = True
-    codes = np.flatnonzero(there)
-    number = np.zeros(top, np.int64)
-    number[codes] = np.arange(codes.size)
-    return codes, number[code]
 
 
 @lru_cache(maxsize=2)
