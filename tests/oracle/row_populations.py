@@ -127,29 +127,32 @@ class Populations:
     def reserve(self, frame: Frame, limits: Limits) -> None:
         """Enter the reserved tables: their cells of enough people count as told from the start, as far as the audit lets them.
 
-        (docs/policies.md, `reserved`.) What it does not let may stand for what lies near, as what was asked for may.
+        (docs/policies.md, `reserved`.) Where it does not let all, any may stand for what lies near, as what was asked for may.
         """
         for dataset in sorted(set(frame.occurrences.values())) if limits.history else ():
             facts, rows = self.datasets[dataset].facts, self.datasets[dataset].rows
             for keys in facts.policy.reserved:
                 if (dataset, keys) in self.kept:
                     continue
-                kept = self.kept[dataset, keys] = []
                 cells: dict[tuple[Any, ...], Rows] = {}
                 for i, row in enumerate(rows):
                     cells.setdefault(tuple(row[c] for c in keys), Counter())[i] = 1
                 told = [self.whole(dataset), *self.stored[dataset]]
-                for base in cells.values():
-                    if self.units(dataset, base) < limits.k or any(
-                        0 < self.apart(dataset, base, s) < limits.k for s in told
-                    ):
-                        continue
-                    weights = ("ones", {(dataset, i): 1 for i in base})
-                    if not limits.audited or self.histories.could([Choice(None, "own", vectors=[weights])], limits.k):
-                        kept.append(base)
-                    else:
-                        self.unions[dataset].append(base)
-                self.stored[dataset] += [base for base in kept if base not in self.stored[dataset]]
+                far = [
+                    base
+                    for base in cells.values()
+                    if self.units(dataset, base) >= limits.k
+                    and not any(0 < self.apart(dataset, base, s) < limits.k for s in told)
+                ]
+                trial = self.histories.copy()
+                ones = [Choice(None, "own", vectors=[("ones", {(dataset, i): 1 for i in base})]) for base in far]
+                if not limits.audited or all(trial.could([one], limits.k) for one in ones):
+                    self.kept[dataset, keys], self.histories = far, trial
+                    self.stored[dataset] += [base for base in far if base not in self.stored[dataset]]
+                else:
+                    # which of them are left out is not said
+                    self.kept[dataset, keys] = []
+                    self.unions[dataset] += far
 
     def target(self, frame: Frame, rows: Sequence[int], limits: Limits, peers: Sequence[Sequence[int]]) -> list[Any]:
         """As which populations a population may be answered: "own", "nobody", or positions of a stored one's rows."""
