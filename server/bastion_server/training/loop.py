@@ -43,6 +43,8 @@ from bastion_server.training.sampling import Indices, places, poisson
 
 #: passes of one step, at most: a step is the least that a worker does before it listens again
 PASSES = 4096
+#: steps of a fit from which on it is worth to record what a pass does
+_MANY = 100
 _STEP, _ORDER = "#step", "#order"
 
 
@@ -116,7 +118,8 @@ class Fit:
         self.people = self.rows.people(spec.part)
         self.all_rows = self.rows.rows_of(self.people)
         self.interpreter = Interpreter(graph)
-        self.clipper = Clipper(graph, self.measured, self.loss) if spec.private else None
+        patience = 1 if spec.steps >= _MANY else None
+        self.clipper = Clipper(graph, self.measured, self.loss, patience) if spec.private else None
         self.room = Room(self._most(None), 1) if self.clipper is None else self._room(self.clipper, sigma)
         self.sigma = sigma
         torch.manual_seed(int.from_bytes(os.urandom(8), "big", signed=True))
