@@ -221,7 +221,7 @@ class Instead(Release):
     def _cleared(self, boundary: Boundary, chosen: list[Choice], limits: Limits) -> list[Choice]:
         """Choices of which the audit clears as many as it can: what reads the same may tell of another population.
 
-        The largest first, as earlier answers win.
+        Those that were told before first, as earlier answers win, then the largest.
         """
         if (
             not limits.audited
@@ -230,8 +230,19 @@ class Instead(Release):
         ):
             return chosen
         trial, found = self.systems.copy(), list(chosen)
-        for at in sorted(range(len(chosen)), key=lambda i: -len(chosen[i].population)):
+        before = [
+            bool(c.population)
+            and all(base in self.stored[d] for d, base in self.base(boundary.frame, c.population).items())
+            for c in chosen
+        ]
+        for at in sorted(range(len(chosen)), key=lambda i: (not before[i], -len(chosen[i].population))):
             choice = chosen[at]
+            if choice.vectors and not self._sound(trial.copy(), [choice], limits):
+                # where numbers are rounded those of several populations read the same
+                alike = next((o for o in choice.others if self._sound(trial.copy(), [o], limits)), None)
+                if alike is not None:
+                    alike.output = choice.output
+                    found[at] = choice = alike
             if choice.kind == "own" and choice.vectors and not self._sound(trial.copy(), [choice], limits):
                 (expr,) = [e for i, (_, e) in enumerate(boundary.outputs) if i == choice.output]
                 for rows in self._instead(boundary, choice.population, found, limits):
