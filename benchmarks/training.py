@@ -122,7 +122,8 @@ def measured(name: str, batch: int, way: str, steps: int) -> dict[str, float]:
     x = rows_of(row, batch)
     y = torch.zeros(batch, module(x).shape[1])
     step = {"plain": plain_step, "ours": our_step, "opacus": opacus_step}[way](module, x, y)
-    for _ in range(3):
+    # each width that chance brings is run once as it is and then recorded
+    for _ in range(12):
         step()
     before = _status("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")

@@ -24,7 +24,7 @@ product of two float32 numbers is exact:
   is then n margins, whoever they are.
 
 Not covered here: a and g of a row may differ in their last bits with where it stands in the batch, as matrix products are cut into
-tiles. So the same number of rows is always given, those that are not there included, at places drawn at random (loop.py).
+tiles. So how many rows are given follows from a noisy number, those that are not there included, at places drawn at random (loop.py).
 
 INVARIANT: a person's contribution to what leaves here has a norm of at most `bound`, whatever their rows are and whatever the weights:
 also where it overflows or is not a number, for then it is none at all.

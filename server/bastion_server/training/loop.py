@@ -1,15 +1,15 @@
 """One fit: a model, its rows, and the steps of its optimiser, with noise (`_private`) or without (`_exact`).
 
 **A private step.** Who is in it is drawn from the operating system, each person by themselves (sampling.py). They are put at places
-drawn at random in passes of a fixed width. Each pass runs all of its places, and does the same at an empty one as at a person's: reads a
-row (any, and makes zeros of it), runs the model on it, and takes it 0 times.
+drawn at random, and the places are gone through in passes. Each pass runs all of its places, and does the same at an empty one as at a
+person's: reads a row (any, and makes zeros of it), runs the model on it, and takes it 0 times.
 
-**How many passes** there are is told by the clock. INVARIANT: it is a function of the number of people *with noise*, which is a coordinate of
+**How many places** there are is told by the clock. INVARIANT: it is a function of the number of people *with noise*, which is a coordinate of
 the step's own mechanism (noise.py, bastion_policy.private.padding), and of public numbers: sigma, and what the description says.
-So `_passes` is the one place that knows how many were drawn, and what is left of that is in slots, not in loops: reading, running and
-adding up go over places. Given the noisy number, the number of places is what it is, and with one person more or less the others' are
-distributed as they were. What a row gives may differ in the last bit with its place (vectors of a processor have ends), and a model may be
-made to magnify that; so the mechanism's neighbours differ in that person's part alone.
+So are the passes that they are cut into. `_passes` is the one place that knows how many were drawn, and what is left of that is in slots,
+not in loops: reading, running and adding up go over places. Given the noisy number, the number of places is what it is, and with one
+person more or less the others' are distributed as they were. What a row gives may differ in the last bit with its place (vectors of a
+processor have ends), and a model may be made to magnify that; so the mechanism's neighbours differ in that person's part alone.
 
 The sums of passes are added up with compensation (Neumaier): they are off by a last bit of the result, however many passes. Noise is
 added (noise.py), and all that follows (optimiser, weights, loss) is made of what is noised.
@@ -52,7 +52,7 @@ _STEP, _ORDER = "#step", "#order"
 class Room:
     """Where the people of a step stand, from public numbers alone.
 
-    width: places of a pass. passes: of a step, at least. gamma: what a person adds to the number of people, in units of a gradient's
+    width: places of a pass, at most. passes: of a step, at least. gamma: what a person adds to the number of people, in units of a gradient's
     largest norm. deviation: of the noise on that number.
     """
 
@@ -187,15 +187,19 @@ class Fit:
         return total.value()
 
     def _passes(self, people: Indices) -> Iterator[Indices]:
-        """Put people at places drawn at random, -1 where there is nobody.
+        """Put people at places drawn at random, -1 where there is nobody; in passes of one width.
 
-        INVARIANT: how many passes there are is a function of how many people there are with noise, and of public numbers.
+        INVARIANT: how many places and passes there are is a function of how many people there are with noise, and of public numbers.
         """
         room = self.room
-        count = max(room.passes, -(-(len(people) + noise.empty_places(room.deviation)) // room.width))
-        slots = np.full(count * room.width, -1, dtype=np.int64)
+        told = len(people) + noise.empty_places(room.deviation)
+        count = max(room.passes, -(-told // room.width))
+        # in steps of a tenth: a pass is recorded for each width that comes up
+        some = 1 << max(3, (room.width // 10).bit_length() - 1)
+        width = min(room.width, max(1, -(-told // (count * some))) * some)
+        slots = np.full(count * width, -1, dtype=np.int64)
         slots[places(len(people), len(slots))] = people
-        return iter(slots.reshape(count, room.width))
+        return iter(slots.reshape(count, width))
 
     def _exact(self) -> float:
         rows = self._next_rows()
