@@ -666,7 +666,7 @@ def test_every_flipped_bit_of_what_is_signed_and_one_of_every_other_byte_of_a_re
 def test_the_time_that_a_real_quote_takes() -> None:
     quote, collateral, times = vector(TDX), vector(f"{TDX}_collateral.json"), []
     for _ in range(40):
-        start = time.perf_counter()
+        start = time.process_time()
         assert codes(quote, collateral, now=JUNE, roots=PINNED, dynamic_platform=True) == []
-        times.append(time.perf_counter() - start)
-    assert statistics.median(times) < 0.05  # ten times the goal of 5 ms: the machine is shared
+        times.append(time.process_time() - start)
+    assert statistics.median(times) < 0.05  # of the processor; ten times the goal of 5 ms: the machine is shared

@@ -370,7 +370,7 @@ def test_a_flipped_bit_of_every_byte_of_a_real_document() -> None:
 def test_the_time_that_a_real_document_takes() -> None:
     document, times = real(), []
     for _ in range(20):
-        start = time.perf_counter()
+        start = time.process_time()
         assert codes(document, now=WHEN, roots=PINNED) == []
-        times.append(time.perf_counter() - start)
+        times.append(time.process_time() - start)
     assert statistics.median(times) < 0.2  # six signatures on P-384; the machine is shared
