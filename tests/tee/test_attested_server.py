@@ -59,19 +59,19 @@ class Place:
     server: Handle = field(init=False)
     bootstrap: str = "tcp://127.0.0.1:*"
 
-    def up(self, endpoint: str = "tcp://127.0.0.1:*") -> None:
+    def up(self, endpoint: str = "tcp://127.0.0.1:*", folder: Path | None = None) -> None:
         self.server = start(
-            self.folder, endpoint, owners=[self.olga], users=[self.alice], attest="tsm", tsm_root=self.tree.path,
+            folder or self.folder, endpoint, owners=[self.olga], users=[self.alice], attest="tsm", tsm_root=self.tree.path,
             bootstrap=self.bootstrap,
         )  # fmt: skip
         assert self.server.bootstrap is not None
         self.bootstrap = self.server.bootstrap
 
-    def again(self, measurement: bytes, *, same_port: bool = True) -> None:
-        """Start the server anew, as the software of a measurement."""
+    def again(self, measurement: bytes, *, same_port: bool = True, folder: Path | None = None) -> None:
+        """Start the server anew, as the software of a measurement. folder: another than its own, for one that keeps nothing."""
         self.server.stop()
         self.tree.kernel.sign = signing(measurement)
-        self.up(self.server.endpoint if same_port else "tcp://127.0.0.1:*")
+        self.up(self.server.endpoint if same_port else "tcp://127.0.0.1:*", folder)
 
     def follow(self, who: Identity, *measurements: bytes) -> Connection:
         """Connect by the bootstrap port, as one does that knows a policy alone."""
@@ -144,6 +144,14 @@ def test_sealed_released_queried_and_refused_once_the_measurement_is_another(pla
         assert place.tree.kernel.reports == []  # nothing is left in the kernel's tree
 
 
+@pytest.fixture(scope="module")
+def plain(place: Place) -> str:
+    """A table that is not sealed; rows of it are an owner's to allow."""
+    with place.follow(place.olga, TRUSTED) as owner:
+        owner.client.polars.send_df(pl.DataFrame({"id": range(60), "pay": range(60)}), name="plain", unit="id")
+    return "plain"
+
+
 def until(condition: Callable[[], bool]) -> None:
     end = time.monotonic() + 60
     while not condition():
@@ -167,15 +175,16 @@ def waiting(denied: Denied) -> tuple[threading.Thread, list[Any]]:
     return thread, found
 
 
-def test_a_connection_follows_a_server_that_was_started_anew(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_connection_follows_a_server_that_was_started_anew(
+    place: Place, plain: str, caplog: pytest.LogCaptureFixture
+) -> None:
     people = pl.DataFrame({"id": range(60), "pay": [float(i) for i in range(60)]})
     with place.follow(place.olga, TRUSTED) as owner, place.follow(place.alice, TRUSTED) as user:
         owner.client.polars.send_df(people, Policy(Aggregation(10), Review(), unit="id"), name="kept", sealed=True)
-        owner.client.polars.send_df(people, name="plain", unit="id")
         mean = user.client.polars.get_df("kept").select(pl.col("pay").mean())
         assert mean.collect().fetch().item() == 29.5
         with pytest.raises(Denied) as caught:
-            user.client.polars.get_df("plain").head(7).collect().fetch()
+            user.client.polars.get_df(plain).head(7).collect().fetch()
         request = caught.value.request("to look at them")
         thread, found = waiting(caught.value)
         states: list[str] = []
@@ -207,10 +216,12 @@ def test_a_connection_follows_a_server_that_was_started_anew(place: Place, caplo
         assert client.was_attested(place.server.endpoint)
 
 
-def test_a_server_that_is_another_after_its_restart_is_refused(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_server_that_is_another_after_its_restart_is_refused(
+    place: Place, plain: str, caplog: pytest.LogCaptureFixture
+) -> None:
     with place.follow(place.alice, TRUSTED) as user:
         with pytest.raises(Denied) as caught:
-            user.client.polars.get_df("plain").head(8).collect().fetch()
+            user.client.polars.get_df(plain).head(8).collect().fetch()
         caught.value.request("to look at them")
         thread, found = waiting(caught.value)
         key = user.server_key
@@ -226,6 +237,24 @@ def test_a_server_that_is_another_after_its_restart_is_refused(place: Place, cap
         place.again(TRUSTED)
         assert user.ping() > 0
         assert (user.state, user.attestation.light) == ("back", "green")
+
+
+def test_what_a_server_without_a_disk_has_forgotten_is_waited_for_by_nobody(
+    place: Place, plain: str, tmp_path: Path
+) -> None:
+    """A measured image keeps all in memory: its next start knows the same people, and nothing of what was."""
+    with place.follow(place.alice, TRUSTED) as user:
+        with pytest.raises(Denied) as caught:
+            user.client.polars.get_df(plain).head(9).collect().fetch()
+        caught.value.request("to look at them")
+        thread, found = waiting(caught.value)
+        place.again(TRUSTED, folder=tmp_path / "server")
+        try:
+            thread.join(60)
+            assert found[0].code == "missing.request"
+            assert user.attestation.attested and user.datasets() == []
+        finally:
+            place.again(TRUSTED)
 
 
 def test_without_the_bootstrap_port_a_key_stays_pinned(place: Place) -> None:
