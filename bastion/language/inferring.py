@@ -89,7 +89,7 @@ METHODS: dict[type, dict[str, Kind | None]] = {
         **dict.fromkeys(["wait", "stop", "refresh"], Kind(RemoteRun)), "test": Kind(Measured), "get_model": Kind(TrainedModel),
         "plot": Kind(Chart), "losses": Kind(list), "metrics": Kind(dict), "delete": None, "id": Kind(str), "state": Kind(str),
     },
-    TrainedModel: {"card": Kind(ModelCard), "predict": _TABLE},
+    TrainedModel: {"card": Kind(ModelCard), "model_card": Kind(ModelCard), "predict": _TABLE},
     TorchClient: {"RemoteLearner": Kind(RemoteLearner), "list": _FRAMES, "delete": None},
     Connection: {
         "runs": Kind(list, Kind(RemoteRun)), "run": Kind(RemoteRun),

@@ -325,7 +325,7 @@ MEMBERS: dict[type, Table] = {
     ),
     Measured: _table(["name", "value", "error", "epsilon", "matrix"]),
     FitEstimate: _table(["outcome", "epsilon", "steps", "noise", "affordable", "people", "epochs"]),
-    TrainedModel: _table(["card", "parameters", "predict"]),
+    TrainedModel: _table(["card", "model_card", "parameters", "predict"]),
     ModelCard: _table(["to_dict"]),
     Layer: {},
     Optimizer: {},

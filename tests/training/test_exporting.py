@@ -103,6 +103,8 @@ class Inverse(nn.Module):
 REFUSED = {
     "a batch's statistics": (nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4)), (4,), "model.mixes", "Layer '1' (BatchNorm1d)"),
     "a branch on values": (Branches(), (3,), "model.export", "cannot be written down"),
+    "a width that does not fit": (nn.Sequential(nn.Linear(7, 4), nn.ReLU(), nn.Linear(5, 2)), (7,), "model.export", "Layer '2' (Linear) cannot take what it is given, which is 4 for each row"),
+    "a picture of another size": (nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(9, 2)), (1, 6, 6), "model.export", "Layer '2' (Linear)"),
     "two results": (Twice(), (3,), "model.export", "returns 2 tensors"),
     "an operation": (nn.Sequential(nn.Identity(), Inverse()), (3, 3), "model.op", "Layer '1' (Inverse) uses 'linalg_inv"),
     "half precision": (nn.Linear(3, 1).half(), (3,), None, ""),

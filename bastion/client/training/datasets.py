@@ -261,7 +261,8 @@ class RemoteDataset:
 
     def __repr__(self) -> str:
         rows = self._rows
-        of = rows.frame.dataset.facts.name if rows.frame.dataset is not None else "a query"
+        facts = rows.frame.connection.facts
+        of = " and ".join(facts[key].name for key in scans(rows.frame.plan) if key in facts) or "a query"
         ins = "; ".join(_few(one.columns) for one in rows.inputs)
         test = f", {rows.split.test:.0%} of the people for testing (seed {rows.split.seed})" if rows.split.test else ""
         part = f", the part {rows.part!r}" if rows.split.test else ""

@@ -76,10 +76,49 @@ def export(module: torch.nn.Module, examples: Sequence[torch.Tensor], *, mode: s
     except PlanError:
         raise
     except Exception as error:
+        unfit = _unfit(module, inputs)
+        if unfit is not None:
+            raise unfit from error
         msg = f"This model cannot be written down as a graph: {str(error).splitlines()[0][:300] if str(error) else type(error).__name__}"
         step = "Leave out what depends on values (if, loops over data, .item()), and try module(example) first."
         raise PlanError(msg, code="model.export", next_step=step) from error
     return _Reader(program, [e.shape for e in examples], [e.dtype for e in examples], mode).read()
+
+
+def _unfit(module: torch.nn.Module, inputs: Sequence[torch.Tensor]) -> PlanError | None:
+    """Return the error that names the layer at which a model fails on a row of its inputs; None where it takes one."""
+    import torch
+
+    names = {id(layer): name for name, layer in module.named_modules()}
+    inside: list[tuple[torch.nn.Module, Any]] = []
+    hooks = []
+    for layer in module.modules():
+        hooks.append(layer.register_forward_pre_hook(lambda layer, given: inside.append((layer, given))))
+        hooks.append(layer.register_forward_hook(lambda *_: void(inside.pop())))
+    try:
+        with torch.no_grad():
+            module(*(x.clone() for x in inputs))
+    except Exception as error:  # noqa: BLE001 - a model fails in any way it likes
+        layer, given = inside[-1] if inside else (module, inputs)
+        path, kind = names.get(id(layer), ""), type(layer).__name__
+        where = f"Layer '{path}' ({kind})" if path else f"The model ({kind})"
+        shapes = " and ".join("x".join(map(str, x.shape[1:])) or "one" for x in given if isinstance(x, torch.Tensor))
+        words = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        msg = f"{where} cannot take what it is given, which is {shapes or 'nothing'} for each row: {words}"
+        step = (
+            "Make it as wide as what comes before it; the first layer takes as many numbers as the dataset has inputs."
+        )
+        if isinstance(layer, torch.nn.Linear) and given and given[0].dim() > 1:
+            step = f"Write nn.Linear({given[0].shape[-1]}, {layer.out_features}) there, or name other inputs."
+        return PlanError(msg, code="model.export", next_step=step)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return None
+
+
+def void(_: object) -> None:
+    """Return nothing: what a hook returns would replace a layer's result."""
 
 
 def _decompositions() -> dict[Any, Any]:

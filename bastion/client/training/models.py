@@ -51,6 +51,11 @@ class TrainedModel:
         self.module, self.card = module, card
 
     @property
+    def model_card(self) -> ModelCard:
+        """Its card, by the name that it has on a module."""
+        return self.card
+
+    @property
     def parameters(self) -> int:
         """How many numbers were trained."""
         return self.card.info.parameters

@@ -64,8 +64,8 @@ def rows_for(bound: BoundPlan, facts: Mapping[str, DatasetFacts], max_rows: int,
     columns = {s for name in spec.columns for s in rows.columns[name].sources} | typing.used
     notes = list(missing_words(bound, spec.columns))
     if not rows.single:
-        some = "1 row" if spec.rows == 1 else f"{spec.rows} rows"
-        notes.append(f"Of one person at most {some} count.")
+        some = "1 row counts" if spec.rows == 1 else f"{spec.rows} rows count"
+        notes.append(f"Of one person at most {some}.")
     return FitRows(_complete(rows.plan, bound.schema, spec), rows.datasets, _labels(columns), True, tuple(notes))
 
 

@@ -201,8 +201,13 @@ class Rows:
                 _refuse("columns", f"The model takes {wanted} numbers, and {name!r} is one.", "Name more columns.")
         labels, said = self.spec.labels, math.prod(self.outputs)
         if self.kind != "class" and not self.schema[labels[0]].is_nested() and len(labels) != said:
-            what = f"The model predicts {said:,} numbers, and {len(labels):,} columns are named as labels."
-            _refuse("columns", what, "Name as many labels, or let the last layer give as many numbers.")
+            named = (
+                f"{len(labels):,} columns are named as labels" if len(labels) > 1 else "one column is named as label"
+            )
+            next_step = "Name as many labels, or let the last layer give as many numbers."
+            if self.kind == "bit" and len(labels) == 1:
+                next_step = 'Let the last layer give one number; for one number per class use loss="cross_entropy".'
+            _refuse("columns", f"The model predicts {said:,} numbers, and {named}.", next_step)
 
     def _check_values(self, frame: pl.DataFrame) -> None:
         """Refuse what has no number (a fit that an owner has approved)."""
