@@ -32,9 +32,11 @@ class Training(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
             if value is not None and (
                 isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_WHOLE
             ):
+                # a number may be too long to be written
+                given = "." if isinstance(value, int) and value > MAX_WHOLE else f", not {value!r:.40}."
                 raise refuse(
                     "training",
-                    f"training.{name} must be a whole number from 1 to {MAX_WHOLE}, not {str(value)[:40]}.",
+                    f"training.{name} must be a whole number from 1 to {MAX_WHOLE}{given}",
                     next_step=f"Write {name} = {_EXAMPLES[name]}, or leave it out for what the server allows.",
                     path=f"training.{name}",
                 )

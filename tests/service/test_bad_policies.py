@@ -70,6 +70,9 @@ BAD = {
     "rows of more than there are numbers": (
         'unit = "who"\nrows_per_unit = 9' + "0" * 20 + "\n" + ZONE, {}, "policy.unit.rows", 2, "Write 1"
     ),
+    "no steps at all": (ZONE + "\n[training]\nmax_steps = 0\n", {}, "policy.training", 7, "Write max_steps = 2000"),
+    "more numbers than there are": (ZONE + "[training]\nmax_parameters = 0x" + "f" * 9000 + "\n", {}, "policy.training", 6, "from 1 to 2147483647."),
+    "a bound of nothing": (ZONE + "[training]\nmax_epochs = 5\n", {}, "policy.toml.key", 6, "max_steps"),
     "savable in quotes": ('savable = "yes"\n' + ZONE, {}, "policy.savable", 1, "Without quotes"),
     "nothing at all": ("\n", {}, "policy.toml.missing", 1, "below it aggregation = 10"),
     "a key twice": (ZONE + "aggregation = 20\n", {}, "policy.toml", 5, "keep one"),
