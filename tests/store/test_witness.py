@@ -225,7 +225,14 @@ def test_tables_of_the_same_people_are_known_together(store: Store) -> None:
         store.datasets.delete("d-1", now=6.0)
         store.witness.leave("people", "d-1")
     store.ring.forget("d-1")
-    assert store.witness.of("people") is None and store.database.row("SELECT 1 FROM witnesses") is None
+    assert store.witness.of("people") is None
+    assert code(lambda: add(store, "d-3")) == LOCKED, "what was told is under a key that is gone, and not forgotten"
+    store.ring.forget("d-3")
+    add(store, "d-4", "d-4")
+    with store.transaction():
+        store.datasets.delete("d-4", now=6.0)
+        store.witness.leave("d-4", "d-4")
+    assert [row[0] for row in store.database.rows("SELECT unit_domain FROM witnesses")] == ["people"]
     store.close()
 
 

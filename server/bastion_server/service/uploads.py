@@ -277,7 +277,7 @@ class Sink:
                     msg = "Who may use the dataset was changed while its new rows came."
                     raise InputError(msg, code="input.dataset.changed", next_step="Upload them again.")
             if self._key is not None and self._old is None:
-                store.witness.join(facts.domain, facts.id)
+                self._join(facts)
             with lines(self._body.policy):
                 settle(store, facts, service.known, self._old.facts if self._old is not None else None)
             # INVARIANT: by default every identity with a key may see that the dataset exists and its columns; what may
@@ -314,6 +314,24 @@ class Sink:
         with suppress(ServerError):  # tried again at the next change, and at the start
             store.results.prune()
         return record
+
+    def _join(self, facts: DatasetFacts) -> None:
+        """Note a sealed table beside those of the same people.
+
+        Raises:
+            InputError: input.sealed.domain. ServerError: server.locked, server.catalogue.changed.
+        """
+        store = self._service.store
+        try:
+            store.witness.join(facts.domain, facts.id)
+        except ServerError as error:
+            kin = any(r.owner_sealed and r.facts.domain == facts.domain for r in store.datasets.list())
+            if error.code != "server.locked" or kin:
+                raise
+            raise InputError(
+                "What was told of these people is remembered under the key of a table that was deleted.", code="input.sealed.domain",
+                reason="Nobody can open it any more, and it is not forgotten.", next_step="Name another unit_domain.",
+            ) from None  # fmt: skip
 
     def _release(self) -> None:
         if self._fd >= 0:

@@ -16,7 +16,7 @@ from bastion_plan.models.fits import FitSpec
 from bastion_server.store.binding import binding, parts
 from bastion_server.store.database import Database
 from bastion_server.store.grants import Grant, Grants
-from bastion_server.store.keyring import KeyRing
+from bastion_server.store.keyring import COVERED, KeyRing
 
 PENDING, APPROVED, DENIED, EXPIRED, WITHDRAWN = "pending", "approved", "denied", "expired", "withdrawn"
 MAX_ENDED = 10_000  #: expired requests that are remembered until somebody tells of them
@@ -155,7 +155,9 @@ class Requests:
                     return self.get(row["id"]), False
             self._check_rate(connection, requester, now)
             identifier = "r-" + secrets.token_hex(8)
-            use = _use(identifier, requester, plan_hash, bound, plan, reason, float(now))
+            use = ""
+            if self._ring.of(versions):
+                use = _use(identifier, requester, plan_hash, bound, plan, reason, float(now))
             shown = shown or Shown()
             connection.execute(
                 "INSERT INTO requests (id, state, requester, plan_hash, binding, plan, reason, shown, created, expires, model)"
@@ -487,7 +489,9 @@ class Requests:
             problem=problem,
         )
 
-    def _shown(self, row: sqlite3.Row, datasets: Iterable[str]) -> tuple[Shown, ServerError | None]:
+    def _shown(self, row: sqlite3.Row, datasets: Sequence[str]) -> tuple[Shown, ServerError | None]:
+        if not self._ring.of(datasets) and not row["shown"].startswith(COVERED):
+            return msgspec.msgpack.decode(row["shown"], type=Shown), None
         use = _use(*(row[name] for name in ("id", "requester", "plan_hash", "binding", "plan", "reason", "created")))
         try:
             return msgspec.msgpack.decode(self._ring.uncover(row["shown"], datasets, use), type=Shown), None

@@ -173,7 +173,11 @@ class Witness:
             self.change(domain, lambda known: known.joined(dataset))
 
     def leave(self, domain: str, dataset: str) -> None:
-        """Note that a sealed table is gone, in the transaction that deletes it. With the last one all is forgotten."""
+        """Note that a sealed table is gone, in the transaction that deletes it.
+
+        With the last one nobody can open what is remembered of its people; where that is something, and they have a name (a unit domain),
+        it stays, so that no table of theirs begins anew.
+        """
         known = self.of(domain)
         if known is None:
             return
@@ -182,7 +186,8 @@ class Witness:
             self._write(domain, known)
             return
         with self._database.transaction() as connection:
-            connection.execute("DELETE FROM witnesses WHERE unit_domain = ?", (domain,))
+            if domain == dataset or not (known.histories or known.ledger):
+                connection.execute("DELETE FROM witnesses WHERE unit_domain = ?", (domain,))
             self._database.after_commit(lambda: self._forget(domain))
 
     def check(self, domain: str, dataset: str) -> None:
