@@ -147,6 +147,11 @@ class Checker:
         verdict = self.now.verdict
         return self.policy is not None and verdict is not None and not 0 <= time.time() - verdict.checked_at < HOLDS
 
+    @property
+    def proved(self) -> bool:
+        """Whether the server has proved what it is, now or at some time at this address."""
+        return self.now.attested or was_attested(self._endpoint)
+
     def moved(self, endpoint: str) -> None:
         """Take note that the server is at another address since it was started anew, where it has proved itself."""
         self._endpoint = endpoint

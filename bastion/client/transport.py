@@ -358,7 +358,7 @@ class Session:
 
         INVARIANT: this key proves nothing: evidence about it must meet the policy before anything is sent.
         """
-        if self._bootstrap is None and error.code == "wire.server-key" and self._checker.now.attested:
+        if self._bootstrap is None and error.code == "wire.server-key" and self._checker.proved:
             error.next_step = (
                 "An attested server has another key after each start. Connect again by its bootstrap port, with the "
                 "same policy: such a connection follows it."

@@ -265,6 +265,10 @@ def test_without_the_bootstrap_port_a_key_stays_pinned(place: Place) -> None:
         with pytest.raises(BastionError) as caught:
             user.ping()
         assert caught.value.code == "wire.server-key" and "bootstrap" in caught.value.next_step
+        # nor does who comes anew with that key, as a profile has it: what to do is said there, too
+        with pytest.raises(BastionError) as caught:
+            Connection(user.endpoint, identity=place.alice, server_key=user.server_key, attestation=policy(TRUSTED))
+        assert caught.value.code == "wire.server-key" and "bootstrap" in caught.value.next_step
 
 
 def test_an_attested_server_that_shows_nothing_later_is_refused(place: Place) -> None:
