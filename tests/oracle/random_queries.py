@@ -254,7 +254,7 @@ class Maker:
     # -- frames
 
     def private(self) -> Q:
-        q = Q("t")
+        q = self.pick(*[Q("t")] * 14, lambda: Q("s").join(Q("t"), on="id"))
         for _ in range(self.pick(0, 0, 1, 1, 1, 2)):
             q = self.step(q)
         return q
@@ -270,10 +270,18 @@ class Maker:
             lambda: self.pick(lambda: q.head(7), lambda: q.top_k(5, "pay"), lambda: q.sample(9)),
             lambda: q.join(some(), on="age", how=self.pick("semi", "anti")),
             lambda: q.join(Q("s").select("id", "score", "ward"), on="id"),
-            lambda: q.join(Q("s"), on="id"),
+            lambda: self.pick(
+                q.join(Q("s"), on="id"), lambda: q.join(Q("s").filter(pl.col("ward") == self.pick("u", "v")), on="id"),
+                lambda: q.join(Q("s").filter(pl.col("score") > self.whole(0, 50)), on="id")),
             lambda: q.with_columns(m=pl.col("pay").mean().over(self.pick("town", "sex", "age"))),
         )  # fmt: skip
         return made
+
+    def of_others(self) -> Q:
+        """A question about the second table alone."""
+        q = self.pick(lambda: Q("s"), lambda: Q("s").filter(pl.col("ward") != "u"))
+        aggs = [pl.len().alias("n"), self.statistic(pl.col("score")).alias("x")]
+        return self.pick(lambda: q.group_by("ward").agg(aggs), lambda: q.select(aggs))
 
     def query(self) -> Q:
         q = self.private()
@@ -308,7 +316,7 @@ class Maker:
             lambda: q.select(self.pick(
                 lambda: pl.col(self.pick("town", "age", "job", "sick")).value_counts(),
                 lambda: pl.col(self.pick("town", "age", "job", "name")).unique(), lambda: pl.col("age").mode())),
-            per_unit, behind, lambda: self.pick(q, lambda: q.select("age", "pay")),
+            per_unit, behind, lambda: self.pick(q, lambda: q.select("age", "pay"), self.of_others),
         )  # fmt: skip
 
 

@@ -34,7 +34,8 @@ class Systems:
         self.rows: dict[Any, list[dict[Variable, Any]]] = {}
         self.assumed: dict[Any, list[dict[Variable, Any]]] = {}
         self.hidden: dict[Any, list[dict[Variable, Any]]] = {}
-        self.changed: set[Any] = set()
+        #: systems and tables of which something was told since they were last looked at
+        self.changed: set[tuple[Any, str]] = set()
 
     def copy(self) -> Systems:
         """The same releases, to try more."""
@@ -70,7 +71,7 @@ class Systems:
                     self.assumed.setdefault(system, []).append(everybody)
         if row and row not in known:
             known.append(row)
-            self.changed.add(system)
+            self.changed |= {(system, d) for d, _ in row}
 
     def hide(self, system: Any, weights: Mapping[Variable, Any]) -> None:
         """Note a suppressed cell; what is determined already cannot be protected."""
@@ -87,8 +88,9 @@ class Systems:
         """
         found = []
         told_of = self._beside if any_support else self.rows.__getitem__
-        for system in self.changed:
-            for dataset in {d for row in self.rows[system] for d, _ in row}:
+        for system in {system for system, _ in self.changed}:
+            tables = {dataset for one, dataset in self.changed if one == system}
+            for dataset in sorted(tables):
                 rows = [{v: w for v, w in r.items() if v[0] == dataset} for r in told_of(system)]
                 least = (k - 1) * self._most(system, dataset) + 1 if any_support else None
                 exposed = self._isolated(rows, k, least)
@@ -97,7 +99,8 @@ class Systems:
                 if dataset in self.caps and not exposed and self._most(system, dataset) == 1:
                     exposed = self._above(rows, self.caps[dataset])
                 found += [(system, rows) for rows in exposed]
-            found += [(system, sorted(h)) for h in self.hidden.get(system, []) if spanned(told_of(system), h)]
+            hidden = [h for h in self.hidden.get(system, []) if {d for d, _ in h} & tables]
+            found += [(system, sorted(h)) for h in hidden if spanned(told_of(system), h)]
         self.changed.clear()
         return found
 

@@ -727,6 +727,8 @@ class Reader:
             cautious |= {"keys that may repeat"}
         if right.private and set(left.occurrences.values()) & set(right.occurrences.values()):
             cautious |= {"a table joined again"}
+        # people with several rows there repeat theirs here: docs/guard.md, *Repeated rows*
+        by_unit = right.private and all(self.is_unit(p.lineage) for p in (*left_on, *right_on))
         dropped = {e.name for e in node.right_on if isinstance(e, Column)}
         carried = {
             c: c if c not in left.columns else c + node.suffix
@@ -741,7 +743,7 @@ class Reader:
             if node.how in ("semi", "anti"):
                 rows.append(replace(row, alive=row.alive and bool(living) == (node.how == "semi")))
                 continue
-            if len(living) > 1 and row.alive:
+            if len(living) > 1 and row.alive and not by_unit:
                 forbidden |= {"a join that multiplies rows"}
             for j in found:
                 used.add(j)

@@ -11,7 +11,7 @@ from typing import Any
 from bastion_plan.expressions import Expr
 from row_audit import Systems
 from row_follows import following, together, whole_classes
-from row_frames import Boundary, Frame, Leaf
+from row_frames import Boundary, Form, Frame, Leaf
 from row_model import Choice, Finding, Limits, Rows, Told, flat, occurs
 from row_release import Release
 from row_statistics import known, selected
@@ -74,6 +74,7 @@ class Instead(Release):
                 )
                 options = (self._on(boundary, expr, rows, limits, values[name], cell) for rows in tried)
                 found = next((o for o in options if o is not None), None)
+                found = found or self._of_yes(boundary, boundary.leaves.get(expr), cell, limits, values[name], told)  # type: ignore[call-overload]
                 if found is None:
                     return None
                 found.kind = "stored"  # it stands for another one, in a history of its own
@@ -81,6 +82,27 @@ class Instead(Release):
                 found.output = number
                 fine.append(found)
         return fine
+
+    def _of_yes(
+        self, boundary: Boundary, leaf: Leaf | None, cell: Sequence[int], limits: Limits, value: Any, told: list[Choice]
+    ) -> Choice | None:
+        """A number of those who say yes, as that of what is answered instead of them."""
+        if leaf is None or leaf.function not in ("sum", "mean") or len(leaf.args) != 1:
+            return None
+        arg, full = leaf.args[0], known(leaf, cell)
+        ends = sorted({x for x in arg.values if x is not None})
+        if len(ends) != 2 or not (arg.lineage.form is Form.BITS or self._bit(leaf)):
+            return None
+        yes, n = [i for i in full if arg.values[i] == ends[1]], len(full)
+        for rows in itertools.islice(self._instead(boundary, yes, told, limits), 60):
+            exact = ends[0] * n + (ends[1] - ends[0]) * len(rows)
+            if leaf.function == "mean":
+                exact = exact / n
+            as_told = Told(boundary.frame, leaf, rows, limits, "stored")
+            for x in self.of_bits(as_told, len(rows), n, (ends[0], ends[1]), exact):
+                if same(x, value):
+                    return Choice(x, "stored", tuple(rows), None, [self._ones(boundary.frame, rows)])
+        return None
 
     def _starts(
         self, boundary: Boundary, leaf: Leaf, cell: Sequence[int], told_now: list[Choice], limits: Limits, *, full: bool
