@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import secrets
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import msgspec
 from bastion_plan.errors import NotFound, ServerError
@@ -18,15 +16,12 @@ from bastion_server.store.binding import binding, parts
 from bastion_server.store.database import Database
 from bastion_server.store.keyring import KeyRing, changed
 from bastion_server.store.keys import ServerKeys
+from bastion_server.store.own_fits import OwnFits
 from bastion_server.store.sealed import SealedRef
-from bastion_server.store.uses import of_run
 
 QUEUED, RUNNING, DONE, STOPPED, FAILED = "queued", "running", "done", "stopped", "failed"
 ACTIVE = (QUEUED, RUNNING)
 RESTARTED = ("train.restarted", "The server was restarted while this fit ran. Resume it from its last checkpoint.")
-_Losses = list[tuple[float | None, int]]
-_Fixed = tuple[bytes, bool, int, int]
-_NONE = b"\x90"  #: no losses yet
 _ROW = "SELECT * FROM runs WHERE id = ?"
 
 
@@ -88,10 +83,7 @@ class Runs:
     """
 
     def __init__(self, database: Database, remove_file: Callable[[str], None], ring: KeyRing) -> None:
-        self._database, self._remove_file, self._ring = database, remove_file, ring
-        #: of fits on sealed datasets that were begun, or went on, in this process: see `_fixed`
-        self._known: dict[str, _Fixed] = {}
-        self._granted: dict[str, str] = {}  #: those that an approval gave, by grant
+        self._database, self._remove_file, self._own = database, remove_file, OwnFits(database, ring)
 
     def add(
         self,
@@ -123,7 +115,7 @@ class Runs:
                 ),
             )  # fmt: skip
             connection.executemany("INSERT INTO run_datasets VALUES (?, ?)", [(identifier, name) for name in versions])
-            return self._note(self.get(identifier))
+            return self._own.note(self.get(identifier))
 
     def get(self, run: str) -> Run:
         """Return one fit. Who may see it is the caller's to check.
@@ -146,8 +138,8 @@ class Runs:
 
     def of_grant(self, grant: str) -> Run | None:
         """Return the latest fit that a grant allowed."""
-        if grant in self._granted:
-            return self.get(self._granted[grant])
+        if grant in self._own.granted:
+            return self.get(self._own.granted[grant])
         row = self._database.row("SELECT * FROM runs WHERE grant_id = ? ORDER BY rowid DESC LIMIT 1", (grant,))
         return None if row is None else self._record(row)
 
@@ -171,17 +163,17 @@ class Runs:
 
     def _record(self, row: sqlite3.Row) -> Run:
         run = _run(row)
-        if self._is(run) is False:
+        if self._own.agrees(run) is False:
             with self._database.still():  # what is known may be a moment behind what was committed
                 again = self._database.row(_ROW, (run.id,))
                 if again is None:
                     raise missing(run.id)
                 row, run = again, _run(again)
-                if self._is(run) is False:
+                if self._own.agrees(run) is False:
                     raise changed()
-        if self._is(run) is None and self._ring.of(run.versions):
+        if self._own.agrees(run) is None and self._own.sealed(run):
             run = replace(run, credit=0)
-        return replace(run, losses=self._losses(run, row["losses"]))
+        return replace(run, losses=self._own.losses(run, row["losses"]))
 
     def _listed(self, row: sqlite3.Row) -> Run:
         try:
@@ -189,42 +181,6 @@ class Runs:
         except ServerError as error:
             words = f"{error.message} {error.next_step}"
             return replace(_run(row), state=FAILED, code=error.code, problem=words)
-
-    def _is(self, run: Run) -> bool | None:
-        """Return whether a fit is what is known of it; None where nothing is."""
-        known = self._database.within().get(f"run {run.id}") or self._known.get(run.id)
-        return None if known is None else known == _fixed(run)
-
-    def _note(self, run: Run) -> Run:
-        """Note, in the transaction that wrote it, what a fit is from now on."""
-        if self._ring.of(run.versions):
-            known = self._database.within()[f"run {run.id}"] = _fixed(run)
-            self._database.after_commit(lambda: self._know(run, known))
-        return run
-
-    def _know(self, run: Run, known: _Fixed) -> None:
-        self._known[run.id] = known
-        if run.grant:
-            self._granted[run.grant] = run.id
-
-    def _forget(self, run: str) -> None:
-        self._known.pop(run, None)
-        self._granted = {grant: of for grant, of in self._granted.items() if of != run}
-
-    def _losses(self, run: Run, held: bytes) -> tuple[tuple[float | None, int], ...]:
-        if held == _NONE:
-            return ()
-        try:
-            text = self._ring.uncover(held, run.versions, of_run(run, "losses"))
-        except ServerError as error:
-            if error.code != "server.locked":
-                raise
-            return ()
-        return tuple(msgspec.msgpack.decode(text, type=_Losses))
-
-    def _covered(self, run: Run, losses: Iterable[tuple[float | None, int]]) -> bytes:
-        text = msgspec.msgpack.encode(list(losses))
-        return text if text == _NONE else self._ring.cover(text, run.versions, of_run(run, "losses"))
 
     # -- how it goes
 
@@ -239,7 +195,7 @@ class Runs:
             connection.execute(
                 "UPDATE runs SET paid = paid + ?, credit = 0, spent = ? WHERE id = ?", (steps, spent, run)
             )
-            self._note(replace(before, paid=before.paid + steps, credit=0))
+            self._own.note(replace(before, paid=before.paid + steps, credit=0))
             connection.executemany(
                 "INSERT INTO run_charges VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET steps = steps + excluded.steps",
                 [(run, domain, steps) for domain in domains],
@@ -253,7 +209,7 @@ class Runs:
     def advance(self, run: str, step: int, losses: Iterable[tuple[float | None, int]]) -> None:
         """Note how far it is; of a fit on a dataset whose key was taken back, not its losses."""
         try:
-            told = {"losses": self._covered(self.get(run), losses)}
+            told = {"losses": self._own.covered(self.get(run), losses)}
         except ServerError as error:
             if error.code != "server.locked":
                 raise
@@ -275,7 +231,7 @@ class Runs:
         with self._database.transaction():
             before = self.get(run)
             self._set(run, state=state, ended=now, code=code, problem=problem, credit=credit, tight=tight)
-            self._note(replace(before, state=state, credit=credit))
+            self._own.note(replace(before, state=state, credit=credit))
         return self.get(run)
 
     def resume(self, run: str, spec: FitSpec, grant: str) -> Run | None:
@@ -306,9 +262,9 @@ class Runs:
             )
             self._set(
                 run, state=QUEUED, spec=encode_spec(spec), fit_hash=fit, grant_id=grant, code="", problem="", ended=0.0, tight=0.0, credit=0,
-                losses=self._covered(after, before.losses),
+                losses=self._own.covered(after, before.losses),
             )  # fmt: skip
-            return replace(self._note(after), credit=before.credit)
+            return replace(self._own.note(after), credit=before.credit)
 
     def recover(self, now: float) -> int:
         """After a restart: what ran has stopped, and everything that was paid counts as used; return how many."""
@@ -363,7 +319,7 @@ class Runs:
         with self._database.transaction() as connection:
             files = connection.execute("SELECT file FROM run_files WHERE run = ?", (run,)).fetchall()
             connection.execute("DELETE FROM runs WHERE id = ?", (run,))
-            self._database.after_commit(lambda: self._forget(run))
+            self._database.after_commit(lambda: self._own.forget(run))
         self._remove(files)
 
     def prune(self) -> int:
@@ -405,7 +361,7 @@ class Runs:
             " AND (? IS NULL OR epsilon >= ?) ORDER BY epsilon DESC LIMIT 1",
             (run, metric, part, bound, step, epsilon, epsilon),
         )
-        return None if row is None else self._answer(self.get(run), row)
+        return None if row is None else self._own.measurement(self.get(run), row)
 
     def measured(
         self, run: str, metric: str, part: str, bound: float, step: int, epsilon: float, answer: bytes, now: float
@@ -413,7 +369,7 @@ class Runs:
         """Keep a measurement before it leaves; returns what is kept, an earlier one if there is one."""
         place = {"metric": metric, "part": part, "bound": float(bound), "step": step, "epsilon": float(epsilon)}
         of = self.get(run)
-        answer = self._ring.cover(answer, of.versions, _measure(of, place))
+        answer = self._own.measured(of, place, answer)
         with self._database.transaction() as connection:
             connection.execute(
                 "INSERT INTO run_metrics VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
@@ -432,12 +388,9 @@ class Runs:
         )
         try:
             of = self.get(run) if rows else None
-            return tuple((row["metric"], row["part"], self._answer(of, row)) for row in rows if of is not None)
+            return tuple((row["metric"], row["part"], self._own.measurement(of, row)) for row in rows if of is not None)
         except ServerError:
             return ()
-
-    def _answer(self, run: Run, row: sqlite3.Row) -> bytes:
-        return self._ring.uncover(row["answer"], run.versions, _measure(run, row))
 
 
 def missing(run: str) -> NotFound:
@@ -457,17 +410,3 @@ def _run(row: sqlite3.Row) -> Run:
         paid=row["paid"], credit=row["credit"], spent=row["spent"], tight=row["tight"],
         code=row["code"], problem=row["problem"], ended=row["ended"],
     )  # fmt: skip
-
-
-def _fixed(run: Run) -> _Fixed:
-    """Return what nobody else may change: a digest of what a fit is, whether it is done, its steps that are paid, and not asked for."""
-    what = (
-        run.requester, run.plan, run.plan_hash, run.fit_hash, binding(run.versions, run.policy_versions), run.model, run.graph,
-        run.parameters, encode_spec(run.spec), run.sigma, run.delta, run.grant, run.created,
-    )  # fmt: skip
-    return hashlib.sha256(msgspec.msgpack.encode(what)).digest(), run.state == DONE, run.paid, run.credit
-
-
-def _measure(run: Run, row: Mapping[str, Any] | sqlite3.Row) -> str:
-    place = msgspec.msgpack.encode(tuple(row[name] for name in ("metric", "part", "bound", "step", "epsilon")))
-    return of_run(run, f"measurement {hashlib.sha256(place).hexdigest()}")
