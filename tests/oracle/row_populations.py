@@ -146,7 +146,9 @@ class Populations:
                 ]
                 trial = self.histories.copy()
                 ones = [Choice(None, "own", vectors=[("ones", {(dataset, i): 1 for i in base})]) for base in far]
-                if not limits.audited or all(trial.could([one], limits.k) for one in ones):
+                # of an earlier table that is in it in part it is not known what this one stands beside
+                whole = all(found for (d, _), found in self.kept.items() if d == dataset)
+                if not limits.audited or (whole and all(trial.could([one], limits.k) for one in ones)):
                     self.kept[dataset, keys], self.histories = far, trial
                     self.stored[dataset] += [base for base in far if base not in self.stored[dataset]]
                 else:
