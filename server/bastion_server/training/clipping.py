@@ -197,7 +197,8 @@ class Clipper:
                 x, weight = x.unsqueeze(2), weight.unsqueeze(2)
             found, given = convolved(x, weight, way, node.args[6])
         else:
-            given, found = x, nnf.linear(x, weight)
+            # all positions at once, however they lie: else torch makes a product of each, with a copy of the weights
+            given, found = x, nnf.linear(x.reshape(-1, x.shape[-1]), weight).reshape(*x.shape[:-1], weight.shape[0])
         if tap is not None:
             found = found + tap
         if bias is not None and (tap is None or not self._same(number, 2)):
