@@ -17,7 +17,8 @@ from collections import Counter
 from pathlib import Path
 
 # one core per process: small tables are not quicker on more
-os.environ.setdefault("POLARS_MAX_THREADS", "1")
+if __name__ == "__main__":
+    os.environ.setdefault("POLARS_MAX_THREADS", "1")
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "support"), str(Path(__file__).parents[1])]
 # ruff: noqa: E402 - where they lie is known now
 from hypothesis import HealthCheck, Phase, given, seed, settings

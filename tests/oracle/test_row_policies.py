@@ -19,8 +19,10 @@ from query import Q, concat
 import bastion.expressions as pl
 
 sys.path.insert(0, str(Path(__file__).parent))
+import shards
 from random_queries import Maker, drawn, made
 from row_frames import Boundary
+from row_model import Finding
 from row_play import ask, oracle_of, read, written
 from row_rounding import significant, whole
 
@@ -191,3 +193,22 @@ def test_a_case_is_played_again() -> None:
     assert (other.policy, other.roles) == (case.policy, case.roles)
     assert drawn(iter(case.draws).__next__, 6).draws == case.draws
     assert Maker(random.Random(1).randint).filters
+
+
+def test_a_shard_goes_on_after_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every case that fails is in the report, with what plays it again."""
+    played: list[Any] = []
+
+    def play(case: Any, *, remembers: bool) -> list[Finding]:
+        played.append(case)
+        if len(played) == 2:
+            raise ZeroDivisionError
+        return [Finding("value", "here")] if len(played) == 3 else []
+
+    monkeypatch.setattr(shards, "play", play)
+    broken, wrong = shards.shard(7, 6)
+    assert len(played) == 6
+    assert "ZeroDivisionError" in broken
+    assert "Finding(rule='value', where='here'" in wrong
+    again = wrong.partition("--again ")[2].split()[0]
+    assert read(again).draws == played[2].draws
