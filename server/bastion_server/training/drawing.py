@@ -33,7 +33,7 @@ def words(count: int) -> Words:
     if size <= FEW:
         return np.frombuffer(os.urandom(size), dtype="<u8")
     found = np.empty(size, dtype=np.uint8)
-    into = memoryview(found)
+    into = found.data
     for start in range(0, size, len(_ZEROS)):
         if start % MOST == 0:
             stream = Cipher(AES256(os.urandom(32)), CTR(bytes(16))).encryptor()
