@@ -159,8 +159,11 @@ class Channel:
         return tuple((s.key, s.principal.name) for s in self._sessions.values())
 
     def push(self, name: str, push: Push) -> int:
-        """Send a push to all live sessions of an identity; return how many there were."""
-        sessions = [s for s in self._sessions.values() if s.principal.name == name]
+        """Send a push to all live sessions of an identity; return how many there were.
+
+        Whoever has no key any more is told of that first, and of nothing that follows from it.
+        """
+        sessions = [s for s in list(self._sessions.values()) if s.principal.name == name and self._holds(s)]
         for session in sessions:
             session.reply(0, push)
         return len(sessions)
@@ -504,12 +507,17 @@ class Channel:
             except OSError:
                 log.error("the key directory cannot be listed; the keys known before stay in force")
             for session in list(self._sessions.values()):
-                principal = self.keys.find(session.principal.curve_key)
-                if principal is None or principal.name != session.principal.name:
-                    log.info("the key of %s was revoked; its session is cut", session.principal.name)
-                    self._drop(session, _REVOKED)
-                else:
-                    session.principal = principal
+                self._holds(session)
+
+    def _holds(self, session: Session) -> bool:
+        """Return whether a session's key is still in force; if not, the session is cut."""
+        principal = self.keys.find(session.principal.curve_key)
+        if principal is None or principal.name != session.principal.name:
+            log.info("the key of %s was revoked; its session is cut", session.principal.name)
+            self._drop(session, _REVOKED)
+            return False
+        session.principal = principal
+        return True
 
     def _measure(self) -> None:
         for connection in self._connections.all():

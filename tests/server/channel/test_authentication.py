@@ -169,6 +169,20 @@ def test_a_renamed_key_does_not_carry_the_old_name(tmp_path: Path) -> None:
     run(body())
 
 
+def test_a_revoked_key_is_told_so_before_what_follows_from_it(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with toy(tmp_path, poll=60.0) as server:
+            raw = server.raw()
+            await raw.request(1, "ping")
+            await raw.receive()
+            server.keys.revoke("alice")
+            assert server.channel.push("alice", m.Push("decision")) == 0
+            assert (await raw.receive())[1]["topic"] == "revoked"
+            raw.close()
+
+    run(body())
+
+
 def test_another_identity_cannot_take_over_a_routing_id(tmp_path: Path) -> None:
     async def body() -> None:
         async with toy(tmp_path) as server:
