@@ -487,6 +487,8 @@ class Reader:
                     raise Unknown("aggregate inside the condition of an aggregate")
                 if arg.function == "filter":
                     conditions += [self.column(frame, p, schema) for p in arg.args[1:]]
+                elif arg.function == "drop_nulls" and self.strict and rows:
+                    pass  # a statistic of values leaves out what is missing anyway: no condition on a secret column
                 elif arg.function == "drop_nulls":
                     conditions.append(self.column(frame, Call("is_not_null", (arg.args[0],)), schema))
                 else:

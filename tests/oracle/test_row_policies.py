@@ -96,6 +96,12 @@ def _plain(name: str) -> float:
     }[name]  # fmt: skip
 
 
+def test_values_that_are_missing_are_no_condition() -> None:
+    """Of a secret column a sum leaves them out as it is; how many there are is another matter."""
+    assert Watched().ask(T.select(x=pay.drop_nulls().sum())) == [{"x": 3610.0}]
+    assert Watched().ask(T.drop_nulls("pay").select(x=pay.sum())) == []
+
+
 def test_a_default_policy_may_round() -> None:
     policy = Policy(AtLeastNOf(2, [Aggregation(5), Rounding(10, 2)]), Suppress())
     assert Watched(policy).ask(T.select(x=pay.sum(), y=n)) == [{"x": 3600.0, "y": 60}]
