@@ -179,6 +179,9 @@ def one(world: World, oracle: Oracle, plan: Node) -> list[Finding]:
         twin(world) if isinstance(reading, Behind) else world, boundary.node if isinstance(reading, Behind) else plan
     )
     table = [] if inner is None else inner.to_dicts()
+    told = any(row[name] is not None for row in table for name, _ in boundary.outputs)
+    strict = oracle.limits(boundary.frame).strict
+    counts[f"questions {'answered' if told else 'denied'}, {'strict' if strict else 'default'} profile"] += 1
     try:
         explained = oracle.explain(boundary, table)
     except Unknown as reason:
