@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,22 @@ _ATTESTED = {
     "simulated": "UNATTESTED: a simulation, which proves nothing",
     "auto": "by the hardware", "tsm": "by configfs-tsm", "sev-guest": "by /dev/sev-guest", "nitro": "by AWS Nitro",
 }  # fmt: skip
+
+
+#: what fits may take: option, the field of TrainingSettings, what is asked for, times what, help
+_FITS = (
+    ("--max-parameters", "max_parameters", click.IntRange(min=1), 1, "Numbers that one model may train [50 million]."),
+    ("--training-steps", "steps", click.IntRange(min=1), 1, "Steps of one fit [a million]."),
+    ("--training-memory", "worker", click.FloatRange(min=0.5), 2**30, "GiB of one fit's process [4]."),
+    ("--training-disk", "disk", click.FloatRange(min=0.01), 2**30, "GiB of one person's weights and checkpoints [20]."),
+    ("--training-grace", "grace", click.FloatRange(min=0.0), 1, "Seconds that a step has to end once its fit was stopped [15]."),
+)  # fmt: skip
+
+
+def _fit_options(function: Callable[..., None]) -> Callable[..., None]:
+    for name, field, kind, _, said in reversed(_FITS):
+        function = click.option(name, field, type=kind, default=None, help=said)(function)
+    return function
 
 
 @click.command()
@@ -53,10 +70,11 @@ _ATTESTED = {
     default=None,
     help="Of configfs-tsm, where it is not the kernel's own.",
 )
+@_fit_options
 @reporting
 def serve(
     directory: Path | None, endpoint: str, bootstrap: str | None, memory: float, seconds: float, answer: float, attest: str | None,
-    tsm_root: Path | None,
+    tsm_root: Path | None, **fits: float | None,
 ) -> None:  # fmt: skip
     """Run a server until Ctrl-C.
 
@@ -66,6 +84,8 @@ def serve(
     from bastion_server.process import serve as run
 
     folder = (directory or context.default_directory()).resolve()
+    given = {field: value * times for _, field, _, times, _ in _FITS if (value := fits[field]) is not None}
+    training = {field: value if field == "grace" else int(value) for field, value in given.items()}
 
     def ready(facts: dict[str, Any]) -> None:
         console.print(f"[bold]BastionLab server[/] on {facts['endpoint']}, store {folder}")
@@ -79,8 +99,8 @@ def serve(
 
     asyncio.run(
         run(
-            folder, endpoint, bootstrap=bootstrap, memory=int(memory * 2**30), seconds=seconds, answer=int(answer * 2**30), attest=attest, tsm_root=tsm_root,
-            ready=ready,
+            folder, endpoint, bootstrap=bootstrap, memory=int(memory * 2**30), seconds=seconds, answer=int(answer * 2**30),
+            training=training, attest=attest, tsm_root=tsm_root, ready=ready,
         )
     )  # fmt: skip
 

@@ -1,0 +1,37 @@
+"""What `bastion serve` is told about fits reaches the server, in its units (that it holds there: service/test_training.py)."""
+
+from __future__ import annotations
+
+import bastion_server.process
+import pytest
+from bastion_cli.main import main
+from bastion_server.service.models import TrainingSettings
+from click.testing import CliRunner
+
+GIVEN = {
+    "--max-parameters": ("1000", {"max_parameters": 1000}),
+    "--training-steps": ("7", {"steps": 7}),
+    "--training-memory": ("1.5", {"worker": 3 << 29}),
+    "--training-disk": ("0.5", {"disk": 1 << 29}),
+    "--training-grace": ("0.25", {"grace": 0.25}),
+}
+
+
+@pytest.mark.parametrize("name", GIVEN)
+def test_bounds_of_fits_reach_the_server(name, tmp_path, monkeypatch):
+    text, expected = GIVEN[name]
+    heard = {}
+
+    async def serve(folder, endpoint, **options):
+        heard.update(options)
+
+    monkeypatch.setattr(bastion_server.process, "serve", serve)
+    done = CliRunner().invoke(main, ["serve", "--dir", str(tmp_path), name, text])
+    assert done.exit_code == 0, done.output
+    assert heard["training"] == expected
+    assert all(type(v) is type(getattr(TrainingSettings(), k)) for k, v in heard["training"].items())
+
+
+def test_a_bound_that_is_none_is_refused(tmp_path):
+    done = CliRunner().invoke(main, ["serve", "--dir", str(tmp_path), "--training-steps", "0"])
+    assert done.exit_code == 2
