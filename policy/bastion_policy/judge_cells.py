@@ -211,7 +211,7 @@ class BoundaryJudge:
         small = ~own & ~whole & ~mixed & (rows > 0)
         if self.memory.exhausted(self.chosen_by):
             return self._for_the_owner(cut)
-        past = self._of_chosen((yield from self._remembered(m, table, own, whole, small)))
+        past = self._of_chosen((yield from self._remembered(m, table, own, whole, small)), own)
         judged = yield from rules.judge(m, table, past.own)
         everybody = None
         if past.whole.any() or past.rest == "whole":
@@ -448,11 +448,12 @@ class BoundaryJudge:
             withheld, own, rule = withheld | own, none, memory.refusal
         return Past(own, whole, near, withheld, rest, members, rule, standing, asked)
 
-    def _of_chosen(self, past: Past) -> Past:
+    def _of_chosen(self, past: Past, large: Flags) -> Past:
         """Compare whom a column chose that may be the same in all of a person's rows, by people, whichever rows they are.
 
         INVARIANT: how many of last month's rows are in a band of pay, and how many of this month's without one person, tells that
         person's band; rows alone have nothing in common. What a condition inside a statistic picks is compared in the same way.
+        And cells of too few people are gone with a remainder that may not be told: only those of enough, `large`, have a key.
         """
         memory = self.memory
         if not memory.snaps or past.asked is None:
@@ -465,8 +466,9 @@ class BoundaryJudge:
             if isinstance(rest, Cut):
                 together = past.asked[at].union(past.members)
                 rest = rest if people.stand(together, np.ones(1, bool), per_person=False).cleared[0] else None
-        left = (past.own & ~own) | (self._in_rest_of(past) if rest is None and past.rest is not None else own & False)
-        if not left.any():
+        gone = rest is None and past.rest is not None
+        left = (past.own & ~own) | (self._in_rest_of(past) & large if gone else own & False)
+        if not left.any() and not gone:
             return past
         return replace(past, own=own, rest=rest, withheld=past.withheld | left, rule="same-people")
 
