@@ -57,6 +57,8 @@ _PROGRESS_EVERY = 0.1
 _BACKOFF = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 #: seconds that the bootstrap socket has to tell the key of a server that was started anew
 _ASKS = 3.0
+#: pushes that are kept of a server which has not shown yet what it is
+_EARLY = 64
 #: what a connection to a server ends with that has another key or port since
 _MOVED = ("wire.server-key", "wire.unreachable", "wire.timeout")
 
@@ -139,6 +141,10 @@ class Session:
         self._checker = checker or Checker(None, endpoint)
         self._identity, self._timeout = identity, timeout
         self._link: Link | None = None
+        #: the link whose server has shown what it is, as far as the policy asks
+        self._proved: Link | None = None
+        #: over another link: the one answer that is heard, and pushes that are told once it is proved
+        self._greeting: tuple[int, list[Push]] = (0, [])
         self._opening = asyncio.Lock()
         self._pending: dict[int, _Pending] = {}
         self._revoked = False
@@ -386,22 +392,29 @@ class Session:
             await self._checker.check(welcome, nonce, server_key, again=again)
         except BaseException as error:
             link.close()
+            standing = self._link is link
+            if standing and isinstance(error, BastionError):
+                self._fail_all(error)  # what else waits on it
             if isinstance(error, AttestationError):
-                self._link, self.refusal = None, error
+                self._link, self.refusal = (None if standing else self._link), error
                 self._tell_state("refused")
-            elif self._link is link and isinstance(error, Exception):
+            elif standing and isinstance(error, Exception):
                 self._dropped()
             raise
         self.welcome = welcome
+        early, self._proved, self._greeting = self._greeting[1], link, (0, [])
+        for push in early:
+            self._pushed(push)
 
     async def _open_link(self, public: str, secret: str, endpoint: str, server_key: str) -> Link:
-        link = Link(self._on_message, lambda error: self._on_end(link, error))
+        link = Link(lambda frames: self._on_message(link, frames), lambda error: self._on_end(link, error))
         await link.open(endpoint, public, secret, server_key, self._timeout)
         return link
 
     async def _exchange(self, link: Link, body: Any) -> Any:
         """Ask over a link that is not the session's yet."""
         request_id, pending = self._register(None)
+        self._greeting = (request_id, [])
         try:
             await link.send(encode_request(request_id, body))
             async with asyncio.timeout(self._timeout):
@@ -446,6 +459,10 @@ class Session:
 
     def _on_end(self, link: Link, error: BastionError) -> None:
         link.close()
+        if link is not self._proved:
+            if (greeting := self._pending.get(self._greeting[0])) is not None:
+                greeting.fail(error)
+            return
         revoked, self._revoked = self._revoked, False
         self._fail_all(_revoked() if revoked else error)
         if self._link is link:
@@ -513,15 +530,18 @@ class Session:
 
     # ---- messages ----------------------------------------------------------------------------------------------------
 
-    def _on_message(self, frames: list[zmq.Frame]) -> None:
+    def _on_message(self, link: Link, frames: list[zmq.Frame]) -> None:
         try:
             reply = decode_reply(frames[0].buffer)
         except MalformedError as error:
             log.warning("the server sent a message that this release does not understand")
-            if (waiting := self._pending.get(error.request_id)) is not None:
+            waiting = self._pending.get(error.request_id)
+            if waiting is not None and (link is self._proved or error.request_id == self._greeting[0]):
                 waiting.fail(error)
             return
         body = reply.body
+        if link is not self._proved and not self._heard_early(reply.id, body):
+            return
         if isinstance(body, Push):
             self._pushed(body)
             return
@@ -555,6 +575,23 @@ class Session:
                 self._take_table(pending, body, frames)
             case _:
                 pending.finish(body)
+
+    def _heard_early(self, reply: int, body: Any) -> bool:
+        """Whether a message over a link that is not proved is heard now; a push is told later, if the link is proved by then.
+
+        INVARIANT: whoever has not shown what the policy asks for answers the greeting, and nothing else that they say is told to anybody.
+        """
+        request, early = self._greeting
+        if isinstance(body, Push):
+            if len(early) < _EARLY:
+                early.append(body)
+            return False
+        if reply == 0 and isinstance(body, Failed) and (greeting := self._pending.get(request)) is not None:
+            try:
+                raise_failed(body)
+            except BastionError as error:
+                greeting.fail(error)
+        return reply == request > 0
 
     def _take_table(self, pending: _Pending, table: Table | Weights, frames: list[zmq.Frame]) -> None:
         if not table.inline:

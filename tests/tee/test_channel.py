@@ -34,6 +34,7 @@ if SUPPORT not in sys.path:
 from network import Network  # noqa: E402
 
 ALLOWED = AttestationPolicy(unattested=True)
+FORGED = m.RequestInfo("r-1", "approved", "alice", "look", "0" * 64, ("pay",), 1.0, code="harmless", may_read=True)
 REAL = AttestationPolicy(sev_snp=PlatformPolicy(measurements=("ab" * 48,)))
 
 
@@ -230,9 +231,14 @@ async def test_evidence_of_another_start_over_the_same_connection_is_stale(place
 
 @pytest.mark.asyncio
 async def test_nothing_but_a_greeting_is_said_to_a_server_that_came_in_its_place(place: Place, tmp_path: Path) -> None:
-    """The network is cut, and the bootstrap port tells a stranger's key, who relays the real server's evidence."""
+    """The network is cut, and the bootstrap port tells a stranger's key, who relays the real server's evidence.
+
+    What the stranger says besides is told to nobody.
+    """
 
     async def relay(hello: m.Hello) -> m.Welcome:
+        assert channel.push("alice", m.Push("decision", FORGED)) == channel.push("alice", m.Push("revoked")) == 1
+        await asyncio.sleep(0.1)
         return await shown_by(place, hello.nonce)
 
     between = Between(relay)
@@ -242,6 +248,7 @@ async def test_nothing_but_a_greeting_is_said_to_a_server_that_came_in_its_place
     told = Bootstrap(channel.server_key, channel.endpoint, "tcp://127.0.0.1:*")
     await told.start()
     states: list[str] = []
+    pushes: list[m.Push] = []
     try:
         with Network(place.server.endpoint) as network:
             session = await Session.open(
@@ -249,6 +256,7 @@ async def test_nothing_but_a_greeting_is_said_to_a_server_that_came_in_its_place
                 bootstrap=told.endpoint,
             )  # fmt: skip
             session.on_state(states.append)
+            session.on_push(pushes.append)
             network.cut()
             while session.open_now:
                 await asyncio.sleep(0.01)
@@ -264,10 +272,28 @@ async def test_nothing_but_a_greeting_is_said_to_a_server_that_came_in_its_place
             )
             network.mend()  # the real one is there again, under the key that was pinned all along
             assert isinstance(await session.ask(m.ListDatasets()), m.Datasets)
+            network.cut()
+            while session.open_now:
+                await asyncio.sleep(0.01)
+            assert pushes == [] and "ended" not in states
             await session.close()
     finally:
         await told.close()
         await channel.close()
+
+
+@pytest.mark.asyncio
+async def test_what_waits_hears_that_the_server_was_refused(place: Place) -> None:
+    session = await place.session(ALLOWED)
+    _, pending = session._register(None)  # a request that the server takes long for
+    waiting = asyncio.ensure_future(session._wait(pending, silence=60.0))
+    session._checker._boot = "another"
+    with pytest.raises(AttestationError) as caught:
+        await session.attest()
+    with pytest.raises(AttestationError) as heard:
+        await asyncio.wait_for(waiting, 10.0)
+    assert heard.value.code == caught.value.code
+    await session.close()
 
 
 @pytest.mark.asyncio
