@@ -88,7 +88,7 @@ def test_facts_are_of_one_version_of_one_dataset(ring: KeyRing) -> None:
     assert (
         code(lambda: ring.show("d-1", 4, hidden))
         == code(lambda: ring.show("d-2", 3, hidden))
-        == "server.sealed.damaged"
+        == "server.catalogue.changed"
     )
 
 

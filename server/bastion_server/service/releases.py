@@ -81,6 +81,7 @@ class Releases:
             raise locked(name)
         try:
             await asyncio.to_thread(self._store.witness.check, held.domain, identifier)
+            record = self._store.datasets.get(identifier)
         except ServerError:
             self._store.ring.drop(identifier)
             words = f"gave up the key of {name}: the catalogue is not what this server wrote"
@@ -88,7 +89,6 @@ class Releases:
                 about([identifier], now=now, kind="policy", who=principal.name, summary=words, red=True)
             )
             raise
-        record = self._store.datasets.get(identifier)
         await self._changed(record, record)
         return record
 

@@ -14,7 +14,7 @@ from bastion_policy.facts import DatasetFacts, PrivateFacts
 from bastion_wire.deciding import decided
 
 from bastion_server.store.database import Database
-from bastion_server.store.keyring import KeyRing
+from bastion_server.store.keyring import KeyRing, changed
 from bastion_server.store.sealed import SealedRef
 
 EVERYONE = "*"  #: in an access list: every known identity
@@ -300,12 +300,20 @@ class Datasets:
         sealed = None
         if row["file"] is not None:
             sealed = SealedRef(row["file"], row["wrapped_key"], row["size"], row["sha256"])
-        measured, owner_sealed = row["private"], bool(row["owner_sealed"])
+        facts, measured = _decode_facts(row["facts"]), row["private"]
+        # INVARIANT: whether it is sealed is told by the keys that were released, not by the row's mark, which somebody may have taken
+        # away; measured facts of such a dataset are those that its key opens, as of the version that its owner decided about
+        known = bool(self._ring.of((row["id"],)))
+        if known and (
+            measured is None or (facts.id, facts.version, "table") != (row["id"], row["version"], row["kind"])
+        ):
+            raise changed()
+        owner_sealed = known or bool(row["owner_sealed"])
         if measured is not None and owner_sealed:
             measured = self._ring.show(row["id"], row["version"], measured)
         private = None if measured is None else _decode_private(measured)
         return DatasetRecord(
-            facts=_decode_facts(row["facts"]),
+            facts=facts,
             kind=row["kind"],
             created=row["created"],
             private=private,

@@ -198,17 +198,14 @@ class KeyRing:
         """Return facts that `hide` was given; None while the key is not held.
 
         Raises:
-            ServerError: server.sealed.damaged.
+            ServerError: server.catalogue.changed: they are not of this version, or not under its key.
         """
         if self.held(dataset) is None:
             return None
         try:
             return self._box(dataset, f"{_FACTS} {version}").decrypt(hidden)
         except (CryptoError, ValueError):
-            msg = "What the catalogue says of a dataset is damaged."
-            raise ServerError(
-                msg, code="server.sealed.damaged", next_step="The owner can upload the dataset again."
-            ) from None
+            raise changed() from None
 
     def _box(self, dataset: str, use: str) -> SecretBox:
         held = self.held(dataset)

@@ -167,7 +167,9 @@ class Witness:
         others = self._database.row(
             "SELECT 1 FROM datasets WHERE unit_domain = ? AND owner_sealed AND deleted IS NULL AND id <> ?", (domain, dataset)
         )  # fmt: skip
-        if others is None and domain not in self._known and self._row(domain) is None:
+        # INVARIANT: a mark that was taken away makes nobody the first, where a key of these people was ever here
+        known = set(self._ring.of_domain(domain)) - {dataset}
+        if others is None and not known and domain not in self._known and self._row(domain) is None:
             self._write(domain, self._read(domain, Known(frozenset({dataset}), secrets.token_bytes(32))))
         else:
             self.change(domain, lambda known: known.joined(dataset))
