@@ -81,12 +81,18 @@ class Codes:
 
 @dataclass(frozen=True)
 class _Key:
-    """The numbers of one key column. place: of each cell's key. low: what is taken off a key. span: how many there may be."""
+    """The numbers of one key column. place: of each cell's key. low: what is taken off a key. span: how many there may be.
+
+    missing: the number of a missing key, the last of them; None where no key is missing.
+
+    INVARIANT: low is a key, so it can be written in a plan whatever the keys are: one person's key never decides whether a
+    question fails.
+    """
 
     place: npt.NDArray[np.int64]
     low: int
     span: int
-    missing: bool
+    missing: int | None = None
 
     @classmethod
     def of(cls, keys: Sequence[Any] | npt.NDArray[Any]) -> _Key:
@@ -94,20 +100,20 @@ class _Key:
             low, high = int(keys.min()), int(keys.max())
             # far apart they are not counted
             place = keys.astype(np.int64) - low if high - low < MOST else np.zeros(keys.size, np.int64)
-            return cls(place, low, high - low + 1, False)
+            return cls(place, low, high - low + 1)
         known = [int(key) for key in keys if key is not None]
+        low, high = min(known, default=0), max(known, default=-1)
+        apart = high - low + 1
+        if apart > MOST:
+            return cls(np.zeros(len(keys), np.int64), low, apart)
+        place = np.array([apart if key is None else int(key) - low for key in keys], np.int64)
         missing = len(known) < len(keys)
-        # a missing key is 0
-        low, high = min(known, default=0) - missing, max(known, default=-1)
-        if high - low >= MOST:
-            return cls(np.zeros(len(keys), np.int64), low, high - low + 1, missing)
-        place = np.array([0 if key is None else int(key) - low for key in keys], np.int64)
-        return cls(place, low, max(high - low, 0) + 1, missing)
+        return cls(place, low, apart + missing, apart if missing else None)
 
     def number(self, column: str) -> AnyExpr:
         """Return the number of a row's key."""
         found = call("sub", Cast(Column(column), INT64), Literal(INT64, self.low))
-        return call("fill_null", found, Literal(INT64, 0)) if self.missing else found
+        return found if self.missing is None else call("fill_null", found, Literal(INT64, self.missing))
 
 
 def read_for_codes(cut: Cut) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ import bastion.expressions as pl
 
 ROWS, T = 600, Q("t")
 MEASURE = Role(RoleKind.MEASURE, 0.0, 100.0)
-ROLES = {c: Role(RoleKind.QUASI) for c in ("a", "b", "yes", "wide", "far", "text")} | {
+ROLES = {c: Role(RoleKind.QUASI) for c in ("a", "b", "yes", "wide", "far", "least", "most", "none", "text")} | {
     "x": MEASURE,
     "unit": "identifier",
 }
@@ -32,6 +32,13 @@ ASKED: dict[str, tuple[Q, bool]] = {
     "of a column of another step": (T.with_columns((pl.col("b") + 1).alias("c")).group_by("c").agg(pl.len()), True),
     "per person": (T.group_by("unit").agg(pl.col("a").max()).group_by("a").agg(pl.len()), True),
     "as far apart as can be": (T.group_by("far").agg(pl.len()), False),
+    "the least there is, and none": (T.group_by("least").agg(pl.len()), True),
+    "the largest there is, and none": (T.group_by("most", "b").agg(pl.len()), True),
+    "made, the least, and none": (
+        T.group_by(pl.when(pl.col("b") > 2).then(None).otherwise(-(2**63)).alias("m")).agg(pl.len()),
+        True,
+    ),
+    "only none": (T.group_by("none").agg(pl.len()), True),
     "text": (T.group_by("text", "b").agg(pl.len()), False),
     "nobody": (T.filter(pl.col("b") > 9).group_by("a").agg(pl.len()), False),
     "all": (T.select(pl.col("x").mean()), False),
@@ -49,6 +56,9 @@ def table(per_unit: int) -> polars.DataFrame:
             "yes": [None if gone else bool(v) for v, gone in zip(a > 0, draw.random(ROWS) < 0.3, strict=True)],
             "wide": polars.Series(draw.integers(-128, 128, ROWS), dtype=polars.Int16),
             "far": draw.choice([-(2**63), 0, 2**63 - 1], ROWS),
+            "least": [None if i % 4 == 0 else -(2**63) + i % 3 for i in range(ROWS)],
+            "most": [None if i % 4 == 0 else 2**63 - 1 - i % 3 for i in range(ROWS)],
+            "none": polars.Series([None] * ROWS, dtype=polars.Int64),
             "text": draw.choice(["p", "q", "r"], ROWS),
             "x": draw.random(ROWS) * 100,
         }

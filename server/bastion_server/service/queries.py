@@ -14,7 +14,16 @@ from typing import Any
 
 import polars as pl
 from bastion_plan.canonical import decode, plan_hash
-from bastion_plan.errors import BastionError, InputError, NotFound, PolicyError, ServerError
+from bastion_plan.errors import (
+    AttestationError,
+    BastionError,
+    InputError,
+    NotAuthorised,
+    NotFound,
+    PolicyError,
+    ServerError,
+    WireError,
+)
 from bastion_plan.nodes import Node, Slice
 from bastion_policy.flow import static_verdict
 from bastion_policy.history import History
@@ -44,6 +53,7 @@ PREVIEW_ROWS = 20
 RULE_FAILED = "rule-failed"
 SMALL = 8192  #: bytes of a plan up to which it is read and typed on the event loop
 _DATA_DEPENDENT = frozenset(f"server.worker.{how}" for how in ("memory", "time", "crashed", "refused", "answer"))
+_OF_THE_SERVER = (ServerError, WireError, AttestationError, NotAuthorised, NotFound)
 LARGE = 50_000  #: guard rows from which the judge's arithmetic leaves the event loop
 
 
@@ -185,13 +195,16 @@ class QueryService:
         """Count a failure of a judged query, and say of it that it is one.
 
         INVARIANT: one person's row may decide whether a query fails, and of what. So all failures read alike, each counts
-        as an answer at a threshold does, and the budget of those ends them.
+        as an answer at a threshold does, and the budget of those ends them. What the judge itself raises is one of them, be it
+        a mistake of ours: only what tells of the server (busy, locked, its disk) or of the connection is told as it is.
         """
         try:
             yield
-        except BastionError as error:
-            if error.code not in _DATA_DEPENDENT or not history.lenses:
+        except Exception as error:
+            if not history.lenses or (isinstance(error, _OF_THE_SERVER) and error.code not in _DATA_DEPENDENT):
                 raise
+            if getattr(error, "code", None) not in _DATA_DEPENDENT:
+                log_incident("the judge failed")
             # it may have been kept already, as that of a release
             current = await self.histories.of(subject, who, partial(_measured, lease))
             current.failed(bytes.fromhex(subject.plan_hash)[:12])
