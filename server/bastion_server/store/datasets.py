@@ -304,9 +304,8 @@ class Datasets:
         # INVARIANT: whether it is sealed is told by the keys that were released, not by the row's mark, which somebody may have taken
         # away; measured facts of such a dataset are those that its key opens, as of the version that its owner decided about
         known = bool(self._ring.of((row["id"],)))
-        if known and (
-            measured is None or (facts.id, facts.version, "table") != (row["id"], row["version"], row["kind"])
-        ):
+        said = (row["id"], row["version"], row["kind"], bool(row["owner_sealed"]))
+        if known and (measured is None or said != (facts.id, facts.version, "table", True)):
             raise changed()
         owner_sealed = known or bool(row["owner_sealed"])
         if measured is not None and owner_sealed:
