@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from bastion_plan.errors import BastionError, InputError, NotFound, ServerError
@@ -228,6 +229,8 @@ class ReviewService:
         if approve:
             await self._check_seen(filed, principal.name, queries)
 
+        forget = partial(self.store.grants.vouching.forget, body.request)
+
         def change() -> tuple[AccessRequest | BastionError, list[Record]]:
             check_signed(self.store, principal, body.signed, expected, now)
             try:
@@ -241,12 +244,15 @@ class ReviewService:
                         filed.grant.id, owner=principal.name, allow=body.decision == "read", now=now, answer=body.reason,
                         signed=body.signed,
                     )  # fmt: skip
+                    if body.decision == "withhold":
+                        forget()
                     return self.store.requests.get(body.request), records
                 if revoking:
                     assert filed.grant is not None
                     self.store.grants.revoke_by(
                         filed.grant.id, owner=principal.name, now=now, answer=body.reason, signed=body.signed
                     )
+                    forget()
                     return self.store.requests.get(body.request), records
                 if approve:
                     self.store.grants.vouching.heard(
@@ -256,16 +262,16 @@ class ReviewService:
                     body.request, owner=principal.name, approve=approve, now=now, answer=body.reason, until=body.until,
                     may_run=body.may_run, may_read=body.may_read, signed=body.signed,
                 )  # fmt: skip
+                if body.decision == "deny":
+                    forget()
             except InputError as error:  # what it found out (expired, outdated) stays recorded
                 return error, []
             return decided, records
 
-        if revoking or body.decision == "withhold" or body.decision == "deny":
-            self.store.grants.vouching.forget(body.request)
         decided = await self.journal.change(change)
         if isinstance(decided, BastionError):
-            if approve:
-                self.store.grants.vouching.forget(body.request)
+            if approve and any(o.owner == principal.name for o in filed.owners):
+                forget()
             await self.tell_ended()
             raise decided
         if decided.state != "pending":

@@ -44,7 +44,7 @@ from bastion_server.training.sampling import Indices, places, poisson
 #: passes of one step, at most: a step is the least that a worker does before it listens again
 PASSES = 4096
 #: steps of a fit from which on it is worth to record what a pass does
-_MANY = 100
+_MANY = 1000
 _STEP, _ORDER = "#step", "#order"
 
 
