@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -136,6 +137,59 @@ def test_a_closed_database_says_so(database: Database) -> None:
         with pytest.raises(ServerError) as caught:
             call()
         assert caught.value.code == "server.store.closed"
+
+
+LEFT = {
+    "a trigger": (
+        "CREATE TRIGGER x AFTER INSERT ON statements BEGIN UPDATE statements SET seen = 9; END",
+        "DROP TRIGGER x",
+    ),
+    "a trigger that calls itself the schema's": (
+        "DROP TRIGGER ledger_stays; CREATE TRIGGER ledger_stays AFTER INSERT ON statements BEGIN UPDATE statements SET seen = 9; END",
+        "DROP TRIGGER ledger_stays; CREATE TRIGGER ledger_stays BEFORE DELETE ON ledger"
+        " BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END",
+    ),
+    "no trigger": (
+        "DROP TRIGGER ledger_stays",
+        "CREATE TRIGGER ledger_stays BEFORE DELETE ON ledger BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END",
+    ),
+    "a view": ("CREATE VIEW x AS SELECT * FROM statements", "DROP VIEW x"),
+}
+
+
+@pytest.mark.parametrize("left", LEFT)
+@pytest.mark.parametrize("number", ["as it became", "as it was"])
+def test_what_somebody_left_in_the_schema_never_works_within_a_transaction(
+    tmp_path: Path, database: Database, left: str, number: str
+) -> None:
+    """number: SQLite's own of the schema, by which a connection notices a change, and which may be written, too."""
+    put(database, b"1")
+    other = sqlite3.connect(tmp_path / "catalogue.db", isolation_level=None)
+
+    def refused(work: Callable[[], object]) -> None:
+        with pytest.raises(ServerError) as caught:
+            work()
+        assert caught.value.code == "server.catalogue.changed"
+
+    (before,) = other.execute("PRAGMA schema_version").fetchone()
+    other.executescript(LEFT[left][0])
+    if number == "as it was":
+        other.execute(f"PRAGMA schema_version={before}")
+        put(database, b"2")  # what this connection knows of the schema is what it looked at
+        other.execute(f"PRAGMA schema_version={before + 100}")
+    refused(lambda: put(database, b"3"))
+    other.execute(f"PRAGMA schema_version={before}")
+    refused(lambda: put(database, b"4"))
+    refused(lambda: Database(tmp_path / "catalogue.db"))
+    assert count(database) == (2 if number == "as it was" else 1)
+    assert database.row("SELECT max(seen) FROM statements")[0] == 0
+    other.executescript(LEFT[left][1])
+    other.close()
+    put(database, b"5")
+    database.close()
+    database = Database(tmp_path / "catalogue.db")
+    put(database, b"6")
+    database.close()
 
 
 def test_a_migration_that_fails_leaves_the_old_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

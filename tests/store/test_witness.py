@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -14,6 +13,7 @@ from bastion_policy.private.accounting import Cost
 from bastion_policy.private.subsampled import Mechanism
 from bastion_server.store import Charge, Held, Store
 from bastion_server.store.audiences import Group
+from sealed_server import without_triggers
 from store_facts import PRIVATE, facts, seal
 
 CHANGED, LOCKED = "server.catalogue.changed", "server.locked"
@@ -77,9 +77,7 @@ def again(store: Store) -> Store:
 
 def write(store: Store, statement: str, *values: object) -> None:
     """What the operator writes."""
-    with closing(sqlite3.connect(store.directory / "catalogue.db")) as database, database:
-        for (trigger,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
-            database.execute(f"DROP TRIGGER {trigger}")
+    with without_triggers(store.directory / "catalogue.db") as database:
         assert database.execute(statement, values).rowcount
 
 

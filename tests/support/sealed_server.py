@@ -20,6 +20,20 @@ from bastion import Connection, Identity
 ALLOWED = AttestationPolicy(unattested=True)
 
 
+@contextmanager
+def without_triggers(catalogue: Path) -> Iterator[sqlite3.Connection]:
+    """Write to a catalogue as its triggers forbid it; they are there again before anybody can see."""
+    with closing(sqlite3.connect(catalogue, timeout=30, isolation_level=None)) as database:
+        database.execute("BEGIN IMMEDIATE")
+        triggers = database.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'").fetchall()
+        for name, _ in triggers:
+            database.execute(f"DROP TRIGGER {name}")
+        yield database
+        for _, text in triggers:
+            database.execute(text)
+        database.execute("COMMIT")
+
+
 @dataclass
 class Sealed:
     """One server, its owner and scientists, who come anew after each start."""
@@ -61,9 +75,7 @@ class Sealed:
 
     def write(self, statement: str, values: Sequence[Any] = ()) -> int:
         """What the operator writes, whatever triggers say; returns how many rows that was."""
-        with closing(sqlite3.connect(self.catalogue, timeout=30)) as database, database:
-            for (trigger,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
-                database.execute(f"DROP TRIGGER {trigger}")
+        with without_triggers(self.catalogue) as database:
             return database.execute(statement, values).rowcount
 
     @contextmanager
@@ -73,7 +85,7 @@ class Sealed:
         try:
             yield
         finally:
-            with closing(sqlite3.connect(self.catalogue, timeout=30)) as database, database:
+            with without_triggers(self.catalogue) as database:
                 for table, rows in before.items():
                     database.execute(f"DELETE FROM {table}")
                     if rows:

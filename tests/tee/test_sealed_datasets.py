@@ -26,6 +26,7 @@ from bastion_tee import AttestationPolicy
 from bastion_tee.release import Release, seal
 from bastion_wire import messages as m
 from nacl.public import PrivateKey, SealedBox
+from sealed_server import without_triggers
 
 from bastion import Connection, Denied, Identity
 from bastion.client.sealed import read_key
@@ -223,9 +224,7 @@ def test_approvals_that_the_disk_alone_knows_of_count_nothing(place: Place) -> N
     first = asked()
     place.owner.approve(first, may_read=False)
     assert code_of(lambda: frame.collect().fetch()).startswith("denied")
-    with closing(sqlite3.connect(place.folder / "catalogue.db")) as database, database:
-        for (trigger,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
-            database.execute(f"DROP TRIGGER {trigger}")
+    with without_triggers(place.folder / "catalogue.db") as database:
         database.execute("UPDATE request_owners SET may_read = 1 WHERE request = ?", (first,))
     assert code_of(lambda: frame.collect().fetch()).startswith("denied")
     place.owner.revoke(first)
@@ -252,10 +251,14 @@ def test_an_approval_that_was_taken_back_stays_so_whatever_the_disk_says(place: 
     request = caught.value.request("to look")
     place.owner.approve(request.id, until=time.time() + 3600)
     assert request.wait(30).height == 1
+    for decision in ("deny", "withhold", "revoke"):  # who may not decide ends nothing by it
+        said = m.Decide(request.id, decision, "no", 0.0, False, False, b"no signature")
+        assert code_of(lambda said=said: place.user._run(place.user._ask(said))).startswith(
+            ("wire.auth", "input", "missing")
+        )
+    assert frame.collect().fetch().height == 1
     place.owner.revoke(request.id)
-    with closing(sqlite3.connect(place.folder / "catalogue.db")) as database, database:
-        for (trigger,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
-            database.execute(f"DROP TRIGGER {trigger}")
+    with without_triggers(place.folder / "catalogue.db") as database:
         database.execute("UPDATE grants SET ended = '', ended_at = 0 WHERE request = ?", (request.id,))
     assert code_of(lambda: frame.collect().fetch()).startswith("denied")
 

@@ -198,6 +198,34 @@ def test_another_table_of_the_same_people_cannot_be_made_away_with(place: Sealed
     assert code_of(send) == "input.sealed.domain"
 
 
+# -- what decides while it is written down
+
+
+def test_a_trigger_decides_nothing(place: Sealed) -> None:
+    """It would write within the server's own transactions: another policy, another access list, another plan that is approved."""
+    ((request, _),) = asked(place, "bob", "town")
+    staff = id_of(place, "staff")
+    triggers = (
+        f"CREATE TRIGGER x AFTER INSERT ON dataset_allow WHEN NEW.dataset = '{staff}' BEGIN"
+        " INSERT OR IGNORE INTO dataset_allow VALUES (NEW.dataset, 'mallory'); END",
+        f"CREATE TRIGGER x AFTER UPDATE OF state ON requests WHEN NEW.id = '{request.id}' BEGIN"
+        " UPDATE requests SET decided_by = 'mallory' WHERE id = NEW.id; END",
+    )
+    works = (lambda: place.owner.set_policy("staff", allow=["bob"]), lambda: place.owner.approve(request.id))
+    for trigger, work in zip(triggers, works, strict=True):
+        with closing(sqlite3.connect(place.catalogue, timeout=30)) as database:
+            database.execute(trigger)
+        try:
+            assert code_of(work) == CHANGED
+        finally:
+            with closing(sqlite3.connect(place.catalogue, timeout=30)) as database:
+                database.execute("DROP TRIGGER x")
+    assert {who for (who,) in place.rows("SELECT identity FROM dataset_allow WHERE dataset = ?", (staff,))} == {"*"}
+    place.owner.approve(request.id)
+    assert request.wait(30).columns == ["town"]
+    place.owner.set_policy("staff", allow=["*"])
+
+
 # -- what was measured
 
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from bastion_plan.errors import ServerError
 
+from bastion_server.store.keyring import changed
 from bastion_server.store.schema import MIGRATIONS
 
 _SETTINGS = (
@@ -34,9 +36,11 @@ class Database:
         """Open the file, bring its schema up to date.
 
         Raises:
-            ServerError: server.store.newer (made by a later release), server.store.damaged.
+            ServerError: server.store.newer (made by a later release), server.store.damaged, server.catalogue.changed (somebody else's
+                tables, triggers or views are in it).
         """
         self._path = path
+        self._cookie: int | None = None  # SQLite's number of the schema that was looked at
         self._lock = threading.RLock()
         self._depth = 0
         self._holder = 0  # the thread inside a transaction
@@ -51,6 +55,8 @@ class Database:
             self._writer = self._connect()
             try:
                 self._migrate()
+                with self.transaction():
+                    pass  # looks at the schema
             except BaseException:
                 self._writer.close()  # rolls back
                 raise
@@ -60,7 +66,7 @@ class Database:
         """Write atomically and durably. Inside another transaction of the same thread it is part of that one.
 
         Raises:
-            ServerError: server.store.full, server.store.io, server.store.damaged; then nothing was changed.
+            ServerError: server.store.full, server.store.io, server.store.damaged, server.catalogue.changed; then nothing was changed.
         """
         with self._lock, _translated():
             if self._depth:
@@ -74,6 +80,7 @@ class Database:
             self._depth, self._holder, self._after = 1, threading.get_ident(), []
             self._within = {}
             try:
+                self._look()
                 yield self._writer
                 self._writer.execute("COMMIT")
             except BaseException:
@@ -145,6 +152,22 @@ class Database:
             raise
         return connection
 
+    def _look(self) -> None:
+        """Refuse a catalogue in which anything is that the migrations did not make, or not as they made it.
+
+        INVARIANT: whoever writes to the disk could leave a trigger, which writes within the server's own transactions: what is read
+        back there would be noted as what was decided. While the lock is held nobody changes the schema.
+        """
+        (cookie,) = self._writer.execute("PRAGMA schema_version").fetchone()
+        if cookie == self._cookie:  # it is as this connection has it in memory
+            return
+        # what this connection reads of it from here on stays in its memory: it is looked at again until it is right
+        self._cookie = None
+        self._writer.execute("PRAGMA writable_schema=RESET")  # forgets what was in memory
+        if _schema(self._writer) != _made(MIGRATIONS):
+            raise changed()
+        self._cookie = cookie
+
     def _migrate(self) -> None:
         (version,) = self._writer.execute("PRAGMA user_version").fetchone()
         if version > len(MIGRATIONS):
@@ -153,6 +176,20 @@ class Database:
         for number, script in enumerate(MIGRATIONS[version:], version + 1):
             # one script, one transaction: a crash leaves the version before or the version after
             self._writer.executescript(f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version={number};\nCOMMIT;")
+
+
+def _schema(connection: sqlite3.Connection) -> list[tuple[str, ...]]:
+    """Return all there is in a catalogue but rows, whatever the order and the spaces."""
+    found = connection.execute("SELECT type, name, tbl_name, coalesce(sql, '') FROM sqlite_schema")
+    return sorted((*row[:3], " ".join(row[3].split())) for row in map(tuple, found))
+
+
+@cache
+def _made(migrations: tuple[str, ...]) -> list[tuple[str, ...]]:
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        for script in migrations:
+            connection.executescript(script)
+        return _schema(connection)
 
 
 @contextmanager
