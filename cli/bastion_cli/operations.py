@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -22,13 +23,26 @@ _ATTESTED = {
 }  # fmt: skip
 
 
+class _Amount(click.FloatRange):
+    """A number from a least one to a million; no infinity, and not what is no number."""
+
+    def __init__(self, least: float) -> None:
+        super().__init__(min=least, max=1e6)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number = float(super().convert(value, param, ctx))
+        if math.isnan(number):
+            self.fail(f"{value!r} is no number.", param, ctx)
+        return number
+
+
 #: what fits may take: option, the field of TrainingSettings, what is asked for, times what, help
 _FITS = (
     ("--max-parameters", "max_parameters", click.IntRange(min=1), 1, "Numbers that one model may train [50 million]."),
     ("--training-steps", "steps", click.IntRange(min=1), 1, "Steps of one fit [a million]."),
-    ("--training-memory", "worker", click.FloatRange(min=0.5), 2**30, "GiB of one fit's process [4]."),
-    ("--training-disk", "disk", click.FloatRange(min=0.01), 2**30, "GiB of one person's weights and checkpoints [20]."),
-    ("--training-grace", "grace", click.FloatRange(min=0.0), 1, "Seconds that a step has to end once its fit was stopped [15]."),
+    ("--training-memory", "worker", _Amount(0.5), 2**30, "GiB of one fit's process [4]."),
+    ("--training-disk", "disk", _Amount(0.01), 2**30, "GiB of one person's weights and checkpoints [20]."),
+    ("--training-grace", "grace", _Amount(0.0), 1, "Seconds that a step has to end once its fit was stopped [15]."),
 )  # fmt: skip
 
 
@@ -47,13 +61,11 @@ def _fit_options(function: Callable[..., None]) -> Callable[..., None]:
     help="Address to listen on; * as port takes a free one.",
 )
 @click.option("--bootstrap", default=None, help="Address of the socket that tells this server's key to newcomers.")
-@click.option("--memory", type=click.FloatRange(min=0.1), default=2.0, show_default=True, help="GiB one query may use.")
-@click.option(
-    "--seconds", type=click.FloatRange(min=0.1), default=60.0, show_default=True, help="Wall clock of one query."
-)
+@click.option("--memory", type=_Amount(0.1), default=2.0, show_default=True, help="GiB one query may use.")
+@click.option("--seconds", type=_Amount(0.1), default=60.0, show_default=True, help="Wall clock of one query.")
 @click.option(
     "--answer",
-    type=click.FloatRange(min=0.1),
+    type=_Amount(0.1),
     default=1.0,
     show_default=True,
     help="GiB of one answer, or of a fit's rows.",

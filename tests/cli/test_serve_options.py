@@ -32,6 +32,11 @@ def test_bounds_of_fits_reach_the_server(name, tmp_path, monkeypatch):
     assert all(type(v) is type(getattr(TrainingSettings(), k)) for k, v in heard["training"].items())
 
 
-def test_a_bound_that_is_none_is_refused(tmp_path):
-    done = CliRunner().invoke(main, ["serve", "--dir", str(tmp_path), "--training-steps", "0"])
+@pytest.mark.parametrize(
+    "given",
+    [("--training-steps", "0"), *((name, text) for name in ("--answer", "--memory", "--training-disk") for text in ("inf", "nan", "-1"))],
+)  # fmt: skip
+def test_a_bound_that_is_none_is_refused(given, tmp_path):
+    done = CliRunner().invoke(main, ["serve", "--dir", str(tmp_path), *given])
     assert done.exit_code == 2
+    assert given[0] in done.output
