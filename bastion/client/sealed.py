@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bastion_plan.errors import AttestationError, InputError
+from bastion_plan.errors import AttestationError, InputError, ServerError
 from bastion_wire import keyfile
 from bastion_wire import messages as m
 from bastion_wire.deciding import decided
@@ -147,7 +147,14 @@ class SealedMethods:
         return card
 
     async def _revoke_key(self, dataset: RemoteLazyFrame | str) -> m.Dataset:
-        key = await self._key_of(dataset)
+        try:
+            key = await self._key_of(dataset)
+        except ServerError:
+            # a catalogue that was changed does not tell the id; one's own is known from before
+            own = [key for key, card in self._datasets.items() if card.mine and card.facts.name == dataset]
+            if len(own) != 1:
+                raise
+            key = own[0]
         card: m.Dataset = await self._ask(
             m.RevokeKey(key, await self._signed({"action": "revoke_key", "dataset": key}))
         )

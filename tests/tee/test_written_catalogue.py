@@ -257,6 +257,16 @@ def test_measured_facts_are_those_that_were_measured(place: Sealed, edit: str) -
     assert total(user) == told
 
 
+def test_an_owner_takes_a_key_back_whatever_the_catalogue_says(place: Sealed) -> None:
+    told = total(place.user("alice"))
+    with place.written("datasets"):
+        place.write("UPDATE datasets SET owner_sealed = 0 WHERE id = ?", (id_of(place, "staff"),))
+        assert code_of(lambda: place.owner.revoke_key("staff")) == CHANGED
+    assert code_of(lambda: total(place.user("alice"))) == "server.locked"
+    place.owner.release_key("staff")
+    assert total(place.user("alice")) == told
+
+
 # -- budgets and answers with noise
 
 
