@@ -11,7 +11,7 @@ import pytest
 from bastion_plan.errors import ServerError
 from bastion_policy.private.accounting import Cost
 from bastion_policy.private.subsampled import Mechanism
-from bastion_server.store import Charge, Held, Store
+from bastion_server.store import Charge, Held, SealedWriter, Store
 from bastion_server.store.audiences import Group
 from sealed_server import without_triggers
 from store_facts import PRIVATE, facts, seal
@@ -232,6 +232,50 @@ def test_tables_of_the_same_people_are_known_together(store: Store) -> None:
         store.witness.leave("d-4", "d-4")
     assert [row[0] for row in store.database.rows("SELECT unit_domain FROM witnesses")] == ["people"]
     store.close()
+
+
+def test_a_table_that_does_not_go_after_all_leaves_them_as_they_were(store: Store) -> None:
+    add(store, "d-2")
+    tell(store, "alice", b"of both")
+    files = store.database.rows("SELECT audience, file FROM histories ORDER BY audience")
+
+    def fail() -> None:
+        store.ring.retire("d-2")
+        with store.transaction():
+            store.histories.reseal("people")
+            store.datasets.delete("d-2", now=5.0)
+            store.witness.leave("people", "d-2")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    store.ring.restore("d-2")
+    assert store.database.rows("SELECT audience, file FROM histories ORDER BY audience") == files
+    look(store)
+    pay(store)
+    store = again(store)
+    store.ring.take("d-1", held())
+    assert code(lambda: look(store)) == LOCKED
+    store.ring.take("d-2", held())
+    store.witness.check("people", "d-2")
+    look(store)
+    store.close()
+
+
+def test_what_was_begun_before_a_table_went_is_not_written_under_its_key(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(store, "d-2")
+    commit = SealedWriter.commit
+
+    def and_then(writer: SealedWriter) -> object:
+        store.ring.retire("d-2")
+        return commit(writer)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SealedWriter, "commit", and_then)
+        assert code(lambda: tell(store, "carol")) == "server.history.stale"
+    tell(store, "carol")
 
 
 def test_an_earlier_number_of_fewer_tables_opens_none_that_came_later(store: Store) -> None:

@@ -267,6 +267,38 @@ def test_an_owner_takes_a_key_back_whatever_the_catalogue_says(place: Sealed) ->
     assert total(place.user("alice")) == told
 
 
+class Under(msgspec.Struct):
+    under: tuple[str, ...]
+    key: bytes
+
+
+def test_a_deletion_that_fails_leaves_everything_under_the_keys_it_was_under(place: Sealed) -> None:
+    policy = Policy(Aggregation(10), Review(), unit="id", unit_domain="pair")
+    for name in ("one", "two"):
+        place.owner.client.polars.send_df(people(), policy, name=name, sealed=True)
+    frame = place.user("alice").client.polars.get_df("one").select(pl.col("pay").sum())
+    told = frame.collect().fetch()
+    both = {id_of(place, name) for name in ("one", "two")}
+    found = "SELECT wrapped_key FROM histories WHERE unit_domain = 'olga/pair' ORDER BY audience"
+    before = place.rows(found)
+    assert [set(msgspec.msgpack.decode(key, type=Under).under) for (key,) in before] == [both] * 2
+
+    def delete(signed: bytes) -> object:
+        return place.owner._run(place.owner._ask(m.Delete(id_of(place, "one"), signed)))
+
+    assert code_of(lambda: delete(b"not a signature")) == "wire.auth.signature"
+    assert place.rows(found) == before
+    assert frame.collect().fetch().equals(told)
+    for (key,) in place.rows(found):
+        assert set(msgspec.msgpack.decode(key, type=Under).under) == both
+    place.owner.delete("one")
+    after = place.rows(found)
+    assert [set(msgspec.msgpack.decode(key, type=Under).under) for (key,) in after] == [{id_of(place, "two")}] * 2
+    frame = place.user("alice").client.polars.get_df("two").select(pl.col("pay").sum())
+    assert frame.collect().fetch().equals(told)
+    place.owner.delete("two")
+
+
 # -- budgets and answers with noise
 
 
@@ -428,4 +460,4 @@ def test_tables_that_are_not_sealed_have_no_witness(place: Sealed) -> None:
     user.client.polars.get_df("plain").select(pl.col("pay").sum()).collect().fetch()
     with closing(sqlite3.connect(place.catalogue)) as database:
         found = {name for (name,) in database.execute("SELECT unit_domain FROM witnesses")}
-    assert found - {"olga/lonely"} == {domain(place, name) for name in RESTARTED}
+    assert found - {"olga/lonely", "olga/pair"} == {domain(place, name) for name in RESTARTED}

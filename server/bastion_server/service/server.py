@@ -240,26 +240,32 @@ class Service:
         record = self.catalogue.find(body.dataset, principal.name)
         self._must_own(record, principal)
 
-        kin = self._kin(record)
-        if kin:
-            # what is remembered of these people is under the keys of all their tables
-            check_open(self.store, (record, *kin))
-
-        if kin:
-            # before it is gone: a crash in between leaves it, and them, as they can be opened
-            self.store.ring.retire(record.facts.id)
-            await asyncio.to_thread(self.store.histories.reseal, record.facts.domain)
-
         def change() -> tuple[None, list[Record]]:
             if record.kind == "table":
                 check_signed(self.store, principal, body.signed, {"action": "delete", "dataset": body.dataset}, now)
+            kin = self._kin(record)
+            if kin:
+                # what is remembered of these people is under the keys of all their tables
+                check_open(self.store, (record, *kin))
+                self.store.ring.retire(record.facts.id)
+                self.store.histories.reseal(record.facts.domain)
             self.store.datasets.delete(record.facts.id, now=now)
             self.store.witness.leave(record.facts.domain, record.facts.id)
             self.store.asked.forget(record.facts.id)
             summary = f"deleted {record.facts.name}"
             return None, about([record.facts.id], now=now, kind="policy", who=principal.name, summary=summary)
 
-        await self.journal.change(change)
+        def work() -> None:
+            # INVARIANT: nothing is written of these people between a deletion that failed and the return of the key to what they are
+            # written under: it would not open with all their keys
+            with self.store.database.still():
+                try:
+                    self.journal.change_blocking(change)
+                except BaseException:
+                    self.store.ring.restore(record.facts.id)
+                    raise
+
+        await asyncio.to_thread(work)
         self.store.ring.forget(record.facts.id)
         self.files.forget(record.facts.id)
         await self._changed(record, None)
@@ -270,7 +276,11 @@ class Service:
         if not record.owner_sealed:
             return []
         others = self.store.datasets.list()
-        return [r for r in others if r.owner_sealed and r.facts.domain == record.facts.domain and r.facts.id != record.facts.id]
+        return [
+            r
+            for r in others
+            if r.owner_sealed and r.facts.domain == record.facts.domain and r.facts.id != record.facts.id
+        ]
 
     async def _set_policy(self, body: m.SetPolicy, principal: Principal) -> m.Dataset:
         """Change policy, roles or access list. What is not named stays."""

@@ -59,11 +59,12 @@ class Histories:
         who: an identity of the audience, to whom the release is made (None: the audience is an identity).
 
         Raises:
-            ServerError: server.history.stale, another release came in between, or `who` is in another audience now;
-                nothing was kept. server.catalogue.changed.
+            ServerError: server.history.stale, another release, or another sealed table of these people, came in between, or `who` is
+                in another audience now; nothing was kept. server.catalogue.changed.
         """
         # INVARIANT: a history names people of all tables of its domain: without the key of each sealed one it opens for nobody
-        with self._sealed.writer(self._ring.writing(unit_domain), HISTORY) as writer:
+        under = self._ring.writing(unit_domain)
+        with self._sealed.writer(under, HISTORY) as writer:
             for start in range(0, len(text), 8 << 20):
                 writer.write(text[start : start + (8 << 20)])
             ref = writer.commit()
@@ -76,7 +77,8 @@ class Histories:
                 known = self._witness.of(unit_domain)
                 if known is not None and known.histories.get(audience) != (None if row is None else _row(row)):
                     raise changed()
-                if (0 if row is None else row["seq"]) != expected:
+                # a table of these people came or went meanwhile
+                if (0 if row is None else row["seq"]) != expected or self._ring.writing(unit_domain) != under:
                     msg = "Another answer was released at the same time."
                     raise ServerError(msg, code="server.history.stale", next_step="Ask again.")
                 if audience != ROSTER:
@@ -98,8 +100,10 @@ class Histories:
     def reseal(self, unit_domain: str) -> None:
         """Write the histories of a unit domain anew: a key under which they were is retired (`KeyRing.retire`).
 
+        In the transaction in which the table goes: where that fails, they are as they were.
+
         Raises:
-            ServerError: server.locked, server.sealed.*; those that were written stay so.
+            ServerError: server.locked, server.sealed.*.
         """
         for audience in (ROSTER, *self.audiences(unit_domain)):
             number, text = self.get(unit_domain, audience)
@@ -119,8 +123,8 @@ class Histories:
                 if went:
                     made = (audience, number, ref.name, ref.wrapped_key, ref.size, ref.sha256)
                     self._witness.change(unit_domain, partial(Known.told, row=made))
-            # one that went on meanwhile was written without the retired key
-            self._remove(old if went else ref.name)
+                # one that went on meanwhile was written without the retired key
+                self._database.after_commit(partial(self._remove, old if went else ref.name))
 
     def audiences(self, unit_domain: str) -> tuple[str, ...]:
         """Return the audiences that something was released to."""

@@ -109,6 +109,11 @@ class KeyRing:
         with self._lock:
             self._retired.add(dataset)
 
+    def restore(self, dataset: str) -> None:
+        """Undo `retire`, where the dataset is not gone after all."""
+        with self._lock:
+            self._retired.discard(dataset)
+
     def writing(self, domain: str) -> tuple[str, ...]:
         """Return the datasets of a unit domain under whose keys its histories are written."""
         return tuple(dataset for dataset in self.of_domain(domain) if dataset not in self._retired)
