@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import numpy  # noqa: F401 - its BLAS is to be limited
@@ -62,6 +62,14 @@ LONGEST = (
     "attacks/test_harness_private.py",
     "policy/test_merge.py",
 )
+
+
+@pytest.fixture(autouse=True, scope="module")
+def denormals() -> Iterator[None]:
+    """Give tiny numbers back after tests that train in this process, which takes them for 0 as a worker does."""
+    yield
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_flush_denormal(False)
 
 
 @pytest.hookimpl(wrapper=True)
