@@ -12,7 +12,6 @@ from typing import Any
 
 import polars
 import pytest
-from bastion_plan.bind import bind
 from bastion_policy.model import Aggregation, Policy, Suppress, measure
 from drive import World
 from query import Q, concat
@@ -20,8 +19,7 @@ from query import Q, concat
 import bastion.expressions as pl
 
 sys.path.insert(0, str(Path(__file__).parent))
-from row_frames import Boundary
-from row_play import ask, oracle_of
+from row_watched import Watched
 
 T, age, pay, debt, n = Q("t"), pl.col("age"), pl.col("pay"), pl.col("debt"), pl.len()
 
@@ -45,26 +43,6 @@ def world(k: int, frame: polars.DataFrame, *more: polars.DataFrame, bounds: tupl
         mine = {c: roles.get(c, "quasi") for c in one.columns}
         found.add(name, one, policy, mine, "id")
     return found
-
-
-class Watched:
-    """A world, its judge and the oracle."""
-
-    def __init__(self, of: World) -> None:
-        self.world, self.oracle = of, oracle_of(of)
-
-    def ask(self, q: Q) -> list[dict[str, Any]]:
-        """The judge's answer, which the oracle explains."""
-        answer = ask(self.world, q.plan)
-        rows = [] if answer is None else answer.to_dicts()
-        assert not self.rules(q, rows)
-        return rows
-
-    def rules(self, q: Q, rows: list[dict[str, Any]]) -> set[str]:
-        """The rules of what the oracle finds in an answer."""
-        reading = self.oracle.read(bind(q.plan, self.world.facts))
-        assert isinstance(reading, Boundary)
-        return {f.rule for f in self.oracle.explain(reading, rows).findings}
 
 
 def true(frame: polars.DataFrame, column: str, *where: Any) -> float:
