@@ -124,7 +124,7 @@ def test_a_fit_from_the_first_estimate_to_the_model(place, dataset, learner):
     assert right > 0.62
     card = trained.model_card.to_dict()
     assert "credit (version 1, of olga)" in card["data"]
-    assert card["privacy"].startswith("(4, 5e-07)-differential privacy of a person")
+    assert card["privacy"].startswith(f"({run.spent:.3g}, 5e-07)-differential privacy of a person")
     assert "accuracy" in card["measured"]
     assert "counted tightly" in card
     assert "takes at most 100,000 steps" in card["policy"]
