@@ -243,15 +243,30 @@ class Instead(Release):
     def _cleared(self, boundary: Boundary, chosen: list[Choice], limits: Limits) -> list[Choice]:
         """Choices of which the audit clears as many as it can: what reads the same may tell of another population.
 
-        Those that were told before first, as earlier answers win, then the largest.
+        The reserved tables count as told, as they do from the start; where that leaves no way, what was answered alone.
         """
-        if (
-            not limits.audited
-            or len(boundary.frame.occurrences) != 1
-            or self._sound(self.systems.copy(), chosen, limits)
-        ):
+        if not limits.audited or len(boundary.frame.occurrences) != 1:
             return chosen
-        trial, found = self.systems.copy(), list(chosen)
+        for systems in (self._beside_reserved(boundary.frame), self.systems):
+            if self._sound(systems.copy(), chosen, limits):
+                return chosen
+            found = self._clearing(boundary, chosen, limits, systems)
+            if self._sound(systems.copy(), found, limits):
+                return found
+        return found
+
+    def _beside_reserved(self, frame: Frame) -> Systems:
+        """What was answered, and the reserved tables that are told of from the start."""
+        systems = self.systems.copy()
+        for (dataset, _), cells in self.kept.items():
+            for cell in cells if dataset in frame.occurrences.values() else ():
+                systems.add("ones", {(dataset, i): n for i, n in cell.items()})
+        systems.changed.clear()
+        return systems
+
+    def _clearing(self, boundary: Boundary, chosen: list[Choice], limits: Limits, systems: Systems) -> list[Choice]:
+        """Those that were told before first, as earlier answers win, then the largest."""
+        trial, found = systems.copy(), list(chosen)
         before = [
             bool(c.population)
             and all(base in self.stored[d] for d, base in self.base(boundary.frame, c.population).items())
