@@ -246,3 +246,17 @@ def all_digits_at_once(a: Attacker) -> Any:
         return None
     found = sum(2**i for i in range(17) if (table[f"d{i}"][0] or 0) >= 10)
     return LOW <= found < HIGH if found else None
+
+
+@attack("differencing", BUDGET, "history", tolerance=1e-3)
+def bisection_by_a_missing_key(a: Attacker) -> Any:
+    """The same by a key that the target alone lacks, where all others have the least there is: is there one, or a failure?"""
+    key = pl.when(target).then(None).otherwise(-(2**63)).alias("key")
+
+    def above(c: float) -> bool | None:
+        found = a.ask(a.T.filter((target & (salary > c)) | (age < 60)).group_by(key).agg(pl.len()))
+        if found.height:
+            return None in found["key"]
+        return True if a.told[-1].startswith("failed") else None
+
+    return bisected(above)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import polars
 from attack_list import attack
 from query import Q
-from wire_arena import Attacker, minus
+from wire_arena import Attacker, minus, values
 from wire_terms import age, known, mine, target
 from wire_worlds import AGE
 
@@ -89,3 +90,15 @@ def known_zeros_elsewhere(a: Attacker) -> Any:
     """Those who pay a fee at all, and everybody but the target: neither lies in the other."""
     rows = a.table("fees").filter(mine)
     return left_over(a, "fee", rows.filter(member), rows.filter(~target))
+
+
+@attack("existence", "population of k", "k", (81.0, 74.0))
+def keys_of_a_remainder_that_moved(a: Attacker) -> Any:
+    """Counts people by pay in two months: in the second the target is one of the few who are put together."""
+    few = [11_000.0] * 6 + [21_000.0] * 6
+    first, second = ([1_000.0] * 40 + [pay, *few] for pay in (1_000.0, a.secret["salary"]))
+    frame = polars.DataFrame({"id": [*range(53)] * 2, "month": [0] * 53 + [1] * 53, "pay": first + second})
+    rows, key = Q(a.upload(frame)[0]), (pl.col("pay") / 1000).floor().alias("key")
+    found = [values(a.ask(rows.filter(month == i).group_by(key).agg(pl.len())), "key") for i in (0, 1)]
+    new = set(found[1]) - {*found[0], None, 1.0, 11.0, 21.0}
+    return new.pop() if len(new) == 1 else None
