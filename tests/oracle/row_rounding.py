@@ -104,7 +104,11 @@ class Rounded(Rules):
             raise Unknown("a rounded function of a person's number")
         values, a, b = found or (arg.values, 1, 0)
         some = [values[i] for i in rows if values[i] is not None]
-        return self._moments(leaf, some, a, b, discrete=self.discrete(arg), limits=told.limits)
+        missing = sorted(set(told.rows) - set(rows))
+        # under the strict profile `count` tells of few who have no value as of nobody, and so does what is made of it
+        alike = told.limits.strict and self.secret(arg) and self.people(told.frame, missing) < told.limits.k
+        n = len(told.rows) if leaf.function == "sum" and alike else 0
+        return self._moments(leaf, some, a, b, discrete=self.discrete(arg), limits=told.limits, most=n)
 
     def told_of_bits(self, leaf: Leaf, yes: int, n: int, ends: tuple[Any, Any], limits: Limits) -> list[Any]:
         """The same of a yes-or-no column that is written as two numbers, of which so many of n say yes."""
