@@ -28,18 +28,19 @@ AFFINE = {f"function: {name}" for name in ("add", "sub", "mul", "truediv", "neg"
 
 
 def multiples(x: float, base: int) -> list[int]:
-    """The nearest multiples of a base."""
+    """The nearest multiples of a base, of two that are as near the upper one first: so numbers are rounded that choose rows."""
     at = x / base
     low = math.floor(at)
     part = at - low
     if abs(part - 0.5) < OFF:
-        return [low * base, (low + 1) * base]
+        return [(low + 1) * base, low * base]
     return [(low + (part > 0.5)) * base]
 
 
 def whole(x: float, base: int) -> list[int]:
     """The same of a number that is a whole one, or nearly, or is made one first."""
-    return sorted({m for y in (x * (1 - NEAR), x * (1 + NEAR)) for m in multiples(math.floor(y + 0.5), base)})
+    found = {m for y in (x * (1 - NEAR), x * (1 + NEAR)) for m in multiples(math.floor(y + 0.5), base)}
+    return sorted(found, reverse=True)
 
 
 def significant(x: float, digits: int) -> list[float]:

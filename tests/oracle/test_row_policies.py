@@ -166,8 +166,8 @@ def test_reserved_tables_are_answered() -> None:
 
 def test_numbers_half_way_may_be_either() -> None:
     assert whole(12, 5) == [10]
-    assert whole(12.5 - 1e-12, 5) == [10, 15]
-    assert whole(5, 10) == [0, 10]
+    assert whole(12.5 - 1e-12, 5) == [15, 10]
+    assert whole(5, 10) == [10, 0]
     assert significant(1235.0, 3) == [1230.0, 1240.0]
     assert significant(-0.0012345, 3) == [-0.00123]
 
