@@ -36,6 +36,7 @@ import numpy as np
 from bastion_plan.expressions import Alias, Call, Cast, Expr, Literal
 
 from bastion_policy.audit import AuditRules, AuditState, Capacity, Clearance, Row
+from bastion_policy.audit.atoms import Met
 from bastion_policy.audit.space import touched
 from bastion_policy.boundary import Guard, Statistic, Term
 from bastion_policy.guard_cells import Flags, Floats, Indexes, Steps
@@ -60,6 +61,8 @@ MOST_IMPLIED = 512
 MOST_DIFFERING = 250_000
 #: told populations that lie in no other, and stored ones, that are looked at
 MOST_AROUND, MOST_STORED = 8, 2048
+#: items among which one of each atom is sought first
+SOME = 1 << 14
 #: told populations that are taken out first
 MOST_FIRST = 64
 #: begins the channels of what was told of a column
@@ -448,7 +451,14 @@ def _known(
             known = known.knowing_cells(part.sets.crossed(labels, known.atoms.sizes.size), mine)
         else:
             known = known.knowing(part.sets.rows(mine))
-    return known if known is None or every is None else known.knowing([Row(np.flatnonzero(every))])
+    if known is None or every is None:
+        return known
+    atoms = known.atoms
+    if every.size == atoms.labels.size and bool(every.all()) and bool(atoms.sizes.all()):
+        # everybody is all atoms, none of which is split by it
+        number, one = np.arange(atoms.sizes.size), np.zeros(atoms.sizes.size, np.int64)
+        return known.knowing_cells(Met(number, one, atoms.sizes, atoms.labels), one[:1])
+    return known.knowing([Row(np.flatnonzero(every))])
 
 
 @dataclass(frozen=True, eq=False)
@@ -475,9 +485,8 @@ def implied(memory: Memory, o: Occurrence, name: str) -> list[Following]:
     alike = np.logical_and.reduce([(r == first).all(axis=1) for r in space.rows[1:]])
     ones = first[alike & ((first == 0) | (first == 1)).all(axis=1)] == 1
     # what was told is made of whole atoms: one item of each stands for it
-    someone = np.zeros(atoms.sizes.size, np.int64)
-    someone[atoms.labels] = np.arange(atoms.labels.size)
     there = atoms.sizes > 0
+    someone = _someone(atoms.labels, there)
     told = np.where(there, held.parts[:, held.labels[someone]], -1)
     sizes = [np.bincount(part + 1, atoms.sizes)[1:].astype(np.int64) for part in told]
     concealed = {np.packbits((vector == 1) & there).tobytes() for vector in held.audit.concealed}
@@ -490,6 +499,18 @@ def implied(memory: Memory, o: Occurrence, name: str) -> list[Following]:
             fresh[key] = mask & there
     found = [Following(mask, int(atoms.sizes[mask].sum()), atoms.labels) for mask in fresh.values()]
     return sorted(found, key=lambda one: one.size)[: MOST_IMPLIED + 1]
+
+
+def _someone(labels: Items, there: Flags) -> Ints:
+    """Return an item of each atom, 0 where there is none. there: which atoms have any."""
+    found, size = np.full(there.size, -1, np.int64), SOME
+    while True:
+        # most atoms have one among the first items
+        some = labels[:size]
+        found[some] = np.arange(some.size)
+        if size >= labels.size or bool((found[there] >= 0).all()):
+            return np.maximum(found, 0)
+        size *= 8
 
 
 def _is_told(mask: Flags, told: Items, sizes: Sequence[Ints], size: int) -> bool:

@@ -171,6 +171,9 @@ def _echelon(
     Row by row: with E the rows so far (each 1 at its pivot, 0 at earlier ones) and T = E at the pivots (unit triangular), the
     remainder of v is v - (v at the pivots) T^-1 E, and the reduced form is T^-1 E.
     """
+    union = touched(vectors)
+    if bool((np.count_nonzero(union, axis=0) <= 1).all()):
+        return _apart(vectors, primes, union, choose)
     count, atoms = vectors[0].shape
     independent = np.zeros(count, bool)
     pivots: list[int] = []
@@ -206,3 +209,26 @@ def _echelon(
     n = len(pivots)
     reduced = [product(s[:n, :n], r[:n], p) for s, r, p in zip(solved, rows, primes, strict=True)]
     return np.array(pivots, np.int64), reduced, independent
+
+
+def _apart(
+    vectors: list[Floats], primes: tuple[int, int, int], touching: Flags, choose: Callable[[Flags, Flags], int | None]
+) -> tuple[Units, list[Floats], Flags] | None:
+    """Return what `_echelon` does, of vectors of which no two touch one atom. touching: where each is nonzero.
+
+    None has anything at the pivot of another, so each is its own remainder, and its row is itself divided by its pivot.
+    """
+    independent = touching.any(axis=1)
+    left = [v[independent] for v in vectors]
+    every = (left[0] != 0) & (left[1] != 0) & (left[2] != 0)
+    pivots: list[int] = []
+    for union, usable in zip(touching[independent], every, strict=True):
+        pivot = choose(union, usable)
+        if pivot is None:
+            return None
+        pivots.append(pivot)
+    rows = []
+    for v, prime in zip(left, primes, strict=True):
+        scale = [inverse(v[i, pivot], prime) for i, pivot in enumerate(pivots)]
+        rows.append(shrink(np.ascontiguousarray(v * np.array(scale)[:, None]), prime))
+    return np.array(pivots, np.int64), rows, independent
