@@ -102,7 +102,7 @@ def _most_rows(m: Measurer) -> Steps:
     """Return the most rows of one unit per cell, as the next power of two, where no bound is known."""
     found = np.ones(m.size)
     for occurrence in m.cut.occurrences:
-        _, one, _ = yield from m.contributions(occurrence, np.arange(m.size), lit(1))
+        ((_, one, _),) = yield from m.contributions(occurrence, np.arange(m.size), [lit(1)])
         found = np.maximum(found, one)
     return 2.0 ** np.ceil(np.log2(found))
 

@@ -29,7 +29,7 @@ from bastion_policy.guard_cells import (
 from bastion_policy.guard_plans import as_float, lenient
 from bastion_policy.history import Sets
 from bastion_policy.history.sets import Items
-from bastion_policy.judge_homogeneity import differing, threshold, watched
+from bastion_policy.judge_homogeneity import differing, least_apart, threshold, watched
 from bastion_policy.judge_intervals import intervals
 from bastion_policy.judge_people import PeopleOf, Stood
 from bastion_policy.lineage import OWN, Form, Source, Value, World
@@ -212,7 +212,7 @@ class Rules:
             return np.ones(m.size, bool)
         low, high = term.value.low, term.value.high
         x = as_float(lenient(where(condition, term.expr)), term.dtype)
-        ok = np.ones(m.size, bool)
+        ok, ends = np.ones(m.size, bool), list[tuple[AnyExpr, Flags]]()
         for end in ("low", "high", "nought"):
             if (end == "high" and not declared(term.value, self.world)) or (
                 end == "nought" and low is not None and low >= 0
@@ -228,17 +228,19 @@ class Rules:
                             proven = self._proven(counted * high - total, high - low)
                         case _:
                             proven = self._proven(np.abs(total), max(-low, high))
-            rest = np.flatnonzero(shown & ok & ~proven)
-            if not rest.size:
+            if not (shown & ~proven).any():
                 continue
             if end == "low" and low is None:
                 low = yield from self._edge(m, term, "min")
             edge = {"low": low, "high": high, "nought": 0.0}[end]
             if edge is None:
                 edge = yield from self._edge(m, term, "max")
-            ends = (x, Literal(FLOAT64, float(edge) if np.isfinite(edge) else 0.0))
-            contribution = x if end == "nought" else call("sub", *(ends if end == "low" else ends[::-1]))
-            ok &= (yield from self._exact(m, rest, contribution, proven, signed=end == "nought")) | ~shown
+            of = (x, Literal(FLOAT64, float(edge) if np.isfinite(edge) else 0.0))
+            if end == "nought":
+                ok = yield from self._exact(m, shown & ok, [(x, proven)], signed=True)
+            else:
+                ends.append((call("sub", *(of if end == "low" else of[::-1])), proven))
+        ok &= yield from self._exact(m, shown & ok, ends)
         return ok & (yield from self._per_row_rule(m, term, x, shown & ok))
 
     def _per_row_rule(self, m: Measurer, term: Term, x: AnyExpr, shown: Flags) -> Steps:
@@ -256,15 +258,14 @@ class Rules:
             return ~shown  # not known how many rows they are
         low, high = self.world.widest(source)
         for bound, upper in ((low, False), (high if declared(term.value, self.world) else None, True)):
-            rest = np.flatnonzero(shown & ok)
-            if bound is None or not np.isfinite(bound) or not rest.size:
+            if bound is None or not np.isfinite(bound):
                 continue
             above, edge = upper == (factor >= 0), factor * float(bound) + shift
             if not above and edge == 0 == term.value.low:
                 continue  # the sums were seen from there
             all_at = call("mul", Cast(Column(weight), FLOAT64), Literal(FLOAT64, edge))
             contribution = call("sub", all_at, x) if above else call("sub", x, all_at)
-            ok &= (yield from self._exact(m, rest, contribution, ~shown, weighed=True)) | ~shown
+            ok &= yield from self._exact(m, shown & ok, [(contribution, shown & False)], weighed=True)
         return ok
 
     def _square_rule(
@@ -281,11 +282,9 @@ class Rules:
             with np.errstate(over="ignore"):
                 width = float(np.square(np.float64(high - low)))
                 ok = self._proven(variance * (counted - ddof), width)
-        rest = np.flatnonzero(shown & ~ok)
-        if not self._dominance_on() or not rest.size:
-            return np.ones(m.size, bool) if not self._dominance_on() else ok | ~shown
-        squares = self._squares(term, both(s.population))
-        return (yield from self._exact(m, rest, squares, ok)) | ~shown
+        if not self._dominance_on():
+            return np.ones(m.size, bool)
+        return (yield from self._exact(m, shown, [(self._squares(term, both(s.population)), ok)]))
 
     @staticmethod
     def _squares(term: Term, condition: Expr | None) -> AnyExpr:
@@ -319,28 +318,31 @@ class Rules:
     def _exact(
         self,
         m: Measurer,
-        rest: np.ndarray,
-        contribution: AnyExpr,
-        ok: Flags,
+        shown: Flags,
+        asked: Sequence[tuple[AnyExpr, Flags]],
         *,
         signed: bool = False,
         weighed: bool = False,
     ) -> Steps:
-        passed = ok.copy()
-        passed[rest] = True
-        for occurrence in self.cut.occurrences:
-            found = m.contributions(occurrence, rest, contribution, signed=signed, weighed=weighed)
-            total, one, two = yield from found
-            with np.errstate(invalid="ignore", over="ignore"):
-                good = np.isfinite(total)
-                if self.effective.p is not None:
-                    good &= total - one - two >= self.effective.p * one
-                for count, share in self.effective.shares:
-                    top = one if count == 1 else one + (count - 1) * two
-                    good &= top <= share * total
-                # nobody deviates from the bound at all: nobody dominates
-                good |= total == 0
-            passed[rest] &= good[rest]
+        """Return in which cells nobody dominates any of some contributions. asked: each, and where that is proven.
+
+        The others among the cells `shown` are measured, for all contributions at once; what is not shown passes.
+        """
+        passed = np.ones(m.size, bool)
+        rest = np.flatnonzero(shown & ~np.logical_and.reduce([passed, *(proven for _, proven in asked)]))
+        for occurrence in self.cut.occurrences if rest.size else ():
+            found = yield from m.contributions(occurrence, rest, [x for x, _ in asked], signed=signed, weighed=weighed)
+            for (total, one, two), (_, proven) in zip(found, asked, strict=True):
+                with np.errstate(invalid="ignore", over="ignore"):
+                    good = np.isfinite(total)
+                    if self.effective.p is not None:
+                        good &= total - one - two >= self.effective.p * one
+                    for count, share in self.effective.shares:
+                        top = one if count == 1 else one + (count - 1) * two
+                        good &= top <= share * total
+                    # nobody deviates from the bound at all: nobody dominates
+                    good |= total == 0
+                passed[rest] &= (good | proven)[rest]
         return passed
 
     def _edge(self, m: Measurer, term: Term, function: str) -> Steps:
@@ -374,17 +376,16 @@ class Rules:
         return ones & zeros
 
     def _differing(self, m: Measurer, i: int, s: Statistic, shown: Flags, found: Judged) -> Steps:
-        """Homogeneity of watched arguments that may have more than two values, or whose values are not summed."""
+        """Whether enough people differ, of arguments that may have more than two values, or whose values are not summed."""
         ok = np.ones(m.size, bool)
-        if self.effective.homogeneity is None or self.effective.profile == "strict":
+        if self.effective.profile == "strict":
             return ok  # the strict profile judges columns
         summed = s.guard in (Guard.SUM, Guard.SQUARES)
         for term in s.terms:
-            if not self._watched(term) or (summed and self._halved(term) is not None):
+            least = least_apart(term, self.effective, self.world, self.private)
+            if not least or (summed and self._halved(term) is not None):
                 continue
-            passed = yield from differing(
-                m, term.expr, self.effective.homogeneity.min_differing, shown & ok, both(s.population)
-            )
+            passed = yield from differing(m, term.expr, least, shown & ok, both(s.population))
             found.alike[i] = found.alike.get(i, shown & False) | (shown & ~passed)
             ok &= passed
         return ok
@@ -408,7 +409,7 @@ class Rules:
                 if not rest.size:
                     continue
                 squares = self._squares(term, present)
-                total, one, _ = yield from m.contributions(occurrence, rest, squares)
+                ((total, one, _),) = yield from m.contributions(occurrence, rest, [squares])
                 with np.errstate(invalid="ignore", over="ignore"):
                     # INVARIANT: a column of one value looks like one in which a single person differs
                     ok &= ~shown | (np.isfinite(total) & (total > 0) & (one * self.effective.k <= total))

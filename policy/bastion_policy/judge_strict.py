@@ -18,7 +18,7 @@ from bastion_plan.expressions import AnyExpr, Call, Column, Expr, Literal
 from bastion_policy.boundary import Guard, Statistic, Term, call
 from bastion_policy.guard_cells import ROWS, Flags, Floats, Measurer, Steps, both, floats, where
 from bastion_policy.guard_plans import as_float, lenient
-from bastion_policy.judge_homogeneity import differing
+from bastion_policy.judge_homogeneity import differing, least_apart
 from bastion_policy.judge_rules import Rules
 from bastion_policy.lineage import OWN, World
 from bastion_policy.model import Effective
@@ -163,9 +163,9 @@ class ColumnVerdicts:
             spread = _relative(squares, total, counted, low, high)
             passed = yield from self._spread(m, term, spread, shown, condition)
             shown = shown & passed
-        if rules.effective.homogeneity is not None:
-            # INVARIANT: a yes-or-no column that could choose people chooses k or more of them, on either side
-            least = max(rules.effective.homogeneity.min_differing, rules.effective.k if rules._chooses(term) else 0)
+        rule = rules.effective.homogeneity
+        least = least_apart(term, rules.effective, rules.world, rules.private)
+        if least := max(least, rule.min_differing if rule is not None else 0):
             passed = yield from differing(m, term.expr, least, shown, condition, spread, counted)
             shown = shown & passed
         return shown | ~own
@@ -176,10 +176,7 @@ class ColumnVerdicts:
         if not rules._dominance_on():
             return np.ones(m.size, bool)
         ok = rules._proven(spread, 1.0)
-        rest = np.flatnonzero(shown & ~ok)
-        if rest.size:
-            ok = yield from rules._exact(m, rest, rules._squares(term, condition), ok)
-        return ok | ~shown
+        return (yield from rules._exact(m, shown, [(rules._squares(term, condition), ok)]))
 
 
 def _relative(squares: Floats, total: Floats, counted: Floats, low: float | None, high: float | None) -> Floats:

@@ -218,7 +218,7 @@ def _apart(
 
     None has anything at the pivot of another, so each is its own remainder, and its row is itself divided by its pivot.
     """
-    independent = touching.any(axis=1)
+    independent = np.asarray(touching.any(axis=1))
     left = [v[independent] for v in vectors]
     every = (left[0] != 0) & (left[1] != 0) & (left[2] != 0)
     pivots: list[int] = []
