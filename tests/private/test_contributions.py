@@ -110,6 +110,70 @@ def test_one_person_moves_no_sum_by_more_than_noise_is_made_for(name, rows, othe
             assert math.sqrt(sum(v * v for v in moved)) <= cells.l2(i)
 
 
+PERSON = st.integers(0, 3)
+SHAPES = {
+    "three": "inner inner", "four": "inner inner inner", "left": "left left", "mixed": "inner semi left", "left last": "inner inner left",
+}  # fmt: skip
+
+
+def several(tables: list[list[tuple[int, str, int]]], max_rows: int, max_groups: int) -> Desk:
+    """Tables a, b, c and d of the same people, each with a column to group by and one to add up."""
+    found = {}
+    for name, rows in zip("abcd", tables, strict=True):
+        roles = {"pid": "identifier", f"g{name}": quasi(), f"x{name}": measure(0, 9)}
+        policy = Policy.private(1.0, 1e-6, unit="pid", max_rows=max_rows, max_groups=max_groups, roles=roles)
+        schema = {"pid": pl.Int64, f"g{name}": pl.String, f"x{name}": pl.Int64}
+        found[name] = Table(pl.DataFrame(rows, schema=schema, orient="row"), policy, "pid")
+    return Desk(found)
+
+
+def joined(hows: str) -> Q:
+    query = Q("a")
+    for name, how in zip("bcd", hows.split(), strict=False):
+        query = query.join(Q(name), on="pid", how=how)
+    return query
+
+
+@pytest.mark.parametrize("name", SHAPES)
+@given(
+    tables=st.lists(st.lists(st.tuples(PERSON, st.sampled_from("pqrs"), st.integers(0, 9)), max_size=7), min_size=4, max_size=4),
+    max_rows=st.integers(1, 3), max_groups=st.integers(1, 3), gone=PERSON,
+)  # fmt: skip
+def test_one_person_in_several_joined_tables_moves_no_sum_by_more(name, tables, max_rows, max_groups, gone):
+    hows = SHAPES[name].split()
+    last = [n for n, how in zip("bcd", hows, strict=False) if how != "semi"][-1]
+    here = several(tables, max_rows, max_groups)
+    query = joined(SHAPES[name])
+    for asked in (
+        query.group_by(f"g{last}").agg(b.len(), b.col("pid").n_unique(), b.col("xa").sum()),
+        query.select(b.len(), b.col("pid").n_unique(), b.col(f"x{last}").sum()),
+    ):
+        priced = here.priced(asked, 1.0)
+        there = here.without(gone)
+        for (cells, with_them), (_, without) in zip(vectors(here, priced), vectors(there, priced), strict=True):
+            nothing = np.zeros(len(cells.parts), dtype=object)
+            keys = with_them.keys() | without.keys()
+            moved = [with_them.get(k, nothing) - without.get(k, nothing) for k in keys]
+            for i, part in enumerate(cells.parts):
+                each = [abs(int(v[i])) for v in moved]
+                assert max(each, default=0) <= part.bound * (cells.caps.rows if part.per_row else 1)
+                assert sum(v != 0 for v in each) <= cells.caps.groups
+
+
+@pytest.mark.parametrize("count", [2, 3, 4])
+def test_joined_rows_have_places_of_their_own(count):
+    """Of a person, the first rows of the first groups count, in however many tables the rows stand."""
+    rows = [(1, "p", 1), (1, "q", 1), (1, "r", 1), (2, "p", 2)]
+    desk = several([rows] * 4, 2, 1)
+    query = joined(" ".join(["inner"] * (count - 1)))
+    priced = desk.priced(query.select(b.len(), b.col("pid").n_unique()))
+    ((_, found),) = vectors(desk, priced)
+    assert list(found[()]) == [3, 2], "two rows of the first person, one of the second"
+    priced = desk.priced(query.group_by(f"g{'abcd'[count - 1]}").agg(b.len()))
+    ((_, found),) = vectors(desk, priced)
+    assert len([k for k, v in found.items() if v[0]]) == 1, "of each person, one group alone"
+
+
 @given(
     rows=st.lists(ROW, max_size=14), max_rows=st.integers(1, 3), max_groups=st.integers(1, 2), gone=st.integers(0, 4),
     share=st.sampled_from([0.01, 0.25, 0.5, 0.9]),

@@ -399,6 +399,7 @@ class RowTyping:
             raise Refused("private-join", "Tables of people are joined on the privacy unit, so that nobody's rows "
                           "meet another's.", "Join on the columns that say whom the rows are about.")  # fmt: skip
         pairing = node.how in ("inner", "left")
+        columns = self._joined(node, left, right.columns if pairing else {})
         grown = self.max_rows ** (len(left.datasets) + len(right.datasets) - 1)
         if pairing and grown > MAX_GROWTH:
             raise Refused("private-join", f"One row could become {grown}: of one person {self.max_rows} rows count.",
@@ -426,9 +427,9 @@ class RowTyping:
                 call("mul", Cast(Column(PLACE), INT64), _whole(self.max_rows + 1)),
                 call("fill_null", Cast(Column(own), INT64), _whole(0)),
             )
-            plan = n.WithColumns(plan, (Alias(place, PLACE),))
+            # INVARIANT: the number stays in no plan: the next join's would be told apart from it by a suffix, and places would repeat
+            plan = n.Select(plan, (*map(Column, columns), Column(UNIT), Alias(place, PLACE)))
         datasets = tuple(dict.fromkeys((*left.datasets, *right.datasets)))
-        columns = self._joined(node, left, right.columns if pairing else {})
         return Rows(plan, columns, datasets, left.single and (right.single or not pairing))
 
     def _is_unit(self, expr: Expr, rows: Rows) -> bool:
