@@ -177,13 +177,18 @@ class Cut:
 
 @dataclass
 class Measurer:
-    """Runs measurements on one cut. tables: what the cut's plan needs besides the kept tables."""
+    """Runs measurements on one cut. tables: what the cut's plan needs besides the kept tables.
+
+    people: units per cell, where they are known already. lone: cells in which every row is another unit's.
+    """
 
     cut: Cut
     size: int = 0
     tables: dict[str, Mapping[str, Sequence[Any]]] = field(default_factory=dict)
     steps: int = 0
     histograms: dict[Any, Any] = field(default_factory=dict)
+    people: Floats | None = None
+    lone: Flags | None = None
 
     def ask(
         self, plan: AnyNode, tables: Mapping[str, Any] | None = None, returns: tuple[str, ...] | None = None
@@ -201,6 +206,8 @@ class Measurer:
 
     def units(self, occurrence: Occurrence, only: Indexes | None, condition: Expr | None = None) -> Steps:
         """Return the number of distinct units per cell, exactly (of the rows where a condition holds)."""
+        if condition is None and self.people is not None:
+            return self.people
         plan, tables = self.cut.located(True, only)
         present: Expr = call("is_not_null", Column(occurrence.unit))
         if condition is not None:
@@ -248,7 +255,24 @@ class Measurer:
         exprs: contributions of a row, at least 0; may use the number of the cell. signed: they may be below 0, and what a unit's
         rows come to counts by its size. weighed: they read how many rows of the table a row stands for.
         """
-        alone = self.cut.rows_per_unit == 1 and len(self.cut.occurrences) == 1 and not weighed
+        alone = self.cut.rows_per_unit == 1 and len(self.cut.occurrences) == 1
+        if weighed or alone or self.lone is None or not self.lone[only].any():
+            return (yield from self._contributions(occurrence, only, exprs, signed=signed, alone=alone and not weighed))
+        # INVARIANT: where each row of a cell is another unit's, what a unit's rows come to is the row
+        lone = self.lone
+        found = yield from self._contributions(occurrence, only[lone[only]], exprs, signed=signed, alone=True)
+        if lone[only].all():
+            return found
+        others = yield from self._contributions(occurrence, only[~lone[only]], exprs, signed=signed, alone=False)
+        return [
+            tuple(np.where(lone, a, b) for a, b in zip(one, two, strict=True))
+            for one, two in zip(found, others, strict=True)
+        ]
+
+    def _contributions(
+        self, occurrence: Occurrence, only: Indexes, exprs: Sequence[AnyExpr], *, signed: bool, alone: bool
+    ) -> Steps:
+        """Return what `contributions` does. alone: each row of these cells is another unit's."""
         plan, tables = self.cut.located(not alone, only)
         names = [f"{X}{i}" for i in range(len(exprs))]
         each = (call("abs", expr) if signed and alone else expr for expr in exprs)

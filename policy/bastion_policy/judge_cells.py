@@ -207,11 +207,16 @@ class BoundaryJudge:
         table = yield Measure(cut.table(), cut.name, (*rules.returned(), *keys))
         m = Measurer(cut, int(table["__height"]))
         rows = floats(table[ROWS])
+        inside = (yield from self._inside(m, table)) if self._counts_people(cut, rows) else None
+        if inside is not None and inside[0].disjoint:
+            m.people = self.memory.people_in(self.frame.occurrences[0], inside[0])
+            m.lone = m.people == rows
         own, whole, mixed = yield from self._populations(m, rows)
         small = ~own & ~whole & ~mixed & (rows > 0)
         if self.memory.exhausted(self.chosen_by):
             return self._for_the_owner(cut)
-        past = self._of_chosen((yield from self._remembered(m, table, own, whole, small)), own)
+        inside = (yield from self._inside(m, table)) if self.memory.on and inside is None else inside
+        past = self._of_chosen((yield from self._remembered(m, inside, rows, own, whole, small)), own)
         judged = yield from rules.judge(m, table, past.own)
         everybody = None
         if past.whole.any() or past.rest == "whole":
@@ -240,6 +245,25 @@ class BoundaryJudge:
         cells = yield from self._leaving.compose(cut, answered)
         cells.coverage = self._coverage(past)
         return cells
+
+    def _inside(self, m: Measurer, table: Measured) -> Steps:
+        """Return who is in the cells, per occurrence. table: what was measured of them."""
+        return self.memory.cells(m, Codes.of(m.cut, table, m.size), every=every_row(self.below))
+
+    def _counts_people(self, cut: Cut, rows: Floats) -> bool:
+        """Whether people are counted in the cells without the engine: in those of one table in which rows do not tell how many there are.
+
+        INVARIANT: each row of the frame is one row of the table, and each of them is somebody's.
+        """
+        most = cut.rows_per_unit
+        if not self.memory.on or len(cut.occurrences) != 1 or most is None or self.makes_rows:
+            return False
+        if not ((rows >= self.k) & (rows <= (self.k - 1) * most)).any():
+            return False
+        dataset = cut.occurrences[0].dataset
+        unit = self.facts[dataset].unit
+        known = self.private[dataset].columns.get(unit) if unit is not None else None
+        return known is not None and not known.nulls and not any(cut.nested.values())
 
     def _populations(self, m: Measurer, rows: Floats) -> Steps:
         """Return (own, whole, mixed); see `Wholes.populations`.
@@ -388,17 +412,18 @@ class BoundaryJudge:
 
     # -- what was released before
 
-    def _remembered(self, m: Measurer, table: Measured, own: Flags, whole: Flags, small: Flags) -> Steps:
-        """Compare the cells with what was released before, and find the remainder; returns Past. table: what was measured of them.
+    def _remembered(
+        self, m: Measurer, asked: Sequence[Sets] | None, rows: Floats, own: Flags, whole: Flags, small: Flags
+    ) -> Steps:
+        """Compare the cells with what was released before, and find the remainder; returns Past. asked: who is in them.
 
         INVARIANT: what the audit does not clear is put into the remainder row, which is audited in its turn; what it does
         not clear even there is withheld.
         """
-        memory, none, rows = self.memory, np.zeros(m.size, bool), floats(table[ROWS])
-        if not memory.on:
+        memory, none = self.memory, np.zeros(m.size, bool)
+        if asked is None:
             rest, members = yield from self._remainder(m, rows, own, small, None)
             return Past(own & ~self._in_rest(m, rest, members), whole, none, none, rest, members)
-        asked = yield from memory.cells(m, Codes.of(m.cut, table, m.size), every=every_row(self.below))
         stands = yield from memory.wholes(m)
         yield from memory.reserve(m, {o.dataset: self.facts[o.dataset].policy.reserved for o in self.frame.occurrences})
         memory.before = dict(self.history.pasts)

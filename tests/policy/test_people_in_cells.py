@@ -1,0 +1,48 @@
+"""People in cells of few rows, where people have several: counted by who is in the cells, and judged row by row where each row is another's."""
+
+from __future__ import annotations
+
+import polars
+from bastion_policy.model import Aggregation, Policy, Role, Suppress, measure
+from drive import World
+from query import Q
+
+import bastion.expressions as pl
+
+K = 10
+ROLES: dict[str, Role | str] = {"id": "identifier", "town": "quasi", "pay": measure(0, 1000, varies=True)}
+POLICY = Policy(Aggregation(K), Suppress(), unit="id")
+ASKED = Q("t").group_by("town").agg(a=pl.col("pay").sum(), n=pl.len()).plan
+
+
+def world() -> World:
+    """Towns of few rows: of as many people, of nine, and one in which a person's three rows make up nearly all that there is."""
+    rows: list[tuple[int, str, float]] = []
+    first = 0
+    for town, people in (("a", 16), ("b", 14), ("c", 13), ("d", 12)):
+        rows += [(first + i, town, 100.0 + i) for i in range(people)]
+        first += people
+    for town in ("nine", "other nine"):
+        rows += [(first + i % 9, town, 100.0) for i in range(13)]
+        first += 9
+    # by rows nobody dominates: 800 and 800 of 2550; by people one has 2400 of it
+    rows += [(first, "one has most", 800.0)] * 3 + [(first + i, "one has most", 15.0) for i in range(1, 11)]
+    frame = polars.DataFrame(rows, schema=["id", "town", "pay"], orient="row")
+    return World(remembers=True).add("t", frame, POLICY, ROLES, "id")
+
+
+def test_people_are_counted_and_weighed() -> None:
+    answer = world().ask(ASKED)
+    found = {row["town"]: (row["a"], row["n"]) for row in answer.released.to_dicts()}
+    assert found["a"] == (sum(100.0 + i for i in range(16)), 16)
+    assert found["one has most"] == (None, 13)
+    assert not {"nine", "other nine"} & found.keys()
+    assert found["(other)"] == (2600.0, 26)
+
+
+def test_the_engine_counts_the_same_people() -> None:
+    alone, remembered = (world().ask(ASKED, history=kept) for kept in (False, True))
+    assert alone.released.sort("town").equals(remembered.released.sort("town"))
+    # right after the cells were measured
+    counted = ["n_unique" in repr(asked.measures[1].plan) for asked in (alone, remembered)]
+    assert counted == [True, False]
