@@ -39,14 +39,14 @@ from bastion_policy.history.vintages import Agreement, agreements, different
 from bastion_policy.judge_approved import near_known
 from bastion_policy.judge_corrections import cleared, is_taken, tell
 from bastion_policy.judge_history import CLOSE, MOST_LOOKED_AT, Memory
-from bastion_policy.judge_homogeneity import least_differing, watched
+from bastion_policy.judge_homogeneity import least_apart, least_differing, watched
 from bastion_policy.judge_people import sound
 from bastion_policy.judge_rules import Judged
 from bastion_policy.judge_versions import Compared, compared, may_have_changed, told
 from bastion_policy.judge_watch import Part
 from bastion_policy.lineage import Form, Occurrence, Source, World
 from bastion_policy.model import Effective
-from bastion_policy.statistics import chooses, declared
+from bastion_policy.statistics import declared
 
 #: statistics whose differences are numbers of those in between
 SUMMED = (Guard.SUM, Guard.SQUARES, Guard.PRODUCTS)
@@ -616,11 +616,7 @@ class Differences:
         if s.guard is Guard.HELD:
             plain = None
         value, here = yield from self._items(o, plain if plain is not None and plain.dataset == o.dataset else term, at)
-        least = 0
-        if effective.homogeneity is not None and watched(term, effective, self.world, self.private):
-            least = effective.homogeneity.min_differing
-            if effective.profile == "strict" and chooses(term.value, self.world):
-                least = max(least, self.memory.k)
+        least = least_apart(term, effective, self.world, self.private)
         high = term.value.high
         if not declared(term.value, self.world):
             high = None

@@ -17,6 +17,7 @@ from bastion_policy.guard_plans import lenient
 from bastion_policy.lineage import Source, World
 from bastion_policy.model import Effective
 from bastion_policy.roles import RoleKind
+from bastion_policy.statistics import chooses, tallies
 
 #: sensitive columns of these types are watched; numbers only where the rule is for all columns, or they have two values
 CATEGORIES = frozenset({"Boolean", "String", "Categorical", "Enum"})
@@ -45,6 +46,19 @@ def _category(source: Source, world: World, private: Mapping[str, PrivateFacts])
     measured = private[source.dataset].columns.get(source.column)
     kind = world.facts[source.dataset].column(source.column).dtype.kind
     return kind in CATEGORIES or (measured is not None and measured.distinct <= 2)
+
+
+def least_apart(term: Term, effective: Effective, world: World, private: Mapping[str, PrivateFacts]) -> int:
+    """Return how many people must hold another value of an argument than the commonest one; 0: as many as may be.
+
+    INVARIANT: a yes-or-no column that could choose people chooses k or more of them, on either side, whatever the rule says: by
+    themselves its two sides are populations (the strict profile, which has one verdict per column, asks it here), and so are those
+    of whom some row says yes, by a number per person that is made of it.
+    """
+    rule = effective.homogeneity
+    least = rule.min_differing if rule is not None and watched(term, effective, world, private) else 0
+    picks = effective.profile == "strict" and rule is not None and chooses(term.value, world)
+    return max(least, effective.k) if picks or tallies(term.value, world) else least
 
 
 def least_differing(source: Source, effective: Effective, world: World, private: Mapping[str, PrivateFacts]) -> int:

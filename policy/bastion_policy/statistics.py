@@ -578,6 +578,14 @@ def chooses(value: Value, world: World) -> bool:
     return value.form is Form.COLUMN and value.bit is not None and all(world.role(s).predicates for s in value.sources)
 
 
+def tallies(value: Value, world: World) -> bool:
+    """Whether an argument is a number per person that is made of a yes-or-no column that predicates may use as well."""
+    if value.form is not Form.COLUMN or value.bit is not None:
+        return False
+    stored = (s for s in value.sources if not s.counted and world.role(s).predicates)
+    return any(world.facts[s.dataset].column(s.column).dtype.kind == "Boolean" for s in stored)
+
+
 def declared(value: Value, world: World) -> bool:
     """Whether the upper bound of an argument is known to everybody: it was declared, or the column says yes or no.
 

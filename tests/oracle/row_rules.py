@@ -149,9 +149,13 @@ class Rules(Populations):
 
     def _differ(self, frame: Frame, arg: Values, rows: list[int], limits: Limits, least: int | None = None) -> bool:
         """Homogeneity: enough units differ from the most common value. least: how many, where not as the policy says."""
-        if not limits.differing:
+        facts_of = [self.datasets[d].facts.column(c) for d, c in arg.lineage.columns]
+        # of a number per person that is made of yes or no, k say so and k do not, whatever the rule says
+        if arg.lineage.each and any(f.dtype.kind == "Boolean" and f.role.predicates for f in facts_of):
+            least = max(least or limits.differing, limits.k)
+        elif not limits.differing:
             return True
-        watched = limits.of_all and arg.lineage.private
+        watched = (limits.of_all and arg.lineage.private) or (arg.lineage.each and least is not None)
         for dataset, column in arg.lineage.columns:
             facts = self.datasets[dataset].facts.column(column)
             kinds = ("Boolean", "String", "Categorical", "Enum")
