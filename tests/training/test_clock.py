@@ -74,7 +74,7 @@ def test_places_tell_of_people_with_the_noise_of_the_step_alone(monkeypatch: pyt
     none = torch.zeros(made.room.width, 1, dtype=torch.bool)
     monkeypatch.setattr(made.rows, "people_tensors", lambda some: ([], none[: len(some)], none[: len(some)]))
     with monkeypatch.context() as quiet:
-        quiet.setattr(noise, "normals", lambda count: np.zeros(count))
+        quiet.setattr(noise, "normal", lambda: 0.0)
         n = edge(counting.steps)
         few, many = (np.array([counting.steps(people) for _ in range(20)]) for people in (n, n + 1))
         assert apart(few, many, made.room.deviation) > 0.5  # without noise one person is told for certain
@@ -106,7 +106,7 @@ def test_a_measurement_s_passes_tell_of_rows_with_its_noise_alone(monkeypatch: p
         return passes[0]
 
     with monkeypatch.context() as quiet:
-        quiet.setattr(noise, "normals", lambda count: np.zeros(count))
+        quiet.setattr(noise, "normal", lambda: 0.0)
         n = edge(count)
         few, many = (np.array([count(people) for _ in range(5)]) for people in (n, n + 1))
         assert apart(few, many, whole) > 0.5

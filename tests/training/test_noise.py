@@ -30,11 +30,12 @@ def test_deviates_are_normal_in_the_middle_and_in_the_tails() -> None:
     assert abs(np.corrcoef(found[:half], found[half : 2 * half])[0, 1]) < 5 / math.sqrt(half)
 
 
-def test_the_radius_is_exact_at_both_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("alone", [False, True], ids=["of many", "alone"])
+def test_the_radius_is_exact_at_both_ends(alone: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     def drawn(high: int, low: int) -> float:
         raw = {16: [high, 0], 8: [low]}
         monkeypatch.setattr(drawing.os, "urandom", lambda size: np.array(raw[size], dtype="<u8").tobytes())
-        return float(noise.normals(1)[0])
+        return noise.normal() if alone else float(noise.normals(1)[0])
 
     assert drawn(0, 0) == pytest.approx(math.sqrt(2 * 129 * math.log(2)), rel=1e-12)
     assert drawn(2**64 - 1, 2**64 - 1) == pytest.approx(2.0**-64, rel=1e-12)
@@ -44,6 +45,20 @@ def test_the_radius_is_exact_at_both_ends(monkeypatch: pytest.MonkeyPatch) -> No
         one, two = drawn(high - 1, 2**63), drawn(high, 2**63)
         assert one == pytest.approx(two, rel=1e-9)
         assert one != 0
+
+
+def test_one_deviate_alone_is_normal() -> None:
+    found = np.array([noise.normal() for _ in range(40_000)])
+    assert abs(found.mean()) < 5 / math.sqrt(len(found))
+    assert abs(found.var() - 1) < 5 * math.sqrt(2 / len(found))
+    assert abs((found**4).mean() - 3) < 5 * math.sqrt(96 / len(found))
+
+
+def test_a_sum_of_nothing_has_no_sign(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of -0 and -0 came -0: a bit of the sum beside what is noised."""
+    monkeypatch.setattr(noise, "normals", lambda count: np.full(count, -1e-12))
+    for sign in (1.0, -1.0):
+        assert not np.signbit(noise.noised(np.full(8, sign * 1e-12), 1.0, 1.0, 0.25)).any()
 
 
 def test_many_random_numbers_are_a_stream_under_a_key_of_the_system_s_for_one_call(

@@ -30,6 +30,8 @@ drawn each by themselves, so it does not matter that one is drawn first.
 from __future__ import annotations
 
 import math
+import os
+import struct
 from typing import Any
 
 import numpy as np
@@ -47,9 +49,11 @@ PEOPLE = 1 << 25
 #: by how much a computed sum may be off, and what of it is one person's, in units of the bound
 ERROR = 2.0**-7
 MARGIN = ERROR / 2 / PEOPLE
-_CHUNK = 1 << 19
+#: deviates that are drawn at once: few enough to stay near the processor
+_CHUNK = 1 << 16
 #: how near to 0 and to 1 (2**64) the first 64 bits of a uniform number need the next 64
 _END = np.uint64(1 << 54)
+_LEFT = np.uint64(11)
 
 
 #: by how much one person moves gradient and loss, as a norm, in units of a gradient's largest
@@ -63,7 +67,7 @@ def sensitivity(clip: float, gamma: float) -> float:
 
 def empty_places(deviation: float) -> int:
     """Return how many empty places stand beside people. deviation: of the noise on their number; 0: none, as nothing is to be hidden."""
-    return padding.count(deviation, float(normals(1)[0]))
+    return padding.count(deviation, normal() if deviation else 0.0)
 
 
 def noised(total: Numbers, clip: float, sigma: float, gamma: float) -> Numbers:
@@ -80,12 +84,19 @@ def noised(total: Numbers, clip: float, sigma: float, gamma: float) -> Numbers:
     if not (math.isfinite(sigma) and sigma > 0):
         msg = "no noise"
         raise ValueError(msg)
-    whole, step = on_grid(total, clip), grid(clip, len(total))
+    step = grid(clip, len(total))
     scale = sigma * sensitivity(clip, gamma) / step
-    for start in range(0, len(whole), _CHUNK):
-        some = whole[start : start + _CHUNK]
-        some += np.rint(normals(len(some)) * scale).astype(np.int64)
-    found: Numbers = whole.astype(np.float64) * step
+    found: Numbers = total / step
+    for start in range(0, len(found), _CHUNK):
+        some = found[start : start + _CHUNK]
+        np.rint(some, out=some)
+        # INVARIANT: what leaves is a function of the sum of two whole numbers. Beyond those that a float64 has, it is that sum rounded;
+        # and there is one 0: of -0 and -0 came -0, which would tell a sign
+        some += 0.0
+        more = normals(len(some))
+        more *= scale
+        some += np.rint(more, out=more)
+        some *= step
     return found
 
 
@@ -104,19 +115,32 @@ def normals(count: int) -> Numbers:
     pairs = (count + 1) // 2
     high, angle = drawing.words(2 * pairs).reshape(2, pairs)
     # u in (0, 1): 53 of its bits are enough where it is near neither end
-    size = _log(((high >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53)
+    size = (high >> _LEFT).astype(np.float64)
+    size += 0.5
+    size *= 2.0**-53
+    radius = torch.from_numpy(size).log_()
     ends = np.flatnonzero((high + _END) < 2 * _END)
     if len(ends):
         size[ends] = _log_at_the_ends(high[ends])
-    radius = torch.from_numpy(size).mul_(-2).sqrt_()
-    turn = torch.from_numpy(((angle >> np.uint64(11)).astype(np.float64) + 0.5) * (2 * math.pi * 2.0**-53))
-    found: Numbers = torch.cat([radius * turn.cos(), radius * turn.sin()])[:count].numpy()
+    radius.mul_(-2).sqrt_()
+    turned = (angle >> _LEFT).astype(np.float64)
+    turned += 0.5
+    turned *= 2 * math.pi * 2.0**-53
+    turn, both = torch.from_numpy(turned), torch.empty(2, pairs, dtype=torch.float64)
+    torch.cos(turn, out=both[0])
+    torch.sin(turn, out=both[1])
+    found: Numbers = both.mul_(radius).reshape(-1)[:count].numpy()
     return found
 
 
-def _log(numbers: Numbers) -> Numbers:
-    found: Numbers = torch.from_numpy(numbers).log_().numpy()
-    return found
+def normal() -> float:
+    """Return one normal deviate, as above, with 128 bits for the radius: for one alone, arrays take longer than all else."""
+    (high, angle), low = struct.unpack("<QQ", os.urandom(16)), int.from_bytes(os.urandom(8), "little")
+    # u = (bits + 1/2) / 2**128, or what is left of it to 1: quotients of whole numbers, to the last bit of a float64
+    bits = high << 64 | low
+    small, other = (2 * bits + 1) / (1 << 129), (2 * ((1 << 128) - bits) - 1) / (1 << 129)
+    size = math.log1p(-other) if high >> 63 else math.log(small)
+    return math.sqrt(-2 * size) * math.cos(((angle >> 11) + 0.5) * (2 * math.pi * 2.0**-53))
 
 
 def _log_at_the_ends(high: np.ndarray[Any, np.dtype[np.uint64]]) -> Numbers:
