@@ -14,6 +14,7 @@ from bastion_plan.expressions import Alias, AnyExpr, Cast, Column, Expr
 from bastion_plan.nodes import AnyNode
 
 from bastion_policy.audit import AuditRules
+from bastion_policy.audit.rows import counted
 from bastion_policy.boundary import call
 from bastion_policy.guard_cells import INDEX, Floats, Indexes, Measurer, Steps
 from bastion_policy.guard_codes import Codes
@@ -203,13 +204,7 @@ class MemoryBase:
     def people_in(self, o: Occurrence, sets: Sets) -> Floats:
         """Return how many people there are in each cell; of cells that share no item."""
         assert sets.place is not None
-        people = self.lens(o).roster.people
-        top = int(people.max(initial=0)) + 1
-        code = sets.place * np.int64(top)
-        code += people[: code.size]
-        code = np.sort(code[sets.place >= 0])
-        first = code[np.append(True, code[1:] != code[:-1])[: code.size]]
-        return np.bincount(first // top, minlength=sets.count).astype(np.float64)
+        return counted(sets.place, self.lens(o).roster.people[: sets.place.size], sets.count).astype(np.float64)
 
     # -- channels
 

@@ -58,8 +58,21 @@ class Row:
 
 
 def distinct(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return the distinct values, ascending (np.unique without counts hashes, which takes 60 times as long)."""
-    return np.unique(values, return_counts=True)[0]
+    """Return the distinct values, ascending (np.unique hashes, which takes 60 times as long)."""
+    found = np.sort(values, axis=None)
+    first = np.ones(found.size, bool)
+    first[1:] = found[1:] != found[:-1]
+    each: npt.NDArray[Any] = found[first]
+    return each
+
+
+def counted(place: npt.NDArray[Any], whose: npt.NDArray[Any], count: int) -> Units:
+    """Return how many different people have something in each of so many places. place: of each thing, -1 for none."""
+    # one number each, which is cheaper to take apart by shifting than by dividing
+    bits = int(whose.max(initial=0)).bit_length()
+    code = place.astype(np.int64) << bits
+    code |= whose
+    return np.bincount(distinct(code[code >= 0]) >> bits, minlength=count)
 
 
 def partition(units: npt.ArrayLike, cells: npt.ArrayLike) -> list[Row]:

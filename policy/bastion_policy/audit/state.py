@@ -13,7 +13,7 @@ from bastion_plan.errors import InputError, ServerError
 from bastion_policy.audit import checks
 from bastion_policy.audit.atoms import Atoms, Met
 from bastion_policy.audit.primes import Floats, draw, inverse, shrink
-from bastion_policy.audit.rows import Row, Units, distinct
+from bastion_policy.audit.rows import Row, Units, counted, distinct
 from bastion_policy.audit.space import CHUNK, Space, touched
 
 
@@ -199,10 +199,10 @@ class AuditState:
         """Return the distinct people of all atoms, or of some and 0 for the others."""
         if self.owner is None:
             return atoms.sizes
-        units = np.arange(atoms.labels.size) if of is None else np.flatnonzero(of[atoms.labels])
-        owners = int(self.owner.max()) + 1 if self.owner.size else 1
-        found = distinct(atoms.labels[units].astype(np.int64) * owners + self.owner[units]) // owners
-        return np.bincount(found, minlength=atoms.sizes.size)
+        if of is None:
+            return counted(atoms.labels, self.owner, atoms.sizes.size)
+        units = np.flatnonzero(of[atoms.labels])
+        return counted(atoms.labels[units], self.owner[units], atoms.sizes.size)
 
     def _whose(self, atoms: Atoms) -> checks.People | None:
         """Return whose the units of atoms are, where several are one person's."""

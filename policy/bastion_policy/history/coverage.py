@@ -52,7 +52,8 @@ def coverage(past: Past, roster: Roster, dataset: str, version: int) -> Coverage
 def covered(lens: Lens, told: Sets) -> float:
     """Return the share of the units of a table who are in some of the populations that are looked at."""
     items = lens.roster.versions[lens.dataset, lens.version]
-    if lens.roster.most == 1 and told.disjoint:
+    if told.disjoint and (lens.roster.most == 1 or int(told.sizes.sum()) == items.size):
+        # everybody's only row, or all rows
         return min(1.0, int(told.sizes.sum()) / items.size) if items.size else 0.0
     inside, people = told.covered(lens.roster.size)[items], lens.roster.people[items]
     there = np.zeros(int(people.max(initial=-1)) + 1, bool)

@@ -27,6 +27,7 @@ import numpy.typing as npt
 
 from bastion_policy.audit import AuditRules, AuditState, Row, checks, distinct
 from bastion_policy.audit.atoms import Atoms, numbered
+from bastion_policy.audit.rows import counted
 from bastion_policy.history.certain import certain
 from bastion_policy.history.hidden import Hidden
 from bastion_policy.history.near import Cells, around, close
@@ -263,9 +264,7 @@ class Channel:
         if most == 1 or owner is None or not small.any():
             return not small.any()
         items = np.flatnonzero(small[self.labels])
-        owners = int(owner.max()) + 1
-        found = distinct(self.labels[items].astype(np.int64) * owners + owner[items]) // owners
-        return bool((np.bincount(found, minlength=self.sizes.size)[small] >= k).all())
+        return bool((counted(self.labels[items], owner[items], self.sizes.size)[small] >= k).all())
 
     def certain(self, k: int, most: int, share: float | None, seed: bytes) -> bool:
         """Whether nothing but zero is about fewer than k people, within the rank budget `share`: nothing to audit then.
