@@ -5,6 +5,7 @@ from __future__ import annotations
 import polars as pl
 import pytest
 from bastion_plan.bind import bind
+from bastion_plan.canonical import encode
 from bastion_plan.nodes import Node
 from bastion_policy.flow import static_verdict
 from bastion_policy.model import Aggregation, Policy, Reject, Review
@@ -107,6 +108,90 @@ REFUSED = {
 def test_what_is_refused(name):
     query, rule = REFUSED[name]
     assert why(query).startswith(rule)
+
+
+WIDTHS = pl.DataFrame(
+    {"pid": [1, 2, 3], "u": [5, 5, 5], "i": [1, 1, 1], "d": [4, 4, 4], "w": [2**62] * 3, "x": [0.5] * 3, "f": [0.5] * 3},
+    schema={"pid": pl.Int64, "u": pl.UInt8, "i": pl.Int64, "d": pl.UInt8, "w": pl.Int64, "x": pl.Float64, "f": pl.Float64},
+)  # fmt: skip
+
+
+def widths() -> Desk:
+    """Columns whose bounds do not go with their types."""
+    roles = {
+        "pid": "identifier",
+        "u": measure(-5, 5),
+        "i": measure(0, 10),
+        "d": quasi(-1, 4, 300),
+        "w": measure(0, 9e18),
+        "x": "quasi",
+    }
+    roles |= {"f": measure(0.2, 0.8)}
+    return Desk.of(WIDTHS, Policy.private(1.0, 1e-6, unit="pid", roles=roles), "pid")
+
+
+KEYS = {
+    "declared": (b.col("u").alias("k"), [0, 1, 2, 3, 4, 5]),
+    "computed": ((b.col("u") - 3).alias("k"), [0, 1, 2]),
+    "cast": ((b.col("i") - 3).cast(b.UInt8).alias("k"), list(range(8))),
+    "listed": (b.col("d").alias("k"), [4]),
+}
+
+
+@pytest.mark.parametrize("name", KEYS)
+def test_public_keys_are_those_that_their_type_can_hold(name):
+    """Others nobody has, and the engine fails on them, after payment."""
+    key, domain = KEYS[name]
+    found = widths().answer(Q("t").group_by(key).agg(b.len()))
+    assert found["k"].to_list() == domain
+
+
+def test_keys_of_which_their_type_holds_none_are_not_public():
+    (cells,) = (
+        widths().priced(Q("t").group_by((b.col("u").clip(0, 1) - 3).cast(b.UInt8).alias("k")).agg(b.len())).draft.cells
+    )
+    assert cells.threshold
+
+
+BOUNDS = {
+    "too small": (b.col("x").clip(0, 5e-324).sum(), "too close to each other"),
+    "mean of too small": (b.col("x").clip(0, 5e-324).mean(), "too close to each other"),
+    "too large": (b.col("x").clip(-1e200, 1e200).var(), "they are too large"),
+    "overflowing": (b.col("x").clip(1e308, 1.7e308).mean(), "they are too large"),
+    "overflowing both ways": (b.col("x").clip(-1.7e308, 1.7e308).median(), "they are too large"),
+    "no whole number": (b.col("i").clip(0.2, 0.8).median(), "there is no whole number"),
+    "no whole number declared": (b.col("f").cast(b.Int64).median(), "there is no whole number"),
+    "one number": (b.col("x").clip(3, 3).sum(), "all 3 tells nothing"),
+    "past 64 bits": ((b.col("i") * 10**18).sum(), "Int64 does not hold them all"),
+    "below nought": ((b.col("u") - 3).mean(), "UInt8 does not hold them all"),
+}
+
+
+@pytest.mark.parametrize("name", BOUNDS)
+def test_bounds_that_numbers_cannot_tell_are_refused(name):
+    statistic, words = BOUNDS[name]
+    with pytest.raises(Refused) as refused:
+        widths().priced(Q("t").select(statistic))
+    finding = refused.value.finding
+    assert finding.rule == "private-bounds"
+    assert words in finding.reason
+    assert finding.fix
+
+
+def test_sums_beyond_their_type_end_where_it_ends():
+    """Numbers are never null: what is paid for is answered."""
+    world = widths()
+    found = {world.answer(Q("t").select(b.col("w").sum())).item() for _ in range(40)}
+    assert all(isinstance(v, int) and abs(v) <= 2**63 for v in found)
+    assert 2**63 - 1 in found
+    assert -(2**63) in found
+
+
+def test_a_histogram_has_as_many_bins_as_groups():
+    """Its edges stand side by side in the plan: one within another were too deep to send, after payment."""
+    priced = widths().priced(Q("t").select(b.col("x").hist([i / 700 for i in range(701)]).alias("n")))
+    assert encode(priced.draft.cells[0].plan)
+    assert widths().answer(Q("t").select(b.col("x").hist([i / 700 for i in range(701)]).alias("n"))).height == 700
 
 
 def test_joins_that_would_grow_without_measure_are_refused():

@@ -31,13 +31,15 @@ from bastion_plan.nodes import AnyNode
 from bastion_policy.boundary import call
 from bastion_policy.lineage import OWN
 from bastion_policy.private.functions import Interval
-from bastion_policy.private.rows import PLACE, UNIT, Held, Refused, Rows
+from bastion_policy.private.rows import PLACE, UNIT, Held, Refused, Rows, ends
 from bastion_policy.private.rows import position as position_of
 
 LEVELS = 2**30
 MAX_ROWS = 2**32
 #: cells of declared keys in one table
 MAX_CELLS = 20_000
+#: bounds lie within so far of 0, and so far from each other: squares of them, and of their noise, are numbers still
+FURTHEST, CLOSEST = 1e60, 1e-60
 #: candidates of a quantile: equal steps between the bounds
 STEPS = 256
 FIRST, RANK, POSITION, BIN, COUNT = (f"{OWN}{letter}" for letter in "frpbn")
@@ -101,10 +103,20 @@ def key_of(name: str, position: int, expr: AnyExpr, held: Held, dtype: DType, do
         raise Refused(
             "private-key", f"{dtype} is no type to group by here.", "Group by text, whole numbers, dates or Booleans."
         )
-    values = tuple(dict.fromkeys(domain)) if domain is not None else None
-    if values is not None and dtype.is_temporal:
-        values = None
+    values = _of_type(domain, stored) if domain is not None and not dtype.is_temporal else None
     return Key(name, f"{OWN}k{position}", expr, dtype, stored, values)
+
+
+def _of_type(domain: Sequence[object], dtype: DType) -> tuple[object, ...] | None:
+    """Return the values that a column of this type can hold, None where there are none: others nobody has, and no engine compares."""
+    whole = ends(dtype)
+    if whole is not None:
+        numbers = (int(v) for v in domain if isinstance(v, int | float) and v == v // 1)
+        found: dict[object, None] = dict.fromkeys(v for v in numbers if whole[0] <= v <= whole[1])
+    else:
+        kind = {"String": str, "Boolean": bool}.get(dtype.kind, ())
+        found = dict.fromkeys(v for v in domain if isinstance(v, kind))
+    return tuple(found) or None
 
 
 def number_of(value: AnyExpr, dtype: DType) -> AnyExpr:

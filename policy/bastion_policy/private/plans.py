@@ -27,7 +27,7 @@ from bastion_policy.flow_trees import is_scalar, output_name, reduces
 from bastion_policy.lineage import OWN
 from bastion_policy.private.cells import MAX_CELLS, Caps, Key, Part, bins, key_of, number_of, sums
 from bastion_policy.private.functions import CALENDAR
-from bastion_policy.private.rows import Held, Refused, Rows, RowTyping
+from bastion_policy.private.rows import Held, Refused, Rows, RowTyping, ends
 from bastion_policy.private.statistics import PEOPLE, Parser, Quantile, Shown, at_least, l2_sensitivity
 from bastion_policy.rules import DifferentialPrivacy
 
@@ -246,10 +246,9 @@ class _Drafting:
     ) -> AnyNode:
         """Counts per bin: the bins are keys with a declared domain."""
         checked = number_of(typing.checked(arg, rows, "a statistic"), expr_dtype(arg, rows.schema))
-        bins_of: AnyExpr = Literal(INT64, 0)
-        for edge in edges[1:-1]:
-            above = call("gt", checked, Literal(DType("Float64"), edge))
-            bins_of = call("add", bins_of, Cast(above, INT64))
+        # side by side, for one within another would be too deep to write down
+        above = (Cast(call("gt", checked, _float(edge)), INT64) for edge in edges[1:-1])
+        bins_of = call("pl.sum_horizontal", Literal(INT64, 0), *above)
         inside = call("is_between", checked, _float(edges[0]), _float(edges[-1]))
         inside = call("and_", inside, call("is_not_null", checked))
         place = Ternary(call("fill_null", inside, Literal(DType("Boolean"), False)), bins_of, Literal(INT64, -1))
@@ -301,10 +300,14 @@ def _from_stored(key: Key) -> AnyExpr:
 
 def _typed(expr: AnyExpr, dtype: DType) -> AnyExpr:
     """Return a noisy number as the type that the asker expects; numbers that do not fit are cut off at its ends."""
-    if dtype.is_integer:
+    whole = ends(dtype)
+    if whole is not None:
         rounded = call("round", expr) if dtype.kind != "Int64" else expr
         unsigned = at_least(rounded, 0) if dtype.kind.startswith("U") else rounded
-        return Cast(unsigned, dtype, strict=False)
+        cut: AnyExpr = Cast(unsigned, dtype, strict=False)
+        for end, beyond in zip(whole, ("lt", "gt"), strict=True):
+            cut = Ternary(call(beyond, unsigned, _float(float(end))), Literal(dtype, end), cut)
+        return cut
     return Cast(expr, dtype, strict=False)
 
 

@@ -78,6 +78,7 @@ MAX_TABLES = 4
 #: rows that joins of people's tables may make of one
 MAX_GROWTH = 100
 FIX_NODE = "Filter, select, with_columns and joins on the privacy unit may come before the statistics."
+_BITS = {f"{sign}Int{bits}": bits for sign in ("", "U") for bits in (8, 16, 32, 64)}
 _PER_UNIT = frozenset({"sum", "min", "max", "count", "len", "pl.len"})
 
 
@@ -249,6 +250,8 @@ class RowTyping:
         bounds = interval(inner, rows.intervals)
         if bounds is not None and bounds[0] > bounds[1]:
             bounds = None
+        if bounds is not None and isinstance(inner, Cast):
+            bounds = fitting(bounds, dtype)  # what does not fit is null
         return Held(dtype, frozenset(self.sources(inner, rows)), bounds)
 
     # -- nodes
@@ -275,7 +278,7 @@ class RowTyping:
             column = facts.column(name)
             role, key = column.role, (node.dataset, name)
             domain = column.domain or ((False, True) if dtype.kind == "Boolean" else None)
-            bounds = _declared(role.lower, role.upper)
+            bounds = _declared(role.lower, role.upper, dtype)
             if bounds is None and domain and all(isinstance(v, int | float) for v in domain):
                 bounds = (float(min(domain)), float(max(domain)))
             columns[name] = Held(dtype, frozenset({key}), bounds, key, domain)
@@ -494,8 +497,25 @@ def position(place: str, *within: str) -> AnyExpr:
     return Over(call("rank", Column(place), method="ordinal"), tuple(Column(w) for w in within))
 
 
-def _declared(lower: float | None, upper: float | None) -> Interval | None:
-    return (lower, upper) if lower is not None and upper is not None else None
+def _declared(lower: float | None, upper: float | None, dtype: DType) -> Interval | None:
+    return fitting((lower, upper), dtype) if lower is not None and upper is not None else None
+
+
+def ends(dtype: DType) -> tuple[int, int] | None:
+    """Return the lowest and the highest whole number of a type of at most 64 bits, None where it is none."""
+    bits = _BITS.get(dtype.kind)
+    if bits is None:
+        return None
+    return (0, 2**bits - 1) if dtype.kind.startswith("U") else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+
+
+def fitting(bounds: Interval, dtype: DType) -> Interval | None:
+    """Return what of an interval a column of a type may hold; None: nothing."""
+    whole = ends(dtype)
+    if whole is None:
+        return bounds
+    low, high = max(bounds[0], float(whole[0])), min(bounds[1], float(whole[1]))
+    return (low, high) if low <= high else None
 
 
 def _short(value: Any) -> None:

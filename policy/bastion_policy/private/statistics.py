@@ -19,9 +19,9 @@ from bastion_plan.typing import expr_dtype
 from bastion_policy.boundary import call
 from bastion_policy.flow_trees import is_scalar, with_children
 from bastion_policy.lineage import OWN
-from bastion_policy.private.cells import Part, candidates, fixed_point, plain_name, present, where
+from bastion_policy.private.cells import CLOSEST, FURTHEST, Part, candidates, fixed_point, plain_name, present, where
 from bastion_policy.private.functions import Interval, interval
-from bastion_policy.private.rows import Refused, Rows, RowTyping
+from bastion_policy.private.rows import Refused, Rows, RowTyping, ends, fitting
 
 FIX_STATISTIC = "Use len, count, sum, mean, var, std, median or quantile."
 #: quantiles are asked for in steps of this
@@ -148,7 +148,7 @@ class Parser:
         if not (dtype.is_numeric or dtype.kind == "Boolean"):
             raise Refused("private-statistic", f"{name}() of {dtype} is not answered with noise.", "Count it by group.")
         if name in ("sum", "mean", "var", "std", "median", "quantile"):
-            bounds = self._bounds(arg, name)
+            bounds = self._bounds(arg, name, dtype)
             if name in ("median", "quantile"):
                 return self._quantile(expr, checked, dtype, bounds, tuple(conditions), about)
             return self._moment(expr, checked, dtype, bounds, tuple(conditions), about)
@@ -175,9 +175,13 @@ class Parser:
         except BindError:
             raise Refused("private-statistic", "The type of an argument is not known.", FIX_STATISTIC) from None
 
-    def _bounds(self, arg: Expr, name: str) -> Interval:
+    def _bounds(self, arg: Expr, name: str, dtype: DType) -> Interval:
         bounds = interval(arg, self.rows.intervals)
-        if bounds is None or not bounds[0] < bounds[1]:
+        if bounds is not None and (isinstance(arg, Cast) or (isinstance(arg, Call) and arg.function == "clip")):
+            bounds = fitting(bounds, dtype)  # what does not fit is null, or clipped
+        if bounds is not None and bounds[0] <= bounds[1]:
+            _check_bounds(bounds, name, dtype)
+        else:
             columns = ", ".join(repr(c) for _, c in sorted(self.typing.sources(arg, self.rows))) or "it"
             raise Refused(
                 "private-bounds",
@@ -268,6 +272,29 @@ def _float(value: float) -> Literal:
 def at_least(value: AnyExpr, least: int) -> AnyExpr:
     """Return a value, or `least` where that is more."""
     return call("pl.max_horizontal", value, Literal(INT64, least))
+
+
+def _check_bounds(bounds: Interval, name: str, dtype: DType) -> None:
+    """Refuse bounds between which there is nothing to tell, or no number to tell it by."""
+    low, high = bounds
+    whole = ends(dtype)
+    fix = f"Write other bounds: .clip(lower, upper) before .{name}()."
+    if low == high:
+        raise Refused("private-bounds", f"{name}() of values that are all {low:.6g} tells nothing of anybody.", fix)
+    between = f"{name}() of numbers between {low:.6g} and {high:.6g}"
+    if whole is not None and math.ceil(low) > math.floor(high):
+        raise Refused("private-bounds", f"{between}: there is no whole number, and the values are {dtype}.", fix)
+    if whole is not None and fitting(bounds, dtype) != bounds:
+        raise Refused(
+            "private-bounds", f"{between}: {dtype} does not hold them all, and what is beyond one end of it comes back at the other.",
+            "Cast the columns before you compute with them, for example .cast(pl.Float64).",
+        )  # fmt: skip
+    if max(abs(low), abs(high)) > FURTHEST:
+        raise Refused("private-bounds", f"{between} is not answered with noise: they are too large.", fix)
+    if high - low < CLOSEST:
+        raise Refused(
+            "private-bounds", f"{between} is not answered with noise: these are too close to each other.", fix
+        )
 
 
 def _within(value: AnyExpr, low: float, high: float) -> AnyExpr:
