@@ -27,7 +27,7 @@ from bastion_plan.typing import expr_dtype
 
 from bastion_policy.derived import parse_derived
 from bastion_policy.flow_affine import MAX_STEPS, PLAIN_ARITHMETIC, affine, ordinary, scaled
-from bastion_policy.flow_trees import columns_in, is_scalar, number, rewrite
+from bastion_policy.flow_trees import columns_in, is_scalar, number, rewrite, written_down
 from bastion_policy.flow_within import overflows
 from bastion_policy.lineage import CONSTANT, INTEGERS, Form, Frame, Source, Value, World
 from bastion_policy.roles import RoleKind
@@ -209,11 +209,11 @@ _WORDS = {"Date": "aAbBhFD", "Datetime": "aAbBhFDTRp"}
 MAX_FORMAT = 100
 #: parts of one expression that are looked at
 MAX_NODES = 1000
-#: functions that take a column in every argument, and never fail; the arguments of others after the first are constant
+#: functions that take a column in every argument, and never fail; the arguments of others after the first are written down
 TAKES_COLUMNS = frozenset(
     """
     add sub mul truediv floordiv truncdiv mod eq ne lt le gt ge eq_missing ne_missing and_ or_ xor is_between is_close
-    fill_null fill_nan clip pl.coalesce pl.all_horizontal pl.any_horizontal pl.sum_horizontal pl.mean_horizontal
+    fill_null fill_nan pl.coalesce pl.all_horizontal pl.any_horizontal pl.sum_horizontal pl.mean_horizontal
     pl.min_horizontal pl.max_horizontal pl.concat_str pl.format pl.struct
     """.split()
 )
@@ -506,9 +506,12 @@ class ExpressionTyping:
             self.cross_row.append(expr.function)
             return self._mix(expr.args, "it reads other rows")
         values = [self.value(a) for a in expr.args]
-        picky = values if self._fails(expr) else values[1:] if expr.function not in TAKES_COLUMNS else []
-        if any(v.sources for v in picky):
-            # INVARIANT: no value of a row may decide whether the query fails
+        given = slice(0) if expr.function in TAKES_COLUMNS else slice(1, None)
+        picky = slice(None) if self._fails(expr) else given
+        unread = not self.frame.private or all(map(written_down, expr.args[picky]))
+        if not unread or any(v.sources for v in values[picky]):
+            # INVARIANT: no value of a row may decide whether the query fails, nor whether there is a row: a constant that stands in
+            # a column fails where somebody is left. What is written down is tried by itself before data is read (engine/probe.py)
             self.cross_row.append(f"!{expr.function}")
             return self._mix(expr.args, "it fails at some values, which tells of single rows")
         if all(v.form is Form.CONSTANT for v in values):

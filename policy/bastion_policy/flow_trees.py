@@ -41,6 +41,16 @@ def columns_in(expr: Expr) -> set[str]:
     return {name for c in children(expr) for name in columns_in(c)}
 
 
+def written_down(expr: Expr) -> bool:
+    """Whether an expression reads nothing at all: constants, and functions of them one by one."""
+    if isinstance(expr, Call):
+        function = find(expr.function)
+        alone = function is not None and function.flow is FunctionFlow.ELEMENTWISE and function.shape is Shape.SAME
+    else:
+        alone = isinstance(expr, Literal | Cast | Alias | Ternary)
+    return alone and all(map(written_down, children(expr)))
+
+
 def is_scalar(expr: Expr) -> bool:
     """Whether the expression gives one value for the whole frame or group."""
     match expr:

@@ -23,7 +23,7 @@ from bastion_plan.dtypes import DType
 from bastion_plan.expressions import Alias, Call, Cast, Expr, Literal, Ternary
 from bastion_plan.expressions import Column as ColumnExpr
 
-from bastion_policy.flow_trees import number
+from bastion_policy.flow_trees import number, written_down
 
 #: bounds of values: (lowest, highest), both finite
 Interval = tuple[float, float]
@@ -80,6 +80,8 @@ def problem_of(expr: Call) -> str:
         return f"{name.removeprefix('pl.')}() may fail, or sees other rows than one"
     if name in _LITERAL_ONLY and not all(isinstance(a, Literal) or number(a) is not None for a in expr.args[1:]):
         return f"{name}() takes numbers here, not columns"
+    if name == "clip" and not all(map(written_down, expr.args[1:])):
+        return "clip() takes bounds that are written down, not columns, for what is beyond its type fails"
     if name in _PATTERNS and not all(isinstance(a, Literal) for a in expr.args[1:]):
         return f"{name}() takes a text that is written down, not a column"
     return ""

@@ -21,6 +21,7 @@ from bastion_plan.canonical import Envelope
 from bastion_plan.nodes import Node
 
 from bastion_server.engine.lower import lower
+from bastion_server.engine.probe import Fails, probe
 from bastion_server.workers import measure, sandbox, warming
 from bastion_server.workers.framing import MAX_BODY, BrokenFrame, pack, receive, send
 from bastion_server.workers.messages import (
@@ -182,6 +183,10 @@ class Child:
         """
         for name, columns in tables.items():
             self.sources[name] = pl.DataFrame(dict(columns)).lazy()
+        try:
+            probe(plan, self.sources)
+        except Fails as error:
+            raise Refusal("call", str(error)) from None
         frame = self.lower(plan).collect()
         if keep is not None:
             self.sources[keep] = frame.lazy()

@@ -34,6 +34,13 @@ _ERRORS: dict[str, tuple[type[BastionError], str, str, str, str]] = {
         "The engine's own words may hold values of the data; only the owner's log has them.",
         "Check casts, types and functions in the query, or ask the dataset's owner.",
     ),
+    "call": (
+        InputError,
+        "plan.call",
+        "A function of the query fails as it is written.",
+        "It was tried on no data, so it fails whatever the rows are: a pattern that is none, a thirteenth month, bounds beyond a type.",
+        "Correct what the query says: its patterns, formats, bounds and constants.",
+    ),
     "answer": (
         ServerError,
         "server.worker.answer",
