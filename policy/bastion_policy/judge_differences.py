@@ -412,11 +412,20 @@ def _sums(
     sizes: how many there are in each place, if that is known.
     """
     found = np.zeros((len(features), count))
+    most, others = None, np.zeros(0, np.int64)
+    if sizes is not None and sizes.size > 1 and 4 * int(sizes.max()) > 3 * place.size:
+        # what is in one place is added up as a whole: one by one, each addition would wait for the one before
+        most = int(sizes.argmax())
+        others = np.flatnonzero(place != most)
     for row, feature in zip(found, features, strict=True):
         if feature is None:
             continue
         some: np.ndarray[Any, Any] = feature[: place.size]
-        if some.dtype != np.bool_:
+        if some.dtype != np.bool_ and most is not None and some.size == place.size:
+            row[:] = summed(place[others], some[others], count)
+            with np.errstate(over="ignore", invalid="ignore"):
+                row[most] = some.sum() - row.sum()
+        elif some.dtype != np.bool_:
             row[:] = summed(place, some, count)
         elif sizes is not None and some.size == place.size and some.all():
             row[:] = sizes
