@@ -25,6 +25,7 @@ from bastion_policy.flow_joins import EXACT_KEYS, join_frames
 from bastion_policy.flow_order import kept_orders
 from bastion_policy.flow_reshape import concat_frames, fill_columns, fill_frame, opaque, reshape_frame
 from bastion_policy.flow_rules import rule_of
+from bastion_policy.flow_sizes import Lengths, too_long
 from bastion_policy.flow_trees import is_scalar, output_name, reduces, with_children
 from bastion_policy.flow_within import failing
 from bastion_policy.lineage import (
@@ -96,6 +97,7 @@ class FlowTyping:
 
     def __post_init__(self) -> None:
         self.world = self.world.decided(n.scans(self.bound.root))
+        self.lengths = Lengths(self.bound)
 
     def root(self) -> Typed:
         """Return the flow type of the whole plan.
@@ -132,6 +134,9 @@ class FlowTyping:
             self._find("reserved-name", f"Column names must not start with {OWN!r}.", "Choose another name.")
         if not any(t.frame.private for t in below) and not isinstance(node, n.Scan):
             return self._open(node, below, schema)
+        if (long := self.lengths.grown(node)) is not None:
+            # INVARIANT: how long a row becomes is bounded before it is looked at
+            self._add([too_long(long)])
         return self._private(node, below, schema)
 
     def _find(self, rule: str, reason: str, fix: str = "", sources: frozenset[Source] = frozenset()) -> None:
