@@ -215,6 +215,9 @@ class _Judge:
         if self.effective.zone == "private":
             # answered with noise, or for these reasons not at all; the exact rules say nothing of it
             return self._unsafe(noise_findings(self.bound, self.facts, self.policy, self.requester), None, facts)
+        if self.history.failed_often and may_fail(self.bound.root):
+            # INVARIANT: before anything is measured, for a safe part as well: whether that fails tells as much
+            return self._unsafe([*closed, *findings, _FAILED_OFTEN], None, facts)
         static = [f for f in typing.findings if f in findings]
         if typed.frame.private or static:
             safe = yield from self._summary() if typed.frame.private else _nothing()
@@ -224,8 +227,6 @@ class _Judge:
     def _release(self, typed: Typed, findings: list[Finding], facts: dict[str, Any]) -> Steps:
         if nothing_left(typed):
             return self._unsafe(findings, None, facts)
-        if self.history.failed_often and may_fail(self.bound.root):
-            return self._unsafe([*findings, _FAILED_OFTEN], None, facts)
         safe = yield from self._safe(typed)
         facts["smallest_cell"] = min((c.smallest for c in self.notes if c.smallest), default=0)
         facts["units"] = max((self.private[d].units for d in scanned(self.bound)), default=0)
@@ -391,8 +392,8 @@ def _closed(effective: Effective) -> list[Finding]:
 
 _FAILED_OFTEN = Finding(
     "edge-budget",
-    "Queries failed so often that another one could tell of single people's rows.",
-    "Ask with columns as they are stored, comparisons and statistics alone, or ask the owner.",
+    "Queries failed, or were stopped, so often that another one could tell of single people's rows.",
+    "Ask with columns as they are stored, comparisons and statistics alone, wait a day, or ask the owner.",
 )
 _SENTENCES = {
     "dominance": (

@@ -10,9 +10,11 @@ import pytest
 from bastion_plan.canonical import encode
 from bastion_plan.errors import BastionError, PlanError
 from bastion_policy import flow_expressions, judge_cells
-from bastion_policy.history import MOST_FAILED
+from bastion_policy.history import DAY, MOST_A_DAY, MOST_FAILED
 from bastion_policy.model import Aggregation, Policy, Review, Role, RoleKind
+from bastion_server.service import histories
 from bastion_server.workers.errors import worker_error
+from bastion_server.workers.lease import Lease
 from bastion_wire import messages as m
 from in_process import Asked, with_service
 from query import Q
@@ -46,6 +48,11 @@ async def told(service: Any, plan: Q, who: str = "alice") -> str:
     return answer.rule if isinstance(answer, m.Denial) else "answered"
 
 
+async def subject(service: Any, plan: Q) -> tuple[Any, str]:
+    """What a plan of alice's is about."""
+    return (await service.queries.subject(encode(plan.plan), "alice"))[0], "alice"
+
+
 @pytest.fixture
 def overlooked(monkeypatch: pytest.MonkeyPatch) -> None:
     """The guard takes a function that fails for one that does not."""
@@ -53,13 +60,28 @@ def overlooked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flow_expressions, "TAKES_COLUMNS", flow_expressions.TAKES_COLUMNS | {"pl.date"})
 
 
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The hour that it is."""
+    now = [480_000]
+    monkeypatch.setattr(histories, "hour", lambda: now[0])
+    return now
+
+
 @pytest.mark.usefixtures("overlooked")
-def test_few_failures_tell_anything(tmp_path: Any) -> None:
-    """The engine fails or not by the largest pay: as a search by thresholds, until the budget ends it."""
+def test_few_failures_tell_anything(tmp_path: Any, clock: list[int]) -> None:
+    """The engine fails or not by the largest pay: as a search by thresholds, until the budgets end it."""
 
     async def use(service: Any, dataset: str) -> None:
-        found = [await told(service, failing(dataset, edge)) for edge in range(1050, 1050 + MOST_FAILED + 4)]
-        assert found == [TOLD] * MOST_FAILED + ["edge-budget"] * 4
+        edges, found = iter(range(1000, 1089)), []
+        for _ in range(MOST_FAILED // MOST_A_DAY):
+            for late in (0, DAY - 1):
+                clock[0] += late
+                found += [await told(service, failing(dataset, next(edges))) for _ in range(MOST_A_DAY + 1)]
+            clock[0] += 1
+        day = [TOLD] * MOST_A_DAY + ["edge-budget"] * (MOST_A_DAY + 2)
+        assert found == day * (MOST_FAILED // MOST_A_DAY)
+        clock[0] += 100 * DAY
         # whether it would fail or not
         assert await told(service, failing(dataset, 1e6)) == "edge-budget"
         assert await told(service, failing(dataset, 1050)) == "edge-budget"
@@ -67,6 +89,14 @@ def test_few_failures_tell_anything(tmp_path: Any) -> None:
         q = Q(dataset)
         assert await told(service, q.group_by("age").agg(pl.col("pay").mean())) == "answered"
         assert await told(service, q.filter(pl.col("age") > 40).select(pl.len())) == "answered"
+        # nor is a safe part measured for who asks for rows
+        for mode in ("run", "safe_part"):
+            for edge in (1050, 1e6):
+                asked = Asked(m.Query(encode(q.filter(month(edge).is_not_null()).plan), mode), "alice")
+                await service.handle(asked)
+                (denial,) = asked.answers
+                assert (denial.rule, denial.has_safe_part) == ("row-level", False)
+                assert "edge-budget" in {f.rule for f in denial.verdict.findings}
         # others have a budget of their own
         assert await told(service, failing(dataset, 1e6), "bob") == "answered"
         assert await told(service, failing(dataset, 1050), "bob") == TOLD
@@ -77,7 +107,7 @@ def test_few_failures_tell_anything(tmp_path: Any) -> None:
 @pytest.mark.usefixtures("overlooked")
 def test_the_same_failure_counts_once(tmp_path: Any) -> None:
     async def use(service: Any, dataset: str) -> None:
-        for _ in range(MOST_FAILED + 2):
+        for _ in range(MOST_A_DAY + 2):
             assert await told(service, failing(dataset, 1050)) == TOLD
         assert await told(service, failing(dataset, 1e6)) == "answered"
 
@@ -89,7 +119,7 @@ def test_a_request_for_what_fails_counts_too(tmp_path: Any) -> None:
     """It is filed where the query fails, and not needed where it does not."""
 
     async def use(service: Any, dataset: str) -> None:
-        for edge in range(1050, 1050 + MOST_FAILED):
+        for edge in range(1050, 1050 + MOST_A_DAY):
             ask = m.RequestAccess(encode(failing(dataset, edge).plan), "why")
             asked = Asked(ask, "alice")
             await service.handle(asked)
@@ -110,7 +140,7 @@ def test_what_the_judge_cannot_do_counts_too(tmp_path: Any, monkeypatch: pytest.
 
         with monkeypatch.context() as patch:
             patch.setattr(judge_cells.BoundaryJudge, "run", unwritten)
-            for edge in range(1050, 1050 + MOST_FAILED):
+            for edge in range(1050, 1050 + MOST_A_DAY):
                 assert await told(service, failing(dataset, edge)) == TOLD
         assert await told(service, failing(dataset, 1e6)) == "edge-budget"
 
@@ -144,5 +174,57 @@ def test_all_failures_read_alike_and_the_log_tells_them_apart(tmp_path: Any, whe
         # what says nothing of the data is told as it is
         setattr(service.queries, where, full)
         assert await told(service, Q(dataset).select(pl.len())) == "server.worker.busy"
+
+    asyncio.run(with_service(tmp_path, use, FRAME, GUARDED))
+
+
+def test_a_query_that_is_stopped_counts(tmp_path: Any, clock: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hit takes long and is stopped, a miss is answered at once: stopping is an answer, once the data was touched."""
+
+    async def use(service: Any, dataset: str) -> None:
+        queries, begun, reached = service.queries, Lease.run, asyncio.Event()
+        goes_on = asyncio.Event()
+
+        async def slow(lease: Any, *args: Any) -> Any:
+            answer = await begun(lease, *args)
+            reached.set()
+            await goes_on.wait()
+            return answer
+
+        async def stopped(plan: Q, mode: str = "run") -> None:
+            reached.clear()
+            asked = asyncio.ensure_future(service.handle(Asked(m.Query(encode(plan.plan), mode), "alice")))
+            await reached.wait()
+            asked.cancel()
+            # who hangs up as well
+            await asyncio.sleep(0)
+            asked.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asked
+
+        def computed(edge: float) -> Q:
+            return Q(dataset).filter((pl.col("age") * 1.5) > edge).select(pl.len())
+
+        # the table is numbered once
+        assert await told(service, Q(dataset).select(pl.len())) == "answered"
+        # who waits for a turn, or a worker, has seen nothing of the data
+        async with queries.histories.turn(*await subject(service, computed(50.0))):
+            for edge in range(MOST_A_DAY + 1):
+                waits = asyncio.ensure_future(told(service, computed(30.0 + edge)))
+                await asyncio.sleep(0.05)
+                waits.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await waits
+        with monkeypatch.context() as patch:
+            patch.setattr(Lease, "run", slow)
+            await stopped(computed(40.0))
+            await stopped(computed(40.0))
+            goes_on.set()
+            assert await told(service, computed(41.0)) == "answered"
+            goes_on.clear()
+            await stopped(computed(42.0), "safe_part")
+        assert await told(service, computed(43.0)) == "edge-budget"
+        clock[0] += DAY
+        assert await told(service, computed(43.0)) == "answered"
 
     asyncio.run(with_service(tmp_path, use, FRAME, GUARDED))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -35,10 +35,12 @@ __all__ = [
 
 #: items from which a history counts as large
 LARGE = 10_000
-#: queries of an audience that may fail, before those that may are for the owner: an error tells one bit
-MOST_FAILED = 8
+#: queries of an audience that may fail, in all and within a day, before those that may are for the owner: an error tells one bit to
+#: who asks once, and more to who asks many that do not fail before it
+MOST_FAILED, MOST_A_DAY = 8, 2
+DAY = 24  #: hours
 #: begins what is kept of them among the edges
-_FAILED = b"failed "
+_FAILED, PLAN = b"failed ", 12  # bytes of a plan's hash
 
 
 @dataclass(eq=False)
@@ -82,7 +84,7 @@ class History:
     Without arguments: nothing is remembered (every query stands alone; tests of single rules).
 
     lenses: by dataset id. domains: the unit domain of each dataset. pasts: by unit domain. draw: secret random bytes. numbers:
-    of the pasts, as their keeper counts them. columns: numbers that earlier questions measured.
+    of the pasts, as their keeper counts them. columns: numbers that earlier questions measured. hour: it is now, since 1970.
     """
 
     lenses: Mapping[str, Lens] = field(default_factory=dict)
@@ -91,6 +93,7 @@ class History:
     draw: Callable[[int], bytes] = bytes
     numbers: dict[str, int] = field(default_factory=dict)
     columns: Columns = field(default_factory=Columns)
+    hour: int = 0
 
     def __post_init__(self) -> None:
         self.before = dict(self.pasts)
@@ -116,12 +119,21 @@ class History:
             else replace(self.before[domain], edges=past.edges)
             for domain, past in self.pasts.items()
         }  # fmt: skip
-        mark = _FAILED + plan
+        mark, now = _FAILED + plan, self.hour.to_bytes(4)
         for domain, past in self.pasts.items():
-            if mark not in past.edges and sum(e.startswith(_FAILED) for e in past.edges) < MOST_FAILED:
-                self.pasts[domain] = replace(past, edges=(*past.edges, mark))
+            if len(_failures(past)) < MOST_FAILED and not any(edge.startswith(mark) for edge in past.edges):
+                self.pasts[domain] = replace(past, edges=(*past.edges, mark + now))
 
     @property
     def failed_often(self) -> bool:
-        """Whether so many queries have failed that none may run that could."""
-        return any(sum(e.startswith(_FAILED) for e in past.edges) >= MOST_FAILED for past in self.pasts.values())
+        """Whether so many queries have failed, in all or lately, that none may run that could."""
+        return any(self._often(_failures(past)) for past in self.pasts.values())
+
+    def _often(self, failures: Sequence[bytes]) -> bool:
+        # those of before hours were noted are long ago
+        timed = [int.from_bytes(edge[-4:]) for edge in failures if len(edge) == len(_FAILED) + PLAN + 4]
+        return len(failures) >= MOST_FAILED or sum(self.hour - then < DAY for then in timed) >= MOST_A_DAY
+
+
+def _failures(past: Past) -> list[bytes]:
+    return [edge for edge in past.edges if edge.startswith(_FAILED)]

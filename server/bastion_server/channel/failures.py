@@ -30,9 +30,13 @@ def no_upload() -> WireError:
     return WireError(msg, code="wire.upload-unknown", next_step="Begin again: a failed or idle upload is thrown away.")
 
 
-def cancelled() -> Interrupted:
-    """Stopped by the peer."""
-    return Interrupted("The request was stopped.", code="interrupted.cancelled")
+def cancelled(*, question: bool = False) -> Interrupted:
+    """Stopped by the peer. question: it was one about data."""
+    reason = (
+        "A question about people that is stopped while the data is being read counts as one that failed: how long it takes "
+        "may depend on one person's row."
+    )
+    return Interrupted("The request was stopped.", code="interrupted.cancelled", reason=reason if question else "")
 
 
 def incident(what: str) -> ServerError:

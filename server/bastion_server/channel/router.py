@@ -30,6 +30,7 @@ from bastion_wire.messages import (
     Hello,
     ModelBegin,
     Push,
+    Query,
     UploadBegin,
     UploadChunk,
     UploadEnd,
@@ -397,7 +398,8 @@ class Channel:
             session.running.pop(incoming.id, None)
             session.request_bytes -= incoming.size
             if incoming.cancelled and not incoming.answered:  # told here: a task cancelled before it ran tells nothing
-                session.reply(incoming.id, failed(failures.cancelled()))
+                question = isinstance(incoming.body, Query)
+                session.reply(incoming.id, failed(failures.cancelled(question=question)))
 
         incoming.task.add_done_callback(ended)
 

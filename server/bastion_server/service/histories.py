@@ -83,7 +83,7 @@ class HistoryService:
             numbers[key], pasts[key] = await self._past(key)
         # INVARIANT: all tables of a domain are seen in one roster, in which each of them is
         lenses = {d: Lens(rosters[facts.domain], d, facts.version) for d, facts in tables.items()}
-        return Remembered(lenses, domains, pasts, secrets.token_bytes, numbers, self._columns, who=who)
+        return Remembered(lenses, domains, pasts, secrets.token_bytes, numbers, self._columns, hour(), who=who)
 
     async def keep(self, history: Remembered) -> None:
         """Keep what a release adds, in its turn, before it leaves; whoever is cancelled meanwhile waits until it is done.
@@ -194,6 +194,11 @@ async def to_its_end(work: Awaitable[_T]) -> _T:
             with suppress(asyncio.CancelledError):
                 await asyncio.wait([task])
         raise
+
+
+def hour() -> int:
+    """Return the hours since 1970, by which failures are counted."""
+    return int(time.time() // 3600)
 
 
 def _held(memory: OrderedDict[str, _T], key: str, value: _T) -> None:

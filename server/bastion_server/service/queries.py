@@ -53,6 +53,7 @@ PREVIEW_ROWS = 20
 RULE_FAILED = "rule-failed"
 SMALL = 8192  #: bytes of a plan up to which it is read and typed on the event loop
 _DATA_DEPENDENT = frozenset(f"server.worker.{how}" for how in ("memory", "time", "crashed", "refused", "answer"))
+_AS_WRITTEN = "plan.call"  #: the code of a call that fails before any row is read
 _OF_THE_SERVER = (ServerError, WireError, AttestationError, NotAuthorised, NotFound)
 LARGE = 50_000  #: guard rows from which the judge's arithmetic leaves the event loop
 
@@ -192,24 +193,39 @@ class QueryService:
 
     @asynccontextmanager
     async def _counted(self, subject: Subject, who: str, lease: Lease, history: Remembered) -> AsyncIterator[None]:
-        """Count a failure of a judged query, and say of it that it is one.
+        """Count a failure of a judged query, and say of it that it is one; a query that was stopped is one.
 
         INVARIANT: one person's row may decide whether a query fails, and of what. So all failures read alike, each counts
         as an answer at a threshold does, and the budget of those ends them. What the judge itself raises is one of them, be it
         a mistake of ours: only what tells of the server (busy, locked, its disk) or of the connection is told as it is.
+        INVARIANT: so may it decide how long a query takes. Who stops one, or goes away, once data was touched has seen that it
+        took so long: that is a failure, too, on the disk before the turn ends, and so before the next question is judged.
         """
+        before = lease.runs
         try:
             yield
+        except asyncio.CancelledError:
+            if history.lenses and lease.runs > before:
+                try:
+                    await to_its_end(self._count(subject, who, lease))
+                except Exception:  # noqa: BLE001 - a history that cannot be kept ends the next question
+                    log_incident("a cancelled query could not be counted")
+            raise
         except Exception as error:
-            if not history.lenses or (isinstance(error, _OF_THE_SERVER) and error.code not in _DATA_DEPENDENT):
+            code = getattr(error, "code", None)
+            told = (isinstance(error, _OF_THE_SERVER) and code not in _DATA_DEPENDENT) or code == _AS_WRITTEN
+            if not history.lenses or told:
                 raise
-            if getattr(error, "code", None) not in _DATA_DEPENDENT:
+            if code not in _DATA_DEPENDENT:
                 log_incident("the judge failed")
-            # it may have been kept already, as that of a release
-            current = await self.histories.of(subject, who, partial(_measured, lease))
-            current.failed(bytes.fromhex(subject.plan_hash)[:12])
-            await self.histories.keep(current)
+            await to_its_end(self._count(subject, who, lease))
             raise query_failed() from error
+
+    async def _count(self, subject: Subject, who: str, lease: Lease) -> None:
+        """Keep that a query failed; it may have been kept already, as that of a release."""
+        current = await self.histories.of(subject, who, partial(_measured, lease))
+        current.failed(bytes.fromhex(subject.plan_hash)[:12])
+        await self.histories.keep(current)
 
     @asynccontextmanager
     async def lease(self, subject: Subject, who: str, label: str) -> AsyncIterator[Lease]:

@@ -72,6 +72,8 @@ class Lease:
         # answers to binds that nobody waited for
         self._owed = 0
         self._closed = False
+        #: plans that it was sent: before the first of them no data is touched
+        self.runs = 0
 
     @property
     def pid(self) -> int:
@@ -156,6 +158,7 @@ class Lease:
         # INVARIANT: pickle flows only from the server into the sandbox, never back
         body = pickle.dumps({name: dict(columns) for name, columns in tables.items()}, 5) if tables else b""
         limits = self._handle.limits
+        self.runs += 1
         file = memfd.empty("answer")
         try:
             done, data = await self._ask(
