@@ -107,6 +107,30 @@ def failing_calendar(a: Attacker) -> Any:
 
 
 @attack("existence", "functions that can fail", "open", BIT)
+def failing_bounds(a: Attacker) -> Any:
+    """Clips whole numbers to bounds that their type does not hold, in the row of the target if above a threshold."""
+    return fails(a, lambda c: a.T.filter(age.clip(plain(beyond(c), 1e300, 0.0)) >= 0).select(pl.len()))
+
+
+@attack("existence", "functions that can fail", "open", BIT)
+def failing_constant_of_who_is_left(a: Attacker) -> Any:
+    """Gives those above a threshold a thirteenth month: it fails where the target is left, and not where nobody is."""
+    return fails(a, lambda c: a.T.filter(beyond(c)).with_columns(m=pl.lit(13)).filter(pl.date(2020, pl.col("m"), 1).is_null()))
+
+
+@attack("existence", "functions that can fail", "open", BIT)
+def failing_label_of_who_is_left(a: Attacker) -> Any:
+    """Joins a bound that whole numbers do not hold to those of the target's age, of whom who is below a threshold has gone."""
+    bounds = inline({"age": [97, 98], "most": [1e300, 1.0]})
+
+    def make(edge: float) -> Q:
+        left = a.T.filter(beyond(edge) | (age < 60)).join(bounds, on="age", how="left")
+        return left.filter(age.clip(pl.col("most")) > 0).select(pl.len())
+
+    return fails(a, make)
+
+
+@attack("existence", "functions that can fail", "open", BIT)
 def timing_of_a_branch(a: Attacker) -> Any:
     """Does heavy work if the secret is above a threshold, and looks at the clock."""
     many = inline({"i": list(range(5000))})
