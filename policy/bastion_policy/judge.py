@@ -249,14 +249,23 @@ class _Judge:
         """Measure every boundary, and keep what may leave as a table; returns the plan that reads it."""
         done: dict[int, Node] = {}
         self.notes = []
-        for number, node in enumerate(boundaries(typed)):
-            judge = BoundaryJudge(
-                node, self.facts, self.private, self.effective, self.world, self.history, done, f"#b{number}"
-            )
-            cells = yield from judge.run()
+        nodes = boundaries(typed)
+        spent = [judge for judge in (self._boundary(*each, done) for each in enumerate(nodes)) if judge.spent]
+        if spent:
+            # INVARIANT: before anything is measured: else a question that fails could still be told from one that is denied
+            names = {output.name for judge in spent for output in judge.boundary.outputs}
+            self.notes = [Cells(typed.node, failed={"edge-budget": names})]
+            return None
+        for number, node in enumerate(nodes):
+            cells = yield from self._boundary(number, node, done).run()
             self.notes.append(cells)
             done[id(node)] = cells.plan
         return _released(typed, done)
+
+    def _boundary(self, number: int, node: Typed, done: Mapping[int, Node]) -> BoundaryJudge:
+        return BoundaryJudge(
+            node, self.facts, self.private, self.effective, self.world, self.history, done, f"#b{number}"
+        )
 
     def _note(self) -> ReleaseNote:
         merged = sum(c.merged for c in self.notes)

@@ -191,6 +191,12 @@ class BoundaryJudge:
 
     # -- the judgement
 
+    @property
+    def spent(self) -> bool:
+        """Whether the question is for the owner, whatever the data holds: measures have chosen people at thresholds too often."""
+        asked = self._settling
+        return self.memory.exhausted(self.chosen_by) and not (asked is not None and self.memory.settled(asked))
+
     def run(self) -> Steps:
         """Measure and judge; returns Cells."""
         before, asked = dict(self.history.pasts), self._settling

@@ -299,6 +299,28 @@ def test_every_part_of_a_stack_is_a_threshold() -> None:
     assert counted(w) == 2
 
 
+def test_nothing_is_measured_once_the_budget_is_spent() -> None:
+    """Else a question that fails by one person's value would still be told from one that is denied."""
+    w = world(action=Suppress())
+    spends = [w.ask(T.filter(padded(5000.0 + 9000 * step)).select(pl.len()).plan) for step in range(EDGE_BUDGET)]
+    assert all(a.verdict.outcome is Outcome.RELEASE for a in spends)
+    chosen = T.filter(salary > 4e4)
+    beside = T.group_by("b").agg(x.mean()).with_columns(n=pl.len())
+    assert w.ask(beside.plan).measures
+    for plan in (
+        chosen.select(x.mean()),
+        chosen.group_by("b").agg(pl.len()),
+        chosen,
+        T.select((salary > 4e4).sum(), pl.len()),
+        beside.join(chosen.group_by("b").agg(y=x.mean()), on="b"),
+    ):
+        answer = w.ask(plan.plan)
+        assert not answer.measures
+        assert {f.rule for f in answer.verdict.findings} == {"row-level" if plan is chosen else "edge-budget"}
+        assert answer.verdict.outcome is not Outcome.RELEASE
+        assert answer.verdict.safe_part is None
+
+
 def test_steps_one_after_another_are_one_choice() -> None:
     w = world()
     w.ask(pool.filter(salary > 10_000).filter(salary < TRUTH - 1).select(pl.len()).plan)
