@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import polars as pl
 import pytest
@@ -108,6 +109,35 @@ def test_a_query_is_answered_within_its_error_bars(place):
         shown = text(found, note)
         assert "This answer cost epsilon 1." in shown
         assert f"Budget of patients: epsilon {budget.left:.3g} left of 2" in shown
+
+
+def test_what_fails_whatever_the_rows_are_costs_nothing(place):
+    table(place, "tried")
+    with place.connect(place.alice) as alice:
+        tried = alice.dataset("tried")
+        for query in (
+            tried.filter(b.col("town").str.slice(0, -2) == "no").select(b.len()),
+            tried.select(b.col("pid").len(), b.col("income").cast(b.UInt8).clip(-5, 500).median()),
+        ):
+            with pytest.raises(BastionError) as refused:
+                query.fetch()
+            assert refused.value.code == "plan.call"
+            assert refused.value.next_step
+        assert alice.budget().filter(datasets="tried")["spent"].to_list() == [0.0]
+        assert tried.select(b.len()).fetch().height == 1
+
+
+def test_people_of_four_tables_are_counted(place):
+    roles = {"pid": "identifier", "x": measure(0, 2)}
+    policy = Policy.private(2.0, 1e-6, unit="pid", max_rows=2, roles=roles)
+    for name in "abcd":
+        frame = pl.DataFrame({"pid": np.arange(2_000), "x": [1] * 2_000})
+        table(place, f"of_{name}", msgspec.structs.replace(policy, unit_domain="four"), frame)
+    with place.connect(place.alice) as alice:
+        first, *others = (alice.dataset(f"of_{name}") for name in "abcd")
+        for other in others:
+            first = first.join(other.select("pid"), on="pid")
+        assert abs(first.select(b.len()).fetch(epsilon=1.0).item() - 2_000) < 100
 
 
 def test_asking_again_gives_the_same_noise_and_costs_nothing(place):

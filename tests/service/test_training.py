@@ -13,8 +13,10 @@ from typing import Any
 import msgspec
 import pytest
 import zmq
+from bastion_plan.canonical import decode, encode
 from bastion_plan.models import graph as graphs
 from bastion_plan.models.fits import Optimizer, Schedule, Split
+from bastion_plan.nodes import Filter
 from bastion_policy.model import Aggregation, Policy, Review, Training
 from bastion_server import start
 from bastion_server.process import Handle
@@ -22,6 +24,7 @@ from bastion_wire import messages as m
 from fit_line import FitLine, exact, linear, numbers, people, rows, spec
 
 from bastion import Connection, Identity
+from bastion import pl as b
 
 pytestmark = pytest.mark.timeout(400)
 LONG = 20_000
@@ -96,6 +99,15 @@ def line(place: Place) -> FitLine:
 
 def guarded() -> Policy:
     return Policy(Aggregation(10), Review(), unit="id")
+
+
+def test_rows_that_fail_whatever_they_are_cost_nothing(place: Place, line: FitLine) -> None:
+    """Read behind the payment, they would be a fit of nobody."""
+    plan, table = place.table()
+    wrong = encode(Filter(decode(plan), (b.col("y").cast(b.UInt8).clip(-5, 500) > 0).plan))
+    run = line.done(wrong, spec(), line.model())
+    assert (run.state, run.code, run.step, run.spent) == ("failed", "fit.plan", 0, 0), run
+    assert line.budget(table).spent == 0
 
 
 def test_a_fit_is_paid_told_of_measured_and_taken_home(place: Place, line: FitLine) -> None:

@@ -1,8 +1,8 @@
 """The way of a query that is answered with noise: price, pay, measure, draw, keep, answer.
 
 What fails, and what that tells. Everything up to the payment is a function of public facts and of the ledger. A query
-that can be refused is refused there, and pays nothing. From the payment on the answer must not depend on the data but
-through the noise:
+that can be refused is refused there, and pays nothing; so is one that fails on tables of nobody (rehearsal.py). From the
+payment on the answer must not depend on the data but through the noise:
 
 - A measurement that fails (memory, time, an engine's error) is answered as if it had found nobody: a table of the same
   kind, with the same noise, at the same price. Nothing says so to the asker; the owner finds a red line in the log.
@@ -40,6 +40,7 @@ from bastion_policy.verdict import Finding, Outcome, ReleaseNote, StaticVerdict,
 from bastion_wire.messages import Budgets, Query, Summary
 
 from bastion_server.channel.sessions import Incoming
+from bastion_server.private.rehearsal import rehearse
 from bastion_server.service.catalogue import Subject
 from bastion_server.service.result import Result
 from bastion_server.store import Charge, NoisyAnswer, Overspent
@@ -184,7 +185,7 @@ class PrivateService:
         """Pay, measure, draw the noise, keep it.
 
         Raises:
-            Overspent: nothing was paid, nothing measured.
+            Overspent: nothing was paid, nothing measured. InputError: plan.call, plan.engine: the same.
         """
         queries, now = self._queries, time.time()
         records = queries._records(
@@ -193,6 +194,8 @@ class PrivateService:
         await queries.journal.write(records)
         # a worker first: that none is free says nothing of the data, and costs nothing
         async with queries.lease(subject, who, f"noisy {subject.plan_hash[:12]} by {who}") as lease:
+            plans = (p for c in priced.draft.cells for p in (c.plan, *(q for _, q in c.quantiles)))
+            await rehearse(lease, plans, subject.facts)
             await asyncio.to_thread(
                 self._ledger.spend, self._charges(subject, priced), epsilon=priced.epsilon, plan_hash=subject.plan_hash,
                 requester=who, now=now,

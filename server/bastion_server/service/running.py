@@ -30,6 +30,7 @@ from bastion_policy.verdict import ReleaseNote
 
 from bastion_server.channel.failures import log_incident
 from bastion_server.engine.dtypes import to_polars
+from bastion_server.private.rehearsal import rehearse
 from bastion_server.service.fits import Terms
 from bastion_server.service.latency import leaves_after, timed
 from bastion_server.service.queries import _DATA_DEPENDENT, _measured
@@ -40,9 +41,12 @@ from bastion_server.store.uses import of_run
 from bastion_server.workers import memfd
 
 if TYPE_CHECKING:
+    from bastion_plan.nodes import Node
+
     from bastion_server.service.training import TrainingService
     from bastion_server.training.lease import TrainingLease
     from bastion_server.training.messages import Stepped
+    from bastion_server.workers.lease import Lease
 
 #: steps that are paid at once at least, where so many are left
 INSTALMENT = 50
@@ -425,11 +429,24 @@ def nobody(terms: Terms) -> int:
     return memfd.sealed(buffer.getvalue(), "rows")
 
 
+async def _rehearsed(lease: Lease, plan: Node, terms: Terms) -> None:
+    """Tell of a plan of rows that fails whatever the rows are: read later, it would be a fit of nobody that is paid for.
+
+    Raises:
+        InputError: fit.plan.
+    """
+    try:
+        await rehearse(lease, (plan,), terms.subject.facts)
+    except InputError as error:
+        raise InputError(error.message, code="fit.plan", reason=error.reason, next_step=error.next_step) from None
+
+
 async def rows_file(service: TrainingService, terms: Terms, who: str, label: str) -> int:
     """Return the descriptor of a sealed memory file with the rows of a fit; the caller closes it."""
     queries, plan = service.queries, _rows(terms).plan
     if terms.spec.private:
         async with queries.lease(terms.subject, who, label) as lease:
+            await _rehearsed(lease, plan, terms)
             answer, fd = await lease.run_to_file(plan)
             return fd if fd >= 0 else memfd.sealed(answer, "rows")
     # what an owner lets leave without noise enters the history of who gets it
