@@ -28,7 +28,7 @@ from bastion_plan.functions.spec import Flow, Shape
 from bastion_plan.nodes import Node
 from bastion_plan.typing import expr_dtype
 
-from bastion_policy.flow_trees import number, output_name
+from bastion_policy.flow_trees import columns_in, number, output_name
 from bastion_policy.verdict import Finding
 
 #: a text may become so many times as long as the longest that is stored of the row, and so many bytes longer
@@ -175,6 +175,11 @@ class Lengths:
                     name: longest(lengths.get(name), self.names.get(name)) for name in {*lengths, *self.names}
                 }
             made = self._node(node, below)
+            joined = isinstance(node, n.Join | n.JoinAsof)
+            told = not joined and not all(length.fits for length in self.names.values())
+            if self.found is None and not told and not all(length.fits for length in made.values()):
+                # a long text that is written down lands in some rows, or in those that are left
+                self.found = "join" if joined else "lit"
             self._columns[id(node)], self._grown[id(node)] = made, self.found
         return self._columns[id(node)]
 
@@ -220,8 +225,9 @@ class Lengths:
                 return self.length(inner)
         parts = [self.length(c) for c in children(expr)]
         made, name = self._made(expr, parts)
-        written = isinstance(expr, Call) and not _listed(expr.function)
-        if made is not None and not made.fits and not written and self.found is None:
+        # of columns, functions that are not listed are refused already
+        refused = isinstance(expr, Call) and not _listed(expr.function) and bool(columns_in(expr))
+        if made is not None and not made.fits and not refused and self.found is None:
             self.found = name
         return made
 

@@ -290,6 +290,8 @@ ATTACKS: dict[str, Q] = {
     "another name": T.filter(dis.replace("rare", "P" * 5000) != "x").select(pl.len()),
     "per person": T.group_by("id").agg(z=blow(dis, "^rare$").min()).select((pl.col("z") == "x").mean()),
     "a window": T.with_columns(z=blow(dis, "^rare$").first().over("id")).filter(pl.col("z") != "x").select(pl.len()),
+    "long labels": T.join(Q(LABELS), on="dis", how="left").filter(pl.col("long").str.contains("P$")).select(pl.len()),
+    "a long constant of who is left": T.filter(pay > 58).with_columns(z=pl.lit("P" * 5000)).filter(pl.col("z") != "x").select(pl.len()),
     "labels joined": T.join(Q(LABELS), on="dis", how="left").filter(pl.col("long") + pl.col("long") != "x").select(pl.len()),
 }  # fmt: skip
 
