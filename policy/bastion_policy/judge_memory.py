@@ -202,7 +202,10 @@ class MemoryBase:
         return Sets.of(count, np.asarray(cell), rows if lens.in_order else lens.items[rows], lens.roster.size)
 
     def people_in(self, o: Occurrence, sets: Sets) -> Floats:
-        """Return how many people there are in each cell; of cells that share no item."""
+        """Return how many people there are in each cell; of cells that share no item.
+
+        INVARIANT: units that the roster takes for one person are one: there are never more people than the engine would count.
+        """
         assert sets.place is not None
         return counted(sets.place, self.lens(o).roster.people[: sets.place.size], sets.count).astype(np.float64)
 
