@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 from bastion_plan import nodes as n
-from bastion_plan.dtypes import DYN_INT, FLOAT64, INT64, NULL, UINT32
+from bastion_plan.dtypes import DYN_INT, FLOAT64, INT64, NULL, UINT32, DType
 from bastion_plan.expressions import Alias, AnyExpr, Call, Cast, Column, Expr, Literal, Over, Ternary
 from bastion_plan.nodes import AnyNode
 
@@ -64,6 +65,18 @@ def both(conditions: Sequence[Expr]) -> Expr | None:
     return found
 
 
+def plainly(number: AnyExpr, dtype: DType) -> AnyExpr:
+    """Return a number in one form: 0 without its sign, NaN without its bits; any other value as it is.
+
+    INVARIANT: numbers that count as one read as one. The engine shows the first it meets: of 0 and -0 that was one person's.
+    """
+    if not dtype.is_float:
+        return number
+    # adding 0 is left out by the engine
+    known = Ternary(call("is_nan", number), Literal(dtype, math.nan), number)
+    return Ternary(call("eq", number, Literal(dtype, 0.0)), Literal(dtype, 0.0), known)
+
+
 @dataclass
 class Cut:
     """A frame cut into cells: the boundary's own rows, the whole table, or a remainder.
@@ -71,7 +84,7 @@ class Cut:
     plan: the private frame, with or without units (and numbers of rows). keys: one per key column (none: one cell). name:
     of the kept table. rows_per_unit: an upper bound, None where there is none. nested: by occurrence, how deeply numbers
     of rows are lists. lists: columns that list the rows of cells. tied: how many units must hold a value for it to be the
-    smallest or largest.
+    smallest or largest. dtypes: of the keys, where they are shown.
     """
 
     name: str
@@ -85,6 +98,7 @@ class Cut:
     extra: dict[str, AnyExpr] = field(default_factory=dict)
     lists: dict[str, AnyExpr] = field(default_factory=dict)
     tied: int = 1
+    dtypes: tuple[DType, ...] = ()
 
     @property
     def key_columns(self) -> tuple[str, ...]:
@@ -108,6 +122,9 @@ class Cut:
         on = tuple(Column(c) for c in self.key_columns)
         for end in ends:
             cells = n.Join(cells, end, how="left", left_on=on, right_on=on, nulls_equal=True)
+        floating = [(c, d) for c, d in zip(self.key_columns, self.dtypes, strict=False) if d.is_float]
+        if floating:
+            cells = n.WithColumns(cells, tuple(Alias(plainly(Column(c), d), c) for c, d in floating))
         # INVARIANT: cells are in the order of their keys, not of first appearance (which would tell whose row is first);
         # so equal cells are merged in the same way every time, else two answers would differ by a small cell.
         return n.WithRowIndex(n.Sort(cells, tuple(Column(c) for c in self.key_columns)), INDEX)

@@ -150,7 +150,9 @@ class BoundaryJudge:
             return Rewriter(self.facts, self.done, carry, whole, rows).build(self.below)
 
         exprs = tuple(lenient(e) for _, e, _, _ in self.boundary.keys) if keys else ()
-        return self._of(name, plan, exprs)
+        cut = self._of(name, plan, exprs)
+        cut.dtypes = tuple(dtype for _, _, _, dtype in self.boundary.keys) if keys else ()
+        return cut
 
     def _of(self, name: str, plan: Plan, keys: tuple[AnyExpr, ...] = ()) -> Cut:
         row_units = all(self.facts[o.dataset].unit is None for o in self.frame.occurrences)

@@ -13,7 +13,7 @@ from bastion_plan.expressions import Alias, AnyExpr, Cast, Column, Expr, Literal
 from bastion_plan.nodes import AnyNode
 
 from bastion_policy.boundary import REST, Boundary, Guard, Output, call
-from bastion_policy.guard_cells import INDEX, ROWS, Cut, Flags, Indexes, Steps
+from bastion_policy.guard_cells import INDEX, ROWS, Cut, Flags, Indexes, Steps, plainly
 from bastion_policy.judge_rules import Judged
 from bastion_policy.judge_strict import as_shown
 from bastion_policy.lineage import OWN, World
@@ -303,7 +303,7 @@ def _steadily(value: AnyExpr, dtype: DType) -> AnyExpr:
         return value
     # where nothing is shown, the value is null of no type
     typed = Cast(value, dtype, strict=False)
-    return call("round_sig_figs", typed, digits=DIGITS if dtype == FLOAT64 else DIGITS_32)
+    return plainly(call("round_sig_figs", typed, digits=DIGITS if dtype == FLOAT64 else DIGITS_32), dtype)
 
 
 def _from_middle(value: Expr, dtype: DType) -> AnyExpr:
