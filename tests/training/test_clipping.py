@@ -216,6 +216,23 @@ def test_rows_that_are_not_there_add_nothing_whatever_stands_in_them() -> None:
     assert found.left_out == 0
 
 
+@pytest.mark.parametrize("patience", [None, 0], ids=["run", "recorded"])
+def test_the_vector_of_a_step_is_the_sums_and_what_is_shown_of_losses(patience: int | None) -> None:
+    """A loss within its bound, one that is no number as the largest, none of who is not there."""
+    module, row = made("mlp with dropout")
+    exported = export(without_randomness(module), [row])
+    clipper = Clipper(exported.graph, measure(exported.graph, most=1 << 30), loss, patience)
+    weights = [exported.weights[w.name] for w in exported.graph.weights]
+    rows, labels, there = data(row, 2)
+    labels[0], labels[1], labels[2] = float("nan"), 1e3, float("inf")
+    there[2] = False
+    sums = clipper.sums([rows], labels, there, weights, 0.3, 1e-9)
+    total = clipper.total([rows], labels, there, weights, 0.3, 1e-9, 5.0, 0.02)
+    assert torch.equal(total[:-1], torch.cat([s.reshape(-1) for s in sums.sums]))
+    assert float(total[-1]) == pytest.approx(0.02 * (5 + 5 + float(sums.losses[3])))
+    assert 0 < float(sums.losses[3]) < 5 and total.dtype == torch.float64
+
+
 def test_a_model_that_needs_too_much_is_refused_before_it_is_run() -> None:
     from bastion_plan.errors import PlanError
     from bastion_plan.models.graph import Graph, Node, Ref

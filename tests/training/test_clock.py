@@ -18,7 +18,6 @@ from bastion_plan.errors import BastionError
 from bastion_policy.private import padding
 from bastion_policy.private.subsampled import MOST_SIGMA
 from bastion_server.training import noise, parts
-from bastion_server.training.clipping import Clipped
 from bastion_server.training.loop import Fit
 from fitting import GB, KEY, fit, mlp, opened, sent, spec, table
 
@@ -30,11 +29,11 @@ class Counting:
 
     def __init__(self, made: Fit) -> None:
         self.made, self.shapes = made, list[tuple[int, ...]]()
-        self.nothing = [torch.zeros(w.shape, dtype=torch.float64) for w in made.graph.weights]
+        self.nothing = torch.zeros(made.graph.parameters + 1, dtype=torch.float64)
 
-    def sums(self, inputs: Any, labels: Any, there: torch.Tensor, *rest: Any) -> Clipped:
+    def total(self, inputs: Any, labels: Any, there: torch.Tensor, *rest: Any) -> torch.Tensor:
         self.shapes.append(tuple(there.shape))
-        return Clipped(self.nothing, 0.0, 0, 0, torch.zeros(len(there), dtype=torch.float64))
+        return self.nothing
 
     def steps(self, people: int) -> int:
         """Places of a step of so many people."""

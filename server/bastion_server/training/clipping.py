@@ -10,8 +10,8 @@ Other weights (scales of normalisations, tables of positions) are given to each 
 **People.** What is bounded is a person's gradient: of all their rows in the batch together, whose positions are put one behind the other.
 
 **Rounding.** What rows are made of (a, g) are float32 numbers. A person's contribution is *defined* from float32 numbers in exact arithmetic:
-from a and g of a layer, or from the gradient itself where it is made (filters, biases, scales, layers whose gradient is not much larger
-than a and g): a product of two matrices in float32, of that person's numbers alone. All that follows is computed in float64, where a
+from a and g of a layer, or from the gradient itself where it is made (filters, biases, scales, layers whose gradient is small, or not much
+larger than a and g): a product of two matrices in float32, of that person's numbers alone. All that follows is computed in float64, where a
 product of two float32 numbers is exact:
 
 - norms: a sum of n float64 terms is off by at most n u / (1 - n u) of the sum of their sizes, u = 2**-53 (Higham 2002, 4.2). Where the gradient
@@ -55,6 +55,8 @@ _UNIT = 2.0**-52
 _RECORDS, _LONGEST = 32, 4000
 #: gradients with fewer numbers are put side by side
 _SMALL = 4096
+#: gradients of a linear layer of so many numbers are made whatever they are made of: what is gone through apart takes longer than they do
+_FEW = 256
 
 
 @dataclass(frozen=True)
@@ -236,6 +238,34 @@ class Clipper:
         sums, (error, left_out, clipped, losses) = found[:-4], found[-4:]
         return Clipped(sums, float(error), int(left_out), int(clipped), losses)
 
+    def total(
+        self,
+        inputs: Sequence[Tensor],
+        labels: Tensor,
+        there: Tensor,
+        weights: Sequence[Tensor],
+        bound: float,
+        margin: float,
+        loss_bound: float,
+        shown: float,
+    ) -> Tensor:
+        """Return the same as one vector: the sum of people's gradients, weight after weight, and the sum of their losses times `shown`.
+
+        Args:
+            loss_bound: a person's loss, at most. shown: what a loss of 1 adds to the last coordinate. The others are as in `sums`.
+        """
+        tensors = [*inputs, labels, there, *weights]
+        first, public = len(inputs), (tuple(there.shape), bound, margin, loss_bound, shown)
+
+        def all_of(*given: Tensor) -> list[Tensor]:
+            found = self._bounded(given[:first], given[first], given[first + 1], given[first + 2 :], bound, margin)
+            # INVARIANT: a loss is within [0, loss_bound], a loss that is no number is the largest, and who is not there has none
+            each = found[-1].nan_to_num(loss_bound).clamp(0, loss_bound)
+            loss = (each * given[first + 1].any(1)).sum().reshape(1) * shown
+            return [torch.cat([*(s.reshape(-1) for s in found[:-4]), loss])]
+
+        return self._run(public, all_of, tensors)[0]
+
     def _run(
         self, public: tuple[Any, ...], function: Callable[..., list[Tensor]], tensors: list[Tensor]
     ) -> list[Tensor]:
@@ -305,8 +335,10 @@ class Clipper:
                 back, given = (
                     [torch.where(like(real, x), x, torch.zeros_like(x)) for x in some] for some in (back, given)
                 )
-            each = torch.where(real, losses, torch.zeros_like(losses)).detach().double().reshape(people, rows).sum(1)
-            each = each / there.sum(1).clamp(min=1)
+            # the loss of a row that is not there is 0 already
+            each = losses.detach().double()
+            if rows > 1:
+                each = each.reshape(people, rows).sum(1) / there.sum(1).clamp(min=1)
             return self._added(self._parts(given, back, people), bound, margin, each, there.any(1))
 
     def _parts(self, given: list[Tensor], back: list[Tensor], people: int) -> list[Part]:
@@ -331,7 +363,9 @@ class Clipper:
                 if use.op != "linear":
                     whole.append((weight, filters(a, g, shape, self._groups(use.node)), True))
                 elif _made(shape, g.shape[1]):
-                    whole.append((weight, (g.mT @ a).flatten(1), False))
+                    # of one position, number by number: products of matrices begin anew for each person
+                    made = g.mT @ a if g.shape[1] > 1 else g.mT * a
+                    whole.append((weight, made.flatten(1), False))
                 else:
                     parts.append(Positions(a.double(), g.double(), weight, shape))
         small = [w for w in whole if w[1].shape[1] < _SMALL]
@@ -343,15 +377,16 @@ class Clipper:
         sizes = [p.sizes() for p in parts] or [(torch.zeros(len(there), dtype=torch.float64),) * 2]
         squared = torch.stack([squared for squared, _ in sizes]).sum(0) * (1 + 2 * len(sizes) * _UNIT)
         off = torch.stack([off for _, off in sizes]).norm(dim=0) * (1 + 64 * _UNIT)
-        fine = torch.isfinite(squared) & torch.isfinite(off)
+        # both are 0 or more, where they are numbers
+        fine = squared + off < math.inf
         norms = torch.where(fine, squared, torch.ones_like(squared)).sqrt()
         # INVARIANT: rounded so that the product stays below
-        factor = (bound / norms.clamp(min=bound)) * (1 - 8 * _UNIT)
+        factor = bound * (1 - 8 * _UNIT) / norms.clamp(min=bound)
         # INVARIANT: what a person adds to the error depends on their rows alone, and is within the margin
         if margin < math.inf:
-            factor = torch.minimum(factor, margin / off.clamp(min=1e-300) * (1 - 8 * _UNIT))
+            factor = torch.minimum(factor, margin * (1 - 8 * _UNIT) / off.clamp(min=1e-300))
         # INVARIANT: who is not there, or is no number, adds nothing: 0 times what they give, or 0 in its place
-        factor = torch.where(fine & there, factor, torch.zeros_like(factor))
+        factor = factor.masked_fill(~(fine & there), 0)
         # INVARIANT: whether anybody overflows decides nothing of what is done, or the clock would tell
         found = {weight: total for part in parts for weight, total in part.weighted(factor, fine)}
         sums = [
@@ -401,5 +436,7 @@ def _summed(each: Tensor) -> Tensor:
 
 
 def _made(shape: tuple[int, ...], positions: int) -> bool:
-    """Whether a linear layer's gradients are made: where that is little beside what they are made of."""
+    """Whether a linear layer's gradients are made: where they are small, or little beside what they are made of."""
+    if shape[0] * shape[1] <= _FEW:
+        return True
     return positions > 1 and shape[0] * shape[1] <= 4 * positions * (shape[0] + shape[1])

@@ -98,7 +98,8 @@ class Rows:
         self.flat = each["rows"].explode().to_numpy().astype(np.int64) if each.height else np.arange(0)
         # one more, to look at where nobody stands
         self.flat = np.append(self.flat, 0)
-        self.starts, self.counts = np.cumsum(counts) - counts, counts
+        # the last is nobody, who has no rows: number -1 names them
+        self.starts, self.counts = np.append(np.cumsum(counts) - counts, 0), np.append(counts, 0)
         if spec.split.test > 0:
             self.testing = for_testing(_texts(each["u"]), split_key, spec.split.test, spec.split.seed)
         else:
@@ -125,11 +126,11 @@ class Rows:
         INVARIANT: as many rows are read, and as much is done with each, whoever is there: where nobody is, any row is read, and zeros
         are made of it.
         """
-        at, real = np.arange(self.spec.rows)[None, :], people >= 0
-        counts, starts = np.zeros_like(people), np.zeros_like(people)
-        counts[real], starts[real] = self.counts[people[real]], self.starts[people[real]]
-        there = at < counts[:, None]
-        rows = np.where(there, self.flat[np.where(there, starts[:, None] + at, -1)], self.whoever(there.shape))
+        at = np.arange(self.spec.rows)[None, :]
+        there = at < self.counts[people][:, None]
+        rows = np.where(
+            there, self.flat[np.where(there, self.starts[people][:, None] + at, -1)], self.whoever(there.shape)
+        )
         flags = torch.from_numpy(there)
         inputs, labels = self.tensors(rows.reshape(-1))
 

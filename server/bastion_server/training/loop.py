@@ -108,6 +108,8 @@ class Fit:
         if not self.trained:
             msg = "The model has no weights that are trained."
             raise PlanError(msg, code="model.weights", next_step="Leave requires_grad as it is for some of them.")
+        self._sizes = [graph.weights[i].count for i in self.trained]
+        self._shapes = [graph.weights[i].shape for i in self.trained]
         self.update = Update(spec.optimizer, [self.weights[i] for i in self.trained])
         self.done = 0
         self.order = int.from_bytes(os.urandom(7), "big") if order is None else order
@@ -160,11 +162,9 @@ class Fit:
     def _private(self, sigma: float) -> float:
         spec = self.spec
         total = self.summed(self.people[poisson(len(self.people), spec.rate)])
-        found = torch.from_numpy(noise.noised(total.numpy(), spec.clip, sigma, self.room.gamma)) / spec.expected
-        sizes = [self.graph.weights[i].count for i in self.trained]
-        parts = torch.split(found[:-1].float(), sizes)
-        shapes = [self.graph.weights[i].shape for i in self.trained]
-        self._changed([p.reshape(s) for p, s in zip(parts, shapes, strict=True)])
+        found = torch.from_numpy(noise.noised(total.numpy(), spec.clip, sigma, self.room.gamma)).div_(spec.expected)
+        parts = torch.split(found[:-1].float(), self._sizes)
+        self._changed([p.view(s) for p, s in zip(parts, self._shapes, strict=True)])
         return float(found[-1]) / self._shown
 
     @property
@@ -179,11 +179,8 @@ class Fit:
         total = _Sum(self.graph.parameters + 1)
         for some in self._passes(people):
             inputs, labels, there = self.rows.people_tensors(some)
-            clipped = clipper.sums(inputs, labels, there, self.weights, spec.clip, spec.clip * noise.MARGIN)
-            # INVARIANT: a loss is within [0, loss_bound], and a loss that is no number is the largest
-            each = clipped.losses.nan_to_num(spec.loss_bound).clamp(0, spec.loss_bound)
-            each = torch.where(there.any(1), each, torch.zeros_like(each))
-            total.add(torch.cat([*(s.reshape(-1) for s in clipped.sums), each.sum().reshape(1) * self._shown]))
+            how = spec.clip, spec.clip * noise.MARGIN, spec.loss_bound, self._shown
+            total.add(clipper.total(inputs, labels, there, self.weights, *how))
         return total.value()
 
     def _passes(self, people: Indices) -> Iterator[Indices]:
@@ -335,7 +332,7 @@ class _Sum:
     def __init__(self, length: int) -> None:
         self._length = length
         self._high: Tensor | None = None
-        self._low = torch.zeros(1, dtype=torch.float64)
+        self._low: Tensor | None = None
 
     def add(self, part: Tensor) -> None:
         high = self._high
@@ -344,11 +341,14 @@ class _Sum:
             return
         total = high + part
         larger = high.abs() >= part.abs()
-        self._low = self._low + torch.where(larger, (high - total) + part, (part - total) + high)
+        lost = torch.where(larger, (high - total) + part, (part - total) + high)
+        self._low = lost if self._low is None else self._low + lost
         self._high = total
 
     def value(self) -> Tensor:
-        return torch.zeros(self._length, dtype=torch.float64) if self._high is None else self._high + self._low
+        if self._high is None:
+            return torch.zeros(self._length, dtype=torch.float64)
+        return self._high if self._low is None else self._high + self._low
 
 
 def _places(people: float, deviation: float = 0.0) -> int:
