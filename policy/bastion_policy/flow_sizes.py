@@ -122,6 +122,19 @@ KEEPS = frozenset(
 #: functions that write texts of numbers
 _WRITES = frozenset({"dt.strftime", "dt.to_string", "cut", "bin_intervals", "pl.concat_str", "pl.format", "pl.struct"})
 
+#: conditions, and arithmetic of what is no text
+_CONDITIONS = frozenset(
+    """
+    eq ne lt le gt ge eq_missing ne_missing is_in is_between is_null is_not_null not_ str.contains str.starts_with str.ends_with
+    """.split()
+)
+_ARITHMETIC = frozenset(
+    """
+    sub mul truediv floordiv mod neg abs clip round floor ceil sqrt log and_ or_ xor sum mean min max median quantile std var len
+    count n_unique null_count
+    """.split()
+)
+
 _ATOM = re.compile(
     r"(?:\\[sdwSDW.+*?()\[\]{}|^$/\\-]|\[\^?(?:\\[sdw.-]|[A-Za-z0-9 .,_:;/'\"-])+\]|[A-Za-z0-9 .,_:;/'\"@%&!=<>~#-]|[^\x00-\x7f])"
     r"(?:\+|\{[1-9]\d*(?:,\d*)?\})?"
@@ -267,6 +280,10 @@ class Lengths:
             dtype = self._dtype(expr)
             return Length(0.0, ANY.more if dtype is None else _of_members(dtype))
         known = [p for p in parts if p is not None]
+        if name in _CONDITIONS or (name in _ARITHMETIC and not known):
+            return None
+        if name in KEEPS and name.startswith("str.") and parts[0] is not None:
+            return parts[0]
         if name in GIVES_ONE and known:
             return longest(
                 *(_of_element(a, p) if name == "replace" else p for a, p in zip(expr.args, parts, strict=True))

@@ -41,7 +41,7 @@ def frame() -> polars.DataFrame:
             "o": TEXTS[1:] + TEXTS[:1],
             "d": [dt.date(9999, 9, 29)] * len(TEXTS),
             "x": [-1.2345678901234567e-300] * len(TEXTS),
-            "l": [[v, v] for v in TEXTS],
+            "l": [[v] for v in TEXTS],
         }
     )
 
@@ -119,6 +119,7 @@ WORST: dict[str, list[Any]] = {
         s.str.replace_all("aa", "xyz", literal=True),
         s.str.replace_all("(a)", "$1$1-${1}"),
         s.str.replace_all("a+", "$0$0"),
+        s.str.replace_all("aaaa+", "$0$0$0"),
         s.str.replace_all(r"\b", "|"),
         s.str.replace_all(r"[a-z]{2}", "abcd"),
         s.str.replace_all("$", "xyz"),
