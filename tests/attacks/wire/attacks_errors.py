@@ -146,3 +146,24 @@ def timing_of_a_branch(a: Attacker) -> Any:
     apart = sorted(one - two for one, two in pairs)[1] > 0.06
     a.told.append(f"{'told apart' if apart else 'alike'} by time")
     return apart
+
+
+@attack("existence", "functions that can fail", "open", BIT)
+def timing_of_a_text(a: Attacker) -> Any:
+    """Writes a million letters where the target is above a threshold and a word elsewhere, reads them often, and looks at the clock.
+
+    With a thousand times as many, which is one step more, the question fails there: too much to be played here.
+    """
+
+    def work(edge: float) -> n.Node:
+        text = beyond(edge).cast(pl.String)
+        for one, two in (("^true$", "\u03a9"), ("\u03a9", "\u03a8")):
+            text = text.str.replace_all(one, two * 1000)
+        for one, two in ("\u03a8\u03a6", "\u03a6\u03a8") * 10:
+            text = text.str.replace_all(one, two, literal=True)
+        return a.T.select((text == "x").mean()).plan
+
+    pairs = [(a.line().timed(work(LOW)), a.line().timed(work(HIGH))) for _ in range(7)]
+    apart = sorted(one - two for one, two in pairs)[1] > 0.06
+    a.told.append(f"{'told apart' if apart else 'alike'} by time")
+    return apart
