@@ -248,10 +248,12 @@ class Measurer:
 
         INVARIANT (tier bound): more than (k - 1) * M rows are of at least k units, if no unit has more than M of them:
         k - 1 units have at most (k - 1) * M rows. M is void (None) where rows of a unit may repeat. The bound only ever
-        clears cells; the others are counted exactly.
+        clears cells; the others are counted exactly. In cells in which every row is another unit's M is 1.
         """
         most = self.cut.rows_per_unit
         found = rows >= k if most == 1 else rows > (k - 1) * most if most is not None else np.zeros(self.size, bool)
+        if self.lone is not None:
+            found = found | (self.lone & (rows >= k))
         open_cells = only & ~found & (rows >= (k if len(self.cut.occurrences) == 1 else 1))
         if most == 1 or not open_cells.any():
             return found

@@ -115,8 +115,10 @@ def differing(
         )
         both_counts = (Alias(call("sum", Column(f"{X}n")), f"{X}a"), Alias(call("max", Column(f"{X}n")), f"{X}b"))
         answer = yield from m.ask(n.GroupBy(rows, (Column(INDEX),), both_counts), tables)
-        ok |= m.spread(answer, f"{X}a") - m.spread(answer, f"{X}b") > (least - 1) * most
-        rest = np.flatnonzero(shown & ~ok)
+        lone = np.zeros(m.size, bool) if m.lone is None else m.lone
+        ok |= m.spread(answer, f"{X}a") - m.spread(answer, f"{X}b") > (least - 1) * np.where(lone, 1, most)
+        # INVARIANT: where every row is another person's, rows are people
+        rest = np.flatnonzero(shown & ~ok & ~lone)
     if not rest.size or most == 1:
         return ok | ~shown
     passed = np.ones(m.size, bool)
