@@ -6,6 +6,7 @@ import datetime
 from typing import Any
 
 from attack_list import BIT, attack
+from attacks_edges import BUDGET, bisected
 from bastion_plan import nodes as n
 from bastion_plan.dtypes import DType
 from bastion_plan.expressions import Column
@@ -115,7 +116,9 @@ def failing_bounds(a: Attacker) -> Any:
 @attack("existence", "functions that can fail", "open", BIT)
 def failing_constant_of_who_is_left(a: Attacker) -> Any:
     """Gives those above a threshold a thirteenth month: it fails where the target is left, and not where nobody is."""
-    return fails(a, lambda c: a.T.filter(beyond(c)).with_columns(m=pl.lit(13)).filter(pl.date(2020, pl.col("m"), 1).is_null()))
+    return fails(
+        a, lambda c: a.T.filter(beyond(c)).with_columns(m=pl.lit(13)).filter(pl.date(2020, pl.col("m"), 1).is_null())
+    )
 
 
 @attack("existence", "functions that can fail", "open", BIT)
@@ -146,6 +149,36 @@ def timing_of_a_branch(a: Attacker) -> Any:
     apart = sorted(one - two for one, two in pairs)[1] > 0.06
     a.told.append(f"{'told apart' if apart else 'alike'} by time")
     return apart
+
+
+#: seconds after which a question is stopped; without the condition it takes a tenth of that
+LONG = 1.5
+
+
+@attack("existence", BUDGET, "open", tolerance=1e-3)
+def bisection_by_stopped_questions(a: Attacker) -> Any:
+    """Asks what takes long if the secret is above a threshold, and stops it before it fails."""
+
+    def above(c: float) -> bool:
+        text = (salary > c).cast(pl.String).str.replace_all("^true$", "Ω" * 1000)
+        for one, next_one in ("ΩΨ", "ΨΔ", "ΔΘ"):
+            text = text.str.replace_all(one, next_one * 1000, literal=True)
+        found = a.line().takes(a.T.filter(target).select((text == "x").mean()).plan, LONG)
+        a.told.append("stopped" if found else "answered or denied")
+        return found
+
+    return bisected(above)
+
+
+@attack("existence", BUDGET, "open", tolerance=1e-3)
+def bisection_by_rows_that_fail(a: Attacker) -> Any:
+    """Asks for rows, of which a safe part is measured, with a condition that fails if the secret is above a threshold."""
+
+    def above(c: float) -> bool:
+        least = pl.when(target & (salary > c)).then(1e300).otherwise(0.0)
+        return a.failed(a.T.filter(age.clip(least) >= 0))
+
+    return bisected(above)
 
 
 @attack("existence", "functions that can fail", "open", BIT)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
+import polars
 from attack_list import BIT, attack
 from attacks_errors import beyond, fails, plain
 from bastion_plan import nodes as n
 from bastion_plan.expressions import Column
 from query import Q, inline
 from wire_arena import Attacker, minus
-from wire_terms import nobody, salary, secret, target
-from wire_worlds import N
+from wire_terms import age, nobody, salary, secret, target
+from wire_worlds import HIGH, ID, LOW, PLACE, N
 
 import bastion.expressions as pl
 from bastion.expr.core import as_plan
@@ -128,3 +130,19 @@ def one_value_of_a_person(a: Attacker) -> Any:
     """Asks for the only value among the visits of each person, where the secret leaves one or two."""
     only = lambda c: salary.filter((day == 0) | (beyond(c) & (day == 1))).item()  # noqa: E731
     return fails(a, lambda c: people(a.table("visits").group_by("id").agg(z=only(c))))
+
+
+@attack("encoding", "values in one form", "open", BIT)
+def sign_of_a_key_that_is_nought(a: Attacker) -> Any:
+    """Puts some people into one cell, the target first, whose key is 0 or -0 as the salary lies above a threshold or below."""
+    earlier = a.others.filter((polars.col("place") == PLACE) & (polars.col("id") < ID))["age"].unique()
+    some = a.T.filter(pl.col("place") == PLACE, ~age.is_in(earlier.to_list()))
+
+    def above(edge: float) -> bool | None:
+        # beside a median the engine adds nobody up ahead of the others
+        table = a.ask(some.group_by(((salary - edge) / 1e9).truncate().alias("key")).agg(age.median()))
+        keys = table["key"].to_list() if "key" in table.columns else []
+        return math.copysign(1, keys[0]) > 0 if len(keys) == 1 and keys[0] == 0 else None
+
+    low, high = above(LOW), above(HIGH)
+    return None if low is None or high is None else low and not high

@@ -84,6 +84,23 @@ class Line:
         self.query(plan)
         return time.perf_counter() - start
 
+    def takes(self, plan: Node, seconds: float) -> bool:
+        """Send a plan, and stop it if it has no answer after so many seconds; return whether it was stopped."""
+        self.number += 1
+        number, until, stopped = self.number, time.monotonic() + seconds, False
+        self.socket.send(encode_request(number, m.Query(encode(plan))))
+        while True:
+            left = PATIENCE if stopped else max(0, int(1000 * (until - time.monotonic())))
+            if not self.socket.poll(left):
+                assert not stopped, "a question cannot be stopped"
+                self.number += 1
+                self.socket.send(encode_request(self.number, m.Cancel(number)))
+                stopped = True
+                continue
+            reply = decode_reply(self.socket.recv_multipart()[0])
+            if reply.id == number and not isinstance(reply.body, m.Progress | m.Credit | m.Chunk):
+                return isinstance(reply.body, m.Failed) and reply.body.code == "interrupted.cancelled"
+
     def close(self) -> None:
         """End the session."""
         self.socket.close()
