@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import polars as pl
 import pytest
 import zmq
 from bastion_plan.canonical import decode, encode
@@ -108,6 +109,30 @@ def test_rows_that_fail_whatever_they_are_cost_nothing(place: Place, line: FitLi
     run = line.done(wrong, spec(), line.model())
     assert (run.state, run.code, run.step, run.spent) == ("failed", "fit.plan", 0, 0), run
     assert line.budget(table).spent == 0
+
+
+def test_a_metric_that_does_not_go_with_the_model_costs_nothing(place: Place, line: FitLine) -> None:
+    """Of several bits no one is right or wrong; of too many classes there is no table. A worker of its own found that out, once paid."""
+    frame = people().with_columns(z=1 - pl.col("y"), several=pl.concat_list("y", 1 - pl.col("y")))
+    policy = Policy.private(epsilon=8.0, unit="id")
+    sent = place.owner.client.polars.send_df(frame, policy, name="metrics")
+    runs = {
+        "two labels": line.done(rows(sent.dataset_id), spec(loss="bce", labels=("y", "z"), steps=5, epsilon=1.0), line.model()),
+        "a list": line.done(rows(sent.dataset_id), spec(loss="bce", labels=("several",), steps=5, epsilon=1.0), line.model()),
+        "600 classes": line.done(rows(sent.dataset_id), spec(steps=5, epsilon=1.0), line.model(linear(600))),
+    }  # fmt: skip
+    spent = line.budget("metrics").spent
+    for what, run in runs.items():
+        assert run.state == "done", (what, run)
+        for metric in ("f1", "auc", "confusion") if what == "600 classes" else ("accuracy", "f1", "auc", "mae"):
+            refused = line.ask(m.TestRun(run.id, metric, epsilon=1.0))
+            assert getattr(refused, "code", "") == "fit.metric", (what, metric, refused)
+            assert refused.next_step
+        assert line.budget("metrics").spent == spent, what
+    refused = line.ask(m.TestRun(runs["two labels"].id, "accuracy", epsilon=1.0, mode="summarize"))
+    assert (refused.code, refused.next_step) == ("fit.metric", "Use loss.")
+    told = line.ask(m.TestRun(runs["two labels"].id, "loss", epsilon=1.0))
+    assert told.noisy and line.budget("metrics").spent > spent
 
 
 def test_a_fit_is_paid_told_of_measured_and_taken_home(place: Place, line: FitLine) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 from bastion_plan.errors import BastionError, InputError
-from bastion_plan.models.fits import METRICS, PARTS, FitSpec
+from bastion_plan.models.fits import LOSSES, METRICS, PARTS, FitSpec
 from bastion_policy.private.accounting import MIN_RHO, Account, Cost
 from bastion_policy.private.budget import shown
 from bastion_policy.private.fits import SPENT
@@ -29,13 +29,14 @@ from bastion_server.channel.sessions import Incoming
 from bastion_server.service.fits import Terms
 from bastion_server.service.journal import about
 from bastion_server.service.latency import paced
-from bastion_server.service.running import nobody, open_words
+from bastion_server.service.running import nobody, rehearsed, rows_by
 from bastion_server.store import Charge, Overspent
 from bastion_server.store.runs import Run, RunFile
 from bastion_server.store.uses import of_run
 
 if TYPE_CHECKING:
     from bastion_server.service.training import TrainingService
+    from bastion_server.training.lease import TrainingLease
 
 #: numbers of a metric at most: a confusion matrix of the most classes
 _MOST = 512 * 512
@@ -77,13 +78,17 @@ class MeasuringService:
     def _check(self, body: m.TestRun, run: Run) -> tuple[RunFile, float]:
         """Return the weights that are measured, and the bound of a row's loss."""
         spec, bound = run.spec, body.bound or run.spec.loss_bound
+        several = LOSSES[spec.loss] == "bit" and len(spec.labels) > 1
         if body.mode not in ("run", "summarize"):
             msg = f"There is no mode {body.mode[:40]!r} of a measurement."
             raise InputError(msg, code="input.mode", next_step='Use "run" or "summarize".')
-        if spec.loss not in METRICS.get(body.metric, ()):
-            fit = ", ".join(name for name, some in METRICS.items() if spec.loss in some)
-            msg = f"There is no metric {body.metric[:40]!r} of a model with the loss {spec.loss}."
-            raise InputError(msg, code="fit.metric", next_step=f"Use one of {fit}.")
+        goes = [name for name, some in METRICS.items() if spec.loss in some and (not several or name == "loss")]
+        if body.metric not in goes:
+            labels = " and several labels" if several else ""
+            msg = f"There is no metric {body.metric[:40]!r} of a model with the loss {spec.loss}{labels}."
+            raise InputError(
+                msg, code="fit.metric", next_step=f"Use {'one of ' if len(goes) > 1 else ''}{', '.join(goes)}."
+            )
         if body.part not in PARTS or (body.part == "test" and not spec.split.test):
             msg = f"There is no part {body.part[:40]!r} of this fit's rows."
             raise InputError(msg, code="fit.split", next_step="Use split(test=0.2) before training, or part='train'.")
@@ -172,7 +177,7 @@ class MeasuringService:
         """Pay, count, draw.
 
         Raises:
-            Overspent: nothing was paid, nothing counted.
+            Overspent: nothing was paid, nothing counted. BastionError: the same, for one with noise.
         """
         training, store = self._training, self._store
         noisy = terms.account is not None
@@ -184,63 +189,63 @@ class MeasuringService:
         await training.journal.write(
             about(run.versions, now=now, kind="intent", who=who, summary=summary, plan_hash=run.plan_hash)
         )
-        rho = 0.0
-        # a worker first: that none is free says nothing of the data, and costs nothing
         async with training.turn(who), await training.pool.acquire(who, label=label) as lease:
-            if noisy:
-                charges, rho = self._charges(terms, epsilon)
-                await asyncio.to_thread(
-                    store.ledger.spend, charges, epsilon=epsilon, plan_hash=run.fit_hash, requester=who, now=now
-                )
-            rows = fd = -1
+            fd = await asyncio.to_thread(
+                store.sealed.load_into_memfd, weights.sealed, "weights", run.versions, of_run(run, "weights")
+            )
             try:
-                rows = await training.rows(terms, who, f"rows of {label}")
-                fd = await asyncio.to_thread(store.sealed.load_into_memfd, weights.sealed, "weights", run.versions, of_run(run, "weights"))
-                await lease.load(
-                    run.graph, run.spec, training.split_key(terms), rows, fd, memory=training.settings.memory,
-                    most_rows=terms.most_rows,
-                )  # fmt: skip
-                aside = _aside(terms.spec, body.metric, rho)
-                counts = (await lease.evaluate(body.metric, body.part, bound, aside)).counts
-            except BastionError as error:
-                if open_words(error) or not noisy:
-                    raise
-                await training.journal.write(
-                    about(
-                        run.versions, now=time.time(), kind="note", who=who, plan_hash=run.plan_hash, red=True,
-                        summary=f"failed: {error.code}; {body.metric} of fit {run.id} answered with noise as if nobody were there",
-                    )
-                )  # fmt: skip
-                counts = ()
+                if not noisy:
+                    rows = await training.rows(terms, who, f"rows of {label}")
+                    counts, rho = await self._counted(lease, run, terms, rows, fd, body, bound, 0.0), 0.0
+                else:
+                    charges, rho = self._charges(terms, epsilon)
+                    # INVARIANT: from the payment on nothing fails, or is heard to. Before it: a worker that reads rows, for that none is
+                    # free says nothing of them, and a count of nobody, for what fails there fails whoever is there
+                    nobodys = await self._counted(lease, run, terms, nobody(terms), fd, body, bound, rho)
+                    async with training.queries.lease(terms.subject, who, f"rows of {label}") as reader:
+                        await rehearsed(reader, terms)
+                        await asyncio.to_thread(
+                            store.ledger.spend, charges, epsilon=epsilon, plan_hash=run.fit_hash, requester=who, now=now
+                        )
+                        try:
+                            rows = await rows_by(reader, terms)
+                            await reader.close()  # others may have its place
+                            counts = await self._counted(lease, run, terms, rows, fd, body, bound, rho)
+                        except BastionError as error:
+                            await self._failed(run, body, error, who)
+                            counts = nobodys
             finally:
-                for file in (rows, fd):
-                    if file >= 0:
-                        os.close(file)
-        if not counts:
-            counts = await self._of_nobody(run, terms, weights, body, bound, rho, who)
+                os.close(fd)
         return await asyncio.to_thread(_drawn, counts, terms, body, bound, epsilon, rho)
 
-    async def _of_nobody(
-        self, run: Run, terms: Terms, weights: RunFile, body: m.TestRun, bound: float, rho: float, who: str
+    async def _failed(self, run: Run, body: m.TestRun, error: BastionError, who: str) -> None:
+        await self._training.journal.write(
+            about(
+                run.versions, now=time.time(), kind="note", who=who, plan_hash=run.plan_hash, red=True,
+                summary=f"failed: {error.code}; {body.metric} of fit {run.id} answered with noise as if nobody were there",
+            )
+        )  # fmt: skip
+
+    async def _counted(
+        self,
+        lease: TrainingLease,
+        run: Run,
+        terms: Terms,
+        rows: int,
+        weights: int,
+        body: m.TestRun,
+        bound: float,
+        rho: float,
     ) -> tuple[int, ...]:
-        """Return the counts that a table without anybody has: as many as with somebody."""
+        """Return the counts of the people in a file of rows, which is closed."""
         training = self._training
-        async with training.turn(who), await training.pool.acquire(who, label=f"{body.metric} of nobody") as lease:
-            rows, fd = nobody(terms), -1
-            try:
-                fd = await asyncio.to_thread(self._store.sealed.load_into_memfd, weights.sealed, "weights", run.versions, of_run(run, "weights"))
-                key = training.split_key(terms)
-                memory, most = training.settings.memory, terms.most_rows
-                await lease.load(run.graph, run.spec, key, rows, fd, memory=memory, most_rows=most)
-                return (
-                    await lease.evaluate(body.metric, body.part, bound, _aside(terms.spec, body.metric, rho))
-                ).counts
-            except BastionError:
-                return (0,) * length_of(body.metric, 2)
-            finally:
-                for file in (rows, fd):
-                    if file >= 0:
-                        os.close(file)
+        try:
+            await lease.load(
+                run.graph, run.spec, training.split_key(terms), rows, weights, memory=training.settings.memory, most_rows=terms.most_rows
+            )  # fmt: skip
+            return (await lease.evaluate(body.metric, body.part, bound, _aside(terms.spec, body.metric, rho))).counts
+        finally:
+            os.close(rows)
 
 
 def _noise(spec: FitSpec, metric: str, classes: int, rho: float) -> MetricNoise:

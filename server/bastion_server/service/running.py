@@ -41,8 +41,6 @@ from bastion_server.store.uses import of_run
 from bastion_server.workers import memfd
 
 if TYPE_CHECKING:
-    from bastion_plan.nodes import Node
-
     from bastion_server.service.training import TrainingService
     from bastion_server.training.lease import TrainingLease
     from bastion_server.training.messages import Stepped
@@ -429,14 +427,20 @@ def nobody(terms: Terms) -> int:
     return memfd.sealed(buffer.getvalue(), "rows")
 
 
-async def _rehearsed(lease: Lease, plan: Node, terms: Terms) -> None:
+async def rows_by(lease: Lease, terms: Terms) -> int:
+    """Return the descriptor of a sealed memory file with the rows of a fit with noise, read by a worker that has its tables."""
+    answer, fd = await lease.run_to_file(_rows(terms).plan)
+    return fd if fd >= 0 else memfd.sealed(answer, "rows")
+
+
+async def rehearsed(lease: Lease, terms: Terms) -> None:
     """Tell of a plan of rows that fails whatever the rows are: read later, it would be a fit of nobody that is paid for.
 
     Raises:
         InputError: fit.plan.
     """
     try:
-        await rehearse(lease, (plan,), terms.subject.facts)
+        await rehearse(lease, (_rows(terms).plan,), terms.subject.facts)
     except InputError as error:
         raise InputError(error.message, code="fit.plan", reason=error.reason, next_step=error.next_step) from None
 
@@ -446,9 +450,8 @@ async def rows_file(service: TrainingService, terms: Terms, who: str, label: str
     queries, plan = service.queries, _rows(terms).plan
     if terms.spec.private:
         async with queries.lease(terms.subject, who, label) as lease:
-            await _rehearsed(lease, plan, terms)
-            answer, fd = await lease.run_to_file(plan)
-            return fd if fd >= 0 else memfd.sealed(answer, "rows")
+            await rehearsed(lease, terms)
+            return await rows_by(lease, terms)
     # what an owner lets leave without noise enters the history of who gets it
     async with queries.histories.turn(terms.subject, who), queries.lease(terms.subject, who, label) as lease:
         history = await queries.histories.of(terms.subject, who, partial(_measured, lease))

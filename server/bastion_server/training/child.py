@@ -106,6 +106,7 @@ class TrainingChild(Child):
             data = bytes(memfd.read(weights, os.fstat(weights).st_size))
         finally:
             os.close(weights)
+        self.fit = None  # the one before takes no room beside it
         self.fit = fit = Fit(
             decode(message.graph),
             message.spec,
