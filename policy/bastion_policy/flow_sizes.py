@@ -6,6 +6,8 @@ before data is touched, as a multiple of what is stored of the row and a number 
 
 Lengths are in bytes, as large as they may become by changes of letters (`weight`): lower and upper case and normal forms then add nothing,
 however many of them follow each other. A list counts its texts and one for each element.
+
+How long a text takes is bounded as well: patterns are linear in it, but as large as they are repeated, `(?:a?){50000}`.
 """
 
 from __future__ import annotations
@@ -33,6 +35,10 @@ from bastion_policy.verdict import Finding
 
 #: a text may become so many times as long as the longest that is stored of the row, and so many bytes longer
 MOST_TIMES, MOST_BYTES = 16, 1_000
+#: states of all patterns of a plan: a letter of one row takes as many steps, of some nanoseconds
+MOST_STEPS = 2_000
+#: stands for the function where patterns are too large
+PATTERN = "!pattern"
 #: bytes that a change of letters makes of one byte, at most: one Arabic character of three is eighteen others of thirty-three
 LETTERS = 11
 #: of a number or a date that is written as text
@@ -135,6 +141,18 @@ _ARITHMETIC = frozenset(
     """.split()
 )
 
+#: functions of a pattern, and whether it is a plain text where nothing is said
+_PATTERNS = {
+    "str.contains": False,
+    "str.count_matches": False,
+    "str.find": False,
+    "str.extract": False,
+    "str.replace": False,
+    "str.replace_all": False,
+    "str.split": True,
+}
+_VERBOSE = re.compile(r"\(\?[A-Za-z-]*x[A-Za-z-]*[:)]")
+
 _ATOM = re.compile(
     r"(?:\\[sdwSDW.+*?()\[\]{}|^$/\\-]|\[\^?(?:\\[sdw.-]|[A-Za-z0-9 .,_:;/'\"-])+\]|[A-Za-z0-9 .,_:;/'\"@%&!=<>~#-]|[^\x00-\x7f])"
     r"(?:\+|\{[1-9]\d*(?:,\d*)?\})?"
@@ -150,6 +168,59 @@ def shortest_match(pattern: object, *, literal: bool) -> int:
     plain = re.sub(r"(?<!\\)[()]", "", pattern.removeprefix("(?i)")).removeprefix("^")
     plain = plain[:-1] if plain.endswith("$") and not plain.endswith("\\$") else plain
     return len(_ATOM.findall(plain)) if re.fullmatch(f"(?:{_ATOM.pattern})+", plain) else 0
+
+
+def steps_of(pattern: object) -> float:
+    """Return how many states a pattern has when its repetitions are written out: for each letter of a text, it may be in all of them."""
+    if not isinstance(pattern, str) or _VERBOSE.search(pattern):
+        return inf  # comments may hide parentheses
+    sums, last, i = [0.0], 0.0, 0
+    while i < len(pattern):
+        char, end = pattern[i], i + 1
+        if char == "(":
+            sums.append(0.0)
+        elif char == ")":
+            if len(sums) == 1:
+                return inf
+            last = sums.pop() + 1
+            sums[-1] += last
+        elif char == "{" and (end := pattern.find("}", i) + 1):
+            most = max(map(float, re.findall("[0-9]+", pattern[i:end])), default=1.0)
+            sums[-1] += _times(last, most)
+            last = _times(last, most + 1)
+        elif char in "*+?":  # may be repeated again
+            sums[-1], last = sums[-1] + 1, last + 1
+        else:
+            end = _end_of_class(pattern, i) if char == "[" else _end_of_escape(pattern, i) if char == "\\" else i + 1
+            last = float(len(char.encode()))
+            sums[-1] += last
+        if not end:
+            return inf
+        i = end
+    return sums[0] if len(sums) == 1 else inf
+
+
+def _end_of_class(pattern: str, start: int) -> int:
+    """Return where a class of characters ends, classes within it included; 0 where it does not."""
+    depth, i = 0, start
+    while i < len(pattern):
+        if pattern[i] == "\\":
+            i += 1
+        elif pattern[i] == "[":
+            depth += 1
+            i += 1 if pattern[i + 1 : i + 2] == "^" else 0
+            i += 1 if pattern[i + 1 : i + 2] == "]" else 0  # the first of a class is a character
+        elif pattern[i] == "]":
+            depth -= 1
+            if not depth:
+                return i + 1
+        i += 1
+    return 0
+
+
+def _end_of_escape(pattern: str, start: int) -> int:
+    named = pattern[start + 1 : start + 2] in {"p", "P", "x", "u", "U"} and pattern[start + 2 : start + 3] == "{"
+    return pattern.find("}", start) + 1 if named else start + 2
 
 
 def replaced(text: Length, least: int, by: float, copies: int = 0) -> Length:
@@ -170,6 +241,7 @@ class Lengths:
         self.schema: Schema = {}
         self.names: Mapping[str, Length] = {}
         self.found: str | None = None
+        self.steps = 0.0  # of all patterns of the plan
 
     def grown(self, node: Node) -> str | None:
         """Return the function by which a node of the plan may make a row too long, None if none does."""
@@ -273,6 +345,10 @@ class Lengths:
 
     def _call(self, expr: Call, parts: list[Length | None]) -> Length | None:
         name = expr.function
+        if name in _PATTERNS and not expr.option("literal", _PATTERNS[name]):
+            self.steps += steps_of(_written(expr.args[1]))
+            if self.steps > MOST_STEPS and self.found is None:
+                self.found = PATTERN
         made = _MAKERS.get(name)
         if made is not None:
             return made(expr, parts)
@@ -326,7 +402,15 @@ def _constant(arg: Expr, length: Length | None) -> float:
 
 
 def too_long(name: str) -> Finding:
-    """Return the finding for a function that may make a row too long."""
+    """Return the finding for a function that may make a row too long, or take too long for it."""
+    if name == PATTERN:
+        reason = (
+            f"Patterns of the plan come to more than {MOST_STEPS:,} steps for a single letter, so that how long the question takes would tell of "
+            "single people's rows."
+        )
+        return Finding(
+            "row-level", reason, "Write shorter patterns as plain text, repeat fewer times, or use literal=True."
+        )
     reason = (
         f"{name}() may make a text more than {MOST_TIMES} times as long as what is stored, and {MOST_BYTES:,} bytes longer, so that whether "
         "the question fails, or how long it takes, would tell of single people's rows."

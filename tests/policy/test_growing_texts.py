@@ -19,7 +19,7 @@ from bastion_plan.functions.registry import find
 from bastion_plan.nodes import Inline, InlineColumn, Scan, Select
 from bastion_policy import flow_sizes
 from bastion_policy.flow_expressions import FORMATS, TOTAL
-from bastion_policy.flow_sizes import LETTERS, MOST_BYTES, MOST_TIMES, Length, Lengths, shortest_match, weight
+from bastion_policy.flow_sizes import LETTERS, MOST_BYTES, MOST_TIMES, Length, Lengths, shortest_match, steps_of, weight
 from bastion_policy.model import Aggregation, Log, Policy, Reject, Review, Suppress
 from bastion_policy.verdict import Outcome
 from bastion_server.engine.lower import lower
@@ -233,6 +233,18 @@ def test_how_much_a_pattern_takes_at_least(pattern: str, least: int) -> None:
     assert shortest_match(pattern, literal=False) == least
 
 
+@pytest.mark.parametrize(
+    ("pattern", "least", "most"),
+    [("", 0, 0), ("rare", 4, 4), (r"^\d{4}-\d{2}-\d{2}$", 10, 20), ("(?:a?){50000}", 50_000, 400_000), ("(?:a{300})?{300}", 90_000, 200_000), ("a{300}?{300}", 90_000, 200_000),
+     ("{" + "9" * 5000 + "}", 0, float("inf")), ("a{" + "9" * 5000 + "}", float("inf"), float("inf")), ("((a{100}){100}){2}", 20_000, 90_000),
+     ("[{5000}]", 1, 2), ("[]{5}]", 1, 2), ("[[:alpha:]{9}]{3}", 3, 5), (r"\p{Letter}{3}", 3, 5), (r"\{5000", 5, 9), ("a{5000,}", 5_000, 6_000),
+     ("a{3}{1000}{10}", 30_000, 60_000), ("flu|cold", 8, 9), ("(?x) (?: (?:a?){300} # )(\n ){300}", float("inf"), float("inf")),
+     ("[a", float("inf"), float("inf")), ("a)", float("inf"), float("inf")), (r"[\]{500}]", 1, 2), (r"\[{500}", 500, 510)],
+)  # fmt: skip
+def test_the_states_of_a_pattern(pattern: str, least: float, most: float) -> None:
+    assert least <= steps_of(pattern) <= most
+
+
 def blow(text: Any, pattern: str, levels: int = 3) -> Any:
     """A text that is a terabyte where the pattern is met, and itself elsewhere."""
     made = text.str.replace_all(pattern, "Ω" * 1000)
@@ -291,6 +303,10 @@ ATTACKS: dict[str, Q] = {
     "another name": T.filter(dis.replace("rare", "P" * 5000) != "x").select(pl.len()),
     "per person": T.group_by("id").agg(z=blow(dis, "^rare$").min()).select((pl.col("z") == "x").mean()),
     "a window": T.with_columns(z=blow(dis, "^rare$").first().over("id")).filter(pl.col("z") != "x").select(pl.len()),
+    "a pattern that takes long": T.filter(pl.when(dis == "rare").then(pl.lit("a" * 900)).otherwise(dis).str.contains("(?:a?){50000}[bc]"))
+    .select(pl.len()),
+    "many patterns": T.select(*[(dis.str.contains("(?:a?){300}[bc]")).mean().alias(str(i)) for i in range(9)]),
+    "a pattern made of others": T.filter(dis.str.contains(pl.format("{}{}", pl.lit("(?:a?)"), pl.lit("{50000}")))).select(pl.len()),
     "long labels": T.join(Q(LABELS), on="dis", how="left").filter(pl.col("long").str.contains("P$")).select(pl.len()),
     "a long constant of who is left": T.filter(pay > 58).with_columns(z=pl.lit("P" * 5000)).filter(pl.col("z") != "x").select(pl.len()),
     "labels joined": T.join(Q(LABELS), on="dis", how="left").filter(pl.col("long") + pl.col("long") != "x").select(pl.len()),
@@ -307,7 +323,8 @@ def test_a_text_that_grows_is_not_looked_at(name: str, profile: str) -> None:
     if profile == "private":
         assert verdict.outcome is not Outcome.RELEASE
         return
-    assert any(f.rule == "row-level" and "as long as what is stored" in f.reason for f in verdict.findings), name
+    told = [f.reason for f in verdict.findings if f.rule == "row-level"]
+    assert any("as long as what is stored" in reason or "Patterns of the plan" in reason for reason in told), name
     judged = served.ask(asked)
     assert judged.verdict.outcome is not Outcome.RELEASE
     assert judged.table is None
@@ -321,6 +338,8 @@ HONEST: dict[str, Q] = {
     ).agg(pl.len()),
     "without what is no letter": T.group_by(dis.str.to_lowercase().str.replace_all("[^a-z ]", "").str.replace_all(" +", "_")).agg(pl.len()),
     "renamed": T.group_by(dis.replace(["flu", "cold"], ["influenza and the like", "a cold"])).agg(pl.len()),
+    "parts of a date": T.filter(dis.str.contains(r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,9})?$")).select(pl.len()),
+    "any of many": T.filter(dis.str.contains("|".join(["flu", "cold", "asthma", "diabetes"] * 20))).select(pl.len()),
     "put in a sentence": T.group_by(pl.format("has {}, and that is all", dis)).agg(pl.len()),
     "padded": T.group_by(dis.str.pad_end(20)).agg(pl.len()),
     "a choice": T.group_by(pl.when(dis == "flu").then(pl.lit("flu")).otherwise(pl.lit("another"))).agg(pl.len()),
