@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import polars as pl
 import pytest
@@ -11,8 +12,8 @@ from bastion_plan.errors import InputError
 from bastion_plan.expressions import Call, Column, Literal
 from bastion_plan.nodes import Filter, Scan, Select, WithColumns
 from bastion_policy.model import Policy
-from bastion_policy.roles import measure
-from bastion_server.private.rehearsal import rehearse
+from bastion_policy.roles import measure, quasi
+from bastion_server.private.rehearsal import rehearse, rehearse_last
 from noisy import Desk
 from query import Q
 
@@ -57,3 +58,30 @@ def test_what_fails_on_tables_of_nobody_is_told_and_the_worker_runs_others(pooli
     assert error.code == "plan.engine"
     assert "whatever the rows are" in error.reason
     assert error.next_step
+
+
+def test_what_is_made_of_noisy_cells_is_tried_too(pooling):
+    desk = Desk.of(
+        FRAME,
+        Policy.private(1.0, unit="pid", roles={"pid": "identifier", "c": quasi("p", "q"), "x": measure(0, 1)}),
+        "pid",
+    )
+    counted = Q("t").group_by("c").agg(b.len(), b.col("x").median())
+    draft = desk.priced(counted).draft
+    missing = replace(draft, last=Select(draft.last, (Column("missing"),)))
+    fine = [
+        counted.select((1 / (b.col("len") - 1)).cast(b.Int64)),  # strict: of ones it fails
+        counted.sample(2),  # of no rows it fails
+        Q("t").group_by("u").agg(b.len()),
+        Q("t").select(b.len(), b.col("x").mean()),
+    ]
+
+    async def scenario() -> str:
+        async with pooling() as pool, await pool.acquire() as lease:
+            for query in fine:
+                await rehearse_last(lease, desk.priced(query).draft)
+            with pytest.raises(InputError) as failed:
+                await rehearse_last(lease, missing)
+            return failed.value.code
+
+    assert asyncio.run(scenario()) == "plan.engine"

@@ -40,7 +40,7 @@ from bastion_policy.verdict import Finding, Outcome, ReleaseNote, StaticVerdict,
 from bastion_wire.messages import Budgets, Query, Summary
 
 from bastion_server.channel.sessions import Incoming
-from bastion_server.private.rehearsal import rehearse
+from bastion_server.private.rehearsal import rehearse, rehearse_last
 from bastion_server.service.catalogue import Subject
 from bastion_server.service.result import Result
 from bastion_server.store import Charge, NoisyAnswer, Overspent
@@ -196,6 +196,7 @@ class PrivateService:
         async with queries.lease(subject, who, f"noisy {subject.plan_hash[:12]} by {who}") as lease:
             plans = (p for c in priced.draft.cells for p in (c.plan, *(q for _, q in c.quantiles)))
             await rehearse(lease, plans, subject.facts)
+            await rehearse_last(lease, priced.draft)
             await asyncio.to_thread(
                 self._ledger.spend, self._charges(subject, priced), epsilon=priced.epsilon, plan_hash=subject.plan_hash,
                 requester=who, now=now,
