@@ -129,6 +129,29 @@ def test_a_request_for_what_fails_counts_too(tmp_path: Any) -> None:
     asyncio.run(with_service(tmp_path, use, FRAME, GUARDED))
 
 
+def test_what_a_request_would_show_counts_too(tmp_path: Any, clock: list[int]) -> None:
+    """Who files one waits while the owner's figures are made, of a plan that breaks any rules."""
+
+    async def use(service: Any, dataset: str) -> None:
+        async def figures(edge: float) -> set[str]:
+            asked = Asked(m.RequestAccess(encode(failing(dataset, edge).plan), "why"), "alice")
+            await service.handle(asked)
+            return set(service.store.requests.get(asked.answers[-1].info.id).shown.figures)
+
+        assert "rows" in await figures(1e6)
+        plain = Q(dataset).filter(pl.col("age") * 1.5 > 40).select(pl.len())
+        for edge in range(1050, 1050 + MOST_A_DAY):
+            assert await told(service, plain) == "answered"
+            assert "rows" not in await figures(edge)
+        assert await told(service, plain) == "edge-budget"
+        # nor is it run any more
+        assert "rows" not in await figures(1e7)
+        clock[0] += DAY
+        assert "rows" in await figures(1e8)
+
+    asyncio.run(with_service(tmp_path, use, FRAME, GUARDED))
+
+
 @pytest.mark.usefixtures("overlooked")
 def test_what_the_judge_cannot_do_counts_too(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """One person's row may decide what plans it makes, and whether they can be written down."""

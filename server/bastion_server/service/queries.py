@@ -26,6 +26,7 @@ from bastion_plan.errors import (
 )
 from bastion_plan.nodes import Node, Slice
 from bastion_policy.flow import static_verdict
+from bastion_policy.flow_failures import may_fail
 from bastion_policy.history import History
 from bastion_policy.judge import approved_plan, judge, witness
 from bastion_policy.verdict import Finding, Judgement, Measured, Outcome, ReleaseNote, StaticVerdict, Verdict
@@ -400,14 +401,21 @@ class QueryService:
         await self._deny(request, subject, verdict, StaticVerdict(Outcome.REVIEW, finding.reason, (finding,)))
 
     async def approval(self, subject: Subject, who: str) -> dict[str, float]:
-        """Return what an approval would do, for the owner's eyes; nothing is kept.
+        """Return what an approval would do, for the owner's eyes; nothing is kept, but that it failed. Empty after too many failures.
 
         rows: that it would show. completed: people of whom something may follow from it and what was told before, who are not in it.
+
+        INVARIANT: who files the request waits for this, and may stop it: that it fails, or takes long, is told as by a question,
+        whatever rules the plan breaks.
         """
         label = f"rows of a request by {who}"
         async with self.histories.turn(subject, who), self.lease(subject, who, label) as lease:
-            answer = await lease.run(approved_plan(subject.bound, subject.facts), None, ())
-            told = await self._would_tell(lease, subject, who)
+            history = await self.histories.of(subject, who, partial(_measured, lease))
+            if history.failed_often and may_fail(subject.bound.root):
+                return {}
+            async with self._counted(subject, who, lease, history):
+                answer = await lease.run(approved_plan(subject.bound, subject.facts), None, ())
+                told = await self._would_tell(lease, subject, who)
         return {"rows": answer.height} | told
 
     async def follows(self, subject: Subject, who: str) -> float:
