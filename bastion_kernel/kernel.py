@@ -17,6 +17,7 @@ from bastion_plan.errors import InputError, LanguageError
 from bastion_widgets.show import Replaceable
 from ipykernel.kernelbase import Kernel
 
+from bastion.client.connection import STOPPED
 from bastion.language.commands import without_commands
 from bastion_kernel import comms
 from bastion_kernel.cells import VERSION, Outcome, Workbench
@@ -156,7 +157,7 @@ class BastionKernel(Kernel):
             outcome = await self._cell
         except asyncio.CancelledError:
             outcome = Outcome(
-                error=("Interrupted", "The cell was stopped.", ["The cell was stopped. [interrupted.cell]"])
+                error=("Interrupted", "The cell was stopped.", ["The cell was stopped. [interrupted.cell]", STOPPED])
             )
         finally:
             self._cell = None

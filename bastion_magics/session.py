@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from bastion_plan.errors import BastionError, Interrupted
 
-from bastion.client.connection import Connection
+from bastion.client.connection import STOPPED, Connection
 from bastion.client.endpoints import ask_passphrase
 from bastion.client.frames import RemoteLazyFrame
 from bastion.client.news import ConnectionNews
@@ -100,7 +100,7 @@ class Session:
                 return future.result(STOPPING)
             future.cancel()
             msg = "The cell was stopped."
-            raise Interrupted(msg, code="interrupted.cell") from None
+            raise Interrupted(msg, code="interrupted.cell", reason=STOPPED) from None
 
     def evaluate(self, cell: str) -> CellResult:
         """Run a cell of the language."""

@@ -72,6 +72,8 @@ _FACTS, _STATE = ".facts", ".state"
 _READING = "/reading"
 #: seconds after which a Ctrl-C is heard by whoever waits: Polars' signal handler lets no wait be interrupted
 HEARD = 0.1
+#: what stopping costs
+STOPPED = "A query about people that is stopped while data is read counts as one that failed; after two in a day some are for the owner."
 
 
 class Connection(OwnerMethods, TrainingMethods):
@@ -186,7 +188,7 @@ class Connection(OwnerMethods, TrainingMethods):
             raise
         except asyncio.CancelledError:
             msg = "The query was stopped."
-            raise Interrupted(msg, code="interrupted.cancelled") from None
+            raise Interrupted(msg, code="interrupted.cancelled", reason=STOPPED) from None
 
     def _stop_loop(self) -> None:
         loop, self._loop = self._loop, None

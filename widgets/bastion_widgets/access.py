@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets as w
 from bastion_plan.errors import BastionError, InputError
 
-from bastion.client.connection import Released
+from bastion.client.connection import STOPPED, Released
 from bastion.client.denied import AccessRequest, Denied
 from bastion.render.bundles import bundle, clipped_table
 from bastion.render.denials import AGAIN, Course, error_html, standing_request
@@ -322,7 +322,7 @@ class AccessRequestWidget(w.VBox):
         except asyncio.CancelledError:
             work.cancel()
             msg = "The query was stopped."
-            raise BastionError(msg, code="interrupted.cancelled") from None
+            raise BastionError(msg, code="interrupted.cancelled", reason=STOPPED) from None
         finally:
             self._running = None
             if "progress" in self._made:
