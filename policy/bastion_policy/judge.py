@@ -38,6 +38,7 @@ from bastion_policy.history import History
 from bastion_policy.judge_approved import completed
 from bastion_policy.judge_cells import BoundaryJudge
 from bastion_policy.judge_leaving import REMAINDER, Cells
+from bastion_policy.judge_memory import EDGE_BUDGET
 from bastion_policy.judge_strict import discreet
 from bastion_policy.lineage import Form, Source, Typed, Value, World
 from bastion_policy.model import Effective, Policy
@@ -250,8 +251,9 @@ class _Judge:
         done: dict[int, Node] = {}
         self.notes = []
         nodes = boundaries(typed)
-        spent = [judge for judge in (self._boundary(*each, done) for each in enumerate(nodes)) if judge.spent]
-        if spent:
+        many = any(len(past.edges) >= EDGE_BUDGET for past in self.history.pasts.values())
+        judges = [self._boundary(*each, done) for each in enumerate(nodes)] if many else []
+        if spent := [judge for judge in judges if judge.spent]:
             # INVARIANT: before anything is measured: else a question that fails could still be told from one that is denied
             names = {output.name for judge in spent for output in judge.boundary.outputs}
             self.notes = [Cells(typed.node, failed={"edge-budget": names})]

@@ -231,6 +231,7 @@ def test_a_long_cell_shows_its_progress_and_can_be_stopped(owner):
     )  # fmt: skip
     _, stopped, after = run(watch, SLOW, '%%bastion\ndataset("titanic").select(pl.len())')
     assert "interrupted.cell" in "".join(error(stopped))
+    assert "counts as one that failed" in "".join(error(stopped))
     (line,) = [o for o in stopped if o["output_type"] == "display_data"]
     assert line["data"]["text/plain"].startswith("took ")
     assert "application/vnd.jupyter.widget-view+json" not in line["data"]
