@@ -28,6 +28,8 @@ from bastion_plan.expressions import Alias, Call, Cast, Column, Expr, Literal, T
 from bastion_plan.models.fits import FitSpec
 from bastion_plan.nodes import Node
 
+from bastion_policy.flow_sizes import GIVES_ONE, KEEPS
+
 #: people of a fit, at most
 MAX_PEOPLE = 1 << 25
 #: bytes of a number, of one in 128 bits, and of the view of a text
@@ -38,10 +40,6 @@ _OWN = 12
 _GROWN, _TEXT_STEPS = 3, 16
 #: steps of a row that an engine does in a second, at least
 _RATE = 1e8
-_KEEPING_TEXT = frozenset("fill_null fill_nan pl.coalesce pl.min_horizontal pl.max_horizontal clip".split())
-_MAKING_TEXT = (
-    "str.to_lowercase", "str.to_uppercase", "str.strip_", "str.head", "str.tail", "str.slice",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -188,7 +186,7 @@ def _gives_text(expr: Expr, parts: list[bool]) -> bool:
         case Ternary():
             return any(parts[1:])
         case Call(function=name):
-            return name.startswith(_MAKING_TEXT) or (name in _KEEPING_TEXT and any(parts))
+            return any(parts) and name in KEEPS | GIVES_ONE
     return any(parts)
 
 
