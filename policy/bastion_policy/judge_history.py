@@ -121,10 +121,11 @@ class Memory(Snapping):
         veiled = held.hiding(more)
         following = replace(following, hidden=veiled)
         owner = self._owner(o, channel)
-        capped = rules.tau is not None and rules.tau * self.k < 1  # by a cap that large atoms alone do not keep
-        if not capped and (
-            following.coarse(self.k, owner, most)
-            or (held.audit is None and following.certain(self.k, most, rules.share, self.history.draw(32)))
+        # INVARIANT: a unit of an atom of s units has a leverage of 1/s at most, so that a cap is kept where all atoms are that large;
+        # that no combination is about few people does not keep it
+        cap = 1.0 if rules.tau is None else rules.tau
+        if (cap * self.k >= 1 and following.coarse(self.k, owner, most)) or (
+            rules.tau is None and held.audit is None and following.certain(self.k, most, rules.share, self.history.draw(32))
         ):
             self.put(o, channel, replace(following, audit=None))
             return flags

@@ -338,6 +338,20 @@ def test_a_leverage_cap_refuses_small_cells() -> None:
         assert (table is not None and table["len"].to_list() == [20]) is shown, tau
 
 
+def test_a_leverage_cap_holds_where_small_groups_overlap() -> None:
+    """Twelve people of five groups of twenty: no combination is about few of them, but each has a leverage of more than 0.1."""
+    rows = polars.DataFrame(
+        {"id": range(100), "g": [i // 20 for i in range(100)], "in": [i % 20 < 2 + i // 50 for i in range(100)]}
+    )
+    inside = rows["in"].sum()
+    for tau, shown in ((None, True), (0.1, False)):
+        policy = Policy(AtLeastNOf(2, [Aggregation(10), LinearAudit(tau=tau)]), Suppress(), weaken=("saturation",))
+        world = World(remembers=True).add("t", rows, policy, {"g": "quasi", "in": "quasi"}, "id")
+        assert world.ask(T.group_by("g").agg(pl.len()).plan).released.height == 5
+        table = world.ask(T.filter(pl.col("in")).select(pl.len()).plan).table
+        assert (table is not None and table["len"].to_list() == [inside]) is shown, tau
+
+
 def test_what_cannot_be_checked_is_refused_as_such() -> None:
     """Two tables of fifteen hundred groups that overlap by parts: more than the audit holds."""
     rows = polars.DataFrame({"id": np.arange(30_000), "g": np.arange(30_000) // 20, "h": (np.arange(30_000) + 7) // 20})
