@@ -332,6 +332,22 @@ def test_a_text_that_grows_is_not_looked_at(name: str, profile: str) -> None:
     assert judged.measures == []
 
 
+LISTS: dict[str, Any] = {
+    "a range for each row": pl.int_ranges(0, pay.cast(pl.Int64) * 1_000_000_000).list.len(),
+    "repeated as often": dis.repeat_by(pay.cast(pl.Int64) * 1_000_000_000).list.len(),
+    "padded lists": dis.str.split("").list.gather([0] * 5000, null_on_oob=True).list.len(),
+    "put together": pl.concat_list(dis, dis).list.len(),
+}
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_lists_of_a_row_are_no_longer_than_it(name: str) -> None:
+    """INVARIANT: functions that make longer lists are not of those that rows are given to."""
+    judged = world(POLICIES["default"]).ask(T.filter(LISTS[name] > 3).select(pl.len()).plan)
+    assert judged.table is None
+    assert judged.measures == []
+
+
 HONEST: dict[str, Q] = {
     "cleaned": T.group_by(dis.str.strip_chars().str.to_lowercase().str.normalize("NFKC").str.replace_all(r"\s+", " ")).agg(pl.len()),
     "letters told apart": T.group_by(
