@@ -94,3 +94,16 @@ def test_what_is_written_well_goes_on(name: str, place: str) -> None:
 def test_a_function_that_may_fail_is_tried_on_no_value() -> None:
     """What an owner approves may fail at some values; that is not known without them."""
     probe(T.select(s.str.json_decode(pl.Int64), s.replace_strict({"b": 1})).plan, table(0))
+
+
+@pytest.mark.parametrize("rows", [0, 1])
+def test_a_conversion_that_some_values_do_not_allow_is_not_wrong(rows: int) -> None:
+    """On an open table it fails at such a value, as in Polars; on others it gives null."""
+    found = (
+        s.str.to_date("%Y-%m-%d"),
+        s.str.to_date(),
+        s.str.to_integer(),
+        pl.col("l").list.get(5),
+        s.str.strptime(pl.Date, "%Y"),
+    )
+    probe(T.with_columns(**{f"z{at}": expr for at, expr in enumerate(found)}).plan, table(rows))

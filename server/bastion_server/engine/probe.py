@@ -2,8 +2,9 @@
 
 INVARIANT: whether a query fails never tells whether somebody is left in a frame. Polars does not evaluate a branch of `when` over no rows,
 so that a pattern that is none, or a thirteenth month that is written down, would fail where a person is and nowhere else. So each
-call is made by itself first: of what is written down alone, or of a missing and an ordinary value of its arguments' types. Functions
-that may fail at some values are not given private columns at all (`bastion_policy.flow_expressions`), and are tried here on none.
+call is made by itself first: of what is written down alone, or of no value and of a missing and an ordinary one, the latter in the
+form in which the judge runs it (what cannot be converted is null). Functions that may fail at some values are not given private
+columns at all (`bastion_policy.flow_expressions`), and are tried here on none.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from bastion_plan import nodes as n
 from bastion_plan.expressions import Call, Cast, Column, Expr, Literal, children
 from bastion_plan.functions.registry import find
 from bastion_plan.functions.spec import Flow, Shape
-from bastion_policy.flow_expressions import TAKES_COLUMNS, TOTAL
+from bastion_policy.flow_expressions import GUESSES, TAKES_COLUMNS, TOTAL
+from bastion_policy.guard_plans import lenient
 from polars.exceptions import PolarsError
 
 from bastion_server.engine.expressions import lower_expr
@@ -95,14 +97,12 @@ def _try(call: Call, schemas: list[pl.Schema]) -> None:
             return
         columns[f"#{len(columns)}"] = dtype
         args.append(Column(f"#{len(columns) - 1}"))
-    if not columns:
-        frame = pl.DataFrame()
-    elif call.function in TOTAL:
-        frame = pl.DataFrame([_ordinary(name, dtype) for name, dtype in columns.items()])
-    else:
-        frame = pl.DataFrame(schema=columns)
+    made: Expr = msgspec.structs.replace(call, args=tuple(args))
     try:
-        frame.select(lower_expr(msgspec.structs.replace(call, args=tuple(args))).alias("#"))
+        pl.DataFrame(schema=columns).select(lower_expr(made).alias("#"))
+        if columns and call.function in TOTAL and not (call.function in GUESSES and call.option("format", None) is None):
+            frame = pl.DataFrame([_ordinary(name, dtype) for name, dtype in columns.items()])
+            frame.select(lower_expr(lenient(made)).alias("#"))
     except PolarsError as error:
         raise Fails(f"{call.function}: {error}") from None
 
