@@ -320,7 +320,8 @@ class ExpressionTyping:
         inner = self.value(expr.input)
         source = self._dtype(expr.input)
         target = expr.dtype
-        if inner.sources and self._cast_fails(expr.input, source, target):
+        read = inner.sources or (self.frame.private and not written_down(expr.input))
+        if read and self._cast_fails(expr.input, source, target):
             self.cross_row.append("!cast")
         if inner.form in (Form.CONSTANT, Form.NULLS):
             whole = inner.low is not None and inner.low == math.floor(inner.low) and abs(inner.low) < 2**53
@@ -359,13 +360,14 @@ class ExpressionTyping:
 
     def _cast_fails(self, inner: Expr, source: DType | None, target: DType) -> bool:
         """Whether a cast may give what fails later, or may itself."""
+        if not _converts(source, target):
+            return True
         if target.kind == "Decimal" or target.is_nested or target.zone is not None:
             # lists of another width, and times that a time zone does not have, fail
             return source != target
         if source is not None and source.is_temporal:
             return not target.is_numeric and not self.in_calendar(inner)
-        # numbers may be dates that calendars do not have
-        return target.is_temporal and (source is None or source.kind != "String")
+        return False
 
     def in_calendar(self, expr: Expr) -> bool:
         """Whether a date, time or duration is a stored one, or one near it, so that the calendar has it."""
@@ -716,6 +718,27 @@ class ExpressionTyping:
         own = value.own_scale and not self._is_number(expr)
         kept = {"coarse": value.coarse, "per_row": value.per_row}
         return value.derived(Form.COLUMN, low=value.low, high=value.high, own_scale=own, bit=value.bit, **kept)
+
+
+_TEXTS = frozenset({"String", "Categorical", "Enum"})
+
+
+def _converts(source: DType | None, target: DType) -> bool:
+    """Whether a cast gives a value or null for every value of a type.
+
+    INVARIANT: others the engine refuses, however lenient a cast is, where there is a row, and not where there is none.
+    """
+    if source is None or source == target or source.kind == "Null":
+        return source is not None
+    if source.is_numeric or source.kind == "Boolean":
+        return target.is_numeric or target.kind in ("Boolean", "String")  # numbers may be dates that calendars do not have
+    if source.is_temporal:
+        days = {"Date", "Datetime"}
+        alike = source.kind == target.kind or {source.kind, target.kind} <= days or (source.kind, target.kind) == ("Datetime", "Time")
+        return alike or target.is_numeric or (target.kind == "String" and source.kind != "Duration")
+    if source.kind == "String":
+        return target.is_numeric or target.kind in (*_TEXTS, "Binary")
+    return target.kind in (_TEXTS if source.kind in _TEXTS else {"String"} if source.kind == "Binary" else ())
 
 
 def writes(dtype: DType | None, pattern: object) -> bool:

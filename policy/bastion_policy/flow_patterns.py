@@ -12,6 +12,9 @@ _ATOM = re.compile(
     r"(?:\\[sdwSDW.+*?()\[\]{}|^$/\\-]|\[\^?(?:\\[sdw.-]|[A-Za-z0-9 .,_:;/'\"-])+\]|[A-Za-z0-9 .,_:;/'\"@%&!=<>~#-]|[^\x00-\x7f])"
     r"(?:\+|\{[1-9]\d*(?:,\d*)?\})?"
 )
+#: classes of letters of all scripts, and of digits of all scripts: how many states they count for. Each letter takes 0.24 ms to
+#: make ready, a digit 0.02, where others take 0.002: and it is made ready only where there is a text to look at
+_WIDE, _WIDE_STATES, _DIGIT_STATES = re.compile(r"\\[wWpP]"), 50.0, 5.0
 
 
 def shortest_match(pattern: object, *, literal: bool) -> int:
@@ -50,7 +53,8 @@ def steps_of(pattern: object) -> float:
             sums[-1], last = sums[-1] + 1, last + 1
         else:
             end = _end_of_class(pattern, i) if char == "[" else _end_of_escape(pattern, i) if char == "\\" else i + 1
-            last = float(len(char.encode()))
+            last = max(float(len(char.encode())), _WIDE_STATES if _WIDE.search(pattern[i:end]) and char in "[\\" else 1.0)
+            last = max(last, _DIGIT_STATES if "\\d" in pattern[i:end].lower() else 1.0)
             sums[-1] += last
         if not end:
             return inf

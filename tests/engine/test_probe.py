@@ -33,6 +33,8 @@ WRONG: dict[str, Any] = {
     "a power": (pl.lit(2) ** pl.lit(-1)) > 0,
     "a mapping": pl.lit(3).replace_strict({1: 1}),
     "an offset": pl.date(2020, 1, 1).dt.offset_by("1x"),
+    "a cast": s.cast(pl.Date, strict=False),
+    "a cast of a date": d.cast(pl.Boolean, strict=False),
     "within a call": s.str.contains("(").not_(),
 }
 RIGHT: dict[str, Any] = {

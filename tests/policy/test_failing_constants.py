@@ -13,7 +13,7 @@ from bastion_plan.errors import BastionError
 from bastion_plan.expressions import Call, Column
 from bastion_plan.functions.registry import find
 from bastion_plan.typing import expr_dtype
-from bastion_policy.flow_expressions import TAKES_COLUMNS, TOTAL
+from bastion_policy.flow_expressions import TAKES_COLUMNS, TOTAL, _converts
 from bastion_policy.model import Policy, measure
 from bastion_policy.verdict import Outcome
 from bastion_server.engine.dtypes import from_polars
@@ -133,3 +133,26 @@ def test_columns_of_any_types_do_not_fail_where_rows_are(function: str) -> None:
             except polars.exceptions.PolarsError as error:
                 odd.append((one, two, args, str(error)[:80]))
     assert not odd
+
+
+TARGETS = [*ENDS, polars.Enum(["a", "b"]), polars.Int16, polars.UInt32, polars.Datetime("ms"), polars.Duration("ns")]
+
+
+@pytest.mark.parametrize("source", ENDS, ids=str)
+def test_casts_that_are_taken_do_not_fail_where_rows_are(source: Any) -> None:
+    """Whatever the values are: a cast that the engine does not know fails of any, and of none says nothing."""
+    frame = polars.DataFrame([column("a", source, False)])
+    taken = [t for t in TARGETS if _converts(from_polars(frame.schema["a"]), from_polars(t))]
+    assert taken
+    for target in taken:
+        if isinstance(target, polars.Decimal) or "Europe" in str(target):
+            continue  # not given private columns at all
+        frame.select(polars.col("a").cast(target, strict=False))
+
+
+@pytest.mark.parametrize("target", [pl.Date, pl.Boolean, pl.Time, pl.Duration])
+def test_a_cast_that_fails_of_any_value_is_not_run(target: Any) -> None:
+    plan = T.with_columns(town=pl.lit("a")).filter(
+        pl.when((pl.col("age") == AGE) & (pl.col("pay") > 50)).then(pl.col("town").cast(target, strict=False)).is_null()
+    )
+    assert world(80).ask(plan.select(pl.len()).plan).verdict.outcome is not Outcome.RELEASE

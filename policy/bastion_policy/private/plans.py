@@ -305,7 +305,7 @@ def _typed(expr: AnyExpr, dtype: DType) -> AnyExpr:
         rounded = call("round", expr) if dtype.kind != "Int64" else expr
         unsigned = at_least(rounded, 0) if dtype.kind.startswith("U") else rounded
         cut: AnyExpr = Cast(unsigned, dtype, strict=False)
-        for end, beyond in zip(whole, ("lt", "gt"), strict=True):
+        for end, beyond in zip(whole, ("lt", "ge"), strict=True):
             cut = Ternary(call(beyond, unsigned, _float(float(end))), Literal(dtype, end), cut)
         return cut
     return Cast(expr, dtype, strict=False)

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-import msgspec
 import polars as pl
 from bastion_plan import nodes as n
 from bastion_plan.expressions import Call, Cast, Column, Expr, Literal, children
 from bastion_plan.functions.registry import find
 from bastion_plan.functions.spec import Flow, Shape
 from bastion_policy.flow_expressions import GUESSES, TAKES_COLUMNS, TOTAL
+from bastion_policy.flow_trees import with_children
 from bastion_policy.guard_plans import lenient
 from polars.exceptions import PolarsError
 
@@ -36,19 +36,29 @@ class Fails(Exception):
     """A call of the plan fails as it is written. The text is the engine's own, about constants of the plan alone."""
 
 
-def probe(node: n.Node, sources: Mapping[str, pl.LazyFrame]) -> None:
-    """Make the calls of a bound plan of no data.
+#: calls that were tried in this process, with the types of their arguments
+Tried = set[tuple[Expr, str]]
+
+
+def to_try(node: n.Node) -> bool:
+    """Whether a plan has calls that may be written wrongly."""
+    return any(True for e in _expressions(node) for _ in _calls(e)) or any(map(to_try, n.inputs(node)))
+
+
+def probe(node: n.Node, sources: Mapping[str, pl.LazyFrame], tried: Tried | None = None) -> None:
+    """Make the calls of a bound plan of no data. tried: calls that are not made again; takes these in.
 
     Raises:
         Fails: one of them fails.
     """
+    tried = set() if tried is None else tried
     for below in n.inputs(node):
-        probe(below, sources)
+        probe(below, sources, tried)
     calls = list(dict.fromkeys(c for e in _expressions(node) for c in _calls(e)))
     if calls:
         schemas = [lower(below, sources).collect_schema() for below in n.inputs(node)]
         for call in calls:
-            _try(call, schemas)
+            _try(call, schemas, tried)
 
 
 def _expressions(node: n.Node) -> Iterator[Expr]:
@@ -57,25 +67,28 @@ def _expressions(node: n.Node) -> Iterator[Expr]:
         yield from (e for e in (value if isinstance(value, tuple) else (value,)) if isinstance(e, Expr))
 
 
-def _calls(expr: Expr) -> Iterator[Call]:
-    """Yield the calls that may be written wrongly, innermost first."""
+def _calls(expr: Expr) -> Iterator[Call | Cast]:
+    """Yield the calls and casts that may be written wrongly, innermost first."""
     for below in children(expr):
         yield from _calls(below)
-    if not isinstance(expr, Call):
-        return
-    function = find(expr.function)
-    if function is None or function.flow is not Flow.ELEMENTWISE or function.shape is not Shape.SAME:
-        return
-    if expr.function not in _PLAIN or (_constant(expr) and not _simple(expr)):
+    if isinstance(expr, Cast) or (
+        isinstance(expr, Call)
+        and _alone(expr)
+        and (expr.function not in _PLAIN or (_constant(expr) and not _simple(expr)))
+    ):
         yield expr
+
+
+def _alone(call: Call) -> bool:
+    """Whether a function gives a value for a row by itself."""
+    function = find(call.function)
+    return function is not None and function.flow is Flow.ELEMENTWISE and function.shape is Shape.SAME
 
 
 def _constant(expr: Expr) -> bool:
     """Whether an expression reads no frame."""
     if isinstance(expr, Call):
-        function = find(expr.function)
-        alone = function is not None and function.flow is Flow.ELEMENTWISE and function.shape is Shape.SAME
-        return alone and all(map(_constant, expr.args))
+        return _alone(expr) and all(map(_constant, expr.args))
     return not isinstance(expr, Column) and all(map(_constant, children(expr)))
 
 
@@ -85,10 +98,10 @@ def _simple(expr: Expr) -> bool:
     )  # fmt: skip
 
 
-def _try(call: Call, schemas: list[pl.Schema]) -> None:
+def _try(call: Call | Cast, schemas: list[pl.Schema], tried: Tried) -> None:
     args: list[Expr] = []
     columns: dict[str, pl.DataType] = {}
-    for arg in call.args:
+    for arg in children(call):
         if _constant(arg):
             args.append(arg)
             continue
@@ -97,14 +110,24 @@ def _try(call: Call, schemas: list[pl.Schema]) -> None:
             return
         columns[f"#{len(columns)}"] = dtype
         args.append(Column(f"#{len(columns) - 1}"))
-    made: Expr = msgspec.structs.replace(call, args=tuple(args))
+    made = with_children(call, args)
+    if isinstance(call, Cast) and columns and columns["#0"].is_numeric() and call.dtype.is_numeric:
+        return
+    if (made, str(columns)) in tried:
+        return
     try:
         pl.DataFrame(schema=columns).select(lower_expr(made).alias("#"))
-        if columns and call.function in TOTAL and not (call.function in GUESSES and call.option("format", None) is None):
+        if columns and (isinstance(call, Cast) or _total(call)):
             frame = pl.DataFrame([_ordinary(name, dtype) for name, dtype in columns.items()])
             frame.select(lower_expr(lenient(made)).alias("#"))
     except PolarsError as error:
-        raise Fails(f"{call.function}: {error}") from None
+        raise Fails(f"{call.function if isinstance(call, Call) else 'cast'}: {error}") from None
+    tried.add((made, str(columns)))
+
+
+def _total(call: Call) -> bool:
+    """Whether a function gives something for every value."""
+    return call.function in TOTAL and not (call.function in GUESSES and call.option("format", None) is None)
 
 
 def _dtype(expr: Expr, schemas: list[pl.Schema]) -> pl.DataType | None:

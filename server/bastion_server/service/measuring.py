@@ -202,8 +202,8 @@ class MeasuringService:
                     # INVARIANT: from the payment on nothing fails, or is heard to. Before it: a worker that reads rows, for that none is
                     # free says nothing of them, and a count of nobody, for what fails there fails whoever is there
                     nobodys = await self._counted(lease, run, terms, nobody(terms), fd, body, bound, rho)
+                    await rehearsed(training.queries, terms, who, f"rows of {label}")
                     async with training.queries.lease(terms.subject, who, f"rows of {label}") as reader:
-                        await rehearsed(reader, terms)
                         await asyncio.to_thread(
                             store.ledger.spend, charges, epsilon=epsilon, plan_hash=run.fit_hash, requester=who, now=now
                         )
@@ -211,18 +211,20 @@ class MeasuringService:
                             rows = await rows_by(reader, terms)
                             await reader.close()  # others may have its place
                             counts = await self._counted(lease, run, terms, rows, fd, body, bound, rho)
-                        except BastionError as error:
+                            np.array(counts, dtype=np.int64)  # what is counted is a number
+                        except Exception as error:  # noqa: BLE001 - whatever it is, it must not be told
                             await self._failed(run, body, error, who)
                             counts = nobodys
             finally:
                 os.close(fd)
         return await asyncio.to_thread(_drawn, counts, terms, body, bound, epsilon, rho)
 
-    async def _failed(self, run: Run, body: m.TestRun, error: BastionError, who: str) -> None:
+    async def _failed(self, run: Run, body: m.TestRun, error: Exception, who: str) -> None:
+        code = error.code if isinstance(error, BastionError) else "server.internal"
         await self._training.journal.write(
             about(
                 run.versions, now=time.time(), kind="note", who=who, plan_hash=run.plan_hash, red=True,
-                summary=f"failed: {error.code}; {body.metric} of fit {run.id} answered with noise as if nobody were there",
+                summary=f"failed: {code}; {body.metric} of fit {run.id} answered with noise as if nobody were there",
             )
         )  # fmt: skip
 

@@ -35,6 +35,7 @@ from bastion_wire.messages import Denial, Explained, Query, Table
 from bastion_server.channel.failures import log_incident
 from bastion_server.channel.sessions import Incoming
 from bastion_server.engine.dtypes import from_polars
+from bastion_server.engine.probe import to_try
 from bastion_server.service.approved import ApprovedResults
 from bastion_server.service.catalogue import Catalogue, MemoryFiles, Subject
 from bastion_server.service.dossier import query_words, released_uses
@@ -230,7 +231,13 @@ class QueryService:
 
     @asynccontextmanager
     async def lease(self, subject: Subject, who: str, label: str) -> AsyncIterator[Lease]:
-        """Borrow a worker with the subject's tables bound."""
+        """Borrow a worker with the subject's tables bound.
+
+        INVARIANT: what fails by how the whole plan is written is found out before anything is measured for any part of it.
+
+        Raises:
+            InputError: plan.call.
+        """
         try:
             descriptors = await self.files.descriptors(subject.records.values())
         except ServerError:
@@ -240,6 +247,8 @@ class QueryService:
             async with await self.pool.acquire(who, label=label) as lease:
                 if descriptors:
                     await lease.bind(descriptors, wait=False)
+                if to_try(subject.bound.root):
+                    await lease.try_out(subject.bound.root)
                 yield lease
         finally:
             for fd in descriptors.values():

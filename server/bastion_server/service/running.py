@@ -33,7 +33,7 @@ from bastion_server.engine.dtypes import to_polars
 from bastion_server.private.rehearsal import rehearse
 from bastion_server.service.fits import Terms
 from bastion_server.service.latency import leaves_after, timed
-from bastion_server.service.queries import _DATA_DEPENDENT, _measured
+from bastion_server.service.queries import _DATA_DEPENDENT, QueryService, _measured
 from bastion_server.service.uploads import seal
 from bastion_server.store import Overspent
 from bastion_server.store.runs import DONE, FAILED, RESTARTED, STOPPED, Run
@@ -433,14 +433,17 @@ async def rows_by(lease: Lease, terms: Terms) -> int:
     return fd if fd >= 0 else memfd.sealed(answer, "rows")
 
 
-async def rehearsed(lease: Lease, terms: Terms) -> None:
+async def rehearsed(queries: QueryService, terms: Terms, who: str, label: str) -> None:
     """Tell of a plan of rows that fails whatever the rows are: read later, it would be a fit of nobody that is paid for.
+
+    In a worker of its own: what people's rows are read in is not the asker's to use up.
 
     Raises:
         InputError: fit.plan.
     """
     try:
-        await rehearse(lease, (_rows(terms).plan,), terms.subject.facts)
+        async with await queries.pool.acquire(who, label=label) as lease:
+            await rehearse(lease, (_rows(terms).plan,), terms.subject.facts)
     except InputError as error:
         raise InputError(error.message, code="fit.plan", reason=error.reason, next_step=error.next_step) from None
 
@@ -449,8 +452,8 @@ async def rows_file(service: TrainingService, terms: Terms, who: str, label: str
     """Return the descriptor of a sealed memory file with the rows of a fit; the caller closes it."""
     queries, plan = service.queries, _rows(terms).plan
     if terms.spec.private:
+        await rehearsed(queries, terms, who, label)
         async with queries.lease(terms.subject, who, label) as lease:
-            await rehearsed(lease, terms)
             return await rows_by(lease, terms)
     # what an owner lets leave without noise enters the history of who gets it
     async with queries.histories.turn(terms.subject, who), queries.lease(terms.subject, who, label) as lease:

@@ -21,7 +21,7 @@ from bastion_plan.canonical import Envelope
 from bastion_plan.nodes import Node
 
 from bastion_server.engine.lower import lower
-from bastion_server.engine.probe import Fails, probe
+from bastion_server.engine.probe import Fails, Tried, probe
 from bastion_server.workers import measure, sandbox, warming
 from bastion_server.workers.framing import MAX_BODY, BrokenFrame, pack, receive, send
 from bastion_server.workers.messages import (
@@ -60,6 +60,7 @@ class Child:
         self.limits = limits
         self.sources: dict[str, pl.LazyFrame] = {}
         self.files: list[int] = []
+        self.tried: Tried = set()
 
     @classmethod
     def main(cls, channel: int, stderr: int, limits: Limits, spare: int, parent: int) -> None:
@@ -141,11 +142,11 @@ class Child:
             case Bind(ids=ids):
                 self.bind(ids, fds)
                 return Done(), b""
-            case Run(plan=plan, keep=keep, returns=returns):
+            case Run(plan=plan, keep=keep, returns=returns, dry=dry):
                 # INVARIANT: pickle flows only from the server into the sandbox, never back
                 tables = pickle.loads(body) if body else {}  # noqa: S301
                 try:
-                    return self.run(_plans.decode(plan).root, keep, returns, tables, fds[0])
+                    return self.run(_plans.decode(plan).root, keep, returns, tables, fds[0], dry=dry)
                 finally:
                     os.close(fds[0])
             case Register(unit=unit):
@@ -174,8 +175,10 @@ class Child:
         returns: Sequence[str] | None,
         tables: Mapping[str, Mapping[str, Sequence[Any]]],
         file: int,
+        *,
+        dry: bool,
     ) -> tuple[Done, bytes]:
-        """Run a plan; return its height and, where asked for, its columns (as body, or in `file` where they are large).
+        """Run a plan (dry: only try its calls without data); return its height and, where asked for, its columns (as body, or in `file` where they are large).
 
         INVARIANT: a whole result (`returns` None) may be released, so it goes out through `visible`, as an Arrow IPC
         file. Named columns are the judge's guard columns: they stay in the server, and go out as an Arrow IPC stream,
@@ -184,9 +187,11 @@ class Child:
         for name, columns in tables.items():
             self.sources[name] = pl.DataFrame(dict(columns)).lazy()
         try:
-            probe(plan, self.sources)
+            probe(plan, self.sources, self.tried)
         except Fails as error:
             raise Refusal("call", str(error)) from None
+        if dry:
+            return Done(), b""
         frame = self.lower(plan).collect()
         if keep is not None:
             self.sources[keep] = frame.lazy()

@@ -104,12 +104,13 @@ class Run(Message, frozen=True, tag="run"):
     """Run a plan. Body: pickled tables. Comes with one descriptor: an empty memfd for a large answer.
 
     plan: bytes of bastion_plan.canonical.encode. keep: name the result stays under, or None.
-    returns: columns that come back; () none, None all.
+    returns: columns that come back; () none, None all. dry: its calls are tried without data, and nothing is run.
     """
 
     plan: bytes
     keep: str | None = None
     returns: tuple[str, ...] | None = None
+    dry: bool = False
 
 
 class Register(Message, frozen=True, tag="register"):
