@@ -146,7 +146,10 @@ class Child:
                 # INVARIANT: pickle flows only from the server into the sandbox, never back
                 tables = pickle.loads(body) if body else {}  # noqa: S301
                 try:
-                    return self.run(_plans.decode(plan).root, keep, returns, tables, fds[0], dry=dry)
+                    if dry:
+                        self.try_out(_plans.decode(plan).root)
+                        return Done(), b""
+                    return self.run(_plans.decode(plan).root, keep, returns, tables, fds[0])
                 finally:
                     os.close(fds[0])
             case Register(unit=unit):
@@ -168,6 +171,13 @@ class Child:
         """Return the engine's query of a plan over the bound sources."""
         return lower(plan, self.sources)
 
+    def try_out(self, plan: Node) -> None:
+        """Make the calls of a plan without data."""
+        try:
+            probe(plan, self.sources, self.tried)
+        except Fails as error:
+            raise Refusal("call", str(error)) from None
+
     def run(
         self,
         plan: Node,
@@ -175,10 +185,8 @@ class Child:
         returns: Sequence[str] | None,
         tables: Mapping[str, Mapping[str, Sequence[Any]]],
         file: int,
-        *,
-        dry: bool,
     ) -> tuple[Done, bytes]:
-        """Run a plan (dry: only try its calls without data); return its height and, where asked for, its columns (as body, or in `file` where they are large).
+        """Run a plan; return its height and, where asked for, its columns (as body, or in `file` where they are large).
 
         INVARIANT: a whole result (`returns` None) may be released, so it goes out through `visible`, as an Arrow IPC
         file. Named columns are the judge's guard columns: they stay in the server, and go out as an Arrow IPC stream,
@@ -186,12 +194,7 @@ class Child:
         """
         for name, columns in tables.items():
             self.sources[name] = pl.DataFrame(dict(columns)).lazy()
-        try:
-            probe(plan, self.sources, self.tried)
-        except Fails as error:
-            raise Refusal("call", str(error)) from None
-        if dry:
-            return Done(), b""
+        self.try_out(plan)
         frame = self.lower(plan).collect()
         if keep is not None:
             self.sources[keep] = frame.lazy()
