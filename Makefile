@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-war
 CASES ?= 100000
 # two workers, each file on one of them (its server starts once), the longest files first (tests/conftest.py); the
 # servers and kernels they start find compiled what the first of them compiled, wherever that is switched off
-PYTEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n 3 --dist loadscope --no-loadscope-reorder
+PYTEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
 ALL_CASES ?= 200
 
 .DEFAULT_GOAL := help
