@@ -213,11 +213,13 @@ def test_a_worker_that_is_killed_changes_nothing_that_is_told(place: Place, line
     plan, table = place.table()
     run = line.fit(plan, spec(steps=LONG, epoch=20, rate=0.01, epsilon=4.0)).info.id
     before = line.until(run, step=45)
+    records = len(place.owner.audit(dataset=table))
     for pid in trainers(place.server.pid):
         os.kill(pid, signal.SIGKILL)
     # it goes on as if nobody were there: that it failed would tell of rows
     going = line.until(run, step=before.step + 200)
     assert (going.state, going.code) == ("running", "") and going.spent >= before.spent, going
+    assert len(place.owner.audit(dataset=table)) == records, "how long the log is, is told to everybody"
     stopped = line.ask(m.StopRun(run)).info
     assert (stopped.state, stopped.code) == ("stopped", "train.stopped"), stopped
     spent = line.budget(table).spent

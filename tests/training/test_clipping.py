@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import sys
 from functools import lru_cache
 from pathlib import Path
@@ -15,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from bastion_server.training.clipping import Clipped, Clipper
 from bastion_server.training.dry_run import measure
 from bastion_server.training.interpreter import call
+from bastion_server.training.parts import together
 from models import MODELS, batch, made, without_randomness
 
 from bastion.client.training.exporting import export
@@ -131,6 +133,53 @@ def test_values_that_cancel_do_not_make_a_gradient_look_small(into: int, out: in
     free = clipper.sums(*given, 1e9)
     assert float(free.sums[0].norm()) == pytest.approx(out**0.5)
     assert float(found.sums[0].norm()) == pytest.approx(0.5, rel=0.02)
+
+
+@pytest.mark.parametrize("bound", [1e3, 0.01], ids=["none is clipped", "all are clipped"])
+@pytest.mark.parametrize("name", ["lenet", "wide", "filters"])
+def test_sums_in_single_precision_are_within_what_they_say(name: str, bound: float) -> None:
+    """Against the same in double precision, of people of one row; one of whom is beyond what single precision is for."""
+    module, row = {
+        "lenet": lambda: made("lenet"),
+        "wide": lambda: (nn.Linear(40, 20), torch.linspace(-1, 1, 40)),
+        "filters": lambda: (
+            nn.Sequential(nn.Conv2d(16, 32, 3), nn.Flatten()),
+            torch.linspace(-1, 1, 256).reshape(16, 4, 4),
+        ),
+    }[name]()
+    clipper, weights = prepared(module, row)
+    people, width = 300, module(row[None]).shape[1]
+    labels = torch.linspace(-1, 1, people * width).reshape(people, 1, width)
+    there = torch.ones(people, 1, dtype=torch.bool)
+    there[::7] = False
+    given = [batch(row, people)[:, None]], labels, there, weights, bound
+    margin = bound * 2.0**-8 / people
+    assert together(people, bound, margin) > 0 == together(people, bound, margin / 1000)
+    one, two = (clipper.sums(*given, m) for m in (margin, margin / 1000))
+    off = math.hypot(*(float((a - b).norm()) for a, b in zip(one.sums, two.sums, strict=True)))
+    assert 0 < off <= one.error + two.error
+    assert two.error < one.error <= people * margin and one.clipped == two.clipped
+    assert all(s.dtype == torch.float64 for s in one.sums)
+    labels[3] = 1e20
+    assert clipper.sums(*given, margin).left_out == 1
+    labels[3], there[3] = 1.0, False
+    without = clipper.sums(*given, margin)
+    labels[3], there[3] = 1e20, True
+    for a, b in zip(clipper.sums(*given, margin).sums, without.sums, strict=True):
+        assert torch.equal(a, b)
+
+
+def test_single_precision_is_for_steps_of_few_places_and_bounds_of_usual_size() -> None:
+    margin = 2.0**-8
+    assert [together(n, 1.0, margin / n) for n in (10, 104, 320, 900, 4000)] == [256, 256, 128, 32, 0]
+    assert [together(50, bound, bound * margin / 50) > 0 for bound in (1e-6, 1e-3, 1e3, 1e6)] == [
+        False,
+        True,
+        True,
+        False,
+    ]
+    # a pass of a step of many others
+    assert together(50, 1.0, margin / 20_000) == 0 == together(50, 1.0, math.inf)
 
 
 class Convolutions(nn.Module):

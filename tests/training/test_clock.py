@@ -139,7 +139,7 @@ def test_in_a_pass_as_much_is_read_and_run_whoever_is_there(rows: int, monkeypat
 
 def test_as_much_is_done_where_somebody_s_gradient_is_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
     done, kept = list[tuple[int, ...]](), parts.kept
-    monkeypatch.setattr(parts, "kept", lambda each, fine: (done.append(tuple(each.shape)), kept(each, fine))[1])
+    monkeypatch.setattr(parts, "kept", lambda each: (done.append(tuple(each.shape)), kept(each))[1])
     made = fit(table(60), spec(rate=1.0, expected=60.0))
     found = []
     for value in (0.5, float("nan")):

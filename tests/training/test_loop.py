@@ -192,12 +192,13 @@ def test_a_small_memory_makes_small_passes_and_too_small_a_one_is_refused() -> N
 
 
 def test_batches_that_are_accumulated_are_one_step() -> None:
-    same = nn.Linear(4, 2)
-    whole, parts = (fit(table(), spec(rate=0.5, expected=100.0, batch=batch), same) for batch in (100, 10))
-    assert whole.room.passes == 1 and parts.room.passes > 3
-    assert (whole.room.gamma, whole.room.deviation) == (parts.room.gamma, parts.room.deviation)
-    some = np.arange(70)
-    assert parts.summed(some).numpy() == pytest.approx(whole.summed(some).numpy(), rel=1e-9, abs=1e-12)
+    same, some = nn.Linear(4, 2), np.arange(70)
+    # of a bound for which sums are in single precision, and of one for which they are not
+    for clip, near in ((1.0, 1e-5), (1e6, 1e-9)):
+        whole, parts = (fit(table(), spec(rate=0.5, expected=100.0, batch=b, clip=clip), same) for b in (100, 10))
+        assert whole.room.passes == 1 and parts.room.passes > 3
+        assert (whole.room.gamma, whole.room.deviation) == (parts.room.gamma, parts.room.deviation)
+        assert parts.summed(some).numpy() == pytest.approx(whole.summed(some).numpy(), rel=near, abs=near)
 
 
 def test_the_part_for_testing_is_not_trained_on() -> None:

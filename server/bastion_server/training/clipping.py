@@ -11,8 +11,8 @@ Other weights (scales of normalisations, tables of positions) are given to each 
 
 **Rounding.** What rows are made of (a, g) are float32 numbers. A person's contribution is *defined* from float32 numbers in exact arithmetic:
 from a and g of a layer, or from the gradient itself where it is made (filters, biases, scales, layers whose gradient is small, or not much
-larger than a and g): a product of two matrices in float32, of that person's numbers alone. All that follows is computed in float64, where a
-product of two float32 numbers is exact:
+larger than a and g): a product of two matrices in float32, of that person's numbers alone. Norms are computed in float64, where a
+product of two float32 numbers is exact, and sums over people in float64, or in float32 where that is exact enough:
 
 - norms: a sum of n float64 terms is off by at most n u / (1 - n u) of the sum of their sizes, u = 2**-53 (Higham 2002, 4.2). Where the gradient
   is made, all terms are squares, and the norm is off by a part of itself. Where it is not, its squared norm is the sum over positions s, t of
@@ -21,10 +21,19 @@ product of two float32 numbers is exact:
 - the sum over people: each entry is off by at most e' = (terms + 4) u of the sum of the sizes of its terms, so the sum is off by at
   most e' sum_i c_i B_i as a norm (B the norm itself where the gradient is made). Each person's share of it, e' c_i B_i, is held to `margin`
   by making c_i smaller where it has to be: by the person's own rows alone, which nobody else's part feels. The error of n people
-  is then n margins, whoever they are.
+  is then n margins, whoever they are;
+- the same in float32, v = 2**-24 in the place of u: of large gradients that are made, and of large layers of one position, whose B is the norm itself. c_i is
+  rounded, c_i g is, products add up t people, and k of these are added up: t + k + 1 roundings at most on the way of a term, in whatever
+  order, so e' = (t + k + 8) v. It is done where e' * bound <= margin with a t of 32 at least (parts.py: `together`), that is in steps of up to
+  some 900 places: nobody's c_i is made smaller by it. The choice is of public numbers alone, as is the bound's being within 2**-16 and 2**16.
+  Numbers below 2**-126 are 0 there. So who has a norm of 2**60 or more, or such an a or g, adds nothing, and of others is lost less than: 2**-66 with
+  a c_i that is so small; 2**-66 sqrt(out) with c_i g, and 2**-66 sqrt(in) with a; 2**-126 sqrt(in * out) with each product and sum. Of all people of a step
+  that is less than 2**-30, and a 2**-24 is what noise.py leaves beside the margins, of the smallest such bound. Nothing is too large: c_i <= 1 and c_i B_i <= bound.
 
 Not covered here: a and g of a row may differ in their last bits with where it stands in the batch, as matrix products are cut into
 tiles. So how many rows are given follows from a noisy number, those that are not there included, at places drawn at random (loop.py).
+
+INVARIANT: products of float32 are made in float32: torch is left to its own `highest` precision of them.
 
 INVARIANT: a person's contribution to what leaves here has a norm of at most `bound`, whatever their rows are and whatever the weights:
 also where it overflows or is not a number, for then it is none at all.
@@ -45,7 +54,7 @@ from torch.nn import functional as nnf
 from bastion_server.training.columns import Way, convolved, filters, way_of
 from bastion_server.training.dry_run import Measured
 from bastion_server.training.interpreter import Around, Interpreter, call
-from bastion_server.training.parts import Part, Positions, Whole, Words, like
+from bastion_server.training.parts import Part, Positions, Single, Whole, Words, like, together
 from bastion_server.training.recorded import Recorded
 
 #: the loss of one row: (prediction, label) -> a number
@@ -236,7 +245,7 @@ class Clipper:
 
         found = self._run(public, all_of, tensors)
         sums, (error, left_out, clipped, losses) = found[:-4], found[-4:]
-        return Clipped(sums, float(error), int(left_out), int(clipped), losses)
+        return Clipped([s.double() for s in sums], float(error), int(left_out), int(clipped), losses)
 
     def total(
         self,
@@ -262,6 +271,7 @@ class Clipper:
             # INVARIANT: a loss is within [0, loss_bound], a loss that is no number is the largest, and who is not there has none
             each = found[-1].nan_to_num(loss_bound).clamp(0, loss_bound)
             loss = (each * given[first + 1].any(1)).sum().reshape(1) * shown
+            # what stands beside float64 becomes it
             return [torch.cat([*(s.reshape(-1) for s in found[:-4]), loss])]
 
         return self._run(public, all_of, tensors)[0]
@@ -339,9 +349,11 @@ class Clipper:
             each = losses.detach().double()
             if rows > 1:
                 each = each.reshape(people, rows).sum(1) / there.sum(1).clamp(min=1)
-            return self._added(self._parts(given, back, people), bound, margin, each, there.any(1))
+            some = together(people, bound, margin)
+            parts = self._parts(given, back, people, some)
+            return self._added(parts, bound, margin, each, there.any(1))
 
-    def _parts(self, given: list[Tensor], back: list[Tensor], people: int) -> list[Part]:
+    def _parts(self, given: list[Tensor], back: list[Tensor], people: int, single: int) -> list[Part]:
         parts: list[Part] = []
         whole: list[tuple[int, Tensor, bool]] = []
         for weight, own in zip(self.copied, back[len(self.tapped) :], strict=True):
@@ -366,12 +378,19 @@ class Clipper:
                     # of one position, number by number: products of matrices begin anew for each person
                     made = g.mT @ a if g.shape[1] > 1 else g.mT * a
                     whole.append((weight, made.flatten(1), False))
+                elif single and g.shape[1] == 1:
+                    parts.append(Single(a.squeeze(1), g.squeeze(1), weight, single))
                 else:
                     parts.append(Positions(a.double(), g.double(), weight, shape))
         small = [w for w in whole if w[1].shape[1] < _SMALL]
-        groups = ([small] if small else []) + [[w] for w in whole if w[1].shape[1] >= _SMALL]
         shapes = [t.shape for t in self.graph.weights]
-        return parts + [Whole([x for _, x, _ in g], [(w, shapes[w], last) for w, _, last in g]) for g in groups]
+
+        def side_by_side(some: list[tuple[int, Tensor, bool]], single: int) -> Whole:
+            return Whole([x for _, x, _ in some], [(w, shapes[w], last) for w, _, last in some], single)
+
+        # of few numbers, what single precision takes beside is as much as it saves
+        parts += [side_by_side(small, 0)] if small else []
+        return parts + [side_by_side([w], single) for w in whole if w[1].shape[1] >= _SMALL]
 
     def _added(self, parts: list[Part], bound: float, margin: float, losses: Tensor, there: Tensor) -> list[Tensor]:
         sizes = [p.sizes() for p in parts] or [(torch.zeros(len(there), dtype=torch.float64),) * 2]
@@ -388,7 +407,7 @@ class Clipper:
         # INVARIANT: who is not there, or is no number, adds nothing: 0 times what they give, or 0 in its place
         factor = factor.masked_fill(~(fine & there), 0)
         # INVARIANT: whether anybody overflows decides nothing of what is done, or the clock would tell
-        found = {weight: total for part in parts for weight, total in part.weighted(factor, fine)}
+        found = {weight: total for part in parts for weight, total in part.weighted(factor)}
         sums = [
             found[w] if w in found else torch.zeros(self.graph.weights[w].shape, dtype=torch.float64)
             for w in self.trained

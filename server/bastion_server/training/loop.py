@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -177,13 +177,14 @@ class Fit:
         spec, clipper = self.spec, self.clipper
         assert clipper is not None
         total = _Sum(self.graph.parameters + 1)
-        for some in self._passes(people):
+        passes = self._passes(people)
+        how = spec.clip, spec.clip * noise.margin(passes.size), spec.loss_bound, self._shown
+        for some in passes:
             inputs, labels, there = self.rows.people_tensors(some)
-            how = spec.clip, spec.clip * noise.MARGIN, spec.loss_bound, self._shown
             total.add(clipper.total(inputs, labels, there, self.weights, *how))
         return total.value()
 
-    def _passes(self, people: Indices) -> Iterator[Indices]:
+    def _passes(self, people: Indices) -> Indices:
         """Put people at places drawn at random, -1 where there is nobody; in passes of one width.
 
         INVARIANT: how many places and passes there are is a function of how many people there are with noise, and of public numbers.
@@ -196,7 +197,7 @@ class Fit:
         width = min(room.width, max(1, -(-told // (count * some))) * some)
         slots = np.full(count * width, -1, dtype=np.int64)
         slots[places(len(people), len(slots))] = people
-        return iter(slots.reshape(count, width))
+        return slots.reshape(count, width)
 
     def _exact(self) -> float:
         rows = self._next_rows()
