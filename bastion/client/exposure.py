@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import polars as pl
-from bastion_wire.messages import Exposed
+from bastion_wire.messages import AudienceExposure, Exposed
 
 from bastion.render.safe_text import safe_text
 
@@ -19,7 +19,7 @@ _COLUMNS = {
 _AUDIENCES = {
     "audience": pl.String, "members": pl.List(pl.String), "answers": pl.Int64, "denied": pl.Int64, "approved": pl.Int64,
     "unsafe": pl.Int64, "coverage": pl.Float64, "rank": pl.Int64, "rank_limit": pl.Float64, "epsilon": pl.Float64,
-    "last": pl.Datetime("us", "UTC"),
+    "last": pl.Datetime("us", "UTC"), "failed": pl.Int64, "failed_today": pl.Int64,
 }  # fmt: skip
 
 
@@ -65,13 +65,15 @@ class Exposure:
         """One row per audience.
 
         coverage: share of all people who are in some released population. rank, rank_limit: independent released numbers of
-        people, and at most. epsilon: what answers with noise come to. Null where it is not known.
+        people, and at most. epsilon: what answers with noise come to. Null where it is not known. failed, failed_today: queries that
+        failed or were stopped and count, in all and within a day (`connection.clear_failures`).
         """
         rows = [
             {
                 "audience": a.audience, "members": list(a.members), "answers": a.answers, "denied": a.denied,
                 "approved": a.approved, "unsafe": a.unsafe, "coverage": a.coverage, "rank": a.rank,
-                "rank_limit": a.rank_limit, "epsilon": a.epsilon, "last": moment(a.last),
+                "rank_limit": a.rank_limit, "epsilon": a.epsilon, "last": moment(a.last), "failed": a.failed,
+                "failed_today": a.failed_today,
             }
             for a in self.message.audiences
         ]  # fmt: skip
@@ -101,6 +103,28 @@ class Exposure:
             lines.append(f"  the stated epsilon no longer holds: {m.void}")
         lines += [str(self.audiences), str(self.columns)] if m.audiences else ["  nothing yet"]
         return safe_text("\n".join(lines), lines=True)
+
+
+#: what a count of failed queries means to who clears it
+MEANS = "Each failed query that counts may have told one bit about one person, and once they are cleared as many more may follow."
+
+
+def failures_of(exposed: Exposed, who: str) -> AudienceExposure:
+    """Return the audience of an identity, or of that name; one without failures where nobody of it asked."""
+    found = (a for a in exposed.audiences if who == a.audience or who in a.members)
+    return next(found, AudienceExposure(who))
+
+
+def failures_text(audience: AudienceExposure) -> str:
+    """Return how many failed queries count, e.g. "3 (2 of them within a day)"."""
+    return f"{audience.failed}" + (f" ({audience.failed_today} of them within a day)" if audience.failed_today else "")
+
+
+def cleared_text(failed: int, who: str) -> str:
+    """Return what is said when failed queries were cleared."""
+    return (
+        f"{failed} failed {'query' if failed == 1 else 'queries'} of {who} count{'s' if failed == 1 else ''} no longer."
+    )
 
 
 def uses_text(uses: dict[str, int]) -> str:

@@ -14,7 +14,7 @@ from bastion_wire import messages as m
 
 from bastion.client.approving import check_shown
 from bastion.client.denied import AccessRequest
-from bastion.client.exposure import Exposure
+from bastion.client.exposure import Exposure, failures_of
 from bastion.client.sealed import SealedMethods, read_key
 from bastion.client.trial import Trial
 
@@ -236,6 +236,31 @@ class OwnerMethods(SealedMethods):
     async def _exposure(self, dataset: RemoteLazyFrame | str) -> Exposure:
         ref = dataset if isinstance(dataset, str) else dataset.dataset_id
         return Exposure(await self._ask(m.Exposure(ref)))
+
+    def clear_failures(self, dataset: RemoteLazyFrame | str, who: str, *, shown: int | None = None) -> Any:
+        """Owner: count the failed and stopped queries of somebody no longer (signed with one's own key); returns how many there were.
+
+        Each of them may have told one bit about one person, and as many more may follow: 2 a day, 8 in all, then queries that could
+        fail are for the owner. It holds for all tables of the same people, and for all who count as one with `who`.
+
+        Args:
+            dataset: a dataset of one's own, its name or id.
+            who: an identity, or an audience as `exposure` calls it. `exposure(dataset).audiences` has the counts.
+            shown: how many one was shown; where more count by now none are cleared. None: as many as count now.
+
+        Raises:
+            NotFound: missing.audience, nobody of that name asked. InputError: input.failures.none; input.failures.changed, more
+                have failed meanwhile. NotAuthorised: the dataset is another's.
+        """
+        return self._run(self._clear_failures(dataset, who, shown))
+
+    async def _clear_failures(self, dataset: RemoteLazyFrame | str, who: str, shown: int | None = None) -> int:
+        key = await self._key_of(dataset)
+        if shown is None:
+            shown = failures_of((await self._exposure(key)).message, who).failed
+        statement = {"action": "clear_failures", "dataset": key, "who": who, "failed": shown}
+        answer: m.Cleared = await self._ask(m.ClearFailures(key, who, shown, await self._signed(statement)))
+        return answer.failed
 
     def verify_audit(self) -> Any:
         """Have the server check its audit log's chain now; returns `bastion_wire.messages.Verified`."""

@@ -404,7 +404,7 @@ def audit_exposure(dataset: str, endpoint: str | None, who: str | None, server_k
     if as_json:
         click.echo(json.dumps(found.to_dict(), indent=2))
         return
-    from bastion.client.exposure import uses_text
+    from bastion.client.exposure import failures_text, uses_text
 
     m = found.message
     console.print(f"[bold]{foreign(m.name)}[/], {m.people} people: what has been released so far")
@@ -419,11 +419,11 @@ def audit_exposure(dataset: str, endpoint: str | None, who: str | None, server_k
         [
             {"audience": a.audience, "members": [n for n in a.members if n != a.audience], "answers": a.answers, "denied": a.denied,
              "approved": a.approved, "unsafe": a.unsafe, "coverage": percent(a.coverage), "rank": rank(a.rank, a.rank_limit),
-             "epsilon": "-" if a.epsilon is None else f"{a.epsilon:.3g}", "last": when(a.last)}
+             "epsilon": "-" if a.epsilon is None else f"{a.epsilon:.3g}", "failed": failures_text(a), "last": when(a.last)}
             for a in m.audiences
         ],
         {"audience": "audience", "members": "of", "answers": "answers", "denied": "denied", "approved": "approved",
-         "unsafe": "unsafe", "coverage": "people covered", "rank": "rank", "epsilon": "epsilon", "last": "last"},
+         "unsafe": "unsafe", "coverage": "people covered", "rank": "rank", "epsilon": "epsilon", "failed": "failed", "last": "last"},
         as_json=False, empty="",
     )  # fmt: skip
     console.print()

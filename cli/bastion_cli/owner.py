@@ -10,6 +10,7 @@ from typing import Any
 import click
 from bastion_plan.errors import InputError
 
+from bastion.client.exposure import MEANS, cleared_text, failures_of, failures_text
 from bastion.client.policy_check import check_policy
 from bastion.client.policy_lines import suggest
 from bastion.client.trial import OUTCOMES, Trial
@@ -17,7 +18,7 @@ from bastion.render.safe_text import safe_text
 from bastion_cli.client import card_row, decision_fields, print_roles, state_text
 from bastion_cli.context import client_options, default_directory, directory_option, open_connection
 from bastion_cli.operations import policy
-from bastion_cli.output import console, foreign, json_option, naming, reporting, say, show
+from bastion_cli.output import console, errors, foreign, json_option, naming, reporting, say, show, when
 
 Text = click.Path(exists=True, dir_okay=False, path_type=Path)
 limit_option = click.option(
@@ -336,6 +337,72 @@ def budget(endpoint: str | None, who: str | None, server_key: str | None, as_jso
     )  # fmt: skip
 
 
+# ---- failed queries that count -----------------------------------------------------------------------------------------
+
+
+@click.group()
+def failures() -> None:
+    """Queries that failed or were stopped: after 2 in a day, and 8 in all, those that could fail wait for you."""
+
+
+@failures.command("show")
+@click.argument("dataset")
+@client_options
+@json_option
+@reporting
+def failures_show(dataset: str, endpoint: str | None, who: str | None, server_key: str | None, as_json: bool) -> None:
+    """Show of whom failed queries about a dataset of yours count, and how many.
+
+    \b
+    Example:  bastion failures show titanic --as olga
+    """
+    with open_connection(endpoint, who, server_key) as connection:
+        found = connection.exposure(dataset).message
+    rows = [
+        {"audience": a.audience, "members": [n for n in a.members if n != a.audience], "failed": a.failed, "today": a.failed_today,
+         "last": when(a.last)}
+        for a in found.audiences if a.failed
+    ]  # fmt: skip
+    show(
+        rows,
+        {"audience": "audience", "members": "of", "failed": "failed", "today": "within a day", "last": "last asked"},
+        as_json=as_json, empty="None count.",
+    )  # fmt: skip
+    if rows and not as_json:
+        console.print(MEANS)
+
+
+@failures.command("clear")
+@click.argument("dataset")
+@click.argument("name")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@client_options
+@json_option
+@reporting
+def failures_clear(
+    dataset: str, name: str, yes: bool, endpoint: str | None, who: str | None, server_key: str | None, as_json: bool
+) -> None:
+    """Count somebody's failed queries about a dataset of yours no longer; signed with your key.
+
+    It holds for all tables of the same people, and for all who count as one with NAME (of an audience: @NAME).
+
+    \b
+    Example:  bastion failures clear titanic alice --as olga
+    """
+    with open_connection(endpoint, who, server_key) as connection:
+        count = failures_of(connection.exposure(dataset).message, name)
+        if count.failed and not yes:
+            errors.print(f"{MEANS} Of {foreign(name)} there are {failures_text(count)}.")
+            if not click.confirm("Clear them?", err=True):
+                raise SystemExit(1)
+        found = connection.clear_failures(dataset, name, shown=count.failed)
+    say(
+        {"audience": count.audience, "cleared": found},
+        cleared_text(found, count.audience),
+        as_json=as_json,
+    )
+
+
 # ---- word of new requests ----------------------------------------------------------------------------------------------
 
 
@@ -401,4 +468,4 @@ def notify_test(directory: Path | None, as_json: bool) -> None:
         raise SystemExit(1)
 
 
-COMMANDS = (roles, allow, delete, revoke, budget, notify)
+COMMANDS = (roles, allow, delete, revoke, failures, budget, notify)

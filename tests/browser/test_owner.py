@@ -12,6 +12,7 @@ import pytest
 from jupyter_lab import EVIL, PYTHON, seen
 
 from bastion.client.news import BACK, LOST
+from bastion.policy import Policy, measure
 
 pytestmark = pytest.mark.timeout(400)
 #: the owner's notebook
@@ -76,9 +77,13 @@ def test_denied_asked_decided_in_the_panel_and_the_cells_update(stage, opened):
 def test_the_other_tabs_and_what_is_typed_stays(stage, opened):
     user = stage.user
     stage.send(pl.DataFrame({EVIL: [EVIL] * 40, "n": range(40)}), name="odd")
+    noisy = Policy.private(epsilon=8.0, unit="id", roles={"id": "identifier", "x": measure(0, 1)})
+    stage.owner.client.polars.send_df(pl.DataFrame({"id": range(90), "x": [0, 1] * 45}), noisy, name="noisy")
+    user.dataset("noisy").select(pl.len()).collect(epsilon=2).fetch()
     for frame in (
         user.dataset("titanic").group_by("Pclass", "Sex").agg(pl.col("Survived").mean()),
         user.dataset("titanic").group_by("Embarked").agg(pl.len(), pl.col("Fare").mean()),
+        user.dataset("titanic").head(6),
     ):
         with contextlib.suppress(Exception):
             frame.fetch()
@@ -133,6 +138,11 @@ def test_the_other_tabs_and_what_is_typed_stays(stage, opened):
     owner.keep("owner-exposure.png", panel)
     panel.get_by_role("tab", name="Budget").click()
     panel.get_by_text("Room in the audit").wait_for(timeout=60_000)
+    budget = panel.get_by_role("tabpanel", name="Budget")
+    budget.get_by_text("epsilon 2 of 8 spent in 1 answer (delta").wait_for(timeout=60_000)
+    bar = budget.get_by_role("img", name="epsilon of noisy").locator("rect")
+    spent, left = (bar.nth(part).bounding_box()["width"] for part in (0, 1))
+    assert 2.5 < left / spent < 3.5
     owner.keep("owner-budget.png", panel)
 
     panel.get_by_role("tab", name="Datasets").click()

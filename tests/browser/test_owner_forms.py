@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 
+import polars as pl
 import pytest
+from bastion_plan.errors import ServerError
 
 from bastion.client.denied import Denied
 
@@ -52,3 +54,29 @@ def test_bounds_of_a_measure_and_the_day_an_approval_ends(stage, opened):
     owner.page.wait_for_function("t => t.scrollWidth <= t.clientWidth", arg=table.element_handle(), timeout=10_000)
     owner.keep("owner-forms.png", panel)
     owner.harmless()
+
+
+@pytest.mark.timeout(400)
+def test_failed_queries_are_cleared_after_a_question(stage, opened):
+    from bastion_server import start
+
+    titanic = stage.user.dataset("titanic")
+    titanic.select(pl.len()).fetch()  # the rows are numbered once, before what is counted
+    stage.server.stop()
+    # hardly a query comes to its end: one does where it ends before anybody looks at the clock
+    with start(stage.folder, stage.server.endpoint, seconds=1e-9):
+        with pytest.raises(ServerError) as failed:
+            all(titanic.fill_null(value).select(pl.len()).fetch().height for value in range(1000))
+        assert failed.value.code == "server.query.failed"
+        owner = opened("failed", 'connect(identity="olga")', "owner_panel()", height=3000)
+        owner.run_all()
+        panel = owner.page.locator(".bastion-owner")
+        panel.get_by_role("tab", name="Datasets").click(timeout=90_000)
+        panel.get_by_role("option").filter(has_text="titanic").click()
+        panel.get_by_text("alice: 1 (1 of them within a day)").wait_for(timeout=30_000)
+        panel.get_by_role("button", name="Clear", exact=True).click()
+        panel.get_by_text("may have told one bit about one person").wait_for(timeout=10_000)
+        panel.get_by_role("button", name="Yes, clear").click()
+        panel.get_by_text("1 failed query of alice counts no longer.").wait_for(timeout=30_000)
+        assert panel.get_by_text("Failed queries that count").count() == 0
+        owner.harmless()

@@ -321,7 +321,7 @@ def test_version_and_kernel(shell, tmp_path):
 
 COMMANDS = [
     ("demo",), ("serve",), ("keys", "create"), ("keys", "list"), ("keys", "revoke"), ("invite",), ("upload",), ("datasets",),
-    ("requests",), ("requests", "show"), ("approve",), ("deny",), ("audit", "show"), ("audit", "verify"), ("audit", "exposure"), ("policy", "check"), ("kernel", "install"),
+    ("requests",), ("requests", "show"), ("approve",), ("deny",), ("audit", "show"), ("audit", "verify"), ("audit", "exposure"), ("failures", "show"), ("failures", "clear"), ("policy", "check"), ("kernel", "install"),
     ("version",),
 ]  # fmt: skip
 

@@ -14,6 +14,7 @@ from widget_page import Page
 
 from bastion import BastionError, Connection, Denied
 from bastion.client.endpoints import write_profile
+from bastion.policy import Policy, measure
 
 MARKUP = "<img src=x onerror='window.evil=1'>\u202e\x1b[31m"
 
@@ -427,6 +428,20 @@ def test_activity_filters_verification_and_figures(panel, alice):
     panel.until(lambda: any(e["name"] == "titanic" and e["audiences"] for e in panel["exposure"] or ()))
     titanic = next(e for e in panel["exposure"] if e["name"] == "titanic")
     assert any(c["column"] == "Survived" for c in titanic["columns"])
+
+
+def test_budgets_of_answers_with_noise_and_who_spent_them(panel, alice, stage):
+    policy = Policy.private(epsilon=8.0, unit="id", roles={"id": "identifier", "x": measure(0, 1)})
+    noisy = pl.DataFrame({"id": range(100), "x": [i % 2 for i in range(100)]})
+    stage.owner.client.polars.send_df(noisy, policy, name="noisy")
+    alice.dataset("noisy").select(pl.len()).collect(epsilon=2).fetch()
+    panel.send("tab", tab="Budget")
+    panel.until(lambda: panel["budgets"] and any(e["name"] == "noisy" for e in panel["exposure"]))
+    (budget,) = panel["budgets"]
+    assert (budget["datasets"], budget["epsilon"], budget["answers"]) == (["noisy"], 8.0, 1)
+    assert budget["spent"] == pytest.approx(2.0)
+    (who,) = next(e for e in panel["exposure"] if e["name"] == "noisy")["audiences"]
+    assert (who["name"], who["epsilon"]) == ("alice", pytest.approx(2.0)), "who spent it"
 
 
 def test_the_page_cannot_make_the_panel_do_anything_else(panel):

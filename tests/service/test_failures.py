@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 from typing import Any
 
 import polars
 import pytest
+from bastion_plan import nodes as n
 from bastion_plan.canonical import encode
-from bastion_plan.errors import BastionError, PlanError
-from bastion_policy import flow_expressions, judge_cells
+from bastion_plan.errors import BastionError, PlanError, ServerError
+from bastion_plan.expressions import Column
+from bastion_policy import flow_expressions, flow_total, judge_cells
 from bastion_policy.history import DAY, MOST_A_DAY, MOST_FAILED
+from bastion_policy.history.encoding import unpack_past
 from bastion_policy.model import Aggregation, Policy, Review, Role, RoleKind
-from bastion_server.service import histories
+from bastion_server.channel.keys import Principal
+from bastion_server.service import exposure, histories
 from bastion_server.workers.errors import worker_error
 from bastion_server.workers.lease import Lease
 from bastion_wire import messages as m
@@ -20,6 +25,7 @@ from in_process import Asked, with_service
 from query import Q
 
 import bastion.expressions as pl
+from bastion import Identity
 
 N = 300
 FRAME = polars.DataFrame({"age": [20 + i % 50 for i in range(N)], "pay": [1000.0 + i % 90 for i in range(N)]})
@@ -56,7 +62,7 @@ async def subject(service: Any, plan: Q) -> tuple[Any, str]:
 @pytest.fixture
 def overlooked(monkeypatch: pytest.MonkeyPatch) -> None:
     """The guard takes a function that fails for one that does not."""
-    monkeypatch.setattr(flow_expressions, "TOTAL", flow_expressions.TOTAL | {"pl.date"})
+    monkeypatch.setattr(flow_total, "TOTAL", flow_total.TOTAL | {"pl.date"})
     monkeypatch.setattr(flow_expressions, "TAKES_COLUMNS", flow_expressions.TAKES_COLUMNS | {"pl.date"})
 
 
@@ -65,6 +71,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The hour that it is."""
     now = [480_000]
     monkeypatch.setattr(histories, "hour", lambda: now[0])
+    monkeypatch.setattr(exposure, "hour", lambda: now[0])
     return now
 
 
@@ -114,6 +121,25 @@ def test_the_same_failure_counts_once(tmp_path: Any) -> None:
     asyncio.run(with_service(tmp_path, use, FRAME, GUARDED))
 
 
+@pytest.mark.parametrize("how", ["unpivot", "concat"])
+def test_what_fails_by_its_types_alone_is_told_before_anything_is_measured(tmp_path: Any, how: str) -> None:
+    """The engine stacks texts and durations where nobody is, and fails where somebody is: neither is ever asked of it."""
+    frame = FRAME.with_columns(s=polars.lit("a"), t=polars.lit(dt.timedelta(1)))
+
+    async def use(service: Any, dataset: str) -> None:
+        for edge in range(MOST_A_DAY + 1):
+            rows = Q(dataset).filter(pl.col("pay") > 1000 + edge)
+            parts = (rows.select("age", v=pl.col("s")).plan, rows.select("age", v=pl.col("t")).plan)
+            stacked = n.Unpivot(rows.plan, (Column("s"), Column("t")), (Column("age"),)) if how == "unpivot" else (
+                n.Concat(parts, "vertical_relaxed")
+            )  # fmt: skip
+            plan = Q(stacked).select(pl.len())
+            assert await told(service, plan) == "plan.bind.types"
+        assert await told(service, Q(dataset).filter(pl.col("age") * 1.5 > 40).select(pl.len())) == "answered"
+
+    asyncio.run(with_service(tmp_path, use, frame, GUARDED))
+
+
 @pytest.mark.usefixtures("overlooked")
 def test_a_request_for_what_fails_counts_too(tmp_path: Any) -> None:
     """It is filed where the query fails, and not needed where it does not."""
@@ -125,6 +151,55 @@ def test_a_request_for_what_fails_counts_too(tmp_path: Any) -> None:
             await service.handle(asked)
             assert isinstance(asked.answers[-1], m.Request)
         assert await told(service, failing(dataset, 1e6)) == "edge-budget"
+
+    asyncio.run(with_service(tmp_path, use, FRAME, GUARDED))
+
+
+@pytest.mark.usefixtures("overlooked")
+def test_an_owner_clears_all_eight_and_nothing_else(tmp_path: Any, clock: list[int]) -> None:
+    async def use(service: Any, dataset: str) -> None:
+        olga, store = Identity.create("olga"), service.store
+        principal, record = Principal("olga", ("owner",), "", olga.verify_key), store.datasets.get(dataset)
+
+        async def clear(failed: int) -> m.Cleared:
+            terms = {"action": "clear_failures", "dataset": dataset, "who": "alice", "failed": failed}
+            signed = olga.sign_statement(terms, audience=store.keys.curve_public.decode())
+            return await service.failed.clear(m.ClearFailures(dataset, "alice", failed, signed), principal, record)
+
+        def edges() -> tuple[bytes, ...]:
+            return unpack_past(store.histories.get(dataset, "alice")[1]).edges
+
+        # a choice at a threshold, which is no failure
+        for top in (1089, 1088):
+            await told(service, Q(dataset).filter(pl.col("pay") < top).select(pl.len()))
+        others = edges()
+        assert others
+        for edge in range(1000, 1000 + MOST_FAILED):
+            assert await told(service, failing(dataset, edge)) == TOLD
+            clock[0] += DAY
+        clock[0] += 100 * DAY
+        assert await told(service, failing(dataset, 1e6)) == "edge-budget"
+        (seen,) = (await service.exposure.of(record)).audiences
+        assert (seen.failed, seen.failed_today) == (MOST_FAILED, 0)
+
+        # what cannot be written down has not happened
+        write = store.audit.append_nowait
+        store.audit.append_nowait = lambda _: (_ for _ in ()).throw(ServerError("full", code="server.audit.write"))
+        before = store.histories.get(dataset, "alice")
+        with pytest.raises(ServerError):
+            await clear(MOST_FAILED)
+        store.audit.append_nowait = write
+        assert store.histories.get(dataset, "alice") == before
+        assert await told(service, failing(dataset, 1e6)) == "edge-budget"
+
+        assert await clear(MOST_FAILED) == m.Cleared("alice", MOST_FAILED)
+        assert edges() == others
+        assert await told(service, failing(dataset, 1e6)) == "answered"
+        assert await told(service, failing(dataset, 1050)) == TOLD
+        # an owner decides about what they were shown
+        with pytest.raises(BastionError) as caught:
+            await clear(0)
+        assert caught.value.code == "input.failures.changed"
 
     asyncio.run(with_service(tmp_path, use, FRAME, GUARDED))
 

@@ -21,7 +21,7 @@ REQUESTS = [
     m.Save(b"p", "n"), m.Delete("d", b"s"), m.UploadBegin("n", 3, b"d" * 32, hidden=("a", "b")), m.UploadChunk("u", 4),
     m.UploadEnd("u"), m.SetPolicy("d", roles={"a": "b"}, allow=("x",)), m.RequestAccess(b"p", "why"), m.ListRequests(("pending",)),
     m.GetRequest("r"), m.Withdraw("r"), m.Decide("r", "approve", until=1.5), m.AuditShow(None, 7), m.AuditVerify(), m.Exposure("d"),
-    m.GetBudget(), m.TryPolicy("d", "unit = \"a\"", {"a": "quasi"}, 20), m.ModelBegin(b"g", 3, b"d" * 32), m.Fit(b"p", "m", SPEC, "summarize"),
+    m.ClearFailures("d", "w", 8, b"s"), m.GetBudget(), m.TryPolicy("d", "unit = \"a\"", {"a": "quasi"}, 20), m.ModelBegin(b"g", 3, b"d" * 32), m.Fit(b"p", "m", SPEC, "summarize"),
     m.RequestFit(b"p", "m", SPEC, "why"), m.ListRuns(), m.GetRun("f"), m.StopRun("f"), m.ResumeRun("f", 5, 1.5),
     m.TestRun("f", "auc", "train", 0.5, 2.5), m.GetWeights("f"), m.DeleteRun("f"), m.ReleaseKey("d", b"k", b"s"), m.RevokeKey("d"),
 ]  # fmt: skip

@@ -247,6 +247,19 @@ class Exposure(Body, frozen=True, tag="exposure"):
     dataset: str
 
 
+class ClearFailures(Body, frozen=True, tag="clear_failures"):
+    """Owner: count the failed and stopped queries of somebody about a dataset's people no longer. Answered by Cleared.
+
+    who: an identity, or an audience as Exposed calls it; all who count as one with it are cleared. failed: as many as one was shown
+    (AudienceExposure.failed); where more count by now nothing is cleared. Signed: {"action": "clear_failures", "dataset", "who", "failed"}.
+    """
+
+    dataset: str
+    who: str
+    failed: int
+    signed: bytes = b""
+
+
 class GetBudget(Body, frozen=True, tag="get_budget"):
     """What is left of the privacy budgets of the datasets one may see. Answered by Budgets."""
 
@@ -735,7 +748,8 @@ class AudienceExposure(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
 
     answers, approved, unsafe, denied: numbers of queries. coverage: share (0 to 1) of all people who are in some population
     of the history, None if there is no history. rank, rank_limit: of the linear audit of people, independent answers so far
-    and at most (None: no audit, or no limit). epsilon: what its answers with noise come to, None if there were none.
+    and at most (None: no audit, or no limit). epsilon: what its answers with noise come to, None if there were none. failed: queries
+    about these people, of any of their tables, that failed or were stopped and count; failed_today: of them within a day.
     """
 
     audience: str
@@ -749,6 +763,15 @@ class AudienceExposure(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     rank_limit: float | None = None
     epsilon: float | None = None
     last: float = 0.0
+    failed: int = 0
+    failed_today: int = 0
+
+
+class Cleared(Body, frozen=True, tag="cleared"):
+    """How many failed queries count no longer, and whose: an audience as Exposed calls it."""
+
+    audience: str
+    failed: int
 
 
 class Exposed(Body, frozen=True, tag="exposed"):
@@ -834,12 +857,12 @@ class Push(Body, frozen=True, tag="push"):
 
 AnyRequest = (
     Hello | Ping | ListDatasets | GetDataset | Query | Cancel | Credit | Save | Delete | UploadBegin | UploadChunk | UploadEnd
-    | SetPolicy | RequestAccess | ListRequests | GetRequest | Withdraw | Decide | AuditShow | AuditVerify | GetBudget | Exposure | TryPolicy
+    | SetPolicy | RequestAccess | ListRequests | GetRequest | Withdraw | Decide | AuditShow | AuditVerify | GetBudget | Exposure | ClearFailures | TryPolicy
     | ReleaseKey | RevokeKey | ModelBegin | Fit | RequestFit | ListRuns | GetRun | StopRun | ResumeRun | TestRun | GetWeights | DeleteRun
 )
 AnyAnswer = (
     Failed | Done | Welcome | Dataset | Datasets | Progress | Table | Chunk | Denial | Explained | Summary | Budgets | UploadReady | Request
-    | Requests | Records | Verified | Exposed | Tried | Push | Credit
+    | Requests | Records | Verified | Exposed | Cleared | Tried | Push | Credit
     | Model | Run | Runs | FitSummary | Metric | Weights
 )
 

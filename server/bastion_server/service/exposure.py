@@ -8,7 +8,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import msgspec
+from bastion_plan.errors import ServerError
 from bastion_policy.facts import DatasetFacts
+from bastion_policy.history import failures
 from bastion_policy.history.coverage import Coverage, coverage
 from bastion_policy.history.encoding import unpack_past, unpack_roster
 from bastion_policy.private.accounting import NOTHING, Account, Cost
@@ -16,6 +18,7 @@ from bastion_policy.uses import CONDITION, PEOPLE
 from bastion_wire.messages import AudienceExposure, ColumnExposure, Exposed
 
 from bastion_server.service.audiences import label
+from bastion_server.service.histories import hour
 from bastion_server.store import DatasetRecord, Store
 from bastion_server.store.histories import ROSTER
 
@@ -86,6 +89,15 @@ class _Sums:
 
 
 @dataclass(frozen=True)
+class _History:
+    """What an audience's history says. failed, today: queries that failed and count."""
+
+    coverage: Coverage | None = None
+    failed: int = 0
+    today: int = 0
+
+
+@dataclass(frozen=True)
 class _Budget:
     """What a ledger says, None where the policy adds no noise."""
 
@@ -126,6 +138,10 @@ class ExposureService:
             for (who, column), one in sums.columns.items():
                 columns.setdefault((shared.of(facts.domain, who), column), _Sum()).add(one)
         told = {column for (_, column), one in columns.items() if one.answers}
+        known = {key: self._history(facts, key) for key in {*people, *self._told(facts)}}
+        # who failed in another table of these people, or while a request was filed, is in no answer of this one
+        for key in [key for key, found in known.items() if found.failed and key not in people]:
+            people[key], members[key] = _Sum(), set()
         budget = self._budget(facts)
         labels = {key: label(self._store, facts, key) for key in people}
         return Exposed(
@@ -139,7 +155,7 @@ class ExposureService:
                     labels[key],
                     tuple(sorted({*members[key], *shared.members(facts.domain, key)})),
                     people[key],
-                    self._coverage(facts, key),
+                    known[key],
                     budget.by_audience.get(key),
                 )
                 for key in sorted(people)
@@ -165,13 +181,24 @@ class ExposureService:
         by_audience = {audience: account.epsilon_of(cost) for audience, cost in costs.items()}
         return _Budget(rule.epsilon, rule.delta, account.epsilon_of(standing.spent), standing.void, by_audience)
 
-    def _coverage(self, facts: DatasetFacts, audience: str) -> Coverage | None:
+    def _told(self, facts: DatasetFacts) -> tuple[str, ...]:
+        """Return the audiences that have a history; none of a locked table, of which nothing can be read."""
+        try:
+            return self._store.histories.audiences(facts.domain)
+        except ServerError as error:
+            if error.code != "server.locked":
+                raise
+            return ()
+
+    def _history(self, facts: DatasetFacts, audience: str) -> _History:
         histories = self._store.histories
-        number, past = histories.get(facts.domain, audience)
+        number, text = histories.get(facts.domain, audience)
         if not number:
-            return None
+            return _History()
+        past = unpack_past(text)
         _, roster = histories.get(facts.domain, ROSTER)
-        return coverage(unpack_past(past), unpack_roster(roster), facts.id, facts.version) if roster else None
+        covered = coverage(past, unpack_roster(roster), facts.id, facts.version) if roster else None
+        return _History(covered, *failures(past, hour()))
 
     def _up_to_date(self, dataset: str) -> _Sums:
         sums = self._kept.pop(dataset, None) or _Sums()
@@ -196,6 +223,7 @@ class _Details(msgspec.Struct, gc=False):
     coverage: float | None = None
     uses: dict[str, tuple[str, ...]] | None = None
     columns: tuple[str, ...] = ()
+    of: float | None = None
 
 
 class _Told(msgspec.Struct, gc=False):
@@ -228,7 +256,7 @@ def _add(sums: _Sums, record: _Told, dataset: str) -> None:
         details.cells or 0,
         details.smallest_cell or 0,
         approved,
-        record.red and not approved,
+        record.red and not approved and details.of is None,  # with noise, red says that nobody was found
         _covered(details),
         record.time,
     )
@@ -288,8 +316,9 @@ def _column(facts: DatasetFacts, audience: str, column: str, one: _Sum) -> Colum
 
 
 def _audience(
-    name: str, members: tuple[str, ...], one: _Sum, history: Coverage | None, epsilon: float | None
+    name: str, members: tuple[str, ...], one: _Sum, history: _History, epsilon: float | None
 ) -> AudienceExposure:
+    covered = history.coverage
     return AudienceExposure(
         audience=name,
         members=members,
@@ -297,9 +326,11 @@ def _audience(
         approved=one.approved,
         unsafe=one.unsafe,
         denied=one.denied,
-        coverage=_largest(one.coverage, history.share if history is not None else None),
-        rank=history.rank if history is not None else None,
-        rank_limit=history.limit if history is not None else None,
+        coverage=_largest(one.coverage, covered.share if covered is not None else None),
+        rank=covered.rank if covered is not None else None,
+        rank_limit=covered.limit if covered is not None else None,
         epsilon=epsilon,
         last=one.last,
+        failed=history.failed,
+        failed_today=history.today,
     )

@@ -141,7 +141,7 @@ def _exposed(found: Exposure) -> dict[str, Any]:
             {
                 "name": shown.line(a.audience, 80), "members": [shown.line(name, 80) for name in a.members if name != a.audience],
                 "answers": a.answers, "approved": a.approved, "unsafe": a.unsafe, "denied": a.denied, "coverage": a.coverage,
-                "rank": a.rank, "rank_limit": _finite(a.rank_limit), "epsilon": a.epsilon, "last": a.last,
+                "rank": a.rank, "rank_limit": _finite(a.rank_limit), "epsilon": a.epsilon, "last": a.last, "failed": a.failed,
             }
             for a in e.audiences
         ],

@@ -4,8 +4,8 @@ const COLOURS = { answers: "#2563eb", approved: "#8250df", unsafe: "#b42318", de
 
 /** Bars over a common scale. rows: {label, parts: [[name, value]…], text}. most: of the scale. */
 function bars(title, rows, most) {
-  const left = 210, wide = 380, high = 22;
-  const picture = svg("svg", { viewBox: `0 0 ${left + wide + 330} ${rows.length * high + 8}`, width: left + wide + 330, role: "img", "aria-label": title }, svg("title", {}, title));
+  const left = 210, wide = 380, words = 400, high = 22;
+  const picture = svg("svg", { viewBox: `0 0 ${left + wide + words} ${rows.length * high + 8}`, width: left + wide + words, role: "img", "aria-label": title }, svg("title", {}, title));
   rows.forEach((row, number) => {
     const y = number * high + 4;
     const label = row.label.length > 32 ? row.label.slice(0, 31) + "…" : row.label;
@@ -59,7 +59,7 @@ function exposed(e) {
     h("h5", {}, "Answers and denials, by who asked"),
     bars("answers and denials of " + e.name, e.audiences.map((a) => ({
       label: audience(a), parts: [...parts(a), ["denied", a.denied]],
-      text: a.answers + " answered, " + a.denied + " denied" + (a.coverage ? ", about " + percent(a.coverage) + " of all people" : ""),
+      text: a.answers + " answered, " + a.denied + " denied" + (a.failed ? ", " + a.failed + " failed" : "") + (a.coverage ? ", about " + percent(a.coverage) + " of all people" : ""),
     })), most),
     legend(["answers", "approved", "unsafe", "denied"]),
     Object.keys(columns).length ? h("h5", {}, "Answers that a column went into") : null,
@@ -82,7 +82,7 @@ function budgetTab(panel) {
       button("Refresh", () => panel.send("figures")),
       section("Budgets for answers with noise", budgets.length
         ? budgets.map((b) => [
-            h("p", {}, h("b", {}, b.datasets.join(", ")), ": epsilon " + short(b.spent) + " of " + short(b.epsilon) + " spent in " + b.answers + " answers (delta " + short(b.delta) + ")"),
+            h("p", {}, h("b", {}, b.datasets.join(", ")), ": epsilon " + short(b.spent) + " of " + short(b.epsilon) + " spent in " + b.answers + (b.answers === 1 ? " answer" : " answers") + " (delta " + short(b.delta) + ")"),
             bars("epsilon of " + b.datasets.join(", "), [{ label: "epsilon", parts: [["spent", b.spent], ["left", Math.max(0, b.epsilon - b.spent)]], text: "the largest answer that still fits: " + short(b.left) }], b.epsilon),
             b.void ? h("p", { class: "bo-warning" }, "The stated epsilon no longer holds: " + b.void) : null,
           ])
@@ -93,7 +93,7 @@ function budgetTab(panel) {
             h("p", { class: "bo-small" }, "Independent numbers about people that were released, of the most that the linear audit lets out to one audience."),
             ranks.map((a) => bars("rank of " + a.name, [{ label: a.dataset + ": " + a.name, parts: [["spent", a.rank], ["left", Math.max(0, a.rank_limit - a.rank)]], text: a.rank + " of " + Math.round(a.rank_limit) }], Math.max(a.rank_limit, a.rank))),
           ]
-        : h("p", {}, "Nothing was released that it counts.")),
+        : h("p", {}, "Nothing was released that needs it yet.")),
     ]);
   }
   panel.on("budgets", draw);

@@ -13,6 +13,7 @@ from bastion_policy.words import policy_words
 from bastion_wire import messages as m
 from msgspec.structs import replace
 
+from bastion.client.exposure import MEANS, cleared_text, failures_text
 from bastion.client.policy_check import Sample, check_policy, samples
 from bastion.client.policy_lines import PolicyLine, suggest
 from bastion.client.trial import OUTCOMES, Trial
@@ -40,6 +41,8 @@ class DatasetsTab(Uploads):
     datasets = t.List().tag(sync=True)
     #: the dataset that is open; empty for none
     dataset = t.Dict().tag(sync=True)
+    #: of the one that is open: whose failed queries count, and how many
+    failures = t.Dict().tag(sync=True)
     #: what is known of the text in the editor: error with line, words, warnings, samples
     check = t.Dict().tag(sync=True)
     #: the text in the editor tried on past queries
@@ -47,6 +50,7 @@ class DatasetsTab(Uploads):
 
     def _prepare_datasets(self) -> None:
         self._lines: list[PolicyLine] = []
+        self._counted: list[str] = []  # whose failed queries count, as the server calls them
         self._prepare_uploads(self._show_new)
 
     def _cards(self) -> dict[str, m.Dataset]:
@@ -82,6 +86,7 @@ class DatasetsTab(Uploads):
         card = self._card(dataset)
         self.dataset, self.trial = _whole(card), {}
         await self.do_check(dataset, self.dataset["policy"])
+        await self._load_failures(card)
 
     async def do_check(self, dataset: str, text: str) -> None:
         """Check a policy's text as it is typed; nothing is asked of the server."""
@@ -159,6 +164,31 @@ class DatasetsTab(Uploads):
         who = "everyone with a key" if "*" in people else ", ".join(people) or "nobody but you"
         self.said = shown.said(f"{card.facts.name} may be used by {who}.")
         await self._load_datasets()
+
+    async def _load_failures(self, card: m.Dataset) -> None:
+        """Show whose failed queries count; nothing where that cannot be read now, as of a locked table."""
+        found: list[dict[str, Any]] = []
+        if card.kind_of == "table" and card.sealed != "locked":
+            message = (await self._connection._exposure(card.facts.id)).message
+            self._counted = [a.audience for a in message.audiences if a.failed]
+            found = [
+                {"name": shown.line(a.audience, 80), "members": [shown.line(n, 80) for n in a.members if n != a.audience],
+                 "failed": a.failed, "says": failures_text(a)}
+                for a in message.audiences if a.failed
+            ]  # fmt: skip
+        self.failures = {"dataset": card.facts.id, "means": MEANS, "people": found}
+
+    async def do_clear_failures(self, dataset: str, who: str, failed: Any) -> None:
+        """Sign that somebody's failed queries count no longer, as many as the page showed."""
+        card = self._card(dataset)
+        names = {shown.line(name, 80): name for name in self._counted}
+        try:
+            found = await self._connection._clear_failures(
+                dataset, names.get(who, str(who)), number_of(failed, 1 << 20)
+            )
+        finally:
+            await self._load_failures(card)
+        self.said = shown.said(cleared_text(found, str(who)))
 
     async def do_release_key(self, dataset: str) -> None:
         """Let the server have the key of a sealed dataset, after it has proved what it is."""

@@ -5,7 +5,7 @@ const PART = 1 << 20;
 function datasetsTab(panel) {
   const list = h("div", { class: "bo-list", role: "listbox", "aria-label": "Datasets" });
   const detail = h("div", { class: "bo-detail" });
-  const regions = { card: h("div"), held: h("div"), editor: h("div"), check: h("div", { class: "bo-check" }), trial: h("div"), end: h("div") };
+  const regions = { card: h("div"), failed: h("div"), held: h("div"), editor: h("div"), check: h("div", { class: "bo-check" }), trial: h("div"), end: h("div") };
   const add = h("div", { class: "bo-upload" });
 
   function drawList() {
@@ -35,11 +35,17 @@ function datasetsTab(panel) {
     if (!d.id) return redraw(detail, h("p", { class: "bo-empty" }, "Open a dataset, or upload one."));
     if (detail.firstChild !== regions.card) detail.replaceChildren(...Object.values(regions));
     redraw(regions.card, card(panel, d));
+    drawFailed();
     drawHeld();
     redraw(regions.editor, d.kind === "table" ? editor(panel, d) : null);
     redraw(regions.end, remove(panel, d));
     drawCheck();
     drawTrial();
+  }
+
+  function drawFailed() {
+    const d = panel.get("dataset"), f = panel.get("failures");
+    redraw(regions.failed, f.dataset === d.id && f.people.length ? failed(panel, d, f) : null);
   }
 
   function drawHeld() {
@@ -63,6 +69,7 @@ function datasetsTab(panel) {
 
   panel.on("datasets", drawList);
   panel.on("dataset", () => { drawList(); drawDetail(); });
+  panel.on("failures", drawFailed);
   panel.on("check", drawCheck);
   panel.on("trial", drawTrial);
   panel.on("upload", () => redraw(add, upload(panel)));
@@ -86,6 +93,14 @@ function card(panel, d) {
       h("div", { class: "bo-row" }, allow, button("Change access", () => panel.send("set_allow", { dataset: d.id, names: allow.value }))),
       h("p", { class: "bo-small" }, "Names of keys, separated by commas; * for everyone with a key; nothing for nobody but you.")),
   ];
+}
+
+/** Of whom failed queries count: after 2 in a day, and 8 in all, those that could fail wait for the owner. */
+function failed(panel, d, f) {
+  return section("Failed queries that count",
+    f.people.map((p) => h("div", { class: "bo-row" }, p.name + (p.members.length ? " (" + p.members.join(", ") + ")" : "") + ": " + p.says,
+      sure("Clear", f.means, () => panel.send("clear_failures", { dataset: d.id, who: p.name, failed: p.failed })))),
+    h("p", { class: "bo-small" }, "Failed or stopped, of all tables of these people. After 2 within a day, and 8 in all, queries that could fail wait for you."));
 }
 
 /** A table whose key its owner keeps: whether this server has it now. */
