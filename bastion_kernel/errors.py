@@ -5,7 +5,7 @@ from __future__ import annotations
 from bastion_plan.errors import BastionError
 
 from bastion.render.denials import error_text
-from bastion.render.safe_text import safe_text
+from bastion.render.safe_text import MAX_LINE, safe_text
 
 
 def describe(error: BaseException, code: str = "") -> tuple[str, str, list[str]]:
@@ -17,7 +17,7 @@ def describe(error: BaseException, code: str = "") -> tuple[str, str, list[str]]
     if isinstance(error, BastionError):
         return (
             type(error).__name__,
-            safe_text(error.message),
+            safe_text(error.message, MAX_LINE),
             [*_place(error, code), *error_text(error, place=False).splitlines()],
         )
     name = type(error).__name__

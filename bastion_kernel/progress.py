@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from bastion_widgets.status import PATIENCE
 from bastion_widgets.status import StatusLine as AnyStatusLine
 
-from bastion.render.safe_text import safe_text
+from bastion.render.progress import with_hint
 
 if TYPE_CHECKING:
     from bastion_kernel.kernel import BastionKernel
@@ -42,7 +42,7 @@ class StatusLine(AnyStatusLine):
         await asyncio.sleep(PATIENCE)
         while True:
             if self._console:
-                self._over(f"{self.text()} · Ctrl-C stops it")
+                self._over(self.text())
             else:
                 self._show(self._kernel._interrupt)
             await asyncio.sleep(EVERY)
@@ -65,7 +65,7 @@ class StatusLine(AnyStatusLine):
 
     def _over(self, text: str) -> None:
         """Write a line over the one before."""
-        text = safe_text(text, _columns() - 1)
+        text = with_hint(text, _columns() - 1)
         self._kernel.print(f"\r{text.ljust(self._length)}")
         self._length = len(text)
 

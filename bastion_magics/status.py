@@ -35,7 +35,7 @@ class StatusLine(AnyStatusLine):
         if self._text.seconds < PATIENCE:
             return
         if self._terminal is not None:
-            self._terminal.write(f"{self.text()} · Ctrl-C stops it")
+            self._terminal.write(self.text())
         else:
             self._show(stop, clicks=False)
 

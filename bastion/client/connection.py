@@ -90,7 +90,7 @@ class Connection(OwnerMethods, TrainingMethods):
             endpoint says, since evidence proves it.
         timeout: seconds to wait for the server.
         on_progress: called with every `Progress` message of long queries and uploads; without it a terminal shows them in a
-            line of standard error (unless BASTION_PROGRESS=0).
+            line of standard error, and a notebook below the cell (unless BASTION_PROGRESS=0).
         attestation: an attestation policy (or `Pinned`, with collateral) that the server must prove to meet before anything is sent, or the path of its
             TOML; None for BASTION_ATTESTATION, the profile's, or none: then the server is UNATTESTED, and every result says so.
 

@@ -15,7 +15,7 @@ from bastion_wire.messages import Dataset
 
 from bastion.client.room import room
 from bastion.expr.core import show
-from bastion.render.safe_text import safe_text
+from bastion.render.safe_text import MAX_LINE, MAX_NAME, safe_text
 
 _OUTCOMES = {
     Outcome.RELEASE: "Released automatically.",
@@ -45,7 +45,7 @@ def verdict_line(verdict: StaticVerdict) -> str:
     summary = verdict.summary
     if partly(verdict):
         summary = summary.replace(_SAFE_PART, f"{_SAFE_PART}, if there is one,", 1)
-    return safe_text(summary) or _OUTCOMES[verdict.outcome]
+    return safe_text(summary, MAX_LINE) or _OUTCOMES[verdict.outcome]
 
 
 def verdict_text(verdict: StaticVerdict, names: Mapping[str, str] | None = None) -> str:
@@ -63,7 +63,7 @@ def verdict_text(verdict: StaticVerdict, names: Mapping[str, str] | None = None)
     if verdict.columns:
         used = [_called(column, names or {}) for column in verdict.columns]
         lines.append(f"  columns used: {', '.join(used)}")
-    return "\n".join(map(safe_text, lines))
+    return "\n".join(safe_text(line, MAX_LINE) for line in lines)
 
 
 def room_line(plan: n.Node, facts: Mapping[str, DatasetFacts], identity: str) -> str:
@@ -96,7 +96,7 @@ def plan_text(plan: n.Node, names: Mapping[str, str] | None = None) -> str:
         node, depth = stack.pop()
         lines.append("  " * depth + _line(node, names or {}))
         stack.extend((below, depth + 1) for below in reversed(n.inputs(node)))
-    return "\n".join(map(safe_text, lines))
+    return "\n".join(safe_text(line, MAX_LINE) for line in lines)
 
 
 def _line(node: n.Node, names: Mapping[str, str]) -> str:
@@ -124,7 +124,7 @@ def _value(value: Any) -> str:
 
 def schema_lines(schema: Schema, limit: int = 30) -> list[str]:
     """Return `name: type` lines, cut off after `limit`."""
-    shown = [(safe_text(name), safe_text(dtype)) for name, dtype in list(schema.items())[:limit]]
+    shown = [(safe_text(name, MAX_NAME), safe_text(dtype, MAX_NAME)) for name, dtype in list(schema.items())[:limit]]
     width = max((len(name) for name, _ in shown), default=0)
     lines = [f"  {name:<{width}}  {dtype}" for name, dtype in shown]
     if len(schema) > limit:
@@ -140,7 +140,7 @@ def frame_text(schema: Schema, verdict: StaticVerdict | None) -> str:
         for finding in verdict.findings[:3]:
             said = finding.reason.casefold() in tail[0].casefold()
             more = [part for part in ("" if said else finding.reason, finding.fix) if part]
-            tail += [safe_text(f"  {' '.join(map(str, more))}")] if more else []
+            tail += [safe_text(f"  {' '.join(map(str, more))}", MAX_LINE)] if more else []
     return "\n".join([head, *schema_lines(schema), *tail])
 
 
@@ -150,17 +150,17 @@ def card_text(dataset: Dataset) -> str:
     unit = facts.unit or ("row" if facts.unit_declared else "row (not declared by the owner)")
     lines = [f"{facts.name}  version {facts.version}" + (f", of {facts.owner}" if facts.owner else "")]
     lines.append(f"  privacy unit: {unit}")
-    width = max((len(safe_text(c.name)) for c in facts.columns), default=0)
-    types = max((len(str(c.dtype)) for c in facts.columns), default=0)
-    for column in facts.columns:
+    named = [(safe_text(c.name, MAX_NAME), safe_text(c.dtype, MAX_NAME), c) for c in facts.columns]
+    width, types = (max((len(each[i]) for each in named), default=0) for i in (0, 1))
+    for name, dtype, column in named:
         note = " (inferred)" if column.inferred else ""
-        lines.append(f"  {safe_text(column.name):<{width}}  {column.dtype!s:<{types}}  {column.role}{note}")
+        lines.append(f"  {name:<{width}}  {dtype:<{types}}  {column.role}{note}")
     words = policy_words(facts.policy)
     if words:
         lines.append(f"  policy: {words}")
     lines.append("  preview(): made-up rows of this shape, to write code with")
     lines += [f"  note: {warning}" for warning in dataset.warnings]
-    return "\n".join(map(safe_text, lines))
+    return "\n".join(safe_text(line, MAX_LINE) for line in lines)
 
 
 def policy_words(policy: Any) -> str:

@@ -1,4 +1,5 @@
-"""Progress in a terminal: one line on standard error that is written over itself, and is gone when the work is done."""
+"""Progress of work that is waited for: in a terminal a line on standard error that is written over itself, and is gone when the work is
+done; in a notebook of Python a line below the cell, which says at last how long it took."""
 
 from __future__ import annotations
 
@@ -6,12 +7,14 @@ import asyncio
 import os
 import shutil
 import sys
+import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 from bastion_wire.messages import Progress
 
-from bastion.render.progress import ProgressText
+from bastion.render.progress import ProgressText, with_hint
 from bastion.render.safe_text import safe_text
 
 PATIENCE = 0.5
@@ -25,15 +28,15 @@ class TerminalLine:
         self._length = 0
 
     def write(self, text: str) -> None:
-        """Show a line instead of the one before."""
+        """Show a line of progress instead of the one before, and how to stop the work."""
         stream = sys.stderr
         if stream is None or not stream.isatty():
             return
-        text = safe_text(text, max(20, shutil.get_terminal_size().columns - 1))
+        text = with_hint(text, max(20, shutil.get_terminal_size().columns - 1))
         self._put(f"\r{text.ljust(self._length)}")
         self._length = len(text)
 
-    def clear(self) -> None:
+    def clear(self, _: str = "") -> None:
         """Take the line away."""
         if self._length:
             self._put(f"\r{' ' * self._length}\r")
@@ -46,30 +49,60 @@ class TerminalLine:
             sys.stderr.flush()
 
 
+class NotebookLine:
+    """A line below the cell of a notebook whose kernel is IPython's."""
+
+    def __init__(self, shown: Any) -> None:
+        self._shown, self._id = shown, ""
+
+    def write(self, text: str) -> None:
+        """Show a line of progress instead of the one before, and how to stop the work."""
+        self._show(f"{text} · interrupt the kernel to stop")
+
+    def clear(self, text: str = "") -> None:
+        """Say how it ended, where there is a line."""
+        if self._id:
+            self._show(text)
+
+    def _show(self, text: str) -> None:
+        update, self._id = bool(self._id), self._id or uuid.uuid4().hex
+        self._shown.publish({"text/plain": safe_text(text)}, transient={"display_id": self._id}, update=update)
+
+
 def in_terminal() -> bool:
-    """Whether somebody would see such a line, and wants to: BASTION_PROGRESS=0 says no."""
-    if os.environ.get("BASTION_PROGRESS") == "0":
-        return False
+    """Whether somebody would see a line on standard error."""
     return sys.stderr is not None and sys.stderr.isatty()
+
+
+def _line() -> TerminalLine | NotebookLine | None:
+    """Return where progress is seen; None where it is not, or BASTION_PROGRESS=0 says that nobody wants to."""
+    if os.environ.get("BASTION_PROGRESS") == "0":
+        return None
+    if in_terminal():
+        return TerminalLine()
+    # a kernel has loaded it; nothing else is told of by this import
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    return NotebookLine(shell.display_pub) if getattr(shell, "kernel", None) is not None else None
 
 
 @asynccontextmanager
 async def followed(
     on_progress: Callable[[Progress], None] | None, *, wanted: bool
 ) -> AsyncIterator[Callable[[Progress], None] | None]:
-    """Give what progress messages are told to: `on_progress`, or where there is none and it is `wanted`, a line in the terminal.
+    """Give what progress messages are told to: `on_progress`, or where there is none and it is `wanted`, a line.
 
     A query that takes less than half a second shows nothing.
     """
-    if on_progress is not None or not wanted or not in_terminal():
+    line = _line() if on_progress is None and wanted else None
+    if line is None:
         yield on_progress
         return
-    line, text = TerminalLine(), ProgressText()
+    text = ProgressText()
 
     async def tick() -> None:
         await asyncio.sleep(PATIENCE)
         while True:
-            line.write(f"{text.line()} · Ctrl-C stops it")
+            line.write(text.line())
             await asyncio.sleep(EVERY)
 
     ticker = asyncio.ensure_future(tick())
@@ -77,4 +110,4 @@ async def followed(
         yield text.heard
     finally:
         ticker.cancel()
-        line.clear()
+        line.clear(f"took {text.seconds:.1f} s")

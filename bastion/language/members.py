@@ -223,6 +223,7 @@ MEMBERS: dict[type, Table] = {
             "audit",
             "verify_audit",
             "exposure",
+            "clear_failures",
             "set_policy",
             "identity",
             "endpoint",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from bastion_policy.words import policy_words
 from bastion_wire.messages import AuditRecord, Dataset
 
-from bastion.render.safe_text import safe_html, safe_text
+from bastion.render.safe_text import MAX_LINE, MAX_NAME, safe_html, safe_text
 from bastion.render.tables import STYLE
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def grid_text(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return an aligned text table; the cells are made safe."""
-    header, rows = [safe_text(h) for h in header], [[safe_text(cell) for cell in row] for row in rows]
+    header, rows = [safe_text(h) for h in header], [[safe_text(cell, MAX_LINE) for cell in row] for row in rows]
     widths = [max(len(line[i]) for line in (header, *rows)) for i in range(len(header))]
     lines = [
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
@@ -31,19 +31,26 @@ def grid_text(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def grid_html(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return an HTML table, left-aligned; the cells are made safe."""
     head = "".join(f'<th class="s">{safe_html(h)}</th>' for h in header)
-    body = "".join("<tr>" + "".join(f'<td class="s">{safe_html(c)}</td>' for c in row) + "</tr>" for row in rows)
+    body = "".join(
+        "<tr>" + "".join(f'<td class="s">{safe_html(c, MAX_LINE)}</td>' for c in row) + "</tr>" for row in rows
+    )
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
 def dataset_card(card: Dataset) -> tuple[str, str]:
     """Return (HTML, text) of a dataset: columns, types, roles, the policy in words. Nothing is asked of the server."""
     facts = card.facts
-    title = f"{facts.name}: {len(facts.columns)} columns, of {facts.owner}, version {facts.version}"
+    title = safe_text(
+        f"{facts.name}: {len(facts.columns)} columns, of {facts.owner}, version {facts.version}", MAX_LINE
+    )
     hint = f"Made-up rows of this shape, to write code with: {_call(facts.name)}.preview()"
-    rows = [(c.name, str(c.dtype), str(c.role), "inferred" if c.inferred else "") for c in facts.columns]
-    words = [safe_text(w) for w in (*policy_words(facts.policy), *card.warnings)]
+    rows = [
+        (safe_text(c.name, MAX_NAME), safe_text(c.dtype, MAX_NAME), str(c.role), "inferred" if c.inferred else "")
+        for c in facts.columns
+    ]
+    words = [safe_text(w, MAX_LINE) for w in (*policy_words(facts.policy), *card.warnings)]
     header = ("column", "type", "role", "")
-    text = "\n".join([safe_text(title), "", grid_text(header, rows), "", *(f"· {w}" for w in words), "", hint])
+    text = "\n".join([title, "", grid_text(header, rows), "", *(f"· {w}" for w in words), "", hint])
     lines = "".join(f"<div>· {safe_html(w)}</div>" for w in words)
     page = f'{STYLE}<div class="bastion"><b>{safe_html(title)}</b>{grid_html(header, rows)}{lines}<div class="foot">{safe_html(hint)}</div></div>'
     return page, text
@@ -51,7 +58,7 @@ def dataset_card(card: Dataset) -> tuple[str, str]:
 
 def _call(name: str) -> str:
     """Return how a cell says a dataset."""
-    return f"dataset({json.dumps(safe_text(name), ensure_ascii=False)})"
+    return f"dataset({json.dumps(safe_text(name, MAX_LINE), ensure_ascii=False)})"
 
 
 def dataset_list(cards: Sequence[Dataset]) -> tuple[str, str]:

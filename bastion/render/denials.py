@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from bastion_plan.errors import BastionError
 
 from bastion.render.requests import moment
-from bastion.render.safe_text import safe_html, safe_text
+from bastion.render.safe_text import MAX_LINE, safe_html, safe_text
 from bastion.render.tables import STYLE, where_dead
 
 if TYPE_CHECKING:
@@ -52,13 +52,13 @@ class Course:
 
 def denial_html(denied: Denied, course: Course | None = None) -> str:
     """Return a denial as HTML. course: what became of it."""
-    rows = [f"<b>{safe_html(denied.message)}</b>", safe_html(denied.reason)]
+    rows = [f"<b>{safe_html(denied.message, MAX_LINE)}</b>", safe_html(denied.reason, MAX_LINE)]
     if denied.fix:
-        rows.append(f"What would pass: {safe_html(denied.fix)}")
-    rows += [safe_html(line) for line in [*_earlier(denied), *_offers(denied, course)]]
+        rows.append(f"What would pass: {safe_html(denied.fix, MAX_LINE)}")
+    rows += [safe_html(line, MAX_LINE) for line in [*_earlier(denied), *_offers(denied, course)]]
     kind = "bad" if denied.outcome == "refuse" else ""
     body = "".join(f"<div>{row}</div>" for row in rows if row)
-    code = f'<div class="rule">{safe_html(denied.code)}</div>'
+    code = f'<div class="rule">{safe_html(denied.code, MAX_LINE)}</div>'
     gone, below = GONE, ""
     if course is not None:
         words = f" “{safe_html(course.answer)}”" if course.answer else ""
@@ -77,7 +77,7 @@ def denial_text(denied: Denied, course: Course | None = None) -> str:
     lines.append(f"  [{denied.code}]")
     if course is not None and course.state:
         lines.append(course.state + (f" “{course.answer}”" if course.answer else ""))
-    found = "\n".join(map(safe_text, lines))
+    found = "\n".join(safe_text(line, MAX_LINE) for line in lines)
     return f"{found}\n{course.text}" if course is not None and course.text else found
 
 
@@ -116,7 +116,7 @@ def error_text(error: BastionError, *, place: bool = True) -> str:
     if place and "line" in error.details and not error.code.startswith("policy"):
         where = f"line {error.details['line']}, column {error.details.get('column', 1)}: "
     lines = [where + error.message, error.reason, error.next_step]
-    return "\n".join(safe_text(line) for line in [*lines, f"[{error.code}]"] if line)
+    return "\n".join(safe_text(line, MAX_LINE) for line in [*lines, f"[{error.code}]"] if line)
 
 
 def error_html(error: BastionError) -> str:

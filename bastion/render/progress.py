@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 from bastion_wire.messages import Progress, RunInfo
 
+from bastion.render.safe_text import safe_text
+
 
 class FitProgress(Progress, frozen=True, tag="fit_progress"):
     """How far a fit is, for who shows progress. It never travels."""
@@ -100,3 +102,9 @@ def _seconds(seconds: float) -> str:
         return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def with_hint(line: str, width: int) -> str:
+    """Return a line of progress for a terminal so many characters wide; what it is cut by is never how to stop the work."""
+    hint = " · Ctrl-C stops it"
+    return safe_text(line, max(1, width - len(hint))) + hint

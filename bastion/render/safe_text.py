@@ -16,6 +16,8 @@ CUT = "…"
 NEWLINE = "⏎"
 #: marks that may follow one letter; more of them are drawn over the lines above and below
 MAX_MARKS = 4
+#: characters of a name on a card, and of one line of an error, a denial or a card: more than any reason or answer may have
+MAX_NAME, MAX_LINE = 200, 5_000
 
 #: what a terminal takes for a command: CSI and OSC-like sequences (also unfinished ones) by ESC or by C1, else ESC and a character
 _COMMANDS = re.compile(

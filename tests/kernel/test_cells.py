@@ -66,6 +66,8 @@ def test_a_bare_dataset_shows_its_card_and_asks_nothing(kernel, stage):
     assert "Survived" in reply.result["text/html"]
     assert "Name" in reply.result["text/plain"]
     assert "hidden" in reply.result["text/plain"]
+    for form in ("text/html", "text/plain"):
+        assert "Answers about at least 10 people are released at once" in reply.result[form]
     assert len(stage.owner.audit("titanic", 1000)) == before
 
 
@@ -79,6 +81,9 @@ def test_a_frame_runs_and_shows_its_table(kernel):
         "0.242363",
     ]
     assert text.startswith("shape: (3, 2)")
+    assert text.splitlines()[4].split() == ["│", "i64", "┆", "f64", "│"]
+    names, dtypes = re.findall(r"<tr>(<th.*?)</tr>", page)
+    assert [re.findall(r">([^<>]+)</th>", row) for row in (names, dtypes)] == [["Pclass", "Survived"], ["i64", "f64"]]
 
 
 def test_a_fetched_table_says_what_the_guard_did(kernel):

@@ -1,14 +1,21 @@
-"""A million approved rows: they stream, the cell shows a capped preview with pages, and time and memory stay in bounds."""
+"""A million approved rows: they stream, the cell shows a capped preview with pages, and time and memory stay in bounds.
+
+And a table that is long on its way: how far it is, and a button that stops it.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 import time
 from pathlib import Path
 
 import polars as pl
-from kernel_client import close_kernel, open_kernel
+from kernel_client import close_kernel, kernel_through, open_kernel
+from network import Network
 from widget_page import Page
+
+from bastion.policy import Policy
 
 ROWS = 1_000_000
 MEGABYTE = 1 << 20
@@ -57,3 +64,21 @@ def test_a_million_rows_stream_into_a_capped_preview(jupyter, stage):
         page.until(lambda: "rows 21–40 of 1_000_000" in page.html())
     finally:
         close_kernel(kernel)
+
+
+def test_a_table_on_its_way_says_how_far_it_is_and_a_button_stops_it(jupyter, stage, tmp_path):
+    table = pl.select(x=pl.int_range(2_000_000).hash())
+    stage.owner.client.polars.send_df(table, Policy.open(), name="heavy", unit="row")
+    far = re.compile(r"receiving \d+% · [\d.]+ MB of 16\.\d MB · [\d.]+ [kM]B/s · [\d.]+ s left")
+    with (
+        Network(stage.endpoint, rate=2e6) as network,
+        kernel_through(network.endpoint, stage, tmp_path / "profile.toml") as kernel,
+    ):
+        page = Page(kernel)
+        cell = kernel.send('dataset("heavy").select("x")', stop_on_error=False)
+        page.until(lambda: far.search(" ".join(str(s.get("value", "")) for s in page.states.values())))
+        page.click("Stop")
+        while (reply := kernel.client.get_shell_msg(timeout=60))["parent_header"].get("msg_id") != cell:
+            pass
+        assert reply["content"]["ename"] == "Interrupted"
+        assert kernel.run("1 + 1").result["text/plain"] == "2"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -151,6 +152,11 @@ def test_copies_are_below_the_table_escaped_and_not_too_long():
     assert page.count("<pre>") == 2
     assert "<\u202e" not in page
     assert "\u202e" not in page
+    rates = pl.DataFrame({"Pclass": [1, 2], "rate": [0.5, None]})
+    page = bundle(Released(rates, ReleaseNote(), "hash", 0.0, None))["text/html"]  # type: ignore[arg-type]
+    code, table = (html.unescape(part) for part in re.findall(r"<pre>(.*?)</pre>", page, re.DOTALL))
+    assert eval(code.removeprefix("import polars as pl"), {"pl": pl}).equals(rates)
+    assert table == "Pclass,rate\n1,0.5\n2,\n"
     long = pl.DataFrame({"x": range(MAX_COPY)})
     assert "<details" not in bundle(Released(long, ReleaseNote(), "hash", 0.0, None))["text/html"]  # type: ignore[arg-type]
     assert as_csv(pl.DataFrame({"a": [[1]]})) == b"a\n[1]\n"

@@ -154,6 +154,18 @@ def test_a_kernel_connects_to_an_address(kernel_of, stage, jupyter):
     assert "alice" in client.run("%whoami").result["text/plain"]
 
 
+def test_connect_goes_where_the_environment_says(kernel_of, stage, jupyter):
+    (jupyter / "none.toml").write_text("")
+    key = stage.profile.parent / "keys" / "alice.key"
+    places = {
+        "BASTION_ENDPOINT": stage.endpoint, "BASTION_SERVER_KEY": stage.server_key, "BASTION_IDENTITY": str(key),
+        "BASTION_PROFILE": str(jupyter / "none.toml"),
+    }  # fmt: skip
+    client = kernel_of("environment", places)
+    assert f"connect() goes to {stage.endpoint}" in info(client)["banner"]
+    assert "as alice (user)" in client.run("connect()").result["text/plain"]
+
+
 def test_a_start_without_a_server_says_why_and_works(kernel_of, stage):
     nowhere = "tcp://127.0.0.1:9"
     client = kernel_of("nowhere", connecting(nowhere, server_key=stage.server_key))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import polars as pl
 import pytest
 from bastion_server import start
 from nbclient import NotebookClient
+from network import Network
 
 from bastion import Connection, Identity
 from bastion.client.endpoints import write_profile
@@ -107,6 +109,32 @@ def test_commands():
     assert runs == "Nothing was trained yet."
     assert budget == "No policy adds noise to the answers, so there are no budgets.", "Titanic is answered exactly"
     assert all(line.startswith("FAKE") for line in preview.split("\n"))
+
+
+def test_python_cells_show_how_far_a_table_is_on_its_way(owner, tmp_path):
+    key = Path(os.environ["BASTION_PROFILE"]).parent / "keys" / "olga.key"
+    with Network(owner.endpoint, rate=3e6) as network:
+        _, sent, quiet = run(
+            "import polars as pl\nfrom bastion import Connection\n"
+            f"mine = Connection({network.endpoint!r}, identity={str(key)!r}, server_key={owner.server_key!r})",
+            "large = pl.select(x=pl.int_range(1_000_000).hash())\n"
+            "mine.client.polars.send_df(large, name='on_its_way', unit='row').columns",
+            "mine.dataset('on_its_way').select(pl.len()).fetch().item(), mine.delete('on_its_way'), mine.close()",
+        )
+    assert "1000000" in shown(quiet)
+    (line, columns) = (o["data"]["text/plain"] for o in sent)
+    assert re.fullmatch(r"took \d+\.\d s", line), "of a line that was written over itself, the last is kept"
+    assert columns == "['x']"
+
+
+def test_the_budget_of_answers_with_noise(owner):
+    roles = {"id": "identifier", "x": measure(0, 1)}
+    table = pl.DataFrame({"id": range(100), "x": [i % 2 for i in range(100)]})
+    noisy = owner.client.polars.send_df(table, Policy.private(epsilon=8.0, unit="id", roles=roles), name="noisy")
+    _, budget = run('%%bastion\ndataset("noisy").select(pl.len()).collect(epsilon=2)', "%bastion budget")
+    assert "noisy" in shown(budget)
+    assert [word for word in ("epsilon", "spent", "left") if word in shown(budget)] == ["epsilon", "spent", "left"]
+    noisy.delete()
 
 
 @pytest.mark.usefixtures("owner")
@@ -238,14 +266,16 @@ def test_a_long_cell_shows_its_progress_and_can_be_stopped(owner):
     assert "891" in shown(after)
 
 
-def test_the_owners_panel_in_a_cell(owner, tmp_path, monkeypatch):
+def test_the_owners_panel_and_log(owner, tmp_path, monkeypatch):
     """`owner_panel()` is a name of cells; who owns nothing is told so."""
     (refused,) = run("%%bastion\nowner_panel()")
     assert "for owners" in "\n".join(error(refused))
     monkeypatch.setenv("BASTION_PROFILE", str(tmp_path / "profile.toml"))
     keys = Path(os.environ["IPYTHONDIR"]).parent / "keys"
     write_profile(owner.endpoint, owner.server_key, str(keys / "olga.key"))
-    (outputs,) = run("%%bastion\nowner_panel()")
+    outputs, log, other = run("%%bastion\nowner_panel()", "%bastion audit titanic", "%bastion audit")
+    assert "upload" in shown(log)
+    assert "record" in shown(other)
     assert "Owner's panel of olga" in shown(outputs)
     assert any("application/vnd.jupyter.widget-view+json" in o.get("data", {}) for o in outputs)
 

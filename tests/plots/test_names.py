@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import sys
 
@@ -137,6 +138,19 @@ def test_long_titles_are_broken_into_lines(frame):
     narrow = good(frame("default").plot.facet(col="Sex").bar("Pclass", "Fare", ylabel=long))
     assert max(map(len, narrow["spec"]["layer"][0]["encoding"]["y"]["title"])) <= 20
     assert good(frame("default").plot.bar("Pclass", "Fare"))["title"]["text"] == "Mean of Fare by Pclass"
+
+
+def test_without_matplotlib_there_is_vega_and_text(frame, monkeypatch):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "matplotlib" else find(name))
+    chart = frame("default").plot.bar("Pclass", "Survived")
+    bundle = chart._repr_mimebundle_()
+    assert set(bundle) == {"application/vnd.vegalite.v5+json", "text/plain"}
+    assert "1 │████████████████████████████████████████ 0.6296" in bundle["text/plain"]
+    with pytest.raises(InputError) as refused:
+        chart.png()
+    assert refused.value.code == "plot.matplotlib"
+    assert "pip install" in refused.value.next_step
 
 
 def test_a_picture_is_on_white_whatever_the_page(frame):

@@ -165,6 +165,24 @@ def test_a_hostile_name_still_has_its_place(name: str):
     assert "�" in page
 
 
+def test_words_of_a_megabyte_are_cut_wherever_they_are_shown():
+    text = "<b onclick='x'>\x1b[31m" + "1 MB " * 200_000
+    card, found = dataset(text), denied(text)
+    verdict = StaticVerdict(Outcome.REVIEW, text, (Finding(text, text, (text,), text),), (text,))
+    error = BastionError(text, reason=text, next_step=text, code="x.y", details={"line": 1, "column": 1})
+    request = AccessRequest(found.denial.request, _Connection())  # type: ignore[arg-type]
+    shown = [bundle(value) for value in (card, found, error, [request])]
+    shown.append(bundle(pl.DataFrame({text: [text]}), ReleaseNote((Finding(text, text),))))
+    views = [view for data in shown for view in (data["text/html"], data["text/plain"])]
+    views += [
+        card_text(card),
+        verdict_text(verdict),
+        frame_text({text: dt.STRING}, verdict),
+        *describe(error, text)[:2],
+    ]
+    assert max(map(len, views)) < 60_000, list(map(len, views))
+
+
 class _Meter:
     def characters(self, number: int) -> None:
         pass

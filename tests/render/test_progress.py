@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bastion_wire.messages import Progress
 
-from bastion.render.progress import ProgressText, size
+from bastion.render.progress import ProgressText, size, with_hint
 
 
 class Clock:
@@ -49,3 +49,12 @@ def test_sizes_read_well():
     assert [size(n) for n in (0, 999, 1500, 123_456, 3_200_000, 5e9, 2e12)] == [
         "0 B", "999 B", "1.5 kB", "123 kB", "3.2 MB", "5.0 GB", "2000 GB"
     ]  # fmt: skip
+
+
+def test_a_narrow_terminal_still_says_how_to_stop_it():
+    line = "receiving 25% · 10.0 MB of 40.0 MB · 5.0 MB/s · 6.0 s left · 2.2 s"
+    assert with_hint(line, 120) == f"{line} · Ctrl-C stops it"
+    cut = with_hint(line, 79)
+    assert len(cut) == 79
+    assert cut.startswith("receiving 25% · 10.0 MB of 40.0 MB · 5.0 MB/s · 6.0 s left")
+    assert cut.endswith("… · Ctrl-C stops it")

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import subprocess
 import sys
 import time
 from contextlib import suppress
 from pathlib import Path
 
+import pexpect
 import polars as pl
 import pytest
 from bastion_server import start
+from network import Network
 
 from bastion import Connection, Identity
 from bastion.policy import Policy
@@ -29,6 +32,24 @@ with bastion.Connection(sys.argv[1], identity=sys.argv[2], server_key=sys.argv[3
     print(connection.dataset("slow").select(bastion.pl.len()).fetch().item())
 """
 
+#: a table goes to the server, and comes back; what is random cannot be made smaller on the way
+TRANSFER = """
+import sys, bastion, polars
+from bastion.policy import Policy
+table = polars.select(x=polars.int_range(1_500_000).hash())
+with bastion.Connection(sys.argv[1], identity=sys.argv[2], server_key=sys.argv[3]) as connection:
+    open(sys.argv[4], "w").close()
+    sent = connection.client.polars.send_df(table, Policy.open(), name="moved", unit="row", replace=True)
+    print("there")
+    try:
+        sent.select("x").fetch()
+    except KeyboardInterrupt:
+        print("stopped")
+    print(sent.select(bastion.pl.len()).fetch().item())
+"""
+#: share, size of all, rate, what is left
+MOVING = r" \d+% · [\d.]+ MB of 12\.\d MB · [\d.]+ [kM]B/s · [\d.]+ s left[^\r]* · Ctrl-C stops it"
+
 
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory):
@@ -42,11 +63,13 @@ def stage(tmp_path_factory):
         yield [server.endpoint, str(folder / "keys" / "olga.key"), server.server_key], owner
 
 
-def run(arguments: list[str], begun: Path, **more: str) -> tuple[str, str]:
-    """Run the script with a terminal as its standard error and stop its query; return its output and what the terminal got."""
+def run(
+    arguments: list[str], begun: Path, *, script: str = SCRIPT, until: str = "running", **more: str
+) -> tuple[str, str]:
+    """Run a script with a terminal as its standard error and stop its query; return its output and what the terminal got."""
     main, side = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, *arguments, str(begun)],
+        [sys.executable, "-c", script, *arguments, str(begun)],
         stdout=subprocess.PIPE, stderr=side, text=True, env={**os.environ, **more}, cwd=Path(__file__).parents[2],
     )  # fmt: skip
     os.close(side)
@@ -60,7 +83,9 @@ def run(arguments: list[str], begun: Path, **more: str) -> tuple[str, str]:
             seen += os.read(main, 65536)
         if not begins and begun.exists():
             begins = time.monotonic()
-        if not stopped and (b"running" in seen or (more and begins and time.monotonic() > begins + 1.5)):
+        if not stopped and (
+            re.search(until, seen.decode(errors="ignore")) or (more and begins and time.monotonic() > begins + 1.5)
+        ):
             process.send_signal(2)
             stopped = True
     out, _ = process.communicate(timeout=60)
@@ -93,3 +118,30 @@ def test_it_may_be_switched_off(stage, tmp_path):
     assert out.split() == ["stopped", "5000"]
     assert seen == ""
     assert cancelled(owner) == before + 1, "the query was waited for"
+
+
+def test_a_table_on_its_way_says_how_far_it_is(stage, tmp_path):
+    (endpoint, *others), _ = stage
+    with Network(endpoint, rate=3e6) as network:
+        out, seen = run([network.endpoint, *others], tmp_path / "begun", script=TRANSFER, until=f"receiving{MOVING}")
+    assert out.split() == ["there", "stopped", "1500000"]
+    assert re.search(f"sending{MOVING}", seen), seen[-400:]
+    assert seen.endswith("\r"), "the line is taken away"
+
+
+def test_an_upload_from_the_command_line_shows_a_bar(stage, tmp_path):
+    (endpoint, key, server_key), _ = stage
+    pl.select(x=pl.int_range(1_500_000).hash()).write_parquet(tmp_path / "large.parquet")
+    where = ["--unit", "row", "--as", key, "--server-key", server_key]
+    own = {"TERM": "xterm", "NO_COLOR": "1", "BASTION_PROFILE": str(tmp_path / "profile.toml")}
+    with Network(endpoint, rate=3e6) as network:
+        child = pexpect.spawn(
+            str(Path(sys.executable).with_name("bastion")),
+            ["upload", str(tmp_path / "large.parquet"), "--connect", network.endpoint, *where],
+            env=os.environ | own, dimensions=(40, 150), encoding="utf-8", timeout=100,
+        )  # fmt: skip
+        child.expect(r"large\.parquet[^\r\n]* [1-9]\d*\.\d/12\.\d MB [\d.]+ [kM]B/s 0:00:0\d")
+        child.expect("is there, version 1")
+        child.expect(pexpect.EOF)
+        child.close()
+    assert child.exitstatus == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import secrets
 from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -60,6 +61,8 @@ class World:
         self.rosters: dict[str, Roster] = {}
         self.pasts: dict[tuple[str, str], Past] = {}
         self.columns = Held(1 << 26)
+        #: of secret numbers, which a copy of a world draws alike
+        self.draws = random.Random(secrets.randbits(128))
 
     def add(
         self,
@@ -113,7 +116,7 @@ class World:
             domains[name] = domain
             pasts[domain] = self.pasts.get((domain, audience), Past())
             lenses[name] = Lens(self.rosters[domain], name, self.facts[name].version)
-        return History(lenses, domains, pasts, secrets.token_bytes, columns=self.columns)
+        return History(lenses, domains, pasts, self.draws.randbytes, columns=self.columns)
 
     def keep(self, requester: str, history: History) -> None:
         """Remember what a release added."""

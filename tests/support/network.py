@@ -12,12 +12,12 @@ from typing import Self
 class Network:
     """Forwards TCP connections to a server. `cut()` ends all of them and takes no more; `mend()` takes new ones, same port.
 
-    endpoint: where clients connect. A context manager.
+    rate: bytes that pass in a second, each way; 0: as fast as they come. endpoint: where clients connect. A context manager.
     """
 
-    def __init__(self, target: str) -> None:
+    def __init__(self, target: str, rate: float = 0) -> None:
         self._host, _, port = target.removeprefix("tcp://").rpartition(":")
-        self._to, self._port = int(port), 0
+        self._to, self._port, self._rate = int(port), 0, rate
         self._writers: set[asyncio.StreamWriter] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -71,13 +71,14 @@ class Network:
         with contextlib.suppress(OSError):
             other_reader, other_writer = await asyncio.open_connection(self._host, self._to)
             self._writers.add(other_writer)
-            await asyncio.gather(_pass(reader, other_writer), _pass(other_reader, writer))
+            await asyncio.gather(self._pass(reader, other_writer), self._pass(other_reader, writer))
         writer.close()
 
-
-async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(OSError):
-        while data := await reader.read(1 << 16):
-            writer.write(data)
-            await writer.drain()
-    writer.close()
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(1 << 16):
+                writer.write(data)
+                await writer.drain()
+                if self._rate:
+                    await asyncio.sleep(len(data) / self._rate)
+        writer.close()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import NormalDist
 from typing import Any
 
@@ -31,11 +31,12 @@ from query import Q
 
 @dataclass
 class Table:
-    """A table under a private policy."""
+    """A table under a private policy. domain: whose people they are; "": people of its own."""
 
     frame: pl.DataFrame
     policy: Policy
     unit: str | None = None
+    domain: str = ""
 
     def facts(self, name: str) -> DatasetFacts:
         roles: Mapping[str, Role] = self.policy.roles or {}
@@ -45,7 +46,7 @@ class Table:
             )
             for c, d in self.frame.schema.items()
         )
-        return DatasetFacts(name, name, 1, columns, self.policy, unit=self.unit, unit_domain=name)
+        return DatasetFacts(name, name, 1, columns, self.policy, unit=self.unit, unit_domain=self.domain or name)
 
 
 @dataclass
@@ -88,12 +89,19 @@ class Desk:
     def answer(self, query: Q, epsilon: float | None = None) -> pl.DataFrame:
         return self.answers(query, 1, epsilon)[0]
 
-    def without(self, unit: Any) -> Desk:
-        """The world in which one person is not in any table."""
+    def without(self, unit: Any, domain: str | None = None) -> Desk:
+        """The world in which one person is not in any table of their domain.
+
+        domain: None where all tables are of one. People of different domains are different people, so the others stay.
+        """
+        domains = {name: table.domain or name for name, table in self.tables.items()}
+        assert domain in domains.values() if domain is not None else len(set(domains.values())) == 1
         left = {}
         for name, table in self.tables.items():
             keep = pl.int_range(pl.len()) != unit if table.unit is None else pl.col(table.unit) != unit
-            left[name] = Table(table.frame.filter(keep), table.policy, table.unit)
+            if domain in (None, domains[name]):
+                table = replace(table, frame=table.frame.filter(keep))
+            left[name] = table
         return Desk(left)
 
 
