@@ -41,6 +41,10 @@ class Instead(Release):
                 found = self._all_on(boundary, rows, limits, values)
                 if found is not None:
                     return found
+        # who meets a condition in what stands for the cell
+        others = list(itertools.islice(self._instead(boundary, cell, told_now, limits), 60))
+        picked = (selected(leaf, rows) for leaf in boundary.leaves.values() if leaf.conditions for rows in others)
+        starts += [rows for rows in picked if rows not in starts]
         for atoms in self._small_atoms(boundary, limits):
             for start in starts:
                 rows = sorted(set(start) ^ {i for a in atoms for i in a})

@@ -61,7 +61,7 @@ def fine(x: float, bounds: tuple[float, float] | None, *, days: bool) -> Bin:
         return Bin(math.floor(x), 0, whole=True)
     if x == 0:
         return Bin(0, 0, whole=False)
-    size = abs(Decimal(repr(x)))
+    size = abs(Decimal(repr(+x)))  # a yes is 1
     power = size.adjusted() - 1
     digits = math.floor(size.scaleb(-power) + Decimal("1e-9"))
     if digits >= 100:

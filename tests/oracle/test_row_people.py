@@ -8,7 +8,7 @@ from typing import Any
 
 import polars
 import pytest
-from bastion_policy import judge_cells, judge_values
+from bastion_policy import judge_remembered, judge_searched, judge_values
 from bastion_policy.model import Aggregation, Policy, Role, Suppress, measure
 from query import Q
 
@@ -63,7 +63,7 @@ MONTHS = [total(MONTH == 1), total(MONTH == 2)]
 @pytest.fixture
 def without(monkeypatch: pytest.MonkeyPatch) -> None:
     """A judge that takes no two rows for copies."""
-    for module in (judge_values, judge_cells):
+    for module in (judge_values, judge_remembered, judge_searched):
         monkeypatch.setattr(module, "compared", lambda *_: [])
 
 
