@@ -12,6 +12,7 @@ import pytest
 from bastion_plan.expressions import Over
 from bastion_policy.model import Policy
 from bastion_policy.private.cells import Caps
+from bastion_policy.private.rows import Refused
 from bastion_policy.roles import measure, quasi
 from hypothesis import given
 from hypothesis import strategies as st
@@ -42,7 +43,8 @@ QUERIES = {
     "groups": lambda: Q("t").group_by("g").agg(b.len(), b.col("x").sum(), b.col("yes").mean()),
     "open groups": lambda: Q("t").group_by("i", "g").agg(b.len(), b.col("x").mean()),
     "conditions": lambda: Q("t").filter(b.col("yes")).select(
-        b.col("x").filter(b.col("i") > 0).sum(), b.col("x").count().alias("c"), b.col("x").null_count().alias("n")
+        b.col("x").filter(b.col("i") > 0).sum(), b.col("x").count().alias("c"), b.col("x").null_count().alias("n"),
+        b.col("x").drop_nulls().len().alias("d"),
     ),
     "arithmetic": lambda: Q("t").with_columns(((b.col("x") * 3 - b.col("i")) / 7).alias("y")).select(b.col("y").sum()),
     "asker's bounds": lambda: Q("t").select((b.col("x") * b.col("x")).clip(0, 50).sum()),
@@ -72,7 +74,7 @@ def world(rows: list[Any], others: list[Any], max_rows: int, max_groups: int) ->
     )  # fmt: skip
     frame = pl.DataFrame(rows, schema=SCHEMA, orient="row")
     second = pl.DataFrame(others, schema={"pid": pl.Int64, "y": pl.Float64}, orient="row")
-    return Desk({"t": Table(frame, policy, "pid"), "u": Table(second, other, "pid")})
+    return Desk({"t": Table(frame, policy, "pid", "people"), "u": Table(second, other, "pid", "people")})
 
 
 def vectors(desk: Desk, priced: Any) -> list[tuple[Any, dict[Any, np.ndarray]]]:
@@ -116,14 +118,14 @@ SHAPES = {
 }  # fmt: skip
 
 
-def several(tables: list[list[tuple[int, str, int]]], max_rows: int, max_groups: int) -> Desk:
-    """Tables a, b, c and d of the same people, each with a column to group by and one to add up."""
+def several(tables: list[list[tuple[int, str, int]]], max_rows: int, max_groups: int, domain: str = "people") -> Desk:
+    """Tables a, b, c and d of the same people, each with a column to group by and one to add up. domain: "": of different people."""
     found = {}
     for name, rows in zip("abcd", tables, strict=True):
         roles = {"pid": "identifier", f"g{name}": quasi(), f"x{name}": measure(0, 9)}
         policy = Policy.private(1.0, 1e-6, unit="pid", max_rows=max_rows, max_groups=max_groups, roles=roles)
         schema = {"pid": pl.Int64, f"g{name}": pl.String, f"x{name}": pl.Int64}
-        found[name] = Table(pl.DataFrame(rows, schema=schema, orient="row"), policy, "pid")
+        found[name] = Table(pl.DataFrame(rows, schema=schema, orient="row"), policy, "pid", domain)
     return Desk(found)
 
 
@@ -149,15 +151,60 @@ def test_one_person_in_several_joined_tables_moves_no_sum_by_more(name, tables, 
         query.select(b.len(), b.col("pid").n_unique(), b.col(f"x{last}").sum()),
     ):
         priced = here.priced(asked, 1.0)
-        there = here.without(gone)
-        for (cells, with_them), (_, without) in zip(vectors(here, priced), vectors(there, priced), strict=True):
-            nothing = np.zeros(len(cells.parts), dtype=object)
-            keys = with_them.keys() | without.keys()
-            moved = [with_them.get(k, nothing) - without.get(k, nothing) for k in keys]
-            for i, part in enumerate(cells.parts):
-                each = [abs(int(v[i])) for v in moved]
-                assert max(each, default=0) <= part.bound * (cells.caps.rows if part.per_row else 1)
-                assert sum(v != 0 for v in each) <= cells.caps.groups
+        moves_no_more(here, here.without(gone), priced)
+
+
+def moves_no_more(here: Desk, there: Desk, priced: Any) -> None:
+    for (cells, with_them), (_, without) in zip(vectors(here, priced), vectors(there, priced), strict=True):
+        nothing = np.zeros(len(cells.parts), dtype=object)
+        keys = with_them.keys() | without.keys()
+        moved = [with_them.get(k, nothing) - without.get(k, nothing) for k in keys]
+        for i, part in enumerate(cells.parts):
+            each = [abs(int(v[i])) for v in moved]
+            assert max(each, default=0) <= part.bound * (cells.caps.rows if part.per_row else 1)
+            assert sum(v != 0 for v in each) <= cells.caps.groups
+
+
+@pytest.mark.parametrize("hows", ["inner", "semi", "inner inner", "inner semi", "semi inner"])
+@given(
+    tables=st.lists(st.lists(st.tuples(PERSON, st.sampled_from("pqrs"), st.integers(0, 9)), max_size=7), min_size=4, max_size=4),
+    max_rows=st.integers(1, 2), max_groups=st.integers(1, 2), gone=PERSON, of=st.sampled_from("abc"), keyed=st.booleans(),
+)  # fmt: skip
+def test_a_person_of_one_domain_moves_no_sum_of_a_join_by_more(hows, tables, max_rows, max_groups, gone, of, keyed):
+    """Tables of different people, one of whom is gone: the others' rows go as well, or stay as they are."""
+    here = several(tables, max_rows, max_groups, domain="")
+    query, last = Q("a"), "a"
+    for name, how in zip("bcd", hows.split(), strict=False):
+        on = {"left_on": ["pid", "ga"], "right_on": ["pid", f"g{name}"]} if keyed else {"on": "pid"}
+        query = query.join(Q(name), how=how, **on)
+        last = name if how == "inner" and not keyed else last
+    shown = b.col(f"x{last}").sum()
+    for asked in (
+        query.group_by(f"g{last}").agg(b.len(), shown),
+        query.select(b.len(), b.col("xa").sum().alias("s"), shown),
+    ):
+        moves_no_more(here, here.without(gone, of), here.priced(asked, 1.0))
+
+
+@pytest.mark.parametrize(("how", "keyed"), [("left", False), ("anti", True)])
+def test_a_join_that_changes_rows_takes_tables_of_one_domain(how, keyed):
+    """Who is gone from the one table alone changes the row of somebody of the other: from one end of the bounds to the other end."""
+    of_a = [(1, "p", 0), (1, "q", 9)] if keyed else [(1, "p", 9)]
+    tables = [of_a, [(1, "p", 0)], [], []]
+    on = {"left_on": ["pid", "ga"], "right_on": ["pid", "gb"]} if keyed else {"on": "pid"}
+    query = Q("a").join(Q("b"), how=how, **on)
+    shown = b.col("xa") if keyed else b.col("xb").fill_null(9)
+    asked = query.select((shown * 2 - 9).clip(-9, 9).sum())
+    with pytest.raises(Refused) as refused:
+        several(tables, 1, 1, domain="").priced(asked)
+    assert refused.value.finding.rule == "private-join"
+    assert refused.value.finding.fix == "Use an inner join, or declare one unit_domain for both tables."
+    # what it would be: with a table of its own people each, a person of the second moves twice what noise is made for
+    here, priced = several(tables, 1, 1), several(tables, 1, 1).priced(asked)
+    apart = Desk({**here.tables, "b": Table(here.tables["b"].frame.clear(), here.tables["b"].policy, "pid", "people")})
+    (mine,), (theirs,) = (world.measured(priced) for world in (here, apart))
+    assert abs(mine.sums.item() - theirs.sums.item()) == pytest.approx(2 * priced.draft.cells[0].l2(0))
+    moves_no_more(here, here.without(1), priced)
 
 
 @pytest.mark.parametrize("count", [2, 3, 4])

@@ -65,6 +65,8 @@ REFUSED = {
     "cross": (Q("t").join(inline({"w": [1, 2]}), how="cross").select(b.len()), "private-join"),
     "not on the unit": (Q("t").join(Q("v"), left_on="age", right_on="pid").select(b.len()), "private-join"),
     "full": (Q("t").join(Q("v"), on="pid", how="full").select(b.len()), "private-join"),
+    "left of other people": (Q("t").join(Q("v"), on="pid", how="left").select(b.len()), "private-join: A left join of tables of different units: "),
+    "anti of other people": (Q("t").join(Q("v"), on="pid", how="anti").select(b.len()), "private-join: An anti join of tables of different units: "),
     "self": (Q("t").join(Q("t"), on="pid").select(b.len()), "private-node"),
     "stacked": (concat(Q("t"), Q("t")).select(b.len()), "private-node"),
     "aggregate of an aggregate of rows": (
@@ -111,8 +113,8 @@ def test_what_is_refused(name):
 
 
 WIDTHS = pl.DataFrame(
-    {"pid": [1, 2, 3], "u": [5, 5, 5], "i": [1, 1, 1], "d": [4, 4, 4], "w": [2**62] * 3, "x": [0.5] * 3, "f": [0.5] * 3},
-    schema={"pid": pl.Int64, "u": pl.UInt8, "i": pl.Int64, "d": pl.UInt8, "w": pl.Int64, "x": pl.Float64, "f": pl.Float64},
+    {"pid": [1, 2, 3], "u": [5, 5, 5], "i": [1, 1, 1], "d": [4, 4, 4], "w": [2**62] * 3, "x": [0.5] * 3, "f": [0.5] * 3, "none": [0, 1, 2], "one": [0, 1, 2]},
+    schema={"pid": pl.Int64, "u": pl.UInt8, "i": pl.Int64, "d": pl.UInt8, "w": pl.Int64, "x": pl.Float64, "f": pl.Float64, "none": pl.Int64, "one": pl.Int64},
 )  # fmt: skip
 
 
@@ -126,7 +128,7 @@ def widths() -> Desk:
         "w": measure(0, 9e18),
         "x": "quasi",
     }
-    roles |= {"f": measure(0.2, 0.8)}
+    roles |= {"f": measure(0.2, 0.8), "none": measure(0.2, 0.8), "one": measure(0.5, 1.5)}
     return Desk.of(WIDTHS, Policy.private(1.0, 1e-6, unit="pid", roles=roles), "pid")
 
 
@@ -159,8 +161,11 @@ BOUNDS = {
     "too large": (b.col("x").clip(-1e200, 1e200).var(), "they are too large"),
     "overflowing": (b.col("x").clip(1e308, 1.7e308).mean(), "they are too large"),
     "overflowing both ways": (b.col("x").clip(-1.7e308, 1.7e308).median(), "they are too large"),
-    "no whole number": (b.col("i").clip(0.2, 0.8).median(), "there is no whole number"),
-    "no whole number declared": (b.col("f").cast(b.Int64).median(), "there is no whole number"),
+    "no whole number": (b.col("none").median(), "there is no whole number"),
+    "one whole number": (b.col("one").median(), "all 1 tells nothing"),
+    "one whole number between": (b.col("i").clip(1, 1.5).quantile(0.3), "all 1 tells nothing"),
+    "cut to one whole number": (b.col("i").clip(0.2, 0.8).median(), "all 0 tells nothing"),
+    "cast to one whole number": (b.col("f").cast(b.Int64).median(), "all 0 tells nothing"),
     "one number": (b.col("x").clip(3, 3).sum(), "all 3 tells nothing"),
     "past 64 bits": ((b.col("i") * 10**18).sum(), "Int64 does not hold them all"),
     "below nought": ((b.col("u") - 3).mean(), "UInt8 does not hold them all"),
@@ -176,6 +181,17 @@ def test_bounds_that_numbers_cannot_tell_are_refused(name):
     assert finding.rule == "private-bounds"
     assert words in finding.reason
     assert finding.fix
+
+
+def test_whole_numbers_are_clipped_to_what_polars_makes_of_fractions():
+    frame = pl.DataFrame({"pid": range(4000), "i": [-9, 0, 1, 9] * 1000})
+    world = Desk.of(frame, Policy.private(90.0, unit="pid", roles={"pid": "identifier", "i": measure(-9, 9)}), "pid")
+    for low, high in ((0.5, 1.5), (-1.5, 0.5), (-1.9, 2.5)):
+        clipped = frame["i"].clip(low, high)
+        ((mean, quantile),) = world.answer(
+            Q("t").select(b.col("i").clip(low, high).mean(), b.col("i").clip(low, high).quantile(0.9).alias("q")), 90.0
+        ).rows()
+        assert (mean, quantile) == (pytest.approx(clipped.mean(), abs=0.02), clipped.quantile(0.9))
 
 
 def test_sums_beyond_their_type_end_where_it_ends():
@@ -244,6 +260,27 @@ def test_equal_parts_are_noised_and_paid_for_once():
     assert found["len"].item() == found["again"].item()
 
 
+X, Y = b.col("x"), b.col("y")
+COUNTS = {
+    "dropped": (X.drop_nulls().len(), 3), "all": (X.len(), 5), "rows": (b.len(), 5), "counted": (X.drop_nulls().count(), 2),
+    "filtered": (X.filter(Y > 1).drop_nulls().len(), 2), "by another": (Y.filter(X.is_not_null()).drop_nulls().len(), 3),
+    "sum": ((X + Y).drop_nulls().len(), 3), "numbers": (Y.drop_nulls().len(), 4), "nulls left": (Y.drop_nulls().null_count(), 0),
+    "nulls": (Y.null_count(), 1), "people": (b.col("pid").drop_nulls().n_unique(), 5), "ids": (b.col("pid").drop_nulls().len(), 5),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_rows_are_counted_as_polars_counts_them(name):
+    """But for NaN, which is a value to len() alone."""
+    frame = pl.DataFrame({"pid": [1, 2, 3, 4, 5], "x": [1.0, None, 3.0, None, float("nan")], "y": [1, 2, 3, None, 5]})
+    policy = Policy.private(1.0, unit="pid", roles={"pid": "identifier", "x": measure(0, 9), "y": measure(0, 9)})
+    world, (counted, expected) = Desk.of(frame, policy, "pid"), COUNTS[name]
+    priced = world.priced(Q("t").select(counted.alias("n")))
+    (exact,) = world.measured(priced)
+    assert exact.sums.item() == expected
+    assert priced.draft.cells[0].l2(0) == 1
+
+
 def test_two_tables_of_statistics_share_the_price():
     world = desk()
     both = Q("t").group_by("g").agg(b.len()).join(Q("v").select(b.col("cost").sum()), how="cross")
@@ -299,3 +336,31 @@ def test_error_bars_are_public():
 def test_a_policy_without_noise_is_not_priced():
     facts = Desk.of(FRAME, Policy(Aggregation(10), Reject(), unit="pid"), "pid").facts
     assert account_of([facts["t"].policy]) is None
+
+
+@pytest.mark.parametrize("value", [-7.0, 300.0])
+@pytest.mark.parametrize("where", ["inside", "within", "above", "in a filter"])
+def test_a_strict_cast_of_noisy_numbers_gives_null_where_they_do_not_fit(where: str, value: float) -> None:
+    """It is run when the answer is paid: a sum of a few people that noise takes below nought must not lose it."""
+    total, query = b.col("x").sum(), Q("t").group_by("g")
+    made = {
+        "inside": query.agg(total.cast(b.UInt8)),
+        "within": query.agg(total.cast(b.UInt8) + 1),
+        "above": query.agg(total).with_columns(b.col("x").cast(b.UInt8)),
+        "in a filter": query.agg(total).filter(b.col("x").cast(b.UInt8).is_null()),
+    }[where]
+    place = desk()
+    priced = place.priced(made)
+    (cells,) = priced.draft.cells
+    numbers = {f"#~v{i}": [value, 9.0] for i in range(len(cells.parts))}
+    found = place.last(priced, {cells.table: {cells.keys[0].column: ["a", "b"], **numbers}}).sort("g")
+    assert found["x"].null_count() == (0 if where == "in a filter" else 1)
+    assert found["g"].to_list() == (["a"] if where == "in a filter" else ["a", "b"])
+    assert any("as with strict=False" in note for note in priced.draft.notes)
+
+
+def test_what_is_written_down_fails_as_it_is_written() -> None:
+    wrong = desk().priced(Q("t").select(b.len(), z=b.lit("no number").cast(b.Int64)))
+    with pytest.raises(pl.exceptions.PolarsError):
+        desk().last(wrong, {wrong.draft.cells[0].table: {"#~v0": [3]}})
+    assert not any("strict" in note for note in wrong.draft.notes)

@@ -99,7 +99,7 @@ def test_one_person_less_takes_that_person_s_rows_and_no_others() -> None:
     found = rows(query, spec(("z",)), world=world)
     everybody = collected(found, world).drop(PLACE)
     for pid in (1, 2, 3, 4):
-        fewer = collected(found, world.without(pid)).drop(PLACE)
+        fewer = collected(found, world.without(pid, "t")).drop(PLACE)
         assert fewer.equals(everybody.filter(pl.col(UNIT) != pid)), pid
 
 
@@ -137,6 +137,12 @@ def test_one_person_less_takes_that_person_s_rows_and_no_others() -> None:
             "private-function",
         ),
         (Q(n.Join(Q("t").plan, LISTS, "left", (Column("y"),), (Column("k"),))), spec(("v",)), "private-join"),
+        # another's row would stay, with another label
+        (
+            Q("t").join(Q("e"), on="pid", how="left").with_columns(y=b.col("y_right").fill_null(9)),
+            spec(),
+            "private-join",
+        ),
     ],
 )
 def test_what_may_not_stand_before_noise(query: Q, made: FitSpec, rule: str) -> None:

@@ -23,6 +23,8 @@ from bastion_plan.dtypes import DType
 from bastion_plan.expressions import Alias, Call, Cast, Expr, Literal, Ternary
 from bastion_plan.expressions import Column as ColumnExpr
 
+from bastion_policy.flow_functions import CALENDAR
+from bastion_policy.flow_total import converts
 from bastion_policy.flow_trees import number, written_down
 
 #: bounds of values: (lowest, highest), both finite
@@ -48,18 +50,6 @@ _MEETING = (_PLAIN - {"Date"}) | {"DynInt", "DynFloat", "Null", "Categorical", "
 _NUMBERS = {"Boolean", "DynInt", "DynFloat", "Null"}
 CASTS = _PLAIN | {"Datetime", "Duration", "Time"}
 
-#: values of calendar parts, which are public: months exist whether or not anyone was born in one
-CALENDAR: Mapping[str, tuple[int, int]] = {
-    "dt.month": (1, 12),
-    "dt.quarter": (1, 4),
-    "dt.weekday": (1, 7),
-    "dt.day": (1, 31),
-    "dt.hour": (0, 23),
-    "dt.minute": (0, 59),
-    "dt.second": (0, 59),
-    "dt.week": (1, 53),
-    "dt.ordinal_day": (1, 366),
-}
 _BITS = frozenset(
     "eq ne lt le gt ge eq_missing ne_missing not_ is_in is_between is_null is_not_null is_nan is_not_nan "
     "is_finite is_infinite pl.all_horizontal pl.any_horizontal str.starts_with str.ends_with dt.is_leap_year".split()
@@ -108,18 +98,12 @@ def put_together(expr: Call, dtypes: Sequence[DType]) -> str:
 
 
 def castable(source: DType, target: DType) -> bool:
-    """Whether a cast gives a value or null for every row; others the engine refuses, or fails to write as text."""
-    numbers = source.is_numeric or source.kind == "Boolean"
-    if target.kind not in CASTS or (source.kind not in CASTS and source.kind not in ("Decimal", "Categorical", "Enum")):
+    """Whether a cast gives a value or null for every row of people; others fail to be written as text, or give what is not known here."""
+    known = target.kind in CASTS and (source.kind in CASTS or source.kind in ("Decimal", "Categorical", "Enum"))
+    if not (known and converts(source, target)):
         return False
-    if target.kind == "String":
-        return not source.is_temporal
-    if target.is_numeric:
-        return numbers or source.kind == "String" or (source.is_temporal and target.kind == "Int64")
-    if target.kind == "Boolean":
-        return numbers
     days = {"Date", "Datetime"}
-    return source.kind == target.kind or (source.kind in days and target.kind in days)
+    return not source.is_temporal or target.kind in (source.kind, "Int64") or {source.kind, target.kind} <= days
 
 
 def unlike(args: Sequence[tuple[Expr, DType]]) -> str:

@@ -13,20 +13,22 @@ from itertools import pairwise, product
 from math import prod
 from typing import Any
 
+import msgspec
 from bastion_plan import nodes as n
 from bastion_plan.bind import BoundPlan
 from bastion_plan.dtypes import INT64, UINT32, DType
-from bastion_plan.expressions import Alias, AnyExpr, Call, Cast, Column, Expr, Literal, Ternary
+from bastion_plan.expressions import Alias, AnyExpr, Call, Cast, Column, Expr, Literal, Ternary, children
 from bastion_plan.inlining import with_inputs
 from bastion_plan.nodes import AnyNode, Node
 from bastion_plan.typing import expr_dtype
 
 from bastion_policy.boundary import call
 from bastion_policy.facts import DatasetFacts
-from bastion_policy.flow_trees import is_scalar, output_name, reduces
+from bastion_policy.flow_functions import CALENDAR
+from bastion_policy.flow_trees import is_scalar, output_name, reduces, with_children, written_down
+from bastion_policy.guard_plans import forgiving
 from bastion_policy.lineage import OWN
 from bastion_policy.private.cells import MAX_CELLS, Caps, Key, Part, bins, key_of, number_of, sums
-from bastion_policy.private.functions import CALENDAR
 from bastion_policy.private.rows import Held, Refused, Rows, RowTyping, ends
 from bastion_policy.private.statistics import PEOPLE, Parser, Quantile, Shown, at_least, l2_sensitivity
 from bastion_policy.rules import DifferentialPrivacy
@@ -127,7 +129,7 @@ class _Drafting:
                 "row-level", "The result would hold single people's rows.",
                 "Aggregate, for example .select(pl.len()) or .group_by(...).agg(pl.col(...).mean()).",
             )  # fmt: skip
-        last = self._build(self.bound.root)
+        last = self._forgiving(self._build(self.bound.root))
         columns = tuple(sorted(f"{d}.{c}" for d, c in self.used))
         return Draft(tuple(self.cells), last, tuple(self.datasets), columns, tuple(self.notes))
 
@@ -164,6 +166,31 @@ class _Drafting:
         if len(below) == 1 and self._people(below[0]) and not self._people(node):
             return self._boundary(node)
         return with_inputs(node, tuple(self._build(i) for i in below))
+
+    def _forgiving(self, node: Node) -> Node:
+        """Return the plan above the cells with conversions that give null where they would fail.
+
+        They are paid when it is run, and noise takes a number of people below nought, or beyond a narrow type. What is written down
+        fails as it is written: before anything is paid (`private/rehearsal.py` of the server).
+        """
+        changes: dict[str, Any] = {}
+        for name in node.__struct_fields__:
+            value = getattr(node, name)
+            several = value if isinstance(value, tuple) else (value,)
+            made = tuple(self._tried(e) if isinstance(e, Expr) else e for e in several)
+            if made != several:
+                changes[name] = made if isinstance(value, tuple) else made[0]
+        node = with_inputs(node, tuple(map(self._forgiving, n.inputs(node))))
+        return msgspec.structs.replace(node, **changes) if changes else node
+
+    def _tried(self, expr: Expr) -> AnyExpr:
+        if written_down(expr):
+            return expr  # type: ignore[return-value]
+        strict = with_children(expr, [self._tried(c) for c in children(expr)])
+        made = forgiving(strict)
+        if made != strict:
+            self.notes.setdefault("Conversions give null where a number with noise does not fit, as with strict=False.")
+        return made
 
     # -- one table of cells
 
@@ -303,10 +330,9 @@ def _typed(expr: AnyExpr, dtype: DType) -> AnyExpr:
     whole = ends(dtype)
     if whole is not None:
         rounded = call("round", expr) if dtype.kind != "Int64" else expr
-        unsigned = at_least(rounded, 0) if dtype.kind.startswith("U") else rounded
-        cut: AnyExpr = Cast(unsigned, dtype, strict=False)
+        cut: AnyExpr = Cast(rounded, dtype, strict=False)
         for end, beyond in zip(whole, ("lt", "ge"), strict=True):
-            cut = Ternary(call(beyond, unsigned, _float(float(end))), Literal(dtype, end), cut)
+            cut = Ternary(call(beyond, rounded, _float(float(end))), Literal(dtype, end), cut)
         return cut
     return Cast(expr, dtype, strict=False)
 

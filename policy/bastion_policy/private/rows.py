@@ -55,7 +55,7 @@ STABLE: Mapping[type[Node], int] = {
     n.FillNull: 1,
     n.Sort: 1,  # the order of rows reaches nothing here: what takes rows by their order is refused
     n.Reverse: 1,
-    n.Join: 1,  # with public tables, or on the privacy unit
+    n.Join: 1,  # with public tables, or on the privacy unit; left and anti of people of one domain
     n.GroupBy: 1,  # with the privacy unit among the keys
 }
 _WHY = {
@@ -401,6 +401,13 @@ class RowTyping:
         if not any(self._is_unit(a, left) and self._is_unit(b, right) for a, b in pairs):
             raise Refused("private-join", "Tables of people are joined on the privacy unit, so that nobody's rows "
                           "meet another's.", "Join on the columns that say whom the rows are about.")  # fmt: skip
+        if node.how in ("left", "anti") and len({self.facts[d].domain for d in (*left.datasets, *right.datasets)}) > 1:
+            # INVARIANT: people of several domains come and go apart. Where one of the table on the right is gone, another's row on the
+            # left stays with nulls in it, or meets nobody any more: two rows have moved, and noise is made for one.
+            join = "A left join" if node.how == "left" else "An anti join"
+            raise Refused("private-join", f"{join} of tables of different units: one person's row would change by who else is in the "
+                          "second table, and noise is made for rows that are there or not.",
+                          "Use an inner join, or declare one unit_domain for both tables.")  # fmt: skip
         pairing = node.how in ("inner", "left")
         columns = self._joined(node, left, right.columns if pairing else {})
         grown = self.max_rows ** (len(left.datasets) + len(right.datasets) - 1)

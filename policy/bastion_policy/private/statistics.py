@@ -130,13 +130,16 @@ class Parser:
         if len(expr.args) != 1:
             raise Refused("private-statistic", f"{name}() is not answered with noise.", FIX_STATISTIC)
         conditions: list[AnyExpr] = []
-        arg = self._without_filters(expr.args[0], conditions)
+        arg, dropped = self._without_filters(expr.args[0], conditions)
         if name == "n_unique":
             return self._people(arg, conditions)
         counting = name in ("len", "count", "null_count")
         checked = self.typing.checked(arg, self.rows, "a statistic", identifiers=counting)
         dtype = self._dtype(arg)
         about = plain_name(arg) or self._output
+        if dropped and name in ("len", "null_count"):
+            # the other statistics leave nulls out anyway
+            conditions.append(call("is_not_null", checked))
         if name == "len":
             return self._count("len", about, tuple(conditions))
         there = present(checked, dtype)
@@ -157,7 +160,8 @@ class Parser:
             _INSTEAD.get(name, FIX_STATISTIC),
         )  # fmt: skip
 
-    def _without_filters(self, expr: AnyExpr, conditions: list[AnyExpr]) -> AnyExpr:
+    def _without_filters(self, expr: AnyExpr, conditions: list[AnyExpr]) -> tuple[AnyExpr, bool]:
+        """Return what is left without filters, whose conditions are put in a list, and whether nulls were dropped."""
         match expr:
             case Alias(input=inner):
                 return self._without_filters(inner, conditions)
@@ -165,9 +169,9 @@ class Parser:
                 conditions += [self.typing.checked(c, self.rows, "a condition") for c in several]
                 return self._without_filters(inner, conditions)
             case Call(function="drop_nulls", args=(inner,)):
-                return self._without_filters(inner, conditions)
+                return self._without_filters(inner, conditions)[0], True
             case _:
-                return expr
+                return expr, False
 
     def _dtype(self, expr: Expr) -> DType:
         try:
@@ -179,6 +183,8 @@ class Parser:
         bounds = interval(arg, self.rows.intervals)
         if bounds is not None and (isinstance(arg, Cast) or (isinstance(arg, Call) and arg.function == "clip")):
             bounds = fitting(bounds, dtype)  # what does not fit is null, or clipped
+            if bounds is not None and dtype.is_integer:
+                bounds = (float(math.trunc(bounds[0])), float(math.trunc(bounds[1])))  # as Polars takes them
         if bounds is not None and bounds[0] <= bounds[1]:
             _check_bounds(bounds, name, dtype)
         else:
@@ -279,8 +285,9 @@ def _check_bounds(bounds: Interval, name: str, dtype: DType) -> None:
     low, high = bounds
     whole = ends(dtype)
     fix = f"Write other bounds: .clip(lower, upper) before .{name}()."
-    if low == high:
-        raise Refused("private-bounds", f"{name}() of values that are all {low:.6g} tells nothing of anybody.", fix)
+    if low == high or (whole is not None and math.ceil(low) == math.floor(high)):
+        value = high if low == high else math.floor(high)
+        raise Refused("private-bounds", f"{name}() of values that are all {value:.6g} tells nothing of anybody.", fix)
     between = f"{name}() of numbers between {low:.6g} and {high:.6g}"
     if whole is not None and math.ceil(low) > math.floor(high):
         raise Refused("private-bounds", f"{between}: there is no whole number, and the values are {dtype}.", fix)

@@ -37,7 +37,8 @@ async def rehearse(lease: Lease, plans: Iterable[Node], facts: Mapping[str, Data
     """
     for plan in plans:
         try:
-            await lease.run(of_nobody(plan, facts), None, ())
+            await lease.try_out(nobodys := of_nobody(plan, facts))
+            await lease.run(nobodys, None, ())
         except BastionError as error:
             if error.code not in _STATIC:
                 raise
@@ -56,8 +57,10 @@ async def rehearse_last(lease: Lease, draft: Draft) -> None:
     """
     failed: BastionError | None = None
     for rows in (False, True):
+        tables = {cells.table: _cells(cells, rows=rows) for cells in draft.cells}
         try:
-            await lease.run(draft.last, None, (), {cells.table: _cells(cells, rows=rows) for cells in draft.cells})
+            await lease.try_out(draft.last, tables)
+            await lease.run(draft.last, None, (), tables)
         except BastionError as error:
             if error.code not in (*_STATIC, "plan.call"):
                 raise

@@ -111,6 +111,6 @@ def _histograms(
 def _values(quantile: Quantile, found: Sequence[int]) -> list[float]:
     """The value that stands for a bin: its middle, or the one whole number in it."""
     grid = quantile.grid
-    if quantile.dtype.is_integer and grid[1] - grid[0] == 1.0:
+    if len(grid) == 1 or (quantile.dtype.is_integer and grid[1] - grid[0] == 1.0):
         return [grid[i] for i in found]
     return [grid[0] if i == 0 else (grid[i - 1] + grid[i]) / 2 for i in found]

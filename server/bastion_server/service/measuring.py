@@ -1,7 +1,8 @@
 """Measuring a trained model: counts beside the data, paid noise on them, and what is made of the noisy counts.
 
 INVARIANT: payment is on the disk before anything is counted, and a count that fails is one of nobody: how it failed is in the owner's
-log alone. Noise is drawn once for these weights, this metric, part and bound: asked again, it is the same answer for nothing.
+log alone, in a record that is written anyway, for how many there are is told. Noise is drawn once for these weights, this metric, part
+and bound: asked again, it is the same answer for nothing.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from bastion_policy.private.pricing import SMALLEST
 from bastion_policy.verdict import Finding
 from bastion_wire import messages as m
 
+from bastion_server.channel.failures import log_incident
 from bastion_server.channel.sessions import Incoming
 from bastion_server.service.fits import Terms
 from bastion_server.service.journal import about
@@ -141,9 +143,10 @@ class MeasuringService:
         wanted = (body.epsilon or None) if terms.account is not None else 0.0
         place = (run.id, body.metric, body.part, bound, weights.step)
         kept = await asyncio.to_thread(store.runs.metric, *place, wanted)
+        failed = ""
         if kept is None:
             try:
-                metric = await self._measure(run, terms, weights, body, bound, who)
+                metric, failed = await self._measure(run, terms, weights, body, bound, who)
             except Overspent:
                 await self._training.deny(request, terms, self._overspent(terms))
                 return
@@ -156,7 +159,8 @@ class MeasuringService:
         await self._training.journal.write(
             about(
                 run.versions, now=time.time(), kind="outcome", who=who, plan_hash=run.plan_hash,
-                summary=f"{body.metric} of fit {run.id} on {body.part} rows ({how})", details={"run": run.id, "of": metric.epsilon},
+                summary=f"{body.metric} of fit {run.id} on {body.part} rows ({how}){failed}", red=bool(failed),
+                details={"run": run.id, "of": metric.epsilon},
             )
         )  # fmt: skip
         self._training.queries.catalogue.check_unchanged(terms.subject, who)
@@ -173,8 +177,8 @@ class MeasuringService:
 
     async def _measure(
         self, run: Run, terms: Terms, weights: RunFile, body: m.TestRun, bound: float, who: str
-    ) -> m.Metric:
-        """Pay, count, draw.
+    ) -> tuple[m.Metric, str]:
+        """Pay, count, draw; also return how the counting failed, for the owner.
 
         Raises:
             Overspent: nothing was paid, nothing counted. BastionError: the same, for one with noise.
@@ -182,7 +186,7 @@ class MeasuringService:
         training, store = self._training, self._store
         noisy = terms.account is not None
         epsilon = self._epsilon(terms.account, body) if terms.account is not None else 0.0
-        now, label = time.time(), f"{body.metric} of fit {run.id} by {who}"
+        now, label, failed = time.time(), f"{body.metric} of fit {run.id} by {who}", ""
         summary = f"{body.metric} of fit {run.id} on {body.part} rows" + (
             f", epsilon {shown(epsilon)}" if noisy else ""
         )
@@ -213,20 +217,12 @@ class MeasuringService:
                             counts = await self._counted(lease, run, terms, rows, fd, body, bound, rho)
                             np.array(counts, dtype=np.int64)  # what is counted is a number
                         except Exception as error:  # noqa: BLE001 - whatever it is, it must not be told
-                            await self._failed(run, body, error, who)
-                            counts = nobodys
+                            log_incident("a count failed behind its payment")
+                            code = error.code if isinstance(error, BastionError) else "server.internal"
+                            counts, failed = nobodys, f"; failed: {code}; answered with noise as if nobody were there"
             finally:
                 os.close(fd)
-        return await asyncio.to_thread(_drawn, counts, terms, body, bound, epsilon, rho)
-
-    async def _failed(self, run: Run, body: m.TestRun, error: Exception, who: str) -> None:
-        code = error.code if isinstance(error, BastionError) else "server.internal"
-        await self._training.journal.write(
-            about(
-                run.versions, now=time.time(), kind="note", who=who, plan_hash=run.plan_hash, red=True,
-                summary=f"failed: {code}; {body.metric} of fit {run.id} answered with noise as if nobody were there",
-            )
-        )  # fmt: skip
+        return await asyncio.to_thread(_drawn, counts, terms, body, bound, epsilon, rho), failed
 
     async def _counted(
         self,

@@ -5,7 +5,8 @@ that can be refused is refused there, and pays nothing; so is one that fails on 
 payment on the answer must not depend on the data but through the noise:
 
 - A measurement that fails (memory, time, an engine's error) is answered as if it had found nobody: a table of the same
-  kind, with the same noise, at the same price. Nothing says so to the asker; the owner finds a red line in the log.
+  kind, with the same noise, at the same price. Nothing says so to the asker, and the log has as many records as otherwise,
+  for its size goes with every answer: the outcome that the owner finds in it is red, and says so.
   Plans that may be measured are such that no value of a row makes them fail (functions.TOTAL, no growing joins), so this
   is what is left of a risk, not a way of working: how often it happened is the owner's to watch.
 - Rows are declared keys, or keys that pass a noisy threshold, in the order of the keys; numbers are never null.
@@ -39,6 +40,7 @@ from bastion_policy.uses import column_uses
 from bastion_policy.verdict import Finding, Outcome, ReleaseNote, StaticVerdict, Verdict
 from bastion_wire.messages import Budgets, Query, Summary
 
+from bastion_server.channel.failures import log_incident
 from bastion_server.channel.sessions import Incoming
 from bastion_server.private.rehearsal import rehearse, rehearse_last
 from bastion_server.service.catalogue import Subject
@@ -64,6 +66,8 @@ class PrivateService:
         self._ledger = queries.store.ledger
         #: unit domains of which it is on record that something left without noise
         self._told: set[str] = set()
+        #: how the measurement of an answer failed that no outcome in the log speaks of yet
+        self._unsaid: dict[tuple[str, bytes], str] = {}
         self._locks: weakref.WeakValueDictionary[tuple[str, bytes], asyncio.Lock] = weakref.WeakValueDictionary()
 
     def price(self, subject: Subject, who: str, epsilon: float = 0.0) -> Priced | None:
@@ -135,9 +139,11 @@ class PrivateService:
             budgets = self._budgets(subject, who)
             result.note = msgspec.structs.replace(note, cost=paid, budget=budgets)
             how = "released with noise" if paid else "released again, with the noise drawn before"
+            # INVARIANT: one record, failed or not: who asked is told how many there are
+            failed = self._unsaid.pop(key, "")
             await queries.journal.write(
                 queries._records(
-                    subject, "outcome", who, how, now=time.time(),
+                    subject, "outcome", who, how + failed, now=time.time(), red=bool(failed),
                     details={
                         "epsilon": paid, "of": kept.epsilon, "left": [b.left for b in budgets],
                         "columns": _named(subject, priced.draft.columns),
@@ -204,7 +210,9 @@ class PrivateService:
                 self._ledger.spend, self._charges(subject, priced), epsilon=priced.epsilon, plan_hash=subject.plan_hash,
                 requester=who, now=now,
             )  # fmt: skip
-            exact = await self._measured(lease, subject, who, priced)
+            exact, failed = await self._measured(lease, priced)
+        if failed:
+            self._unsaid[key] = failed
         tables = await asyncio.to_thread(_drawn, priced, exact)
         notes = (f"Noise was added, epsilon {shown(priced.epsilon)}.", *_bars(priced), *priced.draft.notes)
         answer = NoisyAnswer(
@@ -212,8 +220,8 @@ class PrivateService:
         )
         return await asyncio.to_thread(self._ledger.keep, *key, answer, now)
 
-    async def _measured(self, lease: Lease, subject: Subject, who: str, priced: Priced) -> list[Exact]:
-        """Run the exact sums beside the data. INVARIANT: how that fails never shows in the answer."""
+    async def _measured(self, lease: Lease, priced: Priced) -> tuple[list[Exact], str]:
+        """Run the exact sums beside the data; also return how that failed, for the owner. INVARIANT: it never shows in the answer."""
         from bastion_server.private.release import Exact, read
 
         found: list[Exact] = []
@@ -226,13 +234,11 @@ class PrivateService:
                 ]
                 found.append(Exact(sums, tuple(bins)))
         except Exception as error:  # noqa: BLE001 - whatever it is, it must not be told
+            log_incident("a measurement failed behind its payment")
             code = error.code if isinstance(error, BastionError) else "server.internal"
-            summary = f"failed: {code}; answered with noise as if nobody were in the table"
-            await self._queries.journal.write(
-                self._queries._records(subject, "note", who, summary, now=time.time(), red=True)
-            )
-            return [Exact(None, (None,) * len(c.quantiles)) for c in priced.draft.cells]
-        return found
+            nobody = [Exact(None, (None,) * len(c.quantiles)) for c in priced.draft.cells]
+            return nobody, f"; failed: {code}; answered with noise as if nobody were in the table"
+        return found, ""
 
     async def _last(self, subject: Subject, who: str, priced: Priced, kept: NoisyAnswer) -> Result:
         """Run what the asker makes of the noisy cells, in a worker without data."""
