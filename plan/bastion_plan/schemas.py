@@ -62,14 +62,17 @@ def agg_schema(keys: Schema, aggs: Sequence[Expr], schema: Schema, where: str) -
 
 
 def widest(types: Iterable[DType]) -> DType:
-    """Return the common type of columns stacked into one: as `supertype`, and String for strings with anything flat."""
+    """Return the common type of columns stacked into one: as `supertype`, and String for strings with anything flat but durations.
+
+    INVARIANT: the engine writes no durations as text. It fails where there is a row, and not where there is none.
+    """
     found: DType | None = None
     for dtype in types:
         if found is None or found == dtype:
             found = dtype
             continue
         kinds = {found.kind, dtype.kind}
-        if "String" in kinds and not (found.is_nested or dtype.is_nested or "Binary" in kinds):
+        if "String" in kinds and not (found.is_nested or dtype.is_nested or kinds & {"Binary", "Duration"}):
             found = dt.STRING
         else:
             found = supertype(found, dtype)

@@ -20,7 +20,8 @@ from bastion_policy import flow_strict as strict
 from bastion_policy import flow_tied as tied
 from bastion_policy import flow_windows as windows
 from bastion_policy.boundary import REST, Boundary, Output
-from bastion_policy.flow_expressions import OF_ALL_ROWS, PER_UNIT, WITHIN, ExpressionTyping, join_sources, scalar_bounds
+from bastion_policy.flow_expressions import ExpressionTyping, join_sources, scalar_bounds
+from bastion_policy.flow_functions import OF_ALL_ROWS, PER_UNIT, WITHIN
 from bastion_policy.flow_joins import EXACT_KEYS, join_frames
 from bastion_policy.flow_order import kept_orders
 from bastion_policy.flow_reshape import concat_frames, fill_columns, fill_frame, opaque, reshape_frame
@@ -234,8 +235,9 @@ class FlowTyping:
         self._windows_by_unit(expr, frame)
         typing = ExpressionTyping(frame, self.world)
         value = typing.value(expr)
-        if value.sources and not value.stored and typing.in_calendar(expr):
-            value = replace(value, dated=True)
+        if value.sources and not value.stored:
+            value = replace(value, dated=typing.moved(expr))
+        value = replace(value, blank=typing.blank(expr))
         self._add([unknown(name) for name in dict.fromkeys(typing.unknown)])
         self._add([order_dependent(name) for name in dict.fromkeys(typing.cross_row)])
         self.used |= value.sources
@@ -352,7 +354,7 @@ class FlowTyping:
             if value.form is Form.COLUMN and not value.stored:
                 value = replace(value, line=strict.line_of(expr, frame))
             if not value.sources and value.form is Form.CONSTANT:
-                value = replace(CONSTANT, low=value.low, high=value.high, steps=value.steps)
+                value = replace(CONSTANT, low=value.low, high=value.high, steps=value.steps, blank=value.blank)
             columns[output_name(expr)] = value
         return columns
 
@@ -473,7 +475,8 @@ class FlowTyping:
                 self._parts_of_units()
         for expr in node.aggs:
             self._windows_by_unit(expr, frame)
-            columns[output_name(expr)] = self._per_unit(expr, frame)
+            blank = ExpressionTyping(frame, self.world).blank(expr)
+            columns[output_name(expr)] = replace(self._per_unit(expr, frame), blank=blank)
         per_unit = len(node.keys) == 1 and len(frame.occurrences) == 1
         made = replace(frame.with_columns(columns, schema), per_unit=per_unit, grouped=True, fanned=frame.fanned)
         return Typed(node, made, (below,))
@@ -701,7 +704,9 @@ class FlowTyping:
             maintain_order="left",
         )
         sources = join_sources(values)
-        value = Value(sources, Form.BINNED) if keys else scalar_bounds(inner, ExpressionTyping(frame, self.world))
+        bounds = scalar_bounds(inner, ExpressionTyping(frame, self.world))
+        value = Value(sources, Form.BINNED, makes_nulls=True) if keys else bounds
+        value = replace(value, blank=frozenset({name}))  # it is null where it is withheld
         columns = {**keyed.frame.columns, name: value}
         made = keyed.frame.with_columns(columns, {**schema, name: dtype}, computed=frame.computed)
         return Typed(join, made, (keyed, cells))

@@ -12,7 +12,7 @@ from bastion_plan.schemas import fills
 
 from bastion_policy.flow_expressions import join_sources
 from bastion_policy.flow_trees import output_name
-from bastion_policy.lineage import OWN, Form, Frame, Kind, Value
+from bastion_policy.lineage import OWN, UNSURE, Form, Frame, Kind, Value
 from bastion_policy.verdict import Finding
 
 #: the new flow type, and what is wrong
@@ -112,7 +112,8 @@ def concat_frames(node: n.Concat, frames: Sequence[Frame], schema: Schema) -> Ch
     for name in schema:
         parts = [t.columns[name] for t in frames if name in t.columns]
         if len(parts) == len(frames) and all(not v.sources and v.form is Form.CONSTANT for v in parts):
-            columns[name] = TAG
+            unsure = frozenset({UNSURE}) if any(v.blank for v in parts) else frozenset()
+            columns[name] = replace(TAG, blank=unsure)
         else:
             whole = parts if len(parts) == len(frames) else []
             columns[name] = replace(

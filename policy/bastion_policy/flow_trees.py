@@ -43,12 +43,14 @@ def columns_in(expr: Expr) -> set[str]:
 
 def written_down(expr: Expr) -> bool:
     """Whether an expression reads nothing at all: constants, and functions of them one by one."""
-    if isinstance(expr, Call):
-        function = find(expr.function)
-        alone = function is not None and function.flow is FunctionFlow.ELEMENTWISE and function.shape is Shape.SAME
-    else:
-        alone = isinstance(expr, Literal | Cast | Alias | Ternary)
+    alone = row_by_row(expr) if isinstance(expr, Call) else isinstance(expr, Literal | Cast | Alias | Ternary)
     return alone and all(map(written_down, children(expr)))
+
+
+def row_by_row(call: Call) -> bool:
+    """Whether a function gives a value for each row by itself."""
+    function = find(call.function)
+    return function is not None and function.flow is FunctionFlow.ELEMENTWISE and function.shape is Shape.SAME
 
 
 def is_scalar(expr: Expr) -> bool:

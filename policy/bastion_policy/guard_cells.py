@@ -19,6 +19,8 @@ from bastion_policy.lineage import OWN, Occurrence
 from bastion_policy.verdict import Measure, Measured
 
 INDEX, ROWS, X = f"{OWN}i", f"{OWN}n", f"{OWN}x"
+#: rows of cells in which each is another unit's, up to which they are added up unit by unit together with those of other cells
+FEW_ROWS = 1 << 17
 Steps = Generator[Measure, Measured, Any]
 Indexes = np.ndarray[Any, np.dtype[np.int64]]
 Floats = np.ndarray[Any, np.dtype[np.float64]]
@@ -207,6 +209,15 @@ class Measurer:
     people: Floats | None = None
     lone: Flags | None = None
 
+    @property
+    def most(self) -> int | Indexes | None:
+        """Rows of one unit in a cell at most, in all cells or in each; None: there is no bound.
+
+        INVARIANT (tier bound): where each row of a cell is another unit's, no unit has more than one there.
+        """
+        most = self.cut.rows_per_unit
+        return most if most is None or self.lone is None else np.where(self.lone, 1, most)
+
     def ask(
         self, plan: AnyNode, tables: Mapping[str, Any] | None = None, returns: tuple[str, ...] | None = None
     ) -> Steps:
@@ -231,7 +242,7 @@ class Measurer:
             present = call("and_", present, lenient(condition))
         rows = n.Filter(plan, present)  # type: ignore[arg-type]
         counted = n.GroupBy(rows, (Column(INDEX),), (Alias(call("n_unique", Column(occurrence.unit)), X),))
-        answer = yield from self.ask(counted, tables)
+        answer = yield from self.ask(counted, tables, (INDEX, X))
         return self.spread(answer, X)
 
     def fewest(self, only: Indexes | None, condition: Expr | None = None) -> Steps:
@@ -279,6 +290,10 @@ class Measurer:
             return (yield from self._contributions(occurrence, only, exprs, signed=signed, alone=alone and not weighed))
         # INVARIANT: where each row of a cell is another unit's, what a unit's rows come to is the row
         lone = self.lone
+        assert self.people is not None
+        if not lone[only].all() and self.people[only[lone[only]]].sum() <= FEW_ROWS:
+            # another pass over the table costs more than adding so few rows up person by person, which comes to the same
+            return (yield from self._contributions(occurrence, only, exprs, signed=signed, alone=False))
         found = yield from self._contributions(occurrence, only[lone[only]], exprs, signed=signed, alone=True)
         if lone[only].all():
             return found
@@ -314,7 +329,8 @@ class Measurer:
                 Alias(call("fill_null", Cast(below, FLOAT64), Literal(FLOAT64, 0.0)), f"{name}b"),
                 Alias(call("sum", call("eq", x, top)), f"{name}m"),
             ]
-        answer = yield from self.ask(n.GroupBy(rows, (Column(INDEX),), tuple(aggs)), tables)
+        returns = (INDEX, *(f"{name}{c}" for name in names for c in "tabm"))
+        answer = yield from self.ask(n.GroupBy(rows, (Column(INDEX),), tuple(aggs)), tables, returns)
         found = []
         for name in names:
             total, one, two, ties = (self.spread(answer, f"{name}{c}") for c in "tabm")

@@ -51,19 +51,20 @@ def lenient(expr: Expr) -> AnyExpr:
 
     INVARIANT: below a boundary no value of a private row may decide whether the query fails.
     """
+    return rewrite(expr, forgiving)
 
-    def change(e: AnyExpr) -> AnyExpr:
-        if isinstance(e, Cast) and e.strict:
-            return msgspec.structs.replace(e, strict=False)
-        if isinstance(e, Call):
-            function = find(e.function)
-            names = {o.name for o in function.options} if function is not None else set()
-            wanted = {k: v for k, v in (("strict", False), ("null_on_oob", True)) if k in names}
-            if wanted:
-                return msgspec.structs.replace(e, options=tuple(sorted((dict(e.options) | wanted).items())))
-        return e
 
-    return rewrite(expr, change)
+def forgiving(expr: AnyExpr) -> AnyExpr:
+    """Return a conversion as one that gives null where it would fail; what stands in it stays as it is."""
+    if isinstance(expr, Cast) and expr.strict:
+        return msgspec.structs.replace(expr, strict=False)
+    if isinstance(expr, Call):
+        function = find(expr.function)
+        names = {o.name for o in function.options} if function is not None else set()
+        wanted = {k: v for k, v in (("strict", False), ("null_on_oob", True)) if k in names}
+        if wanted:
+            return msgspec.structs.replace(expr, options=tuple(sorted((dict(expr.options) | wanted).items())))
+    return expr
 
 
 @dataclass

@@ -218,7 +218,7 @@ class _Judge:
             return self._unsafe(noise_findings(self.bound, self.facts, self.policy, self.requester), None, facts)
         if self.history.failed_often and may_fail(self.bound.root):
             # INVARIANT: before anything is measured, for a safe part as well: whether that fails tells as much
-            return self._unsafe([*closed, *findings, _FAILED_OFTEN], None, facts)
+            return self._unsafe([*closed, *findings, FAILED_OFTEN], None, facts)
         static = [f for f in typing.findings if f in findings]
         if typed.frame.private or static:
             safe = yield from self._summary() if typed.frame.private else _nothing()
@@ -401,10 +401,11 @@ def _closed(effective: Effective) -> list[Finding]:
     return []
 
 
-_FAILED_OFTEN = Finding(
+FAILED_OFTEN = Finding(
     "edge-budget",
     "Queries failed, or were stopped, so often that another one could tell of single people's rows.",
-    "Ask with columns as they are stored, comparisons and statistics alone, wait a day, or ask the owner.",
+    "Ask with columns as they are stored, comparisons and statistics alone, or wait a day. If that does not help, ask, by an "
+    "access request where one may be filed: the owner, whose log has this in red, can clear the count. Say what the queries that failed were for.",
 )
 _SENTENCES = {
     "dominance": (

@@ -327,7 +327,8 @@ class Memory(Snapping):
                 columns = tuple(Column(c) for c in keys)
                 rows = n.WithRowIndex(n.Scan(o.dataset), X)
                 cells = n.GroupBy(rows, columns, (Alias(call("implode", Column(X)), X),))
-                numbered = n.WithRowIndex(n.Select(cells, (Column(X),)), INDEX)
+                # in the order of the keys: which population is entered first decides which atoms there are, and nothing else is to
+                numbered = n.WithRowIndex(n.Select(n.Sort(cells, columns), (Column(X),)), INDEX)
                 answer = yield from m.ask(n.Explode(numbered, (Column(X),)))
                 cell = ints(answer[INDEX])
                 asked = self._sets(o, int(cell.max()) + 1 if cell.size else 0, cell, answer[X])

@@ -101,7 +101,7 @@ def differing(
     t = S / (n D), where it is s / (1 + s / n). More than (m - 1) * M rows are of at least m people. Where that proves
     nothing, rows are counted per value, and only where that proves nothing, people.
     """
-    most = m.cut.rows_per_unit
+    most = m.most
     ok = np.zeros(m.size, bool)
     if spread is not None and counted is not None and most is not None:
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -114,12 +114,11 @@ def differing(
             n.WithColumns(plan, (value,)), (Column(INDEX), Column(X)), (Alias(call("count", Column(X)), f"{X}n"),)
         )
         both_counts = (Alias(call("sum", Column(f"{X}n")), f"{X}a"), Alias(call("max", Column(f"{X}n")), f"{X}b"))
-        answer = yield from m.ask(n.GroupBy(rows, (Column(INDEX),), both_counts), tables)
-        lone = np.zeros(m.size, bool) if m.lone is None else m.lone
-        ok |= m.spread(answer, f"{X}a") - m.spread(answer, f"{X}b") > (least - 1) * np.where(lone, 1, most)
+        answer = yield from m.ask(n.GroupBy(rows, (Column(INDEX),), both_counts), tables, (INDEX, f"{X}a", f"{X}b"))
+        ok |= m.spread(answer, f"{X}a") - m.spread(answer, f"{X}b") > (least - 1) * most
         # INVARIANT: where every row is another person's, rows are people
-        rest = np.flatnonzero(shown & ~ok & ~lone)
-    if not rest.size or most == 1:
+        rest = np.flatnonzero(shown & ~ok if m.lone is None else shown & ~ok & ~m.lone)
+    if not rest.size or m.cut.rows_per_unit == 1:
         return ok | ~shown
     passed = np.ones(m.size, bool)
     for occurrence in m.cut.occurrences:
@@ -139,6 +138,6 @@ def _others(m: Measurer, valued: AnyNode, unit: Column, tables: Mapping[str, obj
     each = n.Filter(n.GroupBy(valued, (Column(INDEX), unit), values), call("eq", Column(f"{X}v"), Literal(UINT32, 1)))
     alone = n.GroupBy(each, (Column(INDEX), Column(X)), (people,))
     most = n.GroupBy(alone, (Column(INDEX),), (Alias(call("max", Column(f"{X}p")), f"{X}p"),))
-    common = yield from m.ask(most, tables)
-    everybody = yield from m.ask(n.GroupBy(valued, (Column(INDEX),), (people,)), tables)
+    common = yield from m.ask(most, tables, (INDEX, f"{X}p"))
+    everybody = yield from m.ask(n.GroupBy(valued, (Column(INDEX),), (people,)), tables, (INDEX, f"{X}p"))
     return m.spread(everybody, f"{X}p") - m.spread(common, f"{X}p")

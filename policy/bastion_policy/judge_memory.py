@@ -23,7 +23,7 @@ from bastion_policy.history import Channel, History, Lens, Sets
 from bastion_policy.history.past import Hashes, Past
 from bastion_policy.history.sets import Items
 from bastion_policy.judge_channels import FIRST, WEIGHED
-from bastion_policy.lineage import Occurrence
+from bastion_policy.lineage import OWN, Occurrence
 from bastion_policy.model import Effective
 
 #: answers at a threshold that predicates on one measure may have: each tells at most one bit about one person's value to who
@@ -148,14 +148,15 @@ class MemoryBase:
             found.append(self._sets(o, m.size, answer[INDEX], answer[column]))
         return found
 
-    def cells(self, m: Measurer, found: Codes | None = None, *, every: bool = False) -> Steps:
+    def cells(self, m: Measurer, found: Codes | None = None, *, every: bool = False, key: str | None = None) -> Steps:
         """Return the items of every cell, per occurrence.
 
         The rows are found by the keys of the kept cells, which costs less than listing them in the same pass, and by numbers of
         their keys, where there are any, which costs less again. every: each row of the only table is in the frame, in its order.
+        key: the stored column that is the only key then, if it is one.
         """
         if found is not None:
-            return (yield from self._coded(m, found, every=every))
+            return (yield from self._coded(m, found, every=every, key=key))
         listed: list[Sets] = []
         plan, tables = m.cut.located(False, rows=True)
         # as narrow as they fit: there are as many as rows
@@ -165,18 +166,34 @@ class MemoryBase:
             listed.append(self._sets(o, m.size, answer[INDEX], answer[o.row]))
         return listed
 
-    def _coded(self, m: Measurer, codes: Codes, *, every: bool) -> Steps:
+    def _coded(self, m: Measurer, codes: Codes, *, every: bool, key: str | None) -> Steps:
         found: list[Sets] = []
         for o in self.occurrences:
             if every and len(self.occurrences) == 1:
-                answer = yield from m.ask(n.Select(m.cut.keyed(False), (Alias(codes.expr, INDEX),)), returns=(INDEX,))
-                sets = self._in_order(o, m.size, codes.cells(answer[INDEX]))
+                sets = self._in_order(o, m.size, (yield from self._cell_of_each(m, o, codes, key)))
             else:
                 rows = self._rows(m, o, m.cut.keyed(False, rows=True), codes.expr)
                 answer = yield from m.ask(rows, returns=(INDEX, o.row))
                 sets = self._sets(o, m.size, codes.cells(answer[INDEX]), answer[o.row])
             found.append(sets)
         return found
+
+    def _cell_of_each(self, m: Measurer, o: Occurrence, codes: Codes, key: str | None) -> Steps:
+        """Return the cell of each row of a table, all of which are in the frame; nobody may write into it.
+
+        INVARIANT: a version never changes, and cells are numbered in the order of their keys: by a stored column alone it is the same
+        cell whoever asks, so it is held like a column. As many cells are there as were measured now.
+        """
+        lens, columns = self.lens(o), self.history.columns
+        name = (lens.dataset, lens.version, f"{OWN}cell {key}")
+        held = columns.get(name) if key is not None else None
+        if held is not None and held.size == lens.items.size and int(held.max(initial=-1)) + 1 == m.size:
+            return held
+        answer = yield from m.ask(n.Select(m.cut.keyed(False), (Alias(codes.expr, INDEX),)), returns=(INDEX,))
+        cells = codes.cells(answer[INDEX])
+        if key is not None:
+            columns.put(name, cells)
+        return cells
 
     @staticmethod
     def _rows(m: Measurer, o: Occurrence, plan: AnyNode, cell: AnyExpr) -> AnyNode:
@@ -207,7 +224,14 @@ class MemoryBase:
         INVARIANT: units that the roster takes for one person are one: there are never more people than the engine would count.
         """
         assert sets.place is not None
-        return counted(sets.place, self.lens(o).roster.people[: sets.place.size], sets.count).astype(np.float64)
+        roster = self.lens(o).roster
+        again = roster.repeated(sets.place)
+        if again is not None and bool(sets.kept.all()):
+            # as many as there are items, less those of people who were counted
+            found = sets.sizes - np.bincount(again[again >= 0], minlength=sets.count)
+        else:
+            found = counted(sets.place, roster.people[: sets.place.size], sets.count)
+        return found.astype(np.float64)
 
     # -- channels
 

@@ -17,6 +17,7 @@ from bastion_policy.guard_cells import (
     Cut,
     Flags,
     Floats,
+    Indexes,
     Measurer,
     Steps,
     X,
@@ -223,11 +224,11 @@ class Rules:
                 with np.errstate(over="ignore", invalid="ignore"):
                     match end:
                         case "low":
-                            proven = self._proven(total - counted * low, high - low)
+                            proven = self._proven(total - counted * low, high - low, m.most)
                         case "high":
-                            proven = self._proven(counted * high - total, high - low)
+                            proven = self._proven(counted * high - total, high - low, m.most)
                         case _:
-                            proven = self._proven(np.abs(total), max(-low, high))
+                            proven = self._proven(np.abs(total), max(-low, high), m.most)
             if not (shown & ~proven).any():
                 continue
             if end == "low" and low is None:
@@ -281,7 +282,7 @@ class Rules:
             # a deviation from the mean is at most the width of the bounds
             with np.errstate(over="ignore"):
                 width = float(np.square(np.float64(high - low)))
-                ok = self._proven(variance * (counted - ddof), width)
+                ok = self._proven(variance * (counted - ddof), width, m.most)
         if not self._dominance_on():
             return np.ones(m.size, bool)
         return (yield from self._exact(m, shown, [(self._squares(term, both(s.population)), ok)]))
@@ -296,14 +297,13 @@ class Rules:
     def _dominance_on(self) -> bool:
         return self.effective.p is not None or bool(self.effective.shares)
 
-    def _proven(self, total: Floats, width: float) -> Flags:
+    def _proven(self, total: Floats, width: float, most: int | Indexes | None) -> Flags:
         """Return where bounds alone prove that nobody dominates.
 
         INVARIANT: with M rows per unit and contributions of a row in [0, B], the two largest units have at most 2*M*B, and
         (T - t1 - t2) / t1 >= (T - 2MB) / MB falls with t1, so T >= (2 + p) * M * B proves the p% rule; the n-k rule is
-        proven by n * M * B <= share * T. NaN and infinity prove nothing.
+        proven by n * M * B <= share * T. NaN and infinity prove nothing. most: M, of all cells or of each (`Measurer.most`).
         """
-        most = self.cut.rows_per_unit
         if most is None or not np.isfinite(width):
             return np.zeros(total.shape, bool)
         top = most * width

@@ -175,7 +175,7 @@ class ColumnVerdicts:
         rules = self.rules
         if not rules._dominance_on():
             return np.ones(m.size, bool)
-        ok = rules._proven(spread, 1.0)
+        ok = rules._proven(spread, 1.0, m.most)
         return (yield from rules._exact(m, shown, [(rules._squares(term, condition), ok)]))
 
 

@@ -22,6 +22,8 @@ from bastion_policy.rules import leaves
 OWN = "#~"
 #: stands where a source column's name stands, of a number that is of none: how many rows a person has
 ROWS_OF_PERSON = f"{OWN}rows"
+#: stands where the name of a constant stands, of one that is null, or may be null in some rows
+UNSURE = ""
 
 
 #: the least and the greatest value of whole numbers; of wide ones a power of two before, where floats are too coarse to tell
@@ -120,7 +122,8 @@ class Value:
         column has other cells, and the overlap of two cells of k units may hold a single one.
     makes_nulls: null where the source is not.
     steps: affine steps taken so far; few, so that no chain of them leaves the range of floats.
-    dated: a date that the calendar has, of a column that is none as it stands.
+    dated: of a date that the calendar has, of a column that is none as it stands: by how many days it may lie off a stored one.
+    blank: constants that may be null, and all of it where one is.
     picked: a number of a person that one of their rows may give: the same number may come of other rows, where they have
         several.
     within: of a number per person, the column between whose smallest and largest value of that person it lies.
@@ -141,7 +144,8 @@ class Value:
     listed: bool = False
     line: tuple[Source, float, float] | None = None
     bit: tuple[float, ...] | None = None
-    dated: bool = False
+    dated: int | None = None
+    blank: frozenset[str] = frozenset()
     picked: bool = False
     within: Source | None = None
     coarse: bool = False

@@ -15,9 +15,10 @@ from bastion_plan.typing import expr_dtype
 
 from bastion_policy import flow_strict as strict
 from bastion_policy.boundary import Guard, Output, Statistic, Term, call
-from bastion_policy.flow_expressions import FORMATS, WINDOW, ExpressionTyping
+from bastion_policy.flow_expressions import WINDOW, ExpressionTyping
 from bastion_policy.flow_failures import adds_up, largest
 from bastion_policy.flow_linear import MAX_PARTS, Linear, linear
+from bastion_policy.flow_total import FORMATS
 from bastion_policy.flow_trees import is_scalar, number, with_children
 from bastion_policy.lineage import OWN, Form, Frame, Source, Value, World, is_string
 from bastion_policy.roles import RoleKind

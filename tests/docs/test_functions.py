@@ -92,10 +92,28 @@ def test_a_cell_of_the_kernel_gives_the_same() -> None:
         env = Environment(fake_connection({"t": page.TABLE}, flavour="async"))
         await evaluate('t = dataset("t")', env)
         for name, code, said, _ in ENTRIES:
-            frame: Any = (await evaluate(f"t.select(({code}).alias('out'))", env)).value
-            root = frame.plan
-            assert isinstance(root, Select), name
-            if said != "(random)":
-                assert same(page.run(root.exprs[0].input), page.run(page.built(code))), name
+            given(name, code, said, (await evaluate(f"t.select(({code}).alias('out'))", env)).value)
 
     asyncio.run(cells())
+
+
+def test_a_cell_of_the_magics_gives_the_same() -> None:
+    from fake_session import fake_connection
+
+    from bastion_magics.session import Session
+
+    session = Session()
+    session.environment.connection = fake_connection({"t": page.TABLE}, flavour="async")
+    session.evaluate('t = dataset("t")')
+    for name, code, said, _ in ENTRIES:
+        given(name, code, said, session.evaluate(f"t.select(({code}).alias('out'))").value)
+    session.environment.connection = None
+    session.close()
+
+
+def given(name: str, code: str, said: str, frame: Any) -> None:
+    """Assert that a cell's frame computes what the builder's expression does."""
+    root = frame.plan
+    assert isinstance(root, Select), name
+    if said != "(random)":
+        assert same(page.run(root.exprs[0].input), page.run(page.built(code))), name

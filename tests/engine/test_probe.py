@@ -18,6 +18,7 @@ TYPES = {
     "i": polars.Int64, "s": polars.String, "d": polars.Date, "l": polars.List(polars.Int64), "e": polars.Enum(["x"]),
     "c": polars.Categorical, "m": polars.Decimal(10, 2), "t": polars.Datetime("us", "UTC"), "n": polars.Null,
     "r": polars.Struct({"a": polars.Int64}), "a": polars.Array(polars.Float64, 2), "u": polars.Duration("ms"), "b": polars.Binary,
+    "p": polars.UInt64, "o": polars.Boolean, "w": polars.Datetime("ns"),
 }  # fmt: skip
 T = Q("t")
 s, i, d = pl.col("s"), pl.col("i"), pl.col("d")
@@ -36,6 +37,17 @@ WRONG: dict[str, Any] = {
     "a cast": s.cast(pl.Date, strict=False),
     "a cast of a date": d.cast(pl.Boolean, strict=False),
     "within a call": s.str.contains("(").not_(),
+    "a quotient of yes and no": pl.col("o") // 0.5,
+    "a quotient of constants": pl.lit(True) // 0.5,
+    "nothing less yes": pl.lit(None) - pl.col("o"),
+    "no member": pl.col("e") >= "zz",
+    "between no members": pl.col("e").is_between(pl.lit("x"), pl.lit("zz")),
+    "a negative number for an unsigned one": pl.col("p").fill_null(-1),
+    "the first of an unsigned and a negative one": pl.coalesce("p", -1),
+    "the larger of an unsigned and a negative one": pl.max_horizontal("p", -1),
+    "a choice of an unsigned and a negative one": pl.when(pl.col("o")).then(pl.col("p")).otherwise(-1),
+    "a day beyond nanoseconds": pl.coalesce("w", "d"),
+    "a choice of days": pl.when(pl.col("o")).then(pl.col("w")).otherwise(pl.col("d")),
 }
 RIGHT: dict[str, Any] = {
     "a pattern": s.str.contains("(a)"),
@@ -55,6 +67,17 @@ RIGHT: dict[str, Any] = {
     "of an aggregate": s.first().str.len_chars(),
     "of a window": s.max().over("i").str.starts_with("a"),
     "a mean": i.mean().round(2),
+    "a day in a time": d < pl.col("t").dt.date(),
+    "a day beside a literal": pl.col("w") > dt.datetime(2020, 1, 1),
+    "a missing number": i.fill_null(-1),
+    "an unsigned one": pl.col("p").fill_null(0) + 1,
+    "a quotient": i // 2 + i % 7,
+    "a member": pl.col("e") >= "x",
+    "a choice": pl.when(pl.col("o")).then(i).otherwise(-1.5),
+    "yes and no": pl.col("o") & (i > 3) | pl.col("o").fill_null(False),
+    "a text of several": pl.concat_str(["s", "i"], separator="-"),
+    "the larger": pl.max_horizontal("i", 3),
+    "a length": d - d.min(),
 }
 PLACES: dict[str, Any] = {
     "a branch": lambda e: T.with_columns(z=pl.when(i > 0).then(e)),
@@ -78,6 +101,16 @@ def test_what_is_written_wrongly_fails_without_rows(name: str, place: str) -> No
         probe(plan, table(0))
     with pytest.raises(Fails):
         probe(plan, table(2))
+
+
+@pytest.mark.parametrize("how", ["vertical_relaxed", "diagonal_relaxed"])
+def test_columns_that_are_not_always_stacked_fail_without_rows(how: str) -> None:
+    stacked = [T.select(pl.col(c).alias("z")).plan for c in ("d", "u")]
+    with pytest.raises(Fails):
+        probe(n.Concat(tuple(stacked), how), table(0))
+    with pytest.raises(Fails):
+        probe(n.Unpivot(T.select("d", "u").plan), table(0))
+    probe(n.Concat((stacked[0], stacked[0]), how), table(0))
 
 
 def test_the_engine_alone_fails_where_somebody_is() -> None:

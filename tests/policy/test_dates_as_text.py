@@ -9,7 +9,7 @@ from typing import Any
 import polars
 import pytest
 from bastion_plan import dtypes
-from bastion_policy.flow_expressions import MAX_FORMAT, writes
+from bastion_policy.flow_total import MAX_FORMAT, writes
 from bastion_policy.model import Aggregation, Policy, Review
 from bastion_policy.verdict import Outcome
 from drive import World

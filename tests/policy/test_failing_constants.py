@@ -13,7 +13,8 @@ from bastion_plan.errors import BastionError
 from bastion_plan.expressions import Call, Column
 from bastion_plan.functions.registry import find
 from bastion_plan.typing import expr_dtype
-from bastion_policy.flow_expressions import TAKES_COLUMNS, TOTAL, _converts
+from bastion_policy.flow_functions import TAKES_COLUMNS, TOTAL
+from bastion_policy.flow_total import converts
 from bastion_policy.model import Policy, measure
 from bastion_policy.verdict import Outcome
 from bastion_server.engine.dtypes import from_polars
@@ -142,7 +143,7 @@ TARGETS = [*ENDS, polars.Enum(["a", "b"]), polars.Int16, polars.UInt32, polars.D
 def test_casts_that_are_taken_do_not_fail_where_rows_are(source: Any) -> None:
     """Whatever the values are: a cast that the engine does not know fails of any, and of none says nothing."""
     frame = polars.DataFrame([column("a", source, False)])
-    taken = [t for t in TARGETS if _converts(from_polars(frame.schema["a"]), from_polars(t))]
+    taken = [t for t in TARGETS if converts(from_polars(frame.schema["a"]), from_polars(t))]
     assert taken
     for target in taken:
         if isinstance(target, polars.Decimal) or "Europe" in str(target):

@@ -26,6 +26,13 @@ FAR = born.cast(pl.Datetime("ms")) + dt.timedelta(days=95_013_000)
 LATE = pl.when(x > 50).then(dt.date(9999, 12, 31)).otherwise(born)
 
 
+def rounded(column: Any, days: int, last: int) -> Any:
+    """Return 1970 for dates before a day, and others twice as far at each step, as days from there."""
+    while days < last:
+        column, days = column.dt.round(f"{2 * days}d"), 2 * days
+    return column
+
+
 def world(largest: float = 100.0, *, declared: bool = False, profile: str = "default") -> World:
     days = [dt.date(1950, 1, 1) + dt.timedelta(days=400 * i) for i in range(N)]
     frame = polars.DataFrame(
@@ -46,6 +53,12 @@ def world(largest: float = 100.0, *, declared: bool = False, profile: str = "def
     return World().add("t", frame, policy, roles)
 
 
+def _often(column: Any, every: str, times: int) -> Any:
+    for _ in range(times):
+        column = column.dt.round(every)
+    return column
+
+
 FAILING: dict[str, Any] = {
     "decimals add up": LARGE + LARGE,
     "a decimal less another": LARGE - (-LARGE),
@@ -61,6 +74,14 @@ FAILING: dict[str, Any] = {
     "joined to text": pl.concat_str(FAR, text),
     "moved twice": born + dt.timedelta(days=300_000) + dt.timedelta(days=300_000),
     "a chosen date": LATE.dt.month_end(),
+    "the start of a period before the calendar": born.dt.truncate("270000y").dt.year(),
+    "that of a period of more digits than are read": born.dt.truncate("4294967297y").dt.year(),
+    "that of a period in two units": born.dt.truncate("1y3000000mo").dt.year(),
+    "that of a period that wraps around": seen.dt.round("18446744073709551616y").dt.year(),
+    "that of a period below the unit": seen.dt.round("1ns"),
+    "rounded again and again": rounded(born, 6574, 96_000_000).dt.year(),
+    "rounded by a hundred years, often": _often(born, "36000d", 11),
+    "rounded after it was moved": (born + dt.timedelta(days=365_000)).dt.round("36000d"),
     "a text and a choice of texts": pl.col("dis") > pl.lit("flu", dtype=pl.Enum(["asthma", "flu"])),
     "a local time that is not": pl.when(x > 50).then(pl.lit("2020-03-29 02:30")).otherwise(pl.lit("2020-01-01 00:00"))
     .str.to_datetime("%Y-%m-%d %H:%M", time_zone="Europe/Paris"),
@@ -79,6 +100,45 @@ def test_what_fails_at_one_value_is_not_run(name: str, profile: str) -> None:
         assert judged.verdict.outcome is not Outcome.RELEASE
 
 
+@pytest.mark.parametrize("profile", ["default", "strict"])
+@pytest.mark.parametrize(
+    "step", [lambda d: d.dt.round("36000d"), lambda d: d.dt.month_end().dt.round("1mo").dt.round("99y")]
+)
+def test_dates_that_steps_move_are_added_up(step: Any, profile: str) -> None:
+    moved = T
+    for _ in range(11):
+        moved = moved.with_columns(born=step(born))
+    for plan in (moved.filter(born.dt.year() > 0).select(pl.len()), moved.select((born.dt.year() > 0).sum())):
+        judged = world(profile=profile).ask(plan.plan)
+        assert judged.table is None
+        assert judged.verdict.outcome is not Outcome.RELEASE
+    few = T.with_columns(born=step(born)).with_columns(born=step(born))
+    assert world(profile=profile).ask(few.filter(born.dt.year() > 0).select(pl.len()).plan).table is not None
+
+
+@pytest.mark.parametrize("zone", ["Europe/Paris", "Australia/Lord_Howe", "UTC"])
+@pytest.mark.parametrize(
+    "starts",
+    [
+        lambda d: d.dt.month_start(),
+        lambda d: d.dt.month_end(),
+        lambda d: d.dt.truncate("2h"),
+        lambda d: d.dt.round("1d"),
+    ],
+)
+def test_local_times_are_brought_to_no_gap(starts: Any, zone: str) -> None:
+    """The last of March 2019 at half past two is none in Paris: who is moved there, and nobody else, would fail."""
+    frame = polars.DataFrame(
+        {"id": range(N), "at": [dt.datetime(2019, 3, 1) + dt.timedelta(hours=i) for i in range(N)]}
+    )
+    frame = frame.with_columns(polars.col("at").dt.replace_time_zone("UTC").dt.convert_time_zone(zone))
+    for policy in (Policy(Aggregation(10), Review()), Policy.strict("id")):
+        w = World().add("t", frame, policy, {"id": "identifier", "at": "quasi"}, "id")
+        judged = w.ask(T.filter(starts(pl.col("at") + dt.timedelta(days=3)).is_not_null()).select(pl.len()).plan)
+        assert (judged.table is not None) == (zone == "UTC")
+        assert w.ask(T.group_by(pl.col("at").dt.date().dt.truncate("50y")).agg(pl.len()).plan).table is not None
+
+
 HARMLESS: dict[str, Q] = {
     "sum of decimals": T.select(pl.col("price").sum()),
     "decimals compared": T.filter(price > 10).select(pl.len()),
@@ -90,6 +150,10 @@ HARMLESS: dict[str, Q] = {
     "text as dates": T.group_by(text.str.to_date("%Y-%m-%d").dt.truncate("50y")).agg(pl.len()),
     "days between": T.filter((seen.cast(pl.Date) - born).dt.total_days() > 5000).select(pl.len()),
     "dates in a step": T.with_columns(d=seen.cast(pl.Date)).group_by(pl.col("d").dt.month_end()).agg(pl.len()),
+    "rounded to hours": T.group_by(seen.dt.round("6h").dt.truncate("1d")).agg(pl.len()),
+    "periods of a hundred years": T.group_by(born.dt.round("100y")).agg(pl.len()),
+    "as many quarters": T.group_by(born.dt.truncate("400q").dt.truncate("1mo")).agg(pl.len()),
+    "months of months": T.group_by((born + dt.timedelta(days=9000)).dt.month_end().dt.truncate("50y")).agg(pl.len()),
     "dates as text": T.group_by(seen.dt.date().cast(pl.String).str.head(7)).agg(pl.len()),
 }
 

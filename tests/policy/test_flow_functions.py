@@ -13,7 +13,7 @@ from bastion_plan.functions.registry import all_functions, get
 from bastion_plan.functions.spec import Flow, Function, Shape
 from bastion_plan.nodes import AnyNode, GroupBy, Scan, Select, WithColumns
 from bastion_policy.flow import static_verdict
-from bastion_policy.flow_expressions import PER_UNIT_WINDOWS
+from bastion_policy.flow_functions import PER_UNIT_WINDOWS
 from bastion_policy.model import Aggregation, Policy, Review
 from bastion_policy.verdict import Outcome, StaticVerdict
 from drive import World

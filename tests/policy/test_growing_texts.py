@@ -18,9 +18,10 @@ from bastion_plan.expressions import Alias, Expr
 from bastion_plan.functions.registry import find
 from bastion_plan.nodes import Inline, InlineColumn, Scan, Select
 from bastion_policy import flow_sizes
-from bastion_policy.flow_expressions import FORMATS, TOTAL
+from bastion_policy.flow_functions import TOTAL
 from bastion_policy.flow_patterns import shortest_match, steps_of
 from bastion_policy.flow_sizes import LETTERS, MOST_BYTES, MOST_TIMES, Length, Lengths, weight
+from bastion_policy.flow_total import FORMATS
 from bastion_policy.model import Aggregation, Log, Policy, Reject, Review, Suppress
 from bastion_policy.verdict import Outcome
 from bastion_server.engine.lower import lower

@@ -97,20 +97,16 @@ def test_bounds_prove_dominance_only_where_it_holds(units: list[list[float]], wi
     totals = sorted((sum(rows) * width for rows in units), reverse=True)
     total, one = sum(totals), totals[0]
     two = totals[1] if len(totals) > 1 else 0.0
-    rules: Any = SimpleNamespace(
-        cut=SimpleNamespace(rows_per_unit=most), effective=SimpleNamespace(p=0.1, shares=((2, 0.9),))
-    )
-    if Rules._proven(rules, np.array([total]), width)[0]:
+    rules: Any = SimpleNamespace(effective=SimpleNamespace(p=0.1, shares=((2, 0.9),)))
+    if Rules._proven(rules, np.array([total]), width, most)[0]:
         assert total - one - two >= 0.1 * one - 1e-9
         assert one + two <= 0.9 * total + 1e-9
 
 
 def test_bounds_prove_nothing_without_a_bound_on_rows_or_of_what_is_not_finite() -> None:
     def proven(most: int | None, total: float, width: float) -> bool:
-        rules: Any = SimpleNamespace(
-            cut=SimpleNamespace(rows_per_unit=most), effective=SimpleNamespace(p=0.1, shares=((2, 0.9),))
-        )
-        return bool(Rules._proven(rules, np.array([total]), width)[0])
+        rules: Any = SimpleNamespace(effective=SimpleNamespace(p=0.1, shares=((2, 0.9),)))
+        return bool(Rules._proven(rules, np.array([total]), width, most)[0])
 
     assert proven(1, 1000.0, 1.0)
     assert not proven(None, 1000.0, 1.0)

@@ -8,6 +8,7 @@ import numpy as np
 import polars
 import pytest
 from bastion_policy import guard_codes
+from bastion_policy.guard_cells import INDEX
 from bastion_policy.guard_codes import Codes
 from bastion_policy.model import Policy, Role, RoleKind
 from drive import World
@@ -99,3 +100,27 @@ def test_too_many_numbers_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = T.group_by("a", "b").agg(pl.len())
     monkeypatch.setattr("bastion_policy.judge_memory.MemoryBase._coded", None)
     assert stored(asked, 1)[2], "six and a missing key times five: found by keys"
+
+
+@pytest.mark.parametrize("per_unit", [1, 3])
+def test_the_cells_of_a_stored_key_are_held_for_other_audiences(per_unit: int) -> None:
+    def world() -> World:
+        return World(remembers=True).add("t", table(per_unit), Policy.default(), ROLES, "unit")
+
+    held, computed = ASKED["one key"][0], T.group_by((pl.col("b") + 1).alias("a")).agg(pl.col("x").mean())
+    w = world()
+    for plan in (computed, held, computed, T.filter(pl.col("b") != 2).group_by("a").agg(pl.len()), held):
+        there, here = world().ask(plan.plan, "bob"), w.ask(plan.plan, f"carol of {len(w.pasts)}")
+        assert there.table is not None and here.table is not None and there.table.equals(here.table)
+    cells = w.columns.get(("t", 1, "#~cell a"))
+    assert cells is not None and cells.size == ROWS and not cells.flags.writeable
+    a = table(per_unit)["a"]
+    # in the order of the keys, the missing one first
+    assert cells.tolist() == (a.rank("dense").cast(polars.Int64).fill_null(0)).to_list()
+
+    def read(who: str) -> bool:
+        return any(m.returns == (INDEX,) for m in w.ask(held.plan, who).measures)
+
+    assert not read("dora")
+    w.columns.forget("t")
+    assert read("eve")

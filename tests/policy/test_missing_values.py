@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 import polars
 import pytest
-from bastion_policy import judge_cells
+from bastion_policy import judge_cuts
 from bastion_policy.model import Aggregation, Policy, Suppress, measure
 from drive import World
 from query import Q
@@ -207,5 +207,5 @@ def test_those_with_an_answer_are_told() -> None:
 
 @pytest.mark.parametrize("given", ["filled", "equal", "and there", "coalesced", "in", "text filled", "of several"])
 def test_they_do_without_the_rule(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(judge_cells, "filled", lambda *_: frozenset())
+    monkeypatch.setattr(judge_cuts, "filled", lambda *_: frozenset())
     assert number(_alike(True), T.filter(ALIKE).select(SHOWN["sum"](GIVEN[given]))) == 12

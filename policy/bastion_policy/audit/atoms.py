@@ -60,25 +60,28 @@ class Met:
     at: Labels
 
     @classmethod
-    def of(cls, labels: Labels, atoms: int, place: Labels, count: int) -> Met:
-        """Return how they meet. labels: the atom of each unit, of so many. place: its cell, -1 for none, of so many."""
+    def of(cls, labels: Labels, atoms: int, place: Labels, count: int, sizes: Units | None = None) -> Met:
+        """Return how they meet. labels: the atom of each unit, of so many. place: its cell, -1 for none, of so many.
+
+        sizes: units per cell, where they are known.
+        """
         width, pairs = count + 1, atoms * (count + 1)
         if count == 1 and int(place.min(initial=0)) == 0:
             # everybody is in the only cell
-            sizes = np.bincount(labels, minlength=atoms) if atoms > 1 else np.array([labels.size], np.int64)
-            there = np.flatnonzero(sizes)
+            every = np.bincount(labels, minlength=atoms) if atoms > 1 else np.array([labels.size], np.int64)
+            there = np.flatnonzero(every)
             if there.size == atoms:
-                return cls(there, np.zeros(atoms, np.int64), sizes, labels)
+                return cls(there, np.zeros(atoms, np.int64), every, labels)
         if atoms == 1 and count <= place.size and place.dtype == np.int32 and int(place.min(initial=0)) == 0:
-            sizes = summed(place, None, count).astype(np.int64)
+            sizes = summed(place, None, count).astype(np.int64) if sizes is None else sizes
             if sizes.all():
                 # all are one atom, and each is in some cell: pairs are cells
                 return cls(np.zeros(count, np.int64), np.arange(count), sizes, place)
         if pairs > MOST_SPREAD * max(labels.size, 1024):
             long: npt.NDArray[Any] = np.multiply(labels, width, dtype=np.int64) + place + 1
-            every, found, sizes = np.unique(long, return_inverse=True, return_counts=True)
-            every = every.astype(np.int64)
-            return cls(every // width, every % width - 1, sizes, found.astype(np.int32))
+            pair, found, both = np.unique(long, return_inverse=True, return_counts=True)
+            pair = pair.astype(np.int64)
+            return cls(pair // width, pair % width - 1, both, found.astype(np.int32))
         at: npt.NDArray[Any] = np.empty(labels.size, np.int32 if pairs < 1 << 31 else np.int64)
         counts = np.zeros(pairs, np.int64)
         for some in _pieces(at.size, pairs):

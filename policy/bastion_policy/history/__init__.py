@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -29,6 +29,8 @@ __all__ = [
     "Roster",
     "Sets",
     "audited",
+    "cleared",
+    "failures",
     "numbering_plan",
 ]
 
@@ -127,12 +129,21 @@ class History:
     @property
     def failed_often(self) -> bool:
         """Whether so many queries have failed, in all or lately, that none may run that could."""
-        return any(self._often(_failures(past)) for past in self.pasts.values())
+        counts = (failures(past, self.hour) for past in self.pasts.values())
+        return any(found >= MOST_FAILED or lately >= MOST_A_DAY for found, lately in counts)
 
-    def _often(self, failures: Sequence[bytes]) -> bool:
-        # those of before hours were noted are long ago
-        timed = [int.from_bytes(edge[-4:]) for edge in failures if len(edge) == len(_FAILED) + PLAN + 4]
-        return len(failures) >= MOST_FAILED or sum(self.hour - then < DAY for then in timed) >= MOST_A_DAY
+
+def failures(past: Past, hour: int) -> tuple[int, int]:
+    """Return how many queries failed that count, in all and within a day. hour: it is now, since 1970."""
+    found = _failures(past)
+    # those of before hours were noted are long ago
+    timed = [int.from_bytes(edge[-4:]) for edge in found if len(edge) == len(_FAILED) + PLAN + 4]
+    return len(found), sum(hour - then < DAY for then in timed)
+
+
+def cleared(past: Past) -> Past:
+    """Return the past with no failure counted any more; what else lay at a threshold stays."""
+    return replace(past, edges=tuple(edge for edge in past.edges if not edge.startswith(_FAILED)))
 
 
 def _failures(past: Past) -> list[bytes]:

@@ -1,16 +1,19 @@
-"""Numbers of stored columns that were measured for an earlier question, so that the next one need not read them again."""
+"""Numbers of stored columns that were measured for an earlier question, so that the next one need not read them again.
+
+And which cell each row is in, where a table is grouped by one of its columns as it is.
+"""
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 #: (table id, version, column)
 Key = tuple[str, int, str]
-Floats = npt.NDArray[np.float64]
+Numbers = npt.NDArray[Any]
 
 
 class Columns:
@@ -24,10 +27,10 @@ class Columns:
 
     def __init__(self, capacity: int = 0) -> None:
         self._capacity, self._size = capacity, 0
-        self._held: OrderedDict[Key, Floats] = OrderedDict()
+        self._held: OrderedDict[Key, Numbers] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, key: Key) -> Floats | None:
+    def get(self, key: Key) -> Numbers | None:
         """Return a column; None: it is not held. Nobody may write into it."""
         with self._lock:
             found = self._held.get(key)
@@ -35,7 +38,7 @@ class Columns:
                 self._held.move_to_end(key)
             return found
 
-    def put(self, key: Key, values: Floats) -> None:
+    def put(self, key: Key, values: Numbers) -> None:
         """Hold a column, if there is room for one so large."""
         with self._lock:
             if key in self._held or values.nbytes > self._capacity:

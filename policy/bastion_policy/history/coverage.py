@@ -55,12 +55,13 @@ def covered(lens: Lens, told: Sets) -> float:
     if told.disjoint and (lens.roster.most == 1 or int(told.sizes.sum()) == items.size):
         # everybody's only row, or all rows
         return min(1.0, int(told.sizes.sum()) / items.size) if items.size else 0.0
-    inside, people = told.covered(lens.roster.size)[items], lens.roster.people[items]
-    there = np.zeros(int(people.max(initial=-1)) + 1, bool)
-    there[people] = True
-    everybody = np.count_nonzero(there)
-    there[:] = False
-    there[people[inside]] = True
+    inside, people = told.covered(lens.roster.size), lens.roster.people
+    if not lens.in_order:
+        inside, people = inside[items], people[items]
+    mine = people[: items.size][inside[: items.size]]
+    there = np.zeros(int(mine.max(initial=-1)) + 1, bool)
+    there[mine] = True
+    everybody = lens.roster.people_of(lens.dataset, lens.version)
     return np.count_nonzero(there) / everybody if everybody else 0.0
 
 

@@ -34,6 +34,7 @@ from bastion_policy.history.near import Cells, around, close
 from bastion_policy.history.sets import Ints, Items, Sets, zeros
 
 Hashes = npt.NDArray[np.uint64]
+Flags = npt.NDArray[np.bool_]
 FAR, SAME, NEAR, FULL = 0, 1, 2, 3
 #: entries (stored partitions times atoms) of one channel; beyond it the history is full, and nothing new is released
 CAPACITY = 1 << 28
@@ -89,7 +90,7 @@ class Channel:
     labels: the atom of each item. sizes: items per atom. parts: one row per stored partition, one column per atom: the
     cell that the atom is in, -1 for none. plans: for each, a digest of the plan that it was asked by. hidden: items of cells
     whose own number was withheld. audit: the linear audit of the same releases; None where it is off, or not needed yet.
-    cells: the stored populations one by one.
+    cells: the stored populations one by one. lone: atoms in which no two items are one person's, as far as known; not kept on the disk.
     """
 
     labels: Items
@@ -99,6 +100,7 @@ class Channel:
     hidden: Hidden = field(default_factory=lambda: Hidden.of(()))
     audit: AuditState | None = None
     cells: Cells = field(default_factory=Cells.none)
+    lone: Flags | None = None
 
     @classmethod
     def empty(cls, items: int) -> Channel:
@@ -113,7 +115,8 @@ class Channel:
         labels = np.concatenate([self.labels, np.full(more, self.sizes.size, np.int32)])
         parts = np.concatenate([self.parts, np.full((self.parts.shape[0], 1), -1, self.parts.dtype)], axis=1)
         audit = self.audit.grown(more) if self.audit is not None else None
-        return replace(self, labels=labels, sizes=np.append(self.sizes, more), parts=parts, audit=audit)
+        lone = np.append(self.lone, False) if self.lone is not None else None
+        return replace(self, labels=labels, sizes=np.append(self.sizes, more), parts=parts, audit=audit, lone=lone)
 
     # -- the snap rule
 
@@ -263,6 +266,13 @@ class Channel:
         small = there & (self.sizes <= (k - 1) * most)
         if most == 1 or owner is None or not small.any():
             return not small.any()
+        if bool((self.sizes[small] < k).any()):
+            # there are no more people than items
+            return False
+        if self.lone is not None:
+            small &= ~self.lone
+        if not small.any():
+            return True
         items = np.flatnonzero(small[self.labels])
         return bool((counted(self.labels[items], owner[items], self.sizes.size)[small] >= k).all())
 
@@ -314,7 +324,19 @@ class Channel:
         np.take(self.parts.astype(parts.dtype, copy=False), atom, axis=1, out=parts[:-1], mode="clip")
         parts[-1] = row
         cells = self.cells.renumbered(atom, self.sizes.size).plus(row, size)
-        return replace(self, labels=at, sizes=size, parts=parts, plans=(*self.plans, plan), cells=cells)
+        lone = self._lone(asked, atom, cell)
+        return replace(self, labels=at, sizes=size, parts=parts, plans=(*self.plans, plan), cells=cells, lone=lone)
+
+    def _lone(self, asked: Sets, atom: Ints, cell: Ints) -> Flags | None:
+        """Return the atoms in which no two items are one person's. atom: of each, the one it was part of. cell: the asked one.
+
+        INVARIANT: what holds of a population's items holds of a part of them. Whose an item is never changes.
+        """
+        found = None if self.lone is None else self.lone[atom]
+        if asked.lone is None:
+            return found
+        mine = np.append(asked.lone, False)[cell]
+        return mine if found is None else found | mine
 
 
 @dataclass(frozen=True, eq=False)

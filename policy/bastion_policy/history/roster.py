@@ -17,8 +17,11 @@ import numpy as np
 import numpy.typing as npt
 
 from bastion_policy.history.numbering import Hashes, Marks
+from bastion_policy.history.sets import ordered
 from bastion_policy.history.vintages import KEPT, MOST_COMPARED, Copy, Flags, Items, Vintage, copies, placed
 
+#: items of one person up to which each is compared with all before it
+MOST_COMPARED_ITEMS = 24
 #: sets the turns of rows apart from what they hold
 _TURN = np.uint64(0xD1B54A32D192ED03)
 
@@ -63,6 +66,21 @@ class Roster:
         """What `in_order` has found."""
         return {}
 
+    def people_of(self, dataset: str, version: int) -> int:
+        """Return how many people have rows in a version of a table, which never changes."""
+        known = self._people_of.get((dataset, version))
+        if known is None:
+            people = self.people[self.versions[dataset, version]]
+            there = np.zeros(int(people.max(initial=-1)) + 1, bool)
+            there[people] = True
+            known = self._people_of[dataset, version] = int(np.count_nonzero(there))
+        return known
+
+    @cached_property
+    def _people_of(self) -> dict[tuple[str, int], int]:
+        """What `people_of` has found."""
+        return {}
+
     @cached_property
     def changed(self) -> bool:
         """Whether the content of some row has changed."""
@@ -93,9 +111,33 @@ class Roster:
     @cached_property
     def of_people(self) -> tuple[Items, npt.NDArray[np.int64]]:
         """The items, person by person, and where each person's begin; those of a person in their order."""
-        order = np.argsort(self.people, kind="stable").astype(np.int32)
         counts = np.bincount(self.people)
+        order = ordered(self.people, counts.size).astype(np.int32)
         return order, np.cumsum(counts) - counts
+
+    @cached_property
+    def _turns(self) -> tuple[Items | None, npt.NDArray[np.uint8]]:
+        """The items person by person (None: as they are), and how many of their person come before each, as many as a byte holds."""
+        people = self.people
+        counts = np.bincount(people)
+        order = self.of_people[0] if bool((people[1:] < people[:-1]).any()) else None
+        turn = np.arange(people.size) - np.repeat(np.cumsum(counts) - counts, counts)
+        return order, np.minimum(turn, 255).astype(np.uint8)
+
+    def repeated(self, place: Items) -> Items | None:
+        """Return the place of each item whose person has an earlier one in the same place, -1 for none; None: it costs more than to count.
+
+        place: of every item. Items of a person are compared with those before them, next to one another in the person's order.
+        """
+        if self.most > MOST_COMPARED_ITEMS or place.size != self.size:
+            return None
+        order, turn = self._turns
+        mine = place if order is None else place[order]
+        found = np.zeros(mine.size, bool)
+        for back in range(1, self.most):
+            found[back:] |= (turn[back:] >= back) & (mine[back:] == mine[:-back])
+        again: Items = mine[found]
+        return again
 
     def entered(
         self,

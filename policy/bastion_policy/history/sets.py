@@ -33,7 +33,7 @@ class Sets:
     """Populations 0 to count - 1.
 
     place: the cell of each item, -1 for none; None where cells share items. pairs: (cell, item) then, ordered, each once.
-    kept: cells that are looked at; the others count as empty.
+    kept: cells that are looked at; the others count as empty. lone: cells in which no two items are one person's, as far as known.
     """
 
     count: int
@@ -41,6 +41,8 @@ class Sets:
     kept: Flags
     pairs: tuple[Ints, Items] | None = None
     _crossed: list[tuple[Items, Met]] = field(default_factory=list, repr=False)
+    lone: Flags | None = None
+    _united: list[tuple[Flags, Sets]] = field(default_factory=list, repr=False)
 
     @classmethod
     def of(cls, count: int, cell: npt.ArrayLike, item: npt.ArrayLike, size: int = 0) -> Sets:
@@ -103,7 +105,7 @@ class Sets:
             return self.pairs[0][inside], self.pairs[1][inside]
         items = np.flatnonzero(np.append(self.kept, False)[self.place]).astype(np.int32)
         cells = self.place[items]
-        order = _ordered(cells, self.count)
+        order = ordered(cells, self.count)
         return cells[order].astype(np.int64), items[order]
 
     def members(self, cell: int) -> Items:
@@ -131,14 +133,23 @@ class Sets:
         if self.place is None:
             cell, item = self.memberships
             return Sets.one(item[chosen[cell]])
+        for known, found in self._united:
+            # the remainder is looked for, entered and told of
+            if np.array_equal(known, chosen):
+                return found
         one = np.where(chosen, np.int32(0), np.int32(-1))
-        return Sets(1, one[self.place], np.ones(1, bool))
+        self._united[:] = [(chosen, Sets(1, one[self.place], np.ones(1, bool)))]
+        return self._united[0][1]
 
     def where(self, flags: Flags) -> Sets:
         """Return the sets with the cells that are not flagged empty."""
         if bool((flags | ~self.kept).all()):
             return self
-        return Sets(self.count, self.place, self.kept & flags, self.pairs, self._crossed)
+        return Sets(self.count, self.place, self.kept & flags, self.pairs, self._crossed, self.lone)
+
+    def apart(self, lone: Flags) -> Sets:
+        """Return the sets with it known in which cells no two items are one person's."""
+        return Sets(self.count, self.place, self.kept, self.pairs, self._crossed, lone)
 
     def covered(self, size: int) -> Flags:
         """Return which of so many items are in a cell that is looked at."""
@@ -164,12 +175,13 @@ class Sets:
         place = self.place
         if place.size < labels.size:
             place = np.append(place, np.full(labels.size - place.size, -1, np.int32))
-        found = Met.of(labels, atoms, place, self.count)
+        sizes = self.sizes if "sizes" in vars(self) and bool(self.kept.all()) else None
+        found = Met.of(labels, atoms, place, self.count, sizes)
         self._crossed[:] = [*self._crossed[-2:], (labels, found)]
         return found
 
 
-def _ordered(cells: npt.NDArray[Any], count: int) -> Ints:
+def ordered(cells: npt.NDArray[Any], count: int) -> Ints:
     """Return the order of cells (0 to count - 1), equal ones in theirs: numbers of 16 bits are sorted by counting."""
     low = cells.astype(np.uint16)
     order = np.argsort(low, kind="stable")

@@ -112,6 +112,28 @@ class HistoryService:
                 raise
             _held(self._pasts, key, (number, past))
 
+    async def clear(self, domain: str, audience: str, change: Callable[[Past, Callable[[Past], None]], None]) -> None:
+        """Change what is kept of an audience by its owner's decision, in a turn of its own.
+
+        change: is given the past and what keeps another one, in a thread; it keeps it in the transaction of its own record.
+
+        Raises:
+            ServerError: as `of` and `keep`.
+        """
+        async with self._lock(key := _BETWEEN.join((domain, audience))):
+            number, past = await self._past(key)
+
+            def keep(cleared: Past) -> None:
+                who = next(iter(self._store.audiences.members(domain, audience)), None)
+                text, now = pack_past(cleared), time.time()
+                self._store.histories.put(domain, audience, text, expected=number, now=now, who=who)
+
+            try:
+                await to_its_end(asyncio.to_thread(change, past, keep))
+            finally:
+                # what the disk holds now is read again
+                self._pasts.pop(key, None)
+
     def _key(self, facts: DatasetFacts, who: str) -> str:
         # INVARIANT: the audience is the one on record for all tables of these people, never what one table's policy says
         # now: else a change of policy, or a second table, began an empty history for the same identity

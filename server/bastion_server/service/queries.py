@@ -28,7 +28,7 @@ from bastion_plan.nodes import Node, Slice
 from bastion_policy.flow import static_verdict
 from bastion_policy.flow_failures import may_fail
 from bastion_policy.history import History
-from bastion_policy.judge import approved_plan, judge, witness
+from bastion_policy.judge import FAILED_OFTEN, approved_plan, judge, witness
 from bastion_policy.verdict import Finding, Judgement, Measured, Outcome, ReleaseNote, StaticVerdict, Verdict
 from bastion_wire.messages import Denial, Explained, Query, Table
 
@@ -248,7 +248,8 @@ class QueryService:
                 if descriptors:
                     await lease.bind(descriptors, wait=False)
                 if to_try(subject.bound.root):
-                    await lease.try_out(subject.bound.root)
+                    guarded = any(not facts.effective(who).open for facts in subject.facts.values())
+                    await lease.try_out(subject.bound.root, values=guarded)
                 yield lease
         finally:
             for fd in descriptors.values():
@@ -522,9 +523,10 @@ class QueryService:
         who = request.principal.name
         public = tuple(f for f in verdict.findings if not f.private) or static.findings
         lead = public[0] if public else Finding("policy", "The policy does not release this.")
+        red = lead.rule == RULE_FAILED or FAILED_OFTEN in verdict.findings
         await self.journal.write(
             self._records(
-                subject, "outcome", who, f"denied: {lead.rule} ({verdict.outcome})", now=time.time(), red=lead.rule == RULE_FAILED,
+                subject, "outcome", who, f"denied: {lead.rule} ({verdict.outcome})", now=time.time(), red=red,
                 details={
                     "findings": [f"{f.rule}: {f.reason}" for f in verdict.findings], "words": query_words(subject),
                     **plain(verdict.facts),

@@ -3,8 +3,9 @@
 What fails, and what that tells. What is wrong with a model or a description is told, and costs nothing. Everything else that
 happens once the rows are read may depend on them, and whether it happened would tell of them without noise. So a private fit that
 fails (memory, time, a worker that died) goes on as if nobody were in the table: the same steps, the same price, noise alone. Nothing
-says so to who began it; the owner finds a red line in the log. As for queries (private.py), this is what is left of a risk, not
-a way of working: what rows hold is not to make a fit fail in the first place (data.py, clipping.py), and how many there are neither (fits.py).
+says so to who began it; the record of how the fit ended is red, and says so to the owner. As for queries (private.py), this is what is left
+of a risk, not a way of working: what rows hold is not to make a fit fail in the first place (data.py, clipping.py), and how many there are
+neither (fits.py).
 
 INVARIANT: steps are on the ledger before a worker is asked for them, and nothing is paid back: not after a crash, not where the
 fit is stopped. Losses, progress and weights leave by `info` and `GetWeights` alone.
@@ -90,7 +91,7 @@ class Running:
         self._stop: Halted | None = None
         self._lease: TrainingLease | None = None
         self._asked = 0  # paid steps that a worker is at
-        self._nobody = False
+        self._nobody = ""  # how it failed, where it goes on without anybody
         self._pushed = 0.0
         self._reason, self._tight = "", 0.0  # of a failure, for the log alone; epsilon by numerical composition
         self._domains = service.fits.domains(terms.subject, _rows(terms)) if run.spec.private else ()
@@ -152,12 +153,15 @@ class Running:
             )
         )
         reason = self._reason or code
-        words = f"fit {run} {state}" + (f": {reason}" if reason else "")
+        # INVARIANT: as many records, failed or not, and at the same times: how many there are is told
+        words = f"fit {run} {state}" + (f": {reason}" if reason else "") + self._nobody
         details = {
             "run": run, "steps": self.run.step, "paid": self.run.paid, "epsilon": self.run.spent, "of": self.run.spec.epsilon,
             "columns": self._columns(),
         }  # fmt: skip
-        await self._service.journal.write(self._records("outcome", words, red=red, details=details))
+        await self._service.journal.write(
+            self._records("outcome", words, red=red or bool(self._nobody), details=details)
+        )
         self._push(last=True)
 
     # -- the way
@@ -176,11 +180,10 @@ class Running:
                     if last or not telling or self._stop is not None:
                         raise
                     # INVARIANT: whether a private fit fails is no answer: it goes on, and looks the same
-                    words = f"failed: {error.code}; fit {self.run.id} goes on with noise as if nobody were there"
-                    await self._service.journal.write(self._records("note", words, red=True))
+                    log_incident("a fit with noise failed, and goes on")
+                    self._nobody = self._nobody or f"; failed: {error.code}; went on with noise as if nobody were there"
                 # what was paid for steps that came to nothing pays for as many of nobody's: the price is the same as well
                 self._ahead, self._asked = self._ahead + self._asked, 0
-                self._nobody = True
 
     async def _attempt(self) -> None:
         label = f"fit {self.run.id} by {self.who}"
@@ -188,7 +191,8 @@ class Running:
             self._lease = lease
             await asyncio.to_thread(self._store.runs.begin, self.run.id, self.run.step)
             self.run = self._store.runs.get(self.run.id)
-            self._push(last=True)
+            if not self._nobody:
+                self._push(last=True)
             started = time.monotonic()
             step = await self._loaded(lease)
             if timed_any(self.terms, self.who):  # how long rows take to be read depends on how many there are

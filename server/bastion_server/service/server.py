@@ -26,6 +26,7 @@ from bastion_server.service.attestation import Attestation, Provider
 from bastion_server.service.audiences import settle
 from bastion_server.service.catalogue import Catalogue, MemoryFiles, Subject
 from bastion_server.service.exposure import ExposureService
+from bastion_server.service.failed import FailedService
 from bastion_server.service.journal import Journal, about
 from bastion_server.service.models import ModelSink, TrainingSettings
 from bastion_server.service.news import News
@@ -88,6 +89,7 @@ class Service:
         self.queries = QueryService(store, pool, self.files, self.catalogue, self.journal, self.review)
         self.training = TrainingService(store, self.queries, self.journal, push, known, training, on_engine_text)
         self.exposure = ExposureService(store)
+        self.failed = FailedService(store, self.journal, self.queries.histories)
         self.activity = ActivityService(store, self.catalogue)
         self.trial = TrialService(store, self.catalogue, known)
         self.news = News(push, present)
@@ -151,6 +153,8 @@ class Service:
                 await request.send(m.Records(await self.activity.show(body, principal)))
             case m.Exposure(dataset=ref):
                 await request.send(await self.exposure.of(self._own(ref, principal)))
+            case m.ClearFailures(dataset=ref):
+                await request.send(await self.failed.clear(body, principal, self._own(ref, principal)))
             case m.TryPolicy(dataset=ref):
                 await request.send(await self.trial.of(self._own(ref, principal), body))
             case m.AuditVerify():

@@ -56,7 +56,8 @@ class Histories:
     ) -> int:
         """Keep the next history after the one numbered `expected`; returns its number.
 
-        who: an identity of the audience, to whom the release is made (None: the audience is an identity).
+        who: an identity of the audience, to whom the release is made (None: the audience is an identity). Inside another transaction it
+        is kept with what that one changes.
 
         Raises:
             ServerError: server.history.stale, another release, or another sealed table of these people, came in between, or `who` is
@@ -68,7 +69,6 @@ class Histories:
             for start in range(0, len(text), 8 << 20):
                 writer.write(text[start : start + (8 << 20)])
             ref = writer.commit()
-        old = ""
         try:
             with self._database.transaction() as connection:
                 row = connection.execute(
@@ -90,11 +90,11 @@ class Histories:
                 )
                 made = (audience, expected + 1, ref.name, ref.wrapped_key, ref.size, ref.sha256)
                 self._witness.change(unit_domain, partial(Known.told, row=made))
+                if old:
+                    self._database.after_commit(partial(self._remove, old))
         except BaseException:
             self._remove(ref.name)
             raise
-        if old:
-            self._remove(old)
         return expected + 1
 
     def reseal(self, unit_domain: str) -> None:

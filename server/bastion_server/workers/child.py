@@ -41,6 +41,9 @@ from bastion_server.workers.visible import visible
 _plans = msgspec.msgpack.Decoder(Envelope)
 
 
+Tables = Mapping[str, Mapping[str, Sequence[Any]]]
+
+
 class Refusal(Exception):
     """The job ends with a fixed reason of errors.py."""
 
@@ -142,12 +145,12 @@ class Child:
             case Bind(ids=ids):
                 self.bind(ids, fds)
                 return Done(), b""
-            case Run(plan=plan, keep=keep, returns=returns, dry=dry):
+            case Run(plan=plan, keep=keep, returns=returns, dry=dry, values=values):
                 # INVARIANT: pickle flows only from the server into the sandbox, never back
                 tables = pickle.loads(body) if body else {}  # noqa: S301
                 try:
                     if dry:
-                        self.try_out(_plans.decode(plan).root)
+                        self.try_out(_plans.decode(plan).root, tables, values)
                         return Done(), b""
                     return self.run(_plans.decode(plan).root, keep, returns, tables, fds[0])
                 finally:
@@ -171,10 +174,16 @@ class Child:
         """Return the engine's query of a plan over the bound sources."""
         return lower(plan, self.sources)
 
-    def try_out(self, plan: Node) -> None:
+    def take(self, tables: Tables) -> None:
+        """Make tables that came with a plan available as sources."""
+        for name, columns in tables.items():
+            self.sources[name] = pl.DataFrame(dict(columns)).lazy()
+
+    def try_out(self, plan: Node, tables: Tables, values: bool) -> None:
         """Make the calls of a plan without data."""
+        self.take(tables)
         try:
-            probe(plan, self.sources, self.tried)
+            probe(plan, self.sources, self.tried, values=values)
         except Fails as error:
             raise Refusal("call", str(error)) from None
 
@@ -183,7 +192,7 @@ class Child:
         plan: Node,
         keep: str | None,
         returns: Sequence[str] | None,
-        tables: Mapping[str, Mapping[str, Sequence[Any]]],
+        tables: Tables,
         file: int,
     ) -> tuple[Done, bytes]:
         """Run a plan; return its height and, where asked for, its columns (as body, or in `file` where they are large).
@@ -192,9 +201,7 @@ class Child:
         file. Named columns are the judge's guard columns: they stay in the server, and go out as an Arrow IPC stream,
         which is read and written in a tenth of the time.
         """
-        for name, columns in tables.items():
-            self.sources[name] = pl.DataFrame(dict(columns)).lazy()
-        self.try_out(plan)
+        self.take(tables)
         frame = self.lower(plan).collect()
         if keep is not None:
             self.sources[keep] = frame.lazy()

@@ -38,8 +38,9 @@ _ERRORS: dict[str, tuple[type[BastionError], str, str, str, str]] = {
         InputError,
         "plan.call",
         "A function of the query fails as it is written.",
-        "It was tried on no data, so it fails whatever the rows are: a pattern that is none, a thirteenth month, bounds beyond a type.",
-        "Correct what the query says: its patterns, formats, bounds and constants.",
+        "It was tried on no data: it fails whatever the rows are (a pattern that is none, a thirteenth month, bounds beyond a type), or at "
+        "some value of the types that it brings together (a negative number beside an unsigned one, days beside nanoseconds).",
+        "Correct what the query says: its patterns, formats, bounds and constants; cast to one type, with strict=False, first.",
     ),
     "answer": (
         ServerError,

@@ -26,6 +26,11 @@ from bastion_server.workers.watchdog import Watchdog
 _NO_TABLES: Mapping[str, Mapping[str, Sequence[Any]]] = {}
 
 
+def _pickled(tables: Mapping[str, Mapping[str, Sequence[Any]]]) -> bytes:
+    # INVARIANT: pickle flows only from the server into the sandbox, never back
+    return pickle.dumps({name: dict(columns) for name, columns in tables.items()}, 5) if tables else b""
+
+
 class Answer(bytes):
     """An Arrow IPC file (a stream for named columns), as bytes; empty where no columns were asked for. height: rows of the whole result."""
 
@@ -155,8 +160,7 @@ class Lease:
             (answer, -1) for a small one; (empty answer with its height, descriptor of a sealed memory file) for a large
             one: read it with `memfd.read`, which maps it; the caller closes it.
         """
-        # INVARIANT: pickle flows only from the server into the sandbox, never back
-        body = pickle.dumps({name: dict(columns) for name, columns in tables.items()}, 5) if tables else b""
+        body = _pickled(tables)
         limits = self._handle.limits
         self.runs += 1
         file = memfd.empty("answer")
@@ -177,15 +181,20 @@ class Lease:
             if file >= 0:
                 os.close(file)
 
-    async def try_out(self, plan: Node) -> None:
+    async def try_out(
+        self, plan: Node, tables: Mapping[str, Mapping[str, Sequence[Any]]] = _NO_TABLES, *, values: bool = True
+    ) -> None:
         """Try a plan's calls without data; it takes nothing of the time that runs have.
+
+        Args:
+            tables: further sources by name, as in `run`; their types alone are looked at. values: whether calls are made of values of their types.
 
         Raises:
             InputError: `plan.call`. ServerError: how the worker ended.
         """
         left, file = self._left, memfd.empty("answer")
         try:
-            await self._ask(Run(encode(plan), None, (), dry=True), b"", (file,))
+            await self._ask(Run(encode(plan), None, (), dry=True, values=values), _pickled(tables), (file,))
         finally:
             os.close(file)
             self._left = left

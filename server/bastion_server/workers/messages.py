@@ -29,7 +29,7 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     address_space: int | None = None
     seconds: float = 60.0
     answer: int = 1 << 30
-    files: int = 64
+    files: int = 256
     threads: int = 0
 
     @property
@@ -104,13 +104,15 @@ class Run(Message, frozen=True, tag="run"):
     """Run a plan. Body: pickled tables. Comes with one descriptor: an empty memfd for a large answer.
 
     plan: bytes of bastion_plan.canonical.encode. keep: name the result stays under, or None.
-    returns: columns that come back; () none, None all. dry: its calls are tried without data, and nothing is run.
+    returns: columns that come back; () none, None all. dry: its calls are tried without data, and nothing is run;
+    values: of values of their types too.
     """
 
     plan: bytes
     keep: str | None = None
     returns: tuple[str, ...] | None = None
     dry: bool = False
+    values: bool = True
 
 
 class Register(Message, frozen=True, tag="register"):

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from bastion_plan.canonical import encode
 from bastion_plan.dtypes import FLOAT64, INT64, STRING
-from bastion_plan.expressions import Alias, Call, Cast, Column, Literal
+from bastion_plan.expressions import Alias, Call, Cast, Column, Literal, Ternary
 from bastion_plan.nodes import Filter, GroupBy, Join, Node, Scan, Select, Sort, WithColumns, WithRowIndex
 
 from bastion_server.workers.messages import Run
@@ -55,7 +55,10 @@ def _requests() -> tuple[tuple[bytes, bytes], ...]:
     released = Select(
         Select(joined, (Column("key"), Column("v"))), (Column("key"), Alias(Cast(Column("v"), FLOAT64), "v"))
     )
+    some = Call("and_", (Call("gt", (Column("v"), Literal(INT64, 0))), Call("eq", (Column("s"), Literal(STRING, "a")))))
+    chosen = Ternary(some, Column("n"), Literal(INT64, 0))
     return (
+        _request(WithColumns(Filter(Scan(SCAN), some), (Alias(chosen, "n"),)), None, (), dry=True),
         _request(guard, "#kept", ("n", "v")),
         _request(released, None, None, safe),
         _request(Select(Scan(SCAN), (Alias(Call("pl.len"), "n"),)), None, None),
@@ -67,9 +70,11 @@ def _request(
     keep: str | None,
     returns: tuple[str, ...] | None,
     tables: _Tables | None = None,
+    *,
+    dry: bool = False,
 ) -> tuple[bytes, bytes]:
     """Return the message and its body, as they arrive."""
-    return msgspec.msgpack.encode(Run(encode(plan), keep, returns)), pickle.dumps(tables, 5) if tables else b""
+    return msgspec.msgpack.encode(Run(encode(plan), keep, returns, dry=dry)), pickle.dumps(tables, 5) if tables else b""
 
 
 REQUESTS = _requests()

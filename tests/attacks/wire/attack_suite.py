@@ -20,6 +20,7 @@ import attacks_homogeneity  # noqa: F401
 import attacks_inflation  # noqa: F401
 import attacks_joins  # noqa: F401
 import attacks_months  # noqa: F401
+import attacks_nothing  # noqa: F401
 import attacks_nought  # noqa: F401
 import attacks_order  # noqa: F401
 import attacks_others  # noqa: F401

@@ -134,6 +134,40 @@ def failing_label_of_who_is_left(a: Attacker) -> Any:
 
 
 @attack("existence", "functions that can fail", "open", BIT)
+def failing_member(a: Attacker) -> Any:
+    """Compares who is left with a text that is no member: it fails where the target is left, and not where nobody is."""
+    sex = pl.col("sex").cast(pl.Enum(["f", "m"]))
+    wrong = pl.when(sex.is_not_null()).then(sex > "zz").otherwise(False)
+    return fails(a, lambda c: a.T.filter(beyond(c)).select(wrong.mean()))
+
+
+@attack("existence", "functions that can fail", "open", BIT)
+def failing_quotient(a: Attacker) -> Any:
+    """Divides yes or no of who is left by a fraction."""
+    wrong = pl.when(age.is_not_null()).then((age > 50) // 0.5 > 0).otherwise(False)
+    return fails(a, lambda c: a.T.filter(beyond(c)).select(wrong.mean()))
+
+
+@attack("existence", "functions that can fail", "open", BIT)
+def failing_common_type(a: Attacker) -> Any:
+    """Brings a negative number together with an unsigned one that signed ones do not hold, if the secret is above a threshold."""
+    large = lambda c: plain(beyond(c), pl.lit(2**64 - 1), pl.lit(0)).cast(pl.UInt64)  # noqa: E731
+    return fails(a, lambda c: a.T.filter(pl.coalesce(large(c), pl.lit(-5)) >= 0).select(pl.len()))
+
+
+@attack("existence", "functions that can fail", "open", BIT)
+def failing_days(a: Attacker) -> Any:
+    """Brings days together with nanoseconds, which end in 2262, if the secret is above a threshold."""
+
+    def make(edge: float) -> Q:
+        day = plain(beyond(edge), pl.lit(datetime.date(2300, 1, 1)), pl.lit(datetime.date(2020, 1, 1)))
+        never = pl.lit(None, dtype=pl.Datetime("ns"))
+        return a.T.filter(pl.coalesce(never, day).is_not_null()).select(pl.len())
+
+    return fails(a, make)
+
+
+@attack("existence", "functions that can fail", "open", BIT)
 def timing_of_a_branch(a: Attacker) -> Any:
     """Does heavy work if the secret is above a threshold, and looks at the clock."""
     many = inline({"i": list(range(5000))})

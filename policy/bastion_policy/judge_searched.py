@@ -1,0 +1,117 @@
+"""Which of a boundary's populations were chosen by a measure and lie at a threshold: each tells one bit about one person."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+from bastion_plan import nodes as n
+from bastion_plan.dtypes import BOOLEAN
+from bastion_plan.expressions import Alias, Call, Column, Expr
+from bastion_plan.nodes import AnyNode
+
+from bastion_policy.boundary import call
+from bastion_policy.flow import boundaries
+from bastion_policy.guard_cells import Flags, Measurer, Steps, X, both, floats
+from bastion_policy.guard_plans import Rewriter, lenient
+from bastion_policy.judge_edges import conditions_below, mixed, mixes, thresholds, values_of, ways
+from bastion_policy.judge_memory import EDGE_BUDGET
+from bastion_policy.judge_people import compared
+from bastion_policy.judge_remembered import Past, Remembered
+from bastion_policy.judge_rules import Judged
+from bastion_policy.judge_watch import Part
+from bastion_policy.lineage import Frame
+from bastion_policy.verdict import Measure
+
+
+class Searched(Remembered):
+    """Counts choices by a measure in a boundary's cells."""
+
+    def _edges(self, m: Measurer, past: Past, parts: Sequence[Part]) -> Steps:
+        """Return what tells apart the populations of the question that were chosen by a measure and lie at a threshold.
+
+        INVARIANT: one cell is enough, whatever the others are: one that is not there, hidden or put together as well.
+        """
+        found: list[bytes] = []
+        if not self.memory.snaps or not self.chosen_by:
+            return found
+        # INVARIANT: a threshold that another table's version or other cells give is another one under the same words
+        wording = yield from self._wording()
+        if self.narrowing or self.measured_keys:
+            clear = past.own & ~past.standing.edge if past.standing is not None else past.own
+            repeated = any(close.any() for part in parts for close in part.judged.close.values())
+            keys = [(self.boundary.keys[i][1], self.frame) for i in self.measured_keys]
+            repeated |= self._most_rows > 1 and self._stays([*conditions_below(self.below), *keys])
+            some = repeated or mixes(self.below, self.world) or not clear.all()
+            if some or (yield from self._missing(m)):
+                # each part of a stack, each of a person's rows and each key has thresholds of its own
+                count = max(1, ways(self.below, self.narrowing)) + max(0, len(self.measured_keys) - 1)
+                if mixes(self.below, self.world):
+                    found_in = conditions_below(self.below)
+                    many = sum(thresholds([c], frame, self.world, self._most_rows) for c, frame in found_in)
+                    count *= max(1, min(many, self._most_rows))
+                found += [hashlib.sha256(wording + i.to_bytes(4)).digest()[:12] for i in range(count)]
+        for i, s in enumerate(self.boundary.statistics):
+            conditions = self._conditions(s)
+            some = any((part.own & ~_clear(part.judged, i)).any() for part in parts)
+            some |= self._most_rows > 1 and self._stays([(c, self.frame) for c in conditions])
+            if conditions and (some or mixed(conditions, self.frame, self.world)):
+                several = mixed(conditions, self.frame, self.world)
+                count = max(1, thresholds(conditions, self.frame, self.world, self._most_rows)) if several else 1
+                mark = wording + repr(conditions).encode()
+                found += [hashlib.sha256(mark + i.to_bytes(4)).digest()[:12] for i in range(count)]
+        return found
+
+    def _wording(self) -> Steps:
+        """Return what the words of the question mean this time: its plan, the tables' versions and the cells that it reads."""
+        found = [self.versions, self.plan_digest]
+        for i, node in enumerate(boundaries(self.typed)[:-1]):
+            read = self.done[id(node)]
+            answer = yield Measure(read, f"{self.name}i{i}")
+            columns = [list(answer[c]) for c in sorted(answer) if c != "__height"]
+            found.append(repr(sorted(map(repr, zip(*columns, strict=True)))).encode())
+        return hashlib.sha256(b"".join(found)).digest()
+
+    def _stays(self, conditions: Sequence[tuple[Expr, Frame]]) -> bool:
+        """Whether a condition is about a column that may stay the same in a person's rows.
+
+        INVARIANT: the same condition on other rows of the same people is then the same choice, far from thresholds of rows.
+        """
+        return any(compared(values_of(c, frame, self.world).sources, self.world) for c, frame in conditions)
+
+    @property
+    def _most_rows(self) -> int:
+        """How many rows of one person there may be in the frame, as far as it matters."""
+        several = self.repeats is not None and bool(self.repeats.often)
+        several |= any(self.memory.lens(o).most > 1 for o in self.frame.occurrences)
+        return EDGE_BUDGET + 1 if several else 1
+
+    def _missing(self, m: Measurer) -> Steps:
+        """Whether there may be groups that nobody is in because of a measure: as many as fewer than k would be in.
+
+        Which bins there could be of other keys than conditions is not known.
+        """
+        keys = self.boundary.keys
+        if any(keys[i][3] != BOOLEAN for i in self.measured_keys):
+            return True
+        if not keys:
+            return False
+        rows = Rewriter(self.facts, self.done, without=self.narrowing).build(self.below)
+        others = [Alias(lenient(e), f"{X}{i}") for i, (_, e, _, _) in enumerate(keys) if i not in self.measured_keys]
+        one = (Alias(Call("pl.len"), X),)
+        cells = n.GroupBy(rows, tuple(others), one) if others else n.Select(rows, one)
+        possible = yield from m.ask(n.Select(cells, one))
+        there: AnyNode = n.Scan(m.cut.name)
+        if self.measured_keys:
+            told = both([call("is_not_null", Column(self.boundary.key_columns[i])) for i in self.measured_keys])
+            there = n.Filter(there, told)  # type: ignore[arg-type]
+        answer = yield from m.ask(n.Select(there, one))
+        return bool(floats(answer[X])[0] < floats(possible[X])[0] * 2 ** len(self.measured_keys))
+
+
+def _clear(judged: Judged, i: int) -> Flags:
+    """Return the cells in which what a statistic's conditions pick is answered as itself, far from any threshold."""
+    clear = judged.shown[i].copy()
+    for flags in (judged.without.get(i), judged.settled.get(i), judged.edges.get(i), judged.close.get(i)):
+        clear &= ~flags if flags is not None else True
+    return clear
