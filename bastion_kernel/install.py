@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import re
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 from bastion_plan.errors import BastionError, InputError
 from bastion_wire.identity import check_curve_key
 from jupyter_client.kernelspec import KernelSpecManager
+from jupyter_core.paths import jupyter_data_dir
 
 from bastion.client.endpoints import DEFAULT_PORT, INVITATION, keys_directory
 from bastion.client.link import check_endpoint
@@ -22,6 +24,7 @@ from bastion_kernel.starting import PROFILE, VARIABLE
 NAME = "bastionlab"
 DISPLAY_NAME = "BastionLab"
 RESOURCES = Path(__file__).parent / "resources"
+LABEXTENSION = "bastionlab"
 
 
 def kernel_spec(
@@ -107,7 +110,7 @@ def install(
     display_name: str | None = None,
     environment: dict[str, str] | None = None,
 ) -> str:
-    """Write the kernelspec and return its folder.
+    """Write the kernelspec and what JupyterLab draws completions with; return the kernelspec's folder.
 
     Args:
         user: for this account. prefix: below a folder (default: sys.prefix).
@@ -126,6 +129,8 @@ def install(
         for logo in RESOURCES.glob("logo*"):
             (Path(folder) / logo.name).write_bytes(logo.read_bytes())
         target = None if user else (prefix or sys.prefix)
+        shared = Path(jupyter_data_dir()) if target is None else Path(target) / "share" / "jupyter"
+        shutil.copytree(RESOURCES / "labextension", shared / "labextensions" / LABEXTENSION, dirs_exist_ok=True)
         return str(KernelSpecManager().install_kernel_spec(folder, name, user=user, prefix=target))
 
 

@@ -80,6 +80,9 @@ def test_the_other_tabs_and_what_is_typed_stays(stage, opened):
     noisy = Policy.private(epsilon=8.0, unit="id", roles={"id": "identifier", "x": measure(0, 1)})
     stage.owner.client.polars.send_df(pl.DataFrame({"id": range(90), "x": [0, 1] * 45}), noisy, name="noisy")
     user.dataset("noisy").select(pl.len()).collect(epsilon=2).fetch()
+    stage.send(pl.DataFrame({"age": [i // 2 for i in range(200)]}), name="ages")
+    for years in (25, 20, 11):  # groups that cut across each other, so that the linear audit looks at them
+        user.dataset("ages").group_by(pl.col("age") // years).agg(pl.len()).fetch()
     for frame in (
         user.dataset("titanic").group_by("Pclass", "Sex").agg(pl.col("Survived").mean()),
         user.dataset("titanic").group_by("Embarked").agg(pl.len(), pl.col("Fare").mean()),
@@ -143,6 +146,10 @@ def test_the_other_tabs_and_what_is_typed_stays(stage, opened):
     bar = budget.get_by_role("img", name="epsilon of noisy").locator("rect")
     spent, left = (bar.nth(part).bounding_box()["width"] for part in (0, 1))
     assert 2.5 < left / spent < 3.5
+    room = budget.get_by_role("img", name="rank of").filter(has_text="ages: alice")
+    room.get_by_text("14 of 46", exact=True).wait_for(timeout=60_000)
+    told, left = (room.locator("rect").nth(part).bounding_box()["width"] for part in (0, 1))
+    assert told / (told + left) == pytest.approx(14 / 46.2, abs=0.01)
     owner.keep("owner-budget.png", panel)
 
     panel.get_by_role("tab", name="Datasets").click()

@@ -28,6 +28,27 @@ def test_the_launchers_card_opens_a_notebook_with_the_kernel(stage, windows):
     assert window.page.evaluate(kernel) == "bastionlab"
 
 
+def paleness(items, name: str) -> float:
+    """Return the opacity of a completion's word, once it is drawn."""
+    word = items.locator(".jp-Completer-match").get_by_text(name, exact=True)
+    return float(word.evaluate("word => getComputedStyle(word).opacity"))
+
+
+def test_what_the_policy_never_releases_is_drawn_paler(stage, opened):
+    from bastion.policy import Aggregation, Policy, Reject
+
+    never = Policy(Aggregation(10), unsafe_handling=Reject())
+    stage.send(pl.DataFrame({"fare": [float(i) for i in range(100)]}), never, name="firm")
+    window = opened("pale", 'connect()\nfirm = dataset("firm")', "", width=1000, height=900)
+    window.run(0)
+    window.type(1, 'firm.select(pl.col("fare").fi')
+    window.page.keyboard.press("Tab")
+    items = window.page.locator(".jp-Completer-item")
+    items.filter(has_text="refused").wait_for(timeout=60_000)
+    assert (paleness(items, "fill_null"), paleness(items, "first")) == (1, 0.45)
+    window.keep("completion-refused.png", window.cell(1), below=250)
+
+
 def records(stage, kind: str) -> list[str]:
     return [record.summary for record in stage.owner.audit("slow", 50) if record.kind_of == kind]
 
@@ -59,6 +80,8 @@ def test_completion_help_and_stop(stage, opened):
     assert offered["Age"] == "float64"  # JupyterLab writes kinds in small letters
     assert offered["Name"] == "hidden"
     assert len(offered) == 12
+    # what nobody may use is drawn paler
+    assert (paleness(items, "Age"), paleness(items, "Name")) == (1, 0.45)
     window.keep("completion.png", window.cell(1), below=250)
     items.filter(has_text="Fare").click()
     items.first.wait_for(state="hidden", timeout=60_000)

@@ -26,6 +26,7 @@ from nbconvert.preprocessors import ExecutePreprocessor
 from tornado.websocket import websocket_connect
 
 TOKEN = "t0ken"
+AFTER_ERRORS = 1.0  # seconds; the kernel aborts cells that come within 0.1 s of an error as those of a Run All
 _ESCAPES = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07]*\x07|[ -/]*[0-~])")
 
 
@@ -194,6 +195,7 @@ def test_on_a_terminal(console):
     cell('dataset("titanic").select(pl.len())', "891")
     cell('dataset("titanic").head(2)', "denied.row-level")
     cell("import os", r"\[language")
+    time.sleep(AFTER_ERRORS)
     cell("dataset?", "A dataset by its name")
     console.send("whoami_typed_wro\t")  # completes nothing, and does no harm
     console.send("\x15")
@@ -215,6 +217,7 @@ def test_on_a_terminal(console):
     console.expect("The cell was stopped")
     assert "took" not in console.before
     console.expect(r"In \[")
+    time.sleep(AFTER_ERRORS)
     console.send("exit\r")
     console.expect(pexpect.EOF)
 

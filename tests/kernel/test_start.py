@@ -238,6 +238,10 @@ def test_the_command_installs_one(tmp_path, stage):
     result = runner.invoke(main, ["kernel", "install", *options, "--json"])
     assert result.exit_code == 0, result.output
     spec = json.loads((Path(json.loads(result.output)["folder"]) / "kernel.json").read_text())
+    # what it does: tests/browser/test_typing.py
+    extension = tmp_path / "share" / "jupyter" / "labextensions" / "bastionlab"
+    load = json.loads((extension / "package.json").read_text())["jupyterlab"]["_build"]["load"]
+    assert (extension / load).is_file()
     assert spec["display_name"] == "Hospital data"
     assert spec["env"] == {"BASTION_CONNECT": "profile", "BASTION_PROFILE": str(stage.profile)}
     refused = runner.invoke(main, ["kernel", "install", "--prefix", str(tmp_path), "--connect", "bastion1.abc"])
