@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from bastion_plan.dtypes import FLOAT64, DType
-from bastion_plan.expressions import Alias, AnyExpr, Call, Cast, Column, Expr, Literal
+from bastion_plan.expressions import Alias, AnyExpr, Call, Cast, Column, Expr, Literal, Ternary
 
 from bastion_policy.boundary import call
 from bastion_policy.flow_linear import linear
@@ -117,9 +117,10 @@ def counted(expr: Call, values: Sequence[Value], world: World) -> Call | None:
                 return bits(inner)
             case Call(function="filter", args=(inner, *conditions)):
                 return call("filter", bits(inner), *conditions)
-            case Call(function="drop_nulls", args=(inner,)):
-                # what is dropped has no value; what is left has one
-                return call("filter", bits(inner), call("is_not_null", inner))
+            case Call(function="drop_nulls", args=(inner,)) if expr.function == "count":
+                return bits(inner)  # what is dropped has no value, and would not be counted
+            case Ternary(predicate=condition, truthy=inner, falsy=Literal(value=None)) if expr.function == "count":
+                return call("filter", bits(inner), condition)
             case _:
                 return call("is_not_null" if expr.function == "count" else "is_null", arg)
 

@@ -113,6 +113,10 @@ class StatisticsParser:
                 fits = call("le", call("abs", made), _f(largest(dtype)))
                 made = Ternary(fits, made, Literal(NULL))
             return Cast(made, dtype, strict=False)
+        if expr.args and expr.function in ("len", "null_count") and (kept := _dropping(expr.args[0])) is not None:
+            # INVARIANT: rows without a value are not among those that are counted: there are as many as there are values
+            count = self._statistic(Call("count", (kept,)), flow, findings)
+            return count if expr.function == "len" else call("sub", count, count)
         population: list[Expr] = []
         args = [_without_filters(a, population) for a in expr.args]
         if self.world.strict and (bare := strict.uncast(expr, self.frame, self._dtype)) != expr:
@@ -152,6 +156,8 @@ class StatisticsParser:
         terms = self._terms(expr, args, values, guard)
         share = {"min": 0.0, "max": 1.0, "median": 0.5}.get(expr.function)
         share = float(expr.option("quantile", 0.5)) if share is None else share
+        if expr.function == "n_unique" and _dropping(expr.args[0]) is not None:
+            args = [call("drop_nulls", *args)]  # nothing counts as a value of its own
         alone = Statistic(with_children(expr, args), expr.function, guard, self._dtype(expr), terms, share=share)
         position = self._position(alone)
         if population:
@@ -546,6 +552,20 @@ def _without_filters(expr: Expr, population: list[Expr]) -> AnyExpr:
             return _without_filters(inner, population)
         case _:
             return expr  # type: ignore[return-value]
+
+
+def _dropping(expr: Expr) -> AnyExpr | None:
+    """Return an argument without the `drop_nulls` in it, None where there is none."""
+    match expr:
+        case Alias(input=inner):
+            return _dropping(inner)
+        case Call(function="drop_nulls", args=(inner,)):
+            return _dropping(inner) or inner
+        case Call(function="filter", args=(inner, *conditions)):
+            found = _dropping(inner)
+            return None if found is None else with_children(expr, [found, *conditions])
+        case _:
+            return None
 
 
 def _changed(expr: Call, change: Callable[[AnyExpr], AnyExpr | None]) -> Call | None:

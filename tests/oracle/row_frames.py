@@ -466,6 +466,7 @@ class Reader:
             forbidden.add(f"row-level: {call.function}")
         args: list[Values] = []
         parts: list[Values] = []
+        name = call.function
         for arg in call.args:
             arg = strip(arg)
             rows = call.function not in ("null_count", "len", "has_nulls", "n_unique", "approx_n_unique")
@@ -487,6 +488,8 @@ class Reader:
                     raise Unknown("aggregate inside the condition of an aggregate")
                 if arg.function == "filter":
                     conditions += [self.column(frame, p, schema) for p in arg.args[1:]]
+                elif arg.function == "drop_nulls" and name in ("len", "count"):
+                    name = "count"  # as many rows are left as there are values
                 elif arg.function == "drop_nulls" and self.strict and rows:
                     pass  # a statistic of values leaves out what is missing anyway: no condition on a secret column
                 elif arg.function == "drop_nulls":
@@ -530,7 +533,7 @@ class Reader:
             forbidden.add("argument: another divisor")
         limits = frozenset(forbidden), frozenset(cautious)
         private = tuple(p for p in parts if p.lineage.private)
-        return Leaf(call, call.function, options, tuple(args), tuple(conditions), *limits, private)
+        return Leaf(call, name, options, tuple(args), tuple(conditions), *limits, private)
 
     def arithmetic(self, expr: Expr, values: Mapping[Call, Any]) -> Any:
         """Evaluate an expression over statistics."""
