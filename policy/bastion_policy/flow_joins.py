@@ -13,13 +13,12 @@ from bastion_plan.functions.rules import supertype
 from bastion_plan.typing import expr_dtype
 
 from bastion_policy.flow_expressions import ExpressionTyping, join_sources
+from bastion_policy.flow_unique import EXACT_KEYS, keeps_height
 from bastion_policy.lineage import Form, Frame, Kind, Value, World, is_string
 from bastion_policy.roles import RoleKind
 from bastion_policy.statistics import check_condition, check_key, labels
 from bastion_policy.verdict import Finding
 
-#: types whose constants are equal where they are written alike, besides whole numbers
-EXACT_KEYS = frozenset({"Boolean", "Date", "Datetime", "Duration", "Time", "String", "Categorical", "Enum"})
 FIX_UNIQUE = "Group the other table by the join key first, so that each key stands once."
 
 
@@ -218,7 +217,7 @@ def _one(
     for value in values:
         findings += check_key(value, world)
     names = {e.name for e in right_on if isinstance(e, Column)}
-    if right.unique is None or not right.unique <= names:
+    if right.unique is None or not right.unique <= names or not all(map(keeps_height, right_on)):
         # INVARIANT: labels must not repeat private rows: repetitions are weights
         reason = "The joined table may hold a key several times, which repeats people's rows."
         findings.append(Finding("join", reason, FIX_UNIQUE))

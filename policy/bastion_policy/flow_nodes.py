@@ -22,12 +22,13 @@ from bastion_policy import flow_windows as windows
 from bastion_policy.boundary import REST, Boundary, Output
 from bastion_policy.flow_expressions import ExpressionTyping, join_sources, scalar_bounds
 from bastion_policy.flow_functions import OF_ALL_ROWS, PER_UNIT, WITHIN
-from bastion_policy.flow_joins import EXACT_KEYS, join_frames
+from bastion_policy.flow_joins import join_frames
 from bastion_policy.flow_order import kept_orders
 from bastion_policy.flow_reshape import concat_frames, fill_columns, fill_frame, opaque, reshape_frame
 from bastion_policy.flow_rules import rule_of
 from bastion_policy.flow_sizes import Lengths, too_long
 from bastion_policy.flow_trees import is_scalar, output_name, reduces, with_children
+from bastion_policy.flow_unique import unique_after
 from bastion_policy.flow_within import failing
 from bastion_policy.lineage import (
     CONSTANT,
@@ -158,19 +159,7 @@ class FlowTyping:
         kind = Kind.RELEASED if any(t.frame.kind is Kind.RELEASED for t in below) else Kind.PUBLIC
         sources = join_sources(v for t in below for v in t.frame.columns.values())
         value = Value(sources=sources)
-        unique: frozenset[str] | None = None
-        match node:
-            case n.Inline(columns=columns):
-                unique = _unique_columns(columns)
-            case n.GroupBy(keys=keys):
-                unique = frozenset(output_name(k) for k in keys)
-            case n.Filter() | n.Sort() | n.Slice() | n.TopK() | n.Reverse() | n.DropNulls():
-                unique = below[0].frame.unique
-            case n.Select(exprs=exprs):
-                kept = {e.name for e in exprs if isinstance(e, Column)}
-                unique = below[0].frame.unique if (below[0].frame.unique or {""}) <= kept else None
-            case n.Unique(subset=None):
-                unique = frozenset(schema)
+        unique = unique_after(node, below, schema)
         return Typed(node, Frame(kind, dict.fromkeys(schema, value), schema, unique=unique), below)
 
     def _private(self, node: AnyNode, below: tuple[Typed, ...], schema: Schema) -> Typed:
@@ -728,20 +717,6 @@ def _size_and_work(expr: Expr) -> tuple[int, int]:
         more = _size_and_work(child)
         size, work = size + more[0], work + more[1]
     return size, work + size
-
-
-def _unique_columns(columns: Sequence[n.InlineColumn]) -> frozenset[str] | None:
-    """Return columns whose values are a row's own, as the engine compares them; None if there are none.
-
-    INVARIANT: only types whose constants are written in one way: not-a-numbers are equal to each other, fractions are
-    rounded to their type, and 1.0 and 1.00 are one decimal.
-    """
-    exact = [c for c in columns if c.dtype.is_integer or c.dtype.kind in EXACT_KEYS]
-    for column in exact:
-        if len(set(column.values)) == len(column.values):
-            return frozenset({column.name})
-    rows = list(zip(*(c.values for c in exact), strict=True))
-    return frozenset(c.name for c in exact) if exact and len(set(rows)) == len(rows) else None
 
 
 def _plain(expr: Expr) -> AnyExpr:

@@ -14,7 +14,7 @@ from bastion_plan.inlining import with_inputs
 from bastion_plan.nodes import AnyNode, Node
 from bastion_plan.schemas import fills
 
-from bastion_policy.boundary import call
+from bastion_policy.boundary import Boundary, call
 from bastion_policy.facts import DatasetFacts
 from bastion_policy.flow_order import kept_orders, order_below, reordered
 from bastion_policy.flow_trees import output_name, rewrite
@@ -220,8 +220,9 @@ class Rewriter:
             return below[0]
         if how in ("semi", "anti") and right.frame.private and (self.carry or self.rows):
             below = (below[0], Rewriter(self.facts, self.done, False, self.whole)._build(right, ordered=False))
-        if loose and how == "inner" and left.frame.private and not right.frame.private:
-            how = "left"
+        if left.frame.private and not right.frame.private and how in ("inner", "left"):
+            below = (below[0], _once_each(right, below[1]))
+            how = "left" if loose else how
         return msgspec.structs.replace(
             node,
             left=below[0],
@@ -244,6 +245,20 @@ class Rewriter:
             empty = tuple(Alias(Literal(NULL), c) for c in missing)
             inputs.append(n.WithColumns(plan, empty) if empty else plan)
         return n.Concat(tuple(inputs), "diagonal_relaxed")
+
+
+def _once_each(typed: Typed, plan: AnyNode) -> AnyNode:
+    """Return a table that is nobody's with one row for each of its keys, as its flow type says it has.
+
+    INVARIANT: whatever a step did to the table, no row of a person is repeated by a join with it. Nothing is left out but
+    the missing keys of remainder rows, which match nothing, and one that is called as a shown cell is.
+    """
+    unique = typed.frame.unique
+    if unique is None or (isinstance(typed.boundary, Boundary) and typed.boundary.window):
+        return plan
+    if not unique:
+        return n.Slice(plan, 0, 1)
+    return n.Unique(plan, tuple(map(Column, sorted(unique))), "first", maintain_order=True)
 
 
 def nesting(typed: Typed) -> dict[int, int]:

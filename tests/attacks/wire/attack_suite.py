@@ -30,6 +30,7 @@ import attacks_released  # noqa: F401
 import attacks_rows  # noqa: F401
 import attacks_saved  # noqa: F401
 import attacks_showing  # noqa: F401
+import attacks_stretch  # noqa: F401
 import attacks_trackers  # noqa: F401
 import attacks_unknown  # noqa: F401
 import attacks_versions  # noqa: F401
