@@ -245,3 +245,24 @@ def test_a_large_upload_may_need_more_than_a_query_may(pooling):
     frame = pl.DataFrame({"v": np.random.default_rng(0).random(12_000_000)})
     registration, _ = _register(pooling, _file(frame), memory=150 << 20)
     assert registration.facts.rows == 12_000_000
+
+
+def test_categories_of_a_name_of_their_own_become_everybodys(pooling):
+    own = pl.Categorical(pl.Categories("own", physical=pl.UInt8))
+    plain = pl.Categorical()
+    given = {
+        "c": (["b", None, "a"], lambda c: c),
+        "l": ([["a", None], [], None], pl.List),
+        "a": ([["a", None], None, ["b", "a"]], lambda c: pl.Array(c, 2)),
+        "aa": ([[["a", None]], None, [["b", "a"]]], lambda c: pl.Array(c, (1, 2))),
+        "s": ([{"x": "a", "n": 1}, None, {"x": None, "n": 2}], lambda c: pl.Struct({"x": c, "n": pl.Int8})),
+        "ls": ([[{"x": "a"}], None, []], lambda c: pl.List(pl.Struct({"x": c}))),
+    }
+    frame = pl.DataFrame([pl.Series(name, values, kind(own)) for name, (values, kind) in given.items()])
+    wanted = pl.DataFrame([pl.Series(name, values, kind(plain)) for name, (values, kind) in given.items()])
+    for write in (_file, _stream):
+        registration, canonical = _register(pooling, write(frame))
+        table = pl.read_ipc(canonical)
+        assert table.schema == wanted.schema
+        assert table.to_dicts() == wanted.to_dicts()
+        assert registration.facts.columns["c"] == ColumnMeasures(nulls=1, distinct=2)

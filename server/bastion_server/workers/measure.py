@@ -6,9 +6,11 @@ import datetime as dt
 import os
 import struct
 
+import msgspec
 import polars as pl
+from bastion_plan.dtypes import STRING, DType
 
-from bastion_server.engine.dtypes import from_polars
+from bastion_server.engine.dtypes import from_polars, to_polars
 from bastion_server.workers.messages import Measures, Registered
 
 _FILE_MAGIC = b"ARROW1"
@@ -53,6 +55,7 @@ def register(upload: int, file: int, unit: str | None) -> Registered:
             raise Unusable("dtype", f"{name}: {error}") from None
     if not all(map(_in_calendar, frame)):
         raise Unusable("date")
+    frame = _as_planned(frame, dict(schema))
     units, most = _units(frame, unit)
     measures = tuple(_measure(column) for column in frame)
     with open(file, "wb", buffering=0, closefd=False) as out:
@@ -79,6 +82,31 @@ def _read(upload: int) -> pl.DataFrame:
     except BaseException as error:  # noqa: BLE001 - the reader panics on some malformed input
         raise Unusable("format", f"{type(error).__name__}: {error}"[:4000]) from None
     return frame.rechunk()
+
+
+def _as_planned(frame: pl.DataFrame, schema: dict[str, DType]) -> pl.DataFrame:
+    """Return the table with each column as exactly the engine's type of its plan's type.
+
+    INVARIANT: plans know one kind of categories, those of everybody. A column of named ones, or of few bits, could not be
+    compared or joined with another, nor with the engine's own rows, so its queries would fail.
+    """
+    odd = {name: kind for name, kind in schema.items() if frame.schema[name] != to_polars(kind)}
+    try:
+        # by way of texts: an Array cannot be brought from one kind of categories to another
+        texts = frame.cast({name: to_polars(_texts(kind)) for name, kind in odd.items()})
+        return texts.cast({name: to_polars(kind) for name, kind in odd.items()})
+    except MemoryError:
+        raise
+    except BaseException as error:  # noqa: BLE001 - as in _read
+        raise Unusable("dtype", f"{', '.join(odd)}: {type(error).__name__}: {error}"[:4000]) from None
+
+
+def _texts(dtype: DType) -> DType:
+    """Return a type with texts in place of categories."""
+    if dtype.kind == "Categorical":
+        return STRING
+    inner = None if dtype.inner is None else _texts(dtype.inner)
+    return msgspec.structs.replace(dtype, inner=inner, fields=tuple((n, _texts(f)) for n, f in dtype.fields))
 
 
 def column_names(upload: int, *, is_file: bool) -> list[bytes] | None:
