@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -28,7 +28,7 @@ from bastion_policy.judge_channels import (
     WEIGHED,
     plan_of,
 )
-from bastion_policy.lineage import Occurrence
+from bastion_policy.lineage import Occurrence, Source
 
 if TYPE_CHECKING:
     from bastion_policy.judge_memory import MemoryBase
@@ -147,6 +147,21 @@ def _known(memory: MemoryBase, o: Occurrence, column: str, kinds: Sequence[Kind]
         theirs = held.asked_by({plan_of(dataset, version, name, kind) for kind in kinds})
         found |= np.asarray((theirs.parts >= 0).any(axis=0))[theirs.labels] & same
     return found
+
+
+def shown_of(memory: MemoryBase, sources: Iterable[Source]) -> bool:
+    """Whether values of one of these columns, or something made of few of them, were shown to this audience, of anybody.
+
+    INVARIANT: what an owner approved is known from then on, so such a column may weigh others as a known one does.
+    """
+    kinds = (Kind.VALUES, Kind.MADE)
+    return any(
+        SHOWN_OF in memory.history.pasts[memory.history.domains[o.dataset]].channels
+        and bool(_known(memory, o, source.column, kinds).any())
+        for source in sources
+        for o in memory.occurrences
+        if o.index == source.occurrence
+    )
 
 
 def among(memory: MemoryBase, o: Occurrence, name: str, sets: Sets, channel: str) -> Flags:

@@ -407,6 +407,12 @@ class StatisticsParser:
 
         INVARIANT: three such sums with weights of many digits have one solution for a group of 40.
         """
+        owners = {self.world.facts[x.dataset].owner for v in values for x in v.sources}
+        if len(owners) > 1:
+            # INVARIANT: what somebody uploads they know, whatever role they gave it
+            reason = f"{expr.function}() would weigh the columns of one owner by those of another, who knows them."
+            fix = "Group by the other owner's column, or by bins of it, and take the mean."
+            return [Finding("argument", reason, fix, labels(frozenset().union(*(v.sources for v in values))))]
         known = [knowable(v, self.world) for v in values]
         for arg, value, other in zip(args, values, reversed(known), strict=True):
             bit = value.bit is not None or self._dtype(arg).kind == "Boolean"
