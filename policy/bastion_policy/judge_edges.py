@@ -7,6 +7,7 @@ value by filters is the same as one by keys of a join, by nulls that a condition
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from bastion_plan import nodes as n
 from bastion_plan.expressions import Call, Column, Expr, Literal, children
@@ -14,6 +15,7 @@ from bastion_plan.expressions import Call, Column, Expr, Literal, children
 from bastion_policy.boundary import Boundary, Guard, Statistic
 from bastion_policy.flow_expressions import ExpressionTyping
 from bastion_policy.guard_cells import both
+from bastion_policy.judge_absent import missing_in
 from bastion_policy.lineage import Form, Frame, Typed, Value, World
 
 _COMPARISONS = frozenset(
@@ -103,16 +105,17 @@ def conditions_on_measures(statistic: Statistic, frame: Frame, world: World, mea
 def mixes(typed: Typed, world: World) -> bool:
     """Whether a measure decides about some people only on the way to a private frame.
 
-    INVARIANT: a condition with another column in it, and rows that are put below others, may add one person, or not, to as many
-    others as one likes, who are known and counted: that tells about the one however far from all thresholds the answer lies.
+    INVARIANT: a condition with another column in it, keys of a join that are compared together, a condition that takes in whom
+    nothing is known of, and rows that are put below others, may add one person, or not, to as many others as one likes, who are
+    known and counted: that tells about the one however far from all thresholds the answer lies.
     """
-    return any(of_measures(v, world) and (stacked or _mixed(v, world)) for v, stacked in _choices(typed, world))
+    return any(choice.mixed(world) for choice in _choices(typed, world))
 
 
-def mixed(conditions: Sequence[Expr], frame: Frame, world: World) -> bool:
-    """Whether a measure decides about some people only in one of the conditions inside a statistic."""
-    values = [values_of(part, frame, world) for c in conditions for part in _conjuncts(c)]
-    return any(of_measures(v, world) and _mixed(v, world) for v in values)
+def mixed(conditions: Sequence[Expr], below: Typed, world: World) -> bool:
+    """Whether a measure decides about some people only in one of the conditions inside a statistic. below: the rows it counts."""
+    parts = [part for c in conditions for part in _conjuncts(c)]
+    return any(_condition(part, below, world).mixed(world) for part in parts)
 
 
 def thresholds(conditions: Sequence[Expr], frame: Frame, world: World, most: int) -> int:
@@ -173,25 +176,84 @@ def _mixed(value: Value, world: World) -> bool:
     return len({s.label for s in value.sources if not world.is_unit(s)}) > 1
 
 
-def _choices(typed: Typed, world: World) -> Iterator[tuple[Value, bool]]:
-    """Yield what rows are chosen by, and whether others are put below them."""
+@dataclass(frozen=True)
+class _Choice:
+    """What decides together whether a row is chosen.
+
+    unknown: whether rows without a value may be chosen. stacked: whether other rows are put below them.
+    """
+
+    values: tuple[Value, ...]
+    unknown: bool = False
+    stacked: bool = False
+
+    def mixed(self, world: World) -> bool:
+        """Whether a measure decides about some people only."""
+        if not any(of_measures(v, world) for v in self.values):
+            return False
+        sources = frozenset().union(*(v.sources for v in self.values))
+        return self.unknown or self.stacked or _mixed(Value(sources), world)
+
+
+def _holds(value: object) -> bool:
+    return value is True
+
+
+def _known(value: object) -> bool:
+    return value is not None
+
+
+def _whatever(_: object) -> bool:
+    return True
+
+
+def _condition(part: Expr, below: Typed, world: World) -> _Choice:
+    return _Choice((values_of(part, below.frame, world),), missing_in([part], below, world, what=_holds))
+
+
+def _choices(typed: Typed, world: World) -> Iterator[_Choice]:
+    """Yield what rows are chosen by."""
     frames = [t.frame for t in typed.inputs]
     match typed.node:
         case n.Filter(predicate=predicate) if typed.frame.private:
-            yield from ((values_of(part, frames[0], world), False) for part in _conjuncts(predicate))
+            yield from (_condition(part, typed.inputs[0], world) for part in _conjuncts(predicate))
         case n.DropNulls(subset=subset, nans=nans) if typed.frame.private:
             names = frames[0].schema if subset is None else [e.name for e in subset if isinstance(e, Column)]
-            values = [frames[0].columns[c] for c in names]
-            yield from ((v, False) for v in values if nans or v.makes_nulls or not v.pristine)
+            for name in names:
+                value = frames[0].columns[name]
+                if nans or value.makes_nulls or not value.pristine:
+                    # not-a-numbers are dropped, and nulls kept
+                    what = _whatever if nans else _known
+                    yield _Choice((value,), missing_in([Column(name)], typed.inputs[0], world, what=what))
         case n.Join() | n.JoinAsof():
-            sides = zip(frames, _join_keys(typed.node), strict=True)
-            yield from ((values_of(key, f, world), False) for f, on in sides if f.private for key in on)
+            yield from _matched(typed, world)
         case _:
             pass
     for below in typed.inputs:
         if below.frame.private:
-            for value, stacked in _choices(below, world):
-                yield value, stacked or isinstance(typed.node, n.Concat)
+            for choice in _choices(below, world):
+                yield replace(choice, stacked=choice.stacked or isinstance(typed.node, n.Concat))
+
+
+def _matched(typed: Typed, world: World) -> Iterator[_Choice]:
+    """Yield the keys of a join.
+
+    INVARIANT: all keys of a side are one condition: the other table may hold any pairs, as a condition with both columns would.
+    """
+    node = typed.node
+    assert isinstance(node, n.Join | n.JoinAsof)
+    how = node.how if isinstance(node, n.Join) else "asof"
+    for below, keys in zip(typed.inputs, _join_keys(node), strict=True):
+        if not below.frame.private:
+            continue
+        values = tuple(values_of(key, below.frame, world) for key in keys)
+        if how in ("left", "asof"):
+            # nobody is left out; what is made of labels carries all keys
+            yield from (_Choice((value,)) for value in values)
+            continue
+        # a missing key is in no table, so that an anti join keeps it
+        kept = how == "anti" or (isinstance(node, n.Join) and node.nulls_equal)
+        yield _Choice(values, missing_in(keys, below, world, what=_whatever if kept else _known))
 
 
 def values_of(expr: Expr, frame: Frame, world: World) -> Value:

@@ -55,8 +55,8 @@ class Searched(Remembered):
             conditions = self._conditions(s)
             some = any((part.own & ~_clear(part.judged, i)).any() for part in parts)
             some |= self._most_rows > 1 and self._stays([(c, self.frame) for c in conditions])
-            if conditions and (some or mixed(conditions, self.frame, self.world)):
-                several = mixed(conditions, self.frame, self.world)
+            if conditions and (some or mixed(conditions, self.below, self.world)):
+                several = mixed(conditions, self.below, self.world)
                 count = max(1, thresholds(conditions, self.frame, self.world, self._most_rows)) if several else 1
                 mark = wording + repr(conditions).encode()
                 found += [hashlib.sha256(mark + i.to_bytes(4)).digest()[:12] for i in range(count)]
