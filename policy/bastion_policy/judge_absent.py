@@ -27,6 +27,8 @@ from bastion_policy.lineage import Typed, World
 Outcomes = frozenset[Any] | None
 
 _NULL: Outcomes = frozenset({None})
+#: stands for the values that are there
+_SOME = object()
 _COMPARED: dict[str, Callable[[Any, Any], bool]] = {
     "eq": operator.eq, "ne": operator.ne, "lt": operator.lt, "le": operator.le, "gt": operator.gt, "ge": operator.ge,
 }  # fmt: skip
@@ -47,6 +49,17 @@ def missing_in(exprs: Iterable[Expr], typed: Typed, world: World, *, what: Calla
     return any(Absent(c).all_count(made, typed, what) for c in _secret(typed, world))
 
 
+def dropped_but(name: str, typed: Typed, world: World) -> bool:
+    """Whether a column of a frame may be null for some who have a value of a measure, and not for those who have none."""
+    column = Column(name)
+    for secret in _secret(typed, world):
+        there = Absent(secret, there=True).of(column, typed)
+        drops = there is None or None in there
+        if drops and Absent(secret).all_count([column], typed, lambda v: v is not None):
+            return True
+    return False
+
+
 def _secret(typed: Typed, world: World) -> set[tuple[str, str]]:
     """Return the columns with missing values of the tables below that are measures or sensitive."""
     sources = {s for v in typed.frame.columns.values() for s in v.sources if world.role(s).secret}
@@ -54,10 +67,11 @@ def _secret(typed: Typed, world: World) -> set[tuple[str, str]]:
 
 
 class Absent:
-    """Evaluates expressions where a column is missing."""
+    """Evaluates expressions where a column is missing; there: where it is not."""
 
-    def __init__(self, column: tuple[str, str]) -> None:
+    def __init__(self, column: tuple[str, str], *, there: bool = False) -> None:
         self.column = column
+        self.stored: Outcomes = frozenset({_SOME}) if there else _NULL
         self._known: dict[tuple[int, str], Outcomes] = {}
 
     def all_count(self, exprs: Sequence[Expr], typed: Typed, what: Callable[[Any], bool]) -> bool:
@@ -91,7 +105,7 @@ class Absent:
                 return self._column(name, typed)
             case Ternary(predicate=predicate, truthy=truthy, falsy=falsy):
                 asked = self.of(predicate, typed)
-                branches = [truthy] if asked is None or True in asked else []
+                branches = [truthy] if asked is None or asked & {True, _SOME} else []
                 branches += [falsy] if asked is None or asked - {True} else []
                 return _any_of(self.of(b, typed) for b in branches)
             case Call():
@@ -134,7 +148,7 @@ class Absent:
         if value is None or self.column not in {(s.dataset, s.column) for s in value.sources}:
             return None
         if value.plain is not None and value.pristine and not value.makes_nulls:
-            return _NULL
+            return self.stored
         node, below = typed.node, typed.inputs
         match node:
             case n.Select(exprs=exprs) | n.WithColumns(exprs=exprs) | n.GroupBy(aggs=exprs) if below:
@@ -206,7 +220,7 @@ def _compared(compare: Callable[[Any, Any], bool], args: Sequence[Outcomes]) -> 
         for two in args[1] or ():
             if one is None or two is None:
                 made.add(None)
-            elif isinstance(one, str) == isinstance(two, str):
+            elif _SOME not in (one, two) and isinstance(one, str) == isinstance(two, str):
                 made.add(compare(one, two))
             else:
                 return None

@@ -15,7 +15,7 @@ from bastion_plan.expressions import Call, Column, Expr, Literal, children
 from bastion_policy.boundary import Boundary, Guard, Statistic
 from bastion_policy.flow_expressions import ExpressionTyping
 from bastion_policy.guard_cells import both
-from bastion_policy.judge_absent import missing_in
+from bastion_policy.judge_absent import dropped_but, missing_in
 from bastion_policy.lineage import Form, Frame, Typed, Value, World
 
 _COMPARISONS = frozenset(
@@ -223,8 +223,13 @@ def _choices(typed: Typed, world: World) -> Iterator[_Choice]:
                 value = frames[0].columns[name]
                 if nans or value.makes_nulls or not value.pristine:
                     # not-a-numbers are dropped, and nulls kept
-                    what = _whatever if nans else _known
-                    yield _Choice((value,), missing_in([Column(name)], typed.inputs[0], world, what=what))
+                    below = typed.inputs[0]
+                    unknown = (
+                        missing_in([Column(name)], below, world, what=_whatever)
+                        if nans
+                        else dropped_but(name, below, world)
+                    )
+                    yield _Choice((value,), unknown)
         case n.Join() | n.JoinAsof():
             yield from _matched(typed, world)
         case _:

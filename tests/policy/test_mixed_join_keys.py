@@ -187,6 +187,7 @@ def test_what_takes_in_nobody_who_is_known_is_not_counted() -> None:
         T.filter(~(bonus > 60_000)).select(pl.len()),
         T.filter(bonus.is_between(20_000, 70_000)).select(pl.len()),
         T.filter(bonus.is_null()).group_by("age").agg(pay.mean()),
+        T.filter(age < 60).with_columns(bonus=bonus.fill_null(0)).drop_nulls().select(pl.len(), pay.mean()),
         T.drop_nulls("bonus").filter(pay > 50_000).select(pl.len()),
         T.with_columns(twice=bonus * 2).drop_nulls("twice").filter(pl.col("twice") > 90_000).select(pl.len()),
     ]
