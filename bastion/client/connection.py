@@ -512,7 +512,7 @@ class Connection(OwnerMethods, TrainingMethods):
             found = []
         for key in sorted(open_ones - {info.id for info in found}):  # more than fit into a list
             try:
-                found.append((await self._ask(m.GetRequest(key))).info)
+                found.append((await self._ask(m.GetRequest(key, look=False))).info)
             except BastionError as error:
                 if error.code.startswith(
                     "missing"

@@ -64,6 +64,15 @@ class Subject:
         return tuple(sorted({record.facts.owner for record in self.records.values()}))
 
     @property
+    def joint(self) -> bool:
+        """Whether it reads tables of several owners, so that nobody owns all of them.
+
+        INVARIANT: who owns one of two tables did not become a reader of the other. So what is measured of such a plan, and is more
+        than who asks is told, is shown to no owner and is in no log that an owner reads.
+        """
+        return len(self.owners) > 1
+
+    @property
     def names(self) -> dict[str, str]:
         """Dataset names by id, for code and words."""
         return {key: record.facts.name for key, record in self.records.items()}

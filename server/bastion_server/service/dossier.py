@@ -50,7 +50,10 @@ def shown(
         if column != PEOPLE:
             facts = subject.facts[dataset].column(column)
             roles[name] = f"{facts.role}{' (inferred)' if facts.inferred else ''}"
-    figures = _figures(subject, verdict, approval)
+    if subject.joint:
+        # INVARIANT: nobody may be shown what was measured of several owners' data, so it is not kept
+        verdict, findings = None, tuple(f for f in findings if not f.private)
+    figures = {} if subject.joint else _figures(subject, verdict, approval)
     return Shown(
         code=plan_code(subject.bound.root, subject.names),
         words=plan_words(subject.bound.root, subject.names),
@@ -110,15 +113,21 @@ def _smallest(size: float) -> str:
     return f"; the smallest that passes is of {size:.0f} people or rows" if size else ""
 
 
-def past(store: Store, filed: AccessRequest) -> tuple[PastEvent, ...]:
-    """Return what the requester's audience asked of the same data before, what came of it, and when; newest first."""
-    people = {filed.requester}
-    for dataset in filed.versions:
+def theirs(store: Store, filed: AccessRequest, owner: str) -> tuple[str, ...]:
+    """Return the tables of a request that somebody owns, by id."""
+    found = ((dataset, store.datasets.find(dataset)) for dataset in filed.versions)
+    return tuple(dataset for dataset, table in found if table is not None and table.facts.owner == owner)
+
+
+def past(store: Store, filed: AccessRequest, owner: str) -> tuple[PastEvent, ...]:
+    """Return what the requester's audience asked of an owner's tables before, what came of it, and when; newest first."""
+    people, mine = {filed.requester}, theirs(store, filed, owner)
+    for dataset in mine:
         table = store.datasets.find(dataset)
         if table is not None:
             people |= set(store.audiences.with_(table.facts.domain, filed.requester))
     events: dict[tuple[float, str, str], PastEvent] = {}
-    for dataset in filed.versions:
+    for dataset in mine:
         records = [
             r
             for who in sorted(people)

@@ -19,10 +19,12 @@ from bastion_wire.messages import AudienceExposure, ColumnExposure, Exposed
 
 from bastion_server.service.audiences import label
 from bastion_server.service.histories import hour
+from bastion_server.service.journal import JOINT
 from bastion_server.store import DatasetRecord, Store
 from bastion_server.store.histories import ROSTER
 
-_KINDS = ("outcome", "grant_used")
+#: an intent adds nothing, but says that other owners' data was part of what was asked, also where no outcome followed
+_KINDS = ("intent", "outcome", "grant_used")
 #: datasets whose sums are kept in memory
 _KEPT = 64
 
@@ -81,9 +83,10 @@ class _Sum:
 
 @dataclass
 class _Sums:
-    """Sums of one dataset by identity, up to record `next`."""
+    """Sums of one dataset by identity, up to record `next`. joint: who asked of it together with another owner's data."""
 
     next: int = 0
+    joint: set[str] = field(default_factory=set)
     people: dict[str, _Sum] = field(default_factory=dict)
     columns: dict[tuple[str, str], _Sum] = field(default_factory=dict)
 
@@ -128,6 +131,11 @@ class ExposureService:
         facts, shared = record.facts, self._store.audiences
         with self._lock:
             sums = self._up_to_date(facts.id)
+            joint = {
+                shared.of(facts.domain, who)
+                for dataset in {facts.id, *self._store.datasets.of_domain(facts.domain)}
+                for who in self._up_to_date(dataset).joint
+            }
             people: dict[str, _Sum] = {}
             members: dict[str, set[str]] = {}
             columns: dict[tuple[str, str], _Sum] = {}
@@ -157,6 +165,7 @@ class ExposureService:
                     people[key],
                     known[key],
                     budget.by_audience.get(key),
+                    joint=key in joint,
                 )
                 for key in sorted(people)
             ),
@@ -224,6 +233,7 @@ class _Details(msgspec.Struct, gc=False):
     uses: dict[str, tuple[str, ...]] | None = None
     columns: tuple[str, ...] = ()
     of: float | None = None
+    joint: bool = False
 
 
 class _Told(msgspec.Struct, gc=False):
@@ -238,10 +248,16 @@ class _Told(msgspec.Struct, gc=False):
 
 
 _decoder = msgspec.msgpack.Decoder(_Told)
+_MARK = JOINT.encode()
 _details = msgspec.msgpack.Decoder(_Details, strict=False)
 
 
 def _add(sums: _Sums, record: _Told, dataset: str) -> None:
+    # most records are about one table: they are not read in full for this
+    if _MARK in bytes(record.details) and _details.decode(record.details).joint:
+        sums.joint.add(record.who)
+    if record.kind == "intent":
+        return
     whole = sums.people.get(record.who)
     if whole is None:
         whole = sums.people[record.who] = _Sum()
@@ -286,6 +302,8 @@ def _uses(details: _Details, dataset: str) -> Iterator[tuple[str, tuple[str, ...
 
 def _covered(details: _Details) -> float | None:
     """Return the share of all people that an answer was about, None if that is not on record."""
+    if details.joint:
+        return None  # of all owners' people together
     if details.coverage is not None:
         return details.coverage
     # a number of the whole table is in no cell of its own
@@ -316,9 +334,10 @@ def _column(facts: DatasetFacts, audience: str, column: str, one: _Sum) -> Colum
 
 
 def _audience(
-    name: str, members: tuple[str, ...], one: _Sum, history: _History, epsilon: float | None
+    name: str, members: tuple[str, ...], one: _Sum, history: _History, epsilon: float | None, *, joint: bool
 ) -> AudienceExposure:
-    covered = history.coverage
+    # INVARIANT: whom of one's own people a question reached that other owners' data was part of, tells of that data
+    covered = None if joint else history.coverage
     return AudienceExposure(
         audience=name,
         members=members,

@@ -61,7 +61,8 @@ async def file_fit(training: TrainingService, request: Incoming, body: RequestFi
     review._check_open(who)
 
     def record(kind: str, summary: str) -> list[Record]:
-        return about(subject.records, now=time.time(), kind=kind, who=who, summary=summary, plan_hash=terms.fit)
+        now, joint = time.time(), subject.joint
+        return about(subject.records, now=now, kind=kind, who=who, summary=summary, plan_hash=terms.fit, joint=joint)
 
     await journal.write(record("intent", "request for a fit"))
     # what is measured for the owner takes its time, and how long must not tell the requester of it
@@ -84,8 +85,8 @@ async def file_fit(training: TrainingService, request: Incoming, body: RequestFi
     if new:
         names = tuple(subject.names[key] for key in subject.records)
         review.notifier.tell(Notice(filed.id, who, subject.owners, names, filed.created))
-        past = await asyncio.to_thread(dossier.past, store, filed)
         for owner in subject.owners:
+            past = await asyncio.to_thread(dossier.past, store, filed, owner)
             review.push(owner, Push("request", review.info(filed, owner, past), text=f"{who} asks to train: {reason}"))
     return review.info(filed, who)
 

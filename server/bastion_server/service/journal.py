@@ -15,6 +15,12 @@ from bastion_server.store import Record, Store
 
 T = TypeVar("T")
 
+#: what a record about several owners' data may say: what the plan says, what who asks is told, and what was paid
+_OF_ALL = frozenset(
+    {"columns", "findings", "uses", "words", "grant", "rows", "epsilon", "of", "left", "run", "steps", "paid"}
+)
+JOINT = "joint"  #: marks a record about several owners' data
+
 
 class Journal:
     """Writes audit records, one per dataset concerned, so that every owner sees the whole of what is theirs."""
@@ -80,9 +86,16 @@ def about(
     plan_hash: str = "",
     red: bool = False,
     details: dict[str, Any] | None = None,
+    joint: bool = False,
 ) -> list[Record]:
-    """Return one record per dataset (one without a dataset if there are none)."""
-    return [
-        Record(now, kind, who, summary, dataset, plan_hash, red, details or {})
-        for dataset in (tuple(datasets) or ("",))
-    ]
+    """Return one record per dataset (one without a dataset if there are none).
+
+    joint: they have several owners, see `Subject.joint`.
+
+    INVARIANT: each owner reads the records of their own datasets, so one about others' data as well says nothing that was measured
+    and not told: sizes of cells, what is covered, how much was hidden.
+    """
+    said = details or {}
+    if joint:
+        said = {key: value for key, value in said.items() if key in _OF_ALL} | {JOINT: True}
+    return [Record(now, kind, who, summary, dataset, plan_hash, red, said) for dataset in (tuple(datasets) or ("",))]

@@ -153,6 +153,8 @@ class MeasuringService:
             data = msgspec.msgpack.encode(metric)
             kept = await asyncio.to_thread(store.runs.measured, *place, metric.epsilon, data, time.time())
         metric = msgspec.msgpack.decode(kept, type=m.Metric)
+        if terms.subject.joint:  # how it failed is for who owns all of the data
+            failed = ""
         how = f"epsilon {shown(metric.epsilon)}" if metric.noisy else "by approval"
         if not metric.noisy:
             await self._training.leaves(run)

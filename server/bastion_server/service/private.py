@@ -141,6 +141,8 @@ class PrivateService:
             how = "released with noise" if paid else "released again, with the noise drawn before"
             # INVARIANT: one record, failed or not: who asked is told how many there are
             failed = self._unsaid.pop(key, "")
+            # how it failed is for who owns all of the data, as in `QueryService._outcome`
+            failed = "" if subject.joint else failed
             await queries.journal.write(
                 queries._records(
                     subject, "outcome", who, how + failed, now=time.time(), red=bool(failed),

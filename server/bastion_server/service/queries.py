@@ -184,7 +184,9 @@ class QueryService:
                 self.journal.begin(self._records(subject, "outcome", who, "cancelled", now=time.time()))
             raise
         except Exception as error:
-            told = error.__cause__ if isinstance(error.__cause__, BastionError) else error
+            # how it failed is for who owns all of the data: of a joint query, what who asks is told is on record
+            cause = None if subject.joint else error.__cause__
+            told = cause if isinstance(cause, BastionError) else error
             code = told.code if isinstance(told, BastionError) else "server.internal"
             red = code in _DATA_DEPENDENT or code == "server.catalogue.changed"
             await self.journal.settle(intent)
@@ -416,8 +418,10 @@ class QueryService:
         rows: that it would show. completed: people of whom something may follow from it and what was told before, who are not in it.
 
         INVARIANT: who files the request waits for this, and may stop it: that it fails, or takes long, is told as by a question,
-        whatever rules the plan breaks.
+        whatever rules the plan breaks. Of a joint plan nothing is measured: nobody may be shown it.
         """
+        if subject.joint:
+            return {}
         label = f"rows of a request by {who}"
         async with self.histories.turn(subject, who), self.lease(subject, who, label) as lease:
             history = await self.histories.of(subject, who, partial(_measured, lease))
@@ -482,7 +486,7 @@ class QueryService:
         who, note = request.principal.name, verdict.note
         details: dict[str, Any] = {
             "columns": [f"{subject.names[d]}.{c}" for d, c in _columns(subject, verdict)],
-            "findings": [f"{f.rule}: {f.reason}" for f in verdict.findings],
+            "findings": _said(subject, verdict),
             "uses": plain(await asyncio.to_thread(released_uses, subject)),
             "words": query_words(subject),
             **plain(verdict.facts),
@@ -528,7 +532,7 @@ class QueryService:
             self._records(
                 subject, "outcome", who, f"denied: {lead.rule} ({verdict.outcome})", now=time.time(), red=red,
                 details={
-                    "findings": [f"{f.rule}: {f.reason}" for f in verdict.findings], "words": query_words(subject),
+                    "findings": _said(subject, verdict), "words": query_words(subject),
                     **plain(verdict.facts),
                 },
             )
@@ -575,7 +579,13 @@ class QueryService:
             plan_hash=subject.plan_hash,
             red=red,
             details=details,
+            joint=subject.joint,
         )
+
+
+def _said(subject: Subject, verdict: Verdict) -> list[str]:
+    """Return the findings that a record says; private ones are for who owns all of the data."""
+    return [f"{f.rule}: {f.reason}" for f in verdict.findings if not (f.private and subject.joint)]
 
 
 async def _measured(lease: Lease, plan: Node, returns: tuple[str, ...]) -> Measured:

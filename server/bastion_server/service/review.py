@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from bastion_server.service.queries import QueryService
 
 MAX_REASON = 2000
+#: what an owner of some of a request's data is shown instead of figures
+_JOINT = "Other owners' data is part of this: figures of the result are shown to nobody but who owns all of it."
 #: seconds that an owner waits at most for what an approval would tell as of now
 LOOK = 10.0
 
@@ -84,7 +86,8 @@ class ReviewService:
 
         def record(kind: str, summary: str) -> list[Record]:
             now, plan = time.time(), subject.plan_hash
-            return about(subject.records, now=now, kind=kind, who=who, summary=summary, plan_hash=plan)
+            joint = subject.joint
+            return about(subject.records, now=now, kind=kind, who=who, summary=summary, plan_hash=plan, joint=joint)
 
         # INVARIANT: whether a query needs approval is an answer about the data, so it is on record before it is told
         intent = self.journal.begin(record("intent", "request"))
@@ -111,8 +114,8 @@ class ReviewService:
         if new:
             names = tuple(subject.names[key] for key in subject.records)
             self.notifier.tell(Notice(filed.id, who, subject.owners, names, filed.created))
-            past = await asyncio.to_thread(dossier.past, self.store, filed)
             for owner in subject.owners:
+                past = await asyncio.to_thread(dossier.past, self.store, filed, owner)
                 self.push(owner, Push("request", self.info(filed, owner, past), text=f"{who} asks: {reason}"))
         return self.info(filed, who)
 
@@ -154,11 +157,13 @@ class ReviewService:
     async def _follows(self, filed: AccessRequest, who: str, queries: QueryService) -> float:
         """Return of how many people something would follow from an approval as of now; `who`, an owner, is shown that.
 
+        INVARIANT: it is measured of all the data together, so where that has several owners nobody is shown it.
+
         Raises:
             BastionError: it cannot be measured now, and could be when the request was filed.
         """
         before = filed.shown.figures.get("completed", 0.0)
-        if filed.state != "pending" or all(owner.owner != who for owner in filed.owners):
+        if filed.state != "pending" or not _owns_all(filed, who):
             return before
         try:
             subject, _ = await queries.subject(filed.plan, filed.requester)
@@ -379,7 +384,7 @@ class ReviewService:
             with suppress(BastionError, TimeoutError):  # measured again before it is approved
                 async with asyncio.timeout(LOOK):
                     await self._follows(filed, who, queries)
-        past = await asyncio.to_thread(dossier.past, self.store, filed)
+        past = await asyncio.to_thread(dossier.past, self.store, filed, who)
         return self.info(filed, who, past)
 
     def told(self, filed: AccessRequest, text: str = "") -> None:
@@ -412,12 +417,15 @@ class ReviewService:
     def info(self, filed: AccessRequest, who: str, past: tuple[PastEvent, ...] = ()) -> RequestInfo:
         """Return a request as `who` may see it.
 
-        INVARIANT: figures, private findings and the past are for owners only.
+        INVARIANT: figures, private findings and the past are for owners only; of the past, each sees that of their own tables. What
+        was measured is of all the data together, so it is for who owns all of it: the owner of one of two tables did not become
+        a reader of the other, and may be the very one who asks.
         """
-        decides = any(owner.owner == who for owner in filed.owners)
+        decides, owns = any(owner.owner == who for owner in filed.owners), _owns_all(filed, who)
         grant, shown = filed.grant, filed.shown
-        if decides and filed.id in self._seen:
+        if owns and filed.id in self._seen:
             shown = dossier.as_of_now(shown, self._seen[filed.id][""])
+        private = shown.findings_private if owns else (_JOINT,) if decides else ()
         kept = None
         with suppress(ServerError):  # a catalogue that says other is told of where the result is asked for
             kept = self.store.results.get(grant.id) if grant is not None and not grant.ended else None
@@ -434,17 +442,17 @@ class ReviewService:
             words=filed.shown.words,
             columns=filed.shown.columns,
             findings=filed.shown.findings,
-            findings_private=shown.findings_private if decides else (),
+            findings_private=private,
             decided_by=filed.decided_by,
             decided_at=filed.decided_at,
             answer=answers[-1] if answers else filed.answer,
             until=grant.until if grant is not None else 0.0,
-            history=self._history(filed) if decides else (),
+            history=self._history(filed, who) if decides else (),
             plan=filed.plan,
             expressions=filed.shown.expressions,
             roles=filed.shown.roles,
             uses=filed.shown.uses,
-            figures=shown.figures if decides else {},
+            figures=shown.figures if owns else {},
             past=past if decides else (),
             may_run=grant.may_run if grant is not None else True,
             may_read=grant.may_read if grant is not None else True,
@@ -465,11 +473,11 @@ class ReviewService:
         record = self.store.datasets.find(dataset)
         return record.facts.name if record is not None else dataset
 
-    def _history(self, filed: AccessRequest) -> tuple[str, ...]:
-        """Return what the requester asked of the same data before, newest first."""
+    def _history(self, filed: AccessRequest, owner: str) -> tuple[str, ...]:
+        """Return what the requester asked of an owner's tables before, newest first."""
         earlier = [
             r
-            for dataset in filed.versions
+            for dataset in dossier.theirs(self.store, filed, owner)
             for r in self.store.requests.list(requester=filed.requester, dataset=dataset, limit=20)
             if r.id != filed.id
         ]
@@ -479,6 +487,11 @@ class ReviewService:
 def _taken(names: deque[str]) -> list[str]:
     """Take all out of a queue that threads put into."""
     return [names.popleft() for _ in range(len(names))]
+
+
+def _owns_all(filed: AccessRequest, who: str) -> bool:
+    """Whether `who` owns all data of a request: only then are they shown what was measured of it."""
+    return {owner.owner for owner in filed.owners} == {who}
 
 
 def _in_force(filed: AccessRequest) -> bool:

@@ -152,15 +152,16 @@ class Running:
                 tight=self._tight,
             )
         )
-        reason = self._reason or code
+        # how it failed is for who owns all of the data
+        reason, nobody = (code, "") if self.terms.subject.joint else (self._reason or code, self._nobody)
         # INVARIANT: as many records, failed or not, and at the same times: how many there are is told
-        words = f"fit {run} {state}" + (f": {reason}" if reason else "") + self._nobody
+        words = f"fit {run} {state}" + (f": {reason}" if reason else "") + nobody
         details = {
             "run": run, "steps": self.run.step, "paid": self.run.paid, "epsilon": self.run.spent, "of": self.run.spec.epsilon,
             "columns": self._columns(),
         }  # fmt: skip
         await self._service.journal.write(
-            self._records("outcome", words, red=red or bool(self._nobody), details=details)
+            self._records("outcome", words, red=red or bool(nobody), details=details)
         )
         self._push(last=True)
 

@@ -219,6 +219,11 @@ class Datasets:
             rows = self._database.rows(_SELECT + _VISIBLE, (visible_to, visible_to, EVERYONE))
         return [self._record(row) for row in rows]
 
+    def of_domain(self, domain: str) -> tuple[str, ...]:
+        """Return the ids of all tables of a unit domain, deleted ones too: what was told of their people is remembered."""
+        rows = self._database.rows("SELECT id FROM datasets WHERE unit_domain = ? OR id = ? ORDER BY id", (domain, domain))
+        return tuple(row["id"] for row in rows)
+
     def history(self, dataset: str) -> Sequence[PolicyChange]:
         """Return all policies a dataset (live or deleted, by id) ever had, oldest first."""
         rows = self._database.rows("SELECT * FROM policies WHERE dataset = ? ORDER BY policy_version", (dataset,))
