@@ -255,7 +255,7 @@ def needs_matplotlib() -> None:
     """
     if not has_matplotlib():
         msg = "Pictures need matplotlib, which is not installed."
-        raise InputError(msg, code="plot.matplotlib", next_step="pip install 'bastionlab[plots]'")
+        raise InputError(msg, code="plot.matplotlib", next_step="In a clone of BastionLab: pip install '.[plots]'")
 
 
 def label(value: object, limit: int = MAX_LABEL) -> str:

@@ -171,4 +171,4 @@ def test_where_torch_is_missing_it_is_said(monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(InputError, match="no_such_part") as refused:
         build(c.Linear(2, 2))
     assert refused.value.code == "train.missing"
-    assert "bastionlab[train]" in refused.value.next_step
+    assert "pip install '.[train]'" in refused.value.next_step

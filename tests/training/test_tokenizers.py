@@ -67,7 +67,7 @@ def test_what_no_expression_can_do_is_said(tmp_path: Path, monkeypatch: pytest.M
             patch.setattr(wordpieces, "LIBRARY", "no_such_package")
             with pytest.raises(InputError, match="not installed here") as error:
                 RemoteTokenizer.from_file(path)
-        assert error.value.next_step.startswith("pip install 'bastionlab[tokenizers]'")
+        assert error.value.next_step.startswith("In a clone of BastionLab: pip install '.[tokenizers]'")
 
 
 def trained(folder: Path, kind: str) -> Path:

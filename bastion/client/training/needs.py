@@ -18,4 +18,4 @@ def needs_torch() -> None:
     gone = [name for name in PARTS if importlib.util.find_spec(name) is None]
     if gone:
         msg = f"Models need {' and '.join(gone)}, which {'is' if len(gone) == 1 else 'are'} not installed here."
-        raise InputError(msg, code="train.missing", next_step="pip install 'bastionlab[train]'")
+        raise InputError(msg, code="train.missing", next_step="In a clone of BastionLab: pip install '.[train]'")

@@ -54,7 +54,7 @@ class RemoteTokenizer:
         """Read a tokenizer file (tokenizer.json), of whole words (WordLevel) or of pieces (WordPiece, BPE, Unigram).
 
         Pieces are for one's own tables, before the upload: no expression of the server cuts words into pieces. They are cut by
-        the package `tokenizers` (pip install 'bastionlab[tokenizers]'); WordPiece files as BERT's are read without it, too.
+        the package `tokenizers` (pip install '.[tokenizers]' in a clone); WordPiece files as BERT's are read without it, too.
 
         Raises:
             InputError: train.tokenizer: no such file; one that needs the package, which is not installed.

@@ -42,7 +42,7 @@ def reader(text: str, found: dict[str, Any]) -> tuple[Ids, int, int]:
         kind = safe_text(str((found.get("model") or {}).get("type")), 30)
         msg = f"This {kind} tokenizer is read by the package {LIBRARY}, which is not installed here."
         reason = f"Without it: {safe_text(str(error), 100)}." if isinstance(error, NotRead) else ""
-        step = "pip install 'bastionlab[tokenizers]', or use RemoteTokenizer.hashed(5000), which needs no file."
+        step = "In a clone of BastionLab: pip install '.[tokenizers]'. Or use RemoteTokenizer.hashed(5000), which needs no file."
         raise InputError(msg, code="train.tokenizer", reason=reason, next_step=step) from None
     return own.ids, own.size, own.padding
 
