@@ -119,8 +119,9 @@ def start(
         A handle with `.endpoint`, `.server_key`, `.stop()`.
 
     Raises:
-        ServerError: it did not start; the reason is the server's own last words.
+        ServerError: it did not start; the reason is the server's own last words. Or server.platform: this is not Linux.
     """
+    check_platform()
     path = Path(directory).resolve()
     check_endpoint(endpoint)
     with writable(path):
@@ -210,6 +211,20 @@ def writable(directory: Path) -> Iterator[None]:
 # ---- in this process --------------------------------------------------------------------------------------------------
 
 
+def check_platform() -> None:
+    """Refuse to run a server where queries cannot be confined.
+
+    Raises:
+        ServerError: server.platform.
+    """
+    if not sys.platform.startswith("linux"):
+        msg = "The server runs on Linux only."
+        raise ServerError(
+            msg, code="server.platform", reason="It confines every query with Landlock and seccomp, which are Linux's.",
+            next_step="Run it on a Linux machine, or in a virtual machine or container with Linux; clients connect to it from elsewhere.",
+        )  # fmt: skip
+
+
 def check_endpoint(endpoint: str, *, dev: bool = False) -> str:
     """Return the endpoint if a server may listen there.
 
@@ -253,8 +268,9 @@ async def serve(
     ready: called with a dict of facts once it listens.
 
     Raises:
-        InputError: the address. ServerError: the directory, its lock, the port, the workers.
+        InputError: the address. ServerError: the platform, the directory, its lock, the port, the workers.
     """
+    check_platform()
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     from bastion_server.channel import Bootstrap, Channel

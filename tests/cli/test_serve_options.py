@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+
 import bastion_server.process
 import pytest
 from bastion_cli.main import main
+from bastion_plan.errors import ServerError
 from bastion_server.service.models import TrainingSettings
 from click.testing import CliRunner
 
@@ -40,3 +43,14 @@ def test_a_bound_that_is_none_is_refused(given, tmp_path):
     done = CliRunner().invoke(main, ["serve", "--dir", str(tmp_path), *given])
     assert done.exit_code == 2
     assert given[0] in done.output
+
+
+def test_where_queries_cannot_be_confined_no_server_runs(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "platform", "darwin")
+    done = CliRunner().invoke(main, ["serve", "--dir", str(tmp_path / "a")])
+    assert done.exit_code == 1
+    assert "runs on Linux only" in done.output and "[server.platform]" in done.output
+    with pytest.raises(ServerError) as error:
+        bastion_server.process.start(tmp_path / "b")
+    assert error.value.code == "server.platform"
+    assert not list(tmp_path.iterdir())
