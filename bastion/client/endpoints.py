@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import getpass
+import json
 import os
 import sys
 import tomllib
@@ -24,6 +25,7 @@ from bastion.client.known_servers import Offer
 #: how an invitation token begins
 INVITATION = "bastion1."
 DEFAULT_PORT = 50056
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,33 @@ def keys_directory() -> Path:
     """Return the directory of one's own identities (BASTION_KEYS, else in the user's configuration directory)."""
     given = os.environ.get("BASTION_KEYS")
     return Path(given) if given else Path(platformdirs.user_config_dir("bastionlab")) / "keys"
+
+
+def server_directory() -> Path:
+    """Return the directory of this account's own server (BASTION_DIRECTORY, else below the user's data directory)."""
+    given = os.environ.get("BASTION_DIRECTORY")
+    return Path(given) if given else Path(platformdirs.user_data_dir("bastionlab")) / "server"
+
+
+def own_server() -> tuple[str, str] | None:
+    """Return endpoint and key of the server that this account runs on this machine, as it wrote them down; None: there is none.
+
+    INVARIANT: only a file of this account that nobody else may write, and only an address of this machine: whoever writes the file
+    says which key is the server's.
+    """
+    try:
+        with (server_directory() / "address.json").open("rb") as file:
+            about = os.fstat(file.fileno())
+            if about.st_mode & 0o022 or about.st_uid != getattr(os, "geteuid", lambda: about.st_uid)():
+                return None
+            found = json.loads(file.read(1 << 16))
+    except (OSError, ValueError):
+        return None
+    endpoint, key = (found.get("endpoint"), found.get("server_key")) if isinstance(found, dict) else (None, None)
+    if not isinstance(endpoint, str) or not isinstance(key, str):
+        return None
+    host = endpoint.removeprefix("tcp://").rpartition(":")[0]
+    return (endpoint, key) if host in _LOOPBACK else None
 
 
 def read_profile() -> dict[str, Any]:
@@ -107,8 +136,8 @@ def resolve(
 ) -> Target:
     """Return where to connect and as whom. passphrase: of a sealed key file; ask: let the terminal ask for it.
 
-    The key of an endpoint that is given without one is that of known_servers, the environment or the profile for this very
-    endpoint; localhost and 127.0.0.1 are the same host.
+    The key of an endpoint that is given without one is that of known_servers, the environment, the profile or this account's own
+    server for this very endpoint; localhost and 127.0.0.1 are the same host. Without any endpoint it is the own server, too.
 
     Raises:
         InputError: no endpoint, or no identity. WireError: the server's key is not known.
@@ -119,6 +148,8 @@ def resolve(
     if endpoint is None:
         endpoint = os.environ.get("BASTION_ENDPOINT") or profile.get("endpoint")
         server_key = server_key or os.environ.get("BASTION_SERVER_KEY") or profile.get("server_key")
+        if not endpoint and (own := own_server()) is not None:
+            endpoint, server_key = own
     if not endpoint or not isinstance(endpoint, str):
         msg = "There is no server to connect to."
         raise InputError(
@@ -143,7 +174,7 @@ def resolve(
 
 
 def load_identity(given: Any, *, passphrase: str | None = None, ask: bool = False) -> Identity:
-    """Return an identity as it is, or read from the path of its secret file.
+    """Return an identity as it is, or read from the path of its secret file, or by its name from the keys directory.
 
     Args:
         passphrase: of a sealed file. ask: where there is none and one is needed, ask in the terminal or the notebook.
@@ -152,6 +183,9 @@ def load_identity(given: Any, *, passphrase: str | None = None, ask: bool = Fals
         return given
     if isinstance(given, str | os.PathLike) and given:
         path = Path(given).expanduser()
+        if path.name == str(given) and not path.exists():  # no path: a name, or a file that lies where keys lie
+            stored = keys_directory() / f"{path.name.removesuffix('.key')}.key"
+            path = stored if stored.exists() else path
         try:
             return Identity.load(path, passphrase=passphrase)
         except InputError as error:
@@ -166,7 +200,7 @@ def load_identity(given: Any, *, passphrase: str | None = None, ask: bool = Fals
     raise InputError(
         msg,
         code="input.identity",
-        next_step="Make one with `bastion keys create NAME`, then identity=Identity.load(PATH) or BASTION_IDENTITY=PATH.",
+        next_step='Make one with `bastion keys create NAME`, then identity="NAME", or BASTION_IDENTITY=NAME.',
     )
 
 
@@ -224,7 +258,7 @@ def _known_key(endpoint: str, profile: dict[str, Any]) -> tuple[str, str]:
     if (known := known_servers.find(endpoint)) is not None:
         return f"tcp://{known[0]}", known[1]
     environment = (os.environ.get("BASTION_ENDPOINT"), os.environ.get("BASTION_SERVER_KEY"))
-    held = [environment, (profile.get("endpoint"), profile.get("server_key"))]
+    held = [environment, (profile.get("endpoint"), profile.get("server_key")), own_server() or (None, None)]
     for address, key in held:
         if isinstance(address, str) and isinstance(key, str) and key and known_servers.same(address, endpoint):
             return f"tcp://{address.strip().rpartition('://')[2]}", key

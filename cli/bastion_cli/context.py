@@ -9,17 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import click
-import platformdirs
 from bastion_plan.errors import InputError, NotFound
 
 from bastion import Connection, Identity
-from bastion.client.endpoints import keys_directory, load_identity
+from bastion.client.endpoints import keys_directory, load_identity, server_directory
 
 
 def default_directory() -> Path:
     """Return the server's directory unless one is named: BASTION_DIRECTORY, else below the user's data directory."""
-    given = os.environ.get("BASTION_DIRECTORY")
-    return Path(given) if given else Path(platformdirs.user_data_dir("bastionlab")) / "server"
+    return server_directory()
 
 
 def identities_directory() -> Path:

@@ -46,7 +46,7 @@ def foreign(value: object) -> str:
 #: what to do next in a terminal, where the SDK's own advice is Python
 NEXT_STEPS = {
     "input.endpoint": "Start one: bastion serve. Or name one: --connect tcp://HOST:PORT --server-key KEY, or --connect INVITATION.",
-    "input.identity": "Say as whom: --as NAME, or BASTION_IDENTITY=PATH of a key file. New here: bastion keys create NAME.",
+    "input.identity": "Say as whom: --as NAME, or BASTION_IDENTITY=NAME. New here: bastion keys create NAME.",
     "wire.server-unknown": "Its operator reads the key off `bastion serve`: --server-key KEY. Or connect with the token of "
     "`bastion invite`: --connect INVITATION.",
     "missing.request": "See which there are: bastion requests.",
@@ -125,7 +125,7 @@ def reporting(command: Callable[P, T]) -> Callable[P, T]:
                 InputError(
                     f"This command needs the extra {extra!r}.",
                     code="input.extra",
-                    next_step=f"pip install 'bastionlab[{extra}]'",
+                    next_step=f"In a clone of BastionLab: pip install '.[{extra}]'",
                 ),
                 as_json=as_json,
             )

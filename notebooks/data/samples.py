@@ -1,9 +1,10 @@
 """Makes the tables of the notebooks: invented people, the same in every run, in the shape of well-known open data.
 
-    .venv/bin/python notebooks/data/samples.py
+    .venv/bin/python notebooks/data/samples.py olga
 
-uploads all of them to the server of your profile (you need an owner's key there), each under the policy that its notebook
-names. `make lab` does so for the demo's server. The tables are of nobody: whoever looks like somebody does so by chance.
+uploads all of them as the owner olga (a name of `bastion keys create`) to the server of your profile, else to the one that
+`bastion serve` runs on this machine; without a name, as the profile says. Each comes under the policy that its notebook names.
+`make lab` does so for the demo's server. The tables are of nobody: whoever looks like somebody does so by chance.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import clinics
 import learning
 import numpy as np
 import polars as pl
+from bastion_plan.errors import BastionError
 
 from bastion.policy import Aggregation, Policy, Review, from_toml
 
@@ -281,7 +283,12 @@ def send_all(owner: Connection) -> None:
 
 
 if __name__ == "__main__":
+    import sys
+
     from bastion import Connection
 
-    with Connection() as owner:
-        send_all(owner)
+    try:
+        with Connection(identity=sys.argv[1] if len(sys.argv) > 1 else None) as owner:
+            send_all(owner)
+    except BastionError as error:
+        sys.exit(str(error))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -44,16 +45,12 @@ def test_ci_runs_the_readmes_own_test_command():
 def test_the_owners_taste_and_the_scientists(tmp_path):
     """The two Python blocks, as they stand, against a real server."""
     owner_code, scientist_code = blocks("python")
-    olga, alice = Identity.create("olga", tmp_path), Identity.create("alice")
+    olga, alice = Identity.create("olga", tmp_path / "keys"), Identity.create("alice")
     (tmp_path / "titanic.csv").write_bytes((ROOT / "notebooks/data/titanic.csv").read_bytes())
     with start(tmp_path / "server", owners=[olga], users=[alice]) as server:
-        ready = owner_code.replace("tcp://127.0.0.1:50056", server.endpoint).replace(
-            'server_key="…"', f"server_key={server.server_key!r}"
-        )
-        ready = ready.replace('"olga.key"', repr(str(tmp_path / "olga.key"))).replace(
-            '"titanic.csv"', repr(str(tmp_path / "titanic.csv"))
-        )
-        subprocess.run([sys.executable, "-c", ready], check=True, timeout=60)
+        ready = owner_code.replace("tcp://127.0.0.1:50056", server.endpoint)
+        places = {"BASTION_KEYS": str(tmp_path / "keys"), "BASTION_DIRECTORY": str(tmp_path / "server")}
+        subprocess.run([sys.executable, "-c", ready], check=True, timeout=60, cwd=tmp_path, env=os.environ | places)
         with Connection(server.endpoint, identity=alice, server_key=server.server_key) as connection:
             lines = [line.split("#")[0].strip() for line in scientist_code.splitlines()]
             rates = eval(lines[1], {"titanic": connection.dataset("titanic"), "pl": polars}).fetch()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bastion import Connection, Identity, WireError
+from bastion import Connection, Identity, InputError, WireError
 from bastion.client import known_servers
 from bastion.client.endpoints import resolve, write_profile
 
@@ -20,6 +21,8 @@ KEY, OTHER = Identity.create("server").curve_key, Identity.create("another").cur
 def _own_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BASTION_KNOWN_SERVERS", str(tmp_path / "known_servers"))
     monkeypatch.setenv("BASTION_PROFILE", str(tmp_path / "profile.toml"))
+    monkeypatch.setenv("BASTION_DIRECTORY", str(tmp_path / "server"))
+    monkeypatch.setenv("BASTION_KEYS", str(tmp_path / "keys"))
     for name in ("BASTION_ENDPOINT", "BASTION_SERVER_KEY", "BASTION_IDENTITY"):
         monkeypatch.delenv(name, raising=False)
 
@@ -114,3 +117,47 @@ def test_a_notebook_names_its_server_by_host_and_port(server: Any) -> None:
     write_profile(server.endpoint, OTHER, "alice.key")
     with pytest.raises(WireError, match="server key"):
         Connection(server.endpoint, identity=ALICE)
+
+
+def own_server(folder: Path, endpoint: str, mode: int = 0o600) -> Path:
+    (folder / "server").mkdir(exist_ok=True)
+    file = folder / "server" / "address.json"
+    file.write_text(json.dumps({"endpoint": endpoint, "server_key": KEY}))
+    file.chmod(mode)
+    return file
+
+
+def test_the_key_of_ones_own_server_is_known(tmp_path: Path) -> None:
+    own_server(tmp_path, "tcp://127.0.0.1:4000")
+    assert found("tcp://127.0.0.1:4000") == found("localhost", 4000) == ("tcp://127.0.0.1:4000", KEY)
+    target = resolve(None, None, identity=ALICE, server_key=None)
+    assert (target.endpoint, target.server_key) == ("tcp://127.0.0.1:4000", KEY)
+    for other in ("tcp://127.0.0.1:4001", "tcp://host:4000"):
+        unknown(other)
+    write_profile("tcp://127.0.0.1:4000", OTHER, "alice.key")  # what a person wrote down comes first
+    assert found("tcp://127.0.0.1:4000")[1] == OTHER
+
+
+@pytest.mark.parametrize(("endpoint", "mode"), [("tcp://127.0.0.1:4000", 0o622), ("tcp://10.0.0.7:4000", 0o600)])
+def test_a_file_that_others_may_write_or_of_another_machine_says_no_key(
+    tmp_path: Path, endpoint: str, mode: int
+) -> None:
+    own_server(tmp_path, endpoint, mode)
+    unknown(endpoint)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[1]", '{"endpoint": 7, "server_key": []}', '{"endpoint": "tcp://127.0.0.1:4000"}']
+)
+def test_a_broken_file_of_the_own_server_is_no_server(tmp_path: Path, text: str) -> None:
+    own_server(tmp_path, "").write_text(text)
+    unknown("tcp://127.0.0.1:4000")
+
+
+def test_an_identity_is_found_by_its_name(tmp_path: Path) -> None:
+    made = Identity.create("olga", tmp_path / "keys")
+    for given in ("olga", "olga.key", str(tmp_path / "keys" / "olga.key")):
+        assert resolve("h:1", None, identity=given, server_key=KEY).identity.public == made.public
+    with pytest.raises(InputError) as caught:
+        resolve("h:1", None, identity="nobody", server_key=KEY)
+    assert caught.value.code == "input.key-file"
