@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import json
 import os
 import re
 import shlex
@@ -27,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOK = Path("notebooks/01-quick-tour.ipynb")
 DATA = Path("notebooks/data/titanic.csv")
 SAMPLES = Path("notebooks/data/samples.py")
-OURS = {"server", "keys", "profile.toml", "olga.toml"}
+OURS = {"server", "keys", "lab", "profile.toml", "olga.toml"}
 ANSWER = "Fine for the tour. Please do not keep these rows."
 
 
@@ -157,7 +158,7 @@ def lab(directory: Path) -> None:
         )  # fmt: skip
         for line in training_lines():
             console.print(line, markup=False, soft_wrap=True)
-        command = [sys.executable, "-m", "jupyterlab", *lab_options(folder)]
+        command = [sys.executable, "-m", "jupyterlab", *lab_options(folder, quiet(directory.resolve()))]
         if os.geteuid() == 0:
             command.append("--allow-root")
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)  # noqa: S603
@@ -180,14 +181,24 @@ def training_lines() -> list[str]:
         return []
     return [
         "  13-text and 17-credit train models, for which torch is needed, a large download that is not made unasked. In another",
-        "  terminal, at any time:    make train        (without make: pip install 'bastionlab[train]')",
+        "  terminal, at any time:    make train        (without make: pip install '.[train]')",
     ]
 
 
-def lab_options(folder: Path) -> list[str]:
-    """Return how JupyterLab is started: on the demo's notebooks, and without its pop-up that asks about news."""
+def quiet(directory: Path) -> Path:
+    """Write defaults of JupyterLab under which no pop-up asks about its news; return their folder."""
+    settings = directory / "lab"
+    settings.mkdir(exist_ok=True)
+    quietly = {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false"}}
+    (settings / "overrides.json").write_text(json.dumps(quietly), encoding="utf-8")
+    return settings
+
+
+def lab_options(folder: Path, settings: Path) -> list[str]:
+    """Return how JupyterLab is started: on the demo's notebooks, with the defaults of `quiet`."""
     return [
         "--no-browser", "--ServerApp.ip=127.0.0.1", "--ServerApp.port=8888", "--LabApp.news_url=None",
+        f"--LabApp.app_settings_dir={settings}",
         f"--ServerApp.root_dir={folder / 'notebooks'}", f"--LabApp.default_url=/lab/tree/{NOTEBOOK.name}",
     ]  # fmt: skip
 
