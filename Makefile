@@ -19,7 +19,7 @@ help:  ## show this list
 demo: $(STAMP)  ## see the main job run on the Titanic table, in the terminal
 	@$(BIN)/bastion demo
 
-lab: $(STAMP)-lab  ## open the demo's notebook in JupyterLab, on the demo's server
+lab: $(STAMP)-lab  ## start JupyterLab with all notebooks on the demo's server, and print its address
 	@$(BIN)/bastion demo --lab
 
 train: $(STAMP)-train  ## install torch, with which two of its notebooks train models (a download of up to 3 GB)
@@ -69,7 +69,7 @@ check: $(STAMP)-test  ## ruff, mypy --strict, import rules
 	$(BIN)/mypy -p bastion_plan -p bastion_policy -p bastion_wire -p bastion_tee -p bastion_server
 	$(BIN)/lint-imports
 
-test: check browser  ## everything a change must pass (fixed-seed samples of the long suites)
+test: check browser  ## every check, and all tests but the slow ones: what a change must pass
 	$(PYTEST) -m "not slow"
 
 test-all: check browser $(STAMP)-data  ## all tests, ALL_CASES cases per property, JupyterLab in a browser where there is chromium
