@@ -13,7 +13,8 @@ from bastion_plan.dtypes import INT64
 from bastion_plan.expressions import Alias, AnyExpr, Cast, Column, Expr
 from bastion_plan.nodes import AnyNode, Node
 
-from bastion_policy.boundary import Boundary, Statistic, Term, call
+from bastion_policy.boundary import Boundary, Guard, Statistic, Term, call
+from bastion_policy.chosen_counts import as_conditions
 from bastion_policy.facts import DatasetFacts, PrivateFacts
 from bastion_policy.guard_cells import ROWS, Cut, Indexes, Measurer, Plan, Steps, X, floats, ints
 from bastion_policy.guard_plans import Rewriter, as_float, lenient, nesting
@@ -61,8 +62,12 @@ class Cuts:
         self.chosen_by: set[str] = set()
         self.narrowing = narrowing(self.below, self.world, self.chosen_by)
         self.measured_keys = keys_of_measures(self.boundary, self.world, self.chosen_by)
-        for statistic in self.boundary.statistics:
-            self._conditions(statistic)
+        conditions = [
+            conditions_on_measures(s, self.frame, self.world, self.chosen_by) for s in self.boundary.statistics
+        ]
+        if self.effective.profile != "strict":
+            chosen = {i for i, found in enumerate(conditions) if found or self.narrowing or self.measured_keys}
+            self.boundary = as_conditions(self.boundary, self.frame, self.world, chosen)
         self.memory.searched = bool(self.chosen_by)
         #: whether a person's row may be in the frame as several, and each cell holds some of everybody's
         self.makes_rows = makes_rows(self.below)
@@ -80,6 +85,13 @@ class Cuts:
         return Leaving(self.boundary, self.effective, self.world, self.name, self.kept)
 
     def _conditions(self, statistic: Statistic) -> tuple[Expr, ...]:
+        """Return what chooses people inside a statistic, where a measure has to do with who they are.
+
+        INVARIANT: where a measure chose whose rows there are, any condition among them has thresholds in that measure.
+        """
+        if self.narrowing or self.measured_keys:
+            held = (t.expr for t in statistic.terms) if statistic.guard is Guard.HELD else ()
+            return (*statistic.population, *held)
         return conditions_on_measures(statistic, self.frame, self.world, self.chosen_by)
 
     def _cut(self, name: str, *, whole: bool = False, keys: bool = True) -> Cut:

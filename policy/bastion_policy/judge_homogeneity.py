@@ -14,7 +14,7 @@ from bastion_policy.boundary import Term, call
 from bastion_policy.facts import PrivateFacts
 from bastion_policy.guard_cells import INDEX, Flags, Floats, Measurer, Steps, X, where
 from bastion_policy.guard_plans import lenient
-from bastion_policy.lineage import Source, World
+from bastion_policy.lineage import Form, Source, World
 from bastion_policy.model import Effective
 from bastion_policy.roles import RoleKind
 from bastion_policy.statistics import chooses, tallies
@@ -31,8 +31,8 @@ def watched(term: Term, effective: Effective, world: World, private: Mapping[str
     of a slightly other form could be made to fit.
     """
     rule = effective.homogeneity
-    if rule is None:
-        return False
+    if rule is None or term.value.form is Form.NULLS:
+        return False  # which values are missing is public
     if rule.columns == "all":
         return bool(term.value.sources)
     for source in term.value.sources:

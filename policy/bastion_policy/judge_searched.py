@@ -10,7 +10,7 @@ from bastion_plan.dtypes import BOOLEAN
 from bastion_plan.expressions import Alias, Call, Column, Expr
 from bastion_plan.nodes import AnyNode
 
-from bastion_policy.boundary import call
+from bastion_policy.boundary import Guard, Statistic, call
 from bastion_policy.flow import boundaries
 from bastion_policy.guard_cells import Flags, Measurer, Steps, X, both, floats
 from bastion_policy.guard_plans import Rewriter, lenient
@@ -20,7 +20,7 @@ from bastion_policy.judge_people import compared
 from bastion_policy.judge_remembered import Past, Remembered
 from bastion_policy.judge_rules import Judged
 from bastion_policy.judge_watch import Part
-from bastion_policy.lineage import Frame
+from bastion_policy.lineage import Form, Frame
 from bastion_policy.verdict import Measure
 
 
@@ -55,7 +55,11 @@ class Searched(Remembered):
             conditions = self._conditions(s)
             some = any((part.own & ~_clear(part.judged, i)).any() for part in parts)
             some |= self._most_rows > 1 and self._stays([(c, self.frame) for c in conditions])
-            if conditions and (some or mixed(conditions, self.below, self.world)):
+            # INVARIANT: whether k of those whom a measure chose have a value is a threshold in that measure as well
+            few = bool(conditions or self.narrowing or self.measured_keys) and any(
+                _few(part.judged, i, s, part.own) for part in parts
+            )
+            if few or (conditions and (some or mixed(conditions, self.below, self.world))):
                 several = mixed(conditions, self.below, self.world)
                 count = max(1, thresholds(conditions, self.frame, self.world, self._most_rows)) if several else 1
                 mark = wording + repr(conditions).encode()
@@ -77,7 +81,9 @@ class Searched(Remembered):
 
         INVARIANT: the same condition on other rows of the same people is then the same choice, far from thresholds of rows.
         """
-        return any(compared(values_of(c, frame, self.world).sources, self.world) for c, frame in conditions)
+        values = (values_of(c, frame, self.world) for c, frame in conditions)
+        # which values are missing is public
+        return any(v.form is not Form.NULLS and compared(v.sources, self.world) for v in values)
 
     @property
     def _most_rows(self) -> int:
@@ -107,6 +113,14 @@ class Searched(Remembered):
             there = n.Filter(there, told)  # type: ignore[arg-type]
         answer = yield from m.ask(n.Select(there, one))
         return bool(floats(answer[X])[0] < floats(possible[X])[0] * 2 ** len(self.measured_keys))
+
+
+def _few(judged: Judged, i: int, s: Statistic, own: Flags) -> bool:
+    """Whether those in some cell who have a value are about as many as are told of, or as those of another number."""
+    few = judged.few.get(i, own & False) | judged.edges.get(i, own & False)
+    if s.guard in (Guard.INTERVAL, Guard.TIED):
+        few = few | ~judged.shown[i]
+    return bool((own & few).any())
 
 
 def _clear(judged: Judged, i: int) -> Flags:

@@ -35,7 +35,7 @@ from bastion_policy.judge_repeats import Evenness, Repeats
 from bastion_policy.judge_rules import Judged, Rules
 from bastion_policy.judge_snap import Standing
 from bastion_policy.judge_strict import JUDGED, ColumnVerdicts, guard_columns
-from bastion_policy.lineage import OWN, Occurrence, Source
+from bastion_policy.lineage import OWN, Form, Occurrence, Source
 from bastion_policy.verdict import Measured
 
 
@@ -267,6 +267,8 @@ class ValueRules(Rules):
         memory = self.memory
         if memory is None or not memory.on or not s.terms or s.function in ("count", "null_count"):
             return [], []
+        if self.effective.profile != "strict" and all(t.value.form is Form.NULLS for t in s.terms):
+            return [], []  # which values are missing is public
         of = {o.index: o for o in memory.occurrences if memory.lens(o).roster.several}
         found = [(of[x.occurrence], x) for x in compared(s.sources, self.world) if x.occurrence in of]
         populations = [self._present(s)] if found else []
