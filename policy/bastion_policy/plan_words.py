@@ -116,14 +116,17 @@ def expr_words(expr: Expr) -> str:
             return constant(value)
         case Alias(input=inner, name=name):
             said = expr_words(inner)
-            return said if said == _name(name) else f"{said} as {_name(name)}"
+            # a name that is a type's is in quotes: "as" is said of a cast as well
+            new = text(name) if name in SIMPLE else _name(name)
+            return said if said == _name(name) else f"{said} as {new}"
         case NameChange(input=inner):
             return expr_words(inner)
         case Cast(input=inner, dtype=dtype):
-            return f"{expr_words(inner)} as {dtype.kind if dtype.kind in SIMPLE else dtype_code(dtype)}"
+            return f"{_operand(inner)} as {dtype.kind if dtype.kind in SIMPLE else dtype_code(dtype)}"
         case Over(input=inner, partition_by=keys, order_by=order):
             within = f" within each {_list(keys)}" if keys else ""
-            return f"{expr_words(inner)}{within}{f' in order of {_list(order)}' if order else ''}"
+            said = expr_words(inner) if _phrase(inner) else _operand(inner)
+            return f"{said}{within}{f' in order of {_list(order)}' if order else ''}"
         case Ternary(predicate=predicate, truthy=truthy, falsy=falsy):
             return f"({expr_words(truthy)} if {expr_words(predicate)}, else {expr_words(falsy)})"
         case Call():
@@ -140,7 +143,7 @@ def _name(name: str) -> str:
 
 
 def _list(exprs: Sequence[Expr]) -> str:
-    *first, last = [expr_words(e) for e in exprs] or ["nothing"]
+    *first, last = [_item(e) for e in exprs] or ["nothing"]
     return f"{', '.join(first)} and {last}" if first else last
 
 
@@ -163,9 +166,30 @@ def _call(call: Call) -> str:
     return f"{plain}({', '.join(map(expr_words, args))}){tail}"
 
 
+def _item(expr: Expr) -> str:
+    """Return one of several expressions; "and" between two values is no "and" between two expressions."""
+    return _operand(expr) if isinstance(expr, Call) and expr.function == "and_" else expr_words(expr)
+
+
 def _operand(expr: Expr) -> str:
+    """Return what a larger expression is made of, in brackets unless it cannot be read as anything else.
+
+    INVARIANT: two expressions that do different things never read alike: an owner approves the words.
+    """
     said = expr_words(expr)
-    return f"({said})" if isinstance(expr, Call) and expr.function in _SIGNS else said
+    match expr:
+        case Column() | Literal() | Ternary() | Selector(kind="all"):
+            return said
+        case NameChange(input=inner):
+            return _operand(inner)
+        case _:
+            return f"({said})"
+
+
+def _phrase(expr: Expr) -> bool:
+    """Whether an expression reads as one with what is said after it, as in "mean of pay within each ward"."""
+    begins = _SAID.get(expr.function, "").lstrip("-").startswith("{") if isinstance(expr, Call) else True
+    return isinstance(expr, Call) and expr.function not in _SIGNS and not begins
 
 
 def _steps(plan: Node, names: Mapping[str, str]) -> tuple[str, list[str]]:

@@ -269,7 +269,7 @@ JOINED = n.Join(T, n.Filter(n.Scan("t2"), f("eq", c("country"), "FR")), "left", 
         (n.Select(T, (named("n", f("pl.len")),)), "From titanic: number of rows as n."),
         (n.Select(T, (f("quantile", c("Age"), quantile=0.5), f("std", c("Age")))), "From titanic: quantile 0.5 of Age and standard deviation of Age."),
         (JOINED, 'From titanic: joined with (ports: rows where country = "FR") on port (kept whole).'),
-        (n.Filter(T, f("and_", f("is_in", c("Sex"), lit("a")), f("not_", f("is_null", c("my age"))))), 'From titanic: rows where Sex is one of "a" and not ("my age" is null).'),
+        (n.Filter(T, f("and_", f("is_in", c("Sex"), lit("a")), f("not_", f("is_null", c("my age"))))), 'From titanic: rows where (Sex is one of "a") and (not ("my age" is null)).'),
         (n.Slice(T, -3), "From titanic: the last 3 rows."),
         (n.Sample(T, fraction=0.1), "From titanic: a random 10 % of the rows."),
     ],
@@ -295,7 +295,7 @@ def test_every_function_has_words(function):
 
 
 def test_words_name_the_columns_of_a_comparison():
-    assert expr_words(f("gt", f("add", c("Age"), 1), f("mean", c("Age")))) == "(Age + 1) > mean of Age"
+    assert expr_words(f("gt", f("add", c("Age"), 1), f("mean", c("Age")))) == "(Age + 1) > (mean of Age)"
     assert expr_words(Over(f("sum", c("Fare")), (c("Pclass"),))) == "sum of Fare within each Pclass"
     assert names(["a"]) == (c("a"),)
 
