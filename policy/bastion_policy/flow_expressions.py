@@ -28,6 +28,7 @@ from bastion_policy.derived import parse_derived
 from bastion_policy.flow_affine import MAX_STEPS, PLAIN_ARITHMETIC, ordinary
 from bastion_policy.flow_functions import AFFINE, CROSS_ROW, JOINS_TEXT, PER_UNIT_WINDOWS, TAKES_COLUMNS
 from bastion_policy.flow_nulls import Nulls, keeps_values
+from bastion_policy.flow_order import reads_order
 from bastion_policy.flow_special import SPECIAL
 from bastion_policy.flow_trees import columns_in, is_scalar, number, rewrite, written_down
 from bastion_policy.flow_within import overflows
@@ -175,7 +176,7 @@ class ExpressionTyping(Nulls):
             self.cross_row.append("over")
         # which unit it is says nothing of the unit's values
         others = [k for k in keys if k not in units]
-        sources = join_sources([value, *others, *(self.value(o) for o in expr.order_by)])
+        sources = join_sources([value, *others, *(self.value(o) for o in expr.order_by)]) | self.order(expr)
         split = any(k.form is not Form.CONSTANT for k in others)
         if value.several and self.frame.fanned:
             return Value(sources, Form.MIX, makes_nulls=True, reason="a window over several columns")
@@ -187,6 +188,13 @@ class ExpressionTyping(Nulls):
         if value.form in (Form.BITS, Form.BINNED, Form.NULLS):
             return Value(sources, Form.BINNED, makes_nulls=True)
         return Value(sources, Form.MIX, makes_nulls=True, reason="a window over several columns")
+
+    def order(self, expr: Expr) -> frozenset[Source]:
+        """Return the measures that decide which rows an expression takes, by the order in which a sort put them.
+
+        INVARIANT: the month that comes last in the order of pay tells of pay as the month with the most pay does.
+        """
+        return self.frame.ordered if self.frame.ordered and reads_order(expr) else frozenset()
 
     @property
     def several_rows(self) -> bool:

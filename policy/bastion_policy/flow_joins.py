@@ -51,7 +51,12 @@ def _opaque(left: Frame, right: Frame, schema: Schema) -> Frame:
     sources = join_sources((*left.columns.values(), *right.columns.values()))
     value = Value(sources, Form.MIX, reason="it comes from a join that is not guarded")
     return Frame(
-        Kind.PRIVATE, dict.fromkeys(schema, value), schema, (*left.occurrences, *right.occurrences), fanned=True
+        Kind.PRIVATE,
+        dict.fromkeys(schema, value),
+        schema,
+        (*left.occurrences, *right.occurrences),
+        fanned=True,
+        ordered=left.ordered | right.ordered,
     )
 
 
@@ -156,6 +161,7 @@ def _both(
         fanned=True,
         grouped=left.grouped or right.grouped,
         narrowed=True,
+        ordered=left.ordered | right.ordered,
     )
     return frame, findings
 

@@ -359,8 +359,11 @@ class FlowTyping:
         frame = below.frame
         match node:
             case n.Sort(by=by):
-                for expr in by:
-                    self._no_hidden(self._value(expr, frame), "a sort")
+                keys = [self._value(expr, frame) for expr in by]
+                for value in keys:
+                    self._no_hidden(value, "a sort")
+                secret = {s for s in join_sources(keys) if self.world.role(s).secret}
+                frame = replace(frame, ordered=frame.ordered | secret)
             case n.DropNulls(subset=subset, nans=nans):
                 names = [output_name(e) for e in subset] if subset is not None else list(schema)
                 for value in (frame.columns[c] for c in names):
@@ -467,7 +470,8 @@ class FlowTyping:
             blank = ExpressionTyping(frame, self.world).blank(expr)
             columns[output_name(expr)] = replace(self._per_unit(expr, frame), blank=blank)
         per_unit = len(node.keys) == 1 and len(frame.occurrences) == 1
-        made = replace(frame.with_columns(columns, schema), per_unit=per_unit, grouped=True, fanned=frame.fanned)
+        # what a group_by gives has an order of its own
+        made = replace(frame.with_columns(columns, schema), per_unit=per_unit, grouped=True, ordered=frozenset())
         return Typed(node, made, (below,))
 
     def _per_unit(self, expr: Expr, frame: Frame) -> Value:
@@ -475,7 +479,7 @@ class FlowTyping:
         typing = ExpressionTyping(frame, self.world)
         inner = _plain(expr)
         args = inner.args if isinstance(inner, Call) else (inner,)
-        values = [typing.value(a) for a in args]
+        values = [_ordered(typing.value(a), typing.order(expr)) for a in args]
         fails = [f"!{f}" for f in (failing(expr, frame, self.world),) if f is not None]
         fails += [f for f in typing.cross_row if f.startswith("!")]
         self._add([order_dependent(f) for f in dict.fromkeys(fails)])
@@ -721,6 +725,12 @@ def _size_and_work(expr: Expr) -> tuple[int, int]:
 
 def _plain(expr: Expr) -> AnyExpr:
     return _plain(expr.input) if isinstance(expr, Alias) else expr  # type: ignore[return-value]
+
+
+def _ordered(value: Value, order: frozenset[Source]) -> Value:
+    """Return the value of rows that were taken by the order that measures put them in."""
+    told = order - value.sources if value.form is not Form.CONSTANT or value.sources else frozenset()
+    return replace(value, sources=value.sources | told, plain=None) if told else value
 
 
 def _aliased(expr: AnyExpr, name: str) -> AnyExpr:

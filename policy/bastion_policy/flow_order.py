@@ -22,7 +22,7 @@ _BLIND_FLOWS = frozenset({Flow.ELEMENTWISE, Flow.COUNT, Flow.SUM, Flow.SPREAD, F
 _BLIND_FUNCTIONS = frozenset({"filter", "drop_nulls", "drop_nans"})
 
 
-def _reads(expr: Expr) -> bool:
+def reads_order(expr: Expr) -> bool:
     """Whether an expression may depend on the order of rows."""
     match expr:
         case Over(order_by=order) if order:
@@ -31,7 +31,7 @@ def _reads(expr: Expr) -> bool:
             function = find(name)
             if function is None or (function.flow not in _BLIND_FLOWS and name not in _BLIND_FUNCTIONS):
                 return True
-    return any(map(_reads, children(expr)))
+    return any(map(reads_order, children(expr)))
 
 
 def order_below(typed: Typed, ordered: bool) -> bool:
@@ -41,9 +41,9 @@ def order_below(typed: Typed, ordered: bool) -> bool:
         case n.Sort() | n.Reverse():
             return ordered
         case n.GroupBy(keys=keys, aggs=aggs):
-            return any(map(_reads, (*keys, *aggs)))
+            return any(map(reads_order, (*keys, *aggs)))
         case n.Select(exprs=exprs) | n.WithColumns(exprs=exprs):
-            return ordered or any(map(_reads, exprs))
+            return ordered or any(map(reads_order, exprs))
         case n.FillNull(value=Literal()):
             return ordered
         case _:

@@ -127,6 +127,7 @@ def concat_frames(node: n.Concat, frames: Sequence[Frame], schema: Schema) -> Ch
         tuple(o for t in frames for o in t.occurrences),
         fanned=True,
         narrowed=any(t.narrowed for t in frames),
+        ordered=frozenset().union(*(t.ordered for t in frames)),
     )
     return frame, findings
 

@@ -200,7 +200,7 @@ class Frame:
 
     occurrences: whose rows they are. fanned: a unit's rows may repeat or come from several branches, so that bounds on
     rows per unit are void. per_unit: at most one row per unit. unique: columns that identify a row of a frame that is not
-    private. narrowed: rows were left out by predicates. computed: what its columns were computed by; forgotten wherever
+    private. narrowed: rows were left out by predicates. ordered: measures whose values the rows are in the order of. computed: what its columns were computed by; forgotten wherever
     the columns change.
     """
 
@@ -213,6 +213,7 @@ class Frame:
     grouped: bool = False
     unique: frozenset[str] | None = None
     narrowed: bool = False
+    ordered: frozenset[Source] = frozenset()
     computed: Computed = Computed()
 
     @property
