@@ -88,6 +88,7 @@ class BastionMagics(Magics):
     def __init__(self, shell: Any) -> None:
         super().__init__(shell)
         self.session = Session()
+        self.session.environment.outside = lambda name: name in shell.user_ns
         # a terminal would print the new view as well as the old one
         replace = self._replace if getattr(shell, "kernel", None) is not None else None
         self.screen = Screen(self.session.environment, self._arrived, replace)

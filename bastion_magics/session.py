@@ -34,6 +34,7 @@ class Session:
 
     def __init__(self) -> None:
         self.environment = Environment()
+        self.environment.how_to_connect = "Write %bastion connect."
         self.environment.on_connect = self._connected
         self.environment.ask_passphrase = ask_passphrase
         self._news = ConnectionNews()

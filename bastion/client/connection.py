@@ -11,6 +11,7 @@ import weakref
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from keyword import iskeyword
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 
 import polars as pl
@@ -23,7 +24,7 @@ from bastion_plan.errors import (
     WireError,
     did_you_mean,
 )
-from bastion_plan.nodes import Inline, Node, Scan
+from bastion_plan.nodes import Inline, Node, Scan, scans
 from bastion_policy.facts import DatasetFacts
 from bastion_policy.verdict import Outcome, ReleaseNote, StaticVerdict
 from bastion_wire import messages as m
@@ -33,6 +34,7 @@ from bastion.client import endpoints, known_servers
 from bastion.client.attestation import Attestation, Checker, pinned_of
 from bastion.client.denied import AccessRequest, Denied, request_of
 from bastion.client.frames import FetchableLazyFrame, RemoteLazyFrame, inline_table
+from bastion.client.habits import quoted
 from bastion.client.news import refused_again, started_anew
 from bastion.client.owning import OwnerMethods, line_of_text, policy_text
 from bastion.client.release_facts import ReleaseFacts, release_facts
@@ -147,6 +149,8 @@ class Connection(OwnerMethods, TrainingMethods):
         #: "back" while the connection stands, "lost" while it is opened anew, "refused" where the server did not prove itself again,
         #: "ended" once the key is revoked
         self.state = "back"
+        #: whether another `connect()` of the notebook took its place
+        self.replaced = False
         self._states: dict[str, m.RequestInfo] = {}
         self._waiting: dict[str, list[asyncio.Future[m.RequestInfo]]] = {}
         #: requests that a call waits for, and those that a widget fetches by itself: nobody else does, an approval for once
@@ -168,7 +172,7 @@ class Connection(OwnerMethods, TrainingMethods):
         loop = self._loop
         if loop is None or loop.is_closed():
             work.close()
-            raise _closed()
+            raise self._closed()
         if threading.current_thread() is self._thread:
             work.close()
             msg = "A callback of this connection cannot wait for this connection."
@@ -265,7 +269,7 @@ class Connection(OwnerMethods, TrainingMethods):
 
     async def _close(self) -> None:
         session, self._session = self._session, None
-        self._give_up(_closed())
+        self._give_up(self._closed())
         for task in self._tasks - {asyncio.current_task()}:
             task.cancel()
         if session is not None:
@@ -273,16 +277,32 @@ class Connection(OwnerMethods, TrainingMethods):
 
     @property
     def _open_session(self) -> Session:
+        return self._session_for()
+
+    def _session_for(self, plan: Node | None = None) -> Session:
+        """Return the session. plan: the query that it is wanted for, to say which frame is of no use any more."""
         if self._session is None:
-            raise _closed()
+            raise self._closed(plan)
         return self._session
+
+    def _closed(self, plan: Node | None = None) -> BastionError:
+        if not self.replaced:
+            return WireError("The connection is closed.", code="wire.closed", next_step="Connect again.")
+        what, step = "This", "Run the cell again that makes it."
+        if plan is not None:
+            card = next((self._datasets[key] for key in sorted(scans(plan)) if key in self._datasets), None)
+            name = card.facts.name if card is not None else "…"
+            variable = name if name.isidentifier() and not iskeyword(name) else "frame"
+            what, step = "This frame", f"Run the cell again that makes it: {variable} = dataset({quoted(name)})."
+        msg = f"{what} belongs to a connection that connect() replaced."
+        return WireError(msg, code="wire.closed", next_step=step)
 
     async def _ask(self, body: m.Body, on_progress: ProgressCallback | None = None) -> Any:
         return await self._open_session.ask(body, on_progress or self._progress)
 
     def _sign(self, statement: Mapping[str, Any]) -> bytes:
         if self._identity is None:
-            raise _closed()
+            raise self._closed()
         return self._identity.sign_statement(statement, audience=self._server_key)
 
     async def _signed(self, statement: Mapping[str, Any]) -> bytes:
@@ -720,7 +740,7 @@ class Connection(OwnerMethods, TrainingMethods):
             Denied: the guard does not release it.
         """
         async with followed(on_progress or self._progress, wanted=not self._eager) as tell:
-            answer = await self._open_session.query(m.Query(encode(plan), mode, request, epsilon), tell)
+            answer = await self._session_for(plan).query(m.Query(encode(plan), mode, request, epsilon), tell)
         if isinstance(answer, m.Denial):
             if answer.request is not None:
                 self._heard(answer.request)
@@ -754,7 +774,7 @@ class Connection(OwnerMethods, TrainingMethods):
         return self._run(work())
 
     async def _explain(self, plan: Node) -> m.Explained:
-        answer = await self._open_session.query(m.Query(encode(plan), "explain"), self._progress)
+        answer = await self._session_for(plan).query(m.Query(encode(plan), "explain"), self._progress)
         if not isinstance(answer, m.Explained):
             msg = "The server did not explain the query."
             raise InputError(msg, code="wire.unexpected")
@@ -1020,7 +1040,3 @@ def _revoked() -> BastionError:
     return NotAuthorised(
         "The server's owner has revoked this key.", code="wire.auth.revoked", next_step="Ask the server's owner."
     )
-
-
-def _closed() -> BastionError:
-    return WireError("The connection is closed.", code="wire.closed", next_step="Connect again.")

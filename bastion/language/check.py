@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import ast
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from bastion_plan.errors import LanguageError, did_you_mean
 
+from bastion.client.habits import quoted
 from bastion.language.limits import Limits, over
 
 #: syntax that evaluation knows
@@ -76,7 +78,7 @@ ABSENT_NAMES = {
     "quit": "Close the notebook, or connection.close().",
     "np": "Use expressions: pl.col('x').log(), .sqrt(), .exp().",
     "pd": "Frames have Polars' methods; start with dataset('name').",
-    "plt": "Plots are shown from results; fetch the table and show it.",
+    "plt": 'Plots are verbs of a frame: frame.plot.hist("Age"), .bar, .box, .line, .scatter …',
 }
 _IMPORTS = {
     "polars": ("pl",),
@@ -98,6 +100,31 @@ IMPORT_FROM = {
 _REIMPORTED = {"pl", "cs", "concat", "date", "datetime", "timedelta", "nn", "optim"}
 _SAFE_IMPORTS = "Polars (import polars as pl), datetime and selectors are accepted; nothing else can be imported."
 _OWN_PLOTS = 'Plots are verbs of a frame: frame.plot.hist("Age"), .bar, .line … In an ordinary notebook %%bastion --as NAME brings a table to draw.'
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a name without a value may mean: all of it is public, or the reader's own.
+
+    datasets, columns: their names. outside: whether the notebook around the cell has such a variable.
+    """
+
+    datasets: frozenset[str] = frozenset()
+    columns: frozenset[str] = frozenset()
+    outside: Callable[[str], bool] | None = None
+
+    def step(self, name: str) -> str:
+        """Return what to write instead of a name; empty where nothing comes near."""
+        if name in self.datasets:
+            return f"There is a dataset {name!r}: {name} = dataset({quoted(name)})."
+        if self.outside is not None and self.outside(name):
+            return "%%bastion cells do not see the notebook's variables: write the value, or assign it in the cell."
+        if name in self.columns:
+            return f"A column is pl.col({quoted(name)}), or {quoted(name)} in quotes."
+        return ""
+
+
+NOTHING_RAN = "Nothing of this cell has run."
 
 
 def parse(source: str, limits: Limits) -> ast.Module:
@@ -141,22 +168,31 @@ def _check_size(tree: ast.AST, limits: Limits) -> None:
         stack.extend((child, depth + 1) for child in ast.iter_child_nodes(node))
 
 
-def check(tree: ast.Module, known: Iterable[str], fixed: Mapping[str, Any], limits: Limits) -> None:
+def check(
+    tree: ast.Module, known: Iterable[str], fixed: Mapping[str, Any], limits: Limits, around: Known | None = None
+) -> None:
     """Refuse a cell that holds anything outside the language.
 
     Args:
         tree: of the cell. known: names that have a value. fixed: names bound at start, which cannot be given another one.
+        around: what a name without a value may mean.
 
     Raises:
         LanguageError: with code and position; the first in reading order.
     """
     names = {*known, *assigned(tree)}
     place: ast.AST = tree
-    for node in _in_order(tree):
-        place = node if hasattr(node, "lineno") else place
-        if type(node) not in ALLOWED:
-            _refuse(node, place)
-        _check_node(node, names, fixed, limits)
+    try:
+        for node in _in_order(tree):
+            place = node if hasattr(node, "lineno") else place
+            if type(node) not in ALLOWED:
+                _refuse(node, place)
+            _check_node(node, names, fixed, limits, around)
+    except LanguageError as error:
+        line = error.details.get("line", 0)
+        if tree.body and line > (tree.body[0].end_lineno or line):  # the statements above it look as if they had run
+            error.next_step = f"{error.next_step} {NOTHING_RAN}".strip()
+        raise
 
 
 def _in_order(tree: ast.AST) -> Iterator[ast.AST]:
@@ -186,13 +222,13 @@ def assigned(tree: ast.AST) -> set[str]:
     return out
 
 
-def _check_node(node: ast.AST, names: set[str], fixed: Mapping[str, Any], limits: Limits) -> None:
+def _check_node(node: ast.AST, names: set[str], fixed: Mapping[str, Any], limits: Limits, around: Known | None) -> None:
     match node:
         case ast.Name(id=name, ctx=ctx):
             _check_name(name, node)
             if isinstance(ctx, ast.Load):
                 if name not in names:
-                    raise at(unknown_name(name, names), node)
+                    raise at(unknown_name(name, names, around), node)
             elif name in fixed:
                 msg = f"{name} is a name of the language and keeps its meaning."
                 raise at(LanguageError(msg, code="language.fixed-name", next_step="Choose another name."), node)
@@ -300,10 +336,11 @@ def _no_import(what: str) -> LanguageError:
     return LanguageError(msg, code="language.import", next_step=_OWN_PLOTS if plots else _SAFE_IMPORTS)
 
 
-def unknown_name(name: str, names: Iterable[str]) -> LanguageError:
-    """Return the error for a name without a value."""
+def unknown_name(name: str, names: Iterable[str], around: Known | None = None) -> LanguageError:
+    """Return the error for a name without a value. around: what it may mean."""
     known = [n for n in names if not n.startswith("_")]
-    step = ABSENT_NAMES.get(name) or did_you_mean(name, known) or "Assign it first."
+    meant = around.step(name) if around is not None else ""
+    step = ABSENT_NAMES.get(name) or meant or did_you_mean(name, known) or "Assign it first."
     msg = f"There is no name {name!r}."
     if name in ABSENT_NAMES:
         msg = f"{name!r} is not part of the language."

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from bastion_plan.errors import InputError, did_you_mean
+from bastion_plan.errors import InputError
 from bastion_plan.models import layers
 
 from bastion import expressions
-from bastion.client.connection import AsyncConnection, Connection
-from bastion.client.endpoints import INVITATION, keys_directory, passphrase_prompt, remember_first
+from bastion.client.connection import Connection
+from bastion.client.endpoints import passphrase_prompt
 from bastion.client.frames import RemoteLazyFrame, concat
 from bastion.client.training.datasets import RemoteDataset
 from bastion.client.training.optimizers import OPTIMIZERS, SCHEDULES
@@ -21,6 +19,8 @@ from bastion.expr import selectors
 from bastion.expr.core import PYTHON_METHODS, refuse_python
 from bastion.language.builtins import builtins, constructors
 from bastion.language.callables import Module, SafeFunction
+from bastion.language.check import Known, unknown_name
+from bastion.language.connecting import Wish, open_connection, serves, wish_of
 from bastion.language.keeping import Kept
 from bastion.language.limits import Limits
 from bastion.language.outputs import OutputMeter
@@ -29,44 +29,6 @@ from bastion.render.safe_text import safe_text
 #: opens a connection from what a cell wrote: an endpoint or token (or nothing), and the name of an identity; with
 #: `passphrase`, once that was asked for
 Connector = Callable[..., Awaitable[Connection]]
-
-
-async def open_connection(
-    endpoint: str | None = None, identity: str | None = None, *, passphrase: str | None = None
-) -> Connection:
-    """Open a connection for a cell. The identity is a name, never a path: a cell reaches no file of its choosing.
-
-    Where no profile is saved yet, an invitation that was taken becomes it: the next session needs `connect()` alone.
-
-    Raises:
-        InputError: no such identity in the user's keys directory; input.passphrase, its key is sealed and no passphrase
-            was given.
-    """
-    path = os.environ.get("BASTION_IDENTITY")
-    if identity is not None:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", identity):
-            msg = "An identity is given by its name."
-            raise InputError(msg, code="input.identity", next_step='Write connect("…", identity="alice").')
-        path = str(keys_directory() / f"{identity}.key")
-        if not os.path.exists(path):
-            raise no_identity(identity)
-    connection = await AsyncConnection.open(endpoint, identity=path, passphrase=passphrase)
-    if path and endpoint is not None and endpoint.strip().startswith(INVITATION):
-        remember_first(connection.endpoint, connection.server_key, path)
-    return connection
-
-
-def no_identity(name: str) -> InputError:
-    """Return the error for an identity without a key here: where keys are looked for, and which there are."""
-    folder = keys_directory()
-    names = sorted(file.stem for file in folder.glob("*.key"))
-    step = did_you_mean(name, names) or (f"There are: {', '.join(names[:12])}." if names else "")
-    return InputError(
-        f"There is no key of {name!r}.",
-        code="input.key-file",
-        reason=safe_text(f"Keys are looked for in {folder}; the variable BASTION_KEYS says another folder."),
-        next_step=safe_text(f"{step} To make one: bastion keys create {name}").strip(),
-    )
 
 
 class Environment:
@@ -88,12 +50,18 @@ class Environment:
         self.limits = limits or Limits()
         self.connection = connection
         self.connector = connector
+        #: what the connection was opened for
+        self._wish: Wish | None = None
+        #: what to write where there is no connection yet
+        self.how_to_connect = 'Write connect(), or connect("bastion1.…", identity="NAME") with an owner\'s invitation.'
         #: names that cells have assigned
         self.names: dict[str, Any] = {}
         #: the text of all cells that were run, in order
         self.history: list[str] = []
         #: returns the last so many cells with a text in them, also of earlier sessions; None: of this session only
         self.recall: Callable[[str, int], list[str]] | None = None
+        #: whether the notebook around the cells has a variable of a name, which they do not see; None: there is none
+        self.outside: Callable[[str], bool] | None = None
         self.printed: list[str] = []
         self.displayed: list[Any] = []
         #: counts what a cell prints and displays
@@ -127,9 +95,13 @@ class Environment:
             return self.require_connection()
         if name in self.fixed:
             return self.fixed[name]
-        from bastion.language.check import unknown_name
+        raise unknown_name(name, self.known(), self.around())
 
-        raise unknown_name(name, self.known())
+    def around(self) -> Known:
+        """Return what a name without a value may mean."""
+        cards = self.connection._datasets.values() if self.connection is not None else ()
+        columns = frozenset(column.name for card in cards for column in card.facts.columns)
+        return Known(frozenset(card.facts.name for card in cards), columns, self.outside)
 
     def _fixed(self) -> dict[str, Any]:
         types = constructors()
@@ -170,15 +142,21 @@ class Environment:
         """
         if self.connection is None:
             msg = "There is no connection yet."
-            raise InputError(
-                msg, code="input.not-connected", next_step="Write %connect TOKEN with the token of your invitation."
-            )
+            raise InputError(msg, code="input.not-connected", next_step=self.how_to_connect)
         return self.connection
 
     async def connect(self, endpoint: str | None = None, identity: str | None = None) -> Connection:
-        """Connect to a server: with the token of an invitation, an endpoint, or the saved profile."""
-        old, self.connection = self.connection, await self._connected(endpoint, identity)
+        """Connect to a server: with the token of an invitation, an endpoint, or the saved profile.
+
+        A connection that is there already, to the same server as the same identity, stays, and the frames made with it.
+        """
+        wish, old = wish_of(endpoint, identity), self.connection
+        if old is not None and await serves(old, self._wish, wish):
+            return old
+        self.connection = await self._connected(endpoint, identity)
+        self._wish = wish
         if old is not None:
+            old.replaced = True
             await old.close()
         if self.on_connect is not None:
             self.on_connect(self.connection)

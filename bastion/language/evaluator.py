@@ -106,7 +106,7 @@ def prepare(cell: str, env: Environment) -> tuple[ast.Module, dict[int, Command]
         if not commands.keys() <= placed:
             raise
     count_characters(tree, cell)
-    check(tree, env.known(), env.fixed, env.limits)
+    check(tree, env.known(), env.fixed, env.limits, env.around())
     return tree, commands
 
 

@@ -32,8 +32,11 @@ def verdict_of(frame: RemoteLazyFrame) -> str:
     """Return the verdict in one line: released automatically, or why not and what to change. Nothing is asked or run.
 
     It is the server's static verdict; what only the data can tell (cells of too few people, say) comes with the answer.
-    Empty where the query cannot be judged any more, because its dataset has gone.
+    Empty where the query cannot be judged any more, because its dataset has gone, or cannot be run, because its connection is
+    closed.
     """
+    if not frame.connection.connected:
+        return ""
     try:
         verdict = frame.verdict
     except BastionError:
@@ -77,6 +80,8 @@ def assigned(before: Mapping[str, Any], after: Mapping[str, Any], shown: Any = N
 
 def _as_it_stands(frame: RemoteLazyFrame) -> str:
     """Return the verdict on rows that nothing was done to but choosing and computing, so that aggregates of them pass."""
+    if not frame.connection.connected:
+        return ""
     try:
         verdict = frame.verdict
     except BastionError:

@@ -299,3 +299,14 @@ def test_a_model_is_trained_in_cells_of_magics(owner):
     assert "crossing" in shown(runs) and "adam, lr 0.1" in shown(runs)
     assert "out_features" in "\n".join(error(wrong))
     assert shown(python) == "True"  # a model is made here, from the layers of the cell
+
+
+@pytest.mark.usefixtures("owner")
+def test_connecting_again_keeps_the_frames_that_are_held():
+    held, again, rates = run(
+        '%%bastion\nrates = dataset("titanic").group_by("Pclass").agg(pl.col("Survived").mean()).sort("Pclass")',
+        "%bastion connect", "%%bastion\nrates",
+    )  # fmt: skip
+    assert "rates:" in shown(held)
+    assert "Connected to" in shown(again)
+    assert "0.62963" in shown(rates)
