@@ -26,6 +26,7 @@ import attacks_nothing  # noqa: F401
 import attacks_nought  # noqa: F401
 import attacks_order  # noqa: F401
 import attacks_others  # noqa: F401
+import attacks_owners  # noqa: F401
 import attacks_person  # noqa: F401
 import attacks_populations  # noqa: F401
 import attacks_released  # noqa: F401

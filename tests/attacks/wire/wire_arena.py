@@ -62,7 +62,7 @@ class Arena:
     """One server with all tables. A context manager."""
 
     def __init__(self, folder: Path, names: Sequence[str] = ()) -> None:
-        self.olga = Identity.create("olga")
+        self.olga, self.oscar = Identity.create("olga"), Identity.create("oscar")
         self.people = {
             f"{name}-{i}": Identity.create(f"{name.replace('_', '-')}-{i}"[:60])
             for name in names or ATTACKS
@@ -73,9 +73,10 @@ class Arena:
         keys.mkdir(mode=0o700, parents=True)
         for who in self.people.values():
             (keys / f"{who.name}.pub").write_text(who.public.to_text())
-        self.server = start(folder, owners=[self.olga])
+        self.server = start(folder, owners=[self.olga, self.oscar])
         self.context: zmq.Context[Any] = zmq.Context()
         self.owner = Connection(self.server.endpoint, identity=self.olga, server_key=self.server.server_key)
+        self._second: Connection | None = None
         self._tables: dict[tuple[Any, ...], str] = {}
         self._count = 0
 
@@ -83,17 +84,30 @@ class Arena:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.owner.close()
+        self._hang_up()
         self.context.destroy(linger=0)
         self.server.stop()
 
     def restart(self, how: str = "stop") -> None:
         """Stop the server, or kill it as a power cut would, and start it again on its directory."""
         folder = self.server.directory
-        self.owner.close()
+        self._hang_up()
         self.server.kill() if how == "kill" else self.server.stop()
         self.server = start(folder)
         self.owner = Connection(self.server.endpoint, identity=self.olga, server_key=self.server.server_key)
+
+    @property
+    def second(self) -> Connection:
+        """Another owner, of tables of their own; in league with the attacker."""
+        if self._second is None:
+            self._second = Connection(self.server.endpoint, identity=self.oscar, server_key=self.server.server_key)
+        return self._second
+
+    def _hang_up(self) -> None:
+        self.owner.close()
+        if self._second is not None:
+            self._second.close()
+            self._second = None
 
     def upload(self, setting: str, frame: polars.DataFrame, unit: str, **changes: Any) -> tuple[str, str]:
         """Upload a table under a policy; return its id and name."""
