@@ -47,7 +47,7 @@ class World:
         desk = Desk.of(people(20), policy, "id")
         bound, facts = bind(Scan("t"), desk.facts), desk.facts
         rows = rows_for(bound, facts, 1, spec())
-        subject = SimpleNamespace(bound=bound, facts=facts, records={})
+        subject = SimpleNamespace(bound=bound, facts=facts, records={}, joint=False)
         self.terms = SimpleNamespace(
             spec=spec(), account=account_of([policy]), rows=rows, subject=subject, most_rows=100
         )

@@ -20,7 +20,7 @@ from bastion_server.channel.sessions import Incoming
 from bastion_server.service import dossier
 from bastion_server.service.fits import Terms
 from bastion_server.service.journal import about
-from bastion_server.service.latency import Paced, paced
+from bastion_server.service.latency import paced
 from bastion_server.service.models import check_allowed
 from bastion_server.service.notify import Notice
 from bastion_server.service.review import MAX_REASON
@@ -65,14 +65,15 @@ async def file_fit(training: TrainingService, request: Incoming, body: RequestFi
         return about(subject.records, now=now, kind=kind, who=who, summary=summary, plan_hash=terms.fit, joint=joint)
 
     await journal.write(record("intent", "request for a fit"))
+
     # what is measured for the owner takes its time, and how long must not tell the requester of it
-    async with paced(request, subject.facts, time.monotonic()) as timed:
+    async def measured(_: Incoming) -> Shown:
         figures = dict[str, float]()
         with suppress(BastionError):  # the owner may decide without measured figures
             figures = await training.queries.approval(subject, who)
-        shown = await asyncio.to_thread(fit_shown, terms, figures)
-        if isinstance(timed, Paced):
-            await timed.wait()
+        return await asyncio.to_thread(fit_shown, terms, figures)
+
+    shown = await paced(request, subject.facts, time.monotonic(), measured)
 
     def change() -> tuple[tuple[AccessRequest, bool], list[Record]]:
         filed, new = store.requests.file(

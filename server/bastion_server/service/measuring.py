@@ -30,7 +30,7 @@ from bastion_server.channel.failures import log_incident
 from bastion_server.channel.sessions import Incoming
 from bastion_server.service.fits import Terms
 from bastion_server.service.journal import about
-from bastion_server.service.latency import paced
+from bastion_server.service.latency import paced, until_step
 from bastion_server.service.running import nobody, rehearsed, rows_by
 from bastion_server.store import Charge, Overspent
 from bastion_server.store.runs import Run, RunFile
@@ -74,8 +74,12 @@ class MeasuringService:
             return
         key = (run.id, body.metric, body.part, bound)
         lock = self._locks.setdefault(key, asyncio.Lock())
-        async with paced(request, terms.subject.facts, time.monotonic()) as timed, lock:
-            await self._answer(timed, run, terms, weights, body, bound)
+
+        async def work(timed: Incoming) -> None:
+            async with lock:
+                await self._answer(timed, run, terms, weights, body, bound)
+
+        await paced(request, terms.subject.facts, time.monotonic(), work)
 
     def _check(self, body: m.TestRun, run: Run) -> tuple[RunFile, float]:
         """Return the weights that are measured, and the bound of a row's loss."""
@@ -158,6 +162,7 @@ class MeasuringService:
         how = f"epsilon {shown(metric.epsilon)}" if metric.noisy else "by approval"
         if not metric.noisy:
             await self._training.leaves(run)
+        await until_step(request)
         await self._training.journal.write(
             about(
                 run.versions, now=time.time(), kind="outcome", who=who, plan_hash=run.plan_hash,

@@ -11,7 +11,7 @@ payment on the answer must not depend on the data but through the noise:
   is what is left of a risk, not a way of working: how often it happened is the owner's to watch.
 - Rows are declared keys, or keys that pass a noisy threshold, in the order of the keys; numbers are never null.
 - What the asker computes from noisy cells runs in a worker that has no data at all.
-- When the answer leaves is kept to steps (latency.py).
+- When the answer leaves is kept to steps, and so is a stop: what was begun goes on to its end, and is kept (latency.py).
 
 INVARIANT: payment is on the disk before anything is measured, and is never given back: not after a crash, not after an
 error, not where the asker went away.
@@ -44,6 +44,7 @@ from bastion_server.channel.failures import log_incident
 from bastion_server.channel.sessions import Incoming
 from bastion_server.private.rehearsal import rehearse, rehearse_last
 from bastion_server.service.catalogue import Subject
+from bastion_server.service.latency import until_step
 from bastion_server.service.result import Result
 from bastion_server.store import Charge, NoisyAnswer, Overspent
 from bastion_server.store.binding import binding
@@ -122,19 +123,25 @@ class PrivateService:
         wanted = priced.epsilon if chosen else None
         key = (subject.plan_hash, bound_to)
         lock = self._locks.setdefault(key, asyncio.Lock())
+        result = None
         async with lock:
             kept = await asyncio.to_thread(self._ledger.answer, *key, wanted)
             paid = 0.0
             if kept is None:
                 try:
                     kept = await self._draw(subject, who, priced, key)
+                    paid = priced.epsilon
+                    result = await self._last(subject, who, priced, kept)
                 except Overspent as over:
                     finding = self._overspent(subject, priced, over)
                     await self._deny(request, subject, static, finding)
                     return
-                paid = priced.epsilon
-        result = await self._last(subject, who, priced, kept)
+                finally:
+                    # INVARIANT: that it is kept is not seen before it leaves
+                    await until_step(request)
+        result = result or await self._last(subject, who, priced, kept)
         with result:
+            await until_step(request)
             note: ReleaseNote = msgspec.json.decode(kept.note, type=ReleaseNote)
             budgets = self._budgets(subject, who)
             result.note = msgspec.structs.replace(note, cost=paid, budget=budgets)
@@ -268,7 +275,11 @@ class PrivateService:
             return Summary(subject.plan_hash, static, noisy=False)
         bound_to = binding(subject.versions, subject.policy_versions)
         wanted = priced.epsilon if epsilon else None
-        kept = await asyncio.to_thread(self._ledger.answer, subject.plan_hash, bound_to, wanted)
+        # one that is being drawn is kept for others once it leaves
+        lock = self._locks.get((subject.plan_hash, bound_to))
+        kept = None
+        if lock is None or not lock.locked():
+            kept = await asyncio.to_thread(self._ledger.answer, subject.plan_hash, bound_to, wanted)
         return Summary(
             subject.plan_hash,
             static,

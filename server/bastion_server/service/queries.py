@@ -42,7 +42,7 @@ from bastion_server.service.dossier import query_words, released_uses
 from bastion_server.service.earlier import earlier
 from bastion_server.service.histories import HistoryService, Remembered, to_its_end
 from bastion_server.service.journal import Journal, about
-from bastion_server.service.latency import paced
+from bastion_server.service.latency import paced, until_step
 from bastion_server.service.private import PrivateService
 from bastion_server.service.result import Result
 from bastion_server.service.review import ReviewService
@@ -119,8 +119,10 @@ class QueryService:
                 await request.send(await self.private.summarize(request, subject, static, body.epsilon))
             case "run" | "safe_part":
                 self.store.asked.note(subject.records, subject.plan_hash, body.plan, who, time.time())
-                async with paced(request, subject.facts, started) as timed:
-                    await self._run(timed, subject, static, safe_part=body.mode == "safe_part", started=started)
+                run = partial(
+                    self._run, subject=subject, static=static, safe_part=body.mode == "safe_part", started=started
+                )
+                await paced(request, subject.facts, started, run)
             case _:
                 msg = f"There is no query mode {body.mode!r}."
                 raise InputError(msg, code="input.mode", next_step='Use "run", "safe_part", "explain" or "summarize".')
@@ -148,7 +150,7 @@ class QueryService:
         )
         result: Result | None = None
         async with (
-            self._outcome(subject, who, intent),
+            self._outcome(request, subject, who, intent),
             self.histories.turn(subject, who),
             self.lease(subject, who, f"query {subject.plan_hash[:12]} by {who}") as lease,
         ):
@@ -172,7 +174,9 @@ class QueryService:
             )
 
     @asynccontextmanager
-    async def _outcome(self, subject: Subject, who: str, intent: list[Future[int]]) -> AsyncIterator[None]:
+    async def _outcome(
+        self, request: Incoming, subject: Subject, who: str, intent: list[Future[int]]
+    ) -> AsyncIterator[None]:
         """Write down a run that did not come to its end.
 
         How a query failed (memory, time) may depend on the data, so it is an answer: on record before it is told.
@@ -190,6 +194,7 @@ class QueryService:
             code = told.code if isinstance(told, BastionError) else "server.internal"
             red = code in _DATA_DEPENDENT or code == "server.catalogue.changed"
             await self.journal.settle(intent)
+            await until_step(request)
             await self.journal.write(
                 self._records(subject, "outcome", who, f"failed: {code}", now=time.time(), red=red)
             )
@@ -204,6 +209,7 @@ class QueryService:
         a mistake of ours: only what tells of the server (busy, locked, its disk) or of the connection is told as it is.
         INVARIANT: so may it decide how long a query takes. Who stops one, or goes away, once data was touched has seen that it
         took so long: that is a failure, too, on the disk before the turn ends, and so before the next question is judged.
+        Where answers leave at steps, a stop does not come here: the work goes on to its end (latency.py).
         """
         before = lease.runs
         try:
@@ -341,7 +347,7 @@ class QueryService:
             current = self.store.grants.of_request(grant.request)
             may_read = current is not None and current.may_read
             ran = self.store.results.get(grant.id) is not None
-            async with self._outcome(subject, who, intent):
+            async with self._outcome(request, subject, who, intent):
                 result = await self.approved.of(grant, self._run_approved(request, subject, grant.requester))
             if not may_read:
                 with result:
@@ -392,6 +398,7 @@ class QueryService:
     async def _sealed(self, request: Incoming, subject: Subject, grant: Grant, *, ran: bool) -> None:
         """Say that what may be run only has been run, and that its result waits for the owner. Nothing of it leaves."""
         who = request.principal.name
+        await until_step(request)
         if not ran:
             await self.journal.write(
                 self._records(
@@ -491,6 +498,7 @@ class QueryService:
             "words": query_words(subject),
             **plain(verdict.facts),
         }
+        await until_step(request)
         await self.journal.write(
             self._records(
                 subject, kind, who, summary + (" although unsafe (Log)" if note.logged_unsafe else ""),
@@ -528,6 +536,7 @@ class QueryService:
         public = tuple(f for f in verdict.findings if not f.private) or static.findings
         lead = public[0] if public else Finding("policy", "The policy does not release this.")
         red = lead.rule == RULE_FAILED or FAILED_OFTEN in verdict.findings
+        await until_step(request)
         await self.journal.write(
             self._records(
                 subject, "outcome", who, f"denied: {lead.rule} ({verdict.outcome})", now=time.time(), red=red,

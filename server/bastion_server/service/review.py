@@ -19,7 +19,7 @@ from bastion_server.channel.sessions import Incoming
 from bastion_server.service import dossier
 from bastion_server.service.catalogue import Catalogue, Subject
 from bastion_server.service.journal import Journal, about
-from bastion_server.service.latency import Paced, paced
+from bastion_server.service.latency import paced
 from bastion_server.service.notify import Notice, Notifier
 from bastion_server.service.opened import check_open
 from bastion_server.service.statements import check_signed
@@ -93,10 +93,9 @@ class ReviewService:
         intent = self.journal.begin(record("intent", "request"))
         try:
             # what was measured for the owner took its time, and how long must not tell the requester of it
-            async with paced(request, subject.facts, time.monotonic()) as timed:
-                shown = await self._shown(subject, static, who, queries)
-                if isinstance(timed, Paced):
-                    await timed.wait()
+            shown = await paced(
+                request, subject.facts, time.monotonic(), lambda _: self._shown(subject, static, who, queries)
+            )
         except BastionError as error:
             await self.journal.settle(intent)
             await self.journal.write(record("outcome", f"not filed: {error.code}"))
@@ -240,9 +239,7 @@ class ReviewService:
             check_signed(self.store, principal, body.signed, expected, now)
             try:
                 if body.decision == "read":
-                    self.store.grants.vouching.heard(
-                        body.request, principal.verify_key, filed.versions, may_read=True
-                    )
+                    self.store.grants.vouching.heard(body.request, principal.verify_key, filed.versions, may_read=True)
                 if reading:
                     assert filed.grant is not None
                     self.store.grants.decide_reading(
