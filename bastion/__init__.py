@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from bastion_wire.identity import Identity, PublicIdentity
 
     from bastion import expressions as pl
+    from bastion.client.base import GuardNote
     from bastion.client.connection import AsyncConnection, Connection, Released
     from bastion.client.denied import AccessRequest, Denied
     from bastion.client.endpoints import trust
@@ -37,6 +38,7 @@ _PLACES = {
     "RemoteLazyFrame": "bastion.client.frames",
     "FetchableLazyFrame": "bastion.client.frames",
     "concat": "bastion.client.frames",
+    "GuardNote": "bastion.client.base",
     "trust": "bastion.client.endpoints",
     "Identity": "bastion_wire.identity",
     "PublicIdentity": "bastion_wire.identity",
@@ -59,6 +61,7 @@ __all__ = [
     "Connection",
     "Denied",
     "FetchableLazyFrame",
+    "GuardNote",
     "Identity",
     "InputError",
     "LanguageError",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import keyword
 import shlex
@@ -167,6 +168,8 @@ class BastionMagics(Magics):
         try:
             result = self.session.query(cell) if sql else self.session.evaluate(cell)
             value = result.value
+            if name is not None and value is None:
+                value = _given_last(cell, self.session.environment.names)
             if result.printed:
                 self._others()
                 print(result.printed, end="")
@@ -241,6 +244,18 @@ def _words(line: str) -> list[str]:
     except ValueError:
         msg = "A quotation mark is missing."
         raise InputError(msg, code="input.magic") from None
+
+
+def _given_last(cell: str, names: dict[str, Any]) -> Any:
+    """Return the query or the table that a cell's last line gives a name; None where it does something else."""
+    try:
+        last = ast.parse(cell).body[-1]
+    except (SyntaxError, ValueError, IndexError, RecursionError, MemoryError):  # lines that begin with %
+        return None
+    target = last.targets[-1] if isinstance(last, ast.Assign) else None
+    value = names.get(target.id) if isinstance(target, ast.Name) else None
+    query = isinstance(value, RemoteLazyFrame) and value.dataset is None
+    return value if query or isinstance(value, pl.DataFrame) else None
 
 
 def _number(text: str) -> int:

@@ -10,6 +10,17 @@ _COUNT = "The number of rows is not public. Write .select(pl.len()).fetch()"
 _WHERE = "The server decides how and where a query runs. Write .fetch()."
 _PYTHON = "It would run Python beside the data. Use expressions."
 
+#: what a cell writes where a program would go on with a fetched table
+ONWARD = (
+    "Go on with the frame instead of its fetched table: after the aggregate everything is free. As a file: 'Copy as … CSV' below "
+    "the table. As a table of Python: %%bastion --as NAME in an ordinary notebook."
+)
+#: reasons in cells, where a fetched table has few methods and no file can be written
+IN_CELLS = {
+    _WRITE: f"The server writes no files for anyone. {ONWARD}",
+    _FETCH: f"The rows are on the server. {ONWARD}",
+}
+
 ABSENT: dict[str, str] = {
     **dict.fromkeys(
         (
@@ -18,10 +29,11 @@ ABSENT: dict[str, str] = {
         ),
         _WRITE,
     ),
-    **dict.fromkeys(("to_pandas", "to_numpy", "to_arrow", "to_dict", "to_dicts", "to_series", "item", "glimpse"), _FETCH),
+    **dict.fromkeys(("to_pandas", "to_numpy", "to_arrow", "to_dict", "to_dicts", "to_series", "item"), _FETCH),
     **dict.fromkeys(("iter_rows", "rows", "row", "iter_slices", "partition_by", "get_column", "get_columns"), _ROWS),
     **dict.fromkeys(("inspect", "sink_batches", "map_batches", "pipe_with_schema", "apply_udf", "map_groups"), _PYTHON),
     **dict.fromkeys(("collect_async", "collect_batches", "execute", "remote", "profile", "show", "show_graph"), _WHERE),
+    "glimpse": "The rows are on the server. Write .schema, .describe(), or .preview() for made-up rows.",
     "height": f"{_COUNT}.",
     "shape": f"{_COUNT}, and .width for the columns.",
     "estimated_size": f"{_COUNT}.",

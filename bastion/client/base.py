@@ -62,6 +62,16 @@ def constant_conditions(verb: str, predicates: Iterable[Any]) -> None:
             _note(f'{text} A comparison with a column is written pl.col("Sex") == "male".', ConstantCondition)
 
 
+class GuardNote(UserWarning):
+    """What is fetched holds numbers that are not simply those of the rows asked for: groups put together, a group answered
+    before, cells taken out. `frame.release()` has the same as data.
+    """
+
+
+# each of them, not only the first of a line: the next table may hold the same sentence
+warnings.simplefilter("always", GuardNote, append=True)
+
+
 def _note(text: str, category: type[Warning]) -> None:
     notes = NOTES.get()
     if notes is not None:

@@ -217,6 +217,11 @@ def _numbers(frame: RemoteLazyFrame, column: str, wish: Wish, *, whole: bool) ->
         return Key(column, "bins", edges=nice_edges(lower, upper, wish.bins if isinstance(wish.bins, int) else BINS))
     if whole and (facts is None or facts.role.kind in (RoleKind.QUASI, RoleKind.PUBLIC)):
         return Key(column, text=False)
+    if facts is not None and facts.role.kind is RoleKind.HIDDEN:
+        msg = f"{label(column)!r} is hidden: the owner lets nothing be said of it."
+        raise InputError(
+            msg, code="plot.column", next_step="Use another column; the dataset's card names the hidden ones."
+        )
     msg = f"Bins of {label(column)!r} cannot be chosen: the owner declared no bounds of it, and they are never taken from the data."
     raise InputError(
         msg,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
+import msgspec
 import polars as pl
 from bastion_plan import dtypes as dt
 from bastion_plan.bind import BoundPlan, bind
@@ -12,10 +14,11 @@ from bastion_plan.canonical import plan_hash
 from bastion_plan.dtypes import Schema
 from bastion_plan.errors import BastionError, BindError, InputError, LimitError
 from bastion_plan.nodes import InlineColumn, Node, Scan, inputs
-from bastion_policy.verdict import Outcome, StaticVerdict
+from bastion_policy.verdict import Outcome, ReleaseNote, StaticVerdict
 from bastion_wire import messages as m
 
-from bastion.client.habits import instead
+from bastion.client.base import NOTES, GuardNote
+from bastion.client.habits import compared, instead
 from bastion.client.joins import Joins
 from bastion.client.old_names import OldNames
 from bastion.client.plotting import PlotAccessor, PlotNames
@@ -233,16 +236,36 @@ class RemoteLazyFrame(Verbs, Joins, Reshape, Shortcuts, Scaling, Learning, OldNa
             epsilon: what the answer may cost, of data that is answered with noise; None for a tenth of the budget's
                 epsilon. What was answered before is given again and costs nothing.
 
+        A table with numbers that are not simply those of the rows asked for (groups put together, a group answered
+        before, cells taken out) comes with a `GuardNote`, a warning that says so; `release()` has the note as data.
+
         Raises:
             Denied: the guard does not release it, or the owner said no.
         """
-        return self._connection._run(self._fetch(wait, reason, checked_epsilon(epsilon) or self._epsilon))
+        epsilon = checked_epsilon(epsilon) or self._epsilon
+        connection = self._connection
+        if connection._eager:  # awaited: there is no line of the caller's to name
+            return connection._run(self._fetch(wait, reason, epsilon, _warn))
+        said: list[str] = []
+        table = connection._run(self._fetch(wait, reason, epsilon, said.append))
+        for text in said:
+            warnings.warn(text, GuardNote, stacklevel=2)
+        return table
 
-    async def _fetch(self, wait: bool | float | None, reason: str | None, epsilon: float = 0.0) -> pl.DataFrame:
+    async def _fetch(
+        self,
+        wait: bool | float | None,
+        reason: str | None,
+        epsilon: float = 0.0,
+        tell: Callable[[str], Any] | None = None,
+    ) -> pl.DataFrame:
         from bastion.client.denied import Denied
 
         try:
-            return (await self._connection._run_plan(self._plan, epsilon=epsilon)).frame
+            released = await self._connection._run_plan(self._plan, epsilon=epsilon)
+            if tell is not None and (text := guard_note(released.note)):
+                tell(text)
+            return released.frame
         except Denied as denied:
             if wait is None or wait is False:
                 raise
@@ -252,12 +275,15 @@ class RemoteLazyFrame(Verbs, Joins, Reshape, Shortcuts, Scaling, Learning, OldNa
                 await denied._file(reason)
             return await denied._wait(None if wait is True else float(wait))  # type: ignore[no-any-return]
 
-    async def release(self, on_progress: Callable[[m.Progress], None] | None = None) -> Released:
-        """Run the query; return the table with its release note. For the kernel and other front ends.
+    def release(self, on_progress: Callable[[m.Progress], None] | None = None) -> Any:
+        """Run the query; return a `Released`: the table as `.frame`, and what the guard did to it as `.note`.
 
         Raises:
             Denied: the guard does not release it.
         """
+        return self._connection._run(self._release(on_progress))
+
+    async def _release(self, on_progress: Callable[[m.Progress], None] | None = None) -> Released:
         return await self._connection._run_plan(self._plan, on_progress=on_progress, epsilon=self._epsilon)
 
     def safe_part(self) -> Any:
@@ -297,6 +323,13 @@ class RemoteLazyFrame(Verbs, Joins, Reshape, Shortcuts, Scaling, Learning, OldNa
             return self.select([item] if isinstance(item, str) else list(item))
         if isinstance(item, slice):
             return self._sliced(item)
+        if isinstance(item, bool):  # of frame["Age"] == 30
+            msg = "A frame is no column, and cannot be compared or computed with."
+            raise InputError(
+                msg,
+                code="input.brackets",
+                next_step='Write frame.filter(pl.col("Age") == 30), with your own condition.',
+            )
         msg = "A frame takes column names or a slice in brackets."
         raise InputError(
             msg, code="input.brackets", next_step='Write frame["name"], frame[["a", "b"]], or frame.filter(…).'
@@ -327,6 +360,15 @@ class RemoteLazyFrame(Verbs, Joins, Reshape, Shortcuts, Scaling, Learning, OldNa
     def __iter__(self) -> NoReturn:
         msg = "A frame cannot be looped over, because its rows are on the server."
         raise NotAValue(msg, next_step="Loop over frame.columns, or over a fetched result.")
+
+    def _no_arithmetic(self, _: Any = None) -> NoReturn:
+        msg = "A frame is no column, and cannot be compared or computed with."
+        raise NotAValue(msg, next_step=compared(self))
+
+    # equality stays Python's own: whether it is the very same frame
+    __lt__ = __le__ = __gt__ = __ge__ = __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _no_arithmetic
+    __truediv__ = __rtruediv__ = __floordiv__ = __mod__ = __pow__ = __and__ = __or__ = _no_arithmetic
+    __neg__ = __invert__ = __abs__ = _no_arithmetic
 
     def __copy__(self) -> Self:
         """Return the same query as a frame of its own."""
@@ -408,6 +450,21 @@ class FetchableLazyFrame(RemoteLazyFrame):
             msg = "What was released is added up for datasets."
             raise InputError(msg, code="input.not-a-dataset", next_step="Ask its datasets.")
         return self._connection.exposure(self._dataset.facts.id)
+
+
+def guard_note(note: ReleaseNote) -> str:
+    """Return what one must know of a table to read its numbers as they are meant; empty where each is of its own rows."""
+    if not (note.merged or note.suppressed or note.partial):
+        return ""
+    from bastion.render.tables import footer
+
+    plain = msgspec.structs.replace(note, approved=False, logged_unsafe=False, noisy=False, budget=())
+    return " ".join(footer(plain))
+
+
+def _warn(text: str) -> None:
+    if NOTES.get() is None:  # the screen of a notebook shows the note below the table
+        warnings.warn(text, GuardNote, stacklevel=3)
 
 
 #: steps of one frame's plan, and how many may follow one another

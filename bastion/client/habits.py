@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from bastion_plan.errors import BastionError, InputError, did_you_mean
 from bastion_plan.functions import registry
 
-from bastion.client.absent import ABSENT
+from bastion.client.absent import ABSENT, IN_CELLS, ONWARD
 from bastion.expr.core import Expr
 from bastion.expr.methods import NAMESPACES, SPECIAL
 
@@ -26,8 +26,8 @@ PANDAS: dict[str, str] = {
     "assign": "Write .with_columns(name=…).",
     "dropna": "Write .drop_nulls().",
     "fillna": "Write .fill_null(…).",
-    "isna": "Write .select(pl.all().is_null()).",
-    "isnull": "Write .select(pl.all().is_null()).",
+    "isna": "Write .null_count() for how many there are, or pl.col(…).is_null() as a condition.",
+    "isnull": "Write .null_count() for how many there are, or pl.col(…).is_null() as a condition.",
     "nunique": "Write .n_unique().",
     "sort_values": "Write .sort(…).",
     "merge": "Write .join(other, on=…).",
@@ -45,13 +45,42 @@ def quoted(name: str) -> str:
     return json.dumps(name, ensure_ascii=False)
 
 
-def instead(frame: RemoteLazyFrame, name: str, known: Iterable[str]) -> tuple[str, str]:
+#: plots by the names of Altair, hvPlot, pandas and seaborn
+PLOTTED = {
+    "point": "scatter", "circle": "scatter", "points": "scatter", "histogram": "hist", "density": "hist", "kde": "hist", "barh": "bar",
+    "boxplot": "box", "violin": "box", "area": "line", "hexbin": "heatmap",
+}  # fmt: skip
+PLOT_CALL = 'Write .plot.scatter("Age", "Fare"), .plot.hist("Age"), .bar, .box, .line, .pie or .heatmap.'
+
+
+def other_plot(name: str) -> str:
+    """Return what to write for a plot of another library; empty where nothing comes near."""
+    verb = PLOTTED.get(name, "")
+    return f"Write .plot.{verb}({PLOT_COLUMNS[verb]})." if verb else ""
+
+
+PLOT_COLUMNS = {
+    "scatter": '"Age", "Fare"', "hist": '"Age"', "bar": '"Pclass", "Age"', "box": '"Pclass", "Age"', "line": '"Age", "Fare"',
+    "heatmap": '"Pclass", "Sex"',
+}  # fmt: skip
+
+
+def compared(frame: RemoteLazyFrame) -> str:
+    """Return what to write in place of arithmetic and comparisons of a frame: an expression of its column."""
+    column = ""
+    with suppress(BastionError):  # the dataset has gone
+        column = quoted(frame.columns[0]) if frame.width == 1 else ""
+    column = f"pl.col({column or '…'})"
+    return f"Write {column} in its place, as in frame.filter({column} > …) or frame.with_columns(new={column} * 2)."
+
+
+def instead(frame: RemoteLazyFrame, name: str, known: Iterable[str], *, cell: bool = False) -> tuple[str, str]:
     """Return why there is no `frame.name`, and what to write instead; empty where nothing comes near.
 
     Columns' names are public, and so is what expressions can do.
 
     Args:
-        known: names that the frame has.
+        known: names that the frame has. cell: for whoever writes in a cell, where a fetched table is to look at.
     """
     if name.startswith("_"):
         return "", ""
@@ -62,9 +91,9 @@ def instead(frame: RemoteLazyFrame, name: str, known: Iterable[str]) -> tuple[st
         column = quoted(name)
         return "A column is no attribute of its frame.", f"Write pl.col({column}), or frame[{column}] for it alone."
     if name in ABSENT:
-        return ABSENT[name], ""
+        return (IN_CELLS.get(ABSENT[name], ABSENT[name]) if cell else ABSENT[name]), ""
     if name in PANDAS:
-        return "", PANDAS[name]
+        return "", ONWARD if cell and name == "to_csv" else PANDAS[name]
     if _of_columns(name):
         column = quoted(columns[0]) if len(columns) == 1 else "…"
         call = ".…" if name in NAMESPACES else "()"

@@ -91,7 +91,7 @@ async def release(frame: RemoteLazyFrame) -> tuple[pl.DataFrame, ReleaseNote, De
     """
     connection = frame.connection
     try:
-        released = await frame.release()
+        released = await frame._release()
     except Denied as denied:
         if not denied.has_safe_part:
             if denied.rule == "strict-role" and denied.outcome == "refuse":

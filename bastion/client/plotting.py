@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from bastion_plan.errors import InputError
 
 from bastion.client import plot_verbs as verbs
+from bastion.client.habits import PLOT_CALL, other_plot
 from bastion.client.plot_names import PLOT_NAMES, PlotNames
 from bastion.client.plot_options import Options, options
+from bastion.expr.core import no_member
 
 if TYPE_CHECKING:
     from bastion.client.frames import RemoteLazyFrame
@@ -197,6 +199,16 @@ class Plots:
     lineplot = verbs.named("lineplot")
     scatterplot = verbs.named("scatterplot")
     pieplot = verbs.named("pieplot")
+
+    def __call__(self, *_: Any, **__: Any) -> NoReturn:
+        """Refuse `frame.plot(x=…, y=…)`, as pandas writes it."""
+        msg = "A plot says which one it is."
+        raise InputError(msg, code="plot.verb", next_step=PLOT_CALL)
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        raise no_member("A plot", name, (*PLOTS, "facet"), step=other_plot(name))
 
     def __repr__(self) -> str:
         return f"panels by {' and '.join(n for n in (self._row, self._col) if n)}: {', '.join(PLOTS)}"

@@ -103,6 +103,11 @@ def signature_text(call: Callable[..., Any], *, skip: int = 0) -> str:
 
 def not_callable(value: Any) -> LanguageError:
     """Return the error for something called that cannot be."""
+    from bastion.client.habits import PLOT_CALL
+    from bastion.client.plotting import Plots
+
+    if isinstance(value, Plots):
+        return LanguageError("A plot says which one it is.", code="language.call", next_step=PLOT_CALL)
     msg = f"A {kind_name(value)} cannot be called."
     return LanguageError(
         msg, code="language.call", next_step="Only functions of the language and methods of frames and expressions can."

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+import polars as pl
 from bastion_plan.errors import LanguageError, did_you_mean
 
+from bastion.client.absent import ONWARD
 from bastion.client.frames import RemoteLazyFrame
-from bastion.client.habits import instead
+from bastion.client.habits import instead, other_plot
+from bastion.client.plotting import Plots
 from bastion.expr.core import PYTHON_METHODS, refuse_python
 from bastion.language.builtins import plain_methods
 from bastion.language.callables import Member, Module, SafeFunction, kind_name
 from bastion.language.limits import Limits, Meter
-from bastion.language.members import is_own, table_of
+from bastion.language.members import MEMBERS, is_own, table_of
 
 
 def read_member(owner: Any, name: str, meter: Meter | None = None) -> Any:
@@ -61,8 +64,14 @@ def _absent(owner: Any, name: str, known: Any) -> LanguageError:
         return LanguageError(msg, code="language.member", next_step='Write an f-string: f"{x:.2f}".')
     msg = f"A {kind_name(owner)} has no {name!r}."
     reason, hint = (
-        instead(owner, name, known) if isinstance(owner, RemoteLazyFrame) else ("", did_you_mean(name, known))
+        instead(owner, name, known, cell=True)
+        if isinstance(owner, RemoteLazyFrame)
+        else ("", did_you_mean(name, known))
     )
+    if isinstance(owner, pl.DataFrame | pl.Series) and (hasattr(owner, name) or name in MEMBERS[RemoteLazyFrame]):
+        msg, hint = f"A fetched {'table' if isinstance(owner, pl.DataFrame) else 'column'} has no {name!r}.", ONWARD
+    elif isinstance(owner, Plots):
+        hint = other_plot(name) or hint
     if (
         not hint
         and isinstance(owner, list | dict | set)

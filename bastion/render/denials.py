@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bastion_plan.errors import BastionError
+from bastion_plan.nodes import scans
 
+from bastion.client.habits import quoted
 from bastion.render.requests import moment
 from bastion.render.safe_text import MAX_LINE, safe_html, safe_text
 from bastion.render.tables import STYLE, where_dead
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 
 
 MAX_WORDS = 200
+#: what the guard says where rows of people would show
+_ROWS = "single people's rows"
 #: before what waits for an owner; unlike a raised hand it is in most fonts
 SIGN = "⚑"
 #: in place of the buttons below a denial, where their kernel is gone
@@ -55,6 +59,8 @@ def denial_html(denied: Denied, course: Course | None = None) -> str:
     rows = [f"<b>{safe_html(denied.message, MAX_LINE)}</b>", safe_html(denied.reason, MAX_LINE)]
     if denied.fix:
         rows.append(f"What would pass: {safe_html(denied.fix, MAX_LINE)}")
+    if looks := _looks(denied):
+        rows.append(safe_html(looks, MAX_LINE))
     rows += [safe_html(line, MAX_LINE) for line in [*_earlier(denied), *_offers(denied, course)]]
     kind = "bad" if denied.outcome == "refuse" else ""
     body = "".join(f"<div>{row}</div>" for row in rows if row)
@@ -73,12 +79,23 @@ def denial_text(denied: Denied, course: Course | None = None) -> str:
     lines = [f"{SIGN} {denied.message}", f"  {denied.reason}"]
     if denied.fix:
         lines.append(f"  What would pass: {denied.fix}")
+    if looks := _looks(denied):
+        lines.append(f"  {looks}")
     lines += [f"  {line}" for line in [*_earlier(denied), *_offers(denied, course)]]
     lines.append(f"  [{denied.code}]")
     if course is not None and course.state:
         lines.append(course.state + (f" “{course.answer}”" if course.answer else ""))
     found = "\n".join(safe_text(line, MAX_LINE) for line in lines)
     return f"{found}\n{course.text}" if course is not None and course.text else found
+
+
+def _looks(denied: Denied) -> str:
+    """Return how one sees what rows look like, where single ones of a dataset were asked for; else nothing."""
+    if denied.rule != "row-level" or _ROWS not in denied.reason:
+        return ""
+    cards = denied._connection._datasets
+    names = [cards[key].facts.name for key in scans(denied.plan) if key in cards]
+    return f"To see how rows look: dataset({quoted(names[0])}).preview() (made up)" if len(names) == 1 else ""
 
 
 def _earlier(denied: Denied) -> list[str]:

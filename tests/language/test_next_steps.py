@@ -103,3 +103,60 @@ def test_an_identity_without_a_key_says_where_keys_are_looked_for(
     assert str(tmp_path) in caught.value.reason
     assert "Did you mean 'alice'?" in caught.value.next_step
     assert "bastion keys create alise" in caught.value.next_step
+
+
+ABROAD = {
+    "a dataset by its name": ("titanic.head()", "There is a dataset 'titanic': titanic = dataset(\"titanic\")."),
+    "a column by its name": ("t.filter(Age > 30)", 'A column is pl.col("Age"), or "Age" in quotes.'),
+    "after a statement": ("a = 5\nb = nosuch", "Assign it first. Nothing of this cell has run."),
+    "matplotlib": ('plt.hist(t["Age"])', 'frame.plot.hist("Age")'),
+    "a plot by axes": ('t.plot(x="Age", y="Fare")', "Write .plot.scatter("),
+    "a plot of Altair": ('t.plot.point("Age", "Fare")', 'Write .plot.scatter("Age", "Fare").'),
+    "how many nulls": ("t.isnull()", "Write .null_count()"),
+    "a look at a frame": ("t.glimpse()", ".schema, .describe(), or .preview()"),
+    "a file of a frame": ('t.write_csv("x.csv")', "'Copy as … CSV' below the table"),
+    "a file of a table": ('t.select(pl.len()).fetch().write_csv("x.csv")', "after the aggregate everything is free"),
+    "a filter of a table": ('t.select(pl.len()).fetch().filter(pl.col("len") > 1)', "%%bastion --as NAME"),
+    "a plot of a table": ("t.select(pl.len()).fetch().plot", "Go on with the frame instead of its fetched table"),
+}
+
+
+@pytest.mark.parametrize("case", ABROAD)
+def test_habits_from_elsewhere_are_told_what_to_write(run: Run, case: str) -> None:
+    cell, said = ABROAD[case]
+    with pytest.raises(BastionError) as caught:
+        run('t = dataset("titanic")', cell)
+    assert said in str(caught.value)
+
+
+def test_the_first_statement_needs_no_word_that_nothing_has_run(run: Run) -> None:
+    with pytest.raises(BastionError) as caught:
+        run("b = nosuch\na = 5")
+    assert "has run" not in str(caught.value)
+
+
+def test_a_variable_of_the_notebook_is_none_of_the_cell(env: Environment, run: Run) -> None:
+    env.outside = {"limit": 30}.__contains__
+    with pytest.raises(BastionError, match="cells do not see the notebook's variables"):
+        run('dataset("titanic").filter(pl.col("Age") > limit)')
+
+
+@pytest.mark.parametrize(
+    ("reason", "told"), [("head(3) would show or pick single people's rows.", True), ("It counts.", False)]
+)
+def test_who_asks_for_rows_is_told_how_made_up_ones_are_seen(
+    env: Environment, run: Run, reason: str, told: bool
+) -> None:
+    from bastion_policy.verdict import Outcome, StaticVerdict
+    from bastion_wire.messages import Denial
+
+    from bastion.client.denied import Denied
+    from bastion.render.denials import denial_html, denial_text
+
+    plan = run('dataset("titanic").head(3)').value.plan
+    denial = Denial("review", "row-level", reason, "Aggregate.", "hash", StaticVerdict(Outcome.REVIEW, ""))
+    found = Denied(denial, plan, env.connection)
+    line = 'To see how rows look: dataset("titanic").preview() (made up)'
+    assert (line in denial_text(found)) is told
+    assert ("preview() (made up)" in denial_html(found)) is told
+    run('dataset("titanic").preview()')

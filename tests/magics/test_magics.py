@@ -310,3 +310,14 @@ def test_connecting_again_keeps_the_frames_that_are_held():
     assert "rates:" in shown(held)
     assert "Connected to" in shown(again)
     assert "0.62963" in shown(rates)
+
+
+@pytest.mark.usefixtures("owner")
+def test_a_last_line_that_gives_a_name_is_the_table_of_as():
+    magic, python, none = run(
+        '%%bastion --as rates\nrates = dataset("titanic").group_by("Pclass").agg(pl.col("Survived").mean()).sort("Pclass")',
+        "rates.shape", '%%bastion --as other\ntitanic = dataset("titanic")',
+    )  # fmt: skip
+    assert "0.62963" in shown(magic)
+    assert "(3, 2)" in shown(python)
+    assert "gives no table" in error(none)[0]

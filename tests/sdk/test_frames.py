@@ -233,3 +233,35 @@ def test_a_with_block_yields_what_has_polars(connection: Any) -> None:
     with connection as client:
         assert [f.name for f in client.polars.list_dfs()] == ["people", "cities"]
         assert client.polars is client.client.polars
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda people: people["age"] > 30,
+        lambda people: 30 - people["age"],
+        lambda people: people["age"] * 2,
+        lambda people: ~people["age"],
+    ],
+)
+def test_a_column_of_a_frame_is_no_expression(people, wrong):
+    with pytest.raises(BastionError) as caught:
+        wrong(people)
+    assert 'frame.filter(pl.col("age") > …)' in caught.value.next_step
+
+
+def test_a_frame_equals_itself_alone_and_can_be_a_key(people):
+    assert people == people and people != people.select("age")
+    assert {people: 1}[people] == 1
+    with pytest.raises(BastionError, match="filter"):
+        people[people["age"] == 30]
+
+
+def test_plots_by_the_names_of_others(people):
+    with pytest.raises(BastionError, match=r"plot\.scatter"):
+        people.plot(x="age", y="class")
+    with pytest.raises(BastionError, match=r"Write \.plot\.scatter"):
+        people.plot.point("age", "class")
+    with pytest.raises(BastionError, match="null_count"):
+        people.isnull()
+    assert not hasattr(people.plot, "nothing_like_it")
