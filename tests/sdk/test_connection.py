@@ -96,6 +96,23 @@ def test_request_wait_and_approval_by_push(people: Any) -> None:
     assert len(asked) == 1, "the decision comes by push, not by asking again"
 
 
+def test_catching_up_after_a_loss_is_no_look(people: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody reads what is asked then: an owner was not shown what follows from an approval."""
+    with pytest.raises(Denied) as caught:
+        people.head(3).fetch()
+    request = caught.value.request("for the report")
+    connection = people.connection
+    session, asked = connection._session, connection._session.ask
+
+    async def ask(body: Any, on_progress: Any = None) -> Any:
+        answer = await asked(body, on_progress)
+        return m.Requests(()) if isinstance(body, m.ListRequests) else answer
+
+    monkeypatch.setattr(session, "ask", ask)
+    connection._run(connection._catch_up())
+    assert [b for b in session.sent if isinstance(b, m.GetRequest)] == [m.GetRequest(request.id, look=False)]
+
+
 def test_a_denial_by_the_owner_ends_the_wait(people: Any) -> None:
     with pytest.raises(Denied) as caught:
         people.head(2).fetch()
