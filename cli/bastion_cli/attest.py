@@ -29,7 +29,11 @@ policy_option = click.option(
 
 @click.group()
 def attest() -> None:
-    """What a server proves of itself."""
+    """What a server proves of itself.
+
+    \b
+    Example:  bastion attest show
+    """
 
 
 @attest.command("show")
@@ -89,7 +93,7 @@ def attest_verify(
     file: Path, policy: Path | None, platform: str | None, certificates: tuple[Path, ...], crl: tuple[Path, ...],
     collateral: Path | None, report_data: str | None, now: str | None, as_json: bool,
 ) -> None:  # fmt: skip
-    """Check evidence in a file, offline: as `attest show --save` wrote it, or a bare report (of Nitro with --platform).
+    """Check evidence in a file, offline. It is as `attest show --save` wrote it, or a bare report (of Nitro with --platform).
 
     Exit status 0 where your policy is met on real hardware, 1 where not.
 
@@ -158,7 +162,7 @@ def attest_policy(
 def attest_collateral(
     endpoint: str | None, who: str | None, server_key: str | None, file: Path | None, as_json: bool
 ) -> None:
-    """Fetch what AMD or Intel publish about a server's machine, and keep it for later connections.
+    """Fetch what AMD or Intel publish about a server. It is kept for later connections.
 
     This tells the vendor which machine it is. Nothing else here ever asks anybody.
 
@@ -185,7 +189,7 @@ def attest_collateral(
 def attest_release(
     dataset: str, endpoint: str | None, who: str | None, server_key: str | None, policy: Path | None, as_json: bool
 ) -> None:
-    """Let a server that has proved what it is have the key of a sealed dataset of yours.
+    """Give a server the key of a sealed dataset of yours. It must have proved what it is.
 
     \b
     Example:  bastion attest release payments --as olga --policy attestation.toml
@@ -207,7 +211,7 @@ def attest_release(
 def attest_take_back(
     dataset: str, endpoint: str | None, who: str | None, server_key: str | None, as_json: bool
 ) -> None:
-    """Take the key of a sealed dataset back: nothing of it can be used until it is released again.
+    """Take the key of a sealed dataset back. Nothing of it can be used until it is released again.
 
     \b
     Example:  bastion attest take-back payments --as olga

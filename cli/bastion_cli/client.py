@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import click
-from bastion_plan.errors import InputError
+from bastion_plan.errors import BastionError, InputError, NotFound
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
+from bastion import Connection
 from bastion.client.sealed import sealed_directory
 from bastion.client.text_tables import doubts
 from bastion.render.safe_text import safe_text
 from bastion_cli.context import client_options, default_directory, directory_option, open_connection
 from bastion_cli.output import console, foreign, json_option, naming, reporting, say, show, when
 from bastion_cli.tables import read_table
+
+#: from how many columns on a terminal shows all of a table of exposure
+WIDE = 120
 
 
 @click.command()
@@ -100,7 +106,7 @@ def datasets(
     name: str | None, preview: bool, rows: int,
     endpoint: str | None, who: str | None, server_key: str | None, as_json: bool,
 ) -> None:  # fmt: skip
-    """List the datasets you may see, or show one with its columns and policy.
+    """List the datasets you may see, or show one of them. Of one: its columns and its policy.
 
     \b
     Example:  bastion datasets titanic
@@ -221,7 +227,7 @@ def state_text(info: Any) -> str:
 def requests_show(
     request: str, preview: bool, endpoint: str | None, who: str | None, server_key: str | None, as_json: bool
 ) -> None:
-    """Show all there is to know of a request: the query, its columns, the rules it fails, what was asked before.
+    """Show all there is to know of a request. The query, its columns, the rules it fails, what was asked before.
 
     \b
     Example:  bastion requests show r-1f2e3d4c5b6a7980 --as olga
@@ -260,7 +266,7 @@ def requests_show(
     if r.until:
         console.print(f"  the approval holds until {when(r.until)}", markup=False)
     if rows is not None:
-        console.print(str(rows), markup=False)
+        console.print(str(rows), markup=False, soft_wrap=True)  # a box that is folded is none
 
 
 def past_line(event: Any) -> str:
@@ -303,13 +309,30 @@ def approve(
             "--reading goes with neither --run-only nor --days: the approval to run holds as long as it was given for."
         )
         raise InputError(msg, code="input.arguments")
-    with open_connection(endpoint, who, server_key) as connection:
+    with open_connection(endpoint, who, server_key) as connection, deciding(connection, request):
         until = time.time() + days * 86400 if days else 0.0
         if reading:
             decided = connection.approve_reading(request, reason).info
         else:
             decided = connection.approve(request, reason, until=until, may_read=not run_only).info
     say(decision_fields(decided), f"{decided.id} is {state_text(decided)}.", as_json=as_json)
+
+
+@contextlib.contextmanager
+def deciding(connection: Connection, request: str) -> Iterator[None]:
+    """Say whose decision it is, where somebody decides on a request of their own."""
+    try:
+        yield
+    except NotFound as error:
+        if error.code != "missing.request":
+            raise
+        with contextlib.suppress(BastionError):
+            filed, me = connection.request(request).info, connection.identity
+            owners = sorted({c.facts.owner for c in connection.cards() if c.facts.name in filed.datasets} - {me})
+            if filed.requester == me and owners:
+                msg = f"You ({me}) filed this request; {' and '.join(owners)} decide{'s' if len(owners) == 1 else ''}."
+                error = NotFound(msg, code="missing.request.decide", next_step=f"As the owner: --as {owners[0]}")
+        raise error from None
 
 
 def decision_fields(info: Any) -> dict[str, Any]:
@@ -340,7 +363,7 @@ def deny(
     \b
     Example:  bastion deny r-1f2e3d4c5b6a7980 --reason "Ask for the mean instead." --as olga
     """
-    with open_connection(endpoint, who, server_key) as connection:
+    with open_connection(endpoint, who, server_key) as connection, deciding(connection, request):
         decided = (connection.deny_reading if reading else connection.deny)(request, reason).info
     say(decision_fields(decided), f"{decided.id} is {state_text(decided)}.", as_json=as_json)
 
@@ -368,7 +391,7 @@ def audit_show(
     dataset: str | None, limit: int, by: str | None, kinds: tuple[str, ...], since: datetime | None, until: datetime | None,
     red: bool, below: int, endpoint: str | None, who: str | None, server_key: str | None, as_json: bool,
 ) -> None:  # fmt: skip
-    """Show the last records of the audit log, of your datasets or of one, that match all options given.
+    """Show the last records of the audit log. Of your datasets or of one; those that match all options given.
 
     \b
     Example:  bastion audit show titanic --who alice --kind outcome --since 2026-11-01
@@ -394,7 +417,7 @@ def audit_show(
 @json_option
 @reporting
 def audit_exposure(dataset: str, endpoint: str | None, who: str | None, server_key: str | None, as_json: bool) -> None:
-    """Show what has been released of a dataset of yours: per audience and column, how often, how small, how much.
+    """Show what has been released of a dataset. It is yours: per audience and column, how often, how small, how much.
 
     \b
     Example:  bastion audit exposure titanic --as olga
@@ -422,8 +445,8 @@ def audit_exposure(dataset: str, endpoint: str | None, who: str | None, server_k
              "epsilon": "-" if a.epsilon is None else f"{a.epsilon:.3g}", "failed": failures_text(a), "last": when(a.last)}
             for a in m.audiences
         ],
-        {"audience": "audience", "members": "of", "answers": "answers", "denied": "denied", "approved": "approved",
-         "unsafe": "unsafe", "coverage": "people covered", "rank": "rank", "epsilon": "epsilon", "failed": "failed", "last": "last"},
+        fitting({"audience": "audience", "members": "of", "answers": "answers", "denied": "denied", "approved": "approved",
+         "unsafe": "unsafe", "coverage": "people covered", "rank": "rank", "epsilon": "epsilon", "failed": "failed", "last": "last"}),
         as_json=False, empty="",
     )  # fmt: skip
     console.print()
@@ -434,12 +457,21 @@ def audit_exposure(dataset: str, endpoint: str | None, who: str | None, server_k
              "last": when(c.last)}
             for c in m.columns
         ],
-        {"audience": "audience", "column": "column", "role": "role", "uses": "released", "answers": "answers", "cells": "cells",
-         "smallest": "smallest cell", "coverage": "people covered", "last": "last"},
+        fitting({"audience": "audience", "column": "column", "role": "role", "uses": "released", "answers": "answers", "cells": "cells",
+         "smallest": "smallest cell", "coverage": "people covered", "last": "last"}),
         as_json=False, empty="",
     )  # fmt: skip
+    if console.width < WIDE:
+        console.print(f"Terminals of {WIDE} columns show more, and --json shows all.", style="dim")
     if m.untouched:
         console.print(f"Nothing was released of {safe_text(', '.join(m.untouched))}.", markup=False)
+
+
+def fitting(columns: dict[str, str]) -> dict[str, str]:
+    """Return the columns of a table of exposure that can be read side by side in this terminal."""
+    if console.width >= WIDE:
+        return columns
+    return {key: heading for key, heading in columns.items() if key not in ("members", "role", "epsilon", "last")}
 
 
 def percent(share: float | None) -> str:
@@ -463,7 +495,7 @@ def rank(number: int | None, limit: float | None) -> str:
 def audit_verify(
     offline: bool, directory: Path | None, endpoint: str | None, who: str | None, server_key: str | None, as_json: bool
 ) -> None:
-    """Check the whole audit log: every record, the chain, the signed checkpoints.
+    """Check the whole audit log. Every record, the chain, the signed checkpoints.
 
     \b
     Example:  bastion audit verify

@@ -9,6 +9,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import sys
 import threading
 import time
@@ -135,6 +136,7 @@ def lab(directory: Path) -> None:
         import jupyterlab  # noqa: F401
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(name="jupyterlab") from error
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: JupyterLab ends with it
     fresh = not (directory / "server" / "catalogue.db").exists()
     with stage(directory, fresh=fresh) as (_, _, folder):
         install_kernel()

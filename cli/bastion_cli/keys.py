@@ -30,7 +30,7 @@ def keys() -> None:
 @json_option
 @reporting
 def create(name: str, out: Path | None, role: str | None, sealed: bool, directory: Path | None, as_json: bool) -> None:
-    """Make an identity: NAME.key (secret, yours alone) and NAME.pub (to give away).
+    """Make an identity. NAME.key is secret, yours alone; NAME.pub is to give away.
 
     \b
     Example:  bastion keys create olga --role owner
@@ -100,7 +100,7 @@ def add(public: Path, role: str, directory: Path | None, as_json: bool) -> None:
 @json_option
 @reporting
 def list_(directory: Path | None, as_json: bool) -> None:
-    """Show who may connect to the server of --dir, and open invitations.
+    """Show who may connect, and open invitations. Of the server of --dir.
 
     \b
     Example:  bastion keys list --json
@@ -126,7 +126,7 @@ def list_(directory: Path | None, as_json: bool) -> None:
 @json_option
 @reporting
 def revoke(name: str, directory: Path | None, as_json: bool) -> None:
-    """Take a key away: its sessions are cut at once, no restart is needed.
+    """Take a key away. Its sessions are cut at once, no restart is needed.
 
     \b
     Example:  bastion keys revoke alice
@@ -156,7 +156,9 @@ def invite(name: str, role: str, days: float, endpoint: str | None, directory: P
 
     \b
     Example:  bastion invite alice
-    The guest then writes  connect("bastion1.…")  in the kernel, or  bastion datasets --connect bastion1.… --as alice
+    The guest makes a key:    bastion keys create alice
+    and writes in a cell:     connect("bastion1.…", identity="alice")
+    or in a terminal:         bastion datasets --connect bastion1.… --as alice
     """
     from bastion_server.channel.keys import KeyDirectory
 

@@ -8,6 +8,7 @@ from bastion_cli import attest, client, keys, operations, owner
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="bastionlab", prog_name="bastion")
 def main() -> None:
     """Remote data science on data nobody may see.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -101,7 +102,7 @@ def serve(
 
     def ready(facts: dict[str, Any]) -> None:
         console.print(f"[bold]BastionLab server[/] on {facts['endpoint']}, store {folder}")
-        console.print(f"  server key   {facts['server_key']}", markup=False)
+        console.print(f"  server key   {shlex.quote(facts['server_key'])}", markup=False)
         console.print(f"  attested     {_ATTESTED[attest or '']}", markup=False)
         for warning in facts["warnings"]:
             console.print(f"  [red]warning[/]      {foreign(warning)}")
@@ -119,7 +120,12 @@ def serve(
 
 @click.group()
 def policy() -> None:
-    """Policies."""
+    """Check policy files; show, try and set policies.
+
+    \b
+    Example:  bastion policy check policy.toml
+              bastion policy try titanic policy.toml --as olga
+    """
 
 
 @policy.command("check")
@@ -184,7 +190,7 @@ def install(
     display_name: str | None,
     as_json: bool,
 ) -> None:
-    """Add the kernel "BastionLab" to Jupyter; with --connect, one that connects by itself.
+    """Add the kernel "BastionLab" to Jupyter. With --connect, one that connects by itself.
 
     \b
     Example:  bastion kernel install
@@ -220,7 +226,7 @@ def version(as_json: bool) -> None:
 @click.option("--directory", type=click.Path(file_okay=False, path_type=Path), default=Path(".demo"), show_default=True)
 @reporting
 def demo(lab: bool, directory: Path) -> None:
-    """Run the quick tour on the Titanic table: owner, scientist, a denial, an approval.
+    """Run the quick tour on the Titanic table. It has an owner and a scientist, a denial and an approval.
 
     \b
     Example:  bastion demo

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from pathlib import Path
 from typing import Any
 
 import click
 from bastion_plan.errors import InputError
+from bastion_policy.roles import Role, measure
+from msgspec.structs import replace
 
 from bastion.client.exposure import MEANS, cleared_text, failures_of, failures_text
 from bastion.client.policy_check import check_policy
@@ -20,6 +23,7 @@ from bastion_cli.context import client_options, default_directory, directory_opt
 from bastion_cli.operations import policy
 from bastion_cli.output import console, errors, foreign, json_option, naming, reporting, say, show, when
 
+_MEASURE = re.compile(r"measure\(\s*([^,()]+?)\s*,\s*([^,()]+?)\s*\)")
 Text = click.Path(exists=True, dir_okay=False, path_type=Path)
 limit_option = click.option(
     "--limit", type=click.IntRange(1, 500), default=100, show_default=True, help="Past queries at most."
@@ -153,7 +157,7 @@ def policy_suggest(
     request: str, number: int | None, write: Path | None, limit: int,
     endpoint: str | None, who: str | None, server_key: str | None, as_json: bool,
 ) -> None:  # fmt: skip
-    """Say a decision on a request as a line of the policy, and try it on past queries.
+    """Say a decision on a request as a line of the policy. It can be tried on past queries.
 
     \b
     Example:  bastion policy suggest r-1f2e3d4c5b6a7980 --try 1 --write policy.toml --as olga
@@ -213,22 +217,57 @@ def roles(
     dataset: str, changes: tuple[str, ...], confirm: bool,
     endpoint: str | None, who: str | None, server_key: str | None, as_json: bool,
 ) -> None:  # fmt: skip
-    """Show the roles of a dataset's columns, or change them; signed with your key.
+    """Show or change the roles of a dataset's columns. A change is signed with your key.
 
     \b
-    Roles:    public, quasi, measure, sensitive, identifier, hidden
+    Roles:    public, quasi, measure, measure(LOWER,UPPER), sensitive, identifier, hidden
     Example:  bastion roles titanic Age=measure Cabin=hidden --as olga
     """
     with open_connection(endpoint, who, server_key) as connection:
         card = connection.dataset(dataset).dataset
         wanted = {c.name: str(c.role.kind) for c in card.facts.columns if c.inferred} if confirm else {}
-        wanted |= _roles(changes)
-        if wanted:
+        bounded, plain = _declared(changes)
+        before = {c.name: c for c in card.facts.columns}
+        # a role that is said again keeps its bounds, or the values that may be named
+        again = {n for n, r in plain.items() if n in before and not before[n].inferred and before[n].role.kind == r}
+        wanted |= {n: r for n, r in plain.items() if n not in again}
+        wanted = {n: r for n, r in wanted.items() if n not in bounded}
+        if bounded:
+            policy = replace(card.facts.policy, roles={**(card.facts.policy.roles or {}), **bounded})
+            card = connection.set_policy(dataset, policy, roles=wanted or None)
+        elif wanted:
             card = connection.set_policy(dataset, roles=wanted)
+    gone = [f"{n} was {before[n].role}: what was declared with that role is gone." for n in wanted
+            if n in before and before[n].role != Role(before[n].role.kind)]  # fmt: skip
     if as_json:
-        click.echo(json.dumps(card_row(card), indent=2))
+        row = card_row(card)
+        click.echo(json.dumps(row | {"warnings": [*gone, *row["warnings"]]}, indent=2))
         return
     print_roles(card)
+    for line in gone:
+        console.print(f"[red]look at this:[/] {foreign(line)}")
+
+
+def _declared(changes: tuple[str, ...]) -> tuple[dict[str, Role], dict[str, str]]:
+    """Return the measures whose bounds are given, as measure(LOWER,UPPER), and all other changes."""
+    bounded, plain = {}, _roles(changes)
+    for column, text in list(plain.items()):
+        if (found := _MEASURE.fullmatch(text)) is not None:
+            try:
+                bounded[column] = measure(*(float(number) for number in found.groups()))
+            except ValueError:
+                msg = f"The bounds of {text!r} are not two numbers."
+                raise InputError(
+                    msg, code="input.arguments", next_step="Write, for example, Age=measure(0,120)."
+                ) from None
+            del plain[column]
+    return bounded, plain
+
+
+def _must_be_mine(card: Any) -> None:
+    if not card.mine:
+        msg = f"The dataset {card.facts.name!r} is not yours."
+        raise InputError(msg, code="input.owner", next_step=f"Its owner is {card.facts.owner}.")
 
 
 @click.command()
@@ -243,7 +282,7 @@ def allow(
     dataset: str, names: tuple[str, ...], everyone: bool, nobody: bool,
     endpoint: str | None, who: str | None, server_key: str | None, as_json: bool,
 ) -> None:  # fmt: skip
-    """Show who may use a dataset of yours, or say who may (the whole list); signed with your key.
+    """Show or say who may use a dataset of yours. NAMES are the whole list; signed with your key.
 
     \b
     Example:  bastion allow titanic alice bob --as olga
@@ -256,9 +295,7 @@ def allow(
             card = connection.set_policy(dataset, allow=("*",) if everyone else names)
         else:
             card = connection.dataset(dataset).dataset
-            if not card.mine:
-                msg = f"The dataset {card.facts.name!r} is not yours."
-                raise InputError(msg, code="input.owner")
+            _must_be_mine(card)
     people = "everyone with a key" if "*" in card.allow else ", ".join(card.allow) or "nobody but you"
     say(
         {"name": card.facts.name, "allow": list(card.allow)},
@@ -287,7 +324,9 @@ def delete(
     Example:  bastion delete titanic --yes --as olga
     """
     with open_connection(endpoint, who, server_key) as connection:
-        name = connection.dataset(dataset).dataset.facts.name
+        card = connection.dataset(dataset).dataset
+        _must_be_mine(card)
+        name = card.facts.name
         if not yes and not click.confirm(f"Delete {safe_text(name)} and its rows for good?"):
             raise SystemExit(1)
         connection.delete(dataset)
@@ -319,7 +358,7 @@ def revoke(
 @json_option
 @reporting
 def budget(endpoint: str | None, who: str | None, server_key: str | None, as_json: bool) -> None:
-    """Show what was spent of the privacy budgets of the datasets you may see, and what is left.
+    """Show what is left of privacy budgets. Of the datasets you may see, and what was spent of them.
 
     \b
     Example:  bastion budget --as olga
@@ -342,7 +381,11 @@ def budget(endpoint: str | None, who: str | None, server_key: str | None, as_jso
 
 @click.group()
 def failures() -> None:
-    """Queries that failed or were stopped: after 2 in a day, and 8 in all, those that could fail wait for you."""
+    """Failed and stopped queries that count. After 2 in a day, and 8 in all, those that could fail wait for you.
+
+    \b
+    Example:  bastion failures show titanic --as olga
+    """
 
 
 @failures.command("show")
@@ -351,7 +394,7 @@ def failures() -> None:
 @json_option
 @reporting
 def failures_show(dataset: str, endpoint: str | None, who: str | None, server_key: str | None, as_json: bool) -> None:
-    """Show of whom failed queries about a dataset of yours count, and how many.
+    """Show whose failed queries count, and how many. They are about a dataset of yours.
 
     \b
     Example:  bastion failures show titanic --as olga
@@ -382,7 +425,7 @@ def failures_show(dataset: str, endpoint: str | None, who: str | None, server_ke
 def failures_clear(
     dataset: str, name: str, yes: bool, endpoint: str | None, who: str | None, server_key: str | None, as_json: bool
 ) -> None:
-    """Count somebody's failed queries about a dataset of yours no longer; signed with your key.
+    """Count somebody's failed queries no longer. They are about a dataset of yours; signed with your key.
 
     It holds for all tables of the same people, and for all who count as one with NAME (of an audience: @NAME).
 
@@ -408,7 +451,11 @@ def failures_clear(
 
 @click.group()
 def notify() -> None:
-    """Word of new requests by webhook or mail: what the file notify.toml of the server's directory says."""
+    """Word of new requests by webhook or mail. What the file notify.toml of the server's directory says.
+
+    \b
+    Example:  bastion notify test --dir server
+    """
 
 
 @notify.command("show")

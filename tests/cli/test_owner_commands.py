@@ -96,11 +96,32 @@ def test_roles_and_access(desk):
     assert "everyone" in desk.run("allow", "staff")
     assert "look at this: The access list names 'bbo'" in desk.run("allow", "staff", "bbo")
     assert desk.json("allow", "staff", "bob")["allow"] == ["bob"]
-    assert "lower = 0, upper = 100" in desk.run("roles", "staff", "pay=measure(0,9)", code=1)
+    assert "lower = 0, upper = 100" in desk.run("roles", "staff", "pay=measure(0)", code=1)
+    assert "policy.bounds" in desk.run("roles", "staff", "age=measure(0,9)", code=1)
+    assert "two numbers" in desk.run("roles", "staff", "age=measure(a,9)", code=1)
     with pytest.raises(Exception, match="no dataset"):
         desk.user.dataset("staff")
     assert desk.json("allow", "staff", "--everyone")["allow"] == ["*"]
     desk.run("allow", "staff", "bob", "--nobody", code=1)
+
+
+def test_bounds_are_given_kept_and_said_to_be_gone(desk):
+    def role(*words: str) -> str:
+        return {c["name"]: c["role"] for c in desk.json("roles", "staff", *words)["columns"]}["age"]
+
+    assert role("age=measure(0, 150)") == role("age=measure") == role() == "measure(0, 150)"
+    (said,) = [w for w in desk.json("roles", "staff", "age=sensitive")["warnings"] if "age" in w]
+    assert said == "age was measure(0, 150): what was declared with that role is gone."
+    assert role("age=measure") == "measure"
+
+
+def test_who_may_not_decide_or_delete_is_told_whose_it_is(desk):
+    request = desk.denied(6).request("six rows").id
+    assert "You (alice) filed this request; olga decides." in desk.run("approve", request, "--as", "alice", code=1)
+    assert "--as olga" in desk.run("deny", request, "--reason", "no", "--as", "alice", code=1)
+    assert "missing.request" in desk.run("approve", "r-0000000000000000", "--as", "alice", code=1)
+    said = desk.run("delete", "staff", "--as", "alice", code=1)
+    assert "not yours" in said and "for good" not in said
 
 
 def test_an_approval_is_revoked_and_a_decision_becomes_a_line(desk, tmp_path):
