@@ -11,7 +11,7 @@ from bastion_policy import model
 from polars.testing import assert_frame_equal
 
 from bastion import FetchableLazyFrame, RemoteLazyFrame, policy
-from bastion.client.absent import ABSENT
+from bastion.client.absent import ABSENT, IN_CELLS
 from bastion.client.base import OldSpelling
 
 from .conftest import CITIES, PEOPLE
@@ -204,4 +204,4 @@ def test_the_kernel_says_why_not(people: Any, name: str) -> None:
 
     with pytest.raises(BastionError) as caught:
         read_member(people, name)
-    assert caught.value.reason == ABSENT[name]
+    assert caught.value.reason == IN_CELLS.get(ABSENT[name], ABSENT[name])
