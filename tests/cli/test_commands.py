@@ -314,7 +314,8 @@ def test_policy_check_of_nonsense(shell, tmp_path):
 
 
 def test_version_and_kernel(shell, tmp_path):
-    assert json.loads(shell.program("version", "--json").stdout)["bastionlab"]
+    number = json.loads(shell.program("version", "--json").stdout)["bastionlab"]
+    assert shell.run("--version").strip() == f"bastion, version {number}"
     folder = shell.json("kernel", "install", "--prefix", str(tmp_path))["folder"]
     assert json.loads((Path(folder) / "kernel.json").read_text())["interrupt_mode"] == "message"
 
@@ -322,10 +323,17 @@ def test_version_and_kernel(shell, tmp_path):
 COMMANDS = [
     ("demo",), ("serve",), ("keys", "create"), ("keys", "list"), ("keys", "revoke"), ("invite",), ("upload",), ("datasets",),
     ("requests",), ("requests", "show"), ("approve",), ("deny",), ("audit", "show"), ("audit", "verify"), ("audit", "exposure"), ("failures", "show"), ("failures", "clear"), ("policy", "check"), ("kernel", "install"),
-    ("version",),
+    ("version",), ("policy",), ("attest",), ("failures",), ("notify",),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
 def test_help_has_an_example(shell, words):
     assert "Example:" in shell.run(*words, "--help")
+
+
+@pytest.mark.parametrize(
+    "words", [(), ("policy",), ("attest",), ("failures",), ("requests",), ("audit",), ("keys",)], ids=str
+)
+def test_no_line_of_a_list_of_commands_is_cut(shell, words):
+    assert "..." not in shell.run(*words, "--help").partition("Commands:")[2]
