@@ -9,7 +9,7 @@ linear audit see it. So bits are counted, as for covariances (`products`), of th
 of all whole numbers with a variance, none has more). Where people are chosen or not each by themselves, with p, the variance is
 the sum of p (1 - p) w^2 with w from the middle of the range r, so at most n r^2 / 4 for n who are expected to be chosen. Of squares the
 range is r^2, and a variance is made of both. Of numbers that are not whole each of 2^53 steps may tell; no number has more
-than 64 bits. Conditions are counts, which the audit and the edges see.
+than 64 bits. Conditions, and columns of noughts and ones, are counts, which the audit and the edges see.
 """
 
 from __future__ import annotations
@@ -57,9 +57,10 @@ def bits(
         if not _condition(t)
         and (known(t) or {world.facts[s.dataset].owner for s in t.value.sources} | owners != owners)
     ]
-    if not weights:
-        return None
     wide = sum(_range(t, world) for t in weights)
+    if wide <= 1:
+        # of two whole numbers beside each other it is the count of those who have the larger one
+        return None
     found = _entropy(people, wide)
     if statistic.guard is Guard.SQUARES:
         found += _entropy(people, wide**2)
@@ -80,8 +81,8 @@ def _range(term: Term, world: World) -> float:
     low, high = value.low, value.high
     source = _stretched(value)
     if source is not None:
-        # stretched or moved, it tells what the column tells
-        low, high = world.bounds(source)
+        # stretched or moved, it tells what the column tells; whose values are known, their ends are
+        low, high = world.widest(source)
         dtype = world.facts[source.dataset].column(source.column).dtype
     if dtype.kind == "Date":
         return DAYS

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
+import numpy as np
 from bastion_plan import nodes as n
 from bastion_plan.dtypes import BOOLEAN
 from bastion_plan.expressions import Alias, Call, Column, Expr
@@ -12,7 +13,7 @@ from bastion_plan.nodes import AnyNode
 
 from bastion_policy.boundary import Guard, Statistic, call
 from bastion_policy.flow import boundaries
-from bastion_policy.guard_cells import Flags, Measurer, Steps, X, both, floats
+from bastion_policy.guard_cells import ROWS, Flags, Measurer, Steps, X, both, floats
 from bastion_policy.guard_plans import Rewriter, lenient
 from bastion_policy.judge_edges import conditions_below, mixed, mixes, thresholds, values_of, ways
 from bastion_policy.judge_memory import EDGE_BUDGET
@@ -43,7 +44,7 @@ class Searched(Remembered):
             keys = [(self.boundary.keys[i][1], self.frame) for i in self.measured_keys]
             repeated |= self._most_rows > 1 and self._stays([*conditions_below(self.below), *keys])
             some = repeated or mixes(self.below, self.world) or not clear.all()
-            if some or (yield from self._missing(m)):
+            if some or (yield from self._missing(m)) or (yield from self._few_left_out(m)):
                 # each part of a stack, each of a person's rows and each key has thresholds of its own
                 count = max(1, ways(self.below, self.narrowing)) + max(0, len(self.measured_keys) - 1)
                 if mixes(self.below, self.world):
@@ -113,6 +114,33 @@ class Searched(Remembered):
             there = n.Filter(there, told)  # type: ignore[arg-type]
         answer = yield from m.ask(n.Select(there, one))
         return bool(floats(answer[X])[0] < floats(possible[X])[0] * 2 ** len(self.measured_keys))
+
+    def _few_left_out(self, m: Measurer) -> Steps:
+        """Whether a measure leaves out fewer than k of those who would be in some cell, or nobody.
+
+        INVARIANT: how many there would be is known of a public group, so all but few is a threshold as few are. Who is
+        chosen by a key is in another cell.
+        """
+        if not self.narrowing:
+            return False
+        rows = Rewriter(self.facts, self.done, without=self.narrowing).build(self.below)
+        others = [i for i in range(len(self.boundary.keys)) if i not in self.measured_keys]
+        names = [f"{X}{i}" for i in others]
+        length = Alias(Call("pl.len"), X)
+        exprs = tuple(Alias(lenient(self.boundary.keys[i][1]), name) for i, name in zip(others, names, strict=True))
+        possible: AnyNode = n.GroupBy(rows, exprs, (length,)) if exprs else n.Select(rows, (length,))
+        keys = tuple(Alias(Column(self.boundary.key_columns[i]), name) for i, name in zip(others, names, strict=True))
+        left = Alias(call("sum", Column(ROWS)), f"{X}n")
+        there: AnyNode = n.Scan(m.cut.name)
+        there = n.GroupBy(there, keys, (left,)) if keys else n.Select(there, (left,))
+        on = tuple(Column(name) for name in names)
+        both_ = (
+            n.Join(possible, there, "left", on, on, nulls_equal=True)
+            if on
+            else n.Concat((possible, there), "horizontal")
+        )
+        answer = yield from m.ask(n.Select(both_, (Column(X), Column(f"{X}n"))))
+        return bool((floats(answer[X]) - np.nan_to_num(floats(answer[f"{X}n"])) < self.k).any())
 
 
 def _few(judged: Judged, i: int, s: Statistic, own: Flags) -> bool:
