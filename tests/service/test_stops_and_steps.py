@@ -22,6 +22,7 @@ from in_process import Asked, with_service
 from query import Q
 
 import bastion.expressions as pl
+from bastion.policy import measure
 
 N = 300
 FRAME = polars.DataFrame({"age": [20 + i % 50 for i in range(N)], "pay": [1000.0 + i % 90 for i in range(N)]})
@@ -269,3 +270,31 @@ def test_nothing_tells_before_the_step_that_the_work_is_done(tmp_path: Any, slow
             assert await seen() != before
 
     asyncio.run(with_service(tmp_path, use, FRAME, policy))
+
+
+@pytest.mark.parametrize("how", ["stop", "hang-up"])
+def test_a_server_brings_it_to_its_end_whether_it_is_stopped_or_hung_up_on(world: Any, how: str) -> None:
+    name, roles = f"steps {how}", {"age": "quasi", "pay": measure(0, 2000)}
+    policy = Policy(Aggregation(10), Suppress(), unit="row", roles=roles, profile="strict")
+    world.owner.client.polars.send_df(FRAME, policy, name=name)
+    (table,) = (card.facts.id for card in world.owner.cards() if card.facts.name == name)
+    plan = Q(table).filter(pl.col("age") < 40).select(pl.len()).plan
+
+    async def stopped(session: Any) -> None:
+        heard = asyncio.Event()
+        task = asyncio.ensure_future(session.query(m.Query(encode(plan)), lambda *_: heard.set()))
+        await heard.wait()
+        if how == "stop":
+            task.cancel()
+        else:
+            await session.close()
+        with pytest.raises((asyncio.CancelledError, WireError)):
+            await task
+
+    connection = world.connect(world.alice)
+    connection._run(stopped(connection._open_session))
+    connection.close()
+    until = time.monotonic() + 30
+    while (found := [r.summary for r in world.owner.audit(name)])[-1] != "released" and time.monotonic() < until:
+        time.sleep(0.05)
+    assert found[-2:] == ["query", "released"]
