@@ -59,6 +59,12 @@ def test_it_is_asked_for_and_kept_nowhere(locked, jupyter):
     assert "891" in locked.run('dataset("titanic").select(pl.len())').result["text/plain"]
 
 
+def test_a_connection_that_is_there_is_kept_and_nothing_is_asked(locked):
+    assert locked.run("connect()", allow_stdin=True).status == "ok"
+    assert not locked.client.stdin_channel.msg_ready()
+    assert locked.run("connection.close()").status == "ok"  # for those below
+
+
 def test_a_wrong_one_is_an_error(locked):
     cell = locked.send("connect()", allow_stdin=True, stop_on_error=False)
     asked(locked)
