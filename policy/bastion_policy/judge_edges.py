@@ -86,6 +86,17 @@ def narrowing(typed: Typed, world: World, measures: set[str]) -> Narrowing:
     return found
 
 
+def drops_of_stored_nulls(typed: Typed) -> frozenset[int]:
+    """Return the identities of the steps below that leave out rows where a stored value is missing, which is public."""
+    found: frozenset[int] = frozenset()
+    if isinstance(typed.node, n.DropNulls) and not typed.node.nans:
+        frame, subset = typed.inputs[0].frame, typed.node.subset
+        names = frame.schema if subset is None else [e.name for e in subset if isinstance(e, Column)]
+        if not any(frame.columns[c].makes_nulls for c in names):
+            found = frozenset({id(typed)})
+    return found.union(*(drops_of_stored_nulls(t) for t in typed.inputs))
+
+
 def keys_of_measures(boundary: Boundary, world: World, measures: set[str]) -> list[int]:
     """Return the positions of the group keys that are computed of measures. measures: takes those in."""
     found = [of_measures(value, world) for _, _, value, _ in boundary.keys]

@@ -15,7 +15,15 @@ from bastion_policy.boundary import Guard, Statistic, call
 from bastion_policy.flow import boundaries
 from bastion_policy.guard_cells import ROWS, Flags, Measurer, Steps, X, both, floats
 from bastion_policy.guard_plans import Rewriter, lenient
-from bastion_policy.judge_edges import conditions_below, mixed, mixes, thresholds, values_of, ways
+from bastion_policy.judge_edges import (
+    conditions_below,
+    drops_of_stored_nulls,
+    mixed,
+    mixes,
+    thresholds,
+    values_of,
+    ways,
+)
 from bastion_policy.judge_memory import EDGE_BUDGET
 from bastion_policy.judge_people import compared
 from bastion_policy.judge_remembered import Past, Remembered
@@ -121,9 +129,11 @@ class Searched(Remembered):
         INVARIANT: how many there would be is known of a public group, so all but few is a threshold as few are. Who is
         chosen by a key is in another cell.
         """
-        if not self.narrowing:
+        public = drops_of_stored_nulls(self.below)
+        chosen = {node: kept for node, kept in self.narrowing.items() if node not in public}
+        if not chosen:
             return False
-        rows = Rewriter(self.facts, self.done, without=self.narrowing).build(self.below)
+        rows = Rewriter(self.facts, self.done, without=chosen).build(self.below)
         others = [i for i in range(len(self.boundary.keys)) if i not in self.measured_keys]
         names = [f"{X}{i}" for i in others]
         length = Alias(Call("pl.len"), X)
