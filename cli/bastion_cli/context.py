@@ -76,7 +76,8 @@ def open_connection(endpoint: str | None, who: str | None, server_key: str | Non
 def server_of(endpoint: str | None, server_key: str | None) -> tuple[str | None, str | None]:
     """Return which server the options mean, and its key."""
     local = default_directory() / "address.json"
-    if endpoint is None and "BASTION_ENDPOINT" not in os.environ and local.exists():
+    named = {"BASTION_ENDPOINT", "BASTION_PROFILE"} & os.environ.keys()
+    if endpoint is None and not named and local.exists():
         known = address(local.parent)
         return known["endpoint"], server_key or known["server_key"]
     return endpoint, server_key

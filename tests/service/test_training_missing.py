@@ -24,7 +24,7 @@ def test_it_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         for ask in (service.handle(Asked(fit, "alice")), service.begin(Asked(begin, "alice"))):  # type: ignore[arg-type]
             with pytest.raises(ServerError) as error:
                 await ask
-            assert error.value.code == "train.missing" and "bastionlab[train]" in error.value.next_step
+            assert error.value.code == "train.missing" and ".[train]" in error.value.next_step
         runs = Asked(m.ListRuns(), "alice")
         await service.handle(runs)  # type: ignore[arg-type]
         assert runs.answers == [m.Runs(())]

@@ -169,4 +169,4 @@ async def test_without_torch_a_server_says_so(monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(BastionError) as refused:
         await TrainingPool().acquire()
     assert refused.value.code == "train.missing"
-    assert "pip install 'bastionlab[train]'" in refused.value.next_step
+    assert "pip install '.[train]'" in refused.value.next_step

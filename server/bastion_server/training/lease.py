@@ -52,7 +52,7 @@ def missing() -> ServerError | None:
     return ServerError(
         "This server cannot train models.",
         reason=f"Training is an extra of the server, and these packages are not installed: {', '.join(absent)}.",
-        next_step="Ask the server's operator to run: pip install 'bastionlab[train]'.",
+        next_step="Ask the server's operator to run: pip install '.[train]' (in a clone).",
         code="train.missing",
     )
 
