@@ -335,7 +335,7 @@ def test_what_owners_import():
     assert set(bastion.policy.__all__) == {
         *("Policy", "Aggregation", "Dominance", "Homogeneity", "LinearAudit", "Saturation", "Rounding", "UserId"),
         *("AtLeastNOf", "TrueRule", "FalseRule", "DifferentialPrivacy", "Log", "Review", "Reject", "Suppress"),
-        *("measure", "public", "quasi", "to_toml", "from_toml", "Training"),
+        *("Role", "measure", "public", "quasi", "to_toml", "from_toml", "Training"),
         *OLD_NAMES,
     }
     assert issubclass(bastion.policy.Policy, model.Policy)
