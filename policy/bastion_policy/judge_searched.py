@@ -16,6 +16,7 @@ from bastion_policy.flow import boundaries
 from bastion_policy.guard_cells import ROWS, Flags, Measurer, Steps, X, both, floats
 from bastion_policy.guard_plans import Rewriter, lenient
 from bastion_policy.judge_edges import (
+    Narrowing,
     conditions_below,
     drops_of_stored_nulls,
     mixed,
@@ -111,17 +112,26 @@ class Searched(Remembered):
             return True
         if not keys:
             return False
-        rows = Rewriter(self.facts, self.done, without=self.narrowing).build(self.below)
-        others = [Alias(lenient(e), f"{X}{i}") for i, (_, e, _, _) in enumerate(keys) if i not in self.measured_keys]
         one = (Alias(Call("pl.len"), X),)
-        cells = n.GroupBy(rows, tuple(others), one) if others else n.Select(rows, one)
-        possible = yield from m.ask(n.Select(cells, one))
+        possible = yield from m.ask(n.Select(self._cells_without(self.narrowing), one))
         there: AnyNode = n.Scan(m.cut.name)
         if self.measured_keys:
             told = both([call("is_not_null", Column(self.boundary.key_columns[i])) for i in self.measured_keys])
             there = n.Filter(there, told)  # type: ignore[arg-type]
         answer = yield from m.ask(n.Select(there, one))
         return bool(floats(answer[X])[0] < floats(possible[X])[0] * 2 ** len(self.measured_keys))
+
+    @property
+    def _other_keys(self) -> list[int]:
+        """The positions of the keys that no measure is in."""
+        return [i for i in range(len(self.boundary.keys)) if i not in self.measured_keys]
+
+    def _cells_without(self, steps: Narrowing) -> AnyNode:
+        """Return how many rows there would be without some steps, by the keys that no measure is in."""
+        rows = Rewriter(self.facts, self.done, without=steps).build(self.below)
+        exprs = tuple(Alias(lenient(self.boundary.keys[i][1]), f"{X}{i}") for i in self._other_keys)
+        length = (Alias(Call("pl.len"), X),)
+        return n.GroupBy(rows, exprs, length) if exprs else n.Select(rows, length)
 
     def _few_left_out(self, m: Measurer) -> Steps:
         """Whether a measure leaves out fewer than k of those who would be in some cell, or nobody.
@@ -133,23 +143,17 @@ class Searched(Remembered):
         chosen = {node: kept for node, kept in self.narrowing.items() if node not in public}
         if not chosen:
             return False
-        rows = Rewriter(self.facts, self.done, without=chosen).build(self.below)
-        others = [i for i in range(len(self.boundary.keys)) if i not in self.measured_keys]
-        names = [f"{X}{i}" for i in others]
-        length = Alias(Call("pl.len"), X)
-        exprs = tuple(Alias(lenient(self.boundary.keys[i][1]), name) for i, name in zip(others, names, strict=True))
-        possible: AnyNode = n.GroupBy(rows, exprs, (length,)) if exprs else n.Select(rows, (length,))
-        keys = tuple(Alias(Column(self.boundary.key_columns[i]), name) for i, name in zip(others, names, strict=True))
-        left = Alias(call("sum", Column(ROWS)), f"{X}n")
+        possible, left = self._cells_without(chosen), Alias(call("sum", Column(ROWS)), f"{X}n")
+        keys = tuple(Alias(Column(self.boundary.key_columns[i]), f"{X}{i}") for i in self._other_keys)
         there: AnyNode = n.Scan(m.cut.name)
         there = n.GroupBy(there, keys, (left,)) if keys else n.Select(there, (left,))
-        on = tuple(Column(name) for name in names)
-        both_ = (
+        on = tuple(Column(key.name) for key in keys)
+        beside: AnyNode = (
             n.Join(possible, there, "left", on, on, nulls_equal=True)
             if on
             else n.Concat((possible, there), "horizontal")
         )
-        answer = yield from m.ask(n.Select(both_, (Column(X), Column(f"{X}n"))))
+        answer = yield from m.ask(n.Select(beside, (Column(X), Column(f"{X}n"))))
         return bool((floats(answer[X]) - np.nan_to_num(floats(answer[f"{X}n"])) < self.k).any())
 
 

@@ -38,7 +38,7 @@ def test_a_bisection_of_the_largest_value_counts(keyed):
     for areas in groups():
         middle = (low + high) // 2
         rows = T.filter(pl.col("area").is_in(areas)).filter(pl.col("pay") < middle)
-        plan = rows.group_by(pl.col("area") == areas[0]).agg(pl.len()) if keyed else rows.select(pl.len())
+        plan = rows.group_by(pl.col("area") % 2).agg(pl.len()) if keyed else rows.select(pl.len())
         answer = w.ask(plan.plan)
         if answer.table is None:
             assert {f.rule for f in answer.verdict.findings} == {"edge-budget"}
