@@ -45,18 +45,10 @@ def bits(
     """Return how many bits of the choice a number over so many people tells at most; None: it is no sum of known numbers.
 
     chosen: as `choosers` returns them. known: whether somebody may know the values of an argument.
-    INVARIANT: what somebody uploads they know, whatever role they gave it: a column of another owner than that of the
-    column that chooses is known.
     """
     if not chosen or statistic.guard not in (Guard.SUM, Guard.SQUARES) or statistic.function in ("count", "null_count"):
         return None
-    owners = {world.facts[s.dataset].owner for s in chosen}
-    weights = [
-        t
-        for t in statistic.terms
-        if not _condition(t)
-        and (known(t) or {world.facts[s.dataset].owner for s in t.value.sources} | owners != owners)
-    ]
+    weights = [t for t in statistic.terms if not _condition(t) and weighs(t, chosen, world, known)]
     wide = sum(_range(t, world) for t in weights)
     if wide <= 1:
         # of two whole numbers beside each other it is the count of those who have the larger one
@@ -65,6 +57,16 @@ def bits(
     if statistic.guard is Guard.SQUARES:
         found += _entropy(people, wide**2)
     return min(max(found, 1.0), MOST_BITS)
+
+
+def weighs(term: Term, chosen: frozenset[Source], world: World, known: Callable[[Term], bool]) -> bool:
+    """Whether somebody may know the values of an argument that people have whom secret columns chose.
+
+    INVARIANT: what somebody uploads they know, whatever role they gave it: a column of another owner than that of the
+    column that chooses is known.
+    """
+    owners = {world.facts[s.dataset].owner for s in chosen}
+    return known(term) or {world.facts[s.dataset].owner for s in term.value.sources} | owners != owners
 
 
 def _entropy(people: int, wide: float) -> float:

@@ -368,16 +368,16 @@ def _nothing() -> Steps:
 
 def _world(facts: Mapping[str, DatasetFacts], private: Mapping[str, PrivateFacts]) -> World:
     observed = {
-        (name, column): (measured.low, measured.high)
+        (name, column): (found.low, found.high)
         for name, table in private.items()
-        for column, measured in table.columns.items()
-        if measured.low is not None and measured.high is not None
+        for column, found in table.columns.items()
+        if found.low is not None and found.high is not None
     }
     rows = {name: max(1, table.max_rows_per_unit) for name, table in private.items()}
-    nullable = frozenset(
-        (name, column) for name, table in private.items() for column, found in table.columns.items() if found.nulls
-    )
-    return World(facts, observed, rows, measured=True, nullable=nullable)
+    measured = [(name, column, found) for name, table in private.items() for column, found in table.columns.items()]
+    nullable = frozenset((name, column) for name, column, found in measured if found.nulls)
+    nans = frozenset((name, column) for name, column, found in measured if found.has_nan)
+    return World(facts, observed, rows, measured=True, nullable=nullable, nans=nans)
 
 
 def _released(typed: Typed, done: Mapping[int, Node]) -> AnyNode:

@@ -1,10 +1,11 @@
-"""What a condition says of people whose value is missing.
+"""What a condition says of people whose value is missing, or not a number.
 
-**Why.** Which stored values are missing is public, so whoever has none is known and can be counted beforehand. A condition that
-takes them in (`bonus.fill_null(0) < c`, `bonus.is_null() | (bonus < c)`, an anti join by it) adds as many known people as one
+**Why.** Which stored values are missing is public, so whoever has none is known and can be counted beforehand; so are those that
+are not a number, which compare as the greatest. A condition that
+takes them in (`bonus.fill_null(0) < c`, `bonus.is_null() | (bonus < c)`, an anti join by it, `x >= c` where some are NaN) adds as many known people as one
 likes to the few who have a value: like a condition with another column in it (`judge_edges.mixes`).
 
-**How.** Expressions are evaluated with one column missing in all rows and all others unknown: to the constants that may come of
+**How.** Expressions are evaluated with one column missing (or NaN) in all rows and all others unknown: to the constants that may come of
 it, or to anything. Columns are followed through the steps that computed them.
 """
 
@@ -27,6 +28,7 @@ from bastion_policy.lineage import Typed, World
 Outcomes = frozenset[Any] | None
 
 _NULL: Outcomes = frozenset({None})
+_NAN: Outcomes = frozenset({math.nan})
 #: stands for the values that are there
 _SOME = object()
 _COMPARED: dict[str, Callable[[Any, Any], bool]] = {
@@ -41,43 +43,70 @@ _MOST = 8
 
 
 def missing_in(exprs: Iterable[Expr], typed: Typed, world: World, *, what: Callable[[Any], bool]) -> bool:
-    """Whether a measure's missing values may give all of some expressions over a frame an outcome that counts.
+    """Whether a measure's missing values, or those that are NaN, may give all of some expressions over a frame an outcome that counts.
 
     what: which outcomes count.
     """
     made = list(exprs)
-    return any(Absent(c).all_count(made, typed, what) for c in _secret(typed, world))
+    return any(Absent(c, stored).all_count(made, typed, what) for c, stored in _secret(typed, world))
 
 
 def dropped_but(name: str, typed: Typed, world: World) -> bool:
     """Whether a column of a frame may be null for some who have a value of a measure, and not for those who have none."""
     column = Column(name)
-    for secret in _secret(typed, world):
-        there = Absent(secret, there=True).of(column, typed)
+    for secret, stored in _secret(typed, world):
+        there = Absent(secret, frozenset({_SOME})).of(column, typed)
         drops = there is None or None in there
-        if drops and Absent(secret).all_count([column], typed, lambda v: v is not None):
+        if drops and Absent(secret, stored).all_count([column], typed, lambda v: v is not None):
             return True
     return False
 
 
-def _secret(typed: Typed, world: World) -> set[tuple[str, str]]:
-    """Return the columns with missing values of the tables below that are measures or sensitive."""
+def _secret(typed: Typed, world: World) -> list[tuple[tuple[str, str], Outcomes]]:
+    """Return the columns of the tables below that are measures or sensitive and have missing values, or NaN: each with what is there."""
     sources = {s for v in typed.frame.columns.values() for s in v.sources if world.role(s).secret}
-    return {(s.dataset, s.column) for s in sources} & world.nullable
+    columns = {(s.dataset, s.column) for s in sources}
+    return [(c, _NULL) for c in columns & world.nullable] + [(c, _NAN) for c in columns & world.nans]
 
 
 class Absent:
-    """Evaluates expressions where a column is missing; there: where it is not."""
+    """Evaluates expressions where a column holds something: no value, NaN, or `_SOME` other value."""
 
-    def __init__(self, column: tuple[str, str], *, there: bool = False) -> None:
+    def __init__(self, column: tuple[str, str], stored: Outcomes) -> None:
         self.column = column
-        self.stored: Outcomes = frozenset({_SOME}) if there else _NULL
+        self.stored = stored
         self._known: dict[tuple[int, str], Outcomes] = {}
+        self._left_out: dict[int, bool] = {}
 
     def all_count(self, exprs: Sequence[Expr], typed: Typed, what: Callable[[Any], bool]) -> bool:
         """Whether all expressions over a frame that read the column, if any, may have an outcome that counts."""
         found = [self.of(e, typed) for e in exprs if self._reads(e, typed)]
-        return bool(found) and all(one is None or any(map(what, one)) for one in found)
+        counts = bool(found) and all(one is None or any(map(what, one)) for one in found)
+        return counts and not self._gone(typed)
+
+    def _gone(self, typed: Typed) -> bool:
+        """Whether the rows that hold it are left out on the way to a frame, whatever else they hold."""
+        if id(typed) not in self._left_out:
+            self._left_out[id(typed)] = False
+            self._left_out[id(typed)] = self._leaves_out(typed)
+        return self._left_out[id(typed)]
+
+    def _leaves_out(self, typed: Typed) -> bool:
+        below = [t for t in typed.inputs if t.frame.private]
+        if not below:
+            return False
+        if isinstance(typed.node, n.Concat):
+            return all(map(self._gone, below))
+        match typed.node:
+            case n.Filter(predicate=predicate):
+                found = self.of(predicate, below[0])
+                gone = found is not None and True not in found
+            case n.DropNulls(subset=subset, nans=nans):
+                names = below[0].frame.schema if subset is None else [e.name for e in subset if isinstance(e, Column)]
+                gone = any(self.of(Column(c), below[0]) == (_NAN if nans else _NULL) for c in names)
+            case _:
+                gone = False
+        return gone or (len(typed.inputs) == 1 and self._gone(below[0]))
 
     def of(self, expr: Expr, typed: Typed) -> Outcomes:
         """Return what an expression over a frame may be."""
@@ -100,6 +129,8 @@ class Absent:
             case Cast(input=inner, dtype=target):
                 found = self.of(inner, typed)
                 keeps = target.is_numeric or target.kind == "Boolean"
+                if found == _NAN:
+                    return _NAN if target.is_float else None
                 return found if found is not None and all(v is None or (keeps and v in (0, 1)) for v in found) else None
             case Column(name=name):
                 return self._column(name, typed)
@@ -124,6 +155,16 @@ class Absent:
             case "not_":
                 known = args[0] is not None and all(v is None or isinstance(v, bool) for v in args[0])
                 return frozenset(None if v is None else not v for v in args[0] or ()) if known else None
+            case "is_nan" | "is_not_nan" as function if args[0] == _NAN:
+                return frozenset({function == "is_nan"})
+            case "is_finite" | "is_infinite" if args[0] == _NAN:
+                return frozenset({False})
+            case "fill_nan":
+                return args[1] if args[0] == _NAN else None
+            case "is_between" if args[0] == _NAN and not any(map(_unknown, args)):
+                return frozenset({False})
+            case "add" | "sub" | "mul" | "truediv" | "neg" if _NAN in args and not any(map(_unknown, args)):
+                return _NAN
             case "fill_null" | "pl.coalesce":
                 return _first_known(args)
             case "is_in":
@@ -221,7 +262,17 @@ def _compared(compare: Callable[[Any, Any], bool], args: Sequence[Outcomes]) -> 
             if one is None or two is None:
                 made.add(None)
             elif _SOME not in (one, two) and isinstance(one, str) == isinstance(two, str):
-                made.add(compare(one, two))
+                made.add(compare(_in_order(one), _in_order(two)))
             else:
                 return None
     return frozenset(made)
+
+
+def _unknown(found: Outcomes) -> bool:
+    """Whether an outcome is no constant that is there."""
+    return found is None or bool(found & {None, _SOME})
+
+
+def _in_order(value: Any) -> Any:
+    """Return what stands for a constant among others: NaN is the greatest number, and equal to itself."""
+    return value if isinstance(value, str) else (value != value, 0 if value != value else value)

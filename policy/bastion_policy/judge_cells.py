@@ -11,13 +11,12 @@ from bastion_plan.dtypes import BOOLEAN
 from bastion_plan.expressions import Column
 
 from bastion_policy.approvals import Shows
-from bastion_policy.boundary import Guard, Statistic, Term
-from bastion_policy.chosen_sums import bits, choosers
+from bastion_policy.boundary import Guard, Statistic
+from bastion_policy.chosen_sums import bits
 from bastion_policy.flow import boundaries
 from bastion_policy.guard_cells import ROWS, Cut, Floats, Measurer, Steps, floats
 from bastion_policy.guard_codes import Codes, every_row, read_for_codes
 from bastion_policy.history import History
-from bastion_policy.judge_approved import shown_of
 from bastion_policy.judge_bits import Budget
 from bastion_policy.judge_corrections import tell_approved
 from bastion_policy.judge_differences import SUMMED, Differences
@@ -28,9 +27,8 @@ from bastion_policy.judge_repeats import repeats
 from bastion_policy.judge_rules import Judged
 from bastion_policy.judge_searched import Searched
 from bastion_policy.judge_watch import Part, Watcher
-from bastion_policy.lineage import Occurrence, Source
+from bastion_policy.lineage import Occurrence
 from bastion_policy.roles import RoleKind
-from bastion_policy.statistics import knowable
 from bastion_policy.verdict import Measure, Measured
 
 
@@ -243,12 +241,6 @@ class BoundaryJudge(Searched):
                 return False
             return s.guard is Guard.PRODUCTS or bool(cut.nested.get(o.index, 0)) or found.of_elements(s)
 
-        def of_common_knowledge(term: Term) -> bool:
-            return knowable(term.value, self.world) or shown_of(self.memory, term.value.sources)
-
-        def chosen(s: Statistic) -> frozenset[Source]:
-            return choosers(self.below, self.boundary, s, self.world) if self.chosen_by else frozenset()
-
         several = {
             o.index for o in self.frame.occurrences if cut.nested.get(o.index, 0) and self.memory.lens(o).most > 1
         }
@@ -261,7 +253,7 @@ class BoundaryJudge(Searched):
             frozenset(several),
             repeated,
             partial(self._values, cut),
-            of_common_knowledge,
+            self._known,
             listed,
         )
         Budget(
@@ -269,9 +261,9 @@ class BoundaryJudge(Searched):
             self.boundary.statistics,
             self.versions,
             self.plan_digest,
-            of_common_knowledge,
+            self._known,
             self.world,
-            chosen,
-            lambda s, people: bits(s, people, chosen(s), self.world, of_common_knowledge),
+            self._choosers,
+            lambda s, people: bits(s, people, self._choosers(s), self.world, self._known),
         ).spend(parts)
         yield from watcher.tell(parts)

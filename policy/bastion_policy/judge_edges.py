@@ -125,8 +125,7 @@ def mixes(typed: Typed, world: World) -> bool:
 
 def mixed(conditions: Sequence[Expr], below: Typed, world: World) -> bool:
     """Whether a measure decides about some people only in one of the conditions inside a statistic. below: the rows it counts."""
-    parts = [part for c in conditions for part in _conjuncts(c)]
-    return any(_condition(part, below, world).mixed(world) for part in parts)
+    return any(choice.mixed(world) for choice in _conditions(conditions, below, world))
 
 
 def thresholds(conditions: Sequence[Expr], frame: Frame, world: World, most: int) -> int:
@@ -214,12 +213,20 @@ def _known(value: object) -> bool:
     return value is not None
 
 
+def _number(value: object) -> bool:
+    return value == value  # NaN is not
+
+
 def _whatever(_: object) -> bool:
     return True
 
 
-def _condition(part: Expr, below: Typed, world: World) -> _Choice:
-    return _Choice((values_of(part, below.frame, world),), missing_in([part], below, world, what=_holds))
+def _conditions(conditions: Sequence[Expr], below: Typed, world: World) -> Iterator[_Choice]:
+    """Yield what conditions choose by that rows must all meet: who meets one of them and not another is not taken in."""
+    parts = [part for c in conditions for part in _conjuncts(c)]
+    values = [values_of(part, below.frame, world) for part in parts]
+    unknown = any(of_measures(v, world) for v in values) and missing_in(parts, below, world, what=_holds)
+    yield from (_Choice((value,), unknown) for value in values)
 
 
 def _choices(typed: Typed, world: World) -> Iterator[_Choice]:
@@ -227,7 +234,7 @@ def _choices(typed: Typed, world: World) -> Iterator[_Choice]:
     frames = [t.frame for t in typed.inputs]
     match typed.node:
         case n.Filter(predicate=predicate) if typed.frame.private:
-            yield from (_condition(part, typed.inputs[0], world) for part in _conjuncts(predicate))
+            yield from _conditions([predicate], typed.inputs[0], world)
         case n.DropNulls(subset=subset, nans=nans) if typed.frame.private:
             names = frames[0].schema if subset is None else [e.name for e in subset if isinstance(e, Column)]
             for name in names:
@@ -236,7 +243,7 @@ def _choices(typed: Typed, world: World) -> Iterator[_Choice]:
                     # not-a-numbers are dropped, and nulls kept
                     below = typed.inputs[0]
                     unknown = (
-                        missing_in([Column(name)], below, world, what=_whatever)
+                        missing_in([Column(name)], below, world, what=_number)
                         if nans
                         else dropped_but(name, below, world)
                     )

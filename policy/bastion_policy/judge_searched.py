@@ -11,10 +11,12 @@ from bastion_plan.dtypes import BOOLEAN
 from bastion_plan.expressions import Alias, Call, Column, Expr
 from bastion_plan.nodes import AnyNode
 
-from bastion_policy.boundary import Guard, Statistic, call
+from bastion_policy.boundary import Guard, Statistic, Term, call
+from bastion_policy.chosen_sums import choosers, weighs
 from bastion_policy.flow import boundaries
 from bastion_policy.guard_cells import ROWS, Flags, Measurer, Steps, X, both, floats
 from bastion_policy.guard_plans import Rewriter, lenient
+from bastion_policy.judge_approved import shown_of
 from bastion_policy.judge_edges import (
     Narrowing,
     conditions_below,
@@ -30,7 +32,8 @@ from bastion_policy.judge_people import compared
 from bastion_policy.judge_remembered import Past, Remembered
 from bastion_policy.judge_rules import Judged
 from bastion_policy.judge_watch import Part
-from bastion_policy.lineage import Form, Frame
+from bastion_policy.lineage import Form, Frame, Source
+from bastion_policy.statistics import knowable
 from bastion_policy.verdict import Measure
 
 
@@ -74,7 +77,24 @@ class Searched(Remembered):
                 count = max(1, thresholds(conditions, self.frame, self.world, self._most_rows)) if several else 1
                 mark = wording + repr(conditions).encode()
                 found += [hashlib.sha256(mark + i.to_bytes(4)).digest()[:12] for i in range(count)]
+            # INVARIANT: which public intervals hold k of those whom a measure chose is a threshold of its own wherever somebody knows
+            # who is in which interval
+            if s.guard in (Guard.INTERVAL, Guard.TIED) and any(self._ranked_by_others(t, s) for t in s.terms):
+                found.append(hashlib.sha256(wording + repr((s.terms[0].expr, conditions)).encode()).digest()[:12])
         return found
+
+    def _known(self, term: Term) -> bool:
+        """Whether somebody may know the values of an argument: they are of no measure, or were shown."""
+        return knowable(term.value, self.world) or shown_of(self.memory, term.value.sources)
+
+    def _choosers(self, s: Statistic) -> frozenset[Source]:
+        """Return the secret columns by which the people of a statistic are chosen."""
+        return choosers(self.below, self.boundary, s, self.world) if self.chosen_by else frozenset()
+
+    def _ranked_by_others(self, term: Term, s: Statistic) -> bool:
+        """Whether people whom a secret column chose are ranked by a column that somebody may know."""
+        chosen = self._choosers(s)
+        return bool(chosen) and weighs(term, chosen, self.world, self._known)
 
     def _wording(self) -> Steps:
         """Return what the words of the question mean this time: its plan, the tables' versions and the cells that it reads."""

@@ -239,6 +239,7 @@ class World:
 
     observed: (low, high) of numeric columns. rows_per_unit: at most, by dataset. measured: whether these two
     are known; on the client they are not, and typing then assumes the best. nullable: columns with missing values.
+    nans: columns with values that are not a number.
     strict: see `decided`. rounded: numbers are rounded, so rows must not be repeated.
     """
 
@@ -247,6 +248,7 @@ class World:
     rows_per_unit: Mapping[str, int] = field(default_factory=dict)
     measured: bool = False
     nullable: frozenset[tuple[str, str]] = frozenset()
+    nans: frozenset[tuple[str, str]] = frozenset()
     strict: bool = False
     rounded: bool = False
 
@@ -254,11 +256,11 @@ class World:
         """Return the world in which a plan over these datasets is typed.
 
         INVARIANT: under the strict profile no decision about a plan depends on what columns hold: bounds are the declared
-        ones, and which columns have missing values is not known.
+        ones, and which columns have missing values, or NaN, is not known.
         """
         policies = [self.facts[d].policy for d in datasets if d in self.facts]
         if any(p.profile == "strict" for p in policies):
-            return replace(self, strict=True, rounded=True, measured=False, nullable=frozenset())
+            return replace(self, strict=True, rounded=True, measured=False, nullable=frozenset(), nans=frozenset())
         return replace(self, rounded=any(isinstance(r, Rounding) for p in policies for r in leaves(p.safe_zone)))
 
     def role(self, source: Source) -> Role:
