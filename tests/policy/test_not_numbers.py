@@ -20,9 +20,10 @@ import bastion.expressions as pl
 
 N, VALUE = 3000, 61_234.0
 RNG = np.random.default_rng(4)
-#: of the areas from 40 upwards nobody has a value but one person
+#: of the areas from 40 upwards nobody has a value but one person; of those from 30 to 39 everybody is known to earn little or much
 AREA = np.append(RNG.integers(0, 80, N - 1), 80)
 PAY = np.where(AREA < 40, RNG.uniform(1e4, 1e5, N), math.nan)
+PAY = np.where((AREA >= 30) & (AREA < 40), np.where(AREA < 35, 100.0, 99_999.0), PAY)
 PAY[-1] = VALUE
 FRAME = polars.DataFrame({"id": np.arange(N), "area": AREA, "pay": PAY})
 ROLES: dict[str, Any] = {"id": "identifier", "area": "quasi", "pay": measure(0, 100_000)}
@@ -44,10 +45,11 @@ def world(frame: polars.DataFrame = FRAME) -> World:
 
 
 def groups(first: int):
-    """Areas, other ones each time, beside that of the one person."""
+    """Areas, other ones each time, beside that of the one person and those of whom everything is known."""
     rng = np.random.default_rng(7)
     while True:
-        yield T.filter(pl.col("area").is_in([80, *(int(x) for x in first + rng.choice(40, 20, replace=False))]))
+        others = (int(x) for x in first + rng.choice(30, 15, replace=False))
+        yield T.filter(pl.col("area").is_in([80, *range(30, 40), *others]))
 
 
 def answered(w: World, first: int, ask: Callable[[Q, float], Q]) -> int:
@@ -55,26 +57,26 @@ def answered(w: World, first: int, ask: Callable[[Q, float], Q]) -> int:
     for asked, (group, c) in enumerate(zip(groups(first), (VALUE - 1000, VALUE + 1000) * EDGE_BUDGET, strict=False)):
         answer = w.ask(ask(group, c).plan)
         if answer.table is None:
-            assert {f.rule for f in answer.verdict.findings} == {"edge-budget"}
+            assert {f.rule for f in answer.verdict.findings} <= {"edge-budget", "linear-audit"}
             return asked
     return 2 * EDGE_BUDGET
 
 
 @pytest.mark.parametrize("choice", CHOICES)
 def test_a_search_beside_those_who_are_not_numbers_counts(choice):
-    told = answered(world(), 40, lambda g, c: g.filter(CHOICES[choice](c)).select(pl.len()))
+    told = answered(world(), 42, lambda g, c: g.filter(CHOICES[choice](c)).select(pl.len()))
     assert 1 < told <= EDGE_BUDGET + 1
 
 
 def test_so_does_one_inside_a_statistic():
-    assert answered(world(), 40, lambda g, c: g.select((pay >= c).sum())) <= EDGE_BUDGET + 1
+    assert answered(world(), 42, lambda g, c: g.select((pay >= c).sum())) <= EDGE_BUDGET + 1
 
 
 def test_and_by_values_that_a_condition_drops():
     def ask(group: Q, c: float) -> Q:
         return group.with_columns(z=pl.when(pay >= c).then(1)).drop_nulls("z").select(pl.len())
 
-    assert 1 < answered(world(), 40, ask) <= EDGE_BUDGET + 1
+    assert 1 < answered(world(), 42, ask) <= EDGE_BUDGET + 1
 
 
 LEAVES_OUT: dict[str, Callable[[Q, float], Q]] = {
