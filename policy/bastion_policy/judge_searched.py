@@ -17,6 +17,7 @@ from bastion_policy.flow import boundaries
 from bastion_policy.guard_cells import ROWS, Flags, Measurer, Steps, X, both, floats
 from bastion_policy.guard_plans import Rewriter, lenient
 from bastion_policy.judge_approved import shown_of
+from bastion_policy.judge_crossing import counts_people, fewest_crossing, inside_people
 from bastion_policy.judge_edges import (
     Narrowing,
     conditions_below,
@@ -64,6 +65,7 @@ class Searched(Remembered):
                     many = sum(thresholds([c], frame, self.world, self._most_rows) for c, frame in found_in)
                     count *= max(1, min(many, self._most_rows))
                 found += [hashlib.sha256(wording + i.to_bytes(4)).digest()[:12] for i in range(count)]
+        found += [] if found else (yield from self._crossed(m, wording))
         for i, s in enumerate(self.boundary.statistics):
             conditions = self._conditions(s)
             some = any((part.own & ~_clear(part.judged, i)).any() for part in parts)
@@ -81,6 +83,27 @@ class Searched(Remembered):
             # who is in which interval
             if s.guard in (Guard.INTERVAL, Guard.TIED) and any(self._ranked_by_others(t, s) for t in s.terms):
                 found.append(hashlib.sha256(wording + repr((s.terms[0].expr, conditions)).encode()).digest()[:12])
+        return found
+
+    def _crossed(self, m: Measurer, wording: bytes) -> Steps:
+        """Return what tells apart the numbers of people of whom fewer than k have rows that a measure left out, and others."""
+        found: list[bytes] = []
+        several = [o for o in self.frame.occurrences if self.memory.lens(o).most > 1]
+        if not several:
+            return found
+        public = drops_of_stored_nulls(self.below)
+        chosen = {node: kept for node, kept in self.narrowing.items() if node not in public}
+        nested = inside_people(self.below, chosen)
+        counted = [self._conditions(s) for s in self.boundary.statistics if counts_people(s)]
+        asked = [(chosen, c) for c in dict.fromkeys(counted) if chosen or c or self.measured_keys]
+        asked += [(nested, ())] if nested else []
+        keys = [(self.boundary.key_columns[i], self.boundary.keys[i][1]) for i in self._other_keys]
+        for steps, conditions in asked:
+            every = Rewriter(self.facts, self.done, carry=True, without=steps)
+            for o in several:
+                fewest = yield from fewest_crossing(m, every, self.below, keys, o, conditions)
+                if fewest < self.k:
+                    found.append(hashlib.sha256(wording + repr(("crossing", conditions)).encode()).digest()[:12])
         return found
 
     def _known(self, term: Term) -> bool:
