@@ -28,6 +28,7 @@ from bastion_policy.judge_edges import (
     values_of,
     ways,
 )
+from bastion_policy.judge_lacking import few_lack, may_lack
 from bastion_policy.judge_memory import EDGE_BUDGET
 from bastion_policy.judge_people import compared
 from bastion_policy.judge_remembered import Past, Remembered
@@ -79,6 +80,10 @@ class Searched(Remembered):
                 count = max(1, thresholds(conditions, self.frame, self.world, self._most_rows)) if several else 1
                 mark = wording + repr(conditions).encode()
                 found += [hashlib.sha256(mark + i.to_bytes(4)).digest()[:12] for i in range(count)]
+            if not found and (yield from self._few_lack(m, s)):
+                found.append(
+                    hashlib.sha256(wording + repr(("lacking", s.terms[0].expr, conditions)).encode()).digest()[:12]
+                )
             # INVARIANT: which public intervals hold k of those whom a measure chose is a threshold of its own wherever somebody knows
             # who is in which interval
             if s.guard in (Guard.INTERVAL, Guard.TIED) and any(self._ranked_by_others(t, s) for t in s.terms):
@@ -91,13 +96,12 @@ class Searched(Remembered):
         several = [o for o in self.frame.occurrences if self.memory.lens(o).most > 1]
         if not several:
             return found
-        public = drops_of_stored_nulls(self.below)
-        chosen = {node: kept for node, kept in self.narrowing.items() if node not in public}
+        chosen = self._chosen_steps
         nested = inside_people(self.below, chosen)
         counted = [self._conditions(s) for s in self.boundary.statistics if counts_people(s)]
         asked = [(chosen, c) for c in dict.fromkeys(counted) if chosen or c or self.measured_keys]
         asked += [(nested, ())] if nested else []
-        keys = [(self.boundary.key_columns[i], self.boundary.keys[i][1]) for i in self._other_keys]
+        keys = self._public_keys
         for steps, conditions in asked:
             every = Rewriter(self.facts, self.done, carry=True, without=steps)
             for o in several:
@@ -105,6 +109,18 @@ class Searched(Remembered):
                 if fewest < self.k:
                     found.append(hashlib.sha256(wording + repr(("crossing", conditions)).encode()).digest()[:12])
         return found
+
+    def _few_lack(self, m: Measurer, s: Statistic) -> Steps:
+        """Whether fewer than k of those whom a measure chose have no value of an argument that others may lack."""
+        conditions = self._conditions(s)
+        if not (conditions or self._chosen_steps or self.measured_keys):
+            return False
+        every = Rewriter(self.facts, self.done, without=self._chosen_steps)
+        for term in may_lack(s, self.world):
+            for o in self.frame.occurrences:
+                if (yield from few_lack(m, every, self.below, self._public_keys, o, term, s.population, self.k)):
+                    return True
+        return False
 
     def _known(self, term: Term) -> bool:
         """Whether somebody may know the values of an argument: they are of no measure, or were shown."""
@@ -165,6 +181,17 @@ class Searched(Remembered):
         return bool(floats(answer[X])[0] < floats(possible[X])[0] * 2 ** len(self.measured_keys))
 
     @property
+    def _chosen_steps(self) -> Narrowing:
+        """The steps that leave rows out by a measure, but for those without a stored value, which is public."""
+        public = drops_of_stored_nulls(self.below)
+        return {node: kept for node, kept in self.narrowing.items() if node not in public}
+
+    @property
+    def _public_keys(self) -> list[tuple[str, Expr]]:
+        """The keys that no measure is in, by their columns in a cut."""
+        return [(self.boundary.key_columns[i], self.boundary.keys[i][1]) for i in self._other_keys]
+
+    @property
     def _other_keys(self) -> list[int]:
         """The positions of the keys that no measure is in."""
         return [i for i in range(len(self.boundary.keys)) if i not in self.measured_keys]
@@ -182,8 +209,7 @@ class Searched(Remembered):
         INVARIANT: how many there would be is known of a public group, so all but few is a threshold as few are. Who is
         chosen by a key is in another cell.
         """
-        public = drops_of_stored_nulls(self.below)
-        chosen = {node: kept for node, kept in self.narrowing.items() if node not in public}
+        chosen = self._chosen_steps
         if not chosen:
             return False
         possible, left = self._cells_without(chosen), Alias(call("sum", Column(ROWS)), f"{X}n")
