@@ -5,6 +5,7 @@ from __future__ import annotations
 import attacks_approvals  # noqa: F401
 import attacks_approved  # noqa: F401
 import attacks_beside  # noqa: F401
+import attacks_chosen  # noqa: F401
 import attacks_copies  # noqa: F401
 import attacks_corrections  # noqa: F401
 import attacks_counts  # noqa: F401

@@ -30,7 +30,7 @@ SECRETS: tuple[dict[str, object], dict[str, object]] = (
 _BOUNDS = {
     "salary": (0, 120_000), "debt": (0, 100_000), "rent": (0, 100_000), "bonus": (0, 10_000), "died": (1900, 2030),
     "gain": (-5000, 5000), "points": (0, 1000), "score": (0, 930), "spend": (0, 1000), "pay": (0, 120_000), "steps": (0, 120_000),
-    "fee": (0, 120_000),
+    "fee": (0, 120_000), "loan": (0, 1000), "dose": (0, 120_000),
 }  # fmt: skip
 
 
@@ -99,6 +99,9 @@ def people(world: int) -> polars.DataFrame:
         "disease": with_target(np.array([f"d{i}" for i in rng.integers(0, 3, N)]), "disease"),
         "grade": grade,
         "code": with_target(rng.integers(0, 9, N).astype(str), "code"),
+        # one in twenty has none
+        "loan": [None if i % 20 == TARGET % 20 else int(v) for i, v in enumerate(rng.integers(100, 900, N))],
+        "dose": [float(secret["salary"]) if i == TARGET else np.nan for i in range(N)],  # type: ignore[arg-type]
     }
     return polars.DataFrame(columns, strict=False)
 
