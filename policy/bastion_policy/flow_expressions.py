@@ -150,7 +150,9 @@ class ExpressionTyping(Nulls):
         unlike = len(kinds) > 1 and any("Decimal" in kind for kind in kinds)
         if unlike or self.members_only(branches, [self.dtype(b) for b in branches]):
             self.cross_row.append("!when")
-        makes_nulls = truthy.makes_nulls or falsy.makes_nulls or any(map(self.blank, branches))
+        makes_nulls = (
+            truthy.makes_nulls or falsy.makes_nulls or any(map(self.blank, branches)) or self.narrows(branches)
+        )
         if not values or len({(s.occurrence, s.column) for s in sources}) == 1:
             # INVARIANT: a literal in when/then keeps the class of its condition.
             return Value(sources, Form.BITS if self._is_bits(expr) else Form.BINNED, makes_nulls=makes_nulls)
@@ -253,11 +255,9 @@ class ExpressionTyping(Nulls):
         if all(v.form is Form.CONSTANT for v in values):
             return self._constant(expr, values)
         special = SPECIAL.get(expr.function)
-        if special is not None:
-            found = special(self, expr, values)
-            if found is not None:
-                return found
-        return self._other(expr, values)
+        found = special(self, expr, values) if special is not None else None
+        made = self._other(expr, values) if found is None else found
+        return replace(made, makes_nulls=True) if self.loses(expr) else made
 
     @staticmethod
     def _constant(expr: Call, values: Sequence[Value]) -> Value:
