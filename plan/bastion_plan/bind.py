@@ -259,7 +259,7 @@ class _Binder:
         o.check_index("join_asof", dtype)
         o.check_asof(node, dtype)
         bound = replace(node, left_on=left_on, right_on=right_on)
-        return bound, s.asof_schema(bound, left, right)
+        return bound, s.join_schema(bound, left, right)
 
     def _concat(self, node: n.Concat, below: list[Schema]) -> tuple[Node, Schema]:
         o.check_concat(node)

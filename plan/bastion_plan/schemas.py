@@ -82,36 +82,58 @@ def widest(types: Iterable[DType]) -> DType:
 # --- joins ---
 
 
-def join_schema(node: n.Join, left: Schema, right: Schema) -> Schema:
-    """Return the columns of a join: which keys are merged depends on `how` and `coalesce`, clashes get the suffix."""
-    if node.how in {"semi", "anti"}:
-        return left
+def join_origins(node: n.Join | n.JoinAsof, left: Schema, right: Schema) -> dict[str, tuple[bool, str]]:
+    """Return of every output column of a join (whether it is the left side's, its name there).
+
+    Which keys are merged depends on `how` and `coalesce`, clashes get the suffix. Semi and anti joins have the left side's alone.
+
+    INVARIANT: no column gets the name that one of either side had before the join, were it a key that is merged: Polars 2.1 then takes
+    the left side's column for the right side's where it reads few of them, under its role and form.
+
+    Raises:
+        BindError: plan.bind.duplicate, a column's name with the suffix is another column's.
+    """
+    if isinstance(node, n.Join) and node.how in {"semi", "anti"}:
+        return {name: (True, name) for name in left}
+    gone_left, gone = _merged(node)
+    found = {name: (True, name) for name in left if name not in gone_left}
+    first = frozenset(found)
+    for name in right:
+        if name in gone:
+            continue
+        made = f"{name}{node.suffix}" if name in first else name
+        if made in found or (made != name and (made in left or made in right)):
+            msg = f"A join gives column {name!r} of the right side the name {made!r}, which another column has."
+            fix = 'Rename one of them before the join, or give the join another suffix: join(…, suffix="_2").'
+            raise BindError(msg, code="plan.bind.duplicate", next_step=fix)
+        found[made] = (False, name)
+    return found
+
+
+def _merged(node: n.Join | n.JoinAsof) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the left and right columns that a join leaves out, which are keys that stand on the other side."""
+    if isinstance(node, n.JoinAsof):
+        # the right `by` columns go, the right key only where it has the same name
+        one, two = node.left_on, node.right_on
+        same = node.coalesce and isinstance(one, Column) and isinstance(two, Column) and one.name == two.name
+        return frozenset(), frozenset({*node.by_right, *({two.name} if same and isinstance(two, Column) else ())})
     plain = all(isinstance(e, Column) for e in (*node.left_on, *node.right_on))
     merged = plain and node.how != "cross" and (node.coalesce if node.coalesce is not None else node.how != "full")
-    left_keys = [e.name for e in node.left_on if isinstance(e, Column)] if merged else []
-    right_keys = [e.name for e in node.right_on if isinstance(e, Column)] if merged else []
-    first = dict(left)
-    if node.how == "right":
-        first = {name: t for name, t in left.items() if name not in left_keys}
-        return _beside(first, list(right.items()), node.suffix)
-    if node.how == "full":
-        for a, b in zip(left_keys, right_keys, strict=True):
-            first[a] = supertype(left[a], right[b])
-    rest = [(name, t) for name, t in right.items() if name not in right_keys]
-    return _beside(first, rest, node.suffix)
+    keys = node.left_on if node.how == "right" else node.right_on
+    names = frozenset(e.name for e in keys if isinstance(e, Column)) if merged else frozenset[str]()
+    return (names, frozenset()) if node.how == "right" else (frozenset(), names)
 
 
-def asof_schema(node: n.JoinAsof, left: Schema, right: Schema) -> Schema:
-    """Return the columns of an asof join: the right `by` columns go, the right key only where it has the same name."""
-    gone = set(node.by_right)
-    on_left, on_right = node.left_on, node.right_on
-    if node.coalesce and isinstance(on_left, Column) and isinstance(on_right, Column) and on_left.name == on_right.name:
-        gone.add(on_right.name)
-    return _beside(left, [(name, t) for name, t in right.items() if name not in gone], node.suffix)
-
-
-def _beside(left: Schema, right: list[tuple[str, DType]], suffix: str) -> Schema:
-    return checked([*left.items(), *((f"{name}{suffix}" if name in left else name, t) for name, t in right)], "join")
+def join_schema(node: n.Join | n.JoinAsof, left: Schema, right: Schema) -> Schema:
+    """Return the columns of a join: see `join_origins`. Merged keys of a full join are of the type that holds both."""
+    origins = join_origins(node, left, right)
+    schema = checked(((name, (left if first else right)[was]) for name, (first, was) in origins.items()), "join")
+    if isinstance(node, n.Join) and node.how == "full" and _merged(node)[1]:
+        for one, two in zip(node.left_on, node.right_on, strict=True):
+            assert isinstance(one, Column)
+            assert isinstance(two, Column)
+            schema[one.name] = supertype(left[one.name], right[two.name])
+    return schema
 
 
 # --- shapes ---

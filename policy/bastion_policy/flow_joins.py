@@ -10,6 +10,7 @@ from bastion_plan.dtypes import DType, Schema
 from bastion_plan.errors import BindError
 from bastion_plan.expressions import AnyExpr, Column, Expr
 from bastion_plan.functions.rules import supertype
+from bastion_plan.schemas import join_origins
 from bastion_plan.typing import expr_dtype
 
 from bastion_policy.flow_expressions import ExpressionTyping, join_sources
@@ -60,35 +61,13 @@ def _opaque(left: Frame, right: Frame, schema: Schema) -> Frame:
     )
 
 
-def _origins(node: n.Join | n.JoinAsof, left: Frame, right: Frame) -> dict[str, tuple[bool, str]]:
-    """Return of every output column (whether it is the left side's, its name there).
-
-    INVARIANT: the same arithmetic as `join_schema` and `asof_schema`, from the bound schemas alone, never by likeness of
-    names: a column that is taken for another one has the other one's role and form.
-    """
-    gone_left: set[str] = set()
-    if isinstance(node, n.JoinAsof):
-        gone = set(node.by_right)
-        on_left, on_right = node.left_on, node.right_on
-        if node.coalesce and isinstance(on_left, Column) and isinstance(on_right, Column):
-            gone |= {on_right.name} if on_left.name == on_right.name else set()
-    else:
-        plain = all(isinstance(e, Column) for e in (*node.left_on, *node.right_on))
-        merged = plain and node.how != "cross" and (node.coalesce if node.coalesce is not None else node.how != "full")
-        gone = {e.name for e in node.right_on if isinstance(e, Column)} if merged else set()
-        if node.how == "right":
-            gone_left, gone = {e.name for e in node.left_on if isinstance(e, Column)} if merged else set(), set()
-    first = [c for c in left.schema if c not in gone_left]
-    found = {c: (True, c) for c in first}
-    for name in right.schema:
-        if name not in gone:
-            found[f"{name}{node.suffix}" if name in first else name] = (False, name)
-    return found
-
-
 def _columns(node: n.Join | n.JoinAsof, left: Frame, right: Frame, schema: Schema) -> dict[str, Value]:
-    """Match output columns to those of both sides."""
-    origins = _origins(node, left, right)
+    """Match output columns to those of both sides.
+
+    INVARIANT: the same arithmetic as the bound schema's, never by likeness of names: a column that is taken for another one has the
+    other one's role and form.
+    """
+    origins = join_origins(node, left.schema, right.schema)
     if list(origins) != list(schema):
         value = Value(
             join_sources((*left.columns.values(), *right.columns.values())),
@@ -169,6 +148,17 @@ def _both(
 def _of_units(one: Value, two: Value, world: World) -> bool:
     """Whether two keys are the privacy units of their tables."""
     return all(v.plain is not None and world.is_unit(v.plain) for v in (one, two))
+
+
+def of_whole_people(sides: Sequence[Frame], on: Sequence[Sequence[Expr]], world: World) -> tuple[bool, bool]:
+    """Return of either side whether what chooses among its rows chooses whole people of the other one: one row each, by the unit."""
+    if not all(f.private for f in sides):
+        return False, False
+    keys = [_values(f, exprs, world, []) for f, exprs in zip(sides, on, strict=True)]
+    if not any(_of_units(one, two, world) for one, two in zip(*keys, strict=True)):
+        return False, False
+    left, right = (_once(f, values, world) for f, values in zip(sides, keys, strict=True))
+    return left, right
 
 
 def once(frame: Frame, keys: Sequence[Expr], world: World) -> bool:

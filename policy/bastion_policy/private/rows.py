@@ -22,7 +22,7 @@ from bastion_plan.dtypes import FLOAT64, INT64, DType, Schema
 from bastion_plan.errors import BindError
 from bastion_plan.expressions import Alias, AnyExpr, Call, Cast, Column, Expr, Literal, Over, Ternary, children
 from bastion_plan.nodes import AnyNode, Node
-from bastion_plan.schemas import fills
+from bastion_plan.schemas import fills, join_origins
 from bastion_plan.typing import expr_dtype
 
 from bastion_policy.boundary import call
@@ -382,14 +382,14 @@ class RowTyping:
         if node.how == "left":
             # null where nothing was met: no plain copies any more
             right = {name: replace(held, plain=None) for name, held in right.items()}
-        suffixed = {f"{name}{node.suffix}": held for name, held in right.items()}
-        columns = {}
-        for name, dtype in self.bound.schemas[node].items():
-            if name in rows.columns:
-                columns[name] = rows.columns[name]
-            else:
-                columns[name] = right.get(name) or suffixed.get(name) or Held(dtype)
-        return columns
+        schemas = self.bound.schemas
+        # INVARIANT: each is what the bound schema says it is, never what has a name like it: a key that is merged is no unit of the others
+        origins = join_origins(node, schemas[node.left], schemas[node.right])
+        dtypes = schemas[node]
+        return {
+            name: (rows.columns if first else right).get(was) or Held(dtypes[name])
+            for name, (first, was) in origins.items()
+        }
 
     def _join_people(self, node: n.Join) -> Rows:
         """Two tables of the same people, matched by the privacy unit: a person's rows meet that person's rows only."""

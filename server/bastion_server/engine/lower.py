@@ -12,8 +12,10 @@ from typing import Any, cast
 
 import polars as pl
 from bastion_plan import nodes as n
+from bastion_plan.dtypes import NULL
 from bastion_plan.errors import ServerError
 from bastion_plan.expressions import Column, Expr, Literal
+from bastion_plan.schemas import join_origins
 
 from bastion_server.engine.dtypes import from_polars
 from bastion_server.engine.expressions import lower_expr
@@ -161,6 +163,8 @@ def _join(node: n.Join | n.JoinAsof, left: pl.LazyFrame, right: pl.LazyFrame) ->
         )
     if node.how == "cross":
         return left.join(right, how="cross", suffix=node.suffix, maintain_order=cast(Any, node.maintain_order))
+    if node.how in ("right", "full") and (apart := _apart(node, left, right)) is not None:
+        return apart
     return left.join(
         right,
         how=cast(Any, node.how),
@@ -173,6 +177,48 @@ def _join(node: n.Join | n.JoinAsof, left: pl.LazyFrame, right: pl.LazyFrame) ->
         coalesce=node.coalesce if all(isinstance(e, Column) for e in (*node.left_on, *node.right_on)) else False,
         maintain_order=cast(Any, node.maintain_order),
     )
+
+
+def _apart(node: n.Join, left: pl.LazyFrame, right: pl.LazyFrame) -> pl.LazyFrame | None:
+    """Return a right or full join that merges keys, of sides that share a name, by names of their own; None: it is none.
+
+    Polars 2.1 panics where a filter behind it makes an inner or left join of it: the merged key's name is then there twice.
+    """
+    keys = (
+        [e.name for e in node.left_on if isinstance(e, Column)],
+        [e.name for e in node.right_on if isinstance(e, Column)],
+    )
+    merged = node.coalesce if node.coalesce is not None else node.how == "right"
+    names = [frame.collect_schema().names() for frame in (left, right)]
+    if (
+        not merged
+        or len(keys[0]) < len(node.left_on)
+        or len(keys[1]) < len(node.right_on)
+        or not set(names[0]) & set(names[1])
+    ):
+        return None
+    mine, theirs = ({c: f"{side}{c}" for c in columns} for side, columns in zip("lr", names, strict=True))
+    joined = left.rename(mine).join(
+        right.rename(theirs),
+        how=cast(Any, node.how),
+        left_on=[mine[c] for c in keys[0]],
+        right_on=[theirs[c] for c in keys[1]],
+        validate=cast(Any, node.validate),
+        nulls_equal=node.nulls_equal,
+        coalesce=False,
+        maintain_order=cast(Any, node.maintain_order),
+    )
+    other = dict(zip(*keys, strict=True)) if node.how == "full" else {}
+    origins = join_origins(node, dict.fromkeys(names[0], NULL), dict.fromkeys(names[1], NULL))
+    columns = (
+        (
+            pl.coalesce(mine[was], theirs[other[was]])
+            if first and was in other
+            else pl.col((mine if first else theirs)[was])
+        ).alias(c)
+        for c, (first, was) in origins.items()
+    )
+    return joined.select(*columns)
 
 
 def _concat(node: n.Concat, frames: list[pl.LazyFrame]) -> pl.LazyFrame:
