@@ -72,11 +72,8 @@ def rounded(s: Statistic, value: AnyExpr, kept: Kept, rule: Rounding) -> AnyExpr
             return Cast(_ratio(total, whole(kept.rows, rule.base)), s.dtype, strict=False)
         return Cast(whole(value, rule.base, s.dtype), s.dtype, strict=False)
     if not s.terms:
-        # a constant: only the number of its rows is data
-        if s.function != "sum":
-            return value
-        each = call("truediv", _float(value), _float(kept.rows))
-        return Cast(call("mul", each, _float(whole(kept.rows, rule.base))), s.dtype, strict=False)
+        # INVARIANT: a constant, not one per row: sums of those are refused
+        return value
     argument = s.terms[0].dtype
     match s.function:
         case "sum":

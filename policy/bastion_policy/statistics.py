@@ -117,6 +117,9 @@ class StatisticsParser:
             # INVARIANT: rows without a value are not among those that are counted: there are as many as there are values
             count = self._statistic(Call("count", (kept,)), flow, findings)
             return count if expr.function == "len" else call("sub", count, count)
+        if expr.args and expr.function in ("len", "null_count", "n_unique") and _choosing(expr.args[0]):
+            # INVARIANT: when/then without otherwise leaves out no row: those that it does not take are null
+            return self._of_chosen(expr, flow, findings)
         population: list[Expr] = []
         args = [_without_filters(a, population) for a in expr.args]
         if self.world.strict and (bare := strict.uncast(expr, self.frame, self._dtype)) != expr:
@@ -143,6 +146,10 @@ class StatisticsParser:
             if apart is not None:
                 findings += found
                 return apart
+        if population and expr.function == "sum" and self.world.rounded and not values[0].sources:
+            # INVARIANT: a constant for each row that is picked: their number, which is rounded
+            reason = "sum() of a constant that a condition picks tells how many rows it picks."
+            found.append(Finding("argument", reason, "Add up the condition: (...).sum()."))
         if population and expr.function in ("pl.corr", "pl.cov"):
             reason = f"{expr.function}() of filtered columns tells by an error whether equally many rows are left."
             found.append(Finding("argument", reason, "Filter the table first.", self._labels(*args)))
@@ -163,6 +170,15 @@ class StatisticsParser:
         if population:
             position = self._position(replace(alone, call=expr, population=tuple(population), without=position))
         return Column(f"{OWN}s{position}")
+
+    def _of_chosen(self, expr: Call, flow: FunctionFlow, findings: list[Finding]) -> AnyExpr:
+        """Return the number of rows, or of nulls, of a when/then without otherwise."""
+        if expr.function == "n_unique":
+            reason = "n_unique() of when/then counts the rows that it does not take as a value of their own."
+            findings.append(Finding("argument", reason, "Use .filter(...).n_unique().", self._labels(*expr.args)))
+            return expr
+        rows = self._statistic(Call("pl.len"), flow, findings)
+        return rows if expr.function == "len" else call("sub", rows, self._statistic(call("count", *expr.args), flow, findings))  # type: ignore[arg-type]
 
     def _of_floats(self, expr: Call) -> Call | None:
         """Return the same statistic of a number with another type, which is cast afterwards; None: as it stands.
@@ -317,7 +333,10 @@ class StatisticsParser:
             return everybody if name == "count" else call("sub", everybody, everybody)
         by = of("mean", fill) if isinstance(constant, Column) else Cast(fill, FLOAT64)
         total = call("add", of("sum"), call("mul", missing, by))
-        return total if name == "sum" else call("truediv", total, everybody)
+        if name == "sum":
+            return total
+        # their number may be rounded to nothing
+        return Ternary(call("gt", everybody, _f(0.0)), call("truediv", total, everybody), Literal(NULL))
 
     def _constant(self, fill: Expr) -> Expr | None:
         """Return what nulls are filled with if it is a number: a literal, or a released one that all rows hold."""
@@ -399,7 +418,7 @@ class StatisticsParser:
             found += self._check_weights(expr, args, values)
             return None if found else Guard.PRODUCTS
         if name in ("median", "quantile", "min", "max"):
-            return self._order_guard(args[0], values[0])
+            return self._order_guard(name, args[0], values[0])
         return None
 
     def _check_weights(self, expr: Call, args: Sequence[Expr], values: Sequence[Value]) -> list[Finding]:
@@ -434,8 +453,12 @@ class StatisticsParser:
 
     def _sum_guard(self, name: str, form: Form, value: Value, arg: Expr) -> Guard | None:
         if form is Form.CONSTANT and not value.sources:
-            return Guard.SUM
+            # INVARIANT: nothing but the number of rows is data in it, which would be told by its share in what is rounded
+            counted = name == "sum" and not isinstance(arg, Literal)
+            return None if counted and self.world.rounded else Guard.SUM
         if form is Form.NULLS:
+            if name not in ("sum", "mean"):
+                return None  # whether some are missing, and others not, tells of a single one
             # under the strict profile, which values of secret columns are missing is secret, too
             return Guard.HELD if self.world.strict and strict.secret(value.sources, self.world) else Guard.NOTHING
         if form is Form.BITS and name in ("sum", "mean"):
@@ -450,10 +473,12 @@ class StatisticsParser:
             return Guard.SQUARES if name in ("var", "std") else Guard.SUM
         return None
 
-    def _order_guard(self, arg: Expr, value: Value) -> Guard | None:
+    def _order_guard(self, name: str, arg: Expr, value: Value) -> Guard | None:
         dtype = self._dtype(arg)
         if value.form is not Form.COLUMN or not value.own_scale:
             return None
+        if dtype.kind == "Boolean" and name not in ("min", "max"):
+            return None  # of two values that many hold, which one is in the middle tells of a few
         if is_string(dtype) or dtype.kind == "Boolean":
             return Guard.TIED
         # INVARIANT: one grid per column; the overlap of cells of two grids (of x and of abs(x)) may hold a single person.
@@ -549,7 +574,8 @@ def _without_filters(expr: Expr, population: list[Expr]) -> AnyExpr:
         case Alias(input=inner):
             return _without_filters(inner, population)
         case Call(function="filter", args=(inner, *conditions)):
-            population.extend(conditions)
+            # a constant is one value, however many rows there are
+            population.extend(c for c in conditions if not (isinstance(c, Literal) and c.value is True))
             return _without_filters(inner, population)
         case Call(function="drop_nulls", args=(inner,)):
             return _without_filters(inner, population)
@@ -558,6 +584,17 @@ def _without_filters(expr: Expr, population: list[Expr]) -> AnyExpr:
             return _without_filters(inner, population)
         case _:
             return expr  # type: ignore[return-value]
+
+
+def _choosing(expr: Expr) -> bool:
+    """Whether an argument is null where a condition does not hold."""
+    match expr:
+        case Alias(input=inner):
+            return _choosing(inner)
+        case Ternary(truthy=inner, falsy=Literal(value=None)):
+            return not isinstance(inner, Literal)
+        case _:
+            return False
 
 
 def _dropping(expr: Expr) -> AnyExpr | None:

@@ -131,6 +131,9 @@ def check_itself(oracle: Oracle, boundary: Boundary, world: World) -> None:
             said = rows[key][name]
             vague = "approx" in str(expr) or (said is None and value != value) or (value is None and said != said)
             vague |= value == 0 and said == dt.timedelta()
+            # a correlation of columns that hardly vary, and ranks among what is no number, are decided by the last digit
+            vague |= "pl.corr" in str(expr) and (value != value or said != said)
+            vague |= "quantile" in str(expr) and value != value
             assert same(value, said) or vague, (key, name, value, said, expr)
 
 

@@ -81,7 +81,8 @@ def total(values: Sequence[Any]) -> Any:
     if not all(isinstance(x, int | float) for x in values):
         raise Unknown("arithmetic with dates")
     if any(isinstance(x, float) for x in values):
-        return math.fsum(values)
+        # sums of infinities of both signs are no number
+        return math.fsum(values) if all(map(math.isfinite, values)) else sum(values)
     if not -(1 << 63) <= (whole := sum(values)) < 1 << 63:
         raise Unknown("a sum beyond 64 bits")
     return whole
