@@ -99,3 +99,33 @@ def bisection_beside_not_numbers(a: Attacker) -> Any:
         return None if found is None else found > known.height
 
     return bisected(above)
+
+
+@attack("differencing", "nulls that types make", "open", "debt", tolerance=1e-3)
+def largest_by_nulls_of_types(a: Attacker) -> Any:
+    """Makes nulls of who owes more than a threshold (what unsigned numbers lack), and so leaves them out of both sides of a condition."""
+    debt, low, high = pl.col("debt"), 0.0, 131_072.0
+    while high - low > 60:
+        middle = (low + high) / 2
+        twice, beyond = (
+            (debt > 50).cast(pl.UInt64) * 2,
+            (debt >= middle).cast(pl.UInt64) * pl.lit(2**63, dtype=pl.UInt64),
+        )
+        known = (twice + beyond) + (-1) > 0
+        table = a.ask(a.T.select(s=known.sum(), m=known.mean(), n=pl.len()))
+        if not table.height or None in table.row(0) or not table["m"][0]:
+            return None
+        found = round(table["n"][0] - table["s"][0] / table["m"][0])
+        low, high = (middle, high) if found else (low, middle)
+    return (low + high) / 2
+
+
+@attack("differencing", "counts of values", "open", tolerance=1e-3)
+def bisection_by_how_nulls_vary(a: Attacker) -> Any:
+    """Takes the variance of who lacks a value, whom a threshold on the salary picks: it is 0 unless the target is among them."""
+
+    def chosen(q: Q, known: polars.DataFrame, c: float) -> bool | None:
+        found = a.value(q.select(pl.col("loan").is_null().filter(salary < c).var()))
+        return None if found is None else found > 0
+
+    return searched(a, chosen, "loan")
