@@ -205,9 +205,12 @@ class _Binder:
                 if subset is not None:
                     node = replace(node, subset=self._expand(subset, schema))
                 return node, schema
-            case n.DropNulls(subset=subset):
+            case n.DropNulls(subset=subset, nans=nans):
                 if subset is not None:
-                    node = replace(node, subset=self._columns(subset, schema, "drop_nulls"))
+                    columns = self._columns(subset, schema, "drop_nans" if nans else "drop_nulls")
+                    if nans:
+                        o.check_nans(columns, schema)
+                    node = replace(node, subset=columns)
                 return node, schema
             case n.FillNull():
                 return self._fill(node, schema)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from bastion_plan import nodes as n
-from bastion_plan.dtypes import DType
+from bastion_plan.dtypes import DType, Schema
 from bastion_plan.durations import check_duration
 from bastion_plan.errors import BindError, did_you_mean
+from bastion_plan.expressions import Column
 from bastion_plan.nodes import Node
 
 #: Polars counts rows in 32 bits
@@ -112,6 +113,21 @@ def check_index(verb: str, dtype: DType) -> None:
     if not fits:
         msg = f"The index of {verb} is {dtype}; it must be a date, a datetime or a whole number."
         raise BindError(msg, code="plan.bind.types", next_step="Cast it first.")
+
+
+def check_nans(columns: Sequence[Column], schema: Schema) -> None:
+    """Refuse drop_nans of columns whose type has no NaN and is no number.
+
+    INVARIANT: the engine refuses them once it has rows to look at. Whether it has is not to be told by whether it fails.
+
+    Raises:
+        BindError: `plan.bind.types`.
+    """
+    for column in columns:
+        dtype = schema[column.name]
+        if not (dtype.is_integer or dtype.is_float or dtype.kind == "Null"):
+            msg = f"drop_nans takes numbers; {column.name!r} is {dtype}."
+            raise BindError(msg, code="plan.bind.types", next_step="Leave the column out: only floats hold NaN.")
 
 
 def check_windows(node: n.GroupByDynamic | n.Rolling, index: str) -> None:

@@ -145,8 +145,12 @@ class Rewriter:
                 return msgspec.structs.replace(node, left=below[0], right=below[1], **on)
             case n.FillNull(value=value) if isinstance(value, Literal):
                 return self._fill(typed, node, value, below[0])
-            case n.DropNulls(subset=None):
-                plain = tuple(Column(c) for c, v in typed.frame.columns.items() if not self._hidden(v))
+            case n.DropNulls(subset=None, nans=nans):
+                schema = typed.frame.schema
+                visible = (c for c, v in typed.frame.columns.items() if not self._hidden(v))
+                plain = tuple(Column(c) for c in visible if not nans or schema[c].is_float)
+                if nans and not plain:
+                    return below[0]
                 return msgspec.structs.replace(node, input=below[0], subset=plain)
             case _:
                 return with_inputs(node, below)  # type: ignore[return-value]

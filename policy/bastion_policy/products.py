@@ -51,8 +51,9 @@ def coarse(s: Statistic, pairs: Pairs, rule: Rounding | None) -> AnyExpr:
     one, two = (call("sqrt", v) for v in parts)
     ends = (_f(-1.0), _f(1.0))
     found = call("clip", call("truediv", call("truediv", both, one), two), *ends)
-    # a zero has no sign
-    told: AnyExpr = call("add", call("round", found, decimals=DECIMALS), _f(0.0))
+    rounded = call("round", found, decimals=DECIMALS)
+    # a zero has no sign; the engine leaves out adding one
+    told: AnyExpr = Ternary(call("eq", rounded, _f(0.0)), _f(0.0), rounded)
     flat = [call("le", v, _f(0.0)) for v in parts]
     if s.function.removeprefix("pl.") == "cov":
         one, two = (call("sqrt", v) for v in moments)

@@ -85,6 +85,8 @@ REFUSED: dict[str, tuple[n.Node, str]] = {
     "huge offset": (n.Slice(T, -(2**40)), "plan.bind.size"),
     "unknown keep": (n.Unique(T, None, "some"), "plan.bind.option"),
     "drop nulls of an expression": (n.DropNulls(T, (f("add", c("k"), 1),)), "plan.bind.selector"),
+    "drop nans of text": (n.DropNulls(T, names(["x", "g"]), nans=True), "plan.bind.types"),
+    "drop nans of lists": (n.DropNulls(T, names(["l"]), nans=True), "plan.bind.types"),
     "fill with nothing": (n.FillNull(T), "plan.bind.option"),
     "fill with both": (n.FillNull(T, lit(1), "zero"), "plan.bind.option"),
     "unknown strategy": (n.FillNull(T, strategy="median"), "plan.bind.option"),

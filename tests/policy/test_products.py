@@ -228,14 +228,30 @@ def moments(pairs: np.ndarray[Any, Any]) -> dict[str, list[Any]]:
 
 
 def shown_as(
-    function: str, pairs: np.ndarray[Any, Any], rule: Rounding | None, *, discrete: bool = True, ddof: int = 1
+    function: str,
+    pairs: np.ndarray[Any, Any],
+    rule: Rounding | None,
+    *,
+    discrete: bool = True,
+    ddof: int = 1,
+    cells: int = 1,
 ) -> Any:
     term = Term(Column("x"), Value(form=Form.COLUMN), INT64 if discrete else FLOAT64)
     options = (("ddof", ddof),) if function == "pl.cov" else ()
     s = Statistic(Call(function, (Column("x"), Column("y")), options), function, Guard.PRODUCTS, FLOAT64, (term, term))
     kept = Pairs(Column("n"), Column("c"), (Column("a"), Column("b")), (discrete, discrete))
-    frame = polars.DataFrame(moments(pairs), strict=False)
+    frame = polars.DataFrame({k: v * cells for k, v in moments(pairs).items()}, strict=False)
     return lower(Select(Scan("t"), (Alias(coarse(s, kept, rule), "x"),)), {"t": frame.lazy()}).collect()["x"][0]
+
+
+@pytest.mark.parametrize("function", ["pl.corr", "pl.cov"])
+def test_a_zero_has_no_sign_in_any_of_several_cells(function: str) -> None:
+    """The engine adds nought to a single row, and leaves it out where there are more."""
+    pairs = np.column_stack([np.arange(2_000) % 2, np.arange(2_000) // 2 % 2]).astype(float)
+    pairs[0, 1] = 0.1
+    both = [shown_as(function, pairs * [1, sign], None, discrete=False, cells=3) for sign in (1, -1)]
+    assert both == [0.0, 0.0]
+    assert all(math.copysign(1, v) == 1 for v in both)
 
 
 VALUES = st.lists(st.tuples(st.floats(-1e6, 1e6), st.floats(-1e6, 1e6)), min_size=3, max_size=40)

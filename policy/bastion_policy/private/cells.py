@@ -163,7 +163,8 @@ def fixed_point(value: AnyExpr, dtype: DType, bounds: Interval, centre: float = 
     if squared:
         number = call("mul", number, number)
     if step != 1.0:
-        number = call("truediv", number, _float(step))
+        # INVARIANT: times, not divided by: a quotient by a constant has other bits in a piece of one row (see steady.py)
+        number = call("mul", number, _float(_inverse(step)))
     steps = Cast(call("round", number), INT64, strict=False)
     # INVARIANT: whatever happened in floating point before, what is added up lies within [least, most]
     clipped = call("clip", steps, _whole(least), _whole(most))
@@ -252,7 +253,7 @@ def bins(rows: Rows, keys: Sequence[Key], caps: Caps, value: AnyExpr, dtype: DTy
     """Return the plan of exact counts per cell and bin; bin i holds grid[i - 1] < value <= grid[i], bin 0 value <= grid[0]."""
     number = call("clip", number_of(value, dtype), _float(bounds[0]), _float(bounds[1]))
     width = (grid[-1] - grid[0]) / (len(grid) - 1) if len(grid) > 1 else 1.0
-    place = call("ceil", call("truediv", call("sub", number, _float(grid[0])), _float(width)))
+    place = call("ceil", call("mul", call("sub", number, _float(grid[0])), _float(_inverse(width))))
     index = call("clip", Cast(place, INT64, strict=False), _whole(0), _whole(len(grid) - 1))
     known = call("is_not_null", number)
     for condition in conditions:
@@ -270,6 +271,10 @@ def _stored(key: Key) -> AnyExpr:
 
 def _whole(value: int) -> Literal:
     return Literal(INT64, value)
+
+
+def _inverse(step: float) -> float:
+    return 1 / step if step else math.inf
 
 
 def _float(value: float) -> Literal:

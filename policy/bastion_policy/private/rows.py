@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 from bastion_plan import nodes as n
 from bastion_plan.bind import BoundPlan
-from bastion_plan.dtypes import FLOAT64, INT64, DType, Schema
+from bastion_plan.dtypes import INT64, DType, Schema
 from bastion_plan.errors import BindError
 from bastion_plan.expressions import Alias, AnyExpr, Call, Cast, Column, Expr, Literal, Over, Ternary, children
 from bastion_plan.nodes import AnyNode, Node
@@ -40,6 +40,7 @@ from bastion_policy.private.functions import (
     too_long,
     unlike,
 )
+from bastion_policy.private.steady import steady, unsigned
 from bastion_policy.roles import RoleKind
 from bastion_policy.verdict import Finding
 
@@ -161,8 +162,8 @@ class RowTyping:
 
     # -- expressions
 
-    def checked(self, expr: Expr, rows: Rows, what: str, *, identifiers: bool = False) -> AnyExpr:
-        """Return the expression as it may run on people's rows.
+    def checked(self, expr: Expr, rows: Rows, what: str, *, identifiers: bool = False, place: str = PLACE) -> AnyExpr:
+        """Return the expression as it may run on people's rows. place: a column of the frame that differs from row to row.
 
         Raises:
             Refused: a function that is not total, a hidden column, an identifier (unless it is taken as it is, where
@@ -187,7 +188,7 @@ class RowTyping:
             if named and not passes:
                 words = ", ".join(repr(c) for _, c in named)
                 raise Refused(rule, f"{words} {reason}.", fix, tuple(f"{d}.{c}" for d, c in named))
-        return lenient(expr)
+        return steady(lenient(expr), rows.schema, place)
 
     def sources(self, expr: Expr, rows: Rows) -> set[tuple[str, str]]:
         """Return the source columns of an expression."""
@@ -353,8 +354,11 @@ class RowTyping:
             raise Refused("private-join", "People's rows stand on the left of a join here.", "Turn the join around.")
         return self._join_people(node) if right else self._join_public(node)
 
-    def _keys(self, exprs: Sequence[AnyExpr], rows: Rows, *, identifiers: bool = True) -> tuple[AnyExpr, ...]:
-        return tuple(self.checked(e, rows, "a join with a table of one's own", identifiers=identifiers) for e in exprs)
+    def _keys(
+        self, exprs: Sequence[AnyExpr], rows: Rows, *, identifiers: bool = True, place: str = PLACE
+    ) -> tuple[AnyExpr, ...]:
+        what = "a join with a table of one's own"
+        return tuple(self.checked(e, rows, what, identifiers=identifiers, place=place) for e in exprs)
 
     def _join_public(self, node: n.Join) -> Rows:
         """With the scientist's own table: labels and conditions, at most one row of it per row."""
@@ -421,13 +425,14 @@ class RowTyping:
             call("le", Column(own), _whole(self.max_rows)),
         )
         visible = tuple(Column(c) for c in right.columns)
-        side: AnyNode = n.Select(met, (*visible, Column(own)))
+        number = own if pairing else PLACE
+        side: AnyNode = n.Select(met if pairing else right.plan, (*visible, Column(number)))
         plan: AnyNode = msgspec.structs.replace(
             node,
             left=left.plan,
-            right=side if pairing else n.Select(right.plan, visible),
+            right=side,
             left_on=self._keys(node.left_on, left),
-            right_on=self._keys(node.right_on, right),
+            right_on=self._keys(node.right_on, right, place=number),
             validate="m:m",
             maintain_order="none",
         )
@@ -482,8 +487,7 @@ class RowTyping:
             plain = len(kinds) == len(inner.args)
             if plain and (inner.function != "sum" or all(k.is_integer or k.kind == "Boolean" for k in kinds)):
                 # minus nought and nought are equal, and which one is the smaller depends on the order of rows
-                args = tuple(call("add", a, Literal(FLOAT64, 0.0)) if k.is_float else a
-                             for a, k in zip(inner.args, kinds, strict=True))  # fmt: skip
+                args = tuple(unsigned(a, k) for a, k in zip(inner.args, kinds, strict=True))
                 return Alias(msgspec.structs.replace(inner, args=args), output_name(agg))
         raise Refused(
             "private-per-unit", "Of one person's rows, only counts, sums of whole numbers, min and max are taken.",
