@@ -53,7 +53,7 @@ def _linear(
     bit: tuple[float, ...] | None = None,
 ) -> Value:
     made = Value(value.sources, value.form, low, high, makes_nulls=value.makes_nulls, steps=steps, bit=bit)
-    return replace(made, picked=value.picked)
+    return replace(made, evenly=value.evenly, picked=value.picked)
 
 
 def _moved(value: Value, factor: float | None, shift: float | None) -> tuple[float, ...] | None:

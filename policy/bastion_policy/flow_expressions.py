@@ -220,7 +220,7 @@ class ExpressionTyping(Nulls):
         for name, text in ((facts.policy.derived or {}) if facts else {}).items():
             renamed = rewrite(expr, lambda e: Column(sources[e.name].column) if isinstance(e, Column) else e)
             if renamed == parse_derived(name, text):
-                return Value(frozenset(sources.values()), Form.COLUMN, own_scale=True, listed=True)
+                return Value(frozenset(sources.values()), Form.COLUMN, own_scale=True, listed=True, evenly=True)
         return None
 
     def _plain_sources(self, expr: Expr) -> dict[str, Source] | None:

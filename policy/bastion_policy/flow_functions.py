@@ -94,8 +94,10 @@ PER_UNIT = frozenset(
     sum mean min max median quantile std var first last len count n_unique null_count
     """.split()
 )
-#: of these, those that are sums of rows, each with a weight of its own, or change with every row; others may be what one row holds
-OF_ALL_ROWS = frozenset(["sum", "mean", "std", "var", "len", "count", "n_unique", "null_count"])
+#: of these, those that are sums of rows, each with a weight of its own, or change with every row; others may be what one row holds.
+#: INVARIANT: none of them is bent. The spread of two rows is how far they lie apart: added up, what people gained and what they lost,
+#: which beside the sums of both rows is what the only one lost who did.
+OF_ALL_ROWS = frozenset(["sum", "mean", "len", "count", "n_unique", "null_count"])
 #: of these, those that lie between the smallest and the largest of them
 WITHIN = frozenset(["mean", "min", "max", "median", "quantile", "first", "last"])
 #: the same for windows over one unit's rows

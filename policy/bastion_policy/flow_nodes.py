@@ -216,7 +216,7 @@ class FlowTyping:
             source = Source(occurrence.index, node.dataset, name)
             low, high = (0.0, 1.0) if schema[name].kind == "Boolean" else self.world.bounds(source)
             columns[name] = Value(
-                frozenset({source}), Form.COLUMN, low, high, plain=source, pristine=True, own_scale=True
+                frozenset({source}), Form.COLUMN, low, high, plain=source, pristine=True, own_scale=True, evenly=True
             )
         return Typed(node, Frame(Kind.PRIVATE, columns, schema, (occurrence,)), occurrence=occurrence)
 
@@ -526,8 +526,10 @@ class FlowTyping:
             made = Value(sources, Form.COLUMN, low, high, pristine=value.pristine, own_scale=value.own_scale, bit=bit)
             # what many rows of a person come to at least is far below what anybody's do: who deviates most would not stand out
             within = value.plain if inner.function in WITHIN else None
+            one_row = frame.per_unit and not frame.fanned and inner.function in WITHIN
             return replace(
                 made,
+                evenly=counts or (value.evenly and (summed or one_row)),
                 picked=picked,
                 within=within,
                 coarse=value.coarse

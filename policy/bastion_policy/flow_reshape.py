@@ -150,4 +150,5 @@ def _stacked(parts: Sequence[Value], *, same_column: bool, reason: str) -> Value
     lows, highs = [v.low for v in parts if v.low is not None], [v.high for v in parts if v.high is not None]
     known = len(lows) == len(highs) == len(parts)
     low, high = (min(lows), max(highs)) if known else (None, None)
-    return Value(sources, Form.COLUMN, low, high, pristine=same_column, own_scale=same_column)
+    evenly = all(v.evenly for v in parts)
+    return Value(sources, Form.COLUMN, low, high, pristine=same_column, own_scale=same_column, evenly=evenly)

@@ -55,6 +55,7 @@ def _plus(typing: Total, expr: Call, values: Sequence[Value]) -> Value | None:
             first,
             last,
             makes_nulls=one.makes_nulls or two.makes_nulls,
+            evenly=one.evenly and two.evenly,
             picked=one.picked or two.picked,
         )
     return None

@@ -459,6 +459,12 @@ _SENTENCES = {
         "In {columns} people whose values are missing would count as if they had one.",
         "Leave them out first, with .drop_nulls() of that column.",
     ),
+    "uneven-means": (
+        "In some cells of {columns} people have unequal numbers of rows: a mean of each person's rows weighs a row more where there are "
+        "fewer, and beside their sum it would tell of those who have fewer or more than the others.",
+        "Take sum() and len() of each person's rows, whose quotient is the mean of all rows, or the median of the means, or choose "
+        "equally many rows of each person.",
+    ),
     "uneven-rows": (
         "In some cells of {columns} rows are repeated, by a join, unpivot or explode, some more often than others.",
         "Aggregate the table whose rows repeat by itself, or choose as many of the other rows of each person.",

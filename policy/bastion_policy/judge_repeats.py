@@ -136,15 +136,15 @@ class Repeats:
             plan = n.Filter(plan, lenient(condition))
         turn = o.index in turned(self.below)
         more = (Column(o.turn),) if turn else ()
-        rows, levels = _unlisted(n.Select(plan, (Column(INDEX), Column(o.row), *more)), o, m.cut.nested)
+        rows, levels = unlisted(n.Select(plan, (Column(INDEX), Column(o.row), *more)), o, m.cut.nested)
         counts: list[AnyExpr] = [Alias(Call("pl.len"), X)]
         counts += [Alias(call("n_unique", Column(c)), f"{X}l{i}") for i, c in enumerate(levels)]
         counts += [Alias(call("n_unique", c), f"{X}t") for c in more]
         answer = yield from m.ask(n.GroupBy(rows, (Column(INDEX), Column(o.row)), tuple(counts)), tables)
         cell, row, times = ints(answer[INDEX]), ints(answer[o.row]), ints(answer[X])
-        even = _equal(m.size, cell, times)
+        even = equal(m.size, cell, times)
         for i in range(len(levels)):
-            even &= _equal(m.size, cell, ints(answer[f"{X}l{i}"]))
+            even &= equal(m.size, cell, ints(answer[f"{X}l{i}"]))
         often = self.often[o.index]
         complete = np.zeros(m.size, bool) if often is None else np.bincount(cell, times != often[row], m.size) == 0
         alike = np.zeros(m.size, bool)
@@ -156,7 +156,7 @@ class Repeats:
             alike = even & (np.bincount(cell, apart, m.size) == 0)
         lens = self.lenses[o.dataset]
         unit = lens.roster.unit[lens.items[row]]
-        return Evenness(even, complete, alike, _close(m.size, cell, times, unit, self.k))
+        return Evenness(even, complete, alike, nearly_equal(m.size, cell, times, unit, self.k))
 
 
 def repeats(
@@ -188,7 +188,7 @@ def repeats(
     for o in below.frame.occurrences:
         if o.index not in may & (opened | products):
             continue
-        rows, _ = _unlisted(n.Select(whole, (Column(o.row),)), o, nesting(below))
+        rows, _ = unlisted(n.Select(whole, (Column(o.row),)), o, nesting(below))
         times = n.GroupBy(rows, (Column(o.row),), (Alias(Call("pl.len"), X),))
         answer = yield Measure(times, f"{name}t{o.index}", (o.row, X))
         often = np.zeros(private[o.dataset].rows, np.int64)
@@ -224,7 +224,7 @@ def _may_repeat(typed: Typed, world: World) -> set[int]:
     return found
 
 
-def _unlisted(plan: AnyNode, o: Occurrence, depths: Mapping[int, int]) -> tuple[AnyNode, list[str]]:
+def unlisted(plan: AnyNode, o: Occurrence, depths: Mapping[int, int]) -> tuple[AnyNode, list[str]]:
     """Return one row per number of a source row, and the names of columns that number the rows that held it in lists."""
     levels = []
     for level in range(depths.get(o.index, 0)):
@@ -233,7 +233,7 @@ def _unlisted(plan: AnyNode, o: Occurrence, depths: Mapping[int, int]) -> tuple[
     return n.Filter(plan, call("is_not_null", Column(o.row))), levels
 
 
-def _equal(size: int, cell: Indexes, times: Indexes) -> Flags:
+def equal(size: int, cell: Indexes, times: Indexes) -> Flags:
     """Return the cells in which all numbers are the same."""
     low, high = np.full(size, np.iinfo(np.int64).max), np.zeros(size, np.int64)
     np.minimum.at(low, cell, times)
@@ -241,7 +241,7 @@ def _equal(size: int, cell: Indexes, times: Indexes) -> Flags:
     return low >= high
 
 
-def _close(size: int, cell: Indexes, times: Indexes, unit: npt.NDArray[np.uint64], k: int) -> Flags:
+def nearly_equal(size: int, cell: Indexes, times: Indexes, unit: npt.NDArray[np.uint64], k: int) -> Flags:
     """Return the cells in which all but the rows of fewer than k people are in equally often."""
     width = int(times.max(initial=0)) + 1
     code, at, counts = np.unique(cell * width + times, return_inverse=True, return_counts=True)

@@ -43,6 +43,7 @@ MEASURED = frozenset(
         "copied-column",
         "same-people",
         "tied-values",
+        "uneven-means",
         "uneven-rows",
     }
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 
 import numpy as np
@@ -26,6 +27,7 @@ from bastion_policy.guard_cells import (
 )
 from bastion_policy.guard_plans import as_float, lenient
 from bastion_policy.history import Sets
+from bastion_policy.judge_averages import Averages
 from bastion_policy.judge_channels import channel_of
 from bastion_policy.judge_corrections import tell_approved
 from bastion_policy.judge_earlier import MOST_SNAPPED, as_earlier
@@ -211,16 +213,28 @@ class ValueRules(Rules):
         return found
 
     def _even(self, m: Measurer, i: int, s: Statistic, shown: Flags, passed: Flags, found: Judged) -> Steps:
-        """Return the cells in which a statistic's rows are in equally often."""
-        if self.repeats is None or not self.repeats.concerned(s) or not shown.any():
-            return np.ones(m.size, bool)
-        even, close = yield from self.repeats.judge(m, s, self._evenness)
-        # where the cell is answered instead of a condition, it is the cell's rows that count
-        even |= found.without.get(i, shown & False)
-        found.uneven[i], found.close[i] = shown & passed & ~even, shown & close
-        if (shown & ~even).any():
-            found.failed.append((i, "uneven-rows"))
-        return even
+        """Return the cells in which a statistic's rows are in equally often, and none weighs more than another."""
+        every, judged = np.ones(m.size, bool), list[tuple[str, Flags, Flags]]()
+        if self.repeats is None or not shown.any():
+            return every
+        if self.repeats.concerned(s):
+            judged.append(("uneven-rows", *(yield from self.repeats.judge(m, s, self._evenness))))
+        if self._averages.weighed(s):
+            judged.append(("uneven-means", *(yield from self._averages.judge(m, s))))
+        for rule, even, close in judged:
+            # where the cell is answered instead of a condition, it is the cell's rows that count
+            even = even | found.without.get(i, shown & False)
+            found.close[i] = found.close.get(i, shown & False) | (shown & close)
+            if (shown & ~even).any():
+                found.failed.append((i, rule))
+            every &= even
+        found.uneven[i] = shown & passed & ~every
+        return every
+
+    @cached_property
+    def _averages(self) -> Averages:
+        assert self.repeats is not None
+        return Averages(self.repeats, self.world, self.private, self.cut.nested)
 
     def _remembered(self, m: Measurer, i: int, s: Statistic, shown: Flags, found: Judged) -> Steps:
         """Return where the statistic's own populations stand beside what was released before."""

@@ -124,6 +124,8 @@ class Value:
     steps: affine steps taken so far; few, so that no chain of them leaves the range of floats.
     dated: of a date that the calendar has, of a column that is none as it stands: by how many days it may lie off a stored one.
     blank: constants that may be null, and all of it where one is.
+    evenly: each row of a table that it is made of adds to it as much as any other would, whatever the others are and however many:
+        what one row holds, sums and counts of a person's rows. A mean weighs its rows by their number.
     picked: a number of a person that one of their rows may give: the same number may come of other rows, where they have
         several.
     within: of a number per person, the column between whose smallest and largest value of that person it lies.
@@ -146,6 +148,7 @@ class Value:
     bit: tuple[float, ...] | None = None
     dated: int | None = None
     blank: frozenset[str] = frozenset()
+    evenly: bool = False
     picked: bool = False
     within: Source | None = None
     coarse: bool = False
@@ -165,7 +168,7 @@ class Value:
 
     def derived(self, form: Form, **changes: object) -> Value:
         """Return a value of the same sources in another form."""
-        fresh = Value(sources=self.sources, form=form, makes_nulls=self.makes_nulls, picked=self.picked)
+        fresh = Value(self.sources, form, makes_nulls=self.makes_nulls, evenly=self.evenly, picked=self.picked)
         if self.coarse or self.per_row is not None:
             fresh = replace(fresh, coarse=True)  # what a person's rows come to at least and at most is not known of it
         return replace(fresh, **changes)  # type: ignore[arg-type]

@@ -544,8 +544,8 @@ class StatisticsParser:
             return Finding("argument", reason, fix, concerned)
         if any(v.picked for v in values):
             reason = (
-                f"{expr.function}() of a number that one row of a person may give (the first, the largest, a window) could be "
-                "compared with other rows of the same people."
+                f"{expr.function}() of a number that one row of a person may give (the first, the largest, a window), or of how far "
+                "their rows lie apart, could be compared with other numbers of the same people."
             )
             fix = "Take sum(), mean() or len() of each person's rows, or a median or quantile of this number."
             return Finding("argument", reason, fix, concerned)

@@ -292,7 +292,10 @@ class Maker:
 
         def per_unit() -> Q:
             each = q.group_by("id").agg(
-                s=pl.col("pay").sum(), m=pl.col("debt").max(), c=pl.len(), a=pl.col("age").min()
+                s=self.pick(pl.col("pay").sum(), pl.col("pay").mean()),
+                m=pl.col("debt").max(),
+                c=pl.len(),
+                a=pl.col("age").min(),
             )
             if self.whole(0, 1):
                 each = each.filter(pl.col("c") > self.whole(0, 4))

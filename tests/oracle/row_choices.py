@@ -83,6 +83,8 @@ class Choices(Ordered):
 
         if self.remembers and name not in FREE and not self._even(frame, leaf, rows):
             return []
+        if self.remembers and not self.weighed_alike(frame, leaf, rows):
+            return []
         if name in ("pl.len", "len"):
             fine = self._nobody_dominates(frame, rows, lambda _: 1.0, limits)
             return [own(n, [self._ones(frame, rows)]) for n in self.counted(height, limits)] if fine else []

@@ -47,7 +47,7 @@ class Lineage:
     """What a column derives from. plain: an unchanged copy. bounds: where the owner gave them.
 
     each: one number per person, made of a person's rows. picked: such a number, which one of several rows may give.
-    summed: of a sum of a person's rows, the bounds of each row.
+    summed: of a sum of a person's rows, the bounds of each row. averaged: a mean of a person's rows.
     """
 
     form: Form = Form.CONSTANT
@@ -57,6 +57,7 @@ class Lineage:
     each: bool = False
     picked: bool = False
     summed: tuple[float, float] | None = None
+    averaged: bool = False
 
     @property
     def columns(self) -> frozenset[tuple[str, str]]:
@@ -184,8 +185,8 @@ Decide = Callable[[Boundary], dict[tuple[Any, ...], list[Any]]]
 
 #: rows of several people, in an order: sent to review in any place
 PEOPLE = "across people"
-#: statistics that all rows of a person take part in
-OF_ALL_ROWS = ("sum", "mean", "count", "len", "pl.len", "null_count", "var", "std", "n_unique")
+#: statistics that all rows of a person take part in, none of which is bent as a spread is
+OF_ALL_ROWS = ("sum", "mean", "count", "len", "pl.len", "null_count", "n_unique")
 ALLOWED_OF_ONE = ("abs", "str.len_chars", "str.len_bytes", "fill_null", "clip")
 COMPARING = (
     "eq",
@@ -680,7 +681,8 @@ class Reader:
                 picked = self.several(frame) and strip(e) in leaves and leaves[strip(e)].function not in OF_ALL_ROWS
                 found_of = replace(widest(inside), plain=False, bounds=bounds, each=True, picked=picked)
                 of_rows = row_bounds(leaves[strip(e)]) if strip(e) in leaves else None
-                columns[name_of(e)] = replace(found_of, summed=of_rows)
+                averaged = strip(e) in leaves and leaves[strip(e)].function == "mean"
+                columns[name_of(e)] = replace(found_of, summed=of_rows, averaged=found_of.averaged or averaged)
         rows = []
         everything = grouped(frame, parts, range(len(frame.rows)))
         for key, members in everything.items():
@@ -816,7 +818,8 @@ def one_column(lineage: Lineage, *, allowed: bool) -> Lineage:
     if lineage.form is Form.MIX or len(lineage.columns) > 1:
         return Lineage(Form.MIX, lineage.sources)
     fine = allowed and (lineage.plain or lineage.form is Form.FUNCTION)
-    return Lineage(Form.FUNCTION if fine else Form.BINNED, lineage.sources, picked=lineage.picked)
+    form = Form.FUNCTION if fine else Form.BINNED
+    return Lineage(form, lineage.sources, picked=lineage.picked, averaged=lineage.averaged)
 
 
 def widest(lineages: Sequence[Lineage]) -> Lineage:
@@ -860,7 +863,8 @@ def combined(name: str, args: Sequence[Values], *, bits: bool) -> Lineage:
             return one_column(private[0], allowed=first.private)
         return one_column(private[0], allowed=False)
     if name in ("add", "sub") and all(x.form in (Form.COLUMN, Form.FUNCTION, Form.COMBINATION) for x in private):
-        return Lineage(Form.COMBINATION, sources, picked=any(x.picked for x in private))
+        picked, averaged = (any(getattr(x, of) for x in private) for of in ("picked", "averaged"))
+        return Lineage(Form.COMBINATION, sources, picked=picked, averaged=averaged)
     return Lineage(Form.BINNED if len(columns) == 1 else Form.MIX, sources)
 
 

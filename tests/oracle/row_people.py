@@ -51,6 +51,25 @@ class People(Rounded):
                         found[d, c][row] += 1
         return [(d, c, base) for (d, c), base in sorted(found.items()) if base]
 
+    def weighed_alike(self, frame: Frame, leaf: Leaf, rows: Iterable[int]) -> bool:
+        """Whether everybody has equally many rows with a value, where means of each person's rows are added up.
+
+        Else rows of a column that varies have weights of their own (docs/guard.md, *People*).
+        """
+        averaged = [a.lineage for a in leaf.parts or leaf.args if a.lineage.averaged and leaf.function in SUMMED]
+        for occurrence, d, c in {s for lineage in averaged for s in lineage.sources}:
+            role = self.datasets[d].facts.column(c).role
+            if d not in self.several or not role.secret or not role.varies:
+                continue
+            times: Counter[int] = Counter()
+            for i in rows:
+                for o, row in frame.rows[i].origin:
+                    if o == occurrence and self.datasets[d].rows[row][c] is not None:
+                        times[self.first(d, row)] += 1
+            if len(set(times.values())) > 1:
+                return False
+        return True
+
     def _told_of(self, dataset: str, column: str) -> Iterator[Rows]:
         """The rows of which a column was told; the whole table counts as told from the start."""
         table = self.datasets[dataset].rows

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars
 import pytest
-from bastion_policy import judge_remembered, judge_searched, judge_values
+from bastion_policy import judge_averages, judge_remembered, judge_searched, judge_values
 from bastion_policy.model import Aggregation, Policy, Role, Suppress, measure
 from query import Q
 
@@ -93,3 +93,13 @@ def test_numbers_of_a_person_that_one_row_may_give_are_not_added_up() -> None:
     world = World(remembers=True).add("t", table(), Policy(Aggregation(K), Suppress()), {"pay": measure(0, 100)}, "id")
     assert world.ask(each.select(pl.col("m").mean()).plan).table is None
     assert world.ask(each.select(pl.col("s").mean()).plan).table is not None
+
+
+def test_means_of_unequal_numbers_of_rows_are_not_added_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor are they where the judge would tell them: the oracle finds it."""
+    rows = Q("t").filter((MONTH == 1) | (pl.col("age") < 20))
+    plans = [q.group_by("id").agg(m=pl.col("pay").mean()).select(pl.col("m").sum()) for q in (rows, Q("t"))]
+    assert not found(plans, varies=True, changed=PEOPLE)
+    monkeypatch.setattr(judge_averages.Averages, "weighed", lambda *_: frozenset())
+    assert found(plans[:1], varies=True, changed=PEOPLE) == {"value"}
+    assert not found(plans[1:], varies=True, changed=PEOPLE)

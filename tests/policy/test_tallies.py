@@ -31,14 +31,14 @@ def told(yes: int, expr: Any, policy: Policy, column: str = "flag") -> list[Any]
     return [None, None] if table is None else list(table.row(0))
 
 
-@pytest.mark.parametrize("name", ["sum", "mean", "std", "n_unique"])
+@pytest.mark.parametrize("name", ["sum", "mean", "n_unique"])
 def test_fewer_than_k_who_say_yes_read_like_nobody(name: str) -> None:
     def expr(column: Any) -> Any:
         return getattr(column, name)()
 
     counts = [told(yes, expr, Policy.default()) for yes in (0, 1, 3, 5, 9)]
     assert counts == [[None, None]] * 5
-    sums = {"sum": 12, "mean": 6, "std": 12 * 0.5**0.5, "n_unique": 112}
+    sums = {"sum": 12, "mean": 6, "n_unique": 112}
     assert told(12, expr, Policy.default())[0] == pytest.approx(sums[name])
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import polars
 from attack_list import attack
+from bastion_policy.model import Role, RoleKind
 from query import Q
 from wire_arena import Attacker, minus, values
 from wire_terms import age, known, mine, target
-from wire_worlds import AGE
+from wire_worlds import AGE, SECRETS
 
 import bastion.expressions as pl
 
@@ -102,3 +104,54 @@ def keys_of_a_remainder_that_moved(a: Attacker) -> Any:
     found = [values(a.ask(rows.filter(month == i).group_by(key).agg(pl.len())), "key") for i in (0, 1)]
     new = set(found[1]) - {*found[0], None, 1.0, 11.0, 21.0}
     return new.pop() if len(new) == 1 else None
+
+
+# -- numbers per person
+
+VARIED = {
+    "id": Role(RoleKind.IDENTIFIER), "month": Role(RoleKind.QUASI), "pay": Role(RoleKind.MEASURE, 0.0, 100_000.0, varies=True),
+}  # fmt: skip
+PEOPLE, SOUGHT = 240, 17
+LOST = (SECRETS[0]["rent"], SECRETS[1]["rent"])
+pay, each = pl.col("pay"), pl.col("each")
+
+
+def panel(a: Attacker, first: np.ndarray, second: np.ndarray) -> Q:
+    """Upload two months of the same people, the pay of which varies; who is NaN in a month has no row there."""
+    both = np.concatenate([first, second])
+    frame = polars.DataFrame({"id": [*range(PEOPLE)] * 2, "month": [0] * PEOPLE + [1] * PEOPLE, "pay": both})
+    return Q(a.upload(frame.filter(polars.col("pay").is_not_nan()), roles=VARIED)[0])
+
+
+@attack("differencing", RULE, OFF, tolerance=0.003)
+def means_of_months_and_all_their_rows(a: Attacker) -> Any:
+    """Adds up the means of each person's rows, and the rows: twice the means less the rows is who lacks a month."""
+    first, second = np.random.default_rng(11).integers(10_000, 90_000, (2, PEOPLE)).astype(float)
+    first[SOUGHT], second[SOUGHT] = np.nan, a.secret["salary"]
+    rows = panel(a, first, second)
+    means = a.value(rows.group_by("id").agg(each=pay.mean()).select(each.sum()))
+    return minus(None if means is None else 2 * means, a.value(rows.select(pay.sum())))
+
+
+@attack("differencing", RULE, tolerance=0.03, truth=LOST)
+def spreads_of_months_and_what_all_gained(a: Attacker) -> Any:
+    """Adds up the spreads of each person's two rows, and each month: half of what they differ by is what the only one lost who did."""
+    rng = np.random.default_rng(12)
+    first = rng.integers(10_000, 90_000, PEOPLE).astype(float)
+    second = first + rng.integers(50, 5_000, PEOPLE)
+    second[SOUGHT] = first[SOUGHT] - a.secret["rent"] / 100
+    rows = panel(a, first, second)
+    apart = a.value(rows.group_by("id").agg(each=pay.std()).select(each.sum()))
+    gained = minus(*(a.value(rows.filter(month == i).select(pay.sum())) for i in (1, 0)))
+    return None if apart is None or gained is None else (apart * 2**0.5 - gained) / 2 * 100
+
+
+@attack("differencing", RULE, OFF, tolerance=0.003)
+def means_of_lists_and_all_their_elements(a: Attacker) -> Any:
+    """Unpacks lists of three, of which one has two: thrice their means less the elements is half of what is in that one."""
+    pays = np.random.default_rng(13).integers(10_000, 90_000, (PEOPLE, 3)).astype(float).tolist()
+    pays[SOUGHT] = [a.secret["salary"], a.secret["salary"]]
+    frame = polars.DataFrame({"id": range(PEOPLE), "month": 0, "pay": pays})
+    made = Q(a.upload(frame, roles=VARIED | {"pay": Role(RoleKind.SENSITIVE)})[0]).explode("pay")
+    means = a.value(made.group_by("id").agg(each=pay.mean()).select(each.sum()))
+    return minus(None if means is None else 3 * means, a.value(made.select(pay.sum())))
