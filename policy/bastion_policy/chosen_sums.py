@@ -20,6 +20,7 @@ from collections.abc import Callable
 from bastion_plan.dtypes import BOOLEAN
 
 from bastion_policy.boundary import Boundary, Guard, Statistic, Term
+from bastion_policy.flow_chosen import choosing
 from bastion_policy.judge_edges import conditions_below, values_of
 from bastion_policy.lineage import Form, Source, Typed, Value, World
 
@@ -33,10 +34,8 @@ def choosers(below: Typed, boundary: Boundary, statistic: Statistic, world: Worl
     """Return the secret columns by which the people of a statistic are chosen: on the way, by keys, by conditions inside."""
     asked = [*conditions_below(below), *((c, below.frame) for c in statistic.population)]
     values = [*(values_of(e, frame, world) for e, frame in asked), *(value for _, _, value, _ in boundary.keys)]
-    # which stored values are missing is public
-    sources = (s for v in values if v.form is not Form.NULLS for s in v.sources)
     # by whom people are is told by the join itself: each row of one table has its person in the other or not
-    return frozenset(s for s in sources if world.role(s).secret and not world.is_unit(s))
+    return frozenset(s for s in choosing(values, world) if not world.is_unit(s))
 
 
 def bits(

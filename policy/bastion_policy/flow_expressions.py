@@ -26,6 +26,7 @@ from bastion_plan.typing import expr_dtype
 
 from bastion_policy.derived import parse_derived
 from bastion_policy.flow_affine import MAX_STEPS, PLAIN_ARITHMETIC, ordinary
+from bastion_policy.flow_chosen import chosen_in
 from bastion_policy.flow_functions import AFFINE, CROSS_ROW, JOINS_TEXT, PER_UNIT_WINDOWS, TAKES_COLUMNS
 from bastion_policy.flow_nulls import Nulls, keeps_values
 from bastion_policy.flow_order import reads_order
@@ -54,8 +55,9 @@ class ExpressionTyping(Nulls):
         """Return what is known of the values of a row expression."""
         found = self._value(expr)
         if found.form is Form.COLUMN and found.bit is None and self._is_bits(expr):
-            return replace(found, bit=(0.0, 1.0))
-        return found
+            found = replace(found, bit=(0.0, 1.0))
+        chosen = chosen_in(expr, self.frame, self.world, found.sources)
+        return found if chosen == found.chosen else replace(found, chosen=chosen)
 
     def _value(self, expr: Expr) -> Value:
         self.seen += 1
@@ -320,6 +322,11 @@ def scalar_bounds(expr: Expr, typing: ExpressionTyping) -> Value:
             return Value(steps=1)
         case _:
             return Value(steps=MAX_STEPS + 1)
+
+
+def join_chosen(values: Iterable[Value]) -> frozenset[Source]:
+    """Return what several values tell of besides their columns."""
+    return frozenset().union(*(v.chosen for v in values))
 
 
 def join_sources(values: Iterable[Value]) -> frozenset[Source]:

@@ -20,9 +20,10 @@ from bastion_policy import flow_strict as strict
 from bastion_policy import flow_tied as tied
 from bastion_policy import flow_windows as windows
 from bastion_policy.boundary import REST, Boundary, Output
-from bastion_policy.flow_expressions import ExpressionTyping, join_sources, scalar_bounds
+from bastion_policy.flow_chosen import choosing, chosen_in, join_keys, of_rows, public_nulls
+from bastion_policy.flow_expressions import ExpressionTyping, join_chosen, join_sources, scalar_bounds
 from bastion_policy.flow_functions import OF_ALL_ROWS, PER_UNIT, WITHIN
-from bastion_policy.flow_joins import join_frames
+from bastion_policy.flow_joins import join_frames, of_whole_people
 from bastion_policy.flow_order import kept_orders
 from bastion_policy.flow_reshape import concat_frames, fill_columns, fill_frame, opaque, reshape_frame
 from bastion_policy.flow_rules import rule_of
@@ -178,9 +179,9 @@ class FlowTyping:
                 return self._group_by(node, below[0], schema)
             case n.Join() | n.JoinAsof():
                 frames = below[0].frame, below[1].frame
-                changed = join_frames(node, *frames, schema, self.world)
-                self.used |= join_sources(changed[0].columns.values())
-                return self._changed(node, below, changed)
+                joined, findings = join_frames(node, *frames, schema, self.world)
+                self.used |= join_sources(joined.columns.values())
+                return self._changed(node, below, (self._chosen_by_keys(joined, frames, node), findings))
             case n.Concat():
                 parts = [o.dataset for t in below for o in t.frame.occurrences]
                 if len(set(parts)) < len(parts):
@@ -189,7 +190,7 @@ class FlowTyping:
             case n.Unpivot() | n.Explode() | n.Unnest():
                 if not isinstance(node, n.Unnest):
                     self._not_repeated("unpivot" if isinstance(node, n.Unpivot) else "explode")
-                return self._changed(node, below, reshape_frame(node, below[0].frame, schema))
+                return self._changed(node, below, reshape_frame(node, below[0].frame, schema, self.world))
             case n.FillNull():
                 filled = fill_columns(node, below[0].frame)
                 if filled is None:
@@ -200,6 +201,18 @@ class FlowTyping:
                 return made
             case _:
                 return self._rows(node, below[0], schema)
+
+    def _chosen_by_keys(self, joined: Frame, sides: Sequence[Frame], node: n.Join | n.JoinAsof) -> Frame:
+        """Return a joined frame with what decided which rows of its sides there are: they were chosen there, or by the keys."""
+        on = join_keys(node)
+        keys = [
+            ExpressionTyping(f, self.world).value(k) for f, ks in zip(sides, on, strict=True) for k in ks if f.private
+        ]
+        told, held = join_chosen(keys), {id(v) for f in sides for v in f.columns.values()}
+        columns = {c: v if id(v) in held else replace(v, chosen=v.chosen | told) for c, v in joined.columns.items()}
+        whole = of_whole_people(sides, on, self.world)
+        parts = (f.chosen for f, w in zip(sides, whole, strict=True) if not w)
+        return replace(joined, columns=columns, chosen=choosing(keys, self.world).union(*parts))
 
     def _changed(self, node: AnyNode, below: tuple[Typed, ...], changed: tuple[Frame, list[Finding]]) -> Typed:
         frame, findings = changed
@@ -279,7 +292,7 @@ class FlowTyping:
         base, (predicate,) = self._lift(below, (node.predicate,))
         value = self._value(predicate, base.frame)
         self._add(check_condition(value, self.world, "a filter"))
-        frame = replace(base.frame, narrowed=True)
+        frame = replace(base.frame, narrowed=True, chosen=base.frame.chosen | choosing([value], self.world))
         lifted = Typed(n.Filter(base.node, predicate), frame, (base,))
         return self._drop(lifted, below) if base is not below else replace_node(lifted, node)
 
@@ -366,14 +379,14 @@ class FlowTyping:
                 frame = replace(frame, ordered=frame.ordered | secret)
             case n.DropNulls(subset=subset, nans=nans):
                 names = [output_name(e) for e in subset] if subset is not None else list(schema)
+                chosen = [v for v in (frame.columns[c] for c in names) if not public_nulls(v, nans=nans)]
                 for value in (frame.columns[c] for c in names):
                     self.used |= value.sources
                     found = check_condition(value, self.world, "a filter")
-                    if value.pristine and not value.makes_nulls and not nans and not self.world.strict:
-                        # which stored values are missing is public
+                    if public_nulls(value, nans=nans) and not self.world.strict:
                         found = [f for f in found if f.rule == "hidden-column" and subset is not None]
                     self._add(found)
-                frame = replace(frame, narrowed=True)
+                frame = replace(frame, narrowed=True, chosen=frame.chosen | choosing(chosen, self.world))
                 if subset is None and len(frame.schema) > len(schema):
                     shown = [c for c in schema if not self._hides(frame.columns[c])]
                     node = msgspec.structs.replace(node, subset=tuple(map(Column, shown)))
@@ -467,19 +480,36 @@ class FlowTyping:
                 self._parts_of_units()
         for expr in node.aggs:
             self._windows_by_unit(expr, frame)
-            blank = ExpressionTyping(frame, self.world).blank(expr)
-            columns[output_name(expr)] = replace(self._per_unit(expr, frame), blank=blank)
+            typing, value = ExpressionTyping(frame, self.world), self._per_unit(expr, frame)
+            chosen = chosen_in(expr, frame, self.world, value.sources)
+            chosen |= of_rows(expr, frame, self.world, value.sources)
+            columns[output_name(expr)] = replace(value, blank=typing.blank(expr), chosen=chosen)
         per_unit = len(node.keys) == 1 and len(frame.occurrences) == 1
-        # what a group_by gives has an order of its own
-        made = replace(frame.with_columns(columns, schema), per_unit=per_unit, grouped=True, ordered=frozenset())
+        made = replace(
+            frame.with_columns(columns, schema),
+            per_unit=per_unit,
+            grouped=True,
+            ordered=frozenset(),  # what a group_by gives has an order of its own
+            chosen=frozenset() if per_unit else frame.chosen,  # of one row there are no others
+        )
         return Typed(node, made, (below,))
 
     def _per_unit(self, expr: Expr, frame: Frame) -> Value:
-        """INVARIANT: computed from the rows of one unit, so it is a column of that unit, whatever the function."""
+        """Return what is known of an aggregate of one unit's rows.
+
+        INVARIANT: which row comes last in the order of a measure is no public matter, nor is whether that row has a value.
+        """
         typing = ExpressionTyping(frame, self.world)
         inner = _plain(expr)
         args = inner.args if isinstance(inner, Call) else (inner,)
-        values = [_ordered(typing.value(a), typing.order(expr)) for a in args]
+        plain, order = [typing.value(a) for a in args], typing.order(expr)
+        value = self._of_unit(expr, inner, frame, typing, [_ordered(v, order) for v in plain])
+        return replace(value, makes_nulls=True) if any(_told(v, order) for v in plain) else value
+
+    def _of_unit(
+        self, expr: Expr, inner: Expr, frame: Frame, typing: ExpressionTyping, values: Sequence[Value]
+    ) -> Value:
+        """INVARIANT: computed from the rows of one unit, so it is a column of that unit, whatever the function."""
         fails = [f"!{f}" for f in (failing(expr, frame, self.world),) if f is not None]
         fails += [f for f in typing.cross_row if f.startswith("!")]
         self._add([order_dependent(f) for f in dict.fromkeys(fails)])
@@ -700,7 +730,7 @@ class FlowTyping:
         )
         sources = join_sources(values)
         bounds = scalar_bounds(inner, ExpressionTyping(frame, self.world))
-        value = Value(sources, Form.BINNED, makes_nulls=True) if keys else bounds
+        value = Value(sources, Form.BINNED, makes_nulls=True, chosen=join_chosen(values)) if keys else bounds
         value = replace(value, blank=frozenset({name}))  # it is null where it is withheld
         columns = {**keyed.frame.columns, name: value}
         made = keyed.frame.with_columns(columns, {**schema, name: dtype}, computed=frame.computed)
@@ -731,8 +761,13 @@ def _plain(expr: Expr) -> AnyExpr:
 
 def _ordered(value: Value, order: frozenset[Source]) -> Value:
     """Return the value of rows that were taken by the order that measures put them in."""
-    told = order - value.sources if value.form is not Form.CONSTANT or value.sources else frozenset()
+    told = _told(value, order)
     return replace(value, sources=value.sources | told, plain=None) if told else value
+
+
+def _told(value: Value, order: frozenset[Source]) -> frozenset[Source]:
+    """Return the measures that decide which of several values one is."""
+    return order - value.sources if value.form is not Form.CONSTANT or value.sources else frozenset()
 
 
 def _aliased(expr: AnyExpr, name: str) -> AnyExpr:

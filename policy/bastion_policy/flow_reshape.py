@@ -10,9 +10,10 @@ from bastion_plan.dtypes import BOOLEAN, DYN_INT, INT64, STRING, DType, Schema
 from bastion_plan.expressions import Alias, AnyExpr, Call, Cast, Column, Literal
 from bastion_plan.schemas import fills
 
-from bastion_policy.flow_expressions import join_sources
+from bastion_policy.flow_chosen import choosing
+from bastion_policy.flow_expressions import join_chosen, join_sources
 from bastion_policy.flow_trees import output_name
-from bastion_policy.lineage import OWN, UNSURE, Form, Frame, Kind, Value
+from bastion_policy.lineage import OWN, UNSURE, Form, Frame, Kind, Value, World
 from bastion_policy.verdict import Finding
 
 #: the new flow type, and what is wrong
@@ -21,7 +22,8 @@ Changed = tuple[Frame, list[Finding]]
 
 def opaque(frame: Frame, schema: Schema, reason: str) -> Frame:
     """Return a frame of which no column may be used as an argument."""
-    value = Value(join_sources(frame.columns.values()), Form.MIX, reason=reason)
+    values = list(frame.columns.values())
+    value = Value(join_sources(values), Form.MIX, chosen=frame.chosen | join_chosen(values), reason=reason)
     return replace(frame.with_columns(dict.fromkeys(schema, value), schema), fanned=True)
 
 
@@ -62,7 +64,7 @@ def fill_frame(frame: Frame, schema: Schema) -> Changed:
     return opaque(frame, schema, "it was filled from other rows"), [finding]
 
 
-def reshape_frame(node: n.Unpivot | n.Explode | n.Unnest, frame: Frame, schema: Schema) -> Changed:
+def reshape_frame(node: n.Unpivot | n.Explode | n.Unnest, frame: Frame, schema: Schema, world: World) -> Changed:
     """Return the flow type of nodes that turn columns into rows and back."""
     findings: list[Finding] = []
     columns: dict[str, Value] = {}
@@ -80,6 +82,9 @@ def reshape_frame(node: n.Unpivot | n.Explode | n.Unnest, frame: Frame, schema: 
             columns = {c: columns.get(c, value) for c in schema}
         case n.Explode(columns=exploded):
             columns = dict(frame.columns)
+            # INVARIANT: how many rows a person has now is the length of their lists: a value of theirs, and no known number
+            lists = choosing([columns[c] for c in map(output_name, exploded)], world)
+            frame = replace(frame, chosen=frame.chosen | lists)
             for name in map(output_name, exploded):
                 if columns[name].plain is None:
                     # INVARIANT: made-up lists would be weights: a row repeated a thousand times counts so often
@@ -96,7 +101,13 @@ def reshape_frame(node: n.Unpivot | n.Explode | n.Unnest, frame: Frame, schema: 
             stored = all(v.plain is not None for v in parts)
             # INVARIANT: a computed struct carries what it was made of, in whatever form
             form = Form.BINNED if stored else Form.MIX
-            field = Value(join_sources(parts), form, makes_nulls=True, reason="it comes from a computed struct")
+            field = Value(
+                join_sources(parts),
+                form,
+                makes_nulls=True,
+                chosen=join_chosen(parts),
+                reason="it comes from a computed struct",
+            )
             columns = {c: frame.columns[c] if c in frame.columns and c not in structs else field for c in schema}
             return frame.with_columns(columns, schema), []
     return replace(frame.with_columns(columns, schema), fanned=True, per_unit=False), findings
@@ -119,6 +130,7 @@ def concat_frames(node: n.Concat, frames: Sequence[Frame], schema: Schema) -> Ch
             columns[name] = replace(
                 _stacked(whole, same_column=True, reason="it is not one stored column in every part"),
                 sources=join_sources(parts),
+                chosen=join_chosen(parts),
             )
     frame = Frame(
         Kind.PRIVATE,
@@ -128,6 +140,7 @@ def concat_frames(node: n.Concat, frames: Sequence[Frame], schema: Schema) -> Ch
         fanned=True,
         narrowed=any(t.narrowed for t in frames),
         ordered=frozenset().union(*(t.ordered for t in frames)),
+        chosen=frozenset().union(*(t.chosen for t in frames)),
     )
     return frame, findings
 
@@ -146,7 +159,7 @@ def _stacked(parts: Sequence[Value], *, same_column: bool, reason: str) -> Value
     plain = [v.plain for v in parts if v.plain is not None and v.form is Form.COLUMN]
     alike = len({s.column for s in plain}) == 1 or not same_column
     if not parts or len(plain) != len(parts) or not alike:
-        return Value(sources, Form.MIX, makes_nulls=True, reason=reason)
+        return Value(sources, Form.MIX, makes_nulls=True, chosen=join_chosen(parts), reason=reason)
     lows, highs = [v.low for v in parts if v.low is not None], [v.high for v in parts if v.high is not None]
     known = len(lows) == len(highs) == len(parts)
     low, high = (min(lows), max(highs)) if known else (None, None)

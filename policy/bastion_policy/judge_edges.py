@@ -13,6 +13,7 @@ from bastion_plan import nodes as n
 from bastion_plan.expressions import Call, Column, Expr, Literal, children
 
 from bastion_policy.boundary import Boundary, Guard, Statistic
+from bastion_policy.flow_chosen import choosing, join_keys, public_nulls
 from bastion_policy.flow_expressions import ExpressionTyping
 from bastion_policy.guard_cells import both
 from bastion_policy.judge_absent import dropped_but, missing_in
@@ -30,9 +31,8 @@ def of_measures(value: Value, world: World) -> frozenset[str]:
 
     Sensitive columns choose people inside a statistic only, and count in the same way. A column is one in all tables of the people.
     """
-    if value.form is Form.NULLS:
-        return frozenset()
-    return frozenset(s.column for s in value.sources if world.role(s).secret)
+    told = value.chosen if value.form is Form.NULLS else value.sources | value.chosen
+    return frozenset(s.column for s in told if world.role(s).secret)
 
 
 def ways(typed: Typed, narrowing: Narrowing) -> int:
@@ -67,13 +67,12 @@ def narrowing(typed: Typed, world: World, measures: set[str]) -> Narrowing:
         case n.DropNulls(subset=subset, nans=nans) if typed.frame.private:
             names = frames[0].schema if subset is None else [e.name for e in subset if isinstance(e, Column)]
             values = [frames[0].columns[c] for c in names]
-            # which stored values are missing is public
-            dropped = [of_measures(v, world) for v in values if nans or v.makes_nulls or not v.pristine]
+            dropped = [of_measures(v, world) for v in values if not public_nulls(v, nans=nans)]
             if any(dropped):
                 found[id(typed)] = None
                 measures.update(*dropped)
         case n.Join() | n.JoinAsof():
-            sides = zip(frames, _join_keys(typed.node), strict=True)
+            sides = zip(frames, join_keys(typed.node), strict=True)
             matched = [_asks(k, f, world) for f, on in sides for k in on if f.private]
             if any(matched):
                 found[id(typed)] = None
@@ -92,16 +91,28 @@ def drops_of_stored_nulls(typed: Typed) -> frozenset[int]:
     if isinstance(typed.node, n.DropNulls) and not typed.node.nans:
         frame, subset = typed.inputs[0].frame, typed.node.subset
         names = frame.schema if subset is None else [e.name for e in subset if isinstance(e, Column)]
-        if not any(frame.columns[c].makes_nulls for c in names):
+        values = [frame.columns[c] for c in names]
+        if not any(v.makes_nulls or any(not s.counted for s in v.chosen) for v in values):
             found = frozenset({id(typed)})
     return found.union(*(drops_of_stored_nulls(t) for t in typed.inputs))
 
 
 def keys_of_measures(boundary: Boundary, world: World, measures: set[str]) -> list[int]:
     """Return the positions of the group keys that are computed of measures. measures: takes those in."""
-    found = [of_measures(value, world) for _, _, value, _ in boundary.keys]
-    measures.update(*found)
-    return [i for i, names in enumerate(found) if names]
+    values = [value for _, _, value, _ in boundary.keys]
+    measures.update(*(of_measures(v, world) for v in values))
+    return [i for i, v in enumerate(values) if of_measures(_alone(v), world)]
+
+
+def keys_of_rows(boundary: Boundary, world: World) -> list[tuple[Expr, Value]]:
+    """Return the group keys that are of no measure, but numbers of rows that a measure chose or repeated."""
+    keys = [(key, value) for _, key, value, _ in boundary.keys]
+    return [(k, v) for k, v in keys if of_measures(v, world) and not of_measures(_alone(v), world)]
+
+
+def _alone(value: Value) -> Value:
+    """Return a value as one of its columns, whatever decided which rows it is of."""
+    return replace(value, chosen=frozenset())
 
 
 def conditions_on_measures(statistic: Statistic, frame: Frame, world: World, measures: set[str]) -> tuple[Expr, ...]:
@@ -134,17 +145,25 @@ def thresholds(conditions: Sequence[Expr], frame: Frame, world: World, most: int
     INVARIANT: where another column tells a person's rows apart, each of them may meet a condition of its own, so that the
     number of rows tells how many of them the person meets: as many as there are numbers to compare with, or rows.
     """
-    found = [_thresholds(part, frame, world) for c in conditions for part in _conjuncts(c) if _asks(part, frame, world)]
+    asked = [part for c in conditions for part in _conjuncts(c) if _asks(part, frame, world)]
     # what is compared in a step of its own is not seen here
-    return min(most, sum(one or most for one in found))
+    return min(most, sum(_thresholds(p, frame, world) or most for p in asked if not _once(p, frame, world)))
+
+
+def _once(expr: Expr, frame: Frame, world: World) -> bool:
+    """Whether a person meets a condition or does not, in their only row, and a measure decides by which rows were left alone."""
+    value = ExpressionTyping(frame, world).value(expr)
+    return frame.per_unit and not of_measures(_alone(value), world)
 
 
 def _thresholds(expr: Expr, frame: Frame, world: World) -> int | None:
     """Return with how many constants a measure is compared; None: with other columns."""
     inner = children(expr)
     if isinstance(expr, Call) and expr.function in _COMPARISONS and any(_asks(a, frame, world) for a in expr.args):
-        values = [values_of(a, frame, world) for a in expr.args]
-        if any(_mixed(v, world) or (v.sources and not of_measures(v, world)) for v in values):
+        values = [ExpressionTyping(frame, world).value(a) for a in expr.args]
+        # INVARIANT: which rows a number per person is of is decided once: the number meets a condition, or does not
+        apart = any(v.sources and not of_measures(v, world) for v in values)
+        if apart or any(_mixed(_alone(v), world) for v in values):
             return None
         return sum(max(1, _length(a)) for a in expr.args[1:])
     counts = [_thresholds(c, frame, world) for c in inner]
@@ -170,10 +189,11 @@ def conditions_below(typed: Typed) -> list[tuple[Expr, Frame]]:
                 mine = [(predicate, frames[0])]
             case n.DropNulls(subset=subset):
                 names = frames[0].schema if subset is None else [e.name for e in subset if isinstance(e, Column)]
-                # which stored values are missing is public
-                mine = [(Column(c), frames[0]) for c in names if not frames[0].columns[c].pristine]
+                values = frames[0].columns
+                known = {c for c in names if public_nulls(replace(values[c], makes_nulls=False))}
+                mine = [(Column(c), frames[0]) for c in names if c not in known]
             case n.Join() | n.JoinAsof():
-                sides = zip(frames, _join_keys(node.node), strict=True)
+                sides = zip(frames, join_keys(node.node), strict=True)
                 mine = [(key, frame) for frame, on in sides for key in on if frame.private]
             case _:
                 pass
@@ -183,7 +203,7 @@ def conditions_below(typed: Typed) -> list[tuple[Expr, Frame]]:
 
 
 def _mixed(value: Value, world: World) -> bool:
-    return len({s.label for s in value.sources if not world.is_unit(s)}) > 1
+    return len({s.label for s in value.sources | value.chosen if not world.is_unit(s)}) > 1
 
 
 @dataclass(frozen=True)
@@ -201,7 +221,7 @@ class _Choice:
         """Whether a measure decides about some people only."""
         if not any(of_measures(v, world) for v in self.values):
             return False
-        sources = frozenset().union(*(v.sources for v in self.values))
+        sources = frozenset().union(*(v.sources | v.chosen for v in self.values))
         return self.unknown or self.stacked or _mixed(Value(sources), world)
 
 
@@ -239,7 +259,7 @@ def _choices(typed: Typed, world: World) -> Iterator[_Choice]:
             names = frames[0].schema if subset is None else [e.name for e in subset if isinstance(e, Column)]
             for name in names:
                 value = frames[0].columns[name]
-                if nans or value.makes_nulls or not value.pristine:
+                if not public_nulls(value, nans=nans):
                     # not-a-numbers are dropped, and nulls kept
                     below = typed.inputs[0]
                     unknown = (
@@ -266,7 +286,7 @@ def _matched(typed: Typed, world: World) -> Iterator[_Choice]:
     node = typed.node
     assert isinstance(node, n.Join | n.JoinAsof)
     how = node.how if isinstance(node, n.Join) else "asof"
-    for below, keys in zip(typed.inputs, _join_keys(node), strict=True):
+    for below, keys in zip(typed.inputs, join_keys(node), strict=True):
         if not below.frame.private:
             continue
         values = tuple(values_of(key, below.frame, world) for key in keys)
@@ -280,14 +300,10 @@ def _matched(typed: Typed, world: World) -> Iterator[_Choice]:
 
 
 def values_of(expr: Expr, frame: Frame, world: World) -> Value:
-    """Return what an expression is made of."""
-    return ExpressionTyping(frame, world).value(expr)
-
-
-def _join_keys(node: n.Join | n.JoinAsof) -> tuple[Sequence[Expr], Sequence[Expr]]:
-    if isinstance(node, n.Join):
-        return node.left_on, node.right_on
-    return (node.left_on, *map(Column, node.by_left)), (node.right_on, *map(Column, node.by_right))
+    """Return what an expression is made of, what decided which rows the numbers in it are of included."""
+    value = ExpressionTyping(frame, world).value(expr)
+    form = Form.BITS if value.form is Form.NULLS and choosing([value], world) else value.form
+    return replace(value, sources=value.sources | value.chosen, form=form)
 
 
 def _asks(condition: Expr, frame: Frame, world: World) -> frozenset[str]:

@@ -14,6 +14,7 @@ from bastion_plan.nodes import AnyNode
 from bastion_policy.boundary import Guard, Statistic, Term, call
 from bastion_policy.chosen_sums import choosers, weighs
 from bastion_policy.flow import boundaries
+from bastion_policy.flow_trees import columns_in
 from bastion_policy.guard_cells import ROWS, Flags, Measurer, Steps, X, both, floats
 from bastion_policy.guard_plans import Rewriter, lenient
 from bastion_policy.judge_approved import shown_of
@@ -22,6 +23,7 @@ from bastion_policy.judge_edges import (
     Narrowing,
     conditions_below,
     drops_of_stored_nulls,
+    keys_of_rows,
     mixed,
     mixes,
     thresholds,
@@ -67,6 +69,8 @@ class Searched(Remembered):
                     count *= max(1, min(many, self._most_rows))
                 found += [hashlib.sha256(wording + i.to_bytes(4)).digest()[:12] for i in range(count)]
         found += [] if found else (yield from self._crossed(m, wording))
+        if not found and (yield from self._chosen_keys(m)):
+            found.append(hashlib.sha256(wording + b"rows").digest()[:12])
         for i, s in enumerate(self.boundary.statistics):
             conditions = self._conditions(s)
             some = any((part.own & ~_clear(part.judged, i)).any() for part in parts)
@@ -109,6 +113,31 @@ class Searched(Remembered):
                 if fewest < self.k:
                     found.append(hashlib.sha256(wording + repr(("crossing", conditions)).encode()).digest()[:12])
         return found
+
+    def _chosen_keys(self, m: Measurer) -> Steps:
+        """Whether some key is a number of those rows of a person that a measure chose: the last month, or how many there are.
+
+        INVARIANT: what is the same in all rows of everybody is theirs whichever are left; what is not is a bin of the measure.
+        """
+        for key, value in keys_of_rows(self.boundary, self.world):
+            read = [v for c in sorted(columns_in(key)) if (v := self.frame.columns[c]).chosen]
+            told = frozenset().union(*(v.chosen for v in read))
+            among = [v.within for v in read if v.within is not None]
+            if not value.chosen <= told or len(among) < len(read):
+                return True
+            for source in among:
+                if not (yield from self._same_in_all_rows(m, source)):
+                    return True
+        return False
+
+    def _same_in_all_rows(self, m: Measurer, source: Source) -> Steps:
+        """Whether everybody's rows of a table agree in a column."""
+        unit = self.facts[source.dataset].unit
+        assert unit is not None
+        rows = n.Filter(n.Scan(source.dataset), call("is_not_null", Column(unit)))
+        counted = n.GroupBy(rows, (Column(unit),), (Alias(call("n_unique", Column(source.column)), X),))
+        answer = yield from m.ask(n.Select(counted, (Alias(call("max", Column(X)), X),)), returns=(X,))
+        return bool(floats(answer[X])[0] <= 1)
 
     def _few_lack(self, m: Measurer, s: Statistic) -> Steps:
         """Whether fewer than k of those whom a measure chose have no value of an argument that others may lack."""

@@ -131,6 +131,8 @@ class Value:
     within: of a number per person, the column between whose smallest and largest value of that person it lies.
     coarse: its bounds are wider than its column's, so that the rules about values do not look at them.
     per_row: (x, a, b) of a sum of a person's rows that hold a * x + b each.
+    chosen: of a number of a person's rows, what a condition on it tells of besides: what decided which rows there are, and how
+        many there are (see `flow_chosen`).
     reason: why it is a MIX, or where it comes from.
     """
 
@@ -153,6 +155,7 @@ class Value:
     within: Source | None = None
     coarse: bool = False
     per_row: tuple[Source, float, float] | None = None
+    chosen: frozenset[Source] = frozenset()
     reason: str = ""
 
     @property
@@ -203,8 +206,8 @@ class Frame:
 
     occurrences: whose rows they are. fanned: a unit's rows may repeat or come from several branches, so that bounds on
     rows per unit are void. per_unit: at most one row per unit. unique: columns that identify a row of a frame that is not
-    private. narrowed: rows were left out by predicates. ordered: measures whose values the rows are in the order of. computed: what its columns were computed by; forgotten wherever
-    the columns change.
+    private. narrowed: rows were left out by predicates. ordered: measures whose values the rows are in the order of. chosen: secret
+    columns by which rows were left out or repeated. computed: what its columns were computed by; forgotten wherever the columns change.
     """
 
     kind: Kind
@@ -217,6 +220,7 @@ class Frame:
     unique: frozenset[str] | None = None
     narrowed: bool = False
     ordered: frozenset[Source] = frozenset()
+    chosen: frozenset[Source] = frozenset()
     computed: Computed = Computed()
 
     @property

@@ -714,6 +714,7 @@ def _of_role(sources: frozenset[Source], world: World, *kinds: RoleKind) -> froz
 def check_condition(value: Value, world: World, what: str) -> list[Finding]:
     """Check a predicate: quasi, measure and public columns only."""
     found = []
+    value = replace(value, sources=value.sources | value.chosen)
     if hidden := _of_role(value.sources, world, RoleKind.HIDDEN):
         found.append(hidden_use(hidden, what))
     if ids := _of_role(value.sources, world, RoleKind.IDENTIFIER):
