@@ -87,6 +87,34 @@ def test_a_cell_and_torch_give_one_graph(name: str) -> None:
     assert [(w.shape, w.trained) for w in ours.weights] == [(w.shape, w.trained) for w in theirs.weights]
 
 
+def _states(layer: nn.RNNBase, x: Tensor) -> Tensor:
+    """What a recurrent layer ends with, as torch says it itself: of both directions where there are two."""
+    _, state = layer(x)
+    state = state[0] if isinstance(state, tuple) else state
+    return torch.cat(list(state[-2:] if layer.bidirectional else state[-1:]), 1)
+
+
+#: a cell's layer, torch's own, and what torch's gives for some rows
+OURS = {
+    "attention": (c.SelfAttention(8, 2), lambda: nn.MultiheadAttention(8, 2, batch_first=True), lambda a, x: a(x, x, x)[0]),
+    "gru": (c.GRU(8, 5), lambda: nn.GRU(8, 5, batch_first=True), _states),
+    "gru, both ways": (c.GRU(8, 5, 2, True), lambda: nn.GRU(8, 5, 2, batch_first=True, bidirectional=True), _states),
+    "lstm": (c.LSTM(8, 5), lambda: nn.LSTM(8, 5, batch_first=True), _states),
+    "lstm, both ways": (c.LSTM(8, 5, 2, True), lambda: nn.LSTM(8, 5, 2, batch_first=True, bidirectional=True), _states),
+    "places": (c.PositionalEmbedding(7, 8), lambda: nn.Embedding(7, 8), lambda e, x: x + e(torch.arange(7))),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_a_layer_made_here_gives_what_torch_gives(name: str) -> None:
+    layer, module, asked = OURS[name]
+    ours, theirs = build(layer, 1).eval(), module().eval()
+    for there, here in zip(theirs.parameters(), ours.parameters(), strict=True):
+        there.data = here.data
+    x = torch.randn(3, 7, 8)
+    assert torch.allclose(ours(x), asked(theirs, x), atol=1e-6)
+
+
 #: values for the layers that need some, and a row of what comes in
 EXAMPLES = {
     "Sequential": ((c.ReLU(),), (4,)), "Residual": ((c.Tanh(),), (4,)), "Linear": ((4, 2), (4,)), "Unflatten": ((1, (2, 2)), (4,)),
