@@ -210,7 +210,7 @@ def _schedule(made: Schedule) -> None:
     if not 0 <= made.warmup <= MAX_STEPS or (
         made.kind in ("step", "exponential") and not 1 <= made.period <= MAX_STEPS
     ):
-        _refuse("schedule", f"Its steps are whole numbers up to {MAX_STEPS:,}.", "Write StepLR(period=100, gamma=0.5).")
+        _refuse("schedule", f"Its steps are whole numbers up to {MAX_STEPS:,}.", "Write StepLR(100, gamma=0.5).")
     if not (_finite(made.gamma) and 0 < made.gamma <= 1 and _finite(made.floor) and 0 <= made.floor <= 1):
         _refuse("schedule", "gamma is above 0 and at most 1, floor from 0 to 1.", "Leave them out.")
 
