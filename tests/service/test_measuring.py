@@ -19,10 +19,11 @@ from bastion_plan.nodes import Scan
 from bastion_policy.model import Policy, Role, RoleKind
 from bastion_policy.private.training import rows_for
 from bastion_policy.private.verdicts import account_of
+from bastion_server.private import mechanisms
 from bastion_server.service.journal import Journal
 from bastion_server.service.measuring import MeasuringService
 from bastion_server.service.private import PrivateService
-from bastion_server.store import AuditLog, Record, load_or_create
+from bastion_server.store import AuditLog, Charge, Record, load_or_create
 from bastion_server.store.binding import binding
 from bastion_server.workers import memfd
 from bastion_server.workers.errors import worker_error
@@ -42,6 +43,7 @@ class World:
     def __init__(self, **fails: str) -> None:
         self.did: list[str] = []
         self.records: list[Record] = []
+        self.aside: list[float] = []  # the noise on how many rows there are, of each count
         self.fails = fails
         policy = Policy.private(epsilon=8.0, unit="id", roles={"id": "identifier"})
         desk = Desk.of(people(20), policy, "id")
@@ -105,7 +107,8 @@ class World:
     async def load(self, graph: bytes, spec: Any, key: bytes, rows: int, weights: int, **_: Any) -> None:
         self.whose = "of people" if os.fstat(rows).st_size == 4 else "of nobody"
 
-    async def evaluate(self, *_: Any) -> Any:
+    async def evaluate(self, metric: str, part: str, bound: float, aside: float) -> Any:
+        self.aside.append(aside)
         self.do(f"count {self.whose}")
         return SimpleNamespace(counts=(30_000, 90_000) if self.whose == "of people" else (0, 0))
 
@@ -143,6 +146,31 @@ def test_all_that_may_fail_of_itself_comes_before_the_payment() -> None:
     assert found.value == pytest.approx(0.75, abs=0.01)
     assert failed == ""
     assert world.did == ORDER
+
+
+@pytest.mark.parametrize("rows", [1, 4])
+def test_a_measurement_is_charged_what_its_noise_costs(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The noise on the numbers, and that on how many rows there are, which the clock tells, both by all rows of a person."""
+    world, paid, scales, real = World(), list[dict[str, Charge]](), list[float](), mechanisms.gaussian
+
+    def gaussian(values: Any, scale: float, *rest: Any) -> Any:
+        scales.append(scale)
+        return real(values, scale, *rest)
+
+    monkeypatch.setattr(mechanisms, "gaussian", gaussian)
+    training, account = world.service._training, world.terms.account
+    assert account is not None
+    training.fits = SimpleNamespace(domains=lambda *_: (), accounts=lambda _: {"people": account})  # type: ignore[assignment]
+    training.store.ledger.spend = lambda charges, **_: paid.append(charges)  # type: ignore[method-assign,assignment]
+    world.terms.spec = spec(rows=rows, batch=64)
+    found, _ = world.measure()
+    ((charge,),) = (some.values() for some in paid)
+    assert (charge.cap, charge.order) == (account.cap, account.order)
+    assert account.epsilon_of(charge.cost) == pytest.approx(4.0, rel=1e-3) and found.epsilon == 4.0
+    assert len(world.aside) == 2 and len({*world.aside}) == 1, "nobody is counted as people are"
+    noise = (rows / scales[0]) ** 2 / 2 + (rows / world.aside[0]) ** 2 / 2
+    assert len(scales) == 1
+    assert charge.cost.rho_value * 0.999 < noise <= charge.cost.rho_value
 
 
 @pytest.mark.parametrize("step", ["count of nobody", "rehearse", "reader"])
