@@ -48,7 +48,7 @@ FEW: dict[str, Callable[[], Q]] = {
     "keys": lambda: T.group_by((pay < 4000).alias("low")).agg(people),
     "rows per person": lambda: T.filter(pay < 4000).group_by("id").agg(z=pl.len()).select(pl.len()),
     "numbers per person": lambda: (
-        T.filter(pay < 4000).group_by("id").agg(z=reading.mean()).select(pl.col("z").mean(), n=pl.len())
+        T.filter(pay < 4000).group_by("id").agg(z=reading.sum()).select(pl.col("z").mean(), n=pl.len())
     ),
     "of what stays the same": lambda: T.filter(pl.col("wage") < 4000).select(people),
 }
