@@ -20,6 +20,7 @@ import attacks_hidden  # noqa: F401
 import attacks_homogeneity  # noqa: F401
 import attacks_inflation  # noqa: F401
 import attacks_joins  # noqa: F401
+import attacks_left  # noqa: F401
 import attacks_missing  # noqa: F401
 import attacks_mixed  # noqa: F401
 import attacks_months  # noqa: F401

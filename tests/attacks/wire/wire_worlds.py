@@ -30,20 +30,24 @@ SECRETS: tuple[dict[str, object], dict[str, object]] = (
 _BOUNDS = {
     "salary": (0, 120_000), "debt": (0, 100_000), "rent": (0, 100_000), "bonus": (0, 10_000), "died": (1900, 2030),
     "gain": (-5000, 5000), "points": (0, 1000), "score": (0, 930), "spend": (0, 1000), "pay": (0, 120_000), "steps": (0, 120_000),
-    "fee": (0, 120_000), "loan": (0, 1000), "dose": (0, 120_000),
+    "fee": (0, 120_000), "loan": (0, 1000), "dose": (0, 120_000), "wage": (0, 120_000), "rate": (0, 100), "tip": (0, 100),
 }  # fmt: skip
+#: measures of which a row of a person tells nothing of their other rows
+_VARYING = frozenset({"wage", "rate", "tip"})
+#: of the target in the two worlds: of each pair of days, which has the higher rate; and how long the list of diagnoses is
+RATES, DIAGNOSES = (2930, 1234), (11, 5)
 
 
 def role_of(column: str) -> Role:
     """Return the declared role of a column of any of the tables."""
     if column in _BOUNDS:
         lower, upper = _BOUNDS[column]
-        return Role(RoleKind.MEASURE, float(lower), float(upper))
+        return Role(RoleKind.MEASURE, float(lower), float(upper), varies=column in _VARYING)
     if column in ("id", "card"):
         return Role(RoleKind.IDENTIFIER)
     if column == "name":
         return Role(RoleKind.HIDDEN)
-    if column in ("hiv", "disease", "code", "grade"):
+    if column in ("hiv", "disease", "code", "grade", "diagnoses"):
         return Role(RoleKind.SENSITIVE)
     return Role(RoleKind.QUASI)
 
@@ -112,6 +116,30 @@ def visits(world: int) -> polars.DataFrame:
     return polars.concat([rows.with_columns(day=polars.lit(i)) for i in range(3)])
 
 
+def shifts(world: int) -> polars.DataFrame:
+    """Return 24 days per person. rate: of the target the higher one of two days is the secret; tip: none on the first of them."""
+    rng, rows = np.random.default_rng(6), people(world).select("id", "age", wage="salary")
+    rate = np.round(rng.uniform(10, 90, (N, 24)), 2)
+    for i in range(12):
+        rate[TARGET, 2 * i : 2 * i + 2] = (60, 40) if RATES[world] >> i & 1 else (40, 60)
+    tip = [None if i % 2 == 0 else 1.0 for i in range(24)]
+    return polars.concat(
+        rows.with_columns(day=polars.lit(i), rate=rate[:, i], tip=polars.lit(tip[i], polars.Float64)) for i in range(24)
+    )
+
+
+def wages(world: int) -> polars.DataFrame:
+    """Return three days per person."""
+    return shifts(world).filter(polars.col("day") < 3)
+
+
+def lists(world: int) -> polars.DataFrame:
+    """Return one row per person, with a list of diagnoses."""
+    lengths = np.random.default_rng(8).integers(1, 16, N)
+    lengths[TARGET] = DIAGNOSES[world]
+    return people(world).select("id", "age").with_columns(diagnoses=polars.Series([["d"] * int(k) for k in lengths]))
+
+
 def payments(world: int) -> polars.DataFrame:
     """Return 12 to 20 rows per person, whose town is a market of its own for the target."""
     rng = np.random.default_rng(3)
@@ -161,6 +189,9 @@ TABLES = {
     "people": (unnamed, "id"),
     "named": (people, "id"),
     "visits": (visits, "id"),
+    "shifts": (shifts, "id"),
+    "wages": (wages, "id"),
+    "lists": (lists, "id"),
     "payments": (payments, "card"),
     "fees": (fees, "id"),
     "months": (months, "id"),
