@@ -55,6 +55,16 @@ REFUSED: dict[str, Graph] = {
     "a name that is no text to show": changed(weights=(Tensor("w\x1b[31m", (2, 3)), Tensor("b", (2,)))),
     "a shape below one": changed(weights=(Tensor("w", (0, 3)), Tensor("b", (2,)))),
     "whole numbers that are trained": changed(weights=(Tensor("w", (2, 3), "int64"), Tensor("b", (2,)))),
+    "more weights than are allowed": changed(
+        weights=tuple(Tensor(f"w{i}", (1,)) for i in range(4_001)), nodes=(), output=0
+    ),
+    "more dimensions than are allowed": changed(weights=(Tensor("w", (2, 3)), Tensor("b", (1,) * 9))),
+    "more inputs than are allowed": changed(
+        inputs=tuple(Tensor(f"x{i}", (3,), trained=False) for i in range(17)),
+        weights=(),
+        nodes=(Node("relu", (X,)),),
+        output=17,
+    ),
     "another mode": changed(mode="eval"),
     "another version": changed(version=2),
 }
@@ -66,6 +76,16 @@ def test_what_is_no_model_is_refused(name: str) -> None:
         decode(encode(REFUSED[name]))
     assert refused.value.code == "model.graph"
     assert refused.value.next_step
+
+
+def test_as_much_as_is_allowed_is_allowed() -> None:
+    """So what is refused beyond it is refused for that."""
+    w = (Tensor("w", (2, 3)), Tensor("b", (2,)))
+    more = tuple(Tensor(f"w{i}", (1,)) for i in range(3_998))
+    check(changed(weights=(*w, *more), nodes=(Node("linear", (X, W, B)),), output=4_001))
+    check(changed(weights=(w[0], Tensor("b", (1,) * 8)), nodes=(Node("relu", (X,)),), output=3))
+    inputs = tuple(Tensor(f"x{i}", (3,), trained=False) for i in range(16))
+    check(changed(inputs=inputs, weights=(w[1],), nodes=(Node("relu", (X,)),), output=17))
 
 
 def test_what_puts_rows_together_is_refused_where_rows_are_by_themselves() -> None:

@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from bastion_server.training import lease as leases
 from bastion_server.training.lease import TrainingLease, TrainingPool
 from bastion_server.workers import memfd
-from bastion_server.workers.messages import Limits
+from bastion_server.workers.messages import MACHINE_MEMORY, Limits
 from fitting import GB, KEY, arrow, mlp, sent, spec, table
 from models import MODELS, batch, made
 
@@ -144,6 +144,20 @@ async def test_what_is_refused_says_why_and_the_worker_lives_on(pool: TrainingPo
             assert refused.value.code == code, refused.value
             assert refused.value.next_step
             await begin(worker, spec(), encode(graph), weights)
+
+
+async def test_the_kernel_itself_keeps_a_training_worker_s_limits(pool: TrainingPool) -> None:
+    """As it says them of the process: what a fit may reserve, write and open, and that it leaves no dump."""
+    limits = Limits(memory=2 * GB)
+    async with await pool.acquire() as worker:
+        lines = Path(f"/proc/{worker.pid}/limits").read_text().splitlines()[1:]
+    found = {line[:26].strip(): tuple(line[26:].split()[:2]) for line in lines}
+    for name, most in (
+        ("Max address space", limits.address_wall), ("Max file size", MACHINE_MEMORY), ("Max open files", limits.files),
+        ("Max core file size", 0),
+    ):  # fmt: skip
+        soft, hard = found[name]
+        assert soft == hard and 0 <= int(soft) <= most, (name, found[name])
 
 
 async def test_a_worker_that_dies_or_is_stopped_is_an_error(pool: TrainingPool) -> None:
