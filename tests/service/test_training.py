@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import polars as pl
 import pytest
 import zmq
@@ -19,6 +21,9 @@ from bastion_plan.models import graph as graphs
 from bastion_plan.models.fits import Optimizer, Schedule, Split
 from bastion_plan.nodes import Filter
 from bastion_policy.model import Aggregation, Policy, Review, Training
+from bastion_policy.private import padding
+from bastion_policy.private.subsampled import epsilon_of_fit
+from bastion_policy.private.verdicts import account_of
 from bastion_server import start
 from bastion_server.process import Handle
 from bastion_wire import messages as m
@@ -176,6 +181,33 @@ def test_a_fit_is_paid_told_of_measured_and_taken_home(place: Place, line: FitLi
     assert isinstance(line.ask(m.DeleteRun(run.id)), m.Done)
     assert line.ask(m.GetRun(run.id)).code == "missing.run"
     assert line.budget(table).spent == spent
+
+
+def test_a_step_and_a_metric_have_the_noise_that_was_paid_for(place: Place, line: FitLine) -> None:
+    """Of nobody, what comes home is noise alone: of 1,600 weights, and of the 1,600 cells of a confusion matrix."""
+    plan, table = place.table()
+    nobody = encode(Filter(decode(plan), (b.col("a") > 1e6).plan))
+    model = line.model(linear(40, 39))
+    how = spec(
+        inputs=(("a",) * 39,), steps=1, rate=1.0, expected=20.0, epoch=0, optimizer=Optimizer("sgd", 1.0), split=Split()
+    )
+    run = line.done(nobody, how, model)
+    assert (run.state, run.step) == ("done", 1)
+    assert epsilon_of_fit(1.0, run.noise, 1, run.delta) <= run.spent * (1 + 1e-9) <= 2.0
+    assert line.budget(table).spent >= run.spent * 0.99
+    found = np.concatenate([w.ravel() for w in numbers(line.both(m.GetWeights(run.id))[1]).values()])
+    moved = math.sqrt(
+        1 + 0.1**2 + padding.share(run.noise, 20.0) ** 2
+    )  # a person: gradient, loss, and one of their number
+    paid = run.noise * how.clip * moved / how.expected
+    assert len(found) == 1600 and 0.85 * paid < found.std() < 1.15 * paid
+    before = line.budget(table).spent
+    told = line.ask(m.TestRun(run.id, "confusion", "train", 3.0))
+    cells = np.array(told.matrix).ravel()
+    rho = account_of([Policy.private(epsilon=8.0)]).price(3.0).rho_value
+    paid = 1 / math.sqrt(2 * rho)
+    assert len(cells) == 1600 and 0.85 * paid < cells.std() < 1.5 * paid
+    assert line.budget(table).spent > max(3.0, before)
 
 
 def test_a_fit_is_one_while_it_runs_and_can_be_stopped_and_resumed(place: Place, line: FitLine) -> None:
