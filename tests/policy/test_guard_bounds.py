@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import polars
+import pytest
 from bastion_policy.judge_intervals import Histogram, Pieces
 from bastion_policy.judge_rules import Rules
 from bastion_policy.model import Aggregation, Policy, Review, Role, RoleKind, Suppress
@@ -14,7 +15,7 @@ from bastion_policy.verdict import Outcome
 from drive import World
 from hypothesis import given
 from hypothesis import strategies as st
-from query import Q
+from query import Q, concat
 
 import bastion.expressions as pl
 
@@ -114,6 +115,44 @@ def test_bounds_prove_nothing_without_a_bound_on_rows_or_of_what_is_not_finite()
     assert not proven(1, float("inf"), 1.0)
     assert not proven(1, 1000.0, float("inf"))
     assert not proven(1, -1.0, 0.0)
+
+
+MANY, OPENED = 200, 5_000
+LISTS = polars.DataFrame(
+    {
+        "u": np.arange(MANY), "n": np.arange(MANY), "h": np.arange(MANY) % 2,
+        "x": np.full(MANY, 50.0), "y": np.full(MANY, 50.0),
+        "tags": [[9] * OPENED if i == 7 else [1, 2] for i in range(MANY)],
+    }
+)  # fmt: skip
+FEW = Q("t").filter(pl.col("n").is_between(6, 7))
+REPEATED = {
+    "explode": FEW.explode("tags"),
+    "explode, then filter": Q("t").explode("tags").filter(pl.col("tags") == 9),
+    "unpivot": FEW.unpivot(["x", "y"], ["h"]),
+    "a union": concat(FEW, FEW),
+}
+
+
+def of_one_row_each() -> World:
+    """Each is one row, so that rows are people until something repeats them."""
+    roles = ROLES | {"n": "quasi", "y": ROLES["x"], "tags": "quasi"}
+    return World().add("t", LISTS, POLICY, roles, "u")
+
+
+@pytest.mark.parametrize("words", REPEATED)
+def test_rows_that_were_repeated_prove_no_people(words: str) -> None:
+    """One or two people are more than K rows each time."""
+    assert of_one_row_each().ask(REPEATED[words].select(n=pl.len()).plan).released.height == 0
+    assert of_one_row_each().ask(Q("t").select(n=pl.len()).plan).released.height == 1
+
+
+def test_rows_that_were_repeated_prove_nobody_small() -> None:
+    """Nobody's row is more than the bound, and one person's 5,000 rows are nearly all of the sum."""
+    opened, s = Q("t").explode("tags"), pl.col("x").sum()
+    assert of_one_row_each().ask(opened.select(s=s).plan).released["s"].to_list() in ([], [None])
+    others = opened.filter(~pl.col("n").is_between(5, 9))
+    assert of_one_row_each().ask(others.select(s=s).plan).released["s"].to_list() == [50.0 * 2 * (MANY - 5)]
 
 
 def bins(values: np.ndarray) -> Histogram:  # type: ignore[type-arg]
