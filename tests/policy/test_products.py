@@ -88,6 +88,24 @@ def test_columns_of_one_name_are_not_one_column(named: str) -> None:
     assert shown <= 1
 
 
+# -- of whom they are made
+
+
+def outlying(profile: str, people: int) -> World:
+    """`far` and `odd` are 1 for so many people and 0 for the others: each has (1 - people / N) / people of the squares."""
+    ones = (PEOPLE["id"].to_numpy() * 37 % N < people).astype(float)
+    frame = PEOPLE.with_columns(far=polars.Series(ones), odd=polars.Series(ones))
+    return world(profile, frame, far=Role(RoleKind.MEASURE, 0, 1), odd="quasi")
+
+
+@PROFILES
+@pytest.mark.parametrize("function", [pl.cov, pl.corr])
+@pytest.mark.parametrize("pair", [("far", "kind"), ("kind", "far"), ("y", "odd"), ("odd", "y"), ("far", "y")])
+def test_nobody_has_more_than_a_kth_of_either_s_squares(profile: str, function: Any, pair: tuple[str, str]) -> None:
+    assert told(outlying(profile, 9), T.select(function(*pair))) is None
+    assert told(outlying(profile, 10), T.select(function(*pair))) is not None
+
+
 # -- of how many people, how many numbers
 
 
