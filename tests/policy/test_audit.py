@@ -9,6 +9,7 @@ import pytest
 from bastion_plan.errors import InputError, ServerError
 from bastion_policy.audit import AuditRules, AuditState, Capacity, Clearance, Row, decode, encode, partition
 from bastion_policy.audit.primes import HIGH, LOW, Weights, draw, is_prime, product
+from bastion_policy.audit.space import Space
 
 SEED = b"seed of the tests"
 ALL = np.arange(100)
@@ -142,6 +143,19 @@ def test_beyond_capacity_is_no_clearance(capacity: dict[str, int], rule: str) ->
     state = start(capacity=replace(Capacity(), **capacity))
     verdict = state.consider([Row.of(ALL[:50]), Row.of(ALL[20:80])])
     assert (verdict.clearance, verdict.rule, verdict.state) == (Clearance.BEYOND_CAPACITY, rule, None)
+
+
+def test_doubt_is_no_clearance(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The primes do not agree on what is independent: what was cleared before is refused, alone and among others."""
+    state, rows = released(start(), Row.of(ALL)), [Row.of(ALL[:50])]
+    assert state.consider(rows).cleared
+    monkeypatch.setattr(Space, "enter", lambda *_: None)
+    verdict = state.consider(rows)
+    assert (verdict.clearance, verdict.rule, verdict.state) == (Clearance.REFUSED, "doubt", None)
+    found = state.releasable(rows)
+    assert found.accepted == ()
+    assert [v.rule for v in found.refused.values()] == ["doubt"]
+    assert found.base.rank == state.rank
 
 
 def test_units_beyond_capacity_and_units_that_do_not_exist() -> None:

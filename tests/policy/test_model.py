@@ -207,6 +207,7 @@ def test_presets():
     assert strict.profile == "strict"
     assert strict.homogeneity == Homogeneity(3, "all")
     assert (strict.linear_audit, strict.rounding) == (LinearAudit(pairs=True), Rounding(5, 3))
+    assert (strict.p, strict.shares, strict.saturation) == (0.10, ((2, 0.9),), Saturation(0.33))
     assert Policy.private(epsilon=2).effective().privacy == DifferentialPrivacy(2.0)
 
 
