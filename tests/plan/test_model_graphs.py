@@ -56,7 +56,7 @@ REFUSED: dict[str, Graph] = {
     "a shape below one": changed(weights=(Tensor("w", (0, 3)), Tensor("b", (2,)))),
     "whole numbers that are trained": changed(weights=(Tensor("w", (2, 3), "int64"), Tensor("b", (2,)))),
     "more weights than are allowed": changed(
-        weights=tuple(Tensor(f"w{i}", (1,)) for i in range(4_001)), nodes=(), output=0
+        weights=tuple(Tensor(f"w{i}", (1,)) for i in range(4_001)), nodes=(Node("relu", (X,)),), output=4_002
     ),
     "more dimensions than are allowed": changed(weights=(Tensor("w", (2, 3)), Tensor("b", (1,) * 9))),
     "more inputs than are allowed": changed(
