@@ -7,6 +7,7 @@ about at least 10 people. It is shown where its row and value are, or where its 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -157,6 +158,12 @@ def test_the_tour_shows_every_cell_of_ten_people(hall, monkeypatch):
     truth = truths(run, TOUR, {"titanic": samples.titanic()}, None)
     assert total(run, TOUR, truth).released == 1
     assert near(run, TOUR, truth, loose=0) >= 20
+    assert run.text["tour-10b"].startswith("Ages on board") and "20 – 30 │█" in run.text["tour-10b"]
+    assert "single people" in run.text["tour-13"] and "head(5)" in run.text["tour-13"]
+    assert "pending" in run.text["tour-15"]
+    assert len(run.tables["tour-17"].rows) == 5
+    assert {row["Name"] for row in run.tables["tour-17"].rows} == {"*"}
+    assert "approved" in run.text["tour-19"]
     for row in run.tables["tour-11"].rows:
         assert "null" not in [row[c] for c in ("Survived", "Pclass", "Age", "SibSp", "Parch", "Fare")], row
 
@@ -399,6 +406,9 @@ def test_covid_under_the_strict_profile(hall, monkeypatch):
     assert total(run, COVID, truth).released >= 0.9
     assert near(run, COVID, truth, loose=0.2) > 100
     assert "rounded to multiples of 5" in run.text["covid-card"]
+    for drawn, title in (("covid-pie", "Cases by country"), ("covid-bars", "Hospitalised by country")):
+        assert run.text[drawn].startswith(title) and "China" in run.text[drawn]
+        assert "░" not in run.text[drawn], "a country is hidden"
     assert run.text["covid-schema"].endswith("\nDate")
     assert run.tables["covid-latest"].rows == [{"first": "2020-03-01", "latest": "2020-06-30", "days": "120"}]
     assert "sensitive" in run.text["covid-denied-filter"]
@@ -429,6 +439,8 @@ def test_fraud_under_the_strict_profile(hall, monkeypatch):
     assert near(run, FRAUD, truth, loose=0.2) > 80
     rates = {row["hour"]: float(row["fraud_rate"]) for row in run.tables["fraud-hours"].rows}
     assert min(rates["22"], rates["0"], rates["2"]) > 2 * max(rates[h] for h in ("6", "12", "18"))
+    assert run.text["fraud-bars"].startswith("Fraud by age") and "█" in run.text["fraud-bars"]
+    assert run.text["fraud-bars"].count("░") <= 1, "most ages of both genders are drawn"
     assert "amt" in run.text["fraud-denied-amounts"]
     assert "sensitive" in run.text["fraud-denied-victims"]
     assert "hidden" in run.text["fraud-denied-hidden"]
@@ -448,6 +460,16 @@ def test_policies():
     assert said["policy-dominance"].startswith("review: ")
     assert "one or two people" in said["policy-dominance"]
     assert run.tables["policy-history-1"].rows == run.tables["policy-history-2"].rows != []
+    assert "116" in said["policy-audit-three"] and "36" in said["policy-audit-three"]
+    assert (
+        "review: Some numbers" in said["policy-audit-three"]
+        and "together with earlier answers" in said["policy-audit-three"]
+    )
+    assert {row["team"]: row["len"] for row in run.tables["policy-default-teams"].rows} == {
+        "shop": "110",
+        "office": "94",
+        "(other)": "36",
+    }
     assert "Dominance is off" in said["policy-weaken"]
     office = samples.staff().filter(pl.col("team") == "office")
     assert str(office["salary"].sum()) in said["policy-weaken"].replace(",", "")
@@ -568,7 +590,10 @@ def test_a_model_is_trained_in_cells(hall, monkeypatch, name):
     assert "the owner allows 2,000 steps and 10,000 trained numbers" in said["model"]
     assert "missing value in 'age', 'income', 'amount', 'late_payments' or 'paid'" in said["model"]
     assert "said 1" in said["confusion"]
-    assert ": done, " in said["resume"]
+    first, further = (
+        int(re.search(r": done, ([\d,]+) of", said[cell])[1].replace(",", "")) for cell in ("fit", "resume")
+    )
+    assert further * 3 == first * 4, "after three epochs the fourth alone is done: it goes on from the checkpoint"
     assert "credit-plot" in run.pictures
     assert "adam, lr 0.05" in said["runs"]
     assert run.tables["credit-predict"].columns == ["prediction", "output_0", "output_1"]
