@@ -52,6 +52,26 @@ def test_rows_need_review_and_come_masked_once_approved() -> None:
     assert rows["Age"].to_list() == TITANIC["Age"].head(5).to_list()
 
 
+@pytest.mark.parametrize("grouped", [False, True])
+def test_a_spread_that_one_person_makes_is_withheld_though_the_sum_is_told(grouped: bool) -> None:
+    """All earn about 50 but one: a small part of what they earn together, and nearly all of how they differ."""
+    even = np.where(np.arange(400) // 5 % 2, 49.9, 50.1)
+    frame = polars.DataFrame({"id": np.arange(400), "g": np.arange(400) % 5, "even": even})
+    frame = frame.with_columns(x=polars.when(id=7).then(100.0).otherwise("even"))
+    pay = Role(RoleKind.MEASURE, 0, 100)
+    policy = Policy(Aggregation(10), Suppress())
+    w = World().add("t", frame, policy, {"id": "identifier", "g": "quasi", "x": pay, "even": pay}, "id")
+    x, even_ = pl.col("x"), pl.col("even")
+    found = [x.sum().alias("s"), x.var().alias("v"), x.std().alias("d"), even_.var().alias("e"), even_.std().alias("f")]
+    answer = w.ask((T.group_by("g").agg(*found) if grouped else T.select(*found)).plan).released
+    sums = frame.group_by("g").agg(polars.col("x").sum()).sort("g")["x"] if grouped else [frame["x"].sum()]
+    assert answer["s"].to_list() == pytest.approx(list(sums))
+    at = 7 % 5 if grouped else 0
+    assert answer["v"][at] is None
+    assert answer["d"][at] is None
+    assert None not in answer["e"].to_list() + answer["f"].to_list()
+
+
 def test_small_cells_are_one_remainder_row() -> None:
     answer = W.ask(T.group_by("Cabin").agg(pl.len(), fare.mean()).plan)
     table = answer.released
