@@ -338,7 +338,30 @@ class Expander:
         if not call.args:
             return [call]
         made = (msgspec.structs.replace(call, args=tuple(row)) for row in self._zip(call.args))
-        return [self._turned(one) if call.function == "not_" else one for one in made]
+        change = {"not_": self._turned, "truediv": self._narrowed}.get(call.function)
+        return [change(one) if change else one for one in made]
+
+    def _narrowed(self, call: Call) -> Expr:
+        """Return a quotient of a constant by Float32 as one of a constant of that type: it has the same bits.
+
+        INVARIANT: types are the engine's. Polars 2.1 takes such a quotient for Float64 and makes Float32, and fails where a null of it
+        is filled one step later, so that a failure would tell of one.
+        """
+        if len(call.args) != 2:
+            return call
+        given, divisor = call.args
+        if describe(divisor, self.schema).dtype != dt.FLOAT32 or describe(given, self.schema).dtype != dt.FLOAT64:
+            return call
+        bare = given
+        while isinstance(bare, Alias) or (isinstance(bare, Call) and bare.function == "neg" and bare.args):
+            bare = bare.input if isinstance(bare, Alias) else bare.args[0]
+        written = isinstance(bare, Literal) and bare.dtype == dt.DYN_FLOAT
+        if not written and describe(call, self.schema).dtype != dt.FLOAT32:
+            return call
+        narrow: Expr = Cast(given, dt.FLOAT32)
+        if isinstance(given, Literal) and isinstance(given.value, float):
+            narrow = Literal(dt.FLOAT32, given.value)
+        return msgspec.structs.replace(call, args=(narrow, call.args[1]))
 
     def _turned(self, call: Call) -> Expr:
         """Return `~` of whole numbers as the subtraction that it is.
