@@ -160,7 +160,7 @@ SEVERITY = [Outcome.RELEASE, Outcome.REVIEW, Outcome.REFUSE]
 def test_a_step_is_never_laxer_than_the_argument_written_out(world: World, seed: int) -> None:
     rng = random.Random(seed)
     released = 0
-    for _ in range(25):
+    for _ in range(40):
         argument, statistic = rng.choice(ARGUMENTS), rng.choice(STATISTICS)
         base = rng.choice([T, T.filter(age > 25), T.with_columns(kids=kids + 1)])
         name = rng.choice(["z", "pay", "kids"])
