@@ -82,6 +82,43 @@ class Branches(nn.Module):
         return x if x.sum() > 0 else -x
 
 
+class Halves(nn.Module):
+    """Goes on for as long as what it is given is large."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        while x.abs().max() > 1:
+            x = x / 2
+        return x
+
+
+class Scales(nn.Module):
+    """Takes a number out of what it is given."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * x.sum().item()
+
+
+class Adds(nn.Module):
+    """As many times as it is told by what it is given."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        for _ in range(int(x[0, 0].item())):
+            x = x + 1
+        return x
+
+
+class Block(nn.Module):
+    """A layer of layers, of which one cannot travel."""
+
+    def __init__(self, gate: nn.Module) -> None:
+        super().__init__()
+        self.first, self.gate, self.last = nn.Linear(3, 3), gate, nn.Linear(3, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.last(self.gate(self.first(x)))
+        return out
+
+
 class Twice(nn.Module):
     """More than a prediction."""
 
@@ -102,7 +139,11 @@ class Inverse(nn.Module):
 
 REFUSED = {
     "a batch's statistics": (nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4)), (4,), "model.mixes", "Layer '1' (BatchNorm1d)"),
-    "a branch on values": (Branches(), (3,), "model.export", "cannot be written down"),
+    "a branch on values": (Branches(), (3,), "model.export", "The model (Branches) cannot be written down as a graph: what it does depends on values"),
+    "if": (Block(Branches()), (3,), "model.export", "Layer 'gate' (Branches) cannot be written down as a graph: what it does depends on values"),
+    "while": (nn.Sequential(nn.Linear(3, 3), Block(Halves())), (3,), "model.export", "Layer '1.gate' (Halves) cannot be written down"),
+    ".item()": (Block(Scales()), (3,), "model.op", "Layer 'gate' (Scales) uses 'item"),
+    "a loop over data": (Block(Adds()), (3,), "model.export", "Layer 'gate' (Adds) cannot be written down"),
     "a width that does not fit": (nn.Sequential(nn.Linear(7, 4), nn.ReLU(), nn.Linear(5, 2)), (7,), "model.export", "Layer '2' (Linear) cannot take what it is given, which is 4 for each row"),
     "a picture of another size": (nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(9, 2)), (1, 6, 6), "model.export", "Layer '2' (Linear)"),
     "two results": (Twice(), (3,), "model.export", "returns 2 tensors"),
@@ -111,8 +152,17 @@ REFUSED = {
 }  # fmt: skip
 
 
+#: what is said to do instead
+INSTEAD = {
+    "if": "torch.where",
+    "while": "torch.where",
+    "a loop over data": "torch.where",
+    ".item()": "Keep it a tensor",
+}
+
+
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_cannot_travel_says_which_layer_and_what_instead(name: str) -> None:
+def test_what_cannot_travel_says_which_layer_and_what_instead(name: str, capfd: pytest.CaptureFixture[str]) -> None:
     module, shape, code, words = REFUSED[name]
     if code is None:
         # it is sent in single precision
@@ -122,4 +172,17 @@ def test_what_cannot_travel_says_which_layer_and_what_instead(name: str) -> None
         export(module, [torch.ones(shape)])
     assert refused.value.code == code
     assert words in str(refused.value)
-    assert refused.value.next_step
+    assert refused.value.next_step and INSTEAD.get(name, "") in refused.value.next_step
+    # nothing of torch's own graph beside it
+    assert capfd.readouterr() == ("", "")
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in module.modules())
+
+
+def test_what_a_model_writes_itself_is_not_kept_from_anybody(capfd: pytest.CaptureFixture[str]) -> None:
+    class Says(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            print("here", file=sys.stderr)
+            return super().forward(x)
+
+    export(Says(3, 1), [torch.ones(3)])
+    assert "here" in capfd.readouterr().err

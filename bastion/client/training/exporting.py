@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import copy
+import io
+import logging
 import operator
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from bastion_plan.errors import PlanError
 from bastion_plan.models.graph import Graph, Node, Ref, Tensor, check, encode
-from bastion_plan.models.ops import BY_EXPORT, DTYPES, OPS, Argument, Op
+from bastion_plan.models.ops import BY_EXPORT, DTYPES, Argument, Op
+
+from bastion.client.training.instead import instead
 
 if TYPE_CHECKING:
     import torch
 
-#: what to use in place of what a graph cannot hold, by the export's name
-INSTEAD = {
-    "nonzero": "The shape of what it returns depends on the data. Multiply by a mask instead.",
-    "unique": "The shape of what it returns depends on the data.",
-    "_assert": "Leave checks of values out of the model.",
-    "einsum": "Use matmul and transpose.",
-}
+#: for a model whose way depends on what it is given
+OF_VALUES = (
+    "Leave out what depends on values (if, loops over data, .item()): torch.where and masks take the place of an if."
+)
 #: what the export writes for "up to the end"
 END = sys.maxsize
 _INTEGERS = {operator.mul: "times", operator.add: "plus", operator.sub: "minus", operator.floordiv: "over"}
@@ -69,8 +72,7 @@ def export(module: torch.nn.Module, examples: Sequence[torch.Tensor], *, mode: s
     inputs = tuple(torch.stack([example] * batch) for example in examples)
     shapes = None if mode == "sample" else tuple({0: Dim.AUTO} for _ in inputs)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with _quiet():
             program = torch.export.export(module.train(), inputs, dynamic_shapes=shapes, strict=False)
             program = program.run_decompositions(_decompositions())
     except PlanError:
@@ -79,9 +81,11 @@ def export(module: torch.nn.Module, examples: Sequence[torch.Tensor], *, mode: s
         unfit = _unfit(module, inputs)
         if unfit is not None:
             raise unfit from error
-        msg = f"This model cannot be written down as a graph: {str(error).splitlines()[0][:300] if str(error) else type(error).__name__}"
-        step = "Leave out what depends on values (if, loops over data, .item()), and try module(example) first."
-        raise PlanError(msg, code="model.export", next_step=step) from error
+        where = _stopped(module, inputs, shapes)
+        said = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
+        why = "what it does depends on values that it is given" if "data-dependent" in said else said
+        msg = f"{where} cannot be written down as a graph: {why.removesuffix('.')}."
+        raise PlanError(msg, code="model.export", next_step=OF_VALUES) from error
     return _Reader(program, [e.shape for e in examples], [e.dtype for e in examples], mode).read()
 
 
@@ -89,21 +93,16 @@ def _unfit(module: torch.nn.Module, inputs: Sequence[torch.Tensor]) -> PlanError
     """Return the error that names the layer at which a model fails on a row of its inputs; None where it takes one."""
     import torch
 
-    names = {id(layer): name for name, layer in module.named_modules()}
-    inside: list[tuple[torch.nn.Module, Any]] = []
-    hooks = []
-    for layer in module.modules():
-        hooks.append(layer.register_forward_pre_hook(lambda layer, given: inside.append((layer, given))))
-        hooks.append(layer.register_forward_hook(lambda *_: void(inside.pop())))
-    try:
-        with torch.no_grad():
-            module(*(x.clone() for x in inputs))
-    except Exception as error:  # noqa: BLE001 - a model fails in any way it likes
-        layer, given = inside[-1] if inside else (module, inputs)
-        path, kind = names.get(id(layer), ""), type(layer).__name__
-        where = f"Layer '{path}' ({kind})" if path else f"The model ({kind})"
+    with _followed(module) as inside:
+        try:
+            with torch.no_grad():
+                module(*(x.clone() for x in inputs))
+            return None
+        except Exception as error:  # noqa: BLE001 - a model fails in any way it likes
+            failed = error
+        where, layer, given = inside[-1] if inside else (_named("", module), module, inputs)
         shapes = " and ".join("x".join(map(str, x.shape[1:])) or "one" for x in given if isinstance(x, torch.Tensor))
-        words = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        words = str(failed).splitlines()[0][:200] if str(failed) else type(failed).__name__
         msg = f"{where} cannot take what it is given, which is {shapes or 'nothing'} for each row: {words}"
         step = (
             "Make it as wide as what comes before it; the first layer takes as many numbers as the dataset has inputs."
@@ -111,10 +110,58 @@ def _unfit(module: torch.nn.Module, inputs: Sequence[torch.Tensor]) -> PlanError
         if isinstance(layer, torch.nn.Linear) and given and given[0].dim() > 1:
             step = f"Write nn.Linear({given[0].shape[-1]}, {layer.out_features}) there, or name other inputs."
         return PlanError(msg, code="model.export", next_step=step)
+
+
+def _stopped(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...], shapes: Any) -> str:
+    """Return at which layer torch stops to write a model down: the innermost that it had begun."""
+    import torch
+
+    with _followed(module) as inside, suppress(Exception), _quiet():
+        torch.export.export(module.train(), inputs, dynamic_shapes=shapes, strict=False)
+    return inside[-1][0] if inside else "This model"
+
+
+def _named(path: str, layer: torch.nn.Module) -> str:
+    kind = type(layer).__name__
+    return f"Layer '{path}' ({kind})" if path else f"The model ({kind})"
+
+
+@contextmanager
+def _followed(module: torch.nn.Module) -> Iterator[list[tuple[str, torch.nn.Module, Any]]]:
+    """Give the layers that are begun and have not ended, outermost first: how each is named, itself, what it was given."""
+    inside: list[tuple[str, torch.nn.Module, Any]] = []
+    hooks = []
+    for path, layer in module.named_modules():
+        # by its path: while torch writes it down, a layer comes as something like itself
+        at = partial(_begun, inside, _named(path, layer), layer)
+        hooks.append(layer.register_forward_pre_hook(at))
+        hooks.append(layer.register_forward_hook(lambda *_: void(inside.pop())))
+    try:
+        yield inside
     finally:
         for hook in hooks:
             hook.remove()
-    return None
+
+
+def _begun(
+    inside: list[tuple[str, torch.nn.Module, Any]], where: str, layer: torch.nn.Module, _: Any, given: Any
+) -> None:
+    inside.append((where, layer, given))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep to itself what torch writes beside an error: half a graph, and words on its own symbols."""
+    log, written = logging.getLogger("torch.fx.experimental.symbolic_shapes"), io.StringIO()
+    disabled, log.disabled = log.disabled, True
+    try:
+        with warnings.catch_warnings(), redirect_stderr(written):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.disabled = disabled
+    # it came to its end: what was written is the model's own
+    sys.stderr.write(written.getvalue())
 
 
 def void(_: object) -> None:
@@ -319,22 +366,14 @@ class _Reader:
     def _refuse(self, node: Any, name: str) -> NoReturn:
         path, kind = self._layer(node)
         where = f"Layer '{path}' ({kind})" if path else "The model"
-        step = next((words for begin, words in INSTEAD.items() if name.startswith(begin)), "")
         msg = f"{where} uses '{name}', which a model that travels may not hold."
-        raise PlanError(msg, code="model.op", next_step=step or f"Write it with others: {_near(name)}.")
+        raise PlanError(msg, code="model.op", next_step=instead(name))
 
 
 def _mixing(path: str, kind: str) -> PlanError:
     where = f"Layer '{path}' ({kind})" if path else "The model"
     msg = f"{where} puts the rows of a batch together, so one person's row would be in the others' results."
     return PlanError(msg, code="model.mixes", next_step="Use nn.GroupNorm or nn.LayerNorm in its place.")
-
-
-def _near(name: str) -> str:
-    import difflib
-
-    found = difflib.get_close_matches(name.partition(".")[0], OPS, n=3, cutoff=0.4)
-    return ", ".join(found or ("linear", "conv2d", "matmul", "relu"))
 
 
 def _dtype(dtype: Any) -> str:
