@@ -114,6 +114,22 @@ def test_an_open_policy_is_red_in_the_log(world):
     assert uploads[-1].red
 
 
+def test_a_weakened_policy_is_red_in_the_log(world):
+    """At the upload and at a change; what is not weakened is not red."""
+    frame, sound = pl.DataFrame({"a": range(50)}), Policy(Aggregation(10), Review())
+    weak = Policy(Aggregation(10), Review(), weaken=("dominance",))
+
+    def red(name, kind):
+        return [r.red for r in world.owner.audit(name, 50) if r.kind_of == kind]
+
+    for name, policy in (("sent weak", weak), ("sent sound", sound)):
+        world.owner.client.polars.send_df(frame, name=name, policy=policy, unit="row")
+        assert red(name, "upload") == [policy is weak]
+    for policy in (weak, sound, Policy.open()):
+        world.owner.set_policy("sent sound", policy)
+    assert red("sent sound", "policy") == [True, False, True]
+
+
 def test_deleting_needs_the_owner(world):
     world.owner.client.polars.send_df(pl.DataFrame({"a": range(50)}), name="short-lived", unit="row")
     with pytest.raises(BastionError) as caught:
