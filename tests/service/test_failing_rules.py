@@ -68,6 +68,27 @@ def test_a_rule_that_raises_denies_and_the_next_query_works(tmp_path, monkeypatc
     asyncio.run(with_service(tmp_path, use, FRAME, Policy.default()))
 
 
+def test_a_rule_that_raises_counts_as_a_failure(tmp_path, monkeypatch):
+    """Whether it raises may depend on one row: the same query counts once, and too many that none may run that could."""
+
+    async def use(service, dataset):
+        async def failed() -> int:
+            (seen,) = (await service.exposure.of(service.store.datasets.get(dataset))).audiences
+            return seen.failed
+
+        assert isinstance(await ask(service, mean(dataset)), m.Table)
+        assert await failed() == 0
+        with monkeypatch.context() as patch:
+            patch.setattr(judge_values.ValueRules, "judge", broken)
+            for name, count in (("one", 1), ("one", 1), ("two", 2)):
+                assert (await ask(service, mean(dataset, name))).rule == "rule-failed"
+                assert await failed() == count
+        assert isinstance(await ask(service, mean(dataset, "one")), m.Table)
+        assert await failed() == 2
+
+    asyncio.run(with_service(tmp_path, use, FRAME, Policy.default()))
+
+
 @pytest.mark.parametrize(("owner", "name"), [(queries, "static_verdict"), (policy.Policy, "effective")])
 def test_a_static_rule_that_raises_denies(tmp_path, monkeypatch, owner, name):
     async def use(service, dataset):
