@@ -170,8 +170,14 @@ def joined_text(a: Attacker) -> Any:
     return None if found is None else float(found.split(",")[TARGET])
 
 
-@attack("rows", "row-level")
+@attack("rows", "row-level", truth=(True, True))
 def value_counts_of_an_identifier(a: Attacker) -> Any:
+    """Lists the identifiers by counting each of them."""
+    return 1000 + TARGET in [v["id"] for v in values(a.ask(a.T.select(pl.col("id").value_counts())), "id")] or None
+
+
+@attack("rows", "row-level")
+def value_counts_of_a_measure(a: Attacker) -> Any:
     """Lists the salaries by counting each of them."""
     found = values(a.ask(a.T.select(salary.value_counts())), "salary")
     return among([v["salary"] for v in found])
