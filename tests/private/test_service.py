@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Iterator
@@ -17,7 +18,10 @@ from bastion_plan.canonical import encode
 from bastion_plan.errors import ServerError
 from bastion_server import start
 from bastion_server.process import Handle
+from bastion_server.workers.lease import Lease
 from bastion_wire import messages as m
+from in_process import Asked, with_service
+from query import Q
 
 from bastion import BastionError, Connection, Denied, Identity
 from bastion import pl as b
@@ -204,6 +208,76 @@ def test_twenty_at_once_never_overspend(place):
         assert stands["answers"].item() == outcomes.count("answered") == 4, "0.9 fits four times into 2, in squares"
         assert stands["spent"].item() <= 2.0
         assert set(outcomes) == {"answered", "guard.budget.spent"}
+
+
+def test_saved_frames_are_paid_for_by_what_they_are_made_of(place):
+    """Saving a table under another name buys nothing, whoever saved it."""
+    policy = Policy.private(epsilon=2.0, delta=1e-6, unit="pid", roles=ROLES)
+    table(place, "kept", msgspec.structs.replace(policy, savable=True))
+    with place.connect(place.alice) as alice, place.connect(place.bob) as bob:
+        saved = [
+            connection.dataset("kept").filter(b.col("income") > i).save(f"kept by {connection.identity} {i}")
+            for i, connection in enumerate((alice, alice, bob, bob, alice))
+        ]
+        for i, frame in enumerate(saved[:4]):
+            if i % 2:  # a saved frame of a saved frame
+                frame = frame.filter(b.col("income") > 10 + i).save(f"again {i}")
+            frame.select(b.len()).fetch(epsilon=0.9)
+        with pytest.raises(Denied, match="The privacy budget of kept does not suffice") as denied:
+            saved[4].select(b.len()).fetch(epsilon=0.9)
+        assert denied.value.rule == "guard.budget.spent"
+        for connection in (alice, bob):
+            budgets = connection.budget()
+            (stands,) = budgets.filter(datasets="kept").to_dicts()
+            assert (stands["answers"], stands["spent"] <= 2.0) == (4, True)
+            assert not [names for names in budgets["datasets"] if "by alice" in names or "again" in names]
+
+
+def test_nothing_is_measured_before_it_is_paid_for(tmp_path, monkeypatch):
+    """A query that fits pays between its trial and its first look at the rows; one that does not is never run."""
+    frame = pl.DataFrame({"x": [i % 2 for i in range(100)]})
+    policy = Policy.private(epsilon=2.0, unit="row", roles={"x": measure(0, 1)})
+    did: list[str] = []
+
+    def noting(what, of):
+        def note(self, *args, **options):
+            did.append(what(self) if callable(what) else what)
+            return of(self, *args, **options)
+
+        return note
+
+    holding: set[int] = set()
+
+    async def bind(self, datasets, **options):
+        holding.add(id(self))
+        await bound(self, datasets, **options)
+
+    async def use(service, dataset):
+        ledger = type(service.store.ledger)
+        monkeypatch.setattr(ledger, "spend", noting("pay", ledger.spend))
+        for name in ("run", "run_to_file"):
+            run = getattr(Lease, name)
+            monkeypatch.setattr(Lease, name, noting(lambda at: "rows" if id(at) in holding else "no rows", run))
+
+        async def ask(number, epsilon):
+            did.clear()
+            plan = Q(dataset).filter(b.col("x") > number).select(b.col("x").sum()).plan
+            asked = Asked(m.Query(encode(plan), epsilon=epsilon), "alice")
+            await service.handle(asked)
+            (answer,) = asked.answers
+            return answer
+
+        assert isinstance(await ask(-1, 1.5), m.Table)
+        assert did.index("pay") < did.index("rows")
+        answer = await ask(-2, 1.5)
+        assert isinstance(answer, m.Denial)
+        assert answer.rule == "guard.budget.spent"
+        assert did[-1] == "pay"
+        assert "rows" not in did
+
+    bound = Lease.bind
+    monkeypatch.setattr(Lease, "bind", bind)
+    asyncio.run(with_service(tmp_path, use, frame, policy))
 
 
 def test_no_cell_at_all_is_an_empty_table(place):
