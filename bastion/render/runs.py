@@ -180,8 +180,8 @@ def measured_text(metric: Metric) -> str:
     return safe_text(f"{metric.name} {value}{error} {where}{cost}")
 
 
-def summary_text(summary: FitSummary, people: float, epochs: float) -> str:
-    """Return what a fit would cost as text."""
+def summary_text(summary: FitSummary, people: float, epochs: float, report: str = "") -> str:
+    """Return what a fit would cost as text. report: what is sent of the model."""
     what = f"{epochs:g} epochs of about {people:,.0f} people: {summary.steps:,} steps, {summary.parameters:,} trained numbers"
     match summary.outcome:
         case "private" if summary.affordable:
@@ -193,6 +193,8 @@ def summary_text(summary: FitSummary, people: float, epochs: float) -> str:
         case _:
             first = "It is refused."
     lines = [first, summary.reason, summary.fix, f"  {what}"]
+    if report:
+        lines.append(f"  the model as it is sent: {report}")
     if summary.noise:
         lines.append(f"  noise: {summary.noise:.3g} times the bound of a person's gradient, in each step")
     if summary.share:

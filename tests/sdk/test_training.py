@@ -13,7 +13,8 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from bastion_plan.errors import InputError, Interrupted
+from bastion_plan.errors import InputError, Interrupted, PlanError
+from bastion_plan.models.graph import encode
 from bastion_server import start
 from torch import nn
 
@@ -97,6 +98,13 @@ def test_a_fit_from_the_first_estimate_to_the_model(place, dataset, learner):
     assert (estimate.outcome, estimate.affordable, estimate.epsilon) == ("private", True, pytest.approx(4, rel=0.02))
     assert "nothing has been spent for it yet" in repr(estimate)
     assert "the owner allows 100,000 steps and 1,000,000 trained numbers" in repr(estimate)
+    exported = learner.export()
+    assert exported.report == (
+        "130 trained numbers, 0.0 MB of weights, 3 operations (linear 2, relu 1), "
+        f"{len(encode(exported.graph)):,} bytes as a graph"
+    )
+    assert exported.graph.mode == "sample" and torch.equal(exported.weights["0.weight"], module()[0].weight)
+    assert f"the model as it is sent: {exported.report}" in repr(estimate)
     # batches that are accumulated are one step of a larger one
     parts = learner.summarize(nb_epochs=2, eps=4.0, batch_size=30, accumulate_grad_batches=5)
     assert (parts.steps, parts.noise, parts.epsilon) == (estimate.steps, estimate.noise, estimate.epsilon)
@@ -257,6 +265,11 @@ def test_without_noise_the_owner_decides(place):
     assert request.state == "pending"
     (filed,) = place.owner.requests("pending")
     assert "Train a model of 6 numbers" in filed.words
+    graph = f"a graph of {len(encode(learner.export().graph)):,} bytes, "
+    assert any(graph in line and line.endswith(" bytes of first weights") for line in filed.expressions), (
+        filed.expressions
+    )
+    assert any(line.startswith("optimiser: adam, learning rate 0.1; schedule: ") for line in filed.expressions)
     # in another session of the scientist it is listed as the fit it is, and goes on there
     with place.connect(place.alice) as later:
         (listed,) = [r for r in later.requests("pending") if r.id == request.id]
@@ -267,6 +280,90 @@ def test_without_noise_the_owner_decides(place):
     assert (denied.value.wait(60).id, learner.run.id) == (run.id, run.id)
     assert 0.5 < float(learner.test(test)) <= 1
     assert "the owner approved it" in learner.get_model().model_card.to_dict()["privacy"]
+
+
+def test_layers_that_look_at_a_batch_learn_where_no_noise_is_added(place, dataset):
+    frame = place.scientist.dataset("guarded").with_columns(b.col("income") / 1e5, b.col("age") / 100)
+    made = frame.to_dataset(inputs=["age", "income"], label="good")
+    torch.manual_seed(1)
+    model = nn.Sequential(nn.Linear(2, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))
+    new = place.scientist.client.torch.RemoteLearner
+    learner = new(model, made, optimizer=Adam(lr=0.1), max_batch_size=200)
+    assert learner.export().graph.mode == "batch"
+    with pytest.raises(InputError, match="BatchNorm") as refused:
+        learner.fit(nb_epochs=1, people=2000, accumulate=2)
+    assert refused.value.code == "fit.batch" and "batch_size=400" in refused.value.next_step
+    with pytest.raises(Denied) as denied:
+        learner.fit(nb_epochs=2, people=2000)
+    denied.value.request("To see whether statistics of a batch come home.")
+    (filed,) = place.owner.requests("pending")
+    assert any("batch_norm 1" in line for line in filed.expressions)
+    filed.approve("Fine.")
+    assert denied.value.wait(60).state == "done"
+    trained = learner.get_model()
+    assert trained[1].running_mean.abs().max() > 0.01 and not torch.equal(trained[0].weight, model[0].weight)
+    # with noise it is refused, before anything is sent or spent
+    before = place.scientist.budget()["spent"].to_list()
+    with pytest.raises(PlanError, match="BatchNorm1d") as refused:
+        new(nn.Sequential(nn.Linear(5, 4), nn.BatchNorm1d(4)), dataset.train).fit(nb_epochs=1, eps=1.0, people=1500)
+    assert refused.value.code == "model.mixes"
+    assert place.scientist.budget()["spent"].to_list() == before
+
+
+class Against(nn.Module):
+    """Two inputs, of which each has its own weight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = nn.Linear(1, 2), nn.Linear(2, 2)
+
+    def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return self.one(x) + self.two(y)
+
+
+def test_a_model_of_several_inputs_gets_each_of_its_own_columns(place):
+    rng = np.random.default_rng(5)
+    count = 3_000
+    x, y, z = (rng.integers(0, 2, count) for _ in range(3))
+    frame = pl.DataFrame({"pid": np.arange(count), "x": x, "y": y, "z": z, "more": x > y})
+    roles = {"pid": "identifier", **dict.fromkeys("xyz", measure(0, 1)), "more": "sensitive"}
+    place.owner.client.polars.send_df(frame, Policy.private(epsilon=8, unit="pid", roles=roles), name="against")
+    made = place.scientist.dataset("against").to_dataset(inputs=[["x"], ["y", "z"]], label="more")
+    assert made.inputs == [["x"], ["y", "z"]]
+    learner = place.scientist.client.torch.RemoteLearner(Against(), made, optimizer=Adam(lr=0.3), max_batch_size=300)
+    assert [one.shape for one in learner.export().graph.inputs] == [(1,), (2,)]
+    assert learner.fit(nb_epochs=3, eps=6.0, people=count).state == "done"
+    trained = learner.get_model()
+    rows = torch.tensor([[1.0], [0.0], [1.0]]), torch.tensor([[0.0, 1.0], [1.0, 0.0], [1.0, 0.0]])
+    one, other, same = (trained(*rows)[:, 1] - trained(*rows)[:, 0]).tolist()
+    assert one > max(other, same) and other < same, "x speaks for it, y against it"
+    measured = learner.test(metric="f1", eps=1.0)
+    assert measured.metric.noisy and 0 < measured.error < 0.3
+    x_, yz = (torch.tensor(np.column_stack(some), dtype=torch.float32) for some in ([x], [y, z]))
+    said = trained(x_, yz).argmax(1).numpy()
+    true = 2 * (said * (x > y)).sum() / (said.sum() + (x > y).sum())
+    assert float(measured) == pytest.approx(true, abs=3 * measured.error)
+
+
+def test_shapes_and_values_that_are_not_known_are_asked_for(place):
+    frame = place.scientist.dataset("guarded")
+    listed = frame.with_columns(b.concat_list("age", "income").alias("both"))
+    for make in (
+        lambda: listed.to_dataset(inputs=["both"], label="good"),
+        lambda: frame.to_dataset(inputs=["age", "income"], label="good", shape=(3,)),
+        lambda: listed.to_dataset(inputs=["both"], label="good", shape=(0,)),
+    ):
+        with pytest.raises(InputError) as refused:
+            make()
+        assert refused.value.code == "fit.shape" and "shape" in refused.value.next_step
+    assert listed.to_dataset(inputs=["both"], label="good", shape=(2,))._rows.inputs[0].shape == (2,)
+    made = frame.to_dataset(inputs=["age"], label="good")
+    with pytest.raises(InputError, match="'job' are not declared") as refused:
+        made.one_hot("job")
+    assert refused.value.code == "fit.domain" and 'one_hot({"job": ["a", "b"]})' in refused.value.next_step
+    with pytest.raises(InputError, match="'job'"):
+        made.one_hot({"job": []})
+    assert made.one_hot({"job": ["a", "b"]}).inputs == [["age", "job=a", "job=b"]]
 
 
 def test_tensors_are_sent_listed_and_deleted(place):

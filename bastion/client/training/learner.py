@@ -316,7 +316,7 @@ class RemoteLearner:
                 raise FitDenied(
                     answer, self.dataset.frame.plan, self._connection, self._sent[spec.private], spec, self._began
                 )
-            return FitEstimate(answer, there, nb_epochs)
+            return FitEstimate(answer, there, nb_epochs, self._graph(spec.private).report)
 
         return self._connection._run(work())
 

@@ -348,8 +348,10 @@ class Measured:
 class FitEstimate:
     """What a fit would cost. Nothing has been spent for it."""
 
-    def __init__(self, summary: m.FitSummary, people: float, epochs: float) -> None:
+    def __init__(self, summary: m.FitSummary, people: float, epochs: float, report: str = "") -> None:
         self.summary, self.people, self.epochs = summary, people, epochs
+        #: what is sent of the model, in a line (`Exported.report`)
+        self.report = report
 
     @property
     def outcome(self) -> str:
@@ -377,7 +379,7 @@ class FitEstimate:
         return self.summary.affordable
 
     def __repr__(self) -> str:
-        return summary_text(self.summary, self.people, self.epochs)
+        return summary_text(self.summary, self.people, self.epochs, self.report)
 
 
 class TrainingMethods:
