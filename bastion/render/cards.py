@@ -48,10 +48,13 @@ def dataset_card(card: Dataset) -> tuple[str, str]:
         (safe_text(c.name, MAX_NAME), safe_text(c.dtype, MAX_NAME), str(c.role), "inferred" if c.inferred else "")
         for c in facts.columns
     ]
-    words = [safe_text(w, MAX_LINE) for w in (*policy_words(facts.policy), *card.warnings)]
+    words = [safe_text(w, MAX_LINE) for w in policy_words(facts.policy)]
+    # INVARIANT: what an owner has to look at (no unit, a weakened rule) does not look like the policy's other words
+    warnings = [f"look at this: {safe_text(w, MAX_LINE)}" for w in card.warnings]
     header = ("column", "type", "role", "")
-    text = "\n".join([title, "", grid_text(header, rows), "", *(f"· {w}" for w in words), "", hint])
+    text = "\n".join([title, "", grid_text(header, rows), "", *(f"· {w}" for w in (*words, *warnings)), "", hint])
     lines = "".join(f"<div>· {safe_html(w)}</div>" for w in words)
+    lines += "".join(f'<div class="red">· {safe_html(w)}</div>' for w in warnings)
     page = f'{STYLE}<div class="bastion"><b>{safe_html(title)}</b>{grid_html(header, rows)}{lines}<div class="foot">{safe_html(hint)}</div></div>'
     return page, text
 

@@ -10,22 +10,26 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from bastion_cli import client
 from bastion_cli.main import main
+from bastion_cli.output import SafeConsole
 from bastion_server import start
 from click.testing import CliRunner
 
 from bastion import Connection, Denied, Identity
 from bastion.client.endpoints import write_profile
+from bastion.render import bundle
 
 TIGHT = 'unit = "row"\nunsafe = "reject"\n\n[safe_zone]\naggregation = 30\n\n[roles]\nname = "hidden"\n'
 
 
 @dataclass
 class Desk:
-    """A server, its folder, and alice's connection."""
+    """A server, its folder, and the connections of alice and olga."""
 
     folder: Path
     user: Connection
+    owner: Connection
 
     def run(self, *words: str, code: int = 0) -> str:
         done = CliRunner().invoke(main, words, env={"COLUMNS": "300", "NO_COLOR": "1"})
@@ -59,7 +63,20 @@ def desk(tmp_path_factory) -> Iterator[Desk]:
             Connection(server.endpoint, identity=alice, server_key=server.server_key) as user,
         ):
             owner.client.polars.send_df(frame, name="staff", unit="row", sanitized_columns=["name"])
-            yield Desk(folder, user)
+            yield Desk(folder, user, owner)
+
+
+def test_an_upload_without_a_unit_says_so_in_red(desk, tmp_path):
+    pl.DataFrame({"a": range(50)}).write_parquet(tmp_path / "rows.parquet")
+    screen = SafeConsole(highlight=False, record=True, force_terminal=True, color_system="standard", width=300)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("NO_COLOR", raising=False)
+        patch.setattr(client, "console", screen)
+        desk.run("upload", str(tmp_path / "rows.parquet"), "--name", "rows")
+    warning = "No privacy unit is declared: every row counts as a person of its own."
+    assert f"\x1b[31mlook at this:\x1b[0m {warning}" in screen.export_text(styles=True)
+    page = bundle(desk.owner.dataset("rows"))["text/html"]
+    assert f'<div class="red">· look at this: {warning}</div>' in page
 
 
 def test_a_policy_is_shown_edited_tried_and_set(desk, tmp_path):

@@ -103,6 +103,8 @@ def test_cards(text: str):
         check_html(page)
         check_text(plain)
     check_text(card_text(card))
+    page, plain = cards.dataset_card(card)
+    assert page.count('<div class="red">· look at this: ') == plain.count("\n· look at this: ") == 1
     verdict = StaticVerdict(Outcome.REVIEW, text, (Finding(text, text, (text,), text),), (text,))
     check_text(verdict_text(verdict))
     check_text(frame_text({text: dt.STRING}, verdict))
