@@ -8,7 +8,7 @@ All are played by `make test-all` and `make attack-report`; those not of the fix
 from __future__ import annotations
 
 import pytest
-from attack_list import ATTACKS, FAMILIES, PROFILES, by_family, sample
+from attack_list import ATTACKS, FAMILIES, NAMED, PROFILES, by_family, sample
 from wire_arena import HARMLESS, Arena
 from wire_worlds import N, unnamed
 
@@ -54,4 +54,5 @@ def test_there_are_enough_attacks_of_every_family() -> None:
 
 def test_the_sample_has_every_rule_of_every_family() -> None:
     assert len(SAMPLE) >= 130
+    assert set(ATTACKS) >= NAMED
     assert {(a.family, a.rule) for a in ATTACKS.values()} == {(ATTACKS[n].family, ATTACKS[n].rule) for n in SAMPLE}
