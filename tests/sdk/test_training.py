@@ -236,10 +236,35 @@ def test_what_cannot_be_fitted_is_said_before_anything_is_sent(place, dataset, l
 
 
 def test_standardising_is_paid_once_it_is_said_what_it_may_cost(place):
-    frame = place.scientist.dataset("credit")
-    made = frame.to_dataset(inputs=["age", "income"], label="good").standardise(eps=0.5)
-    scaled = made.frame.select(b.col("age").clip(-5, 5).mean()).fetch(epsilon=0.5)
-    assert abs(scaled.item()) < 0.5
+    truth = people()
+    sent = place.owner.client.polars.send_df(truth, Policy.private(epsilon=8, unit="pid", roles=ROLES), name="scaled")
+    frame = place.scientist.dataset("scaled")
+    made = frame.to_dataset(inputs=["age", "income"], label="good")
+
+    def spent() -> float:
+        return place.scientist.budget().filter(pl.col("datasets") == "scaled")["spent"].item()
+
+    with pytest.raises(InputError) as asked:
+        made.standardise()
+    assert asked.value.code == "fit.standardise" and "nothing has been spent yet" in asked.value.message
+    assert spent() == 0
+    scaled = made.standardise(eps=4.0)
+    assert spent() == pytest.approx(4.0)
+    made.standardise(eps=4.0)  # told again
+    assert spent() == pytest.approx(4.0)
+    for name in ("age", "income"):  # the noise of both is a thirtieth of the deviation
+        shift, size = of_scale(scaled.frame, name)
+        mean, deviation = truth[name].mean(), truth[name].std()
+        assert shift == pytest.approx(mean, abs=0.3 * deviation)
+        assert size == pytest.approx(deviation, rel=0.3)
+    sent.delete()
+
+
+def of_scale(frame: Any, name: str) -> tuple[float, float]:
+    """What a column of a frame is made less by, and divided by."""
+    whole = next(e.input for e in frame.plan.exprs if e.name == name)
+    assert (whole.function, whole.args[0].function) == ("truediv", "sub")
+    return whole.args[0].args[1].value, whole.args[1].value
 
 
 def test_without_noise_the_owner_decides(place):
