@@ -225,6 +225,29 @@ def test_a_number_that_is_none_tells_nothing(court: Court) -> None:
         assert run.state == "done" and np.isfinite(found["w"]).all() and run.losses[0] is not None
 
 
+@pytest.mark.parametrize("huge", [1e5, 1e9])
+def test_a_gradient_that_cancels_is_bounded_all_the_same(court: Court, huge: float) -> None:
+    """Gives a layer two positions whose values are huge and leave nothing of each other but the secret: a norm made of products is 0."""
+    only = lambda t: t.filter(pl.col("code") == TARGET)  # noqa: E731
+    given = np.zeros((2, 64), "f4")
+    given[0, 0], given[1, 0], given[1, 1] = huge, -huge, 1.0
+    nodes = (
+        Node("mul", (Ref(1), Ref(0))),
+        Node("view", (Ref(3), (1, 2, 64))),
+        Node("linear", (Ref(4), Ref(2), None)),
+        Node("sum", (Ref(5), (1, 2), False)),
+    )
+    weights = (Tensor("given", (2, 64), trained=False), Tensor("w", (48, 64)))
+    made = Graph("sample", (Tensor("x", (1,)),), weights, nodes, 6)
+    model = made, safetensors({"given": given, "w": np.zeros((48, 64), "f4")})
+    cancels = fit(clip=1e-3)
+    _, found = court.approved(only, cancels, model)
+    assert found["w"][:, 1] == pytest.approx(np.full(48, SECRET), abs=1e-4)
+    run, found = court.private(only, cancels, model)
+    # as far as one person and noise of nine deviations reach, by half the learning rate
+    assert run.state == "done" and np.abs(found["w"]).max() < 0.5 * 1e-3 * (1 + 9 * 1.5 * run.noise) < SECRET / 10
+
+
 def test_a_metric_is_the_same_however_often_it_is_asked(court: Court) -> None:
     """Asks for the error of a model that predicts nothing, again and again, to average the noise away."""
     only = lambda t: t.filter(pl.col("code") == TARGET)  # noqa: E731

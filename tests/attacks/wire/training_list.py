@@ -61,6 +61,11 @@ TRAINING = (
         "Gives values so large that a person's gradient cancels in its norm and not in the sum.",
     ),
     TrainingAttack(
+        "test_a_gradient_that_cancels_is_bounded_all_the_same",
+        "norms have upper bounds in double precision",
+        f"the secret: {EXACT}",
+    ),
+    TrainingAttack(
         "test_guesses_of_who_was_trained_on_stay_below_epsilon",
         "the mechanism as a whole",
         "more than the claimed epsilon: an approved fit without noise",
