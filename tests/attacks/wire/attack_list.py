@@ -29,6 +29,8 @@ SWITCHES = {
     "k": "Aggregation(1), all other rules weakened",
     "dominance": 'weaken "dominance"',
     "homogeneity": 'weaken "homogeneity"',
+    "leverage": "a server without leverage, and the default profile",
+    "squares": "a server without dominance of squares, and the default profile",
     "history": 'weaken "history", "linear_audit", "saturation"',
     "unit": 'unit="row" instead of the person',
     "alone": "each identity an audience of its own",
@@ -119,7 +121,7 @@ SHARE, SEED = 1 / 10, "bastionlab"
 NAMED = frozenset({
     "value_counts_of_an_identifier", "joined_text", "sort_and_limit", "filter_inside_an_aggregate", "candidates_asof",
     "labels_by_join", "sum_with_a_constant_added", "powers_of_two_times_a_bit", "weights_by_replacement",
-    "covariance_with_a_share", "hidden_as_join_key", "general_tracker", "three_cover", "equal_or_nearly_equal", "suppressed_keys",
+    "covariance_with_known_points", "hidden_as_join_key", "general_tracker", "three_cover", "equal_or_nearly_equal", "suppressed_keys",
 })  # fmt: skip
 
 

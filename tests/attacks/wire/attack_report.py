@@ -29,7 +29,7 @@ INTRODUCTION = """\
 Each attack is a scientist who is after one person's secret and speaks the wire protocol to a live server, without our
 client. Each is played in two worlds that differ in nothing but the secret; it has the secret if what it returns is right
 in both. So what counts is whether the value got out, not whether there was an error. Each attack is also played against
-the same server with the same tables under a policy that switches its defending rule off, and must have the secret then:
+the same tables under a policy that switches its defending rule off, or of a server without that rule, and must have it then:
 else it would test nothing.
 
 - **default** and **strict** are the profiles of [guard.md](guard.md) with k = 10. **private** adds noise (epsilon {epsilon}
@@ -194,7 +194,7 @@ def main(target: str, kept: str | None = None) -> int:
     if kept == "training":  # that part alone
         write_training(Path(target), played)
         return 1 if lost else 0
-    with tempfile.TemporaryDirectory() as folder, Arena(Path(folder)) as arena:
+    with tempfile.TemporaryDirectory() as folder, Arena(Path(folder) / "arena") as arena:
         results = play_all(arena, Path(kept) if kept else None)
     write(Path(target), results, played)
     worse = lost + sum(not expected(a, s, results[a.name][s]) for a in by_family() for s in (*PROFILES, a.off))

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import polars
 from attack_list import BIT, attack
 from query import Q, inline
 from wire_arena import Attacker, minus, values
-from wire_worlds import AGE, HIGH, LOW, N
+from wire_worlds import AGE, HIGH, LOW, TARGET, TOWN, N, people
 
 import bastion.expressions as pl
 
@@ -81,6 +82,16 @@ def covariance_with_a_share(a: Attacker) -> Any:
     share = pl.col("share").cast(pl.Float64)
     found, mean = a.value(a.T.select(x=pl.cov(share, salary, ddof=0))), a.value(a.T.select(salary.mean()))
     return None if found is None or mean is None else found * N + mean
+
+
+@attack("encoding", "leverage", "leverage", "rent", tolerance=0.03)
+def covariance_with_known_points(a: Attacker) -> Any:
+    """Knows everybody's points: the covariance of a town is nearly all one large rent's, times how far those points are off."""
+    rows = a.T.filter(pl.col("town") == TOWN)
+    found = a.value(rows.select(x=pl.cov("rent", "points")))
+    points = people(0).filter(polars.col("town") == TOWN)["points"]
+    far = people(0)["points"][TARGET] - points.mean()
+    return None if found is None else found * (len(points) - 1) / far + 60
 
 
 @attack("encoding", "leverage", "open", tolerance=1e-3)

@@ -9,7 +9,7 @@ from attack_list import attack
 from bastion_plan import nodes as n
 from query import Q, concat, exprs, inline
 from wire_arena import Attacker, minus, values, where
-from wire_worlds import AGE, PLACE, SECRETS, TOWN, N
+from wire_worlds import AGE, ID, PLACE, SECRETS, TOWN, N, people
 
 import bastion.expressions as pl
 
@@ -224,6 +224,17 @@ def variance_that_one_makes_up(a: Attacker) -> Any:
     found = a.ask(a.T.filter(pl.col("place") == 7).select(v=rent.var(), n=rent.count()))
     var, count = (values(found, c)[0] if values(found, c) else None for c in ("v", "n"))
     return None if var is None or not count else (var * count) ** 0.5 + 60
+
+
+@attack("extremes", "dominance of squares", "squares", tolerance=0.02)
+def variance_beside_a_sum_that_is_told(a: Attacker) -> Any:
+    """Everybody else earns about the same: the target is a small part of the sum, and nearly all of the variance."""
+    frame = people(a.world).with_columns(
+        salary=polars.when(id=ID).then("salary").otherwise(40_000 + polars.col("place") * 10.0)
+    )
+    rows = Q(a.upload(frame)[0])
+    var, mean = a.value(rows.select(salary.var())), a.value(rows.select(salary.mean()))
+    return None if var is None or mean is None else (var * N) ** 0.5 + mean
 
 
 @attack("extremes", "dominance", "dominance", "rent", tolerance=0.02)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
+from unittest.mock import patch
 
 import msgspec
 import polars
@@ -21,6 +23,7 @@ from bastion_server import start
 from bastion_wire import messages as m
 from query import Q
 from wire_line import Line
+from wire_without import RULES, python
 from wire_worlds import EVERYBODY_ELSE, SECRETS, TABLES, role_of
 
 from bastion import Connection, Identity
@@ -37,7 +40,7 @@ def policy_of(setting: str, roles: dict[str, Role], unit: str) -> Policy:
     """Return the policy of a profile or switch."""
     zone, review = Aggregation(10), Review()
     match setting:
-        case "default" | "alone" | "shared" | "strangers" | "self" | "approved":
+        case "default" | "leverage" | "squares" | "alone" | "shared" | "strangers" | "self" | "approved":
             return Policy(zone, review, unit=unit, roles=roles)
         case "strict":
             return Policy(zone, Suppress(), unit=unit, roles=roles, profile="strict")
@@ -59,9 +62,14 @@ def policy_of(setting: str, roles: dict[str, Role], unit: str) -> Policy:
 
 
 class Arena:
-    """One server with all tables. A context manager."""
+    """One server with all tables. A context manager.
 
-    def __init__(self, folder: Path, names: Sequence[str] = ()) -> None:
+    without: the rule that its server leaves out.
+    """
+
+    def __init__(self, folder: Path, names: Sequence[str] = (), without: str = "") -> None:
+        self.folder, self.names, self.without = folder, names, without
+        self._beside: dict[str, Arena] = {}
         self.olga, self.oscar = Identity.create("olga"), Identity.create("oscar")
         self.people = {
             f"{name}-{i}": Identity.create(f"{name.replace('_', '-')}-{i}"[:60])
@@ -73,7 +81,8 @@ class Arena:
         keys.mkdir(mode=0o700, parents=True)
         for who in self.people.values():
             (keys / f"{who.name}.pub").write_text(who.public.to_text())
-        self.server = start(folder, owners=[self.olga, self.oscar])
+        with patch.object(sys, "executable", python(without, folder) if without else sys.executable):
+            self.server = start(folder, owners=[self.olga, self.oscar])
         self.context: zmq.Context[Any] = zmq.Context()
         self.owner = Connection(self.server.endpoint, identity=self.olga, server_key=self.server.server_key)
         self._second: Connection | None = None
@@ -84,6 +93,8 @@ class Arena:
         return self
 
     def __exit__(self, *_: object) -> None:
+        for arena in self._beside.values():
+            arena.__exit__()
         self._hang_up()
         self.context.destroy(linger=0)
         self.server.stop()
@@ -128,7 +139,16 @@ class Arena:
 
     def attacker(self, attack: Attack, setting: str, world: int, turn: int = 0) -> Attacker:
         """Return a fresh attacker: an identity that has asked nothing of these tables yet."""
-        return Attacker(self, attack, setting, world, turn)
+        return Attacker(self.of(setting), attack, setting, world, turn)
+
+    def of(self, setting: str) -> Arena:
+        """Return where a setting is played: beside a server of its own where it takes a rule out."""
+        if setting not in RULES or setting == self.without:
+            return self
+        if setting not in self._beside:
+            folder = self.folder.with_name(f"{self.folder.name}-without-{setting}")
+            self._beside[setting] = Arena(folder, self.names, setting)
+        return self._beside[setting]
 
     def play(self, attack: Attack, setting: str) -> Played:
         """Play an attack until it fails, or has been right in both worlds (ROUNDS times where answers are noisy).
