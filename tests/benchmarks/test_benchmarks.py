@@ -118,6 +118,23 @@ def test_training_is_measured_beside_plain_torch_and_opacus():
     assert row["measured"].count("ms") == 3
 
 
+@pytest.mark.filterwarnings("ignore:Full backward hook")
+def test_opacus_gets_a_bag_of_embeddings_that_it_can_take():
+    import torch
+    from torch import nn
+
+    from benchmarks.training import opacus_step, without_bags
+
+    bag = nn.Sequential(nn.EmbeddingBag(9, 4, mode="mean", padding_idx=0), nn.Linear(4, 2))
+    words = torch.tensor([[1, 2, 3], [4, 4, 8]])  # without padding, which counts in its mean
+    expected = bag(words).detach()
+    step = opacus_step(bag, words, torch.zeros(2, 2))()  # of a copy
+    made = without_bags(bag)
+    assert not any(isinstance(layer, nn.EmbeddingBag) for layer in made.modules())
+    assert torch.allclose(made(words), expected)
+    step()
+
+
 def test_attestation_is_measured():
     from benchmarks.attestation import measure_attestation
 
