@@ -21,6 +21,7 @@ import harness_outliers
 import harness_private
 import harness_reconstruction
 import harness_search
+import harness_search_private
 import harness_trackers
 from bastion_policy.model import Policy
 from explorers import Data, Session, adult, explore, titanic
@@ -254,7 +255,9 @@ def searching(cases: int) -> str:
     text = """## Search
 Random plans of all registered functions, alone or a few together, each asked in worlds that differ in one person's secret and in
 everybody else's. A finding is a session of which some released number, or difference or ratio of two, an outcome or an error, follows
-the secret however the others are drawn.
+the secret however the others are drawn. Under the private profile plans are drawn until as many are taken; each is measured before noise
+with one person and without, whose values may be far beyond the bounds and who may have several rows, and a finding is a plan by
+which that person can be told by more than its price (`tests/support/harness_search_private.py`).
 
 """
     rows = []
@@ -266,6 +269,8 @@ the secret however the others are drawn.
         found = harness_search.search(range(count), policy)
         rows.append([name, found.cases, found.answered, len(found.findings)])
         print(rows[-1], flush=True)
+    noisy = harness_search_private.search(range(cases))
+    rows.append(["private", noisy.plans, noisy.answered, len(noisy.findings)])
     return text + table(["policy", "sessions", "with an answer", "findings"], rows)
 
 
