@@ -5,10 +5,13 @@ Guessing is right for half of the people. docs/utility.md holds the figures of t
 
 from __future__ import annotations
 
+from unittest.mock import patch
+
 import numpy as np
 import pytest
-from bastion_policy.model import Policy
-from harness_reconstruction import Reconstruction, default, reconstruct
+from bastion_policy import policy as policies
+from bastion_policy.model import Policy, Rounding, Saturation
+from harness_reconstruction import Reconstruction, default, reconstruct, strict
 
 QUERIES = 80
 SEEDS = range(3)
@@ -49,3 +52,23 @@ def test_the_audit_without_its_budget_gives_nobody_but_bits_are_guessed() -> Non
     found = runs(default(("saturation",)), patience=0)
     assert mean(found, "rank") > 50
     assert mean(found, "least_squares") > 0.9
+
+
+def without(rule: type, seeds: range, queries: int = QUERIES) -> list[Reconstruction]:
+    """The strict profile without one of its rules, none of which a policy may weaken."""
+    left = tuple(r for r in policies.STRICT_RULES if not isinstance(r, rule))
+    with patch.object(policies, "STRICT_RULES", left):
+        return [reconstruct(seed, strict(), [queries], 0)[0] for seed in seeds]
+
+
+def test_rounded_answers_say_less_than_exact_ones() -> None:
+    found = runs(strict())
+    assert mean(found, "unexplained") == 0
+    assert all(15 < run.rank <= 27 for run in found)
+    for guess in ("least_squares", "integers"):
+        assert 0.5 < mean(found, guess) < 0.68
+    assert mean(without(Rounding, SEEDS), "least_squares") > mean(found, "least_squares") + 0.04
+
+
+def test_strict_answers_have_a_rank_budget_too() -> None:
+    assert without(Saturation, SEEDS[:1], queries=45)[0].rank > 30

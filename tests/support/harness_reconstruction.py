@@ -3,6 +3,9 @@
 Everybody differs in the quasi columns, which the attacker knows, and half of the people have the secret. The attacker asks how
 many have it among many random halves of the table, and then guesses everybody's bit at once. Guessing without an answer is
 right for half of the people.
+
+The strict profile rounds, and does not tell whom an answer is about. The attacker is told: by the populations that the server
+keeps, of which the one nearest to what was asked, and that rounds to what was answered, is taken.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ import polars
 from bastion_policy.model import Aggregation, Policy, Role, RoleKind, Suppress
 from drive import World
 from harness_algebra import Mask
+from harness_populations import nearest, stored_populations
 from harness_trackers import Condition
 from query import Q
 from scipy.optimize import Bounds, LinearConstraint, milp
@@ -24,6 +28,8 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 import bastion.expressions as pl
 
 PEOPLE = 80
+#: strict answers: counts are rounded to multiples of 5, other sums to 3 digits
+ROUNDED, DIGITS = 2.5, 0.005
 COLUMNS = tuple("abcdefghij")
 
 
@@ -37,6 +43,7 @@ class Bits:
     sums: list[float] = field(default_factory=list)
     asked: int = 0
     unexplained: int = 0
+    strict: bool = False
     known: dict[bytes, Mask] = field(default_factory=dict)
 
     @property
@@ -64,12 +71,15 @@ class Bits:
     def _about(self, row: dict[str, Any], own: Mask) -> Mask | None:
         weight, secret = self.frame["weight"].to_numpy(), self.secret
 
-        def fits(mask: Mask) -> bool:
-            right = row["n"] is None or row["n"] == int(mask.sum())
-            right &= row["w"] is None or math.isclose(row["w"], float(weight[mask].sum()), rel_tol=1e-9)
-            return right and int(secret[mask].sum()) == row["h"]
+        off, digits = (ROUNDED, DIGITS) if self.strict else (0.0, 1e-9)
 
-        return next((m for m in (own, *self.known.values()) if fits(m)), None)
+        def fits(mask: Mask) -> bool:
+            right = row["n"] is None or abs(row["n"] - int(mask.sum())) <= off
+            right &= row["w"] is None or math.isclose(row["w"], float(weight[mask].sum()), rel_tol=digits)
+            return right and abs(int(secret[mask].sum()) - row["h"]) <= off
+
+        others = nearest(stored_populations(self.served)[0], own) if self.strict else (own, *self.known.values())
+        return next((m for m in others if fits(m)), None)
 
 
 def bits(seed: int, policy: Policy) -> Bits:
@@ -84,7 +94,9 @@ def bits(seed: int, policy: Policy) -> Bits:
     frame = polars.DataFrame({"id": np.arange(PEOPLE) + 100, **table, "weight": weight, "hiv": hiv})
     roles: dict[str, Role | str] = {"id": "identifier", **dict.fromkeys(COLUMNS, "quasi")}
     roles |= {"weight": Role(RoleKind.MEASURE), "hiv": "sensitive"}
-    world = Bits(frame, World(remembers=True).add("t", frame, policy, roles))
+    strict = policy.profile == "strict"
+    unit = "id" if policy.unit == "id" else None
+    world = Bits(frame, World(remembers=True).add("t", frame, policy, roles, unit), strict=strict)
     world.known[b""] = np.ones(PEOPLE, bool)
     return world
 
@@ -114,14 +126,17 @@ def by_least_squares(rows: Sequence[Mask], sums: Sequence[float]) -> Mask:
     return np.asarray(offset > 0)
 
 
-def by_integers(rows: Sequence[Mask], sums: Sequence[float], patience: float = 5.0) -> Mask:
-    """Return a table of bits that agrees with every answer, the likeliest by least squares; `patience`: seconds to search."""
+def by_integers(rows: Sequence[Mask], sums: Sequence[float], patience: float = 5.0, off: float = 0.0) -> Mask:
+    """Return a table of bits that agrees with every answer, the likeliest by least squares.
+
+    patience: seconds to search. off: how far an answer may be from the sum that it rounds.
+    """
     if not rows:
         return np.zeros(PEOPLE, bool)
     system, exact = np.stack(rows).astype(np.float64), np.asarray(sums)
     offset = np.linalg.lstsq(system, exact - system.sum(axis=1) / 2, rcond=None)[0]
     found = milp(
-        -offset, integrality=np.ones(PEOPLE), bounds=Bounds(0, 1), constraints=LinearConstraint(system, exact, exact),
+        -offset, integrality=np.ones(PEOPLE), bounds=Bounds(0, 1), constraints=LinearConstraint(system, exact - off, exact + off),
         options={"time_limit": patience, "mip_rel_gap": 0.02},
     )  # fmt: skip
     return np.asarray(found.x > 0.5) if found.x is not None else np.asarray(offset > 0)
@@ -149,7 +164,8 @@ def reconstruct(seed: int, policy: Policy, queries: Sequence[int], patience: flo
             world.ask(random_half(world, rng))
         rank = int(np.linalg.matrix_rank(np.stack(world.rows).astype(float))) if world.rows else 0
         guess = by_least_squares(world.rows, world.sums)
-        better = by_integers(world.rows, world.sums, patience) if patience else guess
+        off = ROUNDED if world.strict else 0.0
+        better = by_integers(world.rows, world.sums, patience, off) if patience else guess
         right = [float((g == world.secret).mean()) for g in (guess, better)]
         found.append(Reconstruction(world.asked, len(world.rows), rank, *right, world.unexplained))
     return found
@@ -158,6 +174,11 @@ def reconstruct(seed: int, policy: Policy, queries: Sequence[int], patience: flo
 def default(weaken: tuple[str, ...] = ()) -> Policy:
     """The default profile, whose unsafe cells are left out."""
     return Policy(Aggregation(10), Suppress(), weaken=weaken)
+
+
+def strict() -> Policy:
+    """The strict profile, whose unsafe cells are left out."""
+    return Policy(Aggregation(10), Suppress(), unit="id", profile="strict")
 
 
 def open_policy() -> Policy:

@@ -153,6 +153,7 @@ def reconstruction(seeds: int) -> str:
 80 people who all differ in the quasi columns, half of whom have the secret; sums over random halves of the table; guessing is right
 for 50%. Share of bits that are right by least squares / by a mixed-integer program (2 seconds), mean of {seeds} worlds; in brackets, the
 answers that are independent. This is what exact answers cannot prevent: the rank budget slows it. Use `Policy.private`.
+Strict answers are rounded, and the attacker is told of whom they are.
 
 """
     counts = (10, 20, 40, 80)
@@ -160,6 +161,7 @@ answers that are independent. This is what exact answers cannot prevent: the ran
         "open": Policy.open(),
         "audit without its budget": harness_reconstruction.default(("saturation",)),
         "default": harness_reconstruction.default(),
+        "strict": harness_reconstruction.strict(),
     }
     rows = []
     for name, policy in policies.items():
