@@ -132,7 +132,8 @@ def kind_name(value: Any) -> str:
     if isinstance(value, str):
         return "text"
     own = {
-        "RemoteDataset": "dataset", "RemoteTensor": "tensor", "RemoteArray": "array", "RemoteLearner": "learner", "RemoteRun": "fit",
+        "RemoteDataset": "dataset", "RemoteTensor": "tensor", "RemoteArray": "array", "RemoteTokenizer": "tokenizer",
+        "_Hashed": "tokenizer", "_Pieces": "tokenizer", "RemoteLearner": "learner", "RemoteRun": "fit",
         "Layer": "layer", "Measured": "measured number", "TrainedModel": "trained model", "ModelCard": "model card",
         "Optimizer": "optimiser", "Schedule": "schedule", "FitEstimate": "estimate",
     }  # fmt: skip

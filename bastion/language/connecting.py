@@ -30,7 +30,7 @@ _STEPS = {
 async def open_connection(
     endpoint: str | None = None, identity: str | None = None, *, passphrase: str | None = None
 ) -> Connection:
-    """Open a connection for a cell. The identity is a name, never a path: a cell reaches no file of its choosing.
+    """Open a connection for a cell. The identity is a name, never a path: a cell reaches no key of its choosing.
 
     Where no profile is saved yet, an invitation that was taken becomes it: the next session needs `connect()` alone.
 

@@ -15,6 +15,7 @@ from bastion.client.frames import RemoteLazyFrame, concat
 from bastion.client.training.datasets import RemoteDataset
 from bastion.client.training.optimizers import OPTIMIZERS, SCHEDULES
 from bastion.client.training.tensors import train_test_split
+from bastion.client.training.tokenizers import RemoteTokenizer
 from bastion.expr import selectors
 from bastion.expr.core import PYTHON_METHODS, refuse_python
 from bastion.language.builtins import builtins, constructors
@@ -23,6 +24,7 @@ from bastion.language.check import Known, unknown_name
 from bastion.language.connecting import Wish, open_connection, serves, wish_of
 from bastion.language.keeping import Kept
 from bastion.language.limits import Limits
+from bastion.language.local_files import tokenizer_from_file
 from bastion.language.outputs import OutputMeter
 from bastion.render.safe_text import safe_text
 
@@ -113,6 +115,7 @@ class Environment:
             "RemoteLearner": SafeFunction("RemoteLearner", self.learner),
             "RemoteDataset": SafeFunction("RemoteDataset", made_dataset),
             "train_test_split": SafeFunction("train_test_split", train_test_split),
+            "RemoteTokenizer": tokenizers(),
             "runs": SafeFunction("runs", self.runs),
             **builtins(),
             **{name: types[name] for name in ("date", "datetime", "timedelta")},
@@ -343,6 +346,15 @@ def made_dataset(inputs: Any, labels: Any) -> RemoteDataset:
         inputs: tensors, one per input of the model. labels: a tensor.
     """
     return RemoteDataset(inputs, labels)
+
+
+def tokenizers() -> SafeFunction:
+    """Return the `RemoteTokenizer` of cells: made of a vocabulary, of a file beside the notebook, or by a hash."""
+    members = {
+        "from_file": SafeFunction("RemoteTokenizer.from_file", tokenizer_from_file, metered=True),
+        "hashed": SafeFunction("RemoteTokenizer.hashed", RemoteTokenizer.hashed),
+    }
+    return SafeFunction("RemoteTokenizer", RemoteTokenizer, members=members)
 
 
 def torch_module() -> Module:

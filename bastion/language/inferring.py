@@ -29,6 +29,7 @@ from bastion.client.training.learner import RemoteLearner
 from bastion.client.training.models import ModelCard, TrainedModel
 from bastion.client.training.runs import FitEstimate, Measured, RemoteRun
 from bastion.client.training.tensors import RemoteArray, RemoteTensor
+from bastion.client.training.tokenizers import RemoteTokenizer
 from bastion.client.training.torch_client import TorchClient
 from bastion.expr.core import Expr
 from bastion.expr.methods import NAMESPACES, Namespace
@@ -60,6 +61,7 @@ FUNCTIONS: dict[str, Kind] = {
     "concat": Kind(RemoteLazyFrame), "pl.concat": Kind(RemoteLazyFrame), "requests": _REQUESTS, "budget": _TABLE,
     "RemoteLearner": Kind(RemoteLearner), "RemoteDataset": Kind(RemoteDataset), "runs": Kind(list, Kind(RemoteRun)),
     "train_test_split": Kind(list, Kind(RemoteDataset)),
+    **dict.fromkeys(["RemoteTokenizer", "RemoteTokenizer.from_file", "RemoteTokenizer.hashed"], Kind(RemoteTokenizer)),
     "connect": Kind(Connection), "summarize": Kind(Estimate), "pl.when": Kind(When), "str": Kind(str), "list": Kind(list),
     "dict": Kind(dict), "len": Kind(int), "int": Kind(int), "float": Kind(float), "round": Kind(float), "tuple": Kind(tuple),
 }  # fmt: skip
@@ -81,6 +83,9 @@ METHODS: dict[type, dict[str, Kind | None]] = {
         "inputs": Kind(list), "labels": _TEXTS, "columns": _TEXTS, "part": Kind(str),
     },
     RemoteTensor: {"to": Kind(RemoteTensor), "to_tensor": Kind(RemoteTensor), "columns": _TEXTS, "dtype": Kind(str)},
+    RemoteTokenizer: {
+        "encode": Kind(RemoteLazyFrame), "numbers": Kind(list), "columns": _TEXTS, "size": Kind(int), "padding": Kind(int),
+    },
     RemoteLearner: {
         **dict.fromkeys(["fit", "resume", "run"], Kind(RemoteRun)), "summarize": Kind(FitEstimate), "test": Kind(Measured),
         "get_model": Kind(TrainedModel), "model_card": Kind(ModelCard), "plot": Kind(Chart), "loss": Kind(str), "model": Kind(Layer),

@@ -7,9 +7,10 @@ from typing import Any
 
 from bastion_plan.errors import LanguageError
 
+from bastion.client.training.tokenizers import RemoteTokenizer
 from bastion.language.limits import Limits, Meter
 
-_HELD = (str, bytes, list, tuple, set, frozenset, dict)
+_HELD = (str, bytes, list, tuple, set, frozenset, dict, RemoteTokenizer)
 
 
 class Kept:
@@ -53,6 +54,8 @@ def weigh(value: Any) -> int:
         weight += 1
         if isinstance(item, str | bytes):
             weight += len(item) // 16
+        elif isinstance(item, RemoteTokenizer):
+            weight += item.weight
         elif isinstance(item, Mapping):
             stack.extend(item.keys())
             stack.extend(item.values())

@@ -11,6 +11,7 @@ from datetime import date, datetime, time, timedelta
 from typing import Any
 
 import polars as pl
+from bastion_plan.errors import InputError
 from bastion_plan.functions import registry
 from bastion_plan.models.fits import Optimizer, Schedule
 from bastion_plan.models.layers import Layer
@@ -28,6 +29,7 @@ from bastion.client.training.learner import RemoteLearner
 from bastion.client.training.models import ModelCard, TrainedModel
 from bastion.client.training.runs import FitEstimate, Measured, RemoteRun
 from bastion.client.training.tensors import RemoteArray, RemoteTensor
+from bastion.client.training.tokenizers import RemoteTokenizer
 from bastion.client.training.torch_client import TorchClient
 from bastion.expr.core import Expr
 from bastion.expr.methods import NAMESPACES, SPECIAL, SPECIAL_IN, Namespace
@@ -56,6 +58,24 @@ def _small(table: Any) -> Any:
             "The table has too many values for a list", Limits().weight, next_step="Aggregate more, or take .head(n)."
         )
     return table
+
+
+def _encoder(tokenizer: RemoteTokenizer) -> Callable[..., Any]:
+    """Return a tokenizer's `encode` for frames of the server: a table in the kernel may be larger than a cell may make."""
+
+    def encode(frame: Any, column: str, max_length: int = 32) -> Any:
+        """Return a frame of the server with the word numbers of its texts, a column for each place (see `columns`).
+
+        Args:
+            frame: whose rows are not answered with noise. column: of texts. max_length: words of a text that count.
+        """
+        if not isinstance(frame, RemoteLazyFrame):
+            msg = "In a cell, encode takes a frame of the server."
+            step = 'For texts of your own: tokenizer.numbers("a text", 32) gives the numbers of one.'
+            raise InputError(msg, code="train.tokenizer", next_step=step)
+        return tokenizer.encode(frame, column, max_length)
+
+    return encode
 
 
 def _expression_names() -> set[str]:
@@ -302,6 +322,7 @@ MEMBERS: dict[type, Table] = {
     ),
     RemoteTensor: _table(["columns", "dtype", "shape", "to"]),
     RemoteArray: _table(["columns", "dtype", "shape", "to", "to_tensor"]),
+    RemoteTokenizer: _table(["size", "padding", "columns", "numbers"]) | {"encode": _encoder},
     RemoteLearner: _table(["fit", "summarize", "test", "resume", "get_model", "model_card", "plot", "run", "loss"])
     | {"model": _reader("model")},
     RemoteRun: _table(
@@ -409,6 +430,7 @@ def is_own(value: Any) -> bool:
         | Chart
         | RemoteDataset
         | RemoteTensor
+        | RemoteTokenizer
         | RemoteLearner
         | RemoteRun
         | Measured

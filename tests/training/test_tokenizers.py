@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -68,6 +69,30 @@ def test_what_no_expression_can_do_is_said(tmp_path: Path, monkeypatch: pytest.M
             with pytest.raises(InputError, match="not installed here") as error:
                 RemoteTokenizer.from_file(path)
         assert error.value.next_step.startswith("In a clone of BastionLab: pip install '.[tokenizers]'")
+
+
+@pytest.mark.timeout(30)
+def test_what_would_not_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    os.mkfifo(tmp_path / "pipe.json")
+    (tmp_path / "deep.json").write_text("[" * 200_000)
+    for name in ("pipe.json", "deep.json"):
+        with pytest.raises(InputError, match="no tokenizer file"):
+            RemoteTokenizer.from_file(tmp_path / name)
+    monkeypatch.setattr(wordpieces, "LIBRARY", "no_such_package")
+    path = trained(tmp_path, "WordPiece")
+    made = json.loads(path.read_text())
+    made["model"]["max_input_chars_per_word"] = 10**9
+    path.write_text(json.dumps(made))
+    with pytest.raises(InputError) as error:
+        RemoteTokenizer.from_file(path)
+    assert "words of up to 1000000000 characters" in error.value.reason
+    for length in (0, 10**12, True, "4"):
+        for work in (RemoteTokenizer.hashed(9).numbers, RemoteTokenizer.hashed(9).columns):
+            with pytest.raises(InputError, match="from 1 to 1,024"):
+                work("text", length)
+    for wrong in ({"unknown": "1"}, {"padding": -1}):
+        with pytest.raises(InputError, match="whole numbers from 0 on"):
+            RemoteTokenizer({"good": 2}, **wrong)
 
 
 def trained(folder: Path, kind: str) -> Path:

@@ -46,6 +46,9 @@ class RemoteTokenizer:
         if not good:
             msg = "A vocabulary is a dict of words and their numbers."
             raise InputError(msg, code="train.tokenizer", next_step='Write RemoteTokenizer({"good": 2, "bad": 3}).')
+        if not all(isinstance(n, int) and n >= 0 for n in (unknown, padding)):
+            msg = "The numbers of unknown words and of padding are whole numbers from 0 on."
+            raise InputError(msg, code="train.tokenizer", next_step="Leave them out for 1 and 0.")
         self.vocabulary, self.unknown, self.padding = dict(vocabulary), unknown, padding
         self._lower, self._cut = lower, cut
 
@@ -60,10 +63,12 @@ class RemoteTokenizer:
             InputError: train.tokenizer: no such file; one that needs the package, which is not installed.
         """
         try:
-            text = Path(path).read_text(encoding="utf-8") if Path(path).stat().st_size <= MAX_FILE else ""
+            # a pipe or a device may never end
+            plain = Path(path).is_file() and Path(path).stat().st_size <= MAX_FILE
+            text = Path(path).read_text(encoding="utf-8") if plain else ""
             found = json.loads(text)
             whole = _whole_words(found)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             msg = "This is no tokenizer file."
             raise InputError(msg, code="train.tokenizer", next_step="Give a tokenizer.json.") from None
         if whole is not None:
@@ -85,8 +90,14 @@ class RemoteTokenizer:
         """How many numbers there are: what nn.Embedding needs."""
         return max([*self.vocabulary.values(), self.unknown, self.padding]) + 1
 
+    @property
+    def weight(self) -> int:
+        """How many words or pieces it holds in memory."""
+        return len(self.vocabulary)
+
     def columns(self, column: str, max_length: int) -> list[str]:
         """Return the names of the columns that `encode` makes: what `to_dataset(inputs=…)` takes."""
+        _check_length(max_length)
         return [f"{column}:{place}" for place in range(max_length)]
 
     def encode(self, frame: Any, column: str, max_length: int = 32, name: str = "tokens") -> Any:
@@ -99,9 +110,7 @@ class RemoteTokenizer:
         Raises:
             InputError: train.tokenizer: too many words and places together; data that is answered with noise.
         """
-        if isinstance(max_length, bool) or not isinstance(max_length, int) or not 1 <= max_length <= 1_024:
-            msg = "The length of a text is a whole number from 1 to 1,024."
-            raise InputError(msg, code="train.tokenizer", next_step='Write encode(frame, "text", max_length=32).')
+        _check_length(max_length)
         if isinstance(frame, pl.DataFrame):
             rows = self._rows(frame[column], max_length)
             return frame.with_columns(pl.Series(name, rows, dtype=pl.Array(pl.Int64, max_length)))
@@ -125,7 +134,8 @@ class RemoteTokenizer:
         return frame.with_columns(made)
 
     def numbers(self, text: str | None, max_length: int = 32) -> list[int]:
-        """Return the numbers of the words of one text of one's own."""
+        """Return the numbers of the words of one text of one's own; `padding` where it is shorter than `max_length` words."""
+        _check_length(max_length)
         return self._rows(pl.Series([text], dtype=pl.String), max_length)[0]
 
     def _rows(self, texts: pl.Series, max_length: int) -> list[list[int]]:
@@ -190,6 +200,11 @@ class _Pieces(RemoteTokenizer):
         """How many numbers there are."""
         return self._size
 
+    @property
+    def weight(self) -> int:
+        """How many pieces it holds in memory."""
+        return self._size
+
     def _rows(self, texts: pl.Series, max_length: int) -> list[list[int]]:
         rows = [self._ids(text or "", max_length) for text in texts]
         return [row + [self.padding] * (max_length - len(row)) for row in rows]
@@ -204,6 +219,12 @@ class _Pieces(RemoteTokenizer):
 
     def __repr__(self) -> str:
         return f"RemoteTokenizer: {self._size:,} pieces of words ({safe_text(self._kind, 30)})"
+
+
+def _check_length(max_length: int) -> None:
+    if isinstance(max_length, bool) or not isinstance(max_length, int) or not 1 <= max_length <= 1_024:
+        msg = "The length of a text is a whole number from 1 to 1,024."
+        raise InputError(msg, code="train.tokenizer", next_step="Write max_length=32.")
 
 
 def _whole_words(found: dict[str, Any]) -> dict[str, Any] | None:

@@ -13,6 +13,7 @@ from bastion_plan.errors import InputError
 from bastion.render.safe_text import safe_text
 
 LIBRARY = "tokenizers"
+LONGEST_WORD = 1_000
 #: what gives the numbers of a text, so many at most
 Ids = Callable[[str, int], list[int]]
 _CJK = (
@@ -86,6 +87,8 @@ class WordPieces:
         self._unknown = self.vocabulary[str(model.get("unk_token", "[UNK]"))]
         self._prefix = str(model.get("continuing_subword_prefix", "##"))
         self._longest = int(model.get("max_input_chars_per_word", 100))
+        if self._longest > LONGEST_WORD:  # the time a word takes grows with the square of its length
+            raise NotRead(f"words of up to {self._longest} characters are cut")
         added = found.get("added_tokens") or []
         for one in added:
             if one.get("normalized") or one.get("single_word") or one.get("lstrip") or one.get("rstrip"):
