@@ -71,7 +71,7 @@ def run_text(info: RunInfo) -> str:
         lines.append(info.problem)
     lines += [
         f"  {name}: {words}"
-        for name, words in (("cost", _cost(info)), ("loss", _curve(info)), ("measured", _metrics(info)))
+        for name, words in (("cost", _cost(info)), ("loss", _noisy_curve(info)), ("measured", _metrics(info)))
         if words
     ]
     return "\n".join(map(safe_text, lines))
@@ -152,6 +152,12 @@ def _curve(info: RunInfo) -> str:
     if not known:
         return ""
     return f"{known[0]:.3g} → {known[-1]:.3g}" if len(known) > 1 else f"{known[0]:.3g}"
+
+
+def _noisy_curve(info: RunInfo) -> str:
+    """Return the curve, and that its numbers have noise: of few people it may fall below 0."""
+    curve = _curve(info)
+    return f"{curve} (with noise)" if curve and info.spec.private else curve
 
 
 def _metrics(info: RunInfo) -> str:
@@ -249,8 +255,8 @@ def card_lines(info: RunInfo, facts: Iterable[DatasetFacts]) -> list[tuple[str, 
         lines.append(
             ("privacy", "no noise was added; the owner approved it" if info.approved else "no noise was added")
         )
-    if (curve := _curve(info)) != "":
-        lines.append(("loss by epoch", curve + (" (with noise)" if spec.private else "")))
+    if (curve := _noisy_curve(info)) != "":
+        lines.append(("loss by epoch", curve))
     if (metrics := _metrics(info)) != "":
         lines.append(("measured", metrics + (" (with noise, paid for)" if spec.private else "")))
     for one in known:

@@ -77,6 +77,16 @@ class RemoteTensor:
         """Return it as a tensor."""
         return RemoteTensor(self._frame, self._input, self._split, self._part)
 
+    def __array__(self, *_args: Any, **_kwargs: Any) -> Any:
+        """Tell NumPy, and what takes its arrays, that there are no numbers here.
+
+        Raises:
+            InputError: fit.values.
+        """
+        msg = "The numbers of a tensor stay on the server."
+        step = "Train on it: RemoteDataset(inputs=[x], labels=y). Numbers about groups: x.frame.select(pl.all().mean()).fetch()."
+        raise InputError(msg, code="fit.values", next_step=step)
+
     def _parts(self, split: Split) -> tuple[Any, Any]:
         return tuple(type(self)(self._frame, self._input, split, part) for part in ("train", "test"))  # type: ignore[return-value]
 
