@@ -22,7 +22,7 @@ demo: $(STAMP)  ## see the main job run on the Titanic table, in the terminal
 lab: $(STAMP)-lab  ## start JupyterLab with all notebooks on the demo's server, and print its address
 	@$(BIN)/bastion demo --lab
 
-train: $(STAMP)-train  ## install torch, with which two of its notebooks train models (a download of up to 3 GB)
+train: $(STAMP)-train  ## install torch, with which three of its notebooks train models, and scikit-learn for its data (up to 3 GB)
 
 $(BIN)/python:
 	@command -v $(PYTHON) >/dev/null || { echo "BastionLab needs Python 3.11 or newer, and no '$(PYTHON)' was found. Install it, or set PYTHON=/path/to/python3.11."; exit 1; }
@@ -44,7 +44,7 @@ $(STAMP)-lab: $(STAMP)
 # not part of `make lab`: torch for Linux comes with all that a graphics processor needs
 $(STAMP)-train: $(STAMP)
 	@echo "· installing torch (200 MB to 3 GB, by platform)"
-	@$(PIP) -e '.[server,demo,train]'
+	@$(PIP) -e '.[server,demo,train]' 'scikit-learn>=1.7,<2'
 	@touch $@
 
 $(STAMP)-test: setup.cfg pyproject.toml | $(BIN)/python

@@ -182,7 +182,7 @@ def training_lines() -> list[str]:
     if all(importlib.util.find_spec(name) is not None for name in ("torch", "safetensors", "opacus")):
         return []
     return [
-        "  13-text and 17-credit train models, for which torch is needed, a large download that is not made unasked. In another",
+        "  06-conversion, 13-text and 17-credit train models, with torch, a large download that is not made unasked. In another",
         "  terminal, at any time:    make train        (without make: pip install '.[train]')",
     ]
 

@@ -1,13 +1,14 @@
-"""The tables that the notebooks about training use: the passengers of the Titanic, and invented people, the same in every run (see samples.py)."""
+"""The tables that the notebooks about training use: invented people, the same in every run, and scikit-learn's open data (see samples.py)."""
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
-from bastion.policy import Policy, Training, measure, quasi
+from bastion.policy import Aggregation, Policy, Review, Training, measure, quasi
 from bastion.training import RemoteTokenizer
 
 PURPOSES = ("car", "home", "business", "other")
@@ -25,14 +26,41 @@ COMPLAINTS = (
 SUBJECTS = ("my order", "the parcel", "a book", "the chair", "your shop", "the lamp")
 
 
-def survivors() -> pl.DataFrame:
-    """Return the passengers of the Titanic, in numbers and words that a model may learn from."""
-    named = ("PassengerId", "Survived", "Pclass", "Sex", "Age", "SibSp", "Parch", "Fare")
-    return pl.read_csv(Path(__file__).parent / "titanic.csv").select(named)
+#: what the ten figures of a nucleus may come to, as an owner would declare it: each has a mean, a deviation and a worst value
+NUCLEUS = {
+    "radius": 40, "texture": 60, "perimeter": 300, "area": 5_000, "smoothness": 0.3, "compactness": 1.5, "concavity": 1.5,
+    "concave points": 0.4, "symmetry": 0.8, "fractal dimension": 0.3,
+}  # fmt: skip
+BIOPSIES = {
+    named: most for pattern in ("mean {}", "{} error", "worst {}") for name, most in NUCLEUS.items() for named in [pattern.format(name)]
+}  # fmt: skip
 
 
-def messages(customers: int = 2_400, seed: int = 13) -> pl.DataFrame:
-    """Return one message of each customer, and whether it is a complaint."""
+def digits() -> pl.DataFrame:
+    """Return scikit-learn's 1,797 handwritten digits: 8 by 8 pixels from -1 to 1, and which it is; each has a writer of its own."""
+    from sklearn.datasets import load_digits
+
+    pixels, digit = load_digits(return_X_y=True)
+    scaled = pl.Series((pixels / 8 - 1).astype("f4"), dtype=pl.Array(pl.Float32, 64))
+    return pl.DataFrame({"writer": np.arange(1, len(digit) + 1), "pixels": scaled, "digit": digit})
+
+
+def breast_cancer() -> pl.DataFrame:
+    """Return scikit-learn's 569 biopsies: thirty figures of the nuclei of cells, and whether the tumour is benign."""
+    from sklearn.datasets import load_breast_cancer
+
+    figures, benign = load_breast_cancer(return_X_y=True)
+    table = pl.DataFrame(figures, schema=list(BIOPSIES))
+    return table.with_columns(patient=np.arange(1, len(benign) + 1), benign=pl.Series(benign == 1))
+
+
+def messages() -> pl.DataFrame:
+    """Return one message of each customer, as text and as numbers of its words, and whether it is a complaint."""
+    return tokenizer().encode(feedback(2_400, 13), "text", max_length=8)  # type: ignore[no-any-return]
+
+
+def feedback(customers: int = 1_200, seed: int = 31) -> pl.DataFrame:
+    """Return one message of each customer as text, and whether it is a complaint."""
     rng = np.random.default_rng(seed)
     complaint = rng.random(customers) < 0.45
     texts = []
@@ -40,14 +68,12 @@ def messages(customers: int = 2_400, seed: int = 13) -> pl.DataFrame:
         words = (COMPLAINTS if bad else THANKS)[rng.integers(8)]
         subject = SUBJECTS[rng.integers(len(SUBJECTS))]
         texts.append(f"{subject} {words}" if rng.random() < 0.5 else f"{words} {subject}")
-    made = pl.DataFrame({"customer": np.arange(1, customers + 1), "text": texts, "complaint": complaint})
-    return RemoteTokenizer(vocabulary()).encode(made, "text", max_length=8)  # type: ignore[no-any-return]
+    return pl.DataFrame({"customer": np.arange(1, customers + 1), "text": texts, "complaint": complaint})
 
 
-def vocabulary() -> dict[str, int]:
-    """Return the words that have a number of their own; it is public."""
-    known = sorted({word for some in (THANKS, COMPLAINTS, SUBJECTS) for text in some for word in text.split()})
-    return {word: number for number, word in enumerate(known, 2)}
+def tokenizer() -> RemoteTokenizer:
+    """Return what makes numbers of words: tokenizer.json, which is public."""
+    return RemoteTokenizer.from_file(Path(__file__).parent / "tokenizer.json")
 
 
 def loans(customers: int = 3_000, seed: int = 17) -> pl.DataFrame:
@@ -68,29 +94,35 @@ def loans(customers: int = 3_000, seed: int = 17) -> pl.DataFrame:
     )  # fmt: skip
 
 
+def open_data() -> dict[str, pl.DataFrame]:
+    """Return what comes with scikit-learn, where that is installed."""
+    return {} if find_spec("sklearn") is None else {"digits": digits(), "breast_cancer": breast_cancer()}
+
+
 def tables() -> dict[str, pl.DataFrame]:
     """Return the tables, by name."""
-    return {"survivors": survivors(), "messages": messages(), "loans": loans()}
+    return {"messages": messages(), "feedback": feedback(), "loans": loans(), **open_data()}
 
 
 def policies() -> dict[str, Policy]:
-    """Return their policies: answers with noise, and a budget of epsilon 8 for each."""
+    """Return their policies: answers with noise, and a budget of epsilon 8 for each; feedback has the default one."""
     return {
-        "survivors": Policy.private(
-            epsilon=8, delta=1e-5, unit="PassengerId",
-            roles={
-                "PassengerId": "identifier", "Pclass": quasi(1, 2, 3), "Sex": quasi("female", "male"), "Age": measure(0, 80),
-                "SibSp": measure(0, 10), "Parch": measure(0, 10), "Fare": measure(0, 600), "Survived": "sensitive",
-            },
-        ),
         "messages": Policy.private(
             epsilon=8, delta=1e-6, unit="customer", roles={"customer": "identifier", "text": "hidden", "tokens": "sensitive", "complaint": "sensitive"}
         ),
+        "feedback": Policy(Aggregation(10), Review(), unit="customer"),
         "loans": Policy.private(
             epsilon=8, delta=1e-6, unit="customer", training=Training(max_steps=2_000, max_parameters=10_000),
             roles={
                 "customer": "identifier", "age": measure(0, 100), "income": measure(0, 120_000), "amount": measure(0, 60_000),
                 "late_payments": measure(0, 10), "purpose": quasi(*PURPOSES), "paid": "sensitive",
             },
+        ),
+        "digits": Policy.private(
+            epsilon=8, delta=1e-5, unit="writer", roles={"writer": "identifier", "pixels": "sensitive", "digit": "sensitive"}
+        ),
+        "breast_cancer": Policy.private(
+            epsilon=8, delta=1e-5, unit="patient",
+            roles={"patient": "identifier", "benign": "sensitive", **{name: measure(0, most) for name, most in BIOPSIES.items()}},
         ),
     }  # fmt: skip

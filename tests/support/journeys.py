@@ -51,12 +51,17 @@ class Shown:
 
 @dataclass
 class Run:
-    """An executed notebook: the source and the text of each code cell, its tables, and which cells draw a picture."""
+    """An executed notebook: the source and the text of each code cell, its tables, and which cells draw a picture.
+
+    errors: of cells that are there to fail. progress: the lines that said how far a cell was, while it ran.
+    """
 
     sources: dict[str, str]
     text: dict[str, str]
     tables: dict[str, Shown]
     pictures: set[str] = field(default_factory=set)
+    errors: dict[str, str] = field(default_factory=dict)
+    progress: dict[str, list[str]] = field(default_factory=dict)
 
 
 def truths(
