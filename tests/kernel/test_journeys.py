@@ -126,7 +126,13 @@ def execute(name: str, *, kernel: str = "bastionlab", approve: str = "", hall: H
     """Run a notebook from first cell to last. approve: the owner approves requests whose reason has this word."""
     book = nbformat.read(NOTEBOOKS / name, as_version=4)
     assert not any(cell.get("outputs") for cell in book.cells), "notebooks are kept without outputs"
-    client = Client(book, kernel_name=kernel, timeout=120, resources={"metadata": {"path": str(NOTEBOOKS)}})
+    # what a cell prints is one output, however long it takes between two lines
+    options: dict[str, Any] = {
+        "timeout": 120,
+        "coalesce_streams": True,
+        "resources": {"metadata": {"path": str(NOTEBOOKS)}},
+    }
+    client = Client(book, kernel_name=kernel, **options)
     # in Python a line of progress stands below what takes long, on a busy machine; in cells its place is taken
     quiet = {"BASTION_PROGRESS": "0"} if kernel == "python3" else {}
     with deciding(hall, approve):
