@@ -6,7 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from bastion_plan.models.graph import decode, encode
+from bastion_server.training.interpreter import Interpreter
 from torch import Tensor, nn
+
+from bastion.client.training.exporting import Exported
 
 
 class Residual(nn.Module):
@@ -124,3 +128,13 @@ def without_randomness(module: nn.Module) -> Any:
         if isinstance(layer, nn.MultiheadAttention):
             layer.dropout = 0.0
     return module
+
+
+def run(exported: Exported, rows: Tensor, *, training: bool) -> Tensor:
+    """As the server does: each row by itself, or the batch."""
+    graph = decode(encode(exported.graph))
+    interpreter, weights = Interpreter(graph), [exported.weights[w.name] for w in graph.weights]
+    if graph.mode == "batch":
+        return interpreter.run([rows], weights, training=training)
+    one = torch.vmap(lambda row: interpreter.run([row], weights, training=training), randomness="different")
+    return one(rows.unsqueeze(1)).squeeze(1)

@@ -9,26 +9,15 @@ from pathlib import Path
 import pytest
 import torch
 from bastion_plan.errors import PlanError
-from bastion_plan.models.graph import decode, encode, graph_hash
+from bastion_plan.models.graph import graph_hash
 from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).parent))
-from bastion_server.training.interpreter import Interpreter
-from models import MODELS, batch, made, without_randomness
+from models import MODELS, batch, made, run, without_randomness
 
-from bastion.client.training.exporting import Exported, export
+from bastion.client.training.exporting import export
 
 ROWS = 5
-
-
-def run(exported: Exported, rows: Tensor, *, training: bool) -> Tensor:
-    """As the server does: each row by itself, or the batch."""
-    graph = decode(encode(exported.graph))
-    interpreter, weights = Interpreter(graph), [exported.weights[w.name] for w in graph.weights]
-    if graph.mode == "batch":
-        return interpreter.run([rows], weights, training=training)
-    one = torch.vmap(lambda row: interpreter.run([row], weights, training=training), randomness="different")
-    return one(rows.unsqueeze(1)).squeeze(1)
 
 
 @pytest.mark.parametrize("training", [False, True], ids=["evaluated", "training"])

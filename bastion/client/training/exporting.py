@@ -19,6 +19,7 @@ from bastion_plan.errors import PlanError
 from bastion_plan.models.graph import Graph, Node, Ref, Tensor, check, encode
 from bastion_plan.models.ops import BY_EXPORT, DTYPES, Argument, Op
 
+from bastion.client.training.decomposing import INTEGERS, POSITIONS, decomposed, name_of, output_of, used_of
 from bastion.client.training.instead import instead
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ OF_VALUES = (
 )
 #: what the export writes for "up to the end"
 END = sys.maxsize
-_INTEGERS = {operator.mul: "times", operator.add: "plus", operator.sub: "minus", operator.floordiv: "over"}
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def export(module: torch.nn.Module, examples: Sequence[torch.Tensor], *, mode: s
     try:
         with _quiet():
             program = torch.export.export(module.train(), inputs, dynamic_shapes=shapes, strict=False)
-            program = program.run_decompositions(_decompositions())
+            program, called = decomposed(program)
     except PlanError:
         raise
     except Exception as error:
@@ -86,7 +86,7 @@ def export(module: torch.nn.Module, examples: Sequence[torch.Tensor], *, mode: s
         why = "what it does depends on values that it is given" if "data-dependent" in said else said
         msg = f"{where} cannot be written down as a graph: {why.removesuffix('.')}."
         raise PlanError(msg, code="model.export", next_step=OF_VALUES) from error
-    return _Reader(program, [e.shape for e in examples], [e.dtype for e in examples], mode).read()
+    return _Reader(program, called, [e.shape for e in examples], [e.dtype for e in examples], mode).read()
 
 
 def _unfit(module: torch.nn.Module, inputs: Sequence[torch.Tensor]) -> PlanError | None:
@@ -168,16 +168,6 @@ def void(_: object) -> None:
     """Return nothing: what a hook returns would replace a layer's result."""
 
 
-def _decompositions() -> dict[Any, Any]:
-    """Recurrent layers become what they do in each step."""
-    import torch
-    from torch._decomp import decomposition_table
-
-    ops = torch.ops.aten
-    some = (ops.gru.input, ops.lstm.input, ops.rnn_tanh.input, ops.rnn_relu.input)
-    return {op: decomposition_table[op] for op in some}
-
-
 def _ready(module: torch.nn.Module, mode: str) -> torch.nn.Module:
     """Return a copy in float32 on the CPU, with bags of embeddings written out."""
     import torch
@@ -209,13 +199,16 @@ def _ready(module: torch.nn.Module, mode: str) -> torch.nn.Module:
 class _Reader:
     """Reads one exported program."""
 
-    def __init__(self, program: Any, shapes: Sequence[Any], dtypes: Sequence[Any], mode: str) -> None:
-        self.program, self.mode = program, mode
+    def __init__(
+        self, program: Any, called: dict[str, str], shapes: Sequence[Any], dtypes: Sequence[Any], mode: str
+    ) -> None:
+        self.program, self.called, self.mode = program, called, mode
         self.shapes, self.dtypes = shapes, dtypes
         self.nodes: list[Node] = []
         #: the value that a node of the export is; a tuple where one operation of ours returns what several of its do
         self.values: dict[Any, int] = {}
         self.passed: dict[Any, Any] = {}
+        self.held: dict[Any, torch.Tensor] = {}
         self.start = 0
 
     def read(self) -> Exported:
@@ -227,7 +220,7 @@ class _Reader:
             **signature.inputs_to_lifted_tensor_constants,
         }
         user = [n for n in nodes if n.op == "placeholder" and n.name in signature.user_inputs]
-        used = self._used(nodes, signature)
+        used = used_of(self.program)
         held = [n for n in nodes if n.op == "placeholder" and n.name in names and n in used]
         inputs = tuple(
             Tensor(f"input{i}", tuple(map(int, shape)), _dtype(dtype), trained=False)
@@ -248,35 +241,16 @@ class _Reader:
             )
             for n in held
         )
+        self.held = {n: tensors[names[n.name]] for n in held}
         for node in (*user, *held):
             self.values[node] = len(self.values)
         self.start = len(self.values)
         for node in nodes:
             if node.op == "call_function" and node in used:
                 self._node(node)
-        output = self._output(nodes, signature)
-        graph = Graph(self.mode, inputs, weights, tuple(self.nodes), self.values[output])
+        graph = Graph(self.mode, inputs, weights, tuple(self.nodes), self.values[output_of(self.program)])
         check(graph)
         return Exported(graph, tensors, dict(Counter(node.op for node in graph.nodes)))
-
-    @staticmethod
-    def _output(nodes: list[Any], signature: Any) -> Any:
-        wanted = signature.user_outputs
-        if len(wanted) != 1:
-            msg = f"This model returns {len(wanted)} tensors; one is needed."
-            raise PlanError(msg, code="model.export", next_step="Return the prediction alone.")
-        return next(n for n in nodes if n.name == wanted[0])
-
-    def _used(self, nodes: list[Any], signature: Any) -> set[Any]:
-        """What the prediction is made of."""
-        found: set[Any] = set()
-        left = [self._output(nodes, signature)]
-        while left:
-            node = left.pop()
-            if node not in found:
-                found.add(node)
-                left += node.all_input_nodes
-        return found
 
     def _put(self, node: Any, op: str, *args: Any) -> None:
         self.nodes.append(Node(op, args))
@@ -296,10 +270,10 @@ class _Reader:
                 return
             self._put(node, "item", Ref(self.values[source]), index)
             return
-        if target in _INTEGERS:
-            self._put(node, _INTEGERS[target], *(self._value(a) for a in args))
+        if target in INTEGERS:
+            self._put(node, INTEGERS[target], *(self._value(a) for a in args))
             return
-        name = str(target).removeprefix("aten.")
+        name = name_of(node)
         if target is torch.ops.aten.native_dropout.default:
             self.passed[node] = name
             self._put(node, "dropout", self._value(args[0]), float(args[1]))
@@ -307,10 +281,35 @@ class _Reader:
         if name.startswith("_native_batch_norm_legit"):
             self._batch_norm(node, name)
             return
+        if name == POSITIONS:
+            self._at(node)
+            return
         op = BY_EXPORT.get(name)
-        if op is None:
+        if op is None or (name.startswith("bitwise_") and node.meta["val"].dtype is not torch.bool):
             self._refuse(node, name)
         self._put(node, op.name, *self._arguments(node, op))
+
+    def _at(self, node: Any) -> None:
+        """Take what is at some positions of each row, which are the same for all rows: `x[:, [0, 2]]`."""
+        import torch
+
+        x, places = node.args
+        dims = [dim for dim, place in enumerate(places) if place is not None]
+        source = places[dims[0]]
+        while source.op == "call_function" and name_of(source) in ("clone.default", "alias.default"):
+            source = source.args[0]
+        at = self.held.get(source)
+        if len(dims) > 1 or dims == [0] or at is None or at.dim() != 1 or at.dtype is not torch.int64:
+            self._refuse(node, POSITIONS)
+        place: Any = Ref(self.values[places[dims[0]]])
+        if bool((at < 0).any()):
+            # counted from the end
+            size = int(x.meta["val"].shape[dims[0]])
+            self.nodes += [Node("lt", (place, 0)), Node("add", (place, size, 1))]
+            below, more = (Ref(self.start + len(self.nodes) - back) for back in (2, 1))
+            self.nodes.append(Node("where", (below, more, place)))
+            place = Ref(self.start + len(self.nodes) - 1)
+        self._put(node, "index_select", Ref(self.values[x]), dims[0], place)
 
     def _batch_norm(self, node: Any, name: str) -> None:
         if self.mode == "sample":
@@ -364,6 +363,10 @@ class _Reader:
         return path, kind.rpartition(".")[2]
 
     def _refuse(self, node: Any, name: str) -> NoReturn:
+        source = next(iter(node.meta.get("from_node") or ()), None)
+        while source is not None and source.from_node:
+            source = source.from_node[0]
+        name = self.called.get(source.name, name) if source is not None else name
         path, kind = self._layer(node)
         where = f"Layer '{path}' ({kind})" if path else "The model"
         msg = f"{where} uses '{name}', which a model that travels may not hold."

@@ -122,8 +122,8 @@ triu(T x, I diagonal=0) = triu.default
 # over dimensions
 mean(T x, I[]? dims=None, B keep=False, ...) = mean.dim mean.default
 sum(T x, I[]? dims=None, B keep=False, ...) = sum.dim_IntList sum.default
-amax(T x, I[] dims=[], B keep=False) = amax.default
-amin(T x, I[] dims=[], B keep=False) = amin.default
+amax(T x, I[] dims=[], B keep=False) = amax.default max.default
+amin(T x, I[] dims=[], B keep=False) = amin.default min.default
 max_of(T x, I dim, B keep=False) = max.dim
 min_of(T x, I dim, B keep=False) = min.dim
 var(T x, I[]? dims=None, N? correction=1, B keep=False) = var.correction
