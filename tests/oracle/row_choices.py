@@ -182,7 +182,12 @@ class Choices(Ordered):
         vectors = [(system, weights)]
         if name in ("var", "std"):
             vectors.append(((system, "squares"), weights))
-        return [Choice(x, kind, tuple(rows), None, list(vectors)) for x in self.told_as(told, full, value)]
+        shown = self.told_as(told, full, value)
+        line = self.line(frame, arg) if name == "sum" and value is not None else None
+        if line is not None and self.people(frame, told.without) < limits.k:
+            # the constant of a * x + b is told as often as `count` says that there is a value
+            shown = [*shown, *(x + line[2] * len(told.without) for x in shown)]
+        return [Choice(x, kind, tuple(rows), None, list(vectors)) for x in shown]
 
     def _bit(self, leaf: Leaf) -> bool:
         """Whether an argument is a Boolean column that could choose rows, or written as two numbers: its sum counts those."""

@@ -60,6 +60,12 @@ class Told:
         """The rows in which no argument is missing."""
         return [i for i in self.rows if all(a.values[i] is not None for a in self.leaf.args)]
 
+    @property
+    def without(self) -> list[int]:
+        """The others."""
+        full = set(self.full)
+        return [i for i in self.rows if i not in full]
+
 
 @dataclass
 class Choice:

@@ -115,7 +115,14 @@ class Rounded(Rules):
         """The same of a yes-or-no column that is written as two numbers, of which so many of n say yes."""
         low, high = map(float, ends)
         bits = [1] * yes + [0] * (n - yes)
-        return self._moments(leaf, bits, high - low, low, discrete=True, limits=limits, most=n)
+        told = self._moments(leaf, bits, high - low, low, discrete=True, limits=limits, most=n)
+        rule, ddof = limits.rounding, leaf.options.get("ddof", 1)
+        if rule is None or leaf.function not in ("var", "std"):
+            return told
+        # of yes and no a variance follows from both rounded numbers, too
+        pairs = [(y, c) for y in multiples(yes, rule.base) for c in multiples(n, rule.base) if c > ddof]
+        found = [(high - low) ** 2 * max(0.0, y * (c - y)) / c / (c - ddof) for y, c in pairs]
+        return told + (found if leaf.function == "var" else [math.sqrt(x) for x in found])
 
     def _moments(
         self, leaf: Leaf, some: Sequence[Any], a: float, b: float, *, discrete: bool, limits: Limits, most: int = 0
