@@ -17,6 +17,7 @@ from bastion_plan.models.graph import Graph
 from bastion_server.training.checkpoints import to_bytes
 from bastion_server.training.loop import Fit
 from bastion_server.workers import memfd
+from bastion_server.workers.child import write
 from torch import nn
 
 from bastion.client.training.exporting import export
@@ -41,7 +42,7 @@ def table(people: int = 200, features: int = 4, seed: int = 1, rows: int = 1) ->
 def arrow(frame: pl.DataFrame) -> bytes:
     """The table as a server gives it."""
     buffer = io.BytesIO()
-    frame.write_ipc(buffer, compression="uncompressed")
+    write(frame, buffer, stream=False)
     return buffer.getvalue()
 
 

@@ -39,6 +39,8 @@ from bastion_server.workers.messages import (
 from bastion_server.workers.visible import visible
 
 _plans = msgspec.msgpack.Decoder(Envelope)
+#: bytes of a batch of rows in a file, about
+_BATCH = 16 << 20
 
 
 Tables = Mapping[str, Mapping[str, Sequence[Any]]]
@@ -227,7 +229,9 @@ def write(frame: pl.DataFrame, file: IO[bytes], *, stream: bool) -> None:
     if stream:
         frame.write_ipc_stream(file, compression="uncompressed")
     else:
-        frame.write_ipc(file, compression="uncompressed")
+        # who reads a few rows of a file reads all of the batches that hold them
+        rows = max(1, int(frame.height * _BATCH // max(1, frame.estimated_size())))
+        frame.write_ipc(file, compression="uncompressed", record_batch_size=rows)
 
 
 def write_table(frame: pl.DataFrame, fd: int, limit: int, *, stream: bool = False) -> int:
