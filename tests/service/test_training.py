@@ -281,9 +281,9 @@ def trainers(server: int) -> list[int]:
 
 def test_a_step_that_takes_long_is_ended_with_its_worker_when_the_owner_stops_it(place: Place, line: FitLine) -> None:
     plan, table = place.table()
-    # thousands of places for people who are not there: a step of half a minute
+    # thousands of passes of people who are not there, of a large layer: a step of half a minute
     slow = spec(steps=3, expected=240_000.0, rate=0.5, batch=64, epoch=0)
-    run = line.fit(plan, slow, line.model(linear(classes=10_000))).info.id
+    run = line.fit(plan, slow, line.model(linear(classes=60_000))).info.id
     owner, deadline = place.line(place.olga), time.monotonic() + 60
     while not line.get(run).spent:
         assert time.monotonic() < deadline
