@@ -178,7 +178,7 @@ class Choices(Ordered):
             return []
         if not all(self._dominated_by(frame, part, part.lineage.bounds, full, limits) for part in leaf.parts):
             return []
-        system, weights = self._system(leaf), self._weights(frame, self._unknown(frame, arg, full))
+        system, weights = self._system(leaf), self._weights(frame, self._unknown(frame, arg, full), arg)
         vectors = [(system, weights)]
         if name in ("var", "std"):
             vectors.append(((system, "squares"), weights))

@@ -164,8 +164,7 @@ class Memory(Instead):
         for key, cell in boundary.cells.items():
             rows = selected(leaf, cell) if counting else known(leaf, cell)
             if shown.get(key) is None and rows and not any(map(countable, self.choices(boundary, leaf, cell, limits))):
-                weights = self._weights(
-                    boundary.frame, rows if counting else self._unknown(boundary.frame, leaf.args[0], rows)
-                )
+                frame, arg = boundary.frame, None if counting else leaf.args[0]
+                weights = self._weights(frame, rows if arg is None else self._unknown(frame, arg, rows), arg)
                 for systems in (self.systems, self.histories):
                     systems.hide("ones" if counting else self._system(leaf), weights)

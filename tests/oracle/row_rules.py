@@ -216,11 +216,14 @@ class Rules(Populations):
                 return False
         return True
 
-    def _weights(self, frame: Frame, rows: Iterable[int]) -> dict[tuple[str, int], int]:
+    def _weights(self, frame: Frame, rows: Iterable[int], arg: Values | None = None) -> dict[tuple[str, int], int]:
+        """How often rows of the owners' tables are in some rows: of all, or of those that an argument's values are of."""
+        of = range(len(frame.occurrences)) if arg is None else {o for o, _, _ in arg.lineage.sources}
         found: Counter[tuple[str, int]] = Counter()
         for i in rows:
             for occurrence, row in frame.rows[i].origin:
-                found[frame.occurrences[occurrence], row] += 1
+                if occurrence in of:
+                    found[frame.occurrences[occurrence], row] += 1
         return dict(found)
 
     def _unknown(self, frame: Frame, arg: Values, rows: Iterable[int]) -> list[int]:
