@@ -238,6 +238,20 @@ def strip(expr: Expr) -> Expr:
     return expr
 
 
+def apart(expr: Expr) -> Expr:
+    """A column of an answer, where nulls of a when/then without otherwise are what they are: the rows less those with a value."""
+    if isinstance(expr, Alias):
+        return Alias(apart(expr.input), expr.name)
+    if not isinstance(expr, Call):
+        return expr
+    if not reducing(expr):
+        return Call(expr.function, tuple(map(apart, expr.args)), expr.options)
+    arg = strip(expr.args[0]) if expr.function == "null_count" else None
+    if isinstance(arg, Ternary) and isinstance(no := strip(arg.falsy), Literal) and no.value is None:
+        return Call("sub", (Call("pl.len"), Call("count", expr.args)))
+    return expr
+
+
 def name_of(expr: Expr) -> str:
     assert isinstance(expr, Alias | Column), expr
     return expr.name
@@ -645,6 +659,7 @@ class Reader:
     def _boundary(
         self, node: n.Node, frame: Frame, keys: tuple[Expr, ...], aggs: tuple[Expr, ...], schema: Schema
     ) -> Boundary:
+        aggs = tuple(map(apart, aggs))
         parts = [self.column(frame, k, schema) for k in keys]
         forbidden, cautious = frame.forbidden, frame.cautious
         for p in parts:
