@@ -17,7 +17,7 @@ import bastion.expressions as pl
 sys.path.insert(0, str(Path(__file__).parent))
 from drive import World
 from random_queries import Case
-from row_play import play
+from row_play import play, read
 
 PEOPLE, K = 40, 5
 MONTH = pl.col("month")
@@ -103,3 +103,16 @@ def test_means_of_unequal_numbers_of_rows_are_not_added_up(monkeypatch: pytest.M
     monkeypatch.setattr(judge_averages.Averages, "weighed", lambda *_: frozenset())
     assert found(plans[:1], varies=True, changed=PEOPLE) == {"value"}
     assert not found(plans[1:], varies=True, changed=PEOPLE)
+
+
+#: of a join of people with one row each, sums of the other table's columns by month: in the second one person is missing
+JOINED = (
+    "eJxNTtsJwDAIXCUD5MOYp7OU7r9GzxNDQfG4Fz6rlnZ2LdYmUK9l4GANxzUR8HI5BcoBC__kDOJGw0rVq4RUWC2a0tEpWVq9WjPqMSUHF947v7"
+    "TGH4epnawn3g9ouSMu"
+)
+
+
+def test_rows_of_another_table_are_no_unknowns_of_a_sum() -> None:
+    """Other months are other rows of the column's table, whose values are their own; the joined people are none of its values."""
+    case = read(JOINED)
+    assert play(case, remembers=case.most > 1) == []

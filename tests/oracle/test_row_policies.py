@@ -85,6 +85,13 @@ def test_values_that_are_missing_are_no_condition() -> None:
     assert watched().ask(T.drop_nulls("pay").select(x=pay.sum())) == []
 
 
+def test_nulls_of_a_when_are_the_rows_less_those_with_a_value() -> None:
+    q = T.select(x=pl.when(age < 20).then(pay).otherwise(None).null_count())
+    assert watched().ask(q) == [{"x": 40}]
+    assert watched().rules(q, [{"x": 40}]) == set()
+    assert watched().rules(q, [{"x": 41}]) == {"value"}
+
+
 def test_a_default_policy_may_round() -> None:
     policy = Policy(AtLeastNOf(2, [Aggregation(5), Rounding(10, 2)]), Suppress())
     assert watched(policy).ask(T.select(x=pay.sum(), y=n)) == [{"x": 3600.0, "y": 60}]
